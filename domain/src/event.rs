@@ -1,0 +1,48 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{OrderId, Status, Timestamp};
+
+/// One change of one order. Its JSON is the same on every transport:
+/// `{"orderId","sequence","status","previousStatus","attempt","reason","occurredAt"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderEvent {
+    /// The order that changed.
+    pub order_id: OrderId,
+    /// 1, 2, 3 … within the order, without holes.
+    pub sequence: u32,
+    /// The status since this event.
+    pub status: Status,
+    /// The status before it; `None` for the first event.
+    pub previous_status: Option<Status>,
+    /// The attempt it belongs to; 0 before the first one.
+    pub attempt: u32,
+    /// Why, where there is something to say: an error, a cancellation, a redrive.
+    pub reason: Option<String>,
+    /// When it was recorded, by the database's clock.
+    pub occurred_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_the_published_shape() {
+        let event = OrderEvent {
+            order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            sequence: 2,
+            status: Status::Processing,
+            previous_status: Some(Status::Pending),
+            attempt: 1,
+            reason: None,
+            occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
+        };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"status":"processing","previousStatus":"pending","attempt":1,"reason":null,"occurredAt":"2023-11-14T22:13:20.123456Z"}"#
+        );
+        assert_eq!(serde_json::from_str::<OrderEvent>(&json).unwrap(), event);
+    }
+}

@@ -1,0 +1,82 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Timestamp;
+
+/// The id of an order: a UUID version 7, so ids sort by creation time (millisecond precision).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderId(Uuid);
+
+/// The text is not a UUID.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("not an order id: expected a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
+pub struct InvalidOrderId;
+
+impl OrderId {
+    /// A new id whose time part is `now`; the rest is random.
+    pub fn new(now: Timestamp) -> Self {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(0);
+        let (secs, nanos) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000);
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)))
+    }
+
+    /// The 16 bytes in the order in which ids sort.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for OrderId {
+    type Err = InvalidOrderId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrderId> {
+        // Uuid also takes braces and URNs; one spelling is enough for an id in a URL.
+        if text.len() != 36 {
+            return Err(InvalidOrderId);
+        }
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidOrderId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time() {
+        let early = OrderId::new(Timestamp::from_micros(1_700_000_000_000_000));
+        let late = OrderId::new(Timestamp::from_micros(1_700_000_000_001_000));
+        assert!(early < late);
+        assert!(early.as_bytes() < late.as_bytes());
+    }
+
+    #[test]
+    fn text_round_trips_and_nonsense_is_refused() {
+        let id = OrderId::new(Timestamp::from_micros(1));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "abc", "{01890a5d-ac96-774b-bcce-b302099a8057}", "01890a5dac96774bbcceb302099a8057"] {
+            assert_eq!(bad.parse::<OrderId>(), Err(InvalidOrderId), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// Names one lease of one order. The worker draws it, so that a repeated Start is recognised, and
+/// shows it with every heartbeat and report; a report with any other token is stale.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseToken(u64);
+
+/// The text is not a lease token.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("not a lease token: expected 16 hexadecimal digits")]
+pub struct InvalidLeaseToken;
+
+impl LeaseToken {
+    /// A token nobody else holds (63 random bits).
+    pub fn random() -> Self {
+        Self(rand::random::<u64>() >> 1)
+    }
+
+    /// The token as a number that fits a signed 64-bit column.
+    pub fn as_i64(self) -> i64 {
+        self.0.cast_signed()
+    }
+
+    /// The token with this number.
+    pub fn from_i64(value: i64) -> Self {
+        Self(value.cast_unsigned())
+    }
+}
+
+impl fmt::Display for LeaseToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for LeaseToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for LeaseToken {
+    type Err = InvalidLeaseToken;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLeaseToken> {
+        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(InvalidLeaseToken);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidLeaseToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        let token = LeaseToken::random();
+        assert_eq!(token.to_string().parse(), Ok(token));
+        assert_eq!(LeaseToken::from_i64(token.as_i64()), token);
+        for bad in ["", "12", "+123456789abcdef", "xyzxyzxyzxyzxyzx"] {
+            assert_eq!(bad.parse::<LeaseToken>(), Err(InvalidLeaseToken));
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The words and rules of order processing, without any I/O.
+//!
+//! Start reading at [`status`] (which changes exist) and [`transition`] (what one change does to an
+//! order). Everything else here is a value: ids, money, line items, events, times.
+//!
+//! This crate knows no database, no queue, no network and no clock: time is always an argument.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | order | what a customer bought: line items, one currency, a status |
+//! | line item | one position of an order: item, quantity, unit price |
+//! | attempt | one execution of an order by a worker, numbered from 1 |
+//! | lease | the right of one worker to finish one attempt, limited in time and named by a token |
+//! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
+//! | due | the time at which an order next needs attention (dispatch, retry, end of lease) |
+//! | dead letter | an order that ended as `failed` |
+//! | redrive | giving a dead letter a new set of attempts |
+
+mod event;
+mod id;
+mod lease;
+mod line_item;
+pub mod money;
+mod order;
+pub mod retry;
+pub mod status;
+pub mod text;
+mod timestamp;
+pub mod transition;
+
+pub use event::OrderEvent;
+pub use id::{InvalidOrderId, OrderId};
+pub use lease::{InvalidLeaseToken, LeaseToken};
+pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
+pub use money::{Currency, Money};
+pub use order::{
+    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_MAX_ATTEMPTS,
+    Order,
+};
+pub use retry::RetryPolicy;
+pub use status::Status;
+pub use timestamp::{InvalidTimestamp, Timestamp};

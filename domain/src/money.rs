@@ -1,0 +1,305 @@
+//! Exact money: an integer count of a currency's smallest unit. There is no floating point here.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An ISO 4217 currency.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency {
+    code: [u8; 3],
+    exponent: u8,
+}
+
+/// An amount in minor units (cents for USD) of one currency.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Money {
+    minor: i64,
+    currency: Currency,
+}
+
+/// Why a text is not an amount, or why a sum cannot be formed.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Not the code of a currency in ISO 4217.
+    #[error("is not an ISO 4217 currency code such as USD, EUR or JPY")]
+    UnknownCurrency,
+    /// Not a plain decimal number.
+    #[error("must be a plain decimal number such as 1299.99")]
+    NotANumber,
+    /// Below zero.
+    #[error("must not be negative")]
+    Negative,
+    /// More decimals than the currency has.
+    #[error("has more than {allowed} decimals, which {currency} does not have")]
+    TooPrecise {
+        /// The currency that sets the limit.
+        currency: Currency,
+        /// How many decimals it has.
+        allowed: u8,
+    },
+    /// More than a signed 64-bit integer of minor units can hold.
+    #[error("is too large: the most is {}", Money::max(*.0))]
+    TooLarge(Currency),
+    /// Two currencies in one sum.
+    #[error("mixes {0} and {1}")]
+    Mixed(Currency, Currency),
+}
+
+/// Currencies whose minor unit is not a hundredth. Exponents as in ISO 4217.
+const EXPONENTS: &[(u8, &str)] = &[
+    (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+    (3, "BHD IQD JOD KWD LYD OMR TND"),
+    (4, "CLF UYW"),
+];
+/// Currencies with two decimals.
+const TWO_DECIMALS: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV \
+BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR \
+FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK \
+LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD \
+PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL \
+THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG";
+
+impl Currency {
+    /// The US dollar, the default where nothing else is configured.
+    pub const USD: Self = Self { code: *b"USD", exponent: 2 };
+
+    /// The three letters, such as `EUR`.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.code).unwrap_or("???")
+    }
+
+    /// How many decimals an amount has: 2 for EUR, 0 for JPY, 3 for KWD.
+    pub fn exponent(&self) -> u8 {
+        self.exponent
+    }
+
+    fn minor_per_major(self) -> u64 {
+        10_u64.pow(u32::from(self.exponent))
+    }
+}
+
+impl FromStr for Currency {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| Error::UnknownCurrency)?;
+        let listed = |list: &str| list.split(' ').any(|known| known == text);
+        let exponent = if listed(TWO_DECIMALS) {
+            2
+        } else {
+            EXPONENTS
+                .iter()
+                .find(|(_, list)| listed(list))
+                .map(|(exponent, _)| *exponent)
+                .ok_or(Error::UnknownCurrency)?
+        };
+        Ok(Self { code, exponent })
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Money {
+    /// That many minor units. Zero or more by convention; nothing here makes it negative.
+    pub fn from_minor(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// Nothing, in that currency.
+    pub fn zero(currency: Currency) -> Self {
+        Self { minor: 0, currency }
+    }
+
+    /// The largest amount of a currency.
+    pub fn max(currency: Currency) -> Self {
+        Self { minor: i64::MAX, currency }
+    }
+
+    /// The amount in minor units.
+    pub fn minor(&self) -> i64 {
+        self.minor
+    }
+
+    /// The currency.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// Reads a decimal number in JSON's notation (`1299.99`, `5`, `1e3`) exactly.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`], [`Error::Negative`], [`Error::TooPrecise`] (zeros at the end do not
+    /// count) and [`Error::TooLarge`].
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, Error> {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => {
+                // Four digits of exponent are more than any amount needs, and cheap to handle.
+                let digits = exponent.trim_start_matches(['+', '-']);
+                if digits.is_empty() || digits.len() > 4 || exponent.len() > digits.len() + 1 {
+                    return Err(Error::NotANumber);
+                }
+                (mantissa, exponent.parse::<i32>().map_err(|_| Error::NotANumber)?)
+            }
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+        let digits_only = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits_only(whole) || !digits_only(fraction) || mantissa.len() > 100 {
+            return Err(Error::NotANumber);
+        }
+
+        // value = digits * 10^scale; shift it to minor units.
+        let digits = format!("{whole}{fraction}");
+        let significant = digits.trim_start_matches('0').trim_end_matches('0');
+        if significant.is_empty() {
+            return Ok(Self::zero(currency));
+        }
+        if negative {
+            return Err(Error::Negative);
+        }
+        let dropped = digits.len() - digits.trim_end_matches('0').len();
+        let scale = exponent - as_i32(fraction.len()) + as_i32(dropped) + i32::from(currency.exponent);
+        if scale < 0 {
+            return Err(Error::TooPrecise { currency, allowed: currency.exponent });
+        }
+        let too_large = Error::TooLarge(currency);
+        // 19 digits are the most an i64 has.
+        if significant.len() + usize::try_from(scale).unwrap_or(usize::MAX).min(100) > 19 {
+            return Err(too_large);
+        }
+        let minor = format!("{significant}{}", "0".repeat(usize::try_from(scale).unwrap_or(0)));
+        let minor = minor.parse().map_err(|_| too_large)?;
+        Ok(Self { minor, currency })
+    }
+
+    /// The price of `quantity` units at `self` each.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn times(self, quantity: u32) -> Result<Self, Error> {
+        let minor = self.minor.checked_mul(i64::from(quantity)).ok_or(Error::TooLarge(self.currency))?;
+        Ok(Self { minor, ..self })
+    }
+
+    /// The sum of both.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::Mixed`].
+    pub fn plus(self, other: Self) -> Result<Self, Error> {
+        if self.currency != other.currency {
+            return Err(Error::Mixed(self.currency, other.currency));
+        }
+        let minor = self.minor.checked_add(other.minor).ok_or(Error::TooLarge(self.currency))?;
+        Ok(Self { minor, ..self })
+    }
+}
+
+fn as_i32(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+/// The plain decimal number with all of the currency's decimals: `1299.99`, `5.00`, `300`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let unit = self.currency.minor_per_major();
+        let (whole, rest) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
+        match usize::from(self.currency.exponent) {
+            0 => write!(f, "{sign}{whole}"),
+            width => write!(f, "{sign}{whole}.{rest:0width$}"),
+        }
+    }
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} {}", self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn currency(code: &str) -> Currency {
+        code.parse().unwrap()
+    }
+
+    #[test]
+    fn numbers_are_read_exactly() {
+        for (text, code, expected) in [
+            ("1299.99", "USD", Ok(129_999)),
+            ("0.10", "EUR", Ok(10)),
+            ("5", "EUR", Ok(500)),
+            ("0", "EUR", Ok(0)),
+            ("-0", "EUR", Ok(0)),
+            ("-0.00", "EUR", Ok(0)),
+            ("1.500", "EUR", Ok(150)),
+            ("1e3", "EUR", Ok(100_000)),
+            ("1.5E+1", "EUR", Ok(1_500)),
+            ("150e-2", "EUR", Ok(150)),
+            ("300", "JPY", Ok(300)),
+            ("1.005", "KWD", Ok(1_005)),
+            ("92233720368547758.07", "USD", Ok(i64::MAX)),
+            ("92233720368547758.08", "USD", Err(Error::TooLarge(Currency::USD))),
+            ("1e9999", "USD", Err(Error::TooLarge(Currency::USD))),
+            ("-1", "USD", Err(Error::Negative)),
+            ("1.005", "USD", Err(Error::TooPrecise { currency: Currency::USD, allowed: 2 })),
+            ("1e-9999", "USD", Err(Error::TooPrecise { currency: Currency::USD, allowed: 2 })),
+            ("", "USD", Err(Error::NotANumber)),
+            (".5", "USD", Err(Error::NotANumber)),
+            ("5.", "USD", Err(Error::NotANumber)),
+            ("+5", "USD", Err(Error::NotANumber)),
+            ("1,5", "USD", Err(Error::NotANumber)),
+            ("1e", "USD", Err(Error::NotANumber)),
+            ("1e+-2", "USD", Err(Error::NotANumber)),
+            ("NaN", "USD", Err(Error::NotANumber)),
+        ] {
+            let got = Money::parse(text, currency(code)).map(|m| m.minor());
+            assert_eq!(got, expected, "{text} {code}");
+        }
+    }
+
+    #[test]
+    fn overflow_is_an_error() {
+        let max = Money::max(Currency::USD);
+        assert_eq!(max.times(2), Err(Error::TooLarge(Currency::USD)));
+        assert_eq!(max.plus(Money::from_minor(1, Currency::USD)), Err(Error::TooLarge(Currency::USD)));
+        assert!(matches!(max.plus(Money::zero(currency("EUR"))), Err(Error::Mixed(..))));
+    }
+
+    #[test]
+    fn codes_are_exact() {
+        for bad in ["usd", "US", "XXX", "EURO", "", " USD", "U D"] {
+            assert_eq!(bad.parse::<Currency>(), Err(Error::UnknownCurrency), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(minor in 0..=i64::MAX, code in prop::sample::select(vec!["USD", "JPY", "KWD", "CLF"])) {
+            let money = Money::from_minor(minor, currency(code));
+            prop_assert_eq!(Money::parse(&money.to_string(), money.currency()), Ok(money));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[0-9eE.+-]{0,30}") {
+            let _ = Money::parse(&text, Currency::USD);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+use std::fmt;
+
+use crate::{Currency, LineItem, MAX_LINE_ITEMS, MAX_QUANTITY, Money, OrderId, Status, Timestamp, text};
+
+/// The tenant of everything while there is only one.
+pub const DEFAULT_TENANT: &str = "default";
+/// Attempts of an order that does not say how many it wants.
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
+/// The most attempts that an order can ask for.
+pub const MAX_MAX_ATTEMPTS: u32 = 100;
+
+/// An order as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Its id; sorts by creation time.
+    pub id: OrderId,
+    /// Whose it is.
+    pub tenant_id: String,
+    /// The shop's own number for it.
+    pub external_reference: Option<String>,
+    /// Who bought.
+    pub customer: Option<String>,
+    /// 1 to [`MAX_LINE_ITEMS`] positions, all in one currency.
+    pub line_items: Vec<LineItem>,
+    /// The sum of the line items.
+    pub total: Money,
+    /// The sum of their quantities.
+    pub quantity: u64,
+    /// Where it is.
+    pub status: Status,
+    /// The sequence of its latest event.
+    pub version: u32,
+    /// The latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// Attempts that failed since it was created or redriven.
+    pub failures: u32,
+    /// The most failures before it is a dead letter.
+    pub max_attempts: u32,
+    /// What its latest event says, if anything.
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its status last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What a client sends to create an order, before anything is checked. Either the three fields of
+/// a single line item, or `line_items`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// Item of a single line item.
+    pub item: Option<String>,
+    /// Quantity of a single line item.
+    pub quantity: Option<i64>,
+    /// Unit price of a single line item, as the decimal text that was sent.
+    pub price: Option<String>,
+    /// Several line items: item, quantity, price.
+    pub line_items: Option<Vec<DraftLineItem>>,
+    /// ISO 4217 code.
+    pub currency: Option<String>,
+    /// Who bought.
+    pub customer: Option<String>,
+    /// The shop's own number.
+    pub external_reference: Option<String>,
+    /// Attempts before the order is a dead letter.
+    pub max_attempts: Option<i64>,
+}
+
+/// One line item of a [`Draft`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DraftLineItem {
+    /// What.
+    pub item: Option<String>,
+    /// How many.
+    pub quantity: Option<i64>,
+    /// Unit price as decimal text.
+    pub price: Option<String>,
+}
+
+/// A draft that passed every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// 1 to [`MAX_LINE_ITEMS`] positions.
+    pub line_items: Vec<LineItem>,
+    /// Their sum; it fits.
+    pub total: Money,
+    /// The sum of their quantities.
+    pub quantity: u64,
+    /// Who bought.
+    pub customer: Option<String>,
+    /// The shop's own number.
+    pub external_reference: Option<String>,
+    /// 1 to [`MAX_MAX_ATTEMPTS`].
+    pub max_attempts: u32,
+}
+
+/// Where in a draft something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    line_item: Option<usize>,
+    name: &'static str,
+}
+
+/// One thing that is wrong with a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Where.
+    pub field: Field,
+    /// What to change; reads as the rest of a sentence that starts with the field's name.
+    pub message: String,
+}
+
+impl Field {
+    /// The names from the outside in: `["lineItems", "3", "price"]`.
+    pub fn path(&self) -> Vec<String> {
+        let mut path = Vec::new();
+        if let Some(index) = self.line_item {
+            path.extend(["lineItems".to_owned(), index.to_string()]);
+        }
+        path.push(self.name.to_owned());
+        path
+    }
+
+    /// The JSON pointer of the field in a REST body: `/lineItems/3/price`.
+    pub fn pointer(&self) -> String {
+        self.path().iter().map(|part| format!("/{part}")).collect()
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field.path().join("."), self.message)
+    }
+}
+
+impl Draft {
+    /// Checks everything and says all that is wrong, not only the first thing.
+    ///
+    /// # Errors
+    /// At least one [`Invalid`].
+    pub fn check(self, default_currency: Currency) -> Result<Content, Vec<Invalid>> {
+        let mut problems = Problems(Vec::new());
+        let currency = match self.currency.as_deref().map(str::parse) {
+            None => default_currency,
+            Some(Ok(currency)) => currency,
+            Some(Err(error)) => {
+                problems.add(None, "currency", error.to_string());
+                default_currency
+            }
+        };
+        problems.check_text("customer", self.customer.as_deref(), text::MAX_CUSTOMER);
+        problems.check_text(
+            "externalReference",
+            self.external_reference.as_deref(),
+            text::MAX_EXTERNAL_REFERENCE,
+        );
+        let max_attempts = problems.number("maxAttempts", None, self.max_attempts, MAX_MAX_ATTEMPTS);
+
+        let drafts = match self.line_items {
+            Some(_) if self.item.is_some() || self.quantity.is_some() || self.price.is_some() => {
+                problems.add(
+                    None,
+                    "lineItems",
+                    "cannot be combined with item, quantity and price".to_owned(),
+                );
+                Vec::new()
+            }
+            Some(lines) if lines.is_empty() || lines.len() > MAX_LINE_ITEMS => {
+                let message = format!("must have 1 to {MAX_LINE_ITEMS} line items, has {}", lines.len());
+                problems.add(None, "lineItems", message);
+                Vec::new()
+            }
+            Some(lines) => lines.into_iter().enumerate().map(|(n, line)| (Some(n), line)).collect(),
+            None => {
+                let (item, quantity, price) = (self.item, self.quantity, self.price);
+                vec![(None, DraftLineItem { item, quantity, price })]
+            }
+        };
+        let line_items: Vec<LineItem> =
+            drafts.into_iter().filter_map(|(at, draft)| problems.line_item(at, draft, currency)).collect();
+
+        let total = line_items.iter().try_fold(Money::zero(currency), |sum, line| sum.plus(line.total()?));
+        match (total, problems.0.is_empty()) {
+            (Ok(total), true) => Ok(Content {
+                quantity: line_items.iter().map(|line| u64::from(line.quantity)).sum(),
+                line_items,
+                total,
+                customer: self.customer,
+                external_reference: self.external_reference,
+                max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+            }),
+            (Ok(_), false) => Err(problems.0),
+            (Err(error), _) => {
+                problems.add(None, "total", error.to_string());
+                Err(problems.0)
+            }
+        }
+    }
+}
+
+struct Problems(Vec<Invalid>);
+
+impl Problems {
+    fn add(&mut self, line_item: Option<usize>, name: &'static str, message: String) {
+        let field = Field { line_item, name };
+        self.0.push(Invalid { field, message });
+    }
+
+    fn check_text(&mut self, name: &'static str, value: Option<&str>, max: usize) {
+        if let Some(Err(message)) = value.map(|value| text::check(value, max)) {
+            self.add(None, name, message);
+        }
+    }
+
+    /// A number from 1 to `max`, if it is there.
+    fn number(&mut self, name: &'static str, at: Option<usize>, value: Option<i64>, max: u32) -> Option<u32> {
+        let value = value?;
+        let number = u32::try_from(value).ok().filter(|n| (1..=max).contains(n));
+        if number.is_none() {
+            self.add(at, name, format!("must be a whole number from 1 to {max}, is {value}"));
+        }
+        number
+    }
+
+    fn line_item(&mut self, at: Option<usize>, draft: DraftLineItem, currency: Currency) -> Option<LineItem> {
+        let missing = "is required";
+        match &draft.item {
+            None => self.add(at, "item", missing.to_owned()),
+            Some(item) => {
+                if let Err(message) = text::check(item, text::MAX_ITEM) {
+                    self.add(at, "item", message);
+                }
+            }
+        }
+        if draft.quantity.is_none() {
+            self.add(at, "quantity", missing.to_owned());
+        }
+        let quantity = self.number("quantity", at, draft.quantity, MAX_QUANTITY);
+        let price = match draft.price.as_deref().map(|price| Money::parse(price, currency)) {
+            None => {
+                self.add(at, "price", missing.to_owned());
+                None
+            }
+            Some(Err(error)) => {
+                self.add(at, "price", error.to_string());
+                None
+            }
+            Some(Ok(price)) => Some(price),
+        };
+        Some(LineItem { item: draft.item?, quantity: quantity?, price: price? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn laptop() -> Draft {
+        Draft {
+            item: Some("Laptop".into()),
+            quantity: Some(2),
+            price: Some("1299.99".into()),
+            ..Draft::default()
+        }
+    }
+
+    fn problems(draft: Draft) -> Vec<String> {
+        let found = draft.check(Currency::USD).unwrap_err();
+        found.iter().map(|problem| problem.field.pointer()).collect()
+    }
+
+    #[test]
+    fn the_three_fields_of_the_original_are_enough() {
+        let content = laptop().check(Currency::USD).unwrap();
+        assert_eq!(content.total, Money::from_minor(259_998, Currency::USD));
+        assert_eq!(content.quantity, 2);
+        assert_eq!(content.max_attempts, DEFAULT_MAX_ATTEMPTS);
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        assert_eq!(problems(Draft::default()), ["/item", "/quantity", "/price"]);
+        let draft = Draft {
+            quantity: Some(0),
+            price: Some("1.001".into()),
+            customer: Some("\n".into()),
+            max_attempts: Some(101),
+            ..laptop()
+        };
+        assert_eq!(problems(draft), ["/customer", "/maxAttempts", "/quantity", "/price"]);
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        for (quantity, fits) in [(1, true), (1_000_000, true), (0, false), (1_000_001, false), (-1, false)] {
+            let draft = Draft { quantity: Some(quantity), price: Some("1".into()), ..laptop() };
+            assert_eq!(draft.check(Currency::USD).is_ok(), fits, "{quantity}");
+        }
+        let line = DraftLineItem { item: Some("x".into()), quantity: Some(1), price: Some("0".into()) };
+        for (count, fits) in [(0, false), (1, true), (200, true), (201, false)] {
+            let draft = Draft { line_items: Some(vec![line.clone(); count]), ..Draft::default() };
+            assert_eq!(draft.check(Currency::USD).is_ok(), fits, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_line_item_is_named_by_its_place() {
+        let good = DraftLineItem { item: Some("x".into()), quantity: Some(1), price: Some("0".into()) };
+        let bad = DraftLineItem { price: Some("-1".into()), ..good.clone() };
+        let draft = Draft { line_items: Some(vec![good, bad]), ..Draft::default() };
+        assert_eq!(problems(draft), ["/lineItems/1/price"]);
+    }
+
+    #[test]
+    fn both_forms_at_once_are_refused() {
+        let draft = Draft { line_items: Some(vec![]), ..laptop() };
+        assert_eq!(problems(draft), ["/lineItems"]);
+    }
+
+    #[test]
+    fn a_total_that_does_not_fit_is_refused() {
+        let draft = Draft { price: Some("92233720368547758.07".into()), ..laptop() };
+        assert_eq!(problems(draft), ["/total"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! When a failed attempt is tried again.
+
+use std::time::Duration;
+
+/// Exponential backoff with full jitter: after the n-th failure the wait is drawn evenly from
+/// 0 to `base * 2^(n-1)`, the upper end held at `cap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Upper end of the wait after the first failure.
+    pub base: Duration,
+    /// Upper end of every wait; also the most that a worker's Retry-After is honoured for.
+    pub cap: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { base: Duration::from_secs(1), cap: Duration::from_secs(300) }
+    }
+}
+
+impl RetryPolicy {
+    /// The longest wait after `failures` failures (1 or more).
+    pub fn ceiling(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(32);
+        let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
+        self.base.saturating_mul(factor).min(self.cap)
+    }
+
+    /// The wait before the next attempt. `random` is any number, evenly drawn; `retry_after` is
+    /// what the failed attempt asked for and wins, up to the cap.
+    pub fn delay(&self, failures: u32, retry_after: Option<Duration>, random: u32) -> Duration {
+        match retry_after {
+            Some(asked) => asked.min(self.cap),
+            None => self.ceiling(failures).mul_f64(f64::from(random) / f64::from(u32::MAX)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let policy = RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(10) };
+        let ceilings: Vec<u64> = (1..=6).map(|n| policy.ceiling(n).as_secs()).collect();
+        assert_eq!(ceilings, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(policy.ceiling(u32::MAX), policy.cap);
+        assert_eq!(policy.delay(3, None, 0), Duration::ZERO);
+        assert_eq!(policy.delay(3, None, u32::MAX), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn retry_after_wins_up_to_the_cap() {
+        let policy = RetryPolicy::default();
+        let asked = |secs| policy.delay(1, Some(Duration::from_secs(secs)), 7);
+        assert_eq!(asked(20), Duration::from_secs(20));
+        assert_eq!(asked(86_400), policy.cap);
+    }
+}

@@ -1,0 +1,57 @@
+//! The rule for every text that people send: limited in characters, without control characters.
+
+/// Longest item name, in characters.
+pub const MAX_ITEM: usize = 200;
+/// Longest customer, in characters.
+pub const MAX_CUSTOMER: usize = 200;
+/// Longest external reference, in characters.
+pub const MAX_EXTERNAL_REFERENCE: usize = 200;
+/// Longest reason of a failure or a cancellation, in characters; longer ones are cut.
+pub const MAX_REASON: usize = 500;
+
+/// `text` when it has 1 to `max` characters, none of them a control character, and is not blank.
+///
+/// # Errors
+/// One sentence that says what to change.
+pub fn check(text: &str, max: usize) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    let length = text.chars().count();
+    if length > max {
+        return Err(format!("must have at most {max} characters, has {length}"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must not contain control characters".to_owned());
+    }
+    Ok(())
+}
+
+/// A reason as it is stored: control characters become spaces, and it ends after [`MAX_REASON`]
+/// characters. `None` when nothing readable is left.
+pub fn reason(text: &str) -> Option<String> {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_count_characters_not_bytes() {
+        assert_eq!(check(&"ä".repeat(200), 200), Ok(()));
+        assert!(check(&"ä".repeat(201), 200).is_err());
+        for bad in ["", "  ", "a\nb", "a\u{0}b"] {
+            assert!(check(bad, 200).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_cut_and_cleaned() {
+        assert_eq!(reason("a\nb").as_deref(), Some("a b"));
+        assert_eq!(reason(" \n "), None);
+        assert_eq!(reason(&"x".repeat(600)).map(|r| r.len()), Some(500));
+    }
+}

@@ -1,0 +1,477 @@
+//! What one command does to one order. This is the only place where a change is decided; the store
+//! calls it while it holds the order's row and writes down what it says.
+
+use std::time::Duration;
+
+use crate::{LeaseToken, RetryPolicy, Status, Timestamp, text};
+
+/// The part of an order that decides about changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The present status.
+    pub status: Status,
+    /// The sequence of the latest event.
+    pub version: u32,
+    /// The number of the latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// Attempts that count against `max_attempts`: errors and expired leases, not graceful releases.
+    pub failures: u32,
+    /// After that many failures the order is a dead letter.
+    pub max_attempts: u32,
+    /// The token of the running attempt. It stays after a report so that the same report again is
+    /// recognised, and goes when the lease is taken away (expired, cancelled, redriven).
+    pub lease: Option<LeaseToken>,
+    /// When the order next needs attention; `None` for final ones.
+    pub due_at: Option<Timestamp>,
+    /// A pending order is not started before this time.
+    pub not_before: Timestamp,
+}
+
+/// Something that is asked of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A worker wants to run it.
+    Start {
+        /// Drawn by the worker; the same token again means the same Start again.
+        lease: LeaseToken,
+    },
+    /// The worker is still at it.
+    Heartbeat {
+        /// The token of the attempt.
+        lease: LeaseToken,
+    },
+    /// The worker is done with its attempt.
+    Finish {
+        /// The token of the attempt.
+        lease: LeaseToken,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// Nobody has renewed the lease in time.
+    Expire,
+    /// A person or a system calls the order off.
+    Cancel {
+        /// Why, if they say.
+        reason: Option<String>,
+    },
+    /// A dead letter gets a new set of attempts.
+    Redrive {
+        /// Who asked and why, if they say.
+        reason: Option<String>,
+    },
+}
+
+/// How an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The order is done.
+    Completed,
+    /// It failed and may be tried again.
+    Retry {
+        /// What went wrong.
+        reason: String,
+        /// When the other side asked to be tried again.
+        after: Option<Duration>,
+    },
+    /// It failed for good; trying again would not help.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+    /// The worker gives it back unharmed, because it shuts down. Not a failure.
+    Released,
+}
+
+/// The settings that decisions depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a lease lasts from its start or its last heartbeat.
+    pub lease: Duration,
+    /// When failed attempts are tried again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30), retry: RetryPolicy::default() }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The order changes: one new event, `version + 1`.
+    Change(Change),
+    /// The lease now ends at this time. No event.
+    Renew(Timestamp),
+    /// It was done before, by the same command. Nothing is written and the answer is the same.
+    Repeat,
+    /// It cannot be done. Nothing is written.
+    Refuse(Refusal),
+}
+
+/// The new values of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// The new status.
+    pub status: Status,
+    /// The new attempt number.
+    pub attempt: u32,
+    /// The new count of failures.
+    pub failures: u32,
+    /// The new lease token.
+    pub lease: Option<LeaseToken>,
+    /// The new due time.
+    pub due_at: Option<Timestamp>,
+    /// The new earliest start.
+    pub not_before: Timestamp,
+    /// What the event says about it.
+    pub reason: Option<String>,
+}
+
+/// Why a command cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Start: the order is being processed under another lease.
+    #[error("the order is already being processed")]
+    AlreadyStarted,
+    /// Start: the order waits for a retry or for its time.
+    #[error("the order may not be started yet")]
+    NotYet,
+    /// Heartbeat, Finish: the lease is not, or no longer, the order's lease.
+    #[error("the lease is not valid: the order is {0} and belongs to another attempt or to none")]
+    StaleLease(Status),
+    /// Start, Cancel: the order is final.
+    #[error("the order is already {0}")]
+    Final(Status),
+    /// Redrive: only failed orders can be redriven.
+    #[error("only a failed order can be redriven; this one is {0}")]
+    NotFailed(Status),
+    /// Expire: the lease was renewed or the order moved on.
+    #[error("the lease has not expired")]
+    NotExpired,
+}
+
+/// The reason of events for attempts whose lease ran out.
+pub const LEASE_EXPIRED: &str = "the lease expired: the worker stopped reporting";
+/// The reason of events for attempts that a worker gave back.
+pub const RELEASED: &str = "released by its worker, which is shutting down";
+
+/// Decides about one command. `random` is any number, evenly drawn (for the jitter of retries).
+pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
+    match command {
+        Command::Start { lease } => start(state, *lease, now, rules),
+        Command::Heartbeat { lease } => match holds(state, *lease) {
+            true => Decision::Renew(now + rules.lease),
+            false => Decision::Refuse(Refusal::StaleLease(state.status)),
+        },
+        Command::Finish { lease, outcome } => {
+            if holds(state, *lease) {
+                Decision::Change(finish(state, outcome, now, rules, random))
+            } else if state.lease == Some(*lease) {
+                Decision::Repeat
+            } else {
+                Decision::Refuse(Refusal::StaleLease(state.status))
+            }
+        }
+        Command::Expire => {
+            let expired = state.status == Status::Processing && state.due_at.is_some_and(|due| due <= now);
+            if !expired {
+                return Decision::Refuse(Refusal::NotExpired);
+            }
+            let change = failure(state, LEASE_EXPIRED, None, now, rules, random);
+            Decision::Change(Change { lease: None, ..change })
+        }
+        Command::Cancel { reason } => match state.status {
+            Status::Pending | Status::Processing => Decision::Change(Change {
+                lease: None,
+                due_at: None,
+                ..change_to(state, Status::Cancelled, reason.as_deref())
+            }),
+            Status::Cancelled => Decision::Repeat,
+            Status::Completed | Status::Failed => Decision::Refuse(Refusal::Final(state.status)),
+        },
+        Command::Redrive { reason } => match state.status {
+            Status::Failed => Decision::Change(Change {
+                lease: None,
+                failures: 0,
+                due_at: Some(now),
+                not_before: now,
+                ..change_to(state, Status::Pending, reason.as_deref())
+            }),
+            Status::Pending | Status::Processing | Status::Completed | Status::Cancelled => {
+                Decision::Refuse(Refusal::NotFailed(state.status))
+            }
+        },
+    }
+}
+
+fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
+    match state.status {
+        Status::Pending if now < state.not_before => Decision::Refuse(Refusal::NotYet),
+        Status::Pending => Decision::Change(Change {
+            attempt: state.attempt.saturating_add(1),
+            lease: Some(lease),
+            due_at: Some(now + rules.lease),
+            ..change_to(state, Status::Processing, None)
+        }),
+        Status::Processing if state.lease == Some(lease) => Decision::Repeat,
+        Status::Processing => Decision::Refuse(Refusal::AlreadyStarted),
+        Status::Completed | Status::Failed | Status::Cancelled => {
+            Decision::Refuse(Refusal::Final(state.status))
+        }
+    }
+}
+
+fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
+    match outcome {
+        Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
+        Outcome::Retry { reason, after } => failure(state, reason, *after, now, rules, random),
+        Outcome::Failed { reason } => Change {
+            failures: state.failures.saturating_add(1),
+            due_at: None,
+            ..change_to(state, Status::Failed, Some(reason))
+        },
+        Outcome::Released => {
+            Change { due_at: Some(now), not_before: now, ..change_to(state, Status::Pending, Some(RELEASED)) }
+        }
+    }
+}
+
+/// A failed attempt: back to pending with a wait, or a dead letter when there were enough.
+fn failure(
+    state: &State,
+    reason: &str,
+    after: Option<Duration>,
+    now: Timestamp,
+    rules: &Rules,
+    random: u32,
+) -> Change {
+    let failures = state.failures.saturating_add(1);
+    if failures >= state.max_attempts {
+        return Change { failures, due_at: None, ..change_to(state, Status::Failed, Some(reason)) };
+    }
+    let next = now + rules.retry.delay(failures, after, random);
+    Change {
+        failures,
+        due_at: Some(next),
+        not_before: next,
+        ..change_to(state, Status::Pending, Some(reason))
+    }
+}
+
+/// `state` with another status and everything else kept.
+fn change_to(state: &State, status: Status, reason: Option<&str>) -> Change {
+    Change {
+        status,
+        attempt: state.attempt,
+        failures: state.failures,
+        lease: state.lease,
+        due_at: state.due_at,
+        not_before: state.not_before,
+        reason: reason.and_then(text::reason),
+    }
+}
+
+fn holds(state: &State, lease: LeaseToken) -> bool {
+    state.status == Status::Processing && state.lease == Some(lease)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_700_000_000_000_000;
+
+    fn now() -> Timestamp {
+        Timestamp::from_micros(NOW)
+    }
+
+    fn state(status: Status) -> State {
+        let held = matches!(status, Status::Processing | Status::Completed | Status::Failed);
+        State {
+            status,
+            version: 2,
+            attempt: 1,
+            failures: 0,
+            max_attempts: 3,
+            lease: held.then(|| LeaseToken::from_i64(7)),
+            due_at: (!status.is_final()).then(|| now() + Duration::from_secs(5)),
+            not_before: now(),
+        }
+    }
+
+    fn run(state: &State, command: Command) -> Decision {
+        decide(state, &command, now(), &Rules::default(), u32::MAX)
+    }
+
+    fn changed(decision: Decision) -> Change {
+        match decision {
+            Decision::Change(change) => change,
+            other => panic!("expected a change, got {other:?}"),
+        }
+    }
+
+    /// Every status with every command: what happens, in one table.
+    #[test]
+    fn every_status_and_command() {
+        use Refusal::*;
+        use Status::*;
+        let mine = LeaseToken::from_i64(7);
+        let other = LeaseToken::from_i64(8);
+        let done = |lease| Command::Finish { lease, outcome: Outcome::Completed };
+        let retry =
+            |lease| Command::Finish { lease, outcome: Outcome::Retry { reason: "x".into(), after: None } };
+        let fail = |lease| Command::Finish { lease, outcome: Outcome::Failed { reason: "x".into() } };
+        let release = |lease| Command::Finish { lease, outcome: Outcome::Released };
+        let cancel = || Command::Cancel { reason: None };
+        let redrive = || Command::Redrive { reason: None };
+        let to = Ok::<Status, Option<Refusal>>;
+        let no = |refusal| Err(Some(refusal));
+        let repeat = Err(None);
+        for (from, command, expected) in [
+            (Pending, Command::Start { lease: other }, to(Processing)),
+            (Pending, done(mine), no(StaleLease(Pending))),
+            (Pending, Command::Expire, no(NotExpired)),
+            (Pending, cancel(), to(Cancelled)),
+            (Pending, redrive(), no(NotFailed(Pending))),
+            (Processing, Command::Start { lease: mine }, repeat),
+            (Processing, Command::Start { lease: other }, no(AlreadyStarted)),
+            (Processing, done(mine), to(Completed)),
+            (Processing, retry(mine), to(Pending)),
+            (Processing, fail(mine), to(Failed)),
+            (Processing, release(mine), to(Pending)),
+            (Processing, done(other), no(StaleLease(Processing))),
+            (Processing, Command::Heartbeat { lease: other }, no(StaleLease(Processing))),
+            (Processing, Command::Expire, no(NotExpired)),
+            (Processing, cancel(), to(Cancelled)),
+            (Processing, redrive(), no(NotFailed(Processing))),
+            (Completed, Command::Start { lease: other }, no(Final(Completed))),
+            (Completed, done(mine), repeat),
+            (Completed, done(other), no(StaleLease(Completed))),
+            (Completed, Command::Heartbeat { lease: mine }, no(StaleLease(Completed))),
+            (Completed, Command::Expire, no(NotExpired)),
+            (Completed, cancel(), no(Final(Completed))),
+            (Completed, redrive(), no(NotFailed(Completed))),
+            (Failed, Command::Start { lease: other }, no(Final(Failed))),
+            (Failed, done(mine), repeat),
+            (Failed, Command::Expire, no(NotExpired)),
+            (Failed, cancel(), no(Final(Failed))),
+            (Failed, redrive(), to(Pending)),
+            (Cancelled, Command::Start { lease: other }, no(Final(Cancelled))),
+            (Cancelled, done(mine), no(StaleLease(Cancelled))),
+            (Cancelled, Command::Expire, no(NotExpired)),
+            (Cancelled, cancel(), repeat),
+            (Cancelled, redrive(), no(NotFailed(Cancelled))),
+        ] {
+            let got = match run(&state(from), command.clone()) {
+                Decision::Change(change) => Ok(change.status),
+                Decision::Refuse(refusal) => Err(Some(refusal)),
+                Decision::Repeat => Err(None),
+                Decision::Renew(_) => panic!("{from:?} {command:?} renewed"),
+            };
+            assert_eq!(got, expected, "{from:?} {command:?}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_moves_the_end_of_the_lease() {
+        let mine = LeaseToken::from_i64(7);
+        let end = now() + Duration::from_secs(30);
+        assert_eq!(run(&state(Status::Processing), Command::Heartbeat { lease: mine }), Decision::Renew(end));
+    }
+
+    #[test]
+    fn an_order_is_not_started_before_its_time() {
+        let early = State { not_before: now() + Duration::from_micros(1), ..state(Status::Pending) };
+        let start = Command::Start { lease: LeaseToken::from_i64(1) };
+        assert_eq!(run(&early, start), Decision::Refuse(Refusal::NotYet));
+    }
+
+    #[test]
+    fn an_expired_lease_is_a_failure_and_its_token_is_gone() {
+        let expired = State { due_at: Some(now()), ..state(Status::Processing) };
+        let change = changed(run(&expired, Command::Expire));
+        assert_eq!((change.status, change.failures, change.lease), (Status::Pending, 1, None));
+        assert_eq!(change.due_at, Some(now() + Duration::from_secs(1)));
+        let last = State { failures: 2, ..expired };
+        let change = changed(run(&last, Command::Expire));
+        assert_eq!((change.status, change.failures, change.due_at), (Status::Failed, 3, None));
+    }
+
+    #[test]
+    fn a_release_costs_no_attempt() {
+        let lease = LeaseToken::from_i64(7);
+        let last = State { failures: 2, ..state(Status::Processing) };
+        let change = changed(run(&last, Command::Finish { lease, outcome: Outcome::Released }));
+        assert_eq!((change.status, change.failures, change.due_at), (Status::Pending, 2, Some(now())));
+    }
+
+    #[test]
+    fn a_redrive_gives_a_new_set_of_attempts() {
+        let dead = State { failures: 3, ..state(Status::Failed) };
+        let change = changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()) }));
+        assert_eq!((change.failures, change.due_at, change.lease), (0, Some(now()), None));
+        assert_eq!(change.reason.as_deref(), Some("by Ann"));
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let lease = (1..4_i64).prop_map(LeaseToken::from_i64);
+        let outcome = prop_oneof![
+            Just(Outcome::Completed),
+            Just(Outcome::Released),
+            "[a-z]{0,9}".prop_map(|reason| Outcome::Failed { reason }),
+            ("[a-z]{0,9}", prop::option::of(0..1_000_u64))
+                .prop_map(|(reason, after)| Outcome::Retry { reason, after: after.map(Duration::from_secs) }),
+        ];
+        prop_oneof![
+            lease.clone().prop_map(|lease| Command::Start { lease }),
+            lease.clone().prop_map(|lease| Command::Heartbeat { lease }),
+            (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
+            Just(Command::Expire),
+            Just(Command::Cancel { reason: None }),
+            Just(Command::Redrive { reason: None }),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is asked, in whatever order: each change is a declared transition, final orders
+        /// are never due, and all others always are.
+        #[test]
+        fn invariants_hold_on_every_path(
+            steps in prop::collection::vec((any_command(), 0..60_000_000_i64, any::<u32>()), 1..60)
+        ) {
+            let rules = Rules::default();
+            let mut state = State { attempt: 0, lease: None, due_at: Some(now()), ..state(Status::Pending) };
+            let mut at = NOW;
+            for (command, wait, random) in steps {
+                at += wait;
+                let clock = Timestamp::from_micros(at);
+                match decide(&state, &command, clock, &rules, random) {
+                    Decision::Change(change) => {
+                        prop_assert!(state.status.may_become(change.status));
+                        state = State {
+                            status: change.status,
+                            version: state.version + 1,
+                            attempt: change.attempt,
+                            failures: change.failures,
+                            max_attempts: state.max_attempts,
+                            lease: change.lease,
+                            due_at: change.due_at,
+                            not_before: change.not_before,
+                        };
+                    }
+                    Decision::Renew(until) => {
+                        prop_assert_eq!(state.status, Status::Processing);
+                        state.due_at = Some(until);
+                    }
+                    Decision::Repeat | Decision::Refuse(_) => {}
+                }
+                prop_assert_eq!(state.status.is_final(), state.due_at.is_none());
+                prop_assert!(state.failures <= state.max_attempts);
+                prop_assert!(state.failures <= state.attempt);
+            }
+        }
+    }
+}
