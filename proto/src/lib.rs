@@ -1,1 +1,24 @@
-//! stub
+//! The gRPC interface: generated code and its conversions to and from [`domain`].
+//!
+//! The interface itself is documented in `proto/orders/v1/orders.proto`. Nothing outside this crate
+//! knows field numbers; nothing in this crate decides anything about orders.
+
+mod convert;
+pub mod reason;
+
+pub use convert::{Invalid, order_id};
+
+/// The generated messages, client and server of `orders.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("orders.v1");
+}
+
+/// The encoded descriptors of everything in [`v1`], for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The response metadata key of the machine-readable reason.
+pub const ERROR_METADATA: &str = "orders-error";
+
+/// The most leases or reports in one message of the `Work` stream.
+pub const MAX_BATCH: usize = 1_000;

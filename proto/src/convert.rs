@@ -1,0 +1,220 @@
+//! Conversions between the messages and the domain.
+
+use std::time::Duration;
+
+use domain::transition::Outcome;
+use domain::{Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Status, Timestamp, money};
+
+use crate::v1;
+
+/// A message that is not what the interface says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    field: &'static str,
+    problem: String,
+}
+
+impl Invalid {
+    fn new(field: &'static str, problem: impl ToString) -> Self {
+        Self { field, problem: problem.to_string() }
+    }
+}
+
+/// An order id from its text.
+///
+/// # Errors
+/// When it is none.
+pub fn order_id(text: &str) -> Result<OrderId, Invalid> {
+    text.parse().map_err(|error| Invalid::new("orderId", error))
+}
+
+impl From<&Order> for v1::Order {
+    fn from(order: &Order) -> Self {
+        Self {
+            order_id: order.id.to_string(),
+            status: order.status.to_string(),
+            line_items: order.line_items.iter().map(Into::into).collect(),
+            currency: order.total.currency().to_string(),
+            total: order.total.to_string(),
+            quantity: order.quantity,
+            customer: order.customer.clone(),
+            external_reference: order.external_reference.clone(),
+            sequence: order.version,
+            attempt: order.attempt,
+            failures: order.failures,
+            max_attempts: order.max_attempts,
+            reason: order.reason.clone(),
+            created_at: order.created_at.to_string(),
+            updated_at: order.updated_at.to_string(),
+        }
+    }
+}
+
+impl From<&LineItem> for v1::LineItem {
+    fn from(line: &LineItem) -> Self {
+        Self { item: line.item.clone(), quantity: line.quantity, price: line.price.to_string() }
+    }
+}
+
+/// What a worker receives. The tenant is the gateway's business and not on the wire.
+impl TryFrom<v1::Order> for Order {
+    type Error = Invalid;
+
+    fn try_from(order: v1::Order) -> Result<Self, Invalid> {
+        let currency: Currency =
+            order.currency.parse().map_err(|e: money::Error| Invalid::new("currency", e))?;
+        let amount =
+            |field, text: &str| Money::parse(text, currency).map_err(|error| Invalid::new(field, error));
+        let time = |field, text: &str| text.parse::<Timestamp>().map_err(|error| Invalid::new(field, error));
+        let line_items = order.line_items.into_iter().map(|line| {
+            Ok(LineItem { price: amount("price", &line.price)?, item: line.item, quantity: line.quantity })
+        });
+        Ok(Self {
+            id: order_id(&order.order_id)?,
+            tenant_id: domain::DEFAULT_TENANT.to_owned(),
+            external_reference: order.external_reference,
+            customer: order.customer,
+            line_items: line_items.collect::<Result<_, Invalid>>()?,
+            total: amount("total", &order.total)?,
+            quantity: order.quantity,
+            status: status(&order.status)?,
+            version: order.sequence,
+            attempt: order.attempt,
+            failures: order.failures,
+            max_attempts: order.max_attempts,
+            reason: order.reason,
+            created_at: time("createdAt", &order.created_at)?,
+            updated_at: time("updatedAt", &order.updated_at)?,
+        })
+    }
+}
+
+fn status(text: &str) -> Result<Status, Invalid> {
+    text.parse().map_err(|error| Invalid::new("status", error))
+}
+
+impl From<&OrderEvent> for v1::OrderEvent {
+    fn from(event: &OrderEvent) -> Self {
+        Self {
+            order_id: event.order_id.to_string(),
+            sequence: event.sequence,
+            status: event.status.to_string(),
+            previous_status: event.previous_status.map(|status| status.to_string()),
+            attempt: event.attempt,
+            reason: event.reason.clone(),
+            occurred_at: event.occurred_at.to_string(),
+        }
+    }
+}
+
+impl v1::Lease {
+    /// The message for this lease.
+    pub fn new(order_id: OrderId, token: LeaseToken) -> Self {
+        Self { order_id: order_id.to_string(), lease_token: token.to_string() }
+    }
+
+    /// The order and the token.
+    ///
+    /// # Errors
+    /// When one of them is not what it should be.
+    pub fn parse(&self) -> Result<(OrderId, LeaseToken), Invalid> {
+        let token = self.lease_token.parse().map_err(|error| Invalid::new("leaseToken", error))?;
+        Ok((order_id(&self.order_id)?, token))
+    }
+}
+
+impl v1::Report {
+    /// The report of one attempt.
+    pub fn new(order_id: OrderId, token: LeaseToken, outcome: Outcome) -> Self {
+        use v1::report::Outcome as Wire;
+        let outcome = match outcome {
+            Outcome::Completed => Wire::Completed(v1::Completed {}),
+            Outcome::Retry { reason, after } => Wire::Retry(v1::Retry {
+                reason,
+                after_ms: after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            }),
+            Outcome::Failed { reason } => Wire::Failed(v1::Failed { reason }),
+            Outcome::Released => Wire::Released(v1::Released {}),
+        };
+        Self { lease: Some(v1::Lease::new(order_id, token)), outcome: Some(outcome) }
+    }
+
+    /// The order, the token and how the attempt went.
+    ///
+    /// # Errors
+    /// When something is missing or is not what it should be.
+    pub fn parse(self) -> Result<(OrderId, LeaseToken, Outcome), Invalid> {
+        use v1::report::Outcome as Wire;
+        let (order_id, token) =
+            self.lease.as_ref().ok_or_else(|| Invalid::new("lease", "is required"))?.parse()?;
+        let outcome = match self.outcome.ok_or_else(|| Invalid::new("outcome", "is required"))? {
+            Wire::Completed(v1::Completed {}) => Outcome::Completed,
+            Wire::Retry(retry) => {
+                Outcome::Retry { reason: retry.reason, after: retry.after_ms.map(Duration::from_millis) }
+            }
+            Wire::Failed(failed) => Outcome::Failed { reason: failed.reason },
+            Wire::Released(v1::Released {}) => Outcome::Released,
+        };
+        Ok((order_id, token, outcome))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        let currency = Currency::USD;
+        let now = Timestamp::from_micros(1_700_000_000_000_001);
+        Order {
+            id: OrderId::new(now),
+            tenant_id: domain::DEFAULT_TENANT.to_owned(),
+            external_reference: Some("A-1".into()),
+            customer: None,
+            line_items: vec![LineItem {
+                item: "Laptop".into(),
+                quantity: 2,
+                price: Money::from_minor(129_999, currency),
+            }],
+            total: Money::from_minor(259_998, currency),
+            quantity: 2,
+            status: Status::Processing,
+            version: 2,
+            attempt: 1,
+            failures: 0,
+            max_attempts: 5,
+            reason: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    #[test]
+    fn an_order_survives_the_wire() {
+        let order = order();
+        assert_eq!(Order::try_from(v1::Order::from(&order)), Ok(order));
+    }
+
+    #[test]
+    fn a_report_survives_the_wire() {
+        let (id, token) = (order().id, LeaseToken::random());
+        for outcome in [
+            Outcome::Completed,
+            Outcome::Released,
+            Outcome::Failed { reason: "no".into() },
+            Outcome::Retry { reason: "later".into(), after: Some(Duration::from_secs(3)) },
+        ] {
+            let report = v1::Report::new(id, token, outcome.clone());
+            assert_eq!(report.parse(), Ok((id, token, outcome)));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let wire = v1::Order { total: "1.234".into(), ..v1::Order::from(&order()) };
+        assert!(Order::try_from(wire).unwrap_err().to_string().starts_with("total: "));
+        let report = v1::Report { lease: None, outcome: None };
+        assert_eq!(report.parse().unwrap_err().to_string(), "lease: is required");
+    }
+}

@@ -1,0 +1,31 @@
+//! Machine-readable reasons of refusals and errors.
+
+use domain::transition::Refusal;
+
+/// A field of the request is wrong.
+pub const INVALID_REQUEST: &str = "INVALID_REQUEST";
+/// There is no order with this id.
+pub const ORDER_NOT_FOUND: &str = "ORDER_NOT_FOUND";
+/// The lease is not, or no longer, the order's lease.
+pub const STALE_LEASE: &str = "STALE_LEASE";
+/// Another worker has the order.
+pub const ALREADY_STARTED: &str = "ALREADY_STARTED";
+/// The order waits for a retry or for its time.
+pub const NOT_YET: &str = "NOT_YET";
+/// The order is completed, failed or cancelled.
+pub const ORDER_FINAL: &str = "ORDER_FINAL";
+/// The order's status does not allow this change.
+pub const ILLEGAL_TRANSITION: &str = "ILLEGAL_TRANSITION";
+/// The gateway cannot answer now.
+pub const UNAVAILABLE: &str = "UNAVAILABLE";
+
+/// The reason of a refusal.
+pub fn of(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::AlreadyStarted => ALREADY_STARTED,
+        Refusal::NotYet => NOT_YET,
+        Refusal::StaleLease(_) => STALE_LEASE,
+        Refusal::Final(_) => ORDER_FINAL,
+        Refusal::NotFailed(_) | Refusal::NotExpired => ILLEGAL_TRANSITION,
+    }
+}
