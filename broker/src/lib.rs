@@ -1,1 +1,89 @@
-//! stub
+//! What travels between gateways and processors besides gRPC: hints that an order can be started
+//! (the [`Queue`]) and the news that orders have changed (the [`Bus`]).
+//!
+//! Nothing here is the truth. The database is; whatever is lost here costs a delay and no order: a
+//! lost job is pushed again, a repeated one is refused when it is started, and a subscriber that
+//! missed events reads them from the database. So the queue needs no acknowledgements, and the bus
+//! may drop everything while it is disconnected, as long as it says so.
+//!
+//! Two adapters: [`memory`] within one process, [`redis`] between many. Both pass the same tests
+//! (`tests/it`); what the memory adapter cannot do, the ports do not promise.
+
+pub mod memory;
+pub mod redis;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{OrderEvent, OrderId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// A hint that an order can be started: `{"orderId","quantity"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its number of units, for workers that care.
+    pub quantity: u64,
+}
+
+/// Hands out jobs first in, first out, each one to one puller.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Adds jobs at the end, in this order. Nothing happens for an empty slice.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; some of the jobs may have been added.
+    async fn push(&self, jobs: &[Job]) -> Result<(), Error>;
+
+    /// Takes up to `max` jobs from the front, oldest first. Waits up to `wait` for the first one and
+    /// never for more; empty when none came. `max` 0 answers at once. An entry that is not a job is
+    /// logged and left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error>;
+
+    /// How many jobs wait.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn len(&self) -> Result<u64, Error>;
+}
+
+/// Tells every subscriber what every publisher says, from the moment of subscription.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Sends the events as one message. Nothing happens for an empty slice.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; the events are lost to the bus.
+    async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error>;
+
+    /// Starts a subscription, which lasts until the receiver is dropped and reconnects for ever.
+    async fn subscribe(&self) -> mpsc::Receiver<Signal>;
+}
+
+/// What a subscriber of the bus receives.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// The subscription is in place, for the first time or again, or it fell behind: whatever was
+    /// published before this may have been missed.
+    Connected,
+    /// The events of one message, shared by everybody who receives it.
+    Events(Arc<[Arc<OrderEvent>]>),
+}
+
+/// Why a call did not work. The caller tries again or does without.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The other side cannot be reached, did not answer in time, or refused. Says which and why.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The URL of the server is not usable. Says what to change.
+    #[error("{0}")]
+    InvalidUrl(String),
+}

@@ -1,1 +1,31 @@
-//! stub
+//! The gateway: accepts orders over REST and GraphQL, keeps them in SQL, hands them to processors
+//! and tells everybody who watches what becomes of them.
+//!
+//! | to see | read |
+//! |---|---|
+//! | where an order is accepted | [`http`], [`graphql`] → [`orders::Orders::create`] |
+//! | where it is dispatched | [`dispatch`] |
+//! | where a transition is decided | `domain::transition`, called by [`store`] for [`orders`] |
+//! | where a subscriber is fed | [`feed`] |
+//! | where processors connect | [`grpc`] |
+
+pub mod config;
+pub mod dispatch;
+pub mod error;
+pub mod feed;
+pub mod graphql;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
+pub mod orders;
+pub mod store;
+
+mod app;
+mod batch;
+mod serve;
+
+pub use app::App;
+pub use config::Config;
+pub use error::Error;
+pub use serve::{Parts, serve};
+pub use store::Store;

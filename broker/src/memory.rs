@@ -1,0 +1,1 @@
+//! Within one process.

@@ -1,0 +1,111 @@
+//! The settings of a gateway. Every batch, queue, buffer and page has its limit here.
+
+use std::time::Duration;
+
+use domain::Currency;
+use domain::transition::Rules;
+
+/// All settings of one gateway; [`Config::default`] is what the product ships with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Currency of orders that name none.
+    pub default_currency: Currency,
+    /// Lease and retry rules.
+    pub rules: Rules,
+    /// How long a pushed job may wait in the queue before its order is pushed again.
+    pub redelivery_guard: Duration,
+    /// Dispatch keeps at most so many jobs in the queue; the backlog waits in the database.
+    pub queue_window: u32,
+    /// Most rows in one transaction.
+    pub batch_size: usize,
+    /// Most requests that wait for a transaction before new ones are refused as overloaded.
+    pub batch_backlog: usize,
+    /// Transactions of one kind that run side by side.
+    pub writers: usize,
+    /// How long a request may wait for the database.
+    pub request_timeout: Duration,
+    /// How long open requests, streams and sockets get to end at shutdown.
+    pub drain: Duration,
+    /// Limits of the HTTP server.
+    pub http: HttpLimits,
+    /// Limits of the GraphQL server.
+    pub graphql: GraphqlLimits,
+}
+
+/// Limits of the HTTP server.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// Longest request body, in bytes.
+    pub body_bytes: usize,
+    /// Longest wait for the complete head of a request.
+    pub header_read_timeout: Duration,
+    /// Most open connections.
+    pub connections: usize,
+}
+
+/// Limits of the GraphQL server. Every one is checked before a resolver runs.
+#[derive(Debug, Clone)]
+pub struct GraphqlLimits {
+    /// Longest document, in bytes.
+    pub document_bytes: usize,
+    /// Most selections after every fragment is expanded.
+    pub selections: usize,
+    /// Deepest nesting of selections; introspection fields are exempt.
+    pub depth: usize,
+    /// Most aliases in a document.
+    pub aliases: usize,
+    /// Most fields at the root.
+    pub root_fields: usize,
+    /// Most directives in a document.
+    pub directives: usize,
+    /// Most complexity: one for each field, times the page size under a connection.
+    pub complexity: usize,
+    /// Longest run of a query or mutation.
+    pub execution_timeout: Duration,
+    /// How long a websocket may stay without `connection_init`.
+    pub init_timeout: Duration,
+    /// How often a websocket is pinged.
+    pub ping_interval: Duration,
+    /// How long a websocket may be silent after a ping, and how long one send may take.
+    pub dead_after: Duration,
+    /// Most operations at once on one websocket.
+    pub operations_per_socket: usize,
+    /// Longest websocket message, in bytes.
+    pub message_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            default_currency: Currency::USD,
+            rules: Rules::default(),
+            redelivery_guard: Duration::from_secs(10),
+            queue_window: 1_000,
+            batch_size: 256,
+            batch_backlog: 4_096,
+            writers: 2,
+            request_timeout: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+            http: HttpLimits {
+                body_bytes: 256 * 1024,
+                header_read_timeout: Duration::from_secs(10),
+                connections: 20_000,
+            },
+            graphql: GraphqlLimits {
+                document_bytes: 16 * 1024,
+                selections: 1_000,
+                depth: 12,
+                aliases: 30,
+                root_fields: 20,
+                directives: 50,
+                complexity: 1_000,
+                execution_timeout: Duration::from_secs(10),
+                init_timeout: Duration::from_secs(5),
+                ping_interval: Duration::from_secs(12),
+                dead_after: Duration::from_secs(10),
+                operations_per_socket: 100,
+                message_bytes: 64 * 1024,
+            },
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Pushes due orders to the queue and takes back expired leases.

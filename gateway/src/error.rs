@@ -1,0 +1,95 @@
+//! What can go wrong with a request, in words that every transport can show.
+
+use std::time::Duration;
+
+use domain::transition::Refusal;
+use domain::{Invalid, OrderId};
+
+/// The outcome of a use case that did not work. The text of each variant may be shown to clients;
+/// what only operators should see is logged where it happens.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// There is no such order.
+    #[error("there is no order {0}")]
+    NotFound(OrderId),
+    /// The draft of an order is wrong in at least one place.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Invalid>),
+    /// The order's present status does not allow it.
+    #[error("{refusal}")]
+    Refused {
+        /// The order.
+        id: OrderId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A part that is needed cannot be reached or is too busy. Nothing was changed.
+    #[error("{message}")]
+    Unavailable {
+        /// Stable and machine-readable: `overloaded`, `database_unavailable`, `shutting_down`.
+        code: &'static str,
+        /// For people.
+        message: &'static str,
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The database did not say whether the change was made; the order, if it was, has this id.
+    #[error("the outcome is unknown: the connection to the database broke while it was recording order {0}")]
+    OutcomeUnknown(OrderId),
+    /// A defect of ours. The details are in the log.
+    #[error("an internal error; it has been logged")]
+    Internal,
+}
+
+impl Error {
+    /// A stable word for machines, the same on every transport.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "order_not_found",
+            Self::Invalid(_) => "invalid_order",
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::AlreadyStarted => "already_started",
+                Refusal::NotYet => "not_yet",
+                Refusal::StaleLease(_) => "stale_lease",
+                Refusal::Final(_) => "order_final",
+                Refusal::NotFailed(_) => "order_not_failed",
+                Refusal::NotExpired => "lease_not_expired",
+            },
+            Self::Unavailable { code, .. } => code,
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// Too many requests wait already.
+    pub fn overloaded() -> Self {
+        Self::Unavailable {
+            code: "overloaded",
+            message: "too many requests are waiting; try again in a moment",
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
+    /// The database cannot be reached or does not answer in time.
+    pub fn database_unavailable() -> Self {
+        Self::Unavailable {
+            code: "database_unavailable",
+            message: "the database cannot be reached; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// This gateway is going away.
+    pub fn shutting_down() -> Self {
+        Self::Unavailable {
+            code: "shutting_down",
+            message: "this gateway is shutting down; try again at another one",
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+fn list(problems: &[Invalid]) -> String {
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
