@@ -1,1 +1,246 @@
-//! Group commit.
+//! Group commit: many callers, one transaction.
+//!
+//! Callers hand in groups of items; a task gathers whatever waits and flushes it as one batch, as
+//! soon as a writer is free. There is no timer: at low load a batch is one group and nobody waits,
+//! at high load a batch is what came in while the last one was being written.
+//!
+//! A flush runs in its own task. A caller that goes away (a client that hangs up) therefore never
+//! cuts a write in half; if its group was not taken yet, it is left out.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// Limits of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// A batch is closed once it has so many items; a group is never split.
+    pub(crate) size: usize,
+    /// Groups that wait before new ones are refused.
+    pub(crate) backlog: usize,
+    /// Flushes that run side by side.
+    pub(crate) writers: usize,
+    /// How long a caller waits.
+    pub(crate) deadline: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Too many groups wait. Nothing was done.
+    Overloaded,
+    /// The deadline passed before the group was taken, or the batch is closed. Nothing was done.
+    NotDone,
+    /// The deadline passed, or the flush ended without an answer, after the group was taken.
+    Unknown,
+}
+
+/// Hands groups of `T` to one flush function, which answers an `R` for each item.
+pub(crate) struct Batch<T, R> {
+    sender: mpsc::Sender<Request<T, R>>,
+    deadline: Duration,
+}
+
+impl<T, R> Clone for Batch<T, R> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), deadline: self.deadline }
+    }
+}
+
+struct Request<T, R> {
+    items: Vec<T>,
+    /// Whether the caller has given up or the group was taken; whoever is first decides.
+    state: Arc<AtomicU8>,
+    answer: oneshot::Sender<Vec<R>>,
+}
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
+    /// Starts the gathering task on `tasks`. It ends when every clone of the batch is dropped and
+    /// what was handed in is flushed. `flush` must answer exactly one `R` for each item, in order.
+    pub(crate) fn start<F, Fut>(limits: Limits, tasks: &TaskTracker, flush: F) -> Self
+    where
+        F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(limits.backlog);
+        tasks.spawn(gather(receiver, limits, tasks.clone(), flush));
+        Self { sender, deadline: limits.deadline }
+    }
+
+    /// Hands in a group and waits for its answers.
+    pub(crate) async fn submit(&self, items: Vec<T>) -> Result<Vec<R>, Failure> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let (answer, answered) = oneshot::channel();
+        let request = Request { items, state: state.clone(), answer };
+        self.sender.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Failure::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Failure::NotDone,
+        })?;
+        // Also when this future is dropped: a group that nobody waits for is not worth a write.
+        let withdraw = Withdraw(&state);
+        match tokio::time::timeout(self.deadline, answered).await {
+            Ok(Ok(results)) => Ok(results),
+            // The flush panicked.
+            Ok(Err(_)) => Err(Failure::Unknown),
+            Err(_) if withdraw.now() => Err(Failure::NotDone),
+            Err(_) => Err(Failure::Unknown),
+        }
+    }
+}
+
+struct Withdraw<'a>(&'a AtomicU8);
+
+impl Withdraw<'_> {
+    /// Whether the group was still waiting, and now never will be taken.
+    fn now(&self) -> bool {
+        self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        self.now();
+    }
+}
+
+async fn gather<T, R, F, Fut>(
+    mut receiver: mpsc::Receiver<Request<T, R>>,
+    limits: Limits,
+    tasks: TaskTracker,
+    flush: F,
+) where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Vec<R>> + Send + 'static,
+{
+    let writers = Arc::new(Semaphore::new(limits.writers));
+    while let Some(first) = receiver.recv().await {
+        let Ok(writer) = writers.clone().acquire_owned().await else { return };
+        let mut items = Vec::new();
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            let taken = request.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
+                answers.push((request.items.len(), request.answer));
+                items.extend(request.items);
+            }
+            next = if items.len() < limits.size { receiver.try_recv().ok() } else { None };
+        }
+        if items.is_empty() {
+            continue;
+        }
+        let flush = flush.clone();
+        tasks.spawn(async move {
+            let mut results = flush(items).await.into_iter();
+            drop(writer);
+            for (count, answer) in answers {
+                // A caller that is gone does not want its answer.
+                let _ = answer.send(results.by_ref().take(count).collect());
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tokio::sync::Notify;
+
+    fn limits() -> Limits {
+        Limits { size: 4, backlog: 8, writers: 1, deadline: Duration::from_secs(5) }
+    }
+
+    /// A batch that doubles numbers, writes down the sizes of its flushes, and waits for `go` first.
+    fn doubling(limits: Limits) -> (Batch<u32, u32>, Arc<Mutex<Vec<usize>>>, Arc<Notify>, Arc<Notify>) {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (log, started, gate) = (sizes.clone(), began.clone(), go.clone());
+        let batch = Batch::start(limits, &TaskTracker::new(), move |items: Vec<u32>| {
+            let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
+            async move {
+                log.lock().unwrap().push(items.len());
+                started.notify_one();
+                gate.notified().await;
+                items.into_iter().map(|n| n * 2).collect()
+            }
+        });
+        (batch, sizes, began, go)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_flushed_together_and_answered_separately() {
+        let (batch, sizes, began, go) = doubling(limits());
+        let submit = |items| {
+            let batch = batch.clone();
+            tokio::spawn(async move { batch.submit(items).await })
+        };
+        let first = submit(vec![1]);
+        began.notified().await;
+        let others = [submit(vec![2, 3]), submit(vec![4])];
+        tokio::task::yield_now().await;
+        go.notify_one();
+        assert_eq!(first.await.unwrap(), Ok(vec![2]));
+        began.notified().await;
+        go.notify_one();
+        let [second, third] = others;
+        assert_eq!(second.await.unwrap(), Ok(vec![4, 6]));
+        assert_eq!(third.await.unwrap(), Ok(vec![8]));
+        assert_eq!(*sizes.lock().unwrap(), [1, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_was_not_taken_in_time_is_never_done() {
+        let (batch, sizes, began, go) = doubling(limits());
+        let stuck = tokio::spawn({
+            let batch = batch.clone();
+            async move { batch.submit(vec![1]).await }
+        });
+        began.notified().await;
+        // The gathering task holds the next request while it waits for the writer.
+        assert_eq!(batch.submit(vec![2]).await, Err(Failure::NotDone));
+        assert_eq!(stuck.await.unwrap(), Err(Failure::Unknown));
+        go.notify_one();
+        drop(batch.submit(vec![3]));
+        let last = tokio::spawn(async move { batch.submit(vec![4]).await });
+        began.notified().await;
+        go.notify_one();
+        assert_eq!(last.await.unwrap(), Ok(vec![8]));
+        assert_eq!(*sizes.lock().unwrap(), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_backlog_is_refused_at_once() {
+        let (batch, _sizes, began, _go) = doubling(Limits { backlog: 1, ..limits() });
+        let mut running = Vec::new();
+        for n in 0..2 {
+            let batch = batch.clone();
+            running.push(tokio::spawn(async move { batch.submit(vec![n]).await }));
+            if n == 0 {
+                began.notified().await;
+            }
+            tokio::task::yield_now().await;
+        }
+        // One is being written, one is held by the gathering task, one fills the backlog.
+        let third = batch.clone();
+        running.push(tokio::spawn(async move { third.submit(vec![9]).await }));
+        tokio::task::yield_now().await;
+        assert_eq!(batch.submit(vec![10]).await, Err(Failure::Overloaded));
+        for task in running {
+            task.abort();
+        }
+    }
+}

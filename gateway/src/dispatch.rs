@@ -1,1 +1,150 @@
 //! Pushes due orders to the queue and takes back expired leases.
+//!
+//! `orders.due_at` says when an order next needs attention, and this loop is all that reads it. It
+//! takes no input but the table: the wake-ups only make it look earlier, and the first round after a
+//! crash is like any other.
+//!
+//! The queue is kept short. A job in it is a hint with a guard: the order becomes due again when
+//! nobody has started it within `redelivery_guard`, so a lost hint costs that much time, and nothing
+//! has to be acknowledged. The backlog waits in the table, where its order can still change.
+//!
+//! Every gateway runs this loop. Rows that one is taking are left out by the others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use broker::Queue;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::orders::Orders;
+use crate::{Config, Store};
+
+/// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long it sleeps while the queue is full: other gateways' processors may make room.
+const FULL: Duration = Duration::from_millis(50);
+/// How long it waits after the queue or the database did not work.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// Most expired leases in one round.
+const EXPIRED: u32 = 500;
+
+/// Wakes the loop. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Wake {
+    notify: Arc<Notify>,
+    full: Arc<AtomicBool>,
+}
+
+impl Wake {
+    /// An order has become due.
+    pub(crate) fn due(&self) {
+        self.notify.notify_one();
+    }
+
+    /// An order was started, so there is room in the queue again.
+    pub(crate) fn started(&self) {
+        if self.full.load(Ordering::Relaxed) {
+            self.notify.notify_one();
+        }
+    }
+}
+
+pub(crate) struct Dispatch {
+    pub(crate) store: Store,
+    pub(crate) orders: Orders,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) wake: Wake,
+}
+
+/// What a round found.
+enum Round {
+    /// Nothing more to push now.
+    Idle,
+    /// More is due than was pushed in one go.
+    More,
+    /// The queue holds as many jobs as it should.
+    Full,
+}
+
+impl Dispatch {
+    /// Runs until `stop`. A round that has begun is finished: taken orders are pushed.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut failing = false;
+        let mut expiry = Instant::now();
+        while !stop.is_cancelled() {
+            // Armed before the table is read, so that no wake-up falls in between.
+            let woken = self.wake.notify.notified();
+            if expiry.elapsed() >= IDLE {
+                self.expire().await;
+                expiry = Instant::now();
+            }
+            let round = self.push().await;
+            let pause = match round {
+                Ok(Round::More) => continue,
+                Ok(Round::Idle) => IDLE,
+                Ok(Round::Full) => FULL,
+                Err(ref error) => {
+                    if !failing {
+                        tracing::warn!(%error, "dispatch waits");
+                    }
+                    BACKOFF
+                }
+            };
+            let fails = round.is_err();
+            if failing && !fails {
+                tracing::info!("dispatch goes on");
+            }
+            failing = fails;
+            tokio::select! {
+                () = woken, if !fails => {}
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn push(&self) -> Result<Round, Failure> {
+        let waiting = self.queue.len().await?;
+        metrics::gauge!("queue_length").set(waiting as f64);
+        let window = u64::from(self.config.queue_window);
+        let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
+        self.wake.full.store(free == 0, Ordering::Relaxed);
+        if free == 0 {
+            return Ok(Round::Full);
+        }
+        let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
+        let jobs = self.store.take_due(limit, self.config.redelivery_guard).await?;
+        if jobs.is_empty() {
+            return Ok(Round::Idle);
+        }
+        // Should this fail, the orders turn up again when their guard runs out.
+        self.queue.push(&jobs).await?;
+        metrics::counter!("orders_dispatched_total").increment(jobs.len() as u64);
+        Ok(if jobs.len() == limit as usize { Round::More } else { Round::Idle })
+    }
+
+    async fn expire(&self) {
+        let expired = match self.store.expired_leases(EXPIRED).await {
+            Ok(expired) if expired.is_empty() => return,
+            Ok(expired) => expired,
+            Err(error) => return tracing::debug!(%error, "expired leases cannot be read"),
+        };
+        tracing::warn!(count = expired.len(), "leases ran out; their orders are retried or failed");
+        metrics::counter!("leases_expired_total").increment(expired.len() as u64);
+        if let Err(error) = self.orders.expire(expired).await {
+            tracing::debug!(%error, "expired leases are tried again in the next round");
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the queue: {0}")]
+    Queue(#[from] broker::Error),
+    #[error("the database: {0}")]
+    Store(#[from] crate::store::Error),
+}

@@ -1,10 +1,26 @@
+//! A whole gateway, from its parts to its last open socket.
+//!
+//! Shutdown goes from the outside in, so that nothing is cut off that could still finish:
+//! 1. readiness turns off, health reports NOT_SERVING, workers are told to drain;
+//! 2. dispatch stops: no new jobs;
+//! 3. no new connections; streams and sockets end themselves, spread over `drain`, and open requests
+//!    finish; first gRPC, so that reports still get in, then HTTP;
+//! 4. what was handed to a batch is written and published;
+//! 5. the pools close.
+
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Bus, Queue};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{Config, Store};
+use crate::dispatch::{Dispatch, Wake};
+use crate::feed::Feed;
+use crate::orders::{Orders, Publisher};
+use crate::{App, Config, Store, grpc, http};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -23,8 +39,96 @@ pub struct Parts {
     pub grpc: TcpListener,
 }
 
+/// How often the difference between the database's clock and ours is measured.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long batches and publishing may take at the very end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// Runs a gateway until `shutdown` ends, then drains it.
-#[allow(clippy::unused_async, clippy::unimplemented)]
-pub async fn serve(_parts: Parts, _shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
-    unimplemented!()
+///
+/// # Errors
+/// When a listener fails.
+pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
+    let Parts { config, store, queue, bus, http, grpc } = parts;
+    let config = Arc::new(config);
+    let wake = Wake::default();
+    let feed = Feed::new(&store);
+    // The batches and the publisher end by themselves once nobody can hand them anything.
+    let writes = TaskTracker::new();
+    let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
+    let orders = Orders::start(&store, &config, &wake, &publisher, &writes);
+    drop(publisher);
+    let app = App {
+        orders: orders.clone(),
+        feed: feed.clone(),
+        store: store.clone(),
+        queue: queue.clone(),
+        config: config.clone(),
+        draining: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+
+    // Background loops: they stop with their token and must not end before.
+    let loops = TaskTracker::new();
+    let stop_loops = CancellationToken::new();
+    loops.spawn(feed.run(bus, stop_loops.clone()));
+    loops.spawn(follow_clock(store.clone(), stop_loops.clone()));
+    let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake };
+    let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
+
+    let stop_http = CancellationToken::new();
+    let http_server =
+        http::server::serve(http, http::router(app.clone()), &config.http, stop_http.clone(), config.drain);
+    let grpc_server = grpc::serve(app.clone(), grpc, app.draining.clone().cancelled_owned());
+    tokio::pin!(http_server, grpc_server);
+
+    let result = tokio::select! {
+        () = shutdown => Ok(()),
+        result = &mut http_server => result,
+        result = &mut grpc_server => result.map_err(std::io::Error::other),
+    };
+    app.draining.cancel();
+    if result.is_ok() {
+        // Dispatch ends with the round it is in; both servers go on meanwhile.
+        let drained = async {
+            let (_, grpc) = tokio::join!(dispatching, tokio::time::timeout(config.drain, &mut grpc_server));
+            if grpc.is_err() {
+                tracing::warn!("some gRPC calls did not end in time and are cut off");
+            }
+            stop_http.cancel();
+        };
+        let (http, ()) = tokio::join!(&mut http_server, drained);
+        http?;
+    }
+    stop_loops.cancel();
+    loops.close();
+    app.tasks.close();
+    let tasks = app.tasks.clone();
+    drop(app);
+    let finish = async {
+        loops.wait().await;
+        tasks.wait().await;
+    };
+    if tokio::time::timeout(LAST_WRITES, finish).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    writes.close();
+    if tokio::time::timeout(LAST_WRITES, writes.wait()).await.is_err() {
+        tracing::warn!("some writes did not end in time; what was not acknowledged is undecided");
+    }
+    store.close().await;
+    result
+}
+
+async fn follow_clock(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_INTERVAL) => {
+                if let Err(error) = store.refresh_clock().await {
+                    tracing::debug!(%error, "the database's clock cannot be read now");
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
 }

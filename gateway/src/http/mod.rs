@@ -4,6 +4,7 @@ pub mod health;
 pub mod pages;
 pub mod problem;
 pub mod rest;
+pub mod server;
 
 use axum::Router;
 

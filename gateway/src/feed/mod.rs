@@ -1,0 +1,156 @@
+//! Feeds subscribers: what has happened, then what happens, each event once and in order.
+//!
+//! One subscription to the bus serves the whole gateway. For each watched order there is a topic,
+//! which keeps the order's latest few events; a subscriber holds its own position and takes the
+//! event after it, from the topic if it is there and from the database if it is not. So there is no
+//! queue for each subscriber that could overflow, a slow one delays nobody, and a lost, repeated or
+//! late message of the bus makes no difference to what subscribers see.
+//!
+//! Whatever the bus fails to bring is noticed by a look at the versions of all watched orders: after
+//! each reconnect, and now and then.
+
+mod all;
+mod topics;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Bus, Signal};
+use domain::{OrderEvent, OrderId, Status};
+use futures_util::stream::BoxStream;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Store};
+
+pub use all::FeedItem;
+pub use watch::Cursor;
+
+use topics::Topics;
+
+/// How often the versions of all watched orders are compared with what was delivered.
+const RESYNC: Duration = Duration::from_secs(2);
+/// Events that a subscriber of all orders may be behind before it is told that it lags.
+const ALL_BACKLOG: usize = 4_096;
+/// Cancellations that a worker's stream may be behind; heartbeats tell it as well.
+const CANCELLED_BACKLOG: usize = 1_024;
+
+/// The live feed. Cheap to clone.
+#[derive(Clone)]
+pub struct Feed {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    topics: Topics,
+    all: broadcast::Sender<FeedItem>,
+    cancelled: broadcast::Sender<OrderId>,
+}
+
+impl Feed {
+    pub(crate) fn new(store: &Store) -> Self {
+        let inner = Inner {
+            store: store.clone(),
+            topics: Topics::default(),
+            all: broadcast::channel(ALL_BACKLOG).0,
+            cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The events of one order from the cursor on. The stream ends after a final status when nothing
+    /// follows it, or with an error.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] and [`Error::Unavailable`], before anything is streamed.
+    pub async fn watch(
+        &self,
+        id: OrderId,
+        cursor: Cursor,
+    ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
+        watch::watch(self.clone(), id, cursor).await
+    }
+
+    /// Every change from now on, for dashboards.
+    pub fn all(&self) -> BoxStream<'static, FeedItem> {
+        all::stream(self.inner.all.subscribe())
+    }
+
+    /// The ids of orders as they are cancelled, for the streams of workers.
+    pub(crate) fn cancelled(&self) -> broadcast::Receiver<OrderId> {
+        self.inner.cancelled.subscribe()
+    }
+
+    /// Follows the bus until `stop`.
+    pub(crate) async fn run(self, bus: Arc<dyn Bus>, stop: CancellationToken) {
+        let mut signals = bus.subscribe().await;
+        let mut timer = tokio::time::interval(RESYNC);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut connected_before = false;
+        loop {
+            tokio::select! {
+                signal = signals.recv() => match signal {
+                    Some(Signal::Events(events)) => self.deliver(&events),
+                    Some(Signal::Connected) => {
+                        if connected_before {
+                            // How many were missed is not known.
+                            let _ = self.inner.all.send(FeedItem::Lagged(0));
+                        }
+                        connected_before = true;
+                        self.resync().await;
+                    }
+                    // The bus has ended, which it does only with the process.
+                    None => return,
+                },
+                _ = timer.tick() => self.resync().await,
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Hands events to whoever watches.
+    pub(crate) fn deliver(&self, events: &[Arc<OrderEvent>]) {
+        self.inner.topics.deliver(events);
+        for event in events {
+            // An error only says that nobody listens.
+            let _ = self.inner.all.send(FeedItem::Event(event.clone()));
+            if event.status == Status::Cancelled {
+                let _ = self.inner.cancelled.send(event.order_id);
+            }
+        }
+    }
+
+    /// Compares all watched orders with the database and delivers what is missing.
+    async fn resync(&self) {
+        let watched = self.inner.topics.positions();
+        metrics::gauge!("watched_orders").set(watched.len() as f64);
+        for chunk in watched.chunks(RESYNC_CHUNK) {
+            if let Err(error) = self.resync_chunk(chunk).await {
+                tracing::debug!(%error, "watched orders cannot be compared now");
+                return;
+            }
+        }
+    }
+
+    async fn resync_chunk(&self, watched: &[(OrderId, u32)]) -> Result<(), crate::store::Error> {
+        let ids: Vec<OrderId> = watched.iter().map(|(id, _)| *id).collect();
+        let versions: std::collections::HashMap<OrderId, u32> =
+            self.inner.store.versions(&ids).await?.into_iter().collect();
+        let behind: Vec<(OrderId, u32)> = watched
+            .iter()
+            .filter(|(id, position)| versions.get(id).is_some_and(|version| version > position))
+            .copied()
+            .collect();
+        if !behind.is_empty() {
+            let missing = self.inner.store.events_after(&behind).await?;
+            metrics::counter!("feed_recovered_total").increment(missing.len() as u64);
+            self.inner.topics.deliver(&missing);
+        }
+        Ok(())
+    }
+}
+
+/// Orders compared in one query.
+const RESYNC_CHUNK: usize = 256;

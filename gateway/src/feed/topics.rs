@@ -1,0 +1,167 @@
+//! The watched orders and the latest events of each.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::{OrderEvent, OrderId};
+use tokio::sync::watch;
+
+/// Events that a topic keeps. A subscriber that is further behind reads the database.
+const KEPT: usize = 16;
+
+/// The latest events of one order, by sequence, and the highest sequence that anybody has seen.
+#[derive(Default)]
+pub(super) struct Recent {
+    events: VecDeque<Arc<OrderEvent>>,
+    position: u32,
+}
+
+impl Recent {
+    /// Adds an event in its place. Returns whether it was new.
+    fn add(&mut self, event: &Arc<OrderEvent>) -> bool {
+        self.position = self.position.max(event.sequence);
+        match self.events.binary_search_by_key(&event.sequence, |kept| kept.sequence) {
+            Ok(_) => false,
+            Err(place) => {
+                self.events.insert(place, event.clone());
+                if self.events.len() > KEPT {
+                    self.events.pop_front();
+                }
+                true
+            }
+        }
+    }
+
+    /// The events that directly follow `last`, and whether there is a hole before later ones.
+    pub(super) fn after(&self, last: u32) -> (Vec<Arc<OrderEvent>>, bool) {
+        let mut next = last;
+        let mut found = Vec::new();
+        for event in self.events.iter().filter(|event| event.sequence > last) {
+            if event.sequence != next + 1 {
+                return (found, true);
+            }
+            next += 1;
+            found.push(event.clone());
+        }
+        (found, false)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Topics {
+    topics: Mutex<HashMap<OrderId, watch::Sender<Recent>>>,
+}
+
+impl Topics {
+    /// Attaches a subscriber. The topic lives until its last subscriber is gone.
+    pub(super) fn attach(&self, id: OrderId) -> watch::Receiver<Recent> {
+        self.lock().entry(id).or_insert_with(|| watch::Sender::new(Recent::default())).subscribe()
+    }
+
+    /// Detaches a subscriber, given up together with its receiver.
+    pub(super) fn detach(&self, id: OrderId, receiver: watch::Receiver<Recent>) {
+        let mut topics = self.lock();
+        drop(receiver);
+        if topics.get(&id).is_some_and(|topic| topic.receiver_count() == 0) {
+            topics.remove(&id);
+        }
+    }
+
+    /// A subscriber has read the database up to this sequence.
+    pub(super) fn reached(&self, id: OrderId, sequence: u32) {
+        if let Some(topic) = self.lock().get(&id) {
+            topic.send_if_modified(|recent| {
+                recent.position = recent.position.max(sequence);
+                false
+            });
+        }
+    }
+
+    /// Hands events to the topics that exist.
+    pub(super) fn deliver(&self, events: &[Arc<OrderEvent>]) {
+        let topics = self.lock();
+        if topics.is_empty() {
+            return;
+        }
+        for event in events {
+            if let Some(topic) = topics.get(&event.order_id) {
+                topic.send_if_modified(|recent| recent.add(event));
+            }
+        }
+    }
+
+    /// Every watched order with the highest sequence that was delivered or read for it.
+    pub(super) fn positions(&self) -> Vec<(OrderId, u32)> {
+        self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, watch::Sender<Recent>>> {
+        // Nothing in here panics half way through a change.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Status, Timestamp};
+
+    fn event(sequence: u32) -> Arc<OrderEvent> {
+        Arc::new(OrderEvent {
+            order_id: OrderId::from_bytes([7; 16]),
+            sequence,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: None,
+            occurred_at: Timestamp::from_micros(0),
+        })
+    }
+
+    fn sequences(recent: &Recent, last: u32) -> (Vec<u32>, bool) {
+        let (events, hole) = recent.after(last);
+        (events.iter().map(|event| event.sequence).collect(), hole)
+    }
+
+    #[test]
+    fn events_are_kept_in_order_whatever_the_order_they_come_in() {
+        let mut recent = Recent::default();
+        for sequence in [3, 1, 3, 2] {
+            recent.add(&event(sequence));
+        }
+        assert_eq!(sequences(&recent, 0), (vec![1, 2, 3], false));
+        assert_eq!(sequences(&recent, 2), (vec![3], false));
+        assert_eq!(sequences(&recent, 3), (vec![], false));
+    }
+
+    #[test]
+    fn a_hole_is_seen() {
+        let mut recent = Recent::default();
+        recent.add(&event(2));
+        recent.add(&event(5));
+        assert_eq!(sequences(&recent, 0), (vec![], true));
+        assert_eq!(sequences(&recent, 1), (vec![2], true));
+        assert_eq!(sequences(&recent, 4), (vec![5], false));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_fell_out_is_a_hole() {
+        let mut recent = Recent::default();
+        for sequence in 1..=40 {
+            recent.add(&event(sequence));
+        }
+        assert_eq!(recent.events.len(), KEPT);
+        assert_eq!(sequences(&recent, 0), (vec![], true));
+    }
+
+    #[test]
+    fn a_topic_ends_with_its_last_subscriber() {
+        let topics = Topics::default();
+        let id = event(1).order_id;
+        let (one, two) = (topics.attach(id), topics.attach(id));
+        topics.detach(id, one);
+        assert_eq!(topics.positions(), [(id, 0)]);
+        topics.detach(id, two);
+        assert_eq!(topics.positions(), []);
+    }
+}

@@ -1,0 +1,122 @@
+//! One subscriber of one order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{OrderEvent, OrderId};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+
+use super::Feed;
+use super::topics::Recent;
+use crate::Error;
+
+/// Where a subscriber of one order begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// With the latest event.
+    Latest,
+    /// With the event after this sequence; 0 is the beginning.
+    After(u32),
+}
+
+/// Tries to read the database before a subscriber is told that it cannot be read.
+const READS: u32 = 5;
+/// The pause before the second try; each further one is twice as long.
+const READ_PAUSE: Duration = Duration::from_millis(200);
+
+struct Watch {
+    feed: Feed,
+    id: OrderId,
+    /// The sequence that was handed out last.
+    last: u32,
+    /// Events that come next.
+    ready: VecDeque<Arc<OrderEvent>>,
+    /// `None` only while it is being dropped.
+    recent: Option<watch::Receiver<Recent>>,
+    ended: bool,
+}
+
+pub(super) async fn watch(
+    feed: Feed,
+    id: OrderId,
+    cursor: Cursor,
+) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
+    // Attached before the database is read: what happens in between is in the topic.
+    let recent = Some(feed.inner.topics.attach(id));
+    let mut watch = Watch { feed, id, last: 0, ready: VecDeque::new(), recent, ended: false };
+    let store = &watch.feed.inner.store;
+    let latest = match store.orders(&[id]).await?.pop() {
+        Some(order) => order,
+        None => return Err(Error::NotFound(id)),
+    };
+    watch.last = match cursor {
+        Cursor::Latest => latest.version - 1,
+        Cursor::After(sequence) => sequence,
+    };
+    if watch.last < latest.version {
+        watch.ready = store.events_after(&[(id, watch.last)]).await?.into();
+    } else {
+        watch.ended = latest.status.is_final();
+    }
+    watch.feed.inner.topics.reached(id, latest.version);
+    Ok(stream::unfold(watch, |mut watch| async move { watch.next().await.map(|item| (item, watch)) }).boxed())
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Result<Arc<OrderEvent>, Error>> {
+        loop {
+            if self.ended {
+                return None;
+            }
+            if let Some(event) = self.ready.pop_front() {
+                if event.sequence <= self.last {
+                    continue;
+                }
+                self.last = event.sequence;
+                // A failed order may have been redriven since; then more is ready.
+                self.ended = event.status.is_final() && self.ready.is_empty();
+                return Some(Ok(event));
+            }
+            let recent = self.recent.as_mut()?;
+            let (next, hole) = recent.borrow_and_update().after(self.last);
+            if !next.is_empty() {
+                self.ready.extend(next);
+            } else if hole {
+                match self.read().await {
+                    Ok(events) => self.ready.extend(events),
+                    Err(error) => {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                }
+            } else if recent.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads what is missing. It is there: the events that show the hole were committed after it.
+    async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
+        let mut pause = READ_PAUSE;
+        for _ in 1..READS {
+            match self.feed.inner.store.events_after(&[(self.id, self.last)]).await {
+                Ok(events) if !events.is_empty() => return Ok(events),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, order_id = %self.id, "events cannot be read now"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(self.feed.inner.store.events_after(&[(self.id, self.last)]).await?)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(recent) = self.recent.take() {
+            self.feed.inner.topics.detach(self.id, recent);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One call, one order.
+
+use domain::transition::Outcome;
+use domain::{LeaseToken, Order, OrderId};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use proto::v1;
+use proto::v1::order_service_server::OrderService;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::status::{illegal, invalid};
+use super::work;
+use crate::feed::Cursor;
+use crate::{App, Error};
+
+pub(super) struct Service {
+    pub(super) app: App,
+}
+
+#[tonic::async_trait]
+impl OrderService for Service {
+    type WorkStream = BoxStream<'static, Result<v1::GatewayMessage, Status>>;
+    type WatchOrderStream = BoxStream<'static, Result<v1::OrderEvent, Status>>;
+
+    async fn update_status(
+        &self,
+        request: Request<v1::UpdateStatusRequest>,
+    ) -> Result<Response<v1::UpdateStatusResponse>, Status> {
+        let request = request.into_inner();
+        let id = proto::order_id(&request.order_id).map_err(invalid)?;
+        let lease = match request.lease_token.as_str() {
+            "" => None,
+            text => {
+                Some(text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?)
+            }
+        };
+        let reason = |default: &str| match request.reason.as_str() {
+            "" => default.to_owned(),
+            given => given.to_owned(),
+        };
+        match request.status.as_str() {
+            "processing" => self.start(id, lease).await,
+            "completed" => self.report(id, lease, Outcome::Completed).await,
+            "failed" => {
+                let reason = reason("the worker reported a failure");
+                self.report(id, lease, Outcome::Failed { reason }).await
+            }
+            "pending" => {
+                let reason = reason("the worker asked for another attempt");
+                self.report(id, lease, Outcome::Retry { reason, after: None }).await
+            }
+            other => Err(invalid(format!(
+                "status: '{other}' cannot be reported; expected processing, completed, failed or pending"
+            ))),
+        }
+        .map(Response::new)
+    }
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        Ok(Response::new(work::serve(self.app.clone(), request.into_inner())))
+    }
+
+    async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
+        let id = proto::order_id(&request.into_inner().order_id).map_err(invalid)?;
+        Ok(Response::new((&self.app.orders.get(id).await?).into()))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<v1::WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        let request = request.into_inner();
+        let id = proto::order_id(&request.order_id).map_err(invalid)?;
+        let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
+        let events = self.app.feed.watch(id, cursor).await?;
+        // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
+        // on at another gateway, after the sequence that it has.
+        let draining = self.app.draining.clone();
+        let stream = futures_util::stream::unfold(Some(events), move |events| {
+            let draining = draining.clone();
+            async move {
+                let mut events = events?;
+                tokio::select! {
+                    event = events.next() => match event? {
+                        Ok(event) => Some((Ok(v1::OrderEvent::from(event.as_ref())), Some(events))),
+                        Err(error) => Some((Err(error.into()), None)),
+                    },
+                    () = draining.cancelled() => Some((Err(Error::shutting_down().into()), None)),
+                }
+            }
+        })
+        .boxed();
+        Ok(Response::new(stream))
+    }
+}
+
+impl Service {
+    async fn start(
+        &self,
+        id: OrderId,
+        lease: Option<LeaseToken>,
+    ) -> Result<v1::UpdateStatusResponse, Status> {
+        let (order, lease) = match lease {
+            // The worker shows the token of its attempt: it is still at it.
+            Some(lease) => {
+                one(self.app.orders.heartbeat(&[(id, lease)]).await)?;
+                (self.app.orders.get(id).await?, lease)
+            }
+            None => {
+                let lease = LeaseToken::random();
+                (one(self.app.orders.start_attempts(&[(id, lease)]).await)?, lease)
+            }
+        };
+        let lease_ms = self.app.config.rules.lease.as_millis();
+        Ok(v1::UpdateStatusResponse {
+            order: Some((&order).into()),
+            lease_token: lease.to_string(),
+            lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
+        })
+    }
+
+    async fn report(
+        &self,
+        id: OrderId,
+        lease: Option<LeaseToken>,
+        outcome: Outcome,
+    ) -> Result<v1::UpdateStatusResponse, Status> {
+        let lease = match lease {
+            Some(lease) => lease,
+            None => {
+                let wanted = match &outcome {
+                    Outcome::Completed => domain::Status::Completed,
+                    Outcome::Failed { .. } => domain::Status::Failed,
+                    Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
+                };
+                let (order, lease) = self.app.orders.with_lease(id).await?;
+                match lease {
+                    Some(lease) if order.status == domain::Status::Processing => lease,
+                    // The same report once more.
+                    _ if order.status == wanted => return Ok(answer(&order)),
+                    _ => {
+                        return Err(illegal(format!(
+                            "the order is {} and cannot become {wanted} without being processed",
+                            order.status
+                        )));
+                    }
+                }
+            }
+        };
+        one(self.app.orders.finish(vec![(id, lease, outcome)]).await)?;
+        Ok(answer(&self.app.orders.get(id).await?))
+    }
+}
+
+fn answer(order: &Order) -> v1::UpdateStatusResponse {
+    v1::UpdateStatusResponse { order: Some(order.into()), ..v1::UpdateStatusResponse::default() }
+}
+
+/// The answer to a group of one.
+fn one<T>(answers: Result<Vec<Result<T, Error>>, Error>) -> Result<T, Error> {
+    answers?.pop().ok_or(Error::Internal)?
+}

@@ -1,0 +1,252 @@
+//! The stream of a worker: starts, heartbeats and reports in batches.
+//!
+//! Each request of the worker is carried out in a task of its own and answered by a message with its
+//! id, so starts do not wait for reports. A request that cannot be carried out now is answered with
+//! TryAgain; the stream itself fails only when the worker breaks the rules. When the stream ends, so
+//! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
+//! it may renew them and report over another stream.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::{LeaseToken, OrderId};
+use futures_util::stream::{BoxStream, StreamExt};
+use proto::v1::gateway_message::Message as Answer;
+use proto::v1::worker_message::Message as Request;
+use proto::{MAX_BATCH, v1};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::status::{invalid, reason};
+use crate::{App, Error};
+
+/// Requests of one stream that are carried out at once; the next one waits in the connection.
+const PARALLEL: usize = 64;
+/// Answers that may wait for the worker to read them.
+const ANSWERS: usize = 64;
+
+type Sender = mpsc::Sender<Result<v1::GatewayMessage, Status>>;
+
+/// Serves one stream.
+pub(super) fn serve(
+    app: App,
+    requests: Streaming<v1::WorkerMessage>,
+) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
+    let (sender, receiver) = mpsc::channel(ANSWERS);
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        metrics::gauge!("worker_streams").increment(1.0);
+        if let Err(status) = run(app, requests, &sender).await {
+            tracing::debug!(%status, "worker stream ended");
+            // The worker may be gone already.
+            let _ = sender.send(Err(status)).await;
+        }
+        metrics::gauge!("worker_streams").decrement(1.0);
+    });
+    ReceiverStream::new(receiver).boxed()
+}
+
+async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Sender) -> Result<(), Status> {
+    let session = Session { app: app.clone(), sender: sender.clone(), running: Arc::default() };
+    let mut cancelled = app.feed.cancelled();
+    let permits = Arc::new(Semaphore::new(PARALLEL));
+    let mut drained = false;
+    let mut greeted = false;
+    loop {
+        let request = tokio::select! {
+            request = requests.message() => match request? {
+                Some(request) => request,
+                None => return Ok(()),
+            },
+            id = cancelled.recv() => {
+                session.cancel(id, &mut cancelled).await;
+                continue;
+            }
+            () = app.draining.cancelled(), if !drained => {
+                drained = true;
+                session.answer(0, Answer::Drain(v1::Drain {})).await;
+                continue;
+            }
+            () = sender.closed() => return Ok(()),
+        };
+        let id = request.request_id;
+        match request.message {
+            Some(Request::Hello(hello)) => {
+                greeted = true;
+                tracing::debug!(worker_id = %hello.worker_id, "worker connected");
+                session.welcome(id).await;
+            }
+            Some(_) if !greeted => return Err(invalid("the first message must be Hello")),
+            Some(message) => {
+                let length = match &message {
+                    Request::Start(start) => start.leases.len(),
+                    Request::Heartbeats(heartbeats) => heartbeats.leases.len(),
+                    Request::Finish(finish) => finish.reports.len(),
+                    Request::Hello(_) => 0,
+                };
+                if length > MAX_BATCH {
+                    return Err(invalid(format!(
+                        "a message may have at most {MAX_BATCH} entries, has {length}"
+                    )));
+                }
+                let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
+                let session = session.clone();
+                app.tasks.spawn(async move {
+                    let answer = session
+                        .handle(message)
+                        .await
+                        .unwrap_or_else(|error| Answer::TryAgain(v1::TryAgain { reason: error.to_string() }));
+                    session.answer(id, answer).await;
+                    drop(permit);
+                });
+            }
+            None => return Err(invalid("a message of a kind that this gateway does not know")),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Session {
+    app: App,
+    sender: Sender,
+    /// The leases that this stream has started or renewed and not reported, to tell their worker
+    /// about cancellations.
+    running: Arc<Mutex<HashMap<OrderId, LeaseToken>>>,
+}
+
+impl Session {
+    async fn answer(&self, request_id: u64, message: Answer) {
+        // A worker that is gone asks again over its next stream.
+        let _ = self.sender.send(Ok(v1::GatewayMessage { request_id, message: Some(message) })).await;
+    }
+
+    async fn welcome(&self, request_id: u64) {
+        let lease = self.app.config.rules.lease;
+        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let welcome =
+            v1::Welcome { lease_ms: millis(lease), heartbeat_interval_ms: millis(lease / 3).max(1) };
+        self.answer(request_id, Answer::Welcome(welcome)).await;
+    }
+
+    async fn handle(&self, message: Request) -> Result<Answer, Error> {
+        match message {
+            Request::Hello(_) => Err(Error::Internal),
+            Request::Start(start) => self.start(start).await,
+            Request::Heartbeats(heartbeats) => self.heartbeats(heartbeats).await,
+            Request::Finish(finish) => self.finish(finish).await,
+        }
+    }
+
+    async fn start(&self, start: v1::Start) -> Result<Answer, Error> {
+        let (leases, mut refused) = parse(start.leases);
+        let answers = self.app.orders.start_attempts(&leases).await?;
+        let mut attempts = Vec::with_capacity(answers.len());
+        for ((id, token), answer) in leases.into_iter().zip(answers) {
+            match answer {
+                Ok(order) => {
+                    self.running().insert(id, token);
+                    attempts
+                        .push(v1::Attempt { order: Some((&order).into()), lease_token: token.to_string() });
+                }
+                Err(error) => refused.push(refusal(id, token, error)?),
+            }
+        }
+        Ok(Answer::Started(v1::Started { attempts, refused }))
+    }
+
+    async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
+        let (leases, mut lost) = parse(heartbeats.leases);
+        let answers = self.app.orders.heartbeat(&leases).await?;
+        for ((id, token), answer) in leases.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    self.running().insert(id, token);
+                }
+                Err(error) => {
+                    self.forget(id, token);
+                    lost.push(refusal(id, token, error)?);
+                }
+            }
+        }
+        Ok(Answer::Renewed(v1::Renewed { lost }))
+    }
+
+    async fn finish(&self, finish: v1::Finish) -> Result<Answer, Error> {
+        let mut refused = Vec::new();
+        let mut reports = Vec::with_capacity(finish.reports.len());
+        for report in finish.reports {
+            let lease = report.lease.clone();
+            match report.parse() {
+                Ok(report) => reports.push(report),
+                Err(problem) => refused.push(unreadable(lease, &problem)),
+            }
+        }
+        let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
+        let answers = self.app.orders.finish(reports).await?;
+        for ((id, token), answer) in leases.into_iter().zip(answers) {
+            self.forget(id, token);
+            if let Err(error) = answer {
+                refused.push(refusal(id, token, error)?);
+            }
+        }
+        Ok(Answer::Finished(v1::Finished { refused }))
+    }
+
+    /// Tells the worker to stop what was cancelled, if it is running here.
+    async fn cancel(&self, received: Result<OrderId, RecvError>, more: &mut broadcast::Receiver<OrderId>) {
+        let mut leases = Vec::new();
+        let mut next = received.ok();
+        while let Some(id) = next {
+            if let Some(token) = self.running().remove(&id) {
+                leases.push(v1::Lease::new(id, token));
+            }
+            next = if leases.len() < MAX_BATCH { more.try_recv().ok() } else { None };
+        }
+        if !leases.is_empty() {
+            self.answer(0, Answer::Cancel(v1::Cancel { leases })).await;
+        }
+    }
+
+    fn forget(&self, id: OrderId, token: LeaseToken) {
+        let mut running = self.running();
+        if running.get(&id) == Some(&token) {
+            running.remove(&id);
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<OrderId, LeaseToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Separates the leases that can be read from those that cannot.
+fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused>) {
+    let mut good = Vec::with_capacity(leases.len());
+    let mut refused = Vec::new();
+    for lease in leases {
+        match lease.parse() {
+            Ok(lease) => good.push(lease),
+            Err(problem) => refused.push(unreadable(Some(lease), &problem)),
+        }
+    }
+    (good, refused)
+}
+
+fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused {
+    tracing::warn!(%problem, "a worker sent something unreadable");
+    v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned() }
+}
+
+/// The refusal of one lease; errors that are not about this one concern the whole request.
+fn refusal(id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
+    match error {
+        Error::NotFound(_) | Error::Refused { .. } => {
+            Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason(&error).to_owned() })
+        }
+        Error::Invalid(_) | Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => {
+            Err(error)
+        }
+    }
+}

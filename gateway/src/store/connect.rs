@@ -1,0 +1,201 @@
+//! Opening the database and bringing its tables up to date.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{AnyConnection, ConnectOptions, Connection};
+use url::Url;
+
+use super::{Dialect, Inner, Store};
+
+static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
+static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// Sizes and limits of a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for reading, and as many again for writing (SQLite always writes over one).
+    pub connections: u32,
+    /// Longest wait for a connection, and longest run of a read or a transaction.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 8, deadline: Duration::from_secs(4) }
+    }
+}
+
+/// Why the database cannot be opened. The texts name no password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not one of a database that can be used. Trying again does not help.
+    #[error("the database URL {0}")]
+    InvalidUrl(String),
+    /// The server said no: wrong user, password or database. Trying again does not help.
+    #[error("the database refused the connection: {0}")]
+    Refused(String),
+    /// The file cannot be used: not writable, not a database, or in use by another process.
+    #[error("{0}")]
+    File(String),
+    /// Nobody answers, or the server is not ready. Trying again may help.
+    #[error("the database at {address} cannot be reached: {cause}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the attempt ended with.
+        cause: String,
+    },
+    /// The tables could not be brought up to date.
+    #[error("the database migrations failed: {0}")]
+    Migration(String),
+}
+
+impl ConnectError {
+    /// Whether waiting and trying again may help.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::InvalidUrl(_) | Self::Refused(_) | Self::File(_) | Self::Migration(_) => false,
+        }
+    }
+}
+
+impl Store {
+    /// Opens `mysql://user:password@host:port/database` or `sqlite:path` (created if it is not
+    /// there; its folder must exist).
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+
+        let (dialect, url, lock) = match url.split_once(':') {
+            Some(("mysql" | "mariadb", _)) => (Dialect::MySql, url.to_owned(), None),
+            Some(("sqlite", path)) => {
+                let path = PathBuf::from(path.trim_start_matches("//"));
+                let lock = lock(&path)?;
+                (Dialect::Sqlite, format!("sqlite://{}?mode=rwc", path.display()), Some(lock))
+            }
+            _ => {
+                return Err(ConnectError::InvalidUrl(
+                    "must start with mysql:// (MySQL, MariaDB) or sqlite: (a file)".into(),
+                ));
+            }
+        };
+        let connect = AnyConnectOptions::from_str(&url)
+            .map_err(|error| ConnectError::InvalidUrl(format!("cannot be read: {error}")))?
+            .disable_statement_logging();
+        // A pool hides why it cannot connect; one plain connection tells.
+        let probe = tokio::time::timeout(options.deadline, AnyConnection::connect_with(&connect)).await;
+        match probe {
+            Ok(Ok(connection)) => drop(connection.close().await),
+            Ok(Err(error)) => return Err(explain(dialect, &url, &error)),
+            Err(_) => return Err(unreachable(&url, "no answer in time")),
+        }
+
+        let pool = |size| {
+            AnyPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(options.deadline)
+                .test_before_acquire(false)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        for statement in dialect.session() {
+                            sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .connect_lazy_with(connect.clone())
+        };
+        let writers = if dialect == Dialect::Sqlite { 1 } else { options.connections };
+        let store = Self {
+            inner: Arc::new(Inner {
+                dialect,
+                readers: pool(options.connections),
+                writers: pool(writers),
+                deadline: options.deadline,
+                clock_offset: AtomicI64::new(0),
+                _lock: lock,
+            }),
+        };
+        store.refresh_clock().await.map_err(|error| unreachable(&url, &error))?;
+        Ok(store)
+    }
+
+    /// Creates or updates the tables. Several gateways may do so at once: MySQL's migrations run
+    /// under a lock of their own, and an SQLite file belongs to one process.
+    ///
+    /// # Errors
+    /// [`ConnectError::Migration`].
+    pub async fn migrate(&self) -> Result<(), ConnectError> {
+        let migrator = match self.inner.dialect {
+            Dialect::MySql => &MYSQL,
+            Dialect::Sqlite => &SQLITE,
+        };
+        migrator.run(&self.inner.writers).await.map_err(|error| {
+            ConnectError::Migration(match error {
+                MigrateError::VersionMissing(version) => format!(
+                    "the database has migration {version}, which this version of the program does not know; \
+                     run the newer version"
+                ),
+                other => other.to_string(),
+            })
+        })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, ConnectError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let file = File::create(&lock_path)
+        .map_err(|error| ConnectError::File(format!("cannot write {}: {error}", lock_path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(ConnectError::File(format!("{} is in use by another process", path.display())))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(ConnectError::File(format!("cannot lock {}: {error}", lock_path.display())))
+        }
+    }
+}
+
+/// Access denied (to the server, to the database), unknown database, host not allowed, TLS required.
+const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];
+
+fn explain(dialect: Dialect, url: &str, error: &sqlx::Error) -> ConnectError {
+    let refused = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+        .is_some_and(|error| REFUSALS.contains(&error.number()));
+    match (dialect, error) {
+        (Dialect::Sqlite, error) => {
+            let path = url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
+            ConnectError::File(format!("cannot open {path}: {error}"))
+        }
+        (Dialect::MySql, error) if refused => ConnectError::Refused(error.to_string()),
+        (Dialect::MySql, sqlx::Error::Configuration(cause)) => ConnectError::InvalidUrl(cause.to_string()),
+        (Dialect::MySql, error) => unreachable(url, error),
+    }
+}
+
+fn unreachable(url: &str, cause: impl ToString) -> ConnectError {
+    let address = Url::parse(url)
+        .ok()
+        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(3306))));
+    ConnectError::Unreachable {
+        address: address.unwrap_or_else(|| "the given URL".to_owned()),
+        cause: cause.to_string(),
+    }
+}

@@ -1,0 +1,64 @@
+//! The few places where MySQL (or MariaDB) and SQLite differ.
+
+/// Which database is behind the pool; chosen by the scheme of its URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// MySQL 8 or later, MariaDB 10.6 or later.
+    MySql,
+    /// The embedded default.
+    Sqlite,
+}
+
+impl Dialect {
+    /// Opens a transaction that is going to write. SQLite takes its write lock at once: a
+    /// transaction that first reads and then asks for the lock is refused without any waiting.
+    pub(super) fn begin(self) -> &'static str {
+        match self {
+            Self::MySql => "START TRANSACTION",
+            Self::Sqlite => "BEGIN IMMEDIATE",
+        }
+    }
+
+    /// Locks the rows of a SELECT until the end of the transaction. SQLite's write lock does.
+    pub(super) fn for_update(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// As [`Self::for_update`], but leaves out rows that somebody else has locked.
+    pub(super) fn for_update_skip_locked(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE SKIP LOCKED",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// The database's time in microseconds since 1970.
+    pub(super) fn now(self) -> &'static str {
+        match self {
+            Self::MySql => "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
+            Self::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+        }
+    }
+
+    /// What every new connection is told.
+    pub(super) fn session(self) -> &'static [&'static str] {
+        match self {
+            // At the default level (repeatable read) a transaction that waited for a row lock would
+            // go on to read the version from before the wait.
+            Self::MySql => &[
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                "SET SESSION innodb_lock_wait_timeout = 5",
+            ],
+            Self::Sqlite => &[
+                "PRAGMA journal_mode = WAL",
+                // Every commit reaches the disk before the order is acknowledged.
+                "PRAGMA synchronous = FULL",
+                "PRAGMA busy_timeout = 5000",
+                "PRAGMA temp_store = MEMORY",
+            ],
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Finding the orders that need attention. See [`crate::dispatch`] for the loop around it.
+
+use std::time::Duration;
+
+use broker::Job;
+use domain::transition::Command;
+use domain::{OrderId, Timestamp};
+
+use super::sql::{Sql, pieces};
+use super::{Error, Store, rows};
+
+/// How many orders wait, for metrics and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueCounts {
+    /// The age of the oldest pending order that could be started now.
+    pub oldest_due: Option<Duration>,
+}
+
+impl Store {
+    /// Takes up to `limit` pending orders that are due, oldest first, and makes them due again only
+    /// after `guard`: the caller pushes them to the queue, and should that hint get lost, they turn
+    /// up again. Orders that another gateway has just taken are left out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Vec<Job>, Error> {
+        let now = self.now();
+        let until = now + guard;
+        let skip_locked = self.inner.dialect.for_update_skip_locked();
+        self.write(|connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(
+                    "SELECT id, quantity FROM orders WHERE status = 'pending' AND due_at <= ? \
+                     ORDER BY due_at LIMIT ?",
+                );
+                sql.push(skip_locked).bind(now.as_micros()).bind(i64::from(limit));
+                let mut jobs = Vec::new();
+                for row in sql.fetch(connection).await? {
+                    jobs.push(Job { order_id: rows::id(&row, 0)?, quantity: rows::number(&row, 1)? });
+                }
+                for piece in pieces(&jobs) {
+                    let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
+                    sql.bind(until.as_micros());
+                    sql.within(piece.iter().map(|job| job.order_id.as_bytes().to_vec()));
+                    sql.execute(connection).await?;
+                }
+                Ok(jobs)
+            })
+        })
+        .await
+    }
+
+    /// Up to `limit` orders whose lease ran out, as commands for [`Store::apply`], which checks each
+    /// again under its lock.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn expired_leases(&self, limit: u32) -> Result<Vec<(OrderId, Command)>, Error> {
+        let now = self.now();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(
+                    "SELECT id FROM orders WHERE status = 'processing' AND due_at <= ? ORDER BY due_at LIMIT ?",
+                );
+                sql.bind(now.as_micros()).bind(i64::from(limit));
+                let found = sql.fetch(connection).await?;
+                found.iter().map(|row| Ok((rows::id(row, 0)?, Command::Expire))).collect()
+            })
+        })
+        .await
+    }
+
+    /// How long the pending order that is due longest has been waiting. Orders that wait for a retry
+    /// or for their time do not count.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn oldest_due(&self) -> Result<DueCounts, Error> {
+        let now = self.now();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(
+                    "SELECT not_before FROM orders WHERE status = 'pending' AND due_at <= ? \
+                     ORDER BY due_at LIMIT 1",
+                );
+                sql.bind(now.as_micros());
+                let found = sql.fetch(connection).await?;
+                let since = found.first().map(|row| rows::get::<i64, _>(row, 0)).transpose()?;
+                Ok(DueCounts { oldest_due: since.map(|at| now.since(Timestamp::from_micros(at))) })
+            })
+        })
+        .await
+    }
+}

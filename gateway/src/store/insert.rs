@@ -1,0 +1,168 @@
+//! Accepting orders.
+
+use std::sync::Arc;
+
+use domain::{Content, DEFAULT_TENANT, Order, OrderEvent, OrderId, Status, Timestamp};
+use sqlx::AnyConnection;
+
+use super::sql::{Sql, pieces};
+use super::{Dialect, Error, Store, rows};
+
+/// An order that is about to be accepted, with the id it is going to have.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// Its id.
+    pub id: OrderId,
+    /// What it is.
+    pub content: Content,
+    /// When it is accepted.
+    pub created_at: Timestamp,
+}
+
+impl NewOrder {
+    /// The order as it is right after it was accepted.
+    pub fn into_order(self) -> Order {
+        Order {
+            id: self.id,
+            tenant_id: DEFAULT_TENANT.to_owned(),
+            external_reference: self.content.external_reference,
+            customer: self.content.customer,
+            line_items: self.content.line_items,
+            total: self.content.total,
+            quantity: self.content.quantity,
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            max_attempts: self.content.max_attempts,
+            reason: None,
+            created_at: self.created_at,
+            updated_at: self.created_at,
+        }
+    }
+
+    /// Event 1.
+    pub fn event(&self) -> OrderEvent {
+        OrderEvent {
+            order_id: self.id,
+            sequence: 1,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: None,
+            occurred_at: self.created_at,
+        }
+    }
+}
+
+/// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
+/// one packet (16 MiB in older defaults).
+const STATEMENT_BYTES: usize = 1024 * 1024;
+/// How often the outcome of a lost COMMIT is looked up or the insert repeated.
+const COMMIT_TRIES: u32 = 3;
+
+impl Store {
+    /// Writes the orders and their first events, all or none. They are due at once.
+    ///
+    /// When the answer to COMMIT is lost the orders are looked up by their ids, and written again if
+    /// they are not there. The look-up waits for a transaction that is still under way.
+    ///
+    /// # Errors
+    /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
+    /// other error means that they are not.
+    pub async fn insert(&self, orders: Arc<[NewOrder]>) -> Result<(), Error> {
+        let dialect = self.inner.dialect;
+        let mut unknown = false;
+        for _ in 0..COMMIT_TRIES {
+            let check = unknown;
+            let result = self
+                .write(|connection| {
+                    let orders = orders.clone();
+                    Box::pin(async move {
+                        if check && exists(connection, dialect, orders[0].id).await? {
+                            return Ok(());
+                        }
+                        insert(connection, &orders).await
+                    })
+                })
+                .await;
+            match result {
+                Err(Error::CommitUnknown) => unknown = true,
+                // Not even the look-up worked.
+                Err(Error::Unavailable(_) | Error::TimedOut) if unknown => {}
+                result => return result,
+            }
+        }
+        Err(Error::CommitUnknown)
+    }
+}
+
+async fn exists(connection: &mut AnyConnection, dialect: Dialect, id: OrderId) -> Result<bool, Error> {
+    let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
+    sql.push(dialect.for_update()).bind(id.as_bytes().to_vec());
+    Ok(!sql.fetch(connection).await?.is_empty())
+}
+
+async fn insert(connection: &mut AnyConnection, orders: &[NewOrder]) -> Result<(), Error> {
+    let line_items: Vec<String> =
+        orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items)).collect();
+    let rows: Vec<(&NewOrder, String)> = orders.iter().zip(line_items).collect();
+    let mut bytes = 0;
+    let statements = rows.chunk_by(|_, (_, next)| {
+        bytes += next.len();
+        if bytes > STATEMENT_BYTES {
+            bytes = 0;
+        }
+        bytes > 0
+    });
+    for piece in statements.flat_map(pieces) {
+        let mut sql = Sql::new(
+            "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
+             quantity, status, version, attempt, failures, max_attempts, lease_token, due_at, not_before, reason, \
+             created_at, updated_at) VALUES ",
+        );
+        sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?)");
+        for (NewOrder { id, content, created_at }, line_items) in piece {
+            let at = created_at.as_micros();
+            sql.bind(id.as_bytes().to_vec())
+                .bind(DEFAULT_TENANT)
+                .bind(content.external_reference.clone())
+                .bind(content.customer.clone())
+                .bind(line_items.clone())
+                .bind(content.total.currency().code().to_owned())
+                .bind(content.total.minor())
+                .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
+                .bind(i64::from(content.max_attempts))
+                .bind(at)
+                .bind(at)
+                .bind(at)
+                .bind(at);
+        }
+        sql.execute(connection).await?;
+    }
+    let events: Vec<OrderEvent> = orders.iter().map(NewOrder::event).collect();
+    insert_events(connection, &events).await
+}
+
+/// Writes events. A sequence that the order already has is an error, and so no change can be
+/// recorded twice.
+pub(super) async fn insert_events(
+    connection: &mut AnyConnection,
+    events: &[OrderEvent],
+) -> Result<(), Error> {
+    for piece in pieces(events) {
+        let mut sql = Sql::new("INSERT INTO order_events (");
+        sql.push(rows::EVENT).push(") VALUES ").rows(piece.len(), "(?,?,?,?,?,?,?)");
+        for event in piece {
+            sql.bind(event.order_id.as_bytes().to_vec())
+                .bind(i64::from(event.sequence))
+                .bind(event.status.as_str())
+                .bind(event.previous_status.map(Status::as_str))
+                .bind(i64::from(event.attempt))
+                .bind(event.reason.clone())
+                .bind(event.occurred_at.as_micros());
+        }
+        sql.execute(connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Statements over many rows at once.
+
+use sqlx::any::AnyArguments;
+use sqlx::{Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Type};
+
+use super::Error;
+
+/// A statement under construction. Text only ever comes from this program; values are bound.
+#[derive(Default)]
+pub(super) struct Sql {
+    text: String,
+    arguments: AnyArguments,
+    error: Option<sqlx::error::BoxDynError>,
+}
+
+impl Sql {
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    pub(super) fn bind<'t, T: Encode<'t, Any> + Type<Any>>(&mut self, value: T) -> &mut Self {
+        if let Err(error) = self.arguments.add(value) {
+            self.error = Some(error);
+        }
+        self
+    }
+
+    /// `(?,?,?)` `rows` times, each with `columns` placeholders or whatever `row` says.
+    pub(super) fn rows(&mut self, rows: usize, row: &str) -> &mut Self {
+        for n in 0..rows {
+            if n > 0 {
+                self.text.push(',');
+            }
+            self.text.push_str(row);
+        }
+        self
+    }
+
+    /// ` IN (?,?,…)`, and binds the values.
+    pub(super) fn within<T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
+    where
+        T: for<'t> Encode<'t, Any> + Type<Any>,
+    {
+        self.push(" IN (").rows(values.len(), "?").push(")");
+        for value in values {
+            self.bind(value);
+        }
+        self
+    }
+
+    pub(super) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
+        let query = self.query()?;
+        Ok(query.execute(connection).await?.rows_affected())
+    }
+
+    pub(super) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<sqlx::any::AnyRow>, Error> {
+        let query = self.query()?;
+        Ok(query.fetch_all(connection).await?)
+    }
+
+    fn query(self) -> Result<sqlx::query::Query<'static, Any, AnyArguments>, Error> {
+        match self.error {
+            Some(error) => Err(Error::Defect(sqlx::Error::Encode(error))),
+            None => Ok(sqlx::query_with(AssertSqlSafe(self.text), self.arguments)),
+        }
+    }
+}
+
+/// Cuts `items` into pieces whose lengths are powers of two. A statement's text depends on its
+/// number of rows and is prepared once for each text; so there are nine texts for up to 256 rows,
+/// and not 256.
+pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let length = (1_usize << rest.len().ilog2()).min(LARGEST_PIECE);
+        let (piece, tail) = rest.split_at(length);
+        rest = tail;
+        Some(piece)
+    })
+}
+
+/// Rows in the largest statement.
+const LARGEST_PIECE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two_and_lose_nothing() {
+        let lengths = |n: usize| pieces(&vec![0; n]).map(<[i32]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(100), [64, 32, 4]);
+        assert_eq!(lengths(600), [256, 256, 64, 16, 8]);
+    }
+}

@@ -1,0 +1,285 @@
+//! Every change of an order after its creation.
+//!
+//! One transaction carries many commands: the rows are locked, [`domain::transition::decide`] says
+//! what happens to each, orders that change in the same way share an UPDATE, and each change writes
+//! one event with the next sequence. A lease token is compared while its row is locked, in the
+//! transaction that writes, so a stale report cannot slip in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::transition::{Change, Command, Decision, Refusal, Rules, State, decide};
+use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
+use rand::Rng;
+use sqlx::AnyConnection;
+
+use super::insert::insert_events;
+use super::rows::Locked;
+use super::sql::{Sql, pieces};
+use super::{Error, Store, rows};
+
+/// What became of one command.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// The order changed.
+    Changed {
+        /// The new event.
+        event: Arc<OrderEvent>,
+        /// The order after the change, for commands whose caller wants it.
+        order: Option<Box<Order>>,
+    },
+    /// Nothing was left to do: a lease was renewed, or the same command came before.
+    Unchanged {
+        /// The order, for commands whose caller wants it.
+        order: Option<Box<Order>>,
+    },
+    /// It cannot be done.
+    Refused(Refusal),
+    /// There is no such order.
+    NotFound,
+}
+
+impl Store {
+    /// Carries out the commands, all in one transaction, and says what became of each, in their
+    /// order. Several commands for one order take effect one after the other.
+    ///
+    /// It is safe to repeat commands whose outcome got lost: each of them recognises its own effect.
+    /// For that reason a lost answer to COMMIT is simply tried once more.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was changed, unless it is [`Error::CommitUnknown`].
+    pub async fn apply(
+        &self,
+        commands: Arc<[(OrderId, Command)]>,
+        rules: Rules,
+    ) -> Result<Vec<Applied>, Error> {
+        match self.try_apply(&commands, rules).await {
+            Err(Error::CommitUnknown) => self.try_apply(&commands, rules).await,
+            result => result,
+        }
+    }
+
+    async fn try_apply(
+        &self,
+        commands: &Arc<[(OrderId, Command)]>,
+        rules: Rules,
+    ) -> Result<Vec<Applied>, Error> {
+        let now = self.now();
+        let for_update = self.inner.dialect.for_update();
+        self.write(|connection| {
+            let commands = commands.clone();
+            Box::pin(async move {
+                let mut orders = lock(connection, &commands, for_update).await?;
+                let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
+                for round in rounds(&commands) {
+                    let mut changes = Changes::default();
+                    for index in round {
+                        let (id, command) = &commands[index];
+                        applied[index] = Some(match orders.get_mut(id) {
+                            None => Applied::NotFound,
+                            Some(row) => run(row, command, now, &rules, &mut changes),
+                        });
+                    }
+                    changes.write(connection).await?;
+                }
+                Ok(applied.into_iter().map(|applied| applied.unwrap_or(Applied::NotFound)).collect())
+            })
+        })
+        .await
+    }
+}
+
+/// A locked order: its state and, where somebody wants it, all of it.
+struct Row {
+    locked: Locked,
+    order: Option<Order>,
+}
+
+async fn lock(
+    connection: &mut AnyConnection,
+    commands: &[(OrderId, Command)],
+    for_update: &str,
+) -> Result<HashMap<OrderId, Row>, Error> {
+    let whole = commands.iter().any(|(_, command)| wants_order(command));
+    // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
+    let mut ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut orders = HashMap::with_capacity(ids.len());
+    for piece in pieces(&ids) {
+        let columns = if whole { rows::ORDER } else { rows::STATE };
+        let mut sql = Sql::new(&format!("SELECT {columns} FROM orders WHERE id"));
+        sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(for_update);
+        for row in sql.fetch(connection).await? {
+            let locked = rows::state(&row)?;
+            let order = if whole { Some(rows::order(&row)?) } else { None };
+            orders.insert(locked.id, Row { locked, order });
+        }
+    }
+    Ok(orders)
+}
+
+/// Whether the answer to a command shows the order.
+fn wants_order(command: &Command) -> bool {
+    match command {
+        Command::Start { .. } | Command::Cancel { .. } | Command::Redrive { .. } => true,
+        Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => false,
+    }
+}
+
+/// The indexes of the commands in rounds: within a round each order has at most one command.
+fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
+    let mut seen: HashMap<OrderId, usize> = HashMap::with_capacity(commands.len());
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for (index, (id, _)) in commands.iter().enumerate() {
+        let round = seen.entry(*id).and_modify(|round| *round += 1).or_insert(0);
+        if *round == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(index);
+    }
+    rounds
+}
+
+/// Decides about one command and notes what is to be written.
+fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes: &mut Changes) -> Applied {
+    let decision = decide(&row.locked.state, command, now, rules, rand::rng().random());
+    let wanted = |row: &Row| {
+        if wants_order(command) { row.order.clone().map(Box::new) } else { None }
+    };
+    match decision {
+        Decision::Change(change) => {
+            let event = Arc::new(changes.add(&mut row.locked, change, now));
+            if let Some(order) = &mut row.order {
+                order.status = event.status;
+                order.version = event.sequence;
+                order.attempt = event.attempt;
+                order.failures = row.locked.state.failures;
+                order.reason.clone_from(&event.reason);
+                order.updated_at = event.occurred_at;
+            }
+            Applied::Changed { event, order: wanted(row) }
+        }
+        Decision::Renew(until) => {
+            changes.renewals.entry(until).or_default().push(row.locked.id);
+            row.locked.state.due_at = Some(until);
+            Applied::Unchanged { order: None }
+        }
+        Decision::Repeat => Applied::Unchanged { order: wanted(row) },
+        Decision::Refuse(refusal) => Applied::Refused(refusal),
+    }
+}
+
+/// What one round writes: orders that change in the same way are written together.
+#[derive(Default)]
+struct Changes {
+    groups: HashMap<Update, Vec<OrderId>>,
+    renewals: HashMap<Timestamp, Vec<OrderId>>,
+    events: Vec<OrderEvent>,
+}
+
+/// The columns that one UPDATE sets; `None` leaves a column as it is.
+#[derive(PartialEq, Eq, Hash)]
+struct Update {
+    from: Status,
+    status: Status,
+    attempt: Option<u32>,
+    failures: Option<u32>,
+    lease: Option<Option<LeaseToken>>,
+    due_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+    reason: Option<String>,
+    updated_at: Timestamp,
+}
+
+impl Changes {
+    /// Notes a change, brings `locked` up to date and returns the event.
+    fn add(&mut self, locked: &mut Locked, change: Change, now: Timestamp) -> OrderEvent {
+        let state = locked.state;
+        fn differs<T: PartialEq>(new: T, old: T) -> Option<T> {
+            (new != old).then_some(new)
+        }
+        // The times of a timeline do not run backwards, even when the database's clock was set back.
+        let at = now.max(locked.updated_at);
+        let event = OrderEvent {
+            order_id: locked.id,
+            sequence: state.version + 1,
+            status: change.status,
+            previous_status: Some(state.status),
+            attempt: change.attempt,
+            reason: change.reason.clone(),
+            occurred_at: at,
+        };
+        let update = Update {
+            from: state.status,
+            status: change.status,
+            attempt: differs(change.attempt, state.attempt),
+            failures: differs(change.failures, state.failures),
+            lease: differs(change.lease, state.lease),
+            due_at: change.due_at,
+            not_before: differs(change.not_before, state.not_before),
+            reason: change.reason,
+            updated_at: at,
+        };
+        locked.updated_at = at;
+        locked.state = State {
+            status: change.status,
+            version: event.sequence,
+            attempt: change.attempt,
+            failures: change.failures,
+            max_attempts: state.max_attempts,
+            lease: change.lease,
+            due_at: change.due_at,
+            not_before: change.not_before,
+        };
+        self.groups.entry(update).or_default().push(locked.id);
+        self.events.push(event.clone());
+        event
+    }
+
+    async fn write(self, connection: &mut AnyConnection) -> Result<(), Error> {
+        for (update, ids) in &self.groups {
+            for piece in pieces(ids) {
+                let written = update.statement(piece).execute(connection).await?;
+                if written != piece.len() as u64 {
+                    // The rows are locked, so this cannot happen; if it does, nothing is written.
+                    return Err(Error::Row(format!("{} orders changed under a lock", piece.len())));
+                }
+            }
+        }
+        for (until, ids) in &self.renewals {
+            for piece in pieces(ids) {
+                let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
+                sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                sql.execute(connection).await?;
+            }
+        }
+        insert_events(connection, &self.events).await
+    }
+}
+
+impl Update {
+    fn statement(&self, ids: &[OrderId]) -> Sql {
+        let mut sql = Sql::new("UPDATE orders SET version = version + 1, status = ?");
+        sql.bind(self.status.as_str());
+        if let Some(attempt) = self.attempt {
+            sql.push(", attempt = ?").bind(i64::from(attempt));
+        }
+        if let Some(failures) = self.failures {
+            sql.push(", failures = ?").bind(i64::from(failures));
+        }
+        if let Some(lease) = self.lease {
+            sql.push(", lease_token = ?").bind(lease.map(LeaseToken::as_i64));
+        }
+        if let Some(not_before) = self.not_before {
+            sql.push(", not_before = ?").bind(not_before.as_micros());
+        }
+        sql.push(", due_at = ?, reason = ?, updated_at = ? WHERE status = ? AND id")
+            .bind(self.due_at.map(Timestamp::as_micros))
+            .bind(self.reason.clone())
+            .bind(self.updated_at.as_micros())
+            .bind(self.from.as_str())
+            .within(ids.iter().map(|id| id.as_bytes().to_vec()));
+        sql
+    }
+}
