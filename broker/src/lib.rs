@@ -11,6 +11,9 @@
 
 pub mod memory;
 pub mod redis;
+mod subscriber;
+
+pub use subscriber::SUBSCRIPTION_BUFFER;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,10 @@ use async_trait::async_trait;
 use domain::{OrderEvent, OrderId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+
+/// The most events that travel in one message of the bus. More than that are split over several, so
+/// that no single message holds up the others or the memory of a subscriber.
+pub const MAX_EVENTS_PER_MESSAGE: usize = 500;
 
 /// A hint that an order can be started: `{"orderId","quantity"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +38,13 @@ pub struct Job {
 }
 
 /// Hands out jobs first in, first out, each one to one puller.
+///
+/// The queue sets no limit on its length: whoever pushes keeps it short, by [`Queue::len`].
 #[async_trait]
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "the dispatcher asks how much room is left, nobody else asks"
+)]
 pub trait Queue: Send + Sync + 'static {
     /// Adds jobs at the end, in this order. Nothing happens for an empty slice.
     ///
@@ -43,8 +56,11 @@ pub trait Queue: Send + Sync + 'static {
     /// never for more; empty when none came. `max` 0 answers at once. An entry that is not a job is
     /// logged and left out.
     ///
+    /// Dropping the future before it is ready loses no jobs: those already taken go back to the front.
+    /// (A process that dies with them loses them, which costs a redelivery.)
+    ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`], often at once: the caller waits a moment before the next try.
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error>;
 
     /// How many jobs wait.
@@ -57,13 +73,17 @@ pub trait Queue: Send + Sync + 'static {
 /// Tells every subscriber what every publisher says, from the moment of subscription.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends the events as one message. Nothing happens for an empty slice.
+    /// Sends the events as one message, or as several of [`MAX_EVENTS_PER_MESSAGE`] when there are
+    /// more. Nothing happens for an empty slice.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; the events are lost to the bus.
     async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error>;
 
-    /// Starts a subscription, which lasts until the receiver is dropped and reconnects for ever.
+    /// Starts a subscription, which lasts until the receiver is dropped and reconnects for ever. Its
+    /// first signal is [`Signal::Connected`], once it is in place. The channel holds
+    /// [`SUBSCRIPTION_BUFFER`] messages; what does not fit is dropped and announced by
+    /// [`Signal::Connected`] in its place.
     async fn subscribe(&self) -> mpsc::Receiver<Signal>;
 }
 

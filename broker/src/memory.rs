@@ -1,1 +1,121 @@
-//! Within one process.
+//! Queue and bus within one process, for the embedded default: no server, and nothing survives the
+//! process. That is enough, because the database knows which orders are due.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::OrderEvent;
+use tokio::sync::{Notify, mpsc};
+
+use crate::subscriber::Subscriber;
+use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, Signal};
+
+/// A queue in memory. It grows with what is pushed, 24 bytes a job; the window of the dispatcher is
+/// its limit.
+#[derive(Default)]
+pub struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    /// Wakes one waiting puller, the one that waits longest. A puller that leaves jobs behind passes
+    /// the wake-up on.
+    arrival: Notify,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn take(&self, max: usize) -> Vec<Job> {
+        let mut jobs = lock(&self.jobs);
+        let count = max.min(jobs.len());
+        let taken: Vec<Job> = jobs.drain(..count).collect();
+        if !taken.is_empty() && !jobs.is_empty() {
+            self.arrival.notify_one();
+        }
+        taken
+    }
+}
+
+#[async_trait]
+impl crate::Queue for Queue {
+    async fn push(&self, jobs: &[Job]) -> Result<(), Error> {
+        if !jobs.is_empty() {
+            lock(&self.jobs).extend(jobs);
+            self.arrival.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let first_come = async {
+            loop {
+                // Waits for its turn before it looks, so that a push in between is not missed. When
+                // this future is dropped after being woken, tokio passes the wake-up on.
+                let arrival = self.arrival.notified();
+                let taken = self.take(max);
+                if !taken.is_empty() {
+                    return taken;
+                }
+                arrival.await;
+            }
+        };
+        // Jobs are handed over in the same poll that takes them, so cancelling loses none.
+        Ok(tokio::time::timeout(wait, first_come).await.unwrap_or_default())
+    }
+
+    async fn len(&self) -> Result<u64, Error> {
+        Ok(lock(&self.jobs).len() as u64)
+    }
+}
+
+/// A bus in memory.
+#[derive(Default)]
+pub struct Bus {
+    subscribers: Mutex<Vec<Subscriber>>,
+}
+
+impl Bus {
+    /// A bus without subscribers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl crate::Bus for Bus {
+    async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error> {
+        let mut subscribers = lock(&self.subscribers);
+        subscribers.retain(|subscriber| !subscriber.is_gone());
+        if subscribers.is_empty() {
+            return Ok(());
+        }
+        for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
+            let message: Arc<[Arc<OrderEvent>]> = chunk.iter().cloned().map(Arc::new).collect();
+            for subscriber in subscribers.iter_mut() {
+                subscriber.deliver(Signal::Events(message.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self) -> mpsc::Receiver<Signal> {
+        let (mut subscriber, receiver) = Subscriber::new();
+        subscriber.deliver(Signal::Connected);
+        let mut subscribers = lock(&self.subscribers);
+        subscribers.retain(|subscriber| !subscriber.is_gone());
+        subscribers.push(subscriber);
+        receiver
+    }
+}
+
+/// Nothing that runs under these locks can leave the data half changed, so a panic elsewhere is no
+/// reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

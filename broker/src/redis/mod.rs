@@ -1,0 +1,191 @@
+//! Over Redis (7 or newer) or Valkey, between any number of gateways and processors.
+//!
+//! # What is in Redis
+//! | key or channel | holds |
+//! |---|---|
+//! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: `LPUSH` in on the left, `BLMPOP … RIGHT COUNT n` out on the right |
+//! | `<prefix>:events` | a pub/sub channel; one message is a JSON array of order events |
+//!
+//! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
+//! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
+//! A restricted Redis user needs these two names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH,
+//! LLEN, LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
+//!
+//! # What is promised
+//! [`Redis::new`] never connects, so a program starts while Redis is away. Every call has a deadline
+//! and answers [`Error::Unavailable`] when it passes; the next call tries again with a fresh
+//! connection. No message of this module contains the password.
+//!
+//! Start reading at [`queue`](self::Queue) and [`bus`](self::Bus); `address` reads the URL, `server`
+//! judges the version.
+
+mod address;
+mod bus;
+mod queue;
+mod server;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError};
+
+use self::address::Address;
+pub use self::bus::Bus;
+pub use self::queue::Queue;
+pub use self::server::ServerInfo;
+use crate::Error;
+
+/// The prefix of the keys when none is given: `orders:queue` and `orders:events`.
+pub const DEFAULT_PREFIX: &str = "orders";
+
+/// The longest that a command may take, from asking for a connection to the answer.
+pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a pooled connection may take to show that it is still good.
+const RECYCLE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// The most values in one command. A longer slice becomes several commands in one round trip.
+const MAX_VALUES_PER_COMMAND: usize = 500;
+
+/// Connections for commands that answer at once.
+const MAX_COMMAND_CONNECTIONS: usize = 8;
+
+/// Connections for pulls, each of which holds one while it waits.
+const MAX_PULL_CONNECTIONS: usize = 64;
+
+/// One Redis server and one key prefix. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The URL without its password, for messages.
+    shown: String,
+    /// For connections outside the pools: one for each subscription.
+    client: Client,
+    commands: Pool,
+    /// Apart from `commands`, because a blocking command makes all others on its connection wait.
+    pulls: Pool,
+    queue_key: String,
+    channel: String,
+}
+
+impl Redis {
+    /// Prepares connections to the server at `url`, without connecting: `redis://host:port/db`,
+    /// `rediss://…` for TLS (certificates as the system or `SSL_CERT_FILE` trusts them), or
+    /// `unix:///path/to/socket`. The names of keys and channels begin with `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`], which says what to change.
+    pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
+        let Address { info, shown, tls } = Address::parse(url)?;
+        if tls {
+            install_crypto_provider();
+        }
+        let unusable = |cause: RedisError| Error::InvalidUrl(format!("the Redis URL {shown}: {cause}"));
+        let client = Client::open(info.clone()).map_err(unusable)?;
+        let pool = |config: AsyncConnectionConfig, connections: usize| {
+            let manager = Manager::new_with_config(info.clone(), config).map_err(unusable)?;
+            Ok(Pool::builder(manager)
+                .max_size(connections)
+                .wait_timeout(Some(DEADLINE))
+                .create_timeout(Some(DEADLINE))
+                .recycle_timeout(Some(RECYCLE_DEADLINE))
+                .runtime(Runtime::Tokio1)
+                .build()
+                .expect("a pool with timeouts has been given a runtime"))
+        };
+        let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(DEADLINE));
+        let commands = pool(config().set_response_timeout(Some(DEADLINE)), MAX_COMMAND_CONNECTIONS)?;
+        // A pull waits longer than any other command; it keeps its own deadline.
+        let pulls = pool(config().set_response_timeout(None), MAX_PULL_CONNECTIONS)?;
+        let (queue_key, channel) = (format!("{prefix}:queue"), format!("{prefix}:events"));
+        Ok(Self { shared: Arc::new(Shared { shown, client, commands, pulls, queue_key, channel }) })
+    }
+
+    /// The queue in the list `<prefix>:queue`.
+    pub fn queue(&self) -> Queue {
+        Queue::new(self.clone())
+    }
+
+    /// The bus on the channel `<prefix>:events`.
+    pub fn bus(&self) -> Bus {
+        Bus::new(self.clone())
+    }
+
+    /// Asks the server who it is. For the start, and for readiness: an answer means that it can be
+    /// reached and can do what is needed of it. The warnings are for the log; nothing is logged here.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it cannot be reached, or when it is too old, which the message
+    /// then says with its version.
+    pub async fn check(&self) -> Result<ServerInfo, Error> {
+        let mut sections = redis::pipe();
+        // Two commands, because servers before Redis 7 take no list of sections.
+        sections.cmd("INFO").arg("server").cmd("INFO").arg("memory");
+        let (server, memory): (String, String) = self.command(&sections).await?;
+        ServerInfo::read(&server, &memory).map_err(|reason| self.unavailable(reason))
+    }
+
+    /// Runs commands in one round trip, within the deadline.
+    async fn command<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
+        let mut used = None;
+        let call = async {
+            let pooled = self.shared.commands.get().await.map_err(|cause| self.not_connected(&cause))?;
+            let connection = used.insert(pooled);
+            commands.query_async(connection).await.map_err(|cause| self.failed(&cause))
+        };
+        let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(self.no_answer()));
+        if let (Err(_), Some(connection)) = (&answer, used) {
+            // It may be dead without knowing it yet; the next call should not have to find out.
+            drop(Connection::take(connection));
+        }
+        answer
+    }
+
+    fn not_connected(&self, cause: &PoolError) -> Error {
+        match cause {
+            PoolError::Backend(cause) => self.failed(cause),
+            PoolError::Timeout(_) => self.no_answer(),
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                self.unavailable(cause)
+            }
+        }
+    }
+
+    fn failed(&self, cause: &RedisError) -> Error {
+        if cause.is_timeout() {
+            self.no_answer()
+        } else if cause.kind() == ErrorKind::AuthenticationFailed {
+            self.unavailable("it does not accept the user name or password")
+        } else {
+            self.unavailable(cause)
+        }
+    }
+
+    fn no_answer(&self) -> Error {
+        self.unavailable(format_args!("no answer within {} s", DEADLINE.as_secs()))
+    }
+
+    fn unavailable(&self, reason: impl fmt::Display) -> Error {
+        Error::Unavailable(format!("Redis at {}: {reason}", self.shared.shown))
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("url", &self.shared.shown).finish_non_exhaustive()
+    }
+}
+
+/// The Redis client takes the process-wide provider and panics when there is none. A program that has
+/// chosen one already keeps it.
+fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster, with the same result.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}

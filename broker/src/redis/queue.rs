@@ -1,0 +1,210 @@
+//! The queue in one Redis list: the left end is where jobs come in, the right end is the front.
+//!
+//! A pop takes a job out of Redis before anybody has it, so every popped batch is under guard until
+//! its puller has taken it: whatever is dropped on the way goes back to the front of the list. What
+//! dies with a process or a broken connection in between is lost here and pushed again from the
+//! database when its guard time is over.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::Connection;
+use redis::Cmd;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis};
+use crate::{Error, Job};
+
+/// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
+/// puller that has gone are noticed.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How much of an entry that is not a job is shown in the log.
+const SHOWN_OF_ENTRY: usize = 200;
+
+/// See the module. At most 64 pulls wait at the same time; more wait for a connection first.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    redis: Redis,
+}
+
+impl Queue {
+    pub(super) fn new(redis: Redis) -> Self {
+        Self { redis }
+    }
+
+    fn key(&self) -> &str {
+        &self.redis.shared.queue_key
+    }
+
+    /// Pops until there are jobs, the wait is over, or nobody listens any more.
+    async fn pop(
+        &self,
+        max: usize,
+        wait: Duration,
+        puller: &oneshot::Sender<Result<Popped, Error>>,
+    ) -> Result<Popped, Error> {
+        let started = Instant::now();
+        let pool = &self.redis.shared.pulls;
+        let mut connection = timeout(DEADLINE, pool.get())
+            .await
+            .map_err(|_| self.redis.no_answer())?
+            .map_err(|cause| self.redis.not_connected(&cause))?;
+        while !puller.is_closed() {
+            let round = wait.saturating_sub(started.elapsed()).min(ROUND);
+            match self.pop_once(&mut connection, max, round).await {
+                Ok(jobs) if !jobs.is_empty() => return Ok(Popped { jobs, queue: self.clone() }),
+                Ok(_) if started.elapsed() >= wait => break,
+                Ok(_) => {}
+                Err(error) => {
+                    // An answer may still be under way on it: not for the next user.
+                    drop(Connection::take(connection));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Popped { jobs: Vec::new(), queue: self.clone() })
+    }
+
+    async fn pop_once(
+        &self,
+        connection: &mut Connection,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Job>, Error> {
+        let count = max.min(MAX_VALUES_PER_COMMAND);
+        let command = pop_command(self.key(), count, wait);
+        let popped: Option<(String, Vec<Vec<u8>>)> =
+            timeout(wait + DEADLINE, command.query_async(connection))
+                .await
+                .map_err(|_| self.redis.no_answer())?
+                .map_err(|cause| match cause.detail() {
+                    Some(detail) if detail.contains("unknown command") => self
+                        .redis
+                        .unavailable("the server does not know BLMPOP, so use Redis 7 or newer, or Valkey"),
+                    _ => self.redis.failed(&cause),
+                })?;
+        Ok(popped.map(|(_, entries)| self.jobs(&entries)).unwrap_or_default())
+    }
+
+    /// The jobs among the entries. Anybody can write to the list, so the others are reported, once for
+    /// all of them.
+    fn jobs(&self, entries: &[Vec<u8>]) -> Vec<Job> {
+        let mut jobs = Vec::with_capacity(entries.len());
+        let mut first_bad = None;
+        for entry in entries {
+            match serde_json::from_slice(entry) {
+                Ok(job) => jobs.push(job),
+                Err(error) => _ = first_bad.get_or_insert((entry, error)),
+            }
+        }
+        if let Some((entry, error)) = first_bad {
+            let shown = String::from_utf8_lossy(&entry[..entry.len().min(SHOWN_OF_ENTRY)]);
+            warn!(
+                key = self.key(), skipped = entries.len() - jobs.len(), first = ?shown, %error,
+                "left out entries of the queue that are not jobs"
+            );
+        }
+        jobs
+    }
+
+    /// Puts jobs back to the front, in the order in which they were there.
+    async fn put_back(&self, jobs: &[Job]) -> Result<(), Error> {
+        let mut commands = redis::pipe();
+        for chunk in jobs.rchunks(MAX_VALUES_PER_COMMAND) {
+            commands.cmd("RPUSH").arg(self.key()).arg(entries(chunk.iter().rev())).ignore();
+        }
+        self.redis.command(&commands).await
+    }
+}
+
+#[async_trait]
+impl crate::Queue for Queue {
+    async fn push(&self, jobs: &[Job]) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let mut commands = redis::pipe();
+        for chunk in jobs.chunks(MAX_VALUES_PER_COMMAND) {
+            commands.cmd("LPUSH").arg(self.key()).arg(entries(chunk)).ignore();
+        }
+        self.redis.command(&commands).await
+    }
+
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        // A task of its own finishes the pop when this future is dropped in the middle of it: it ends
+        // within one round and the deadline, and puts back what it got. Nobody needs to wait for it.
+        let (puller, answer) = oneshot::channel();
+        let queue = self.clone();
+        tokio::spawn(async move {
+            let popped = queue.pop(max, wait, &puller).await;
+            // A puller that has gone leaves `popped` here, and it is dropped.
+            let _ = puller.send(popped);
+        });
+        match answer.await {
+            Ok(popped) => popped.map(Popped::take),
+            Err(_) => Err(self.redis.unavailable("the pull was stopped together with the program")),
+        }
+    }
+
+    async fn len(&self) -> Result<u64, Error> {
+        let mut command = redis::pipe();
+        command.cmd("LLEN").arg(self.key());
+        let (len,) = self.redis.command(&command).await?;
+        Ok(len)
+    }
+}
+
+/// Jobs that have left the list and not reached a puller yet. Dropped, they go back.
+struct Popped {
+    jobs: Vec<Job>,
+    queue: Queue,
+}
+
+impl Popped {
+    fn take(mut self) -> Vec<Job> {
+        std::mem::take(&mut self.jobs)
+    }
+}
+
+impl Drop for Popped {
+    fn drop(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        if jobs.is_empty() {
+            return;
+        }
+        let queue = self.queue.clone();
+        // Without a runtime the program is ending, and the database brings the jobs back.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = queue.put_back(&jobs).await {
+                    warn!(jobs = jobs.len(), %error, "could not put jobs back; they will be pushed again later");
+                }
+            });
+        }
+    }
+}
+
+/// `BLMPOP` without a wait would wait for ever, so that case is `LMPOP`.
+fn pop_command(key: &str, count: usize, wait: Duration) -> Cmd {
+    let mut command = if wait.is_zero() {
+        redis::cmd("LMPOP")
+    } else {
+        let mut command = redis::cmd("BLMPOP");
+        command.arg(wait.max(Duration::from_millis(1)).as_secs_f64());
+        command
+    };
+    command.arg(1).arg(key).arg("RIGHT").arg("COUNT").arg(count);
+    command
+}
+
+fn entries<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<String> {
+    jobs.into_iter()
+        .map(|job| serde_json::to_string(job).expect("an id and a number always have a JSON form"))
+        .collect()
+}

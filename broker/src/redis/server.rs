@@ -1,0 +1,88 @@
+//! Which server answers, and whether it will do.
+
+/// The first version of Redis with `BLMPOP`. Every Valkey has it.
+const MIN_MAJOR: u32 = 7;
+
+/// A server that will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Name and version, such as `Redis 7.0.15` or `Valkey 8.0.1`.
+    pub version: String,
+    /// Sentences about settings that will hurt; empty when all is well.
+    pub warnings: Vec<String>,
+}
+
+impl ServerInfo {
+    /// Reads the sections `server` and `memory` of `INFO`.
+    ///
+    /// # Errors
+    /// Why the server will not do.
+    pub(super) fn read(server: &str, memory: &str) -> Result<Self, String> {
+        let mut warnings = Vec::new();
+        // A Valkey also tells which Redis it is compatible with.
+        let redis_version = field(server, "redis_version").unwrap_or("of unknown version");
+        let version = match field(server, "valkey_version") {
+            Some(valkey) => format!("Valkey {valkey}"),
+            None => format!("Redis {redis_version}"),
+        };
+        match redis_version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+            Some(major) if major < MIN_MAJOR => {
+                return Err(format!(
+                    "{version} is too old: its queue needs the command BLMPOP, so use Redis {MIN_MAJOR} or \
+                     newer, or Valkey"
+                ));
+            }
+            Some(_) => {}
+            None => warnings.push(format!(
+                "{version} answers; the queue needs the command BLMPOP, which Redis {MIN_MAJOR} or newer \
+                 and Valkey have"
+            )),
+        }
+        if let Some(policy) = field(memory, "maxmemory_policy")
+            && policy != "noeviction"
+        {
+            warnings.push(format!(
+                "{version} has maxmemory-policy {policy} and may throw the queue away when memory is short, \
+                 which delays orders; set it to noeviction"
+            ));
+        }
+        Ok(Self { version, warnings })
+    }
+}
+
+fn field<'a>(section: &'a str, name: &str) -> Option<&'a str> {
+    section.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_EVICTION: &str = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
+
+    #[test]
+    fn redis_7_and_valkey_will_do() {
+        let redis =
+            ServerInfo::read("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION).unwrap();
+        assert_eq!(redis, ServerInfo { version: "Redis 7.0.15".into(), warnings: vec![] });
+        let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n";
+        assert_eq!(ServerInfo::read(valkey, NO_EVICTION).unwrap().version, "Valkey 8.0.1");
+        assert!(ServerInfo::read("redis_version:10.0.0\r\n", NO_EVICTION).is_ok());
+    }
+
+    #[test]
+    fn an_older_server_is_refused_by_its_version() {
+        let reason = ServerInfo::read("redis_version:6.2.14\r\n", NO_EVICTION).unwrap_err();
+        assert!(reason.contains("Redis 6.2.14") && reason.contains("BLMPOP"), "{reason}");
+    }
+
+    #[test]
+    fn doubtful_settings_are_warnings() {
+        let evicting =
+            ServerInfo::read("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n").unwrap();
+        assert_eq!(evicting.warnings.len(), 1);
+        assert!(evicting.warnings[0].contains("allkeys-lru"), "{:?}", evicting.warnings);
+        let unknown = ServerInfo::read("", NO_EVICTION).unwrap();
+        assert!(unknown.warnings[0].contains("BLMPOP"), "{:?}", unknown.warnings);
+    }
+}

@@ -1,0 +1,87 @@
+//! The adapters under test, and what the tests need besides them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use broker::redis::Redis;
+use broker::{Bus, Job, Queue};
+use domain::{OrderEvent, OrderId, Status, Timestamp};
+
+/// No test depends on this for its verdict: it only ends a test that would hang.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Both ports of one adapter.
+pub(crate) struct Backend {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) bus: Arc<dyn Bus>,
+}
+
+pub(crate) fn memory() -> Backend {
+    Backend { queue: Arc::new(broker::memory::Queue::new()), bus: Arc::new(broker::memory::Bus::new()) }
+}
+
+pub(crate) fn redis() -> Backend {
+    let redis = Redis::new(&redis_url(), &random_prefix()).unwrap();
+    Backend { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus()) }
+}
+
+pub(crate) fn redis_url() -> String {
+    std::env::var("ORDERS_TEST_REDIS_URL").expect(
+        "ORDERS_TEST_REDIS_URL is not set: run scripts/test.sh, which starts a Redis for the tests, \
+         or set it to a Redis that they may write to",
+    )
+}
+
+pub(crate) fn random_prefix() -> String {
+    format!("test-{:032x}", rand::random::<u128>())
+}
+
+/// Jobs with the quantities of the range, so that a test can tell their order.
+pub(crate) fn jobs(quantities: std::ops::Range<u64>) -> Vec<Job> {
+    quantities.map(|quantity| Job { order_id: order_id(), quantity }).collect()
+}
+
+/// Events of one order with the sequences of the range.
+pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<OrderEvent> {
+    let order_id = order_id();
+    let event = |sequence| OrderEvent {
+        order_id,
+        sequence,
+        status: Status::Processing,
+        previous_status: Some(Status::Pending),
+        attempt: 1,
+        reason: Some("because of “quotes” and\nlines".to_owned()),
+        occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
+    };
+    sequences.map(event).collect()
+}
+
+fn order_id() -> OrderId {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    OrderId::new(Timestamp::from_micros(i64::from(NEXT.fetch_add(1, Ordering::Relaxed)) * 1_000))
+}
+
+/// How often each quantity occurs.
+pub(crate) fn counted(jobs: &[Job]) -> HashMap<u64, usize> {
+    jobs.iter().fold(HashMap::new(), |mut counts, job| {
+        *counts.entry(job.quantity).or_default() += 1;
+        counts
+    })
+}
+
+/// Fails instead of hanging.
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Asks again and again until the answer is yes.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    in_time(what, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

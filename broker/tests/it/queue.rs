@@ -1,0 +1,129 @@
+//! What every queue promises.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::{Backend, DEADLINE, counted, eventually, in_time, jobs};
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { queue, .. }: Backend) {
+    // More than fit one command, in several pushes.
+    let all = jobs(0..1_300);
+    queue.push(&all[..700]).await.unwrap();
+    queue.push(&all[700..]).await.unwrap();
+    assert_eq!(queue.len().await.unwrap(), 1_300);
+
+    let mut pulled = Vec::new();
+    while pulled.len() < all.len() {
+        let more = queue.pull(100_000, DEADLINE).await.unwrap();
+        assert!(!more.is_empty(), "the queue ended after {} jobs", pulled.len());
+        pulled.extend(more);
+    }
+    assert_eq!(pulled, all);
+    assert_eq!(queue.len().await.unwrap(), 0);
+}
+
+pub(crate) async fn a_pull_takes_no_more_than_it_asked_for(Backend { queue, .. }: Backend) {
+    let all = jobs(0..5);
+    queue.push(&all).await.unwrap();
+    assert_eq!(queue.pull(2, AT_ONCE).await.unwrap(), all[..2]);
+    assert_eq!(queue.len().await.unwrap(), 3);
+    assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all[2..3]);
+    // It does not wait for more either.
+    assert_eq!(queue.pull(10, DEADLINE).await.unwrap(), all[3..]);
+}
+
+pub(crate) async fn a_pull_for_nothing_answers_at_once(Backend { queue, .. }: Backend) {
+    queue.push(&jobs(0..1)).await.unwrap();
+    assert_eq!(queue.pull(0, Duration::MAX).await.unwrap(), []);
+    assert_eq!(queue.len().await.unwrap(), 1);
+}
+
+pub(crate) async fn an_empty_push_changes_nothing(Backend { queue, .. }: Backend) {
+    queue.push(&[]).await.unwrap();
+    assert_eq!(queue.len().await.unwrap(), 0);
+    assert_eq!(queue.pull(1, AT_ONCE).await.unwrap(), []);
+}
+
+pub(crate) async fn a_pull_waits_for_the_first_job(Backend { queue, .. }: Backend) {
+    let all = jobs(0..1);
+    let puller = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.pull(10, Duration::MAX).await }
+    });
+    // Whether the pull or the push comes first must not matter.
+    tokio::task::yield_now().await;
+    queue.push(&all).await.unwrap();
+    assert_eq!(in_time("the waiting pull", puller).await.unwrap().unwrap(), all);
+}
+
+pub(crate) async fn a_pull_gives_up_when_its_wait_is_over(Backend { queue, .. }: Backend) {
+    // Longer than one round of a blocking command.
+    let wait = Duration::from_millis(1_200);
+    let started = Instant::now();
+    let pulled = in_time("the pull without jobs", queue.pull(10, wait)).await.unwrap();
+    assert_eq!(pulled, []);
+    assert!(started.elapsed() >= wait, "it gave up after {:?}", started.elapsed());
+}
+
+pub(crate) async fn each_job_goes_to_exactly_one_of_many_pullers(Backend { queue, .. }: Backend) {
+    const JOBS: usize = 2_000;
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let pullers: Vec<_> = (1..=8)
+        .map(|max| {
+            let (queue, pulled) = (queue.clone(), pulled.clone());
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                while pulled.load(Ordering::SeqCst) < JOBS {
+                    let more = queue.pull(max, Duration::from_millis(200)).await.unwrap();
+                    pulled.fetch_add(more.len(), Ordering::SeqCst);
+                    mine.extend(more);
+                }
+                mine
+            })
+        })
+        .collect();
+    let all = jobs(0..JOBS as u64);
+    for some in all.chunks(37) {
+        queue.push(some).await.unwrap();
+    }
+    let mut got = Vec::new();
+    for puller in pullers {
+        let mine = in_time("all jobs", puller).await.unwrap();
+        assert!(mine.is_sorted_by_key(|job| job.quantity), "a puller got jobs out of order");
+        got.extend(mine);
+    }
+    assert_eq!(counted(&got), counted(&all));
+}
+
+pub(crate) async fn a_cancelled_pull_loses_no_jobs(Backend { queue, .. }: Backend) {
+    let all = jobs(0..60);
+    let mut got = Vec::new();
+    for (n, job) in all.iter().enumerate() {
+        // Each pull is polled once and then dropped, at a different point of its way each time.
+        let mut pull = queue.pull(3, Duration::MAX);
+        if let Poll::Ready(jobs) = futures_util::poll!(&mut pull) {
+            got.extend(jobs.unwrap());
+        } else if n % 3 == 0 {
+            drop(pull);
+            queue.push(std::slice::from_ref(job)).await.unwrap();
+            continue;
+        }
+        queue.push(std::slice::from_ref(job)).await.unwrap();
+        for _ in 0..n {
+            tokio::task::yield_now().await;
+        }
+    }
+    eventually("every job is there again", async || {
+        got.extend(queue.pull(100, Duration::from_millis(100)).await.unwrap());
+        got.len() >= all.len()
+    })
+    .await;
+    assert_eq!(counted(&got), counted(&all));
+    assert_eq!(queue.len().await.unwrap(), 0);
+}

@@ -1,0 +1,207 @@
+//! What only the Redis adapter has to show: its wire form, and faults of the server.
+
+use std::time::Duration;
+
+use broker::redis::{DEFAULT_PREFIX, Redis};
+use broker::{Bus, Error, Job, Queue, Signal};
+use redis::AsyncCommands;
+use tokio::time::Instant;
+
+use crate::backend::{DEADLINE, events, eventually, in_time, jobs, random_prefix, redis_url};
+use crate::bus::{connected, message};
+use crate::server::Server;
+
+/// A client as any other program would have it.
+async fn plain_client() -> redis::aio::MultiplexedConnection {
+    redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+fn unavailable<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    match result {
+        Err(Error::Unavailable(message)) => message,
+        other => panic!("expected Unavailable, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_written_as_other_workers_read_it() {
+    let prefix = random_prefix();
+    let job = Job { order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(), quantity: 2 };
+    Redis::new(&redis_url(), &prefix).unwrap().queue().push(&[job]).await.unwrap();
+    let entry: String = plain_client().await.rpop(format!("{prefix}:queue"), None).await.unwrap();
+    assert_eq!(entry, r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","quantity":2}"#);
+    assert_eq!(DEFAULT_PREFIX, "orders");
+}
+
+#[tokio::test]
+async fn entries_that_are_not_jobs_are_left_out() {
+    let prefix = random_prefix();
+    let queue = Redis::new(&redis_url(), &prefix).unwrap().queue();
+    let mut foreign = plain_client().await;
+    let key = format!("{prefix}:queue");
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let garbage: [&[u8]; 5] = [b"", b"\xff\xfe", b"{}", br#"{"orderId":17,"quantity":2}"#, b"[1,2,3]"];
+    for entry in garbage {
+        let _: () = foreign.lpush(&key, entry).await.unwrap();
+    }
+    assert_eq!(queue.pull(10, Duration::ZERO).await.unwrap(), [], "nothing but garbage");
+    assert_eq!(queue.len().await.unwrap(), 0, "garbage does not come back");
+
+    let _: () = foreign.lpush(&key, "garbage").await.unwrap();
+    let spaced = format!(r#"{{ "quantity": 3, "orderId": "{id}", "priority": "added later" }}"#);
+    let _: () = foreign.lpush(&key, spaced).await.unwrap();
+    let expected = Job { order_id: id.parse().unwrap(), quantity: 3 };
+    // The first entry alone is no reason to give up.
+    assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn messages_that_are_not_events_are_left_out() {
+    let prefix = random_prefix();
+    let bus = Redis::new(&redis_url(), &prefix).unwrap().bus();
+    let mut subscription = bus.subscribe().await;
+    connected(&mut subscription).await;
+    let mut foreign = plain_client().await;
+    for garbage in ["", "{}", "[1]", "\u{1}"] {
+        let _: () = foreign.publish(format!("{prefix}:events"), garbage).await.unwrap();
+    }
+    let all = events(1..3);
+    bus.publish(&all).await.unwrap();
+    assert_eq!(message(&mut subscription).await, all);
+}
+
+#[tokio::test]
+async fn many_pulls_wait_side_by_side_without_stopping_other_commands() {
+    let queue = Redis::new(&redis_url(), &random_prefix()).unwrap().queue();
+    let all = jobs(0..30);
+    let pullers: Vec<_> = all
+        .iter()
+        .map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.pull(1, Duration::MAX).await.unwrap() })
+        })
+        .collect();
+    assert_eq!(queue.len().await.unwrap(), 0);
+    queue.push(&all).await.unwrap();
+    let mut got = Vec::new();
+    for puller in pullers {
+        got.extend(in_time("a waiting pull", puller).await.unwrap());
+    }
+    got.sort_by_key(|job| job.quantity);
+    assert_eq!(got, all);
+}
+
+#[tokio::test]
+async fn a_good_server_tells_its_version() {
+    let info = Redis::new(&redis_url(), &random_prefix()).unwrap().check().await.unwrap();
+    assert!(info.version.starts_with("Redis ") || info.version.starts_with("Valkey "), "{info:?}");
+}
+
+#[tokio::test]
+async fn an_evicting_server_is_warned_about() {
+    let server = Server::start();
+    let redis = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
+    eventually("the server answers", async || redis.check().await.is_ok()).await;
+    let mut admin =
+        redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory-policy", "allkeys-lru"])
+        .query_async(&mut admin)
+        .await
+        .unwrap();
+    let warnings = redis.check().await.unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("noeviction")), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn without_a_server_every_call_fails_soon_and_keeps_the_password_secret() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("redis://user:hunter2@127.0.0.1:{port}/0");
+    let redis = Redis::new(&url, DEFAULT_PREFIX).expect("the server need not be there yet");
+    let (queue, bus) = (redis.queue(), redis.bus());
+    let started = Instant::now();
+    let messages = [
+        unavailable(redis.check().await),
+        unavailable(queue.push(&jobs(0..1)).await),
+        unavailable(queue.pull(1, Duration::MAX).await),
+        unavailable(queue.len().await),
+        unavailable(bus.publish(&events(1..2)).await),
+        format!("{redis:?} {queue:?} {bus:?}"),
+    ];
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
+    for message in messages {
+        assert!(message.contains(&format!("redis://user:***@127.0.0.1:{port}/0")), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_is_not_repeated() {
+    let server = Server::start();
+    let open = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
+    eventually("the server answers", async || open.check().await.is_ok()).await;
+    let redis = Redis::new(&format!("{}?user=me&pass=hunter2", server.url()), DEFAULT_PREFIX).unwrap();
+    let message = unavailable(redis.check().await);
+    assert!(message.contains("password") && !message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_used_again() {
+    let mut server = Server::start();
+    let redis = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
+    let (queue, bus) = (redis.queue(), redis.bus());
+    let mut subscription = bus.subscribe().await;
+    connected(&mut subscription).await;
+    let waiting = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.pull(1, Duration::MAX).await }
+    });
+    // Pooled connections exist before the crash.
+    bus.publish(&events(1..2)).await.unwrap();
+    assert_eq!(message(&mut subscription).await[0].sequence, 1);
+
+    server.kill();
+    unavailable(in_time("the pull during the crash", waiting).await.unwrap());
+    unavailable(bus.publish(&events(2..3)).await);
+    unavailable(queue.push(&jobs(0..1)).await);
+
+    server.restart();
+    connected(&mut subscription).await;
+    bus.publish(&events(3..4)).await.unwrap();
+    assert_eq!(message(&mut subscription).await[0].sequence, 3);
+    let all = jobs(0..1);
+    queue.push(&all).await.unwrap();
+    assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all);
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_noticed_and_used_again_after_the_thaw() {
+    let server = Server::start();
+    let redis = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
+    let (queue, bus) = (redis.queue(), redis.bus());
+    let mut subscription = bus.subscribe().await;
+    connected(&mut subscription).await;
+    assert_eq!(queue.pull(1, Duration::ZERO).await.unwrap(), []);
+
+    server.freeze();
+    let message = unavailable(in_time("a pull without answer", queue.pull(1, Duration::MAX)).await);
+    assert!(message.contains("no answer"), "{message}");
+    unavailable(in_time("a push without answer", queue.push(&jobs(0..1))).await);
+    // The subscription notices too and gives its connection up. A thaw that comes before it has noticed
+    // heals the old connection, so the freeze is longer each time until it was long enough.
+    let mut noticed = None;
+    for seconds in [0, 5, 10, 20] {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        server.thaw();
+        noticed = tokio::time::timeout(Duration::from_secs(3), subscription.recv()).await.ok();
+        if noticed.is_some() {
+            break;
+        }
+        server.freeze();
+    }
+    assert!(matches!(noticed, Some(Some(Signal::Connected))), "{noticed:?}");
+    bus.publish(&events(1..2)).await.unwrap();
+    assert_eq!(crate::bus::message(&mut subscription).await[0].sequence, 1);
+    eventually("the queue works", async || queue.len().await.is_ok()).await;
+}
