@@ -164,8 +164,16 @@ mod tests {
         Limits { size: 4, backlog: 8, writers: 1, deadline: Duration::from_secs(5) }
     }
 
-    /// A batch that doubles numbers, writes down the sizes of its flushes, and waits for `go` first.
-    fn doubling(limits: Limits) -> (Batch<u32, u32>, Arc<Mutex<Vec<usize>>>, Arc<Notify>, Arc<Notify>) {
+    /// A batch that doubles numbers. It writes down the sizes of its flushes, says when one begins and
+    /// lets it end only when told to.
+    struct Doubling {
+        batch: Batch<u32, u32>,
+        sizes: Arc<Mutex<Vec<usize>>>,
+        began: Arc<Notify>,
+        go: Arc<Notify>,
+    }
+
+    fn doubling(limits: Limits) -> Doubling {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (log, started, gate) = (sizes.clone(), began.clone(), go.clone());
@@ -178,12 +186,12 @@ mod tests {
                 items.into_iter().map(|n| n * 2).collect()
             }
         });
-        (batch, sizes, began, go)
+        Doubling { batch, sizes, began, go }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_is_flushed_together_and_answered_separately() {
-        let (batch, sizes, began, go) = doubling(limits());
+        let Doubling { batch, sizes, began, go } = doubling(limits());
         let submit = |items| {
             let batch = batch.clone();
             tokio::spawn(async move { batch.submit(items).await })
@@ -204,7 +212,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_group_that_was_not_taken_in_time_is_never_done() {
-        let (batch, sizes, began, go) = doubling(limits());
+        let Doubling { batch, sizes, began, go } = doubling(limits());
         let stuck = tokio::spawn({
             let batch = batch.clone();
             async move { batch.submit(vec![1]).await }
@@ -224,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_backlog_is_refused_at_once() {
-        let (batch, _sizes, began, _go) = doubling(Limits { backlog: 1, ..limits() });
+        let Doubling { batch, began, .. } = doubling(Limits { backlog: 1, ..limits() });
         let mut running = Vec::new();
         for n in 0..2 {
             let batch = batch.clone();

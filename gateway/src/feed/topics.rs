@@ -34,13 +34,12 @@ impl Recent {
 
     /// The events that directly follow `last`, and whether there is a hole before later ones.
     pub(super) fn after(&self, last: u32) -> (Vec<Arc<OrderEvent>>, bool) {
-        let mut next = last;
         let mut found = Vec::new();
-        for event in self.events.iter().filter(|event| event.sequence > last) {
-            if event.sequence != next + 1 {
+        let later = self.events.iter().filter(|event| event.sequence > last);
+        for (event, expected) in later.zip(last.saturating_add(1)..) {
+            if event.sequence != expected {
                 return (found, true);
             }
-            next += 1;
             found.push(event.clone());
         }
         (found, false)

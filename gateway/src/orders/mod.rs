@@ -157,7 +157,7 @@ impl Orders {
         leases: &[(OrderId, LeaseToken)],
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let commands = leases.iter().map(|(id, lease)| (*id, Command::Start { lease: *lease })).collect();
-        self.apply(commands, |id, applied| transitions::order(id, applied)).await
+        self.apply(commands, transitions::order).await
     }
 
     /// Renews leases.

@@ -1,0 +1,196 @@
+//! Changes of orders at the store: what is written, and what is refused.
+
+use std::sync::Arc;
+
+use domain::transition::{Command, Outcome, Refusal, Rules};
+use domain::{Draft, LeaseToken, Order, OrderId, Status};
+use gateway::store::{Applied, NewOrder};
+
+use crate::harness::{Backend, check_invariants};
+use crate::on_both;
+
+fn draft() -> Draft {
+    Draft {
+        item: Some("Läptop 💻".into()),
+        quantity: Some(2),
+        price: Some("1299.99".into()),
+        customer: Some("Ann".into()),
+        ..Draft::default()
+    }
+}
+
+async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
+    let now = backend.store.now();
+    let content = draft().check(domain::Currency::USD).unwrap();
+    let orders: Vec<NewOrder> = (0..count)
+        .map(|_| NewOrder { id: OrderId::new(now), content: content.clone(), created_at: now })
+        .collect();
+    let ids = orders.iter().map(|order| order.id).collect();
+    backend.store.insert(orders.into()).await.unwrap();
+    ids
+}
+
+async fn apply(backend: &Backend, commands: Vec<(OrderId, Command)>) -> Vec<Applied> {
+    backend.store.apply(commands.into(), Rules::default()).await.unwrap()
+}
+
+async fn one(backend: &Backend, id: OrderId, command: Command) -> Applied {
+    apply(backend, vec![(id, command)]).await.pop().unwrap()
+}
+
+async fn order(backend: &Backend, id: OrderId) -> Order {
+    backend.store.orders(&[id]).await.unwrap().pop().unwrap()
+}
+
+fn status(applied: &Applied) -> Option<Status> {
+    match applied {
+        Applied::Changed { event, .. } => Some(event.status),
+        _ => None,
+    }
+}
+
+on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
+    let backend = Backend::new(on).await;
+    let now = backend.store.now();
+    let content = draft().check(domain::Currency::USD).unwrap();
+    let new = NewOrder { id: OrderId::new(now), content, created_at: now };
+    backend.store.insert(Arc::from([new.clone()])).await.unwrap();
+    assert_eq!(order(&backend, new.id).await, new.clone().into_order());
+    let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();
+    assert_eq!(events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), [new.event()]);
+});
+
+on_both!(many_orders_change_together, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 300).await;
+    let lease = LeaseToken::random();
+    let started = apply(&backend, ids.iter().map(|id| (*id, Command::Start { lease })).collect()).await;
+    assert!(started.iter().all(|applied| status(applied) == Some(Status::Processing)));
+    let reports = ids.iter().enumerate().map(|(n, id)| {
+        let outcome = match n % 3 {
+            0 => Outcome::Completed,
+            1 => Outcome::Retry { reason: format!("try {n}"), after: None },
+            _ => Outcome::Failed { reason: "broken".into() },
+        };
+        (*id, Command::Finish { lease, outcome })
+    });
+    let finished = apply(&backend, reports.collect()).await;
+    for (n, applied) in finished.iter().enumerate() {
+        let expected = [Status::Completed, Status::Pending, Status::Failed][n % 3];
+        assert_eq!(status(applied), Some(expected));
+    }
+    let retried = order(&backend, ids[1]).await;
+    assert_eq!((retried.failures, retried.attempt, retried.version), (1, 1, 3));
+    assert_eq!(retried.reason.as_deref(), Some("try 1"));
+    check_invariants(&backend.store).await;
+});
+
+on_both!(a_stale_report_changes_nothing, |on| async move {
+    let backend = Backend::new(on).await;
+    let id = insert(&backend, 1).await[0];
+    let (old, new) = (LeaseToken::random(), LeaseToken::random());
+    one(&backend, id, Command::Start { lease: old }).await;
+    one(&backend, id, Command::Finish { lease: old, outcome: Outcome::Released }).await;
+    one(&backend, id, Command::Start { lease: new }).await;
+    let before = order(&backend, id).await;
+    let late = one(&backend, id, Command::Finish { lease: old, outcome: Outcome::Completed }).await;
+    assert!(matches!(late, Applied::Refused(Refusal::StaleLease(Status::Processing))), "{late:?}");
+    assert_eq!(order(&backend, id).await, before);
+});
+
+on_both!(the_same_command_again_has_no_second_effect, |on| async move {
+    let backend = Backend::new(on).await;
+    let id = insert(&backend, 1).await[0];
+    let lease = LeaseToken::random();
+    for (command, version) in
+        [(Command::Start { lease }, 2), (Command::Finish { lease, outcome: Outcome::Completed }, 3)]
+    {
+        assert!(matches!(one(&backend, id, command.clone()).await, Applied::Changed { .. }));
+        assert!(matches!(one(&backend, id, command).await, Applied::Unchanged { .. }));
+        assert_eq!(order(&backend, id).await.version, version);
+    }
+});
+
+on_both!(several_commands_for_one_order_in_a_batch_follow_each_other, |on| async move {
+    let backend = Backend::new(on).await;
+    let id = insert(&backend, 1).await[0];
+    let lease = LeaseToken::random();
+    let applied = apply(
+        &backend,
+        vec![
+            (id, Command::Start { lease }),
+            (id, Command::Heartbeat { lease }),
+            (id, Command::Finish { lease, outcome: Outcome::Completed }),
+            (id, Command::Cancel { reason: None }),
+        ],
+    )
+    .await;
+    assert_eq!(status(&applied[0]), Some(Status::Processing));
+    assert!(matches!(applied[1], Applied::Unchanged { .. }));
+    assert_eq!(status(&applied[2]), Some(Status::Completed));
+    assert!(matches!(applied[3], Applied::Refused(Refusal::Final(Status::Completed))));
+    check_invariants(&backend.store).await;
+});
+
+on_both!(two_workers_never_both_start_an_order, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 50).await;
+    let start = || {
+        let (store, ids) = (backend.store.clone(), ids.clone());
+        async move {
+            let lease = LeaseToken::random();
+            let commands: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
+            let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
+            applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count()
+        }
+    };
+    let (a, b, c) = tokio::join!(start(), start(), start());
+    assert_eq!(a + b + c, 50);
+    check_invariants(&backend.store).await;
+});
+
+on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
+    let backend = Backend::new(on).await;
+    insert(&backend, 40).await;
+    let guard = std::time::Duration::from_secs(60);
+    let take = || backend.store.take_due(25, guard);
+    let (a, b) = tokio::join!(take(), take());
+    let mut taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).map(|job| job.order_id).collect();
+    // Side by side one may find rows locked by the other; a further round gets what is left.
+    taken.extend(take().await.unwrap().into_iter().map(|job| job.order_id));
+    assert_eq!(taken.len(), 40);
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), 40, "no order twice");
+    assert_eq!(take().await.unwrap(), []);
+});
+
+on_both!(lists_page_without_gaps_and_filter, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 25).await;
+    one(&backend, ids[3], Command::Cancel { reason: Some("no longer wanted".into()) }).await;
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = backend.store.list(&gateway::orders::Filter::default(), after, 10).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        seen.extend(page.iter().map(|order| order.id));
+    }
+    let mut expected = ids.clone();
+    expected.sort_unstable();
+    expected.reverse();
+    assert_eq!(seen, expected);
+    let filter = |statuses: &[Status], customer: &str| gateway::orders::Filter {
+        statuses: statuses.to_vec(),
+        customer: Some(customer.into()),
+        ..Default::default()
+    };
+    let count = |filter| {
+        let store = backend.store.clone();
+        async move { store.list(&filter, None, 100).await.unwrap().len() }
+    };
+    assert_eq!(count(filter(&[Status::Cancelled], "Ann")).await, 1);
+    assert_eq!(count(filter(&[Status::Cancelled, Status::Pending], "Ann")).await, 25);
+    assert_eq!(count(filter(&[], "ann")).await, 0, "texts are compared exactly");
+});

@@ -1,0 +1,282 @@
+//! A gateway of its own for each test, on a database, a key prefix and ports of its own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use broker::{Bus, Queue, memory, redis};
+use domain::Status;
+use gateway::store::Options;
+use gateway::{Config, Parts, Store};
+use proto::v1;
+use proto::v1::order_service_client::OrderServiceClient;
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// How long `eventually` waits; far more than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which back ends a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// SQLite and the memory broker.
+    Embedded,
+    /// MySQL or MariaDB, and Redis.
+    Servers,
+}
+
+/// Runs one test on both pairs of back ends: `on_both!(name, |on| async { … })` becomes
+/// `name::embedded` and `name::servers`.
+#[macro_export]
+macro_rules! on_both {
+    ($(#[$doc:meta])* $name:ident, $body:expr) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn embedded() {
+                ($body)($crate::harness::On::Embedded).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn servers() {
+                ($body)($crate::harness::On::Servers).await;
+            }
+        }
+    };
+}
+
+/// What several gateways share: the database, the queue and the bus.
+pub(crate) struct Backend {
+    on: On,
+    url: String,
+    prefix: String,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) store: Store,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run the tests with scripts/test.sh, which starts the servers")
+    })
+}
+
+impl Backend {
+    pub(crate) async fn new(on: On) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gw_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (url, folder) = match on {
+            On::Embedded => {
+                let folder = tempfile::tempdir().unwrap();
+                (format!("sqlite:{}", folder.path().join("orders.db").display()), Some(folder))
+            }
+            On::Servers => {
+                sqlx::any::install_default_drivers();
+                let server = setting("ORDERS_TEST_MYSQL_URL");
+                let mut connection = AnyConnection::connect(&server).await.unwrap();
+                let create = format!("CREATE DATABASE {name}");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+                let mut url = url::Url::parse(&server).unwrap();
+                url.set_path(&name);
+                // The databases go with the test server.
+                (url.to_string(), None)
+            }
+        };
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match on {
+            On::Embedded => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
+            On::Servers => {
+                let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &name).unwrap();
+                (Arc::new(redis.queue()), Arc::new(redis.bus()))
+            }
+        };
+        Self { on, url, prefix: name, queue, bus, store, _folder: folder }
+    }
+
+    /// A gateway on this backend.
+    pub(crate) async fn gateway(&self, config: Config) -> Gateway<'_> {
+        // Each gateway has its own connections, except to an SQLite file, which has one owner.
+        let store = match self.on {
+            On::Embedded => self.store.clone(),
+            On::Servers => Store::connect(&self.url, &Options::default()).await.unwrap(),
+        };
+        let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match self.on {
+            On::Embedded => (self.queue.clone(), self.bus.clone()),
+            On::Servers => {
+                let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &self.prefix).unwrap();
+                (Arc::new(redis.queue()), Arc::new(redis.bus()))
+            }
+        };
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (http_addr, grpc_addr) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let parts = Parts { config, store, queue, bus, http, grpc };
+        let running = tokio::spawn(gateway::serve(parts, async move {
+            let _ = stopped.await;
+        }));
+        Gateway {
+            backend: self,
+            http: format!("http://{http_addr}"),
+            grpc: format!("http://{grpc_addr}"),
+            client: client(),
+            stop: Some(stop),
+            running: Some(running),
+        }
+    }
+}
+
+/// Plain HTTP needs no certificates, but the client wants to know how it would do TLS.
+pub(crate) fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+/// A running gateway.
+pub(crate) struct Gateway<'b> {
+    pub(crate) backend: &'b Backend,
+    http: String,
+    grpc: String,
+    pub(crate) client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<Result<(), std::io::Error>>>,
+}
+
+impl Gateway<'_> {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.http)
+    }
+
+    pub(crate) fn ws_url(&self, path: &str) -> String {
+        self.url(path).replacen("http", "ws", 1)
+    }
+
+    /// `host:port` of the HTTP server, for raw sockets.
+    pub(crate) fn http_addr(&self) -> &str {
+        self.http.trim_start_matches("http://")
+    }
+
+    pub(crate) async fn workers(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::connect(self.grpc.clone()).await.unwrap()
+    }
+
+    /// Creates an order over REST and returns its id.
+    pub(crate) async fn create_order(&self) -> String {
+        self.create(json!({"item": "Laptop", "quantity": 2, "price": 1299.99})).await
+    }
+
+    pub(crate) async fn create(&self, body: Value) -> String {
+        let response = self
+            .client
+            .post(self.url("/orders"))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = response.status();
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(status, 201, "{body}");
+        body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One order, read over gRPC.
+    pub(crate) async fn order(&self, id: &str) -> v1::Order {
+        let request = v1::GetOrderRequest { order_id: id.to_owned() };
+        self.workers().await.get_order(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn report(
+        &self,
+        id: &str,
+        status: &str,
+        lease_token: &str,
+    ) -> Result<v1::UpdateStatusResponse, tonic::Status> {
+        let request = v1::UpdateStatusRequest {
+            order_id: id.to_owned(),
+            status: status.to_owned(),
+            lease_token: lease_token.to_owned(),
+            reason: String::new(),
+        };
+        self.workers().await.update_status(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// The next job of the queue.
+    pub(crate) async fn next_job(&self) -> String {
+        eventually("a job", || async {
+            let jobs = self.backend.queue.pull(1, Duration::from_millis(200)).await.ok()?;
+            jobs.first().map(|job| job.order_id.to_string())
+        })
+        .await
+    }
+
+    /// The statuses of an order's timeline. Fails when its sequence has a hole.
+    pub(crate) async fn timeline(&self, id: &str) -> Vec<Status> {
+        let events = self.backend.store.events_after(&[(id.parse().unwrap(), 0)]).await.unwrap();
+        for (n, event) in events.iter().enumerate() {
+            assert_eq!(event.sequence as usize, n + 1, "{events:?}");
+        }
+        events.iter().map(|event| event.status).collect()
+    }
+
+    /// Stops the gateway as SIGTERM would, and checks what must always be true.
+    pub(crate) async fn stop(mut self) {
+        self.end().await;
+        if self.backend.on == On::Servers {
+            check_invariants(&self.backend.store).await;
+        }
+    }
+
+    async fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(running) = self.running.take() {
+            tokio::time::timeout(PATIENCE, running).await.expect("shutdown ends").unwrap().unwrap();
+        }
+    }
+}
+
+/// Every order is final or due, and its status and version are those of its latest event.
+pub(crate) async fn check_invariants(store: &Store) {
+    let orders = store.list(&gateway::orders::Filter::default(), None, 1_000).await.unwrap();
+    for order in orders {
+        let events = store.events_after(&[(order.id, 0)]).await.unwrap();
+        let last = events.last().expect("an order has events");
+        assert_eq!((last.sequence, last.status), (order.version, order.status), "{order:?}");
+    }
+}
+
+/// Tries until it works, for a while.
+pub(crate) async fn eventually<T, F, Fut>(what: &str, mut attempt: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A configuration in which leases and guards run out quickly.
+pub(crate) fn quick() -> Config {
+    let mut config = Config { redelivery_guard: Duration::from_millis(300), ..Config::default() };
+    config.rules.lease = Duration::from_millis(600);
+    config.rules.retry.base = Duration::from_millis(50);
+    config.drain = Duration::from_secs(2);
+    config
+}

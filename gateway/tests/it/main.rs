@@ -1,0 +1,7 @@
+//! The gateway as its users see it, on both pairs of back ends: SQLite with the memory broker, and
+//! MySQL or MariaDB with Redis.
+
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod harness;
