@@ -132,17 +132,32 @@ impl Store {
         Ok(store)
     }
 
-    /// Creates or updates the tables. Several gateways may do so at once: MySQL's migrations run
-    /// under a lock of their own, and an SQLite file belongs to one process.
+    /// Creates or updates the tables. Several gateways may do so at once: on MySQL one after the
+    /// other, under a lock of the server, and an SQLite file belongs to one process.
     ///
     /// # Errors
     /// [`ConnectError::Migration`].
     pub async fn migrate(&self) -> Result<(), ConnectError> {
-        let migrator = match self.inner.dialect {
-            Dialect::MySql => &MYSQL,
-            Dialect::Sqlite => &SQLITE,
+        let (migrator, locked) = match self.inner.dialect {
+            Dialect::MySql => (&MYSQL, true),
+            Dialect::Sqlite => (&SQLITE, false),
         };
-        migrator.run(&self.inner.writers).await.map_err(|error| {
+        let failed = |error: sqlx::Error| ConnectError::Migration(error.to_string());
+        let mut connection = self.inner.writers.acquire().await.map_err(failed)?;
+        if locked {
+            // sqlx's own lock waits for -1 seconds, which MariaDB takes for "not at all".
+            let got: Option<i64> =
+                sqlx::query_scalar(MIGRATION_LOCK).fetch_one(&mut *connection).await.map_err(failed)?;
+            if got != Some(1) {
+                return Err(ConnectError::Migration(
+                    "another gateway has been migrating for a minute".into(),
+                ));
+            }
+        }
+        let result = migrator.run(&mut *connection).await;
+        // The lock goes with the connection.
+        drop(connection.detach());
+        result.map_err(|error| {
             ConnectError::Migration(match error {
                 MigrateError::VersionMissing(version) => format!(
                     "the database has migration {version}, which this version of the program does not know; \
@@ -153,6 +168,9 @@ impl Store {
         })
     }
 }
+
+/// Locks' names are the server's, not the database's.
+const MIGRATION_LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 60) AS SIGNED)";
 
 fn lock(path: &Path) -> Result<File, ConnectError> {
     let mut lock_path = path.as_os_str().to_owned();

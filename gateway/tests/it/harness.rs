@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use broker::{Bus, Queue, memory, redis};
 use domain::Status;
@@ -69,11 +69,20 @@ fn setting(name: &str) -> String {
     })
 }
 
+fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    format!("gw_{}_{millis}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Backend {
-    pub(crate) async fn new(on: On) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("gw_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let (url, folder) = match on {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of a database without any tables, and the folder that it lives in.
+    pub(crate) async fn empty_database(on: On) -> (String, Option<tempfile::TempDir>) {
+        match on {
             On::Embedded => {
                 let folder = tempfile::tempdir().unwrap();
                 (format!("sqlite:{}", folder.path().join("orders.db").display()), Some(folder))
@@ -82,6 +91,7 @@ impl Backend {
                 sqlx::any::install_default_drivers();
                 let server = setting("ORDERS_TEST_MYSQL_URL");
                 let mut connection = AnyConnection::connect(&server).await.unwrap();
+                let name = unique_name();
                 let create = format!("CREATE DATABASE {name}");
                 sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
                 let mut url = url::Url::parse(&server).unwrap();
@@ -89,17 +99,22 @@ impl Backend {
                 // The databases go with the test server.
                 (url.to_string(), None)
             }
-        };
+        }
+    }
+
+    pub(crate) async fn new(on: On) -> Self {
+        let (url, folder) = Self::empty_database(on).await;
+        let prefix = unique_name();
         let store = Store::connect(&url, &Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match on {
             On::Embedded => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
             On::Servers => {
-                let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &name).unwrap();
+                let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &prefix).unwrap();
                 (Arc::new(redis.queue()), Arc::new(redis.bus()))
             }
         };
-        Self { on, url, prefix: name, queue, bus, store, _folder: folder }
+        Self { on, url, prefix, queue, bus, store, _folder: folder }
     }
 
     /// A gateway on this backend.

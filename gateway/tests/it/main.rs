@@ -5,3 +5,5 @@
 mod changes;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod schema;
