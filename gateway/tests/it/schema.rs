@@ -101,7 +101,7 @@ async fn dispatch_and_lists_use_their_indexes() {
             100,
         ),
     ] {
-        let explain = format!("EXPLAIN {query}");
+        let explain = format!("EXPLAIN FORMAT=TRADITIONAL {query}");
         let plan = sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
         let used: String = plan[0].try_get("key").unwrap();
         let rows: i64 = match plan[0].try_get::<String, _>("rows") {
