@@ -84,7 +84,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let result = tokio::select! {
         () = shutdown => Ok(()),
-        result = &mut http_server => result,
+        () = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
         result = &mut grpc_server => result.map_err(std::io::Error::other),
     };
     app.draining.cancel();
@@ -97,8 +97,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
             }
             stop_http.cancel();
         };
-        let (http, ()) = tokio::join!(&mut http_server, drained);
-        http?;
+        tokio::join!(&mut http_server, drained);
     }
     stop_loops.cancel();
     loops.close();

@@ -1,21 +1,55 @@
 //! The HTTP side: one router for REST, GraphQL, the pages and the operational endpoints.
+//!
+//! [`rest`] is where orders come in; [`server`] accepts the connections; [`problem`] is the one
+//! table of errors; what happens to every request is in `layers`. Nothing here decides about
+//! orders: that is [`crate::orders`]. Other origins get no CORS headers, so browsers keep
+//! foreign pages out.
 
-pub mod health;
-pub mod pages;
 pub mod problem;
-pub mod rest;
 pub mod server;
 
-use axum::Router;
+mod body;
+mod health;
+mod json;
+mod layers;
+mod openapi;
+pub mod pages;
+mod query;
+mod rest;
 
+use axum::routing::get;
+use axum::{Router, middleware};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+pub use self::openapi::openapi;
 use crate::App;
 
 /// Everything on the HTTP port.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .merge(rest::routes())
+    let (documented, document) = openapi::documented(&app.config).split_for_parts();
+    let routes = Router::new()
+        .merge(documented)
+        .merge(openapi::routes(document))
+        .route("/problems", get(problem::page))
         .merge(crate::graphql::routes(&app))
         .merge(pages::routes())
-        .merge(health::routes())
-        .with_state(app)
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed);
+    dress(routes, &app.config.http).with_state(app)
+}
+
+/// Puts what happens to every request around the routes; the first one here is the outermost.
+fn dress<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    limits: &crate::config::HttpLimits,
+) -> Router<S> {
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(middleware::from_fn(layers::observe))
+            .layer(middleware::from_fn(layers::security_headers))
+            .layer(CatchPanicLayer::custom(layers::panicked))
+            .layer(RequestBodyTimeoutLayer::new(limits.header_read_timeout)),
+    )
 }

@@ -6,4 +6,8 @@ mod changes;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod workers;

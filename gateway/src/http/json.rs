@@ -1,0 +1,251 @@
+//! Reads JSON bodies strictly: every field is known, none is repeated, every type is right, and
+//! what is not is named by its JSON pointer, all of it at once.
+//!
+//! Values are read from the text of the body itself, so a price never goes through a float. Only
+//! shapes are checked here; whether the values make sense is decided in `domain`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::problem::{InputError, Problem};
+
+/// Most problems that are listed; a client that has more will send again anyway.
+const MAX_ERRORS: usize = 100;
+/// Longest piece of a name that the client sent and gets to see again, in characters.
+const MAX_NAME: usize = 100;
+
+/// One body, and what is wrong with its shape so far.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    errors: Vec<InputError>,
+}
+
+/// The known fields of an object that are there and not null.
+#[derive(Debug)]
+pub(super) struct Object<'a> {
+    at: String,
+    fields: Vec<(&'static str, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// The field and its pointer, if it is there.
+    pub(super) fn get(&self, name: &str) -> Option<(String, &'a RawValue)> {
+        let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
+        Some((format!("{}/{name}", self.at), value))
+    }
+}
+
+/// The whole body as one JSON value.
+pub(super) fn document(body: &[u8]) -> Result<&RawValue, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::new("malformed_json", error.to_string()))
+}
+
+impl Shape {
+    /// Ends the reading.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::input("invalid_body", self.errors)) }
+    }
+
+    /// An object with no other fields than the `known` ones.
+    pub(super) fn object<'a>(
+        &mut self,
+        at: &str,
+        value: &'a RawValue,
+        known: &'static [&'static str],
+    ) -> Option<Object<'a>> {
+        if self.is("an object", at, value).is_none() {
+            return None;
+        }
+        let entries = match serde_json::Deserializer::from_str(value.get()).deserialize_map(Entries) {
+            Ok(entries) => entries,
+            // The text is JSON already; what is left are escapes that are no characters.
+            Err(_) => return self.add(at, "has a field name that is not valid text"),
+        };
+        let mut fields: Vec<(&'static str, &RawValue)> = Vec::new();
+        let mut seen: Vec<&'static str> = Vec::new();
+        for (name, value) in entries {
+            let Some(known) = known.iter().find(|known| **known == name) else {
+                let pointer = format!("{at}/{}", pointer_part(&name));
+                self.add::<()>(&pointer, format!("is not known here; known are {}", known.join(", ")));
+                continue;
+            };
+            if seen.contains(known) {
+                self.add::<()>(&format!("{at}/{known}"), "is there more than once");
+                continue;
+            }
+            seen.push(known);
+            if value.get() != "null" {
+                fields.push((known, value));
+            }
+        }
+        Some(Object { at: at.to_owned(), fields })
+    }
+
+    /// An array's elements.
+    pub(super) fn array<'a>(&mut self, at: &str, value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
+        self.is("an array", at, value)?;
+        // An array in a text that is JSON is read without fail.
+        serde_json::from_str(value.get()).ok()
+    }
+
+    /// A string.
+    pub(super) fn text(&mut self, at: &str, value: &RawValue) -> Option<String> {
+        self.is("a string", at, value)?;
+        match serde_json::from_str(value.get()) {
+            Ok(text) => Some(text),
+            Err(_) => self.add(at, "holds an escape that is not a character"),
+        }
+    }
+
+    /// A number without fraction and exponent.
+    pub(super) fn whole(&mut self, at: &str, value: &RawValue) -> Option<i64> {
+        self.is("a number", at, value)?;
+        let text = value.get();
+        match text.parse() {
+            Ok(number) => Some(number),
+            Err(_) if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => {
+                self.add(at, "is out of every range")
+            }
+            Err(_) => self.add(at, "must be a whole number, without fraction or exponent"),
+        }
+    }
+
+    /// A number, or a decimal number as a string: its text.
+    pub(super) fn decimal(&mut self, at: &str, value: &RawValue) -> Option<String> {
+        match kind(value) {
+            "a number" => Some(value.get().to_owned()),
+            "a string" => self.text(at, value),
+            other => self.add(at, format!("must be a number or a decimal number as a string, is {other}")),
+        }
+    }
+
+    fn is(&mut self, expected: &str, at: &str, value: &RawValue) -> Option<()> {
+        match kind(value) {
+            actual if actual == expected => Some(()),
+            actual => self.add(at, format!("must be {expected}, is {actual}")),
+        }
+    }
+
+    fn add<T>(&mut self, at: &str, detail: impl Into<Cow<'static, str>>) -> Option<T> {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(InputError::field(at, detail));
+        }
+        None
+    }
+}
+
+/// What a JSON value is, by its first byte: the text is known to be JSON.
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+fn pointer_part(name: &str) -> String {
+    let short: String = name.chars().take(MAX_NAME).collect();
+    short.replace('~', "~0").replace('/', "~1")
+}
+
+/// All entries of an object in their order, repeated ones as well.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(shape: Shape) -> Vec<(String, String)> {
+        shape.errors.into_iter().map(|e| (e.pointer.unwrap(), e.detail.into_owned())).collect()
+    }
+
+    #[test]
+    fn malformed_text_is_named_by_line_and_column() {
+        for (body, at) in [
+            (&b"{\n  \"item\": }"[..], "line 2 column 11"),
+            (b"", "line 1 column 0"),
+            (b"{} {}", "line 1 column 4"),
+            (b"\"\xff\"", "line"),
+        ] {
+            let problem = serde_json::to_value(document(body).unwrap_err()).unwrap();
+            assert_eq!(problem["code"], "malformed_json");
+            assert!(problem["detail"].as_str().unwrap().contains(at), "{problem}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_fields_are_refused_by_name() {
+        let body = document(br#"{"a":1,"b/~":2,"a":null}"#).unwrap();
+        let mut shape = Shape::default();
+        let object = shape.object("", body, &["a"]).unwrap();
+        assert_eq!(object.get("a").unwrap().0, "/a");
+        assert_eq!(
+            errors(shape),
+            [
+                ("/b~1~0".into(), "is not known here; known are a".into()),
+                ("/a".into(), "is there more than once".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_types_are_refused() {
+        let mut shape = Shape::default();
+        let value = |text: &'static str| document(text.as_bytes()).unwrap();
+        assert_eq!(shape.text("/1", value("1")), None);
+        assert_eq!(shape.whole("/2", value("\"1\"")), None);
+        assert_eq!(shape.whole("/3", value("1.0")), None);
+        assert_eq!(shape.whole("/4", value("99999999999999999999")), None);
+        assert_eq!(shape.decimal("/5", value("true")), None);
+        assert!(shape.array("/6", value("{}")).is_none());
+        assert!(shape.object("", value("[]"), &[]).is_none());
+        assert_eq!(shape.text("/8", value(r#""\ud800""#)), None);
+        let pointers: Vec<_> = errors(shape).into_iter().map(|(pointer, _)| pointer).collect();
+        assert_eq!(pointers, ["/1", "/2", "/3", "/4", "/5", "/6", "", "/8"]);
+    }
+
+    #[test]
+    fn numbers_keep_their_text() {
+        let mut shape = Shape::default();
+        for text in ["1299.99", "1e3", "0.10", "123456789012345678.90"] {
+            assert_eq!(shape.decimal("", document(text.as_bytes()).unwrap()).as_deref(), Some(text));
+        }
+        assert_eq!(shape.decimal("", document(b"\"0.10\"").unwrap()).as_deref(), Some("0.10"));
+        assert!(shape.finish().is_ok());
+    }
+
+    #[test]
+    fn a_deep_or_hostile_body_ends_in_an_error() {
+        let deep = "[".repeat(100_000);
+        assert!(document(deep.as_bytes()).is_err());
+        let closed = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        // Either outcome is fine, as long as it is one.
+        let _ = document(closed.as_bytes());
+        let many = format!("{{{}}}", (0..1_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
+        let mut shape = Shape::default();
+        shape.object("", document(many.as_bytes()).unwrap(), &["a"]);
+        assert_eq!(shape.errors.len(), MAX_ERRORS);
+    }
+}

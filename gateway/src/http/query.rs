@@ -1,0 +1,100 @@
+//! Reads query strings strictly: every parameter is known, and those that take one value have one.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use url::form_urlencoded;
+
+use super::problem::{InputError, Problem};
+
+/// Longest name that the client sent and gets to see again, in characters.
+const MAX_NAME: usize = 100;
+/// Most problems that are listed.
+const MAX_ERRORS: usize = 100;
+
+/// The parameters of one request, and what is wrong with them so far.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    errors: Vec<InputError>,
+}
+
+impl<'a> Query<'a> {
+    /// Takes the query string apart; whatever is not `known` is a problem.
+    pub(super) fn new(query: Option<&'a str>, known: &[&str]) -> Self {
+        let mut errors = Vec::new();
+        let (pairs, unknown): (Vec<_>, Vec<_>) = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .partition(|(name, _)| known.contains(&name.as_ref()));
+        for (name, _) in unknown.into_iter().take(MAX_ERRORS) {
+            let name: String = name.chars().take(MAX_NAME).collect();
+            let detail = match known {
+                [] => "is not known here; there are no parameters".to_owned(),
+                _ => format!("is not known here; known are {}", known.join(", ")),
+            };
+            errors.push(InputError::parameter(name, detail));
+        }
+        Self { pairs, errors }
+    }
+
+    /// Every value of the parameter.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.to_string()).collect()
+    }
+
+    /// The parameter's only value.
+    pub(super) fn one(&mut self, name: &'static str) -> Option<String> {
+        let mut values = self.all(name);
+        if values.len() > 1 {
+            self.add(name, "is there more than once");
+        }
+        values.pop()
+    }
+
+    /// The parameter's only value, read.
+    pub(super) fn parse<T: FromStr>(&mut self, name: &'static str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        let text = self.one(name)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Notes that a parameter has an unusable value.
+    pub(super) fn add(&mut self, name: &'static str, detail: impl Into<Cow<'static, str>>) {
+        self.errors.push(InputError::parameter(name, detail));
+    }
+
+    /// Ends the reading.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::input("invalid_query", self.errors)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_repeated_and_unreadable_parameters_are_named() {
+        let mut query = Query::new(Some("limit=x&after=1&after=2&%66oo=1"), &["limit", "after"]);
+        assert_eq!(query.parse::<u32>("limit"), None);
+        query.one("after");
+        let problem = serde_json::to_value(query.finish().unwrap_err()).unwrap();
+        let names: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|e| &e["parameter"]).collect();
+        assert_eq!(names, ["foo", "limit", "after"]);
+    }
+
+    #[test]
+    fn no_query_is_fine() {
+        let mut query = Query::new(None, &["limit"]);
+        assert_eq!(query.one("limit"), None);
+        assert!(query.finish().is_ok());
+    }
+}

@@ -1,0 +1,97 @@
+//! What can be done to an order: cancel it, redrive it.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use utoipa::ToSchema;
+
+use super::path::OrderPath;
+use super::view::OrderView;
+use crate::App;
+use crate::http::body;
+use crate::http::json::{self, Shape};
+use crate::http::problem::Problem;
+
+/// Why something is done; may be left out altogether.
+#[derive(Debug, Default, ToSchema)]
+#[schema(example = json!({"reason": "the customer changed her mind"}))]
+struct Command {
+    /// Stored with the event; cut after 500 characters.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+impl Command {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        let document = json::document(body)?;
+        let mut shape = Shape::default();
+        let fields = shape.object("", document, &["reason"]);
+        let reason =
+            fields.and_then(|fields| fields.get("reason")).and_then(|(at, value)| shape.text(&at, value));
+        shape.finish()?;
+        Ok(Self { reason })
+    }
+
+    async fn of(app: &App, request: Request) -> Result<Self, Problem> {
+        let body = body::optional_json(request, &app.config.http).await?;
+        body.map_or(Ok(Self::default()), |body| Self::read(&body))
+    }
+}
+
+/// Calls an order off, also while it is being processed: its worker is told to stop. Cancelling
+/// a cancelled order again answers the same.
+#[utoipa::path(
+    post, path = "/orders/{id}/cancel", tag = "orders", operation_id = "cancelOrder",
+    params(("id" = String, Path, format = Uuid, description = "The order's id.")),
+    request_body(content = Option<Command>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The order, now `cancelled`.", body = OrderView),
+        (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`order_final`: it is completed or failed already", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`, `outcome_unknown`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    OrderPath(id): OrderPath,
+    request: Request,
+) -> Result<Json<OrderView>, Problem> {
+    let command = Command::of(&app, request).await?;
+    Ok(Json(app.orders.cancel(id, command.reason).await?.into()))
+}
+
+/// Gives a failed order a new set of attempts.
+#[utoipa::path(
+    post, path = "/orders/{id}/redrive", tag = "orders", operation_id = "redriveOrder",
+    params(("id" = String, Path, format = Uuid, description = "The order's id.")),
+    request_body(content = Option<Command>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The order, `pending` again.", body = OrderView),
+        (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`order_not_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`, `outcome_unknown`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn redrive(
+    State(app): State<App>,
+    OrderPath(id): OrderPath,
+    request: Request,
+) -> Result<Json<OrderView>, Problem> {
+    let command = Command::of(&app, request).await?;
+    Ok(Json(app.orders.redrive(id, command.reason).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_all_that_a_command_takes() {
+        assert_eq!(Command::read(b"{}").unwrap().reason, None);
+        assert_eq!(Command::read(br#"{"reason":"x"}"#).unwrap().reason.as_deref(), Some("x"));
+        for bad in [&br#"{"why":"x"}"#[..], br#"{"reason":1}"#, b"[]"] {
+            assert_eq!(Command::read(bad).unwrap_err().code(), "invalid_body");
+        }
+    }
+}

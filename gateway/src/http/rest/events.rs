@@ -1,0 +1,211 @@
+//! The timeline of one order, as a list or as a live stream of server-sent events.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use domain::{OrderEvent, OrderId};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::path::OrderPath;
+use super::view::EventView;
+use crate::feed::Cursor;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::{App, Error};
+
+/// How often a stream without news says that it lives; proxies cut silent ones after a minute.
+const KEEP_ALIVE: Duration = Duration::from_secs(12);
+/// How long a client waits before it comes back.
+const RETRY: Duration = Duration::from_secs(1);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The events of an order. With `Accept: text/event-stream` they come as a stream: what has
+/// happened already, then what happens, each once and in order, until the order is final. `id:` is
+/// the sequence, so a client that comes back with `Last-Event-ID` misses nothing; when
+/// there is nothing more to come, it is answered 204 and stops coming back.
+#[utoipa::path(
+    get, path = "/orders/{id}/events", tag = "orders", operation_id = "listOrderEvents",
+    params(
+        ("id" = String, Path, format = Uuid, description = "The order's id."),
+        ("after" = Option<u32>, Query, description = "Only events with a higher sequence.", minimum = 0),
+        ("Last-Event-ID" = Option<u32>, Header, description = "For streams: the last sequence the client has seen. Goes before `after`."),
+    ),
+    responses(
+        (status = 200, description = "The events, oldest first.", content(
+            (Vec<EventView> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (status = 204, description = "A stream is asked for, but the order is final and the client has seen everything."),
+        (status = 400, description = "`invalid_id`, `invalid_query`, `invalid_header`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn events(
+    State(app): State<App>,
+    OrderPath(id): OrderPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut query = Query::new(query.as_deref(), &["after"]);
+    let after = query.one("after").map(|text| {
+        text.parse().unwrap_or_else(|_| {
+            query.add("after", "must be a whole number, the sequence of an event");
+            0
+        })
+    });
+    query.finish()?;
+    let after = after.unwrap_or(0);
+    if wants_stream(&headers) {
+        let after = last_event_id(&headers)?.unwrap_or(after);
+        return live(&app, id, after).await;
+    }
+    let events = app.orders.events(id, after).await?;
+    if events.is_empty() {
+        // Nothing new, or no such order?
+        app.orders.get(id).await?;
+    }
+    let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
+    Ok(([(header::VARY, "accept")], Json(events)).into_response())
+}
+
+async fn live(app: &App, id: OrderId, after: u32) -> Result<Response, Problem> {
+    let order = app.orders.get(id).await?;
+    if order.status.is_final() && after >= order.version {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = app.feed.watch(id, Cursor::After(after)).await?;
+    let body = sse(events, leave(app));
+    let mut response = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    // nginx would hold events back to fill its buffer.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// When a stream ends because this gateway goes away: not all at once, or all clients would come
+/// to the next gateway in the same moment.
+fn leave(app: &App) -> impl Future<Output = ()> + Send + 'static {
+    let (draining, window) = (app.draining.clone(), app.config.drain / 2);
+    async move {
+        draining.cancelled().await;
+        tokio::time::sleep(window.mul_f64(rand::random())).await;
+    }
+}
+
+fn sse(
+    events: BoxStream<'static, Result<Arc<OrderEvent>, Error>>,
+    leave: impl Future<Output = ()> + Send + 'static,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
+    let start = Event::default().retry(RETRY);
+    let events = events.take_until(leave).map(|event| match event {
+        Ok(event) => message(&event),
+        // The stream ends here; the client comes back and goes on where it was.
+        Err(error) => Event::default().comment(error.code()),
+    });
+    stream::once(async { start }).chain(events).map(Ok)
+}
+
+fn message(event: &OrderEvent) -> Event {
+    // A struct of strings and numbers always has a JSON text, and that has no line breaks.
+    let json = serde_json::to_string(event).unwrap_or_default();
+    Event::default().id(event.sequence.to_string()).data(json)
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let media_type = range.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    sequence.map(Some).ok_or_else(|| {
+        Problem::new("invalid_header", "`Last-Event-ID` must be the sequence of an event, a whole number")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Status, Timestamp};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn event(sequence: u32) -> Arc<OrderEvent> {
+        Arc::new(OrderEvent {
+            order_id: OrderId::from_bytes([1; 16]),
+            sequence,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: Some("a\u{2028}b".into()),
+            occurred_at: Timestamp::from_micros(0),
+        })
+    }
+
+    async fn text(
+        events: Vec<Result<Arc<OrderEvent>, Error>>,
+        leave: impl Future<Output = ()> + Send + 'static,
+    ) -> String {
+        let body = Sse::new(sse(stream::iter(events).boxed(), leave)).into_response().into_body();
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_retry_ids_and_one_line_of_json_for_each_event() {
+        let text = text(vec![Ok(event(1)), Ok(event(2))], std::future::pending()).await;
+        let blocks: Vec<&str> = text.trim_end().split("\n\n").collect();
+        assert_eq!(blocks[0], "retry: 1000");
+        assert_eq!(blocks[1], format!("id: 1\ndata: {}", serde_json::to_string(&event(1)).unwrap()));
+        assert!(blocks[2].starts_with("id: 2\n"));
+        assert_eq!(blocks.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_error_or_a_shutdown_ends_the_stream() {
+        let broken =
+            text(vec![Ok(event(1)), Err(Error::database_unavailable())], std::future::pending()).await;
+        assert!(broken.ends_with(": database_unavailable\n\n"));
+        let left = text(vec![Ok(event(1))], std::future::ready(())).await;
+        assert!(!left.contains("data:"));
+    }
+
+    #[test]
+    fn the_accept_header_decides() {
+        let accept = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(value));
+            wants_stream(&headers)
+        };
+        assert!(accept("text/event-stream"));
+        assert!(accept("application/json;q=0.5, Text/Event-Stream;q=1"));
+        assert!(!accept("*/*"));
+        assert!(!accept("application/json"));
+        assert!(!wants_stream(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_last_event_id_is_a_sequence() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_static(value));
+            last_event_id(&headers).map_err(|problem| problem.code())
+        };
+        assert_eq!(read("3"), Ok(Some(3)));
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("-1"), Err("invalid_header"));
+        assert_eq!(read("x"), Err("invalid_header"));
+    }
+}

@@ -1,0 +1,326 @@
+//! What an order and its events look like in JSON.
+
+use std::sync::Arc;
+
+use domain::{LineItem, Money, Order, OrderEvent, Status, Timestamp};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+/// An order. `item`, `quantity` and `price` are those of its first line item, which is all there is
+/// to an order that was created in the short form.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Order)]
+pub(super) struct OrderView {
+    /// The order's id, a UUID version 7: ids sort by time of creation.
+    #[schema(format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    id: String,
+    /// The same as `id`.
+    #[schema(format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    order_id: String,
+    /// Item of the first line item.
+    #[schema(example = "Laptop")]
+    item: String,
+    /// Quantity of the first line item.
+    #[schema(example = 2, minimum = 1, maximum = 1_000_000)]
+    quantity: u32,
+    /// Unit price of the first line item.
+    price: Amount,
+    /// All line items, 1 to 200.
+    #[schema(min_items = 1, max_items = 200)]
+    line_items: Vec<LineItemView>,
+    /// The sum of the line items.
+    total: Amount,
+    /// ISO 4217 code of every amount in the order.
+    #[schema(example = "USD")]
+    currency: String,
+    /// Who bought.
+    #[schema(required, example = "ann@example.com")]
+    customer: Option<String>,
+    /// The shop's own number for the order.
+    #[schema(required, example = "WEB-1001")]
+    external_reference: Option<String>,
+    /// Where the order is.
+    #[schema(inline)]
+    status: StatusWord,
+    /// The sequence of the order's latest event. Of two views of an order the higher one is newer.
+    #[schema(example = 1, minimum = 1)]
+    sequence: u32,
+    /// The latest attempt to process it; 0 before the first.
+    #[schema(example = 0)]
+    attempt: u32,
+    /// How many attempts failed since it was created or redriven.
+    #[schema(example = 0)]
+    failures: u32,
+    /// With so many failures it is `failed`.
+    #[schema(example = 5, minimum = 1, maximum = 100)]
+    max_attempts: u32,
+    /// What the latest event says, if anything: an error, a cancellation, a redrive.
+    #[schema(required)]
+    reason: Option<String>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    created_at: Timestamp,
+    /// When its status last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    updated_at: Timestamp,
+}
+
+/// One position of an order.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LineItem)]
+struct LineItemView {
+    /// What was bought.
+    #[schema(example = "Laptop")]
+    item: String,
+    /// How many.
+    #[schema(example = 2, minimum = 1, maximum = 1_000_000)]
+    quantity: u32,
+    /// The price of one.
+    price: Amount,
+    /// Quantity times price.
+    total: Amount,
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        let id = order.id.to_string();
+        let first = order.line_items.first();
+        Self {
+            order_id: id.clone(),
+            id,
+            item: first.map(|line| line.item.clone()).unwrap_or_default(),
+            quantity: first.map_or(0, |line| line.quantity),
+            price: first.map_or(Money::zero(order.total.currency()), |line| line.price).into(),
+            total: order.total.into(),
+            currency: order.total.currency().to_string(),
+            line_items: order
+                .line_items
+                .into_iter()
+                .map(|line| LineItemView::new(line, order.total))
+                .collect(),
+            customer: order.customer,
+            external_reference: order.external_reference,
+            status: StatusWord(order.status),
+            sequence: order.version,
+            attempt: order.attempt,
+            failures: order.failures,
+            max_attempts: order.max_attempts,
+            reason: order.reason,
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
+
+impl LineItemView {
+    fn new(line: LineItem, order_total: Money) -> Self {
+        Self {
+            // It is a part of the order's total, which fits.
+            total: line.total().unwrap_or(order_total).into(),
+            item: line.item,
+            quantity: line.quantity,
+            price: line.price.into(),
+        }
+    }
+}
+
+/// An amount as a JSON number with all decimals of its currency, written digit by digit.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Amount(Box<RawValue>);
+
+impl From<Money> for Amount {
+    fn from(money: Money) -> Self {
+        Self(RawValue::from_string(money.to_string()).expect("a decimal number is JSON"))
+    }
+}
+
+impl PartialSchema for Amount {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Number))
+            .description(Some(
+                "An amount in the order's currency, exact to its last decimal: read the digits, not a float.",
+            ))
+            .minimum(Some(0))
+            .examples([serde_json::json!(1299.99)])
+            .into()
+    }
+}
+
+impl ToSchema for Amount {}
+
+/// A status in lower case.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct StatusWord(Status);
+
+impl PartialSchema for StatusWord {
+    fn schema() -> RefOr<Schema> {
+        status_schema("Where the order is. `completed`, `failed` and `cancelled` are final.").into()
+    }
+}
+
+impl ToSchema for StatusWord {}
+
+fn status_schema(description: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .description(Some(description))
+        .enum_values(Some(Status::ALL.map(Status::as_str)))
+        .examples([serde_json::json!("pending")])
+}
+
+/// An event, the same JSON as everywhere else.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct EventView(Arc<OrderEvent>);
+
+impl From<Arc<OrderEvent>> for EventView {
+    fn from(event: Arc<OrderEvent>) -> Self {
+        Self(event)
+    }
+}
+
+impl PartialSchema for EventView {
+    fn schema() -> RefOr<Schema> {
+        let text = |description: &str, format: Option<KnownFormat>| {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::String))
+                .format(format.map(SchemaFormat::KnownFormat))
+                .description(Some(description))
+        };
+        let whole = |description: &str, minimum: u32| {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::Integer))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+                .minimum(Some(minimum))
+                .description(Some(description))
+        };
+        let or_null = || SchemaType::Array(vec![Type::String, Type::Null]);
+        let words = Status::ALL.map(|status| Some(status.as_str())).into_iter().chain([None]);
+        let properties = [
+            ("orderId", text("The order that changed.", Some(KnownFormat::Uuid))),
+            ("sequence", whole("1, 2, 3 … within the order, without holes.", 1)),
+            ("status", status_schema("The status since this event.")),
+            (
+                "previousStatus",
+                text("The status before it; null for the first event.", None)
+                    .schema_type(or_null())
+                    .enum_values(Some(words)),
+            ),
+            ("attempt", whole("The attempt it belongs to; 0 before the first one.", 0)),
+            (
+                "reason",
+                text("Why, where there is something to say; at most 500 characters.", None)
+                    .schema_type(or_null()),
+            ),
+            ("occurredAt", text("When it was recorded.", Some(KnownFormat::DateTime))),
+        ];
+        let mut object = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Object))
+            .description(Some("One change of one order."));
+        for (name, schema) in properties {
+            object = object.property(name, schema).required(name);
+        }
+        object.into()
+    }
+}
+
+impl ToSchema for EventView {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "OrderEvent".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Currency, OrderId};
+
+    use super::*;
+
+    fn order() -> Order {
+        let dollars = |minor| Money::from_minor(minor, Currency::USD);
+        Order {
+            id: "01890a5d-ac96-774b-bcce-b302099a8057".parse::<OrderId>().unwrap(),
+            tenant_id: "default".into(),
+            external_reference: None,
+            customer: Some("Ann".into()),
+            line_items: vec![
+                LineItem { item: "Laptop".into(), quantity: 2, price: dollars(129_999) },
+                LineItem { item: "Mouse".into(), quantity: 1, price: dollars(500) },
+            ],
+            total: dollars(260_498),
+            quantity: 3,
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            max_attempts: 5,
+            reason: None,
+            created_at: Timestamp::from_micros(1_700_000_000_000_000),
+            updated_at: Timestamp::from_micros(1_700_000_000_000_000),
+        }
+    }
+
+    #[test]
+    fn the_json_of_an_order_is_exact() {
+        let json = serde_json::to_string(&OrderView::from(order())).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","#,
+                r#""orderId":"01890a5d-ac96-774b-bcce-b302099a8057","#,
+                r#""item":"Laptop","quantity":2,"price":1299.99,"#,
+                r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99,"total":2599.98},"#,
+                r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
+                r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
+                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"reason":null,"#,
+                r#""createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn the_largest_amount_keeps_every_digit() {
+        let most = Amount::from(Money::max(Currency::USD));
+        assert_eq!(serde_json::to_string(&most).unwrap(), "92233720368547758.07");
+    }
+
+    /// The names in the documentation are the names on the wire.
+    #[test]
+    fn the_schemas_describe_what_is_sent() {
+        fn names(schema: RefOr<Schema>) -> Vec<String> {
+            let schema = serde_json::to_value(schema).unwrap();
+            let mut names: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+            let mut required: Vec<_> = schema["required"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|n| n.as_str().unwrap().to_owned())
+                .collect();
+            names.sort();
+            required.sort();
+            assert_eq!(names, required, "everything is always sent");
+            names
+        }
+        fn keys(value: impl Serialize) -> Vec<String> {
+            serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
+        }
+        let event = OrderEvent {
+            order_id: order().id,
+            sequence: 1,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: None,
+            occurred_at: Timestamp::from_micros(0),
+        };
+        assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));
+        assert_eq!(names(OrderView::schema()), keys(OrderView::from(order())));
+    }
+}

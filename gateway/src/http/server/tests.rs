@@ -1,0 +1,183 @@
+//! Raw sockets against the accept loop.
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::http::{layers, problem};
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn start(limits: HttpLimits, grace: Duration, routes: Router) -> Running {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let routes = routes
+        .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
+        .route(
+            "/panic",
+            get(|| async {
+                if true {
+                    panic!("oh")
+                }
+            }),
+        )
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed);
+    let routes = crate::http::dress(routes, &limits);
+    let token = shutdown.clone();
+    let task = tokio::spawn(async move { serve(listener, routes, &limits, token, grace).await });
+    Running { address, shutdown, task }
+}
+
+fn limits() -> HttpLimits {
+    crate::Config::default().http
+}
+
+fn short() -> HttpLimits {
+    HttpLimits { header_read_timeout: Duration::from_millis(200), ..limits() }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Everything the server says to these bytes until it closes.
+    async fn say(&self, bytes: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        until_closed(&mut stream).await
+    }
+}
+
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await;
+    // A reset is a close as well.
+    let _ = read.expect("the server closes the connection");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn handlers_know_the_peer_and_every_answer_has_the_safe_headers() {
+    let server = start(limits(), Duration::ZERO, Router::new()).await;
+    let answer =
+        server.say("GET /peer HTTP/1.1\r\nhost: x\r\nx-request-id: r1\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("127.0.0.1:"));
+    for header in ["x-request-id: r1", "x-content-type-options: nosniff", "x-frame-options: DENY"] {
+        assert!(answer.contains(header), "{header} is missing in {answer}");
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_server_itself_are_problems_too() {
+    let server = start(limits(), Duration::ZERO, Router::new()).await;
+    for (line, status, code) in [
+        ("GET /nothing", "404", "not_found"),
+        ("DELETE /peer", "405", "method_not_allowed"),
+        ("GET /panic", "500", "internal_error"),
+    ] {
+        let answer = server.say(&format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains(problem::MEDIA_TYPE), "{answer}");
+        assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
+        assert!(answer.contains("x-request-id: "), "{answer}");
+        assert_eq!(answer.contains("allow: GET,HEAD"), status == "405", "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_given_up() {
+    let server = start(short(), Duration::ZERO, Router::new()).await;
+    // Nothing, one byte, a part of each version's first words, half a head.
+    for start in ["", "G", "PRI * HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let answer = server.say(start).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{start:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let server = start(limits(), Duration::ZERO, Router::new()).await;
+    let many: String = (0..=HEADERS).map(|n| format!("x-{n}: y\r\n")).collect();
+    for headers in [format!("x: {}\r\n", "y".repeat(HEAD_BYTES)), many] {
+        let answer = server.say(&format!("GET /peer HTTP/1.1\r\n{headers}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_lets_the_next_one_wait() {
+    let server = start(HttpLimits { connections: 1, ..limits() }, Duration::ZERO, Router::new()).await;
+    let mut first = server.connect().await;
+    first.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0; 1];
+    first.read_exact(&mut byte).await.unwrap();
+    let mut second = server.connect().await;
+    second.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    drop(first);
+    assert!(until_closed(&mut second).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn shutdown_finishes_what_is_open_and_closes_what_is_idle() {
+    let gate = CancellationToken::new();
+    let entered = CancellationToken::new();
+    let (opened, arrived) = (gate.clone(), entered.clone());
+    let slow = get(move || async move {
+        arrived.cancel();
+        opened.cancelled().await;
+        "done"
+    });
+    let server = start(limits(), Duration::from_secs(30), Router::new().route("/slow", slow)).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut idle = server.connect().await;
+    idle.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0; 1];
+    idle.read_exact(&mut byte).await.unwrap();
+    entered.cancelled().await;
+
+    server.shutdown.cancel();
+    until_closed(&mut idle).await;
+    assert!(!server.task.is_finished());
+    gate.cancel();
+    assert!(until_closed(&mut busy).await.ends_with("done"));
+    server.task.await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn after_the_grace_everything_is_cut() {
+    let entered = CancellationToken::new();
+    let arrived = entered.clone();
+    let stuck = get(move || async move {
+        arrived.cancel();
+        std::future::pending::<()>().await;
+    });
+    let server = start(limits(), Duration::from_millis(50), Router::new().route("/stuck", stuck)).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    entered.cancelled().await;
+    server.shutdown.cancel();
+    assert_eq!(until_closed(&mut busy).await, "");
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken() {
+    let server = start(limits(), Duration::ZERO, Router::new()).await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/peer", server.address)).body(Body::empty()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+}

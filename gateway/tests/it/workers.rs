@@ -1,0 +1,220 @@
+//! The gRPC side as workers see it.
+
+use domain::{LeaseToken, Status};
+use gateway::Config;
+use proto::v1;
+use proto::v1::gateway_message::Message as Answer;
+use proto::v1::worker_message::Message as Request;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::harness::{Backend, Gateway, eventually, quick};
+use crate::on_both;
+
+/// A worker that speaks the protocol by hand.
+struct Worker {
+    requests: mpsc::Sender<v1::WorkerMessage>,
+    answers: tonic::Streaming<v1::GatewayMessage>,
+    next_id: u64,
+}
+
+impl Worker {
+    async fn connect(gateway: &Gateway<'_>) -> Self {
+        let (requests, outgoing) = mpsc::channel(16);
+        let hello = Request::Hello(v1::Hello { worker_id: "test".into() });
+        requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
+        let answers = gateway.workers().await.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let mut worker = Self { requests, answers, next_id: 1 };
+        let Answer::Welcome(welcome) = worker.next().await else { panic!("expected Welcome") };
+        assert!(welcome.heartbeat_interval_ms * 3 <= welcome.lease_ms);
+        worker
+    }
+
+    async fn next(&mut self) -> Answer {
+        self.answers.message().await.unwrap().unwrap().message.unwrap()
+    }
+
+    async fn ask(&mut self, message: Request) -> Answer {
+        self.next_id += 1;
+        let request = v1::WorkerMessage { request_id: self.next_id, message: Some(message) };
+        self.requests.send(request).await.unwrap();
+        let answer = self.answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.request_id, self.next_id);
+        answer.message.unwrap()
+    }
+
+    async fn start(&mut self, leases: &[v1::Lease]) -> v1::Started {
+        match self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await {
+            Answer::Started(started) => started,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn finish(&mut self, lease: &v1::Lease) -> v1::Finished {
+        let report = v1::Report {
+            lease: Some(lease.clone()),
+            outcome: Some(v1::report::Outcome::Completed(v1::Completed {})),
+        };
+        match self.ask(Request::Finish(v1::Finish { reports: vec![report] })).await {
+            Answer::Finished(finished) => finished,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn lease(id: &str) -> v1::Lease {
+    v1::Lease::new(id.parse().unwrap(), LeaseToken::random())
+}
+
+fn reasons(refused: &[v1::Refused]) -> Vec<&str> {
+    refused.iter().map(|refused| refused.reason.as_str()).collect()
+}
+
+on_both!(a_batch_is_started_and_finished, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let mut leases = Vec::new();
+    for _ in 0..5 {
+        leases.push(lease(&gateway.create_order().await));
+    }
+    let mut worker = Worker::connect(&gateway).await;
+    let mut asked = leases.clone();
+    asked.push(lease("01890a5d-ac96-774b-bcce-b302099a8057"));
+    asked.push(v1::Lease { order_id: "x".into(), lease_token: String::new() });
+    let started = worker.start(&asked).await;
+    assert_eq!(started.attempts.len(), 5);
+    let order = started.attempts[0].order.as_ref().unwrap();
+    assert_eq!((order.status.as_str(), order.total.as_str(), order.attempt), ("processing", "2599.98", 1));
+    assert_eq!(reasons(&started.refused), ["INVALID_REQUEST", "ORDER_NOT_FOUND"]);
+    // The same Start again is the same attempt; somebody else's is refused.
+    assert_eq!(worker.start(&leases[..1]).await.attempts.len(), 1);
+    let other = lease(&leases[0].order_id);
+    assert_eq!(reasons(&worker.start(&[other]).await.refused), ["ALREADY_STARTED"]);
+    for lease in &leases {
+        assert_eq!(worker.finish(lease).await.refused, []);
+        assert_eq!(worker.finish(lease).await.refused, [], "the same report again is no error");
+        let timeline = gateway.timeline(&lease.order_id).await;
+        assert_eq!(timeline, [Status::Pending, Status::Processing, Status::Completed]);
+    }
+    drop(worker);
+    gateway.stop().await;
+});
+
+on_both!(heartbeats_keep_a_lease_and_its_loss_is_told, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let lease = lease(&gateway.create_order().await);
+    let mut worker = Worker::connect(&gateway).await;
+    worker.start(std::slice::from_ref(&lease)).await;
+    let heartbeat = || Request::Heartbeats(v1::Heartbeats { leases: vec![lease.clone()] });
+    // Twice as long as the lease.
+    for _ in 0..6 {
+        tokio::time::sleep(quick().rules.lease / 3).await;
+        let answer = worker.ask(heartbeat()).await;
+        assert_eq!(answer, Answer::Renewed(v1::Renewed { lost: vec![] }));
+    }
+    assert_eq!(gateway.order(&lease.order_id).await.attempt, 1);
+    // Without heartbeats it expires.
+    eventually("the expiry", || async { (gateway.order(&lease.order_id).await.failures == 1).then_some(()) })
+        .await;
+    match worker.ask(heartbeat()).await {
+        Answer::Renewed(renewed) => assert_eq!(reasons(&renewed.lost), ["STALE_LEASE"]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["STALE_LEASE"]);
+    drop(worker);
+    gateway.stop().await;
+});
+
+on_both!(a_cancellation_reaches_the_worker, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let lease = lease(&gateway.create_order().await);
+    let mut worker = Worker::connect(&gateway).await;
+    worker.start(std::slice::from_ref(&lease)).await;
+    let response =
+        gateway.client.post(gateway.url(&format!("/orders/{}/cancel", lease.order_id))).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    match worker.next().await {
+        Answer::Cancel(cancel) => assert_eq!(cancel.leases, [lease.clone()]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["STALE_LEASE"]);
+    drop(worker);
+    gateway.stop().await;
+});
+
+on_both!(a_worker_is_told_to_drain, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let mut worker = Worker::connect(&gateway).await;
+    let stopping = gateway.stop();
+    let draining = async {
+        assert_eq!(worker.next().await, Answer::Drain(v1::Drain {}));
+        drop(worker);
+    };
+    tokio::join!(stopping, draining);
+});
+
+on_both!(breaking_the_rules_ends_the_stream, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let (requests, outgoing) = mpsc::channel(4);
+    let start = Request::Start(v1::Start { leases: vec![] });
+    requests.send(v1::WorkerMessage { request_id: 1, message: Some(start) }).await.unwrap();
+    let mut answers = gateway.workers().await.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+
+    let mut worker = Worker::connect(&gateway).await;
+    let leases = vec![v1::Lease::default(); proto::MAX_BATCH + 1];
+    let request = v1::WorkerMessage { request_id: 2, message: Some(Request::Start(v1::Start { leases })) };
+    worker.requests.send(request).await.unwrap();
+    assert_eq!(worker.answers.message().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    drop((requests, worker));
+    gateway.stop().await;
+});
+
+on_both!(one_status_at_a_time, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let id = gateway.create_order().await;
+    let reason = |result: Result<v1::UpdateStatusResponse, tonic::Status>| {
+        let status = result.unwrap_err();
+        (status.code(), status.metadata().get("orders-error").unwrap().to_str().unwrap().to_owned())
+    };
+    let failed = |reason: &str| (tonic::Code::FailedPrecondition, reason.to_owned());
+    let invalid = || (tonic::Code::InvalidArgument, "INVALID_REQUEST".to_owned());
+    assert_eq!(reason(gateway.report(&id, "completed", "").await), failed("ILLEGAL_TRANSITION"));
+    assert_eq!(reason(gateway.report(&id, "PROCESSING", "").await), invalid());
+    assert_eq!(reason(gateway.report("1", "processing", "").await), invalid());
+    assert_eq!(reason(gateway.report(&id, "processing", "zz").await), invalid());
+
+    let started = gateway.report(&id, "processing", "").await.unwrap();
+    assert_eq!(started.order.unwrap().status, "processing");
+    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("ALREADY_STARTED"));
+    // With the token it is a heartbeat.
+    assert_eq!(gateway.report(&id, "processing", &started.lease_token).await.unwrap().lease_ms, 30_000);
+    let wrong = LeaseToken::random().to_string();
+    assert_eq!(reason(gateway.report(&id, "completed", &wrong).await), failed("STALE_LEASE"));
+    for token in ["", &started.lease_token, ""] {
+        let done = gateway.report(&id, "completed", token).await.unwrap();
+        assert_eq!(done.order.unwrap().status, "completed");
+    }
+    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("ORDER_FINAL"));
+    assert_eq!(gateway.timeline(&id).await, [Status::Pending, Status::Processing, Status::Completed]);
+    gateway.stop().await;
+});
+
+on_both!(pending_means_try_again, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let id =
+        gateway.create(serde_json::json!({"item": "x", "quantity": 1, "price": 1, "maxAttempts": 2})).await;
+    for (attempt, expected) in [(1, "pending"), (2, "failed")] {
+        let started =
+            eventually("the attempt", || async { gateway.report(&id, "processing", "").await.ok() }).await;
+        let ended = gateway.report(&id, "pending", &started.lease_token).await.unwrap().order.unwrap();
+        assert_eq!((ended.status.as_str(), ended.attempt, ended.failures), (expected, attempt, attempt));
+    }
+    gateway.stop().await;
+});
