@@ -1,9 +1,353 @@
-//! stub
+//! The page at `/`, GraphQL Playground and GraphiQL, all from inside the binary.
+//!
+//! Every file of `web/` is compiled in, so a copied binary needs no folder beside it, no network and no build step.
+//! The list is [`FILES`]; a test compares it with the folder. Nothing here depends on a request but its caching and
+//! encoding headers: no file is read and no template is filled at run time.
+
 use axum::Router;
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::App;
 
-/// The routes.
+/// A file's path in `web/` and its bytes.
+macro_rules! files {
+    ($($path:literal),+ $(,)?) => {
+        &[$(($path, include_bytes!(concat!("../../../web/", $path)))),+]
+    };
+}
+
+/// What is served: `index.html` as `/`, `x.html` as `/x`, `x.gz` as `/x` with `Content-Encoding: gzip`.
+const FILES: &[(&str, &[u8])] = files![
+    "index.html",
+    "style.css",
+    "icon.svg",
+    "app/api.js",
+    "app/detail.js",
+    "app/form.js",
+    "app/format.js",
+    "app/html.js",
+    "app/list.js",
+    "app/live.js",
+    "app/main.js",
+    "app/page.js",
+    "app/screen.js",
+    "app/state.js",
+    "graphiql.html",
+    "playground.html",
+    "tools/examples.js",
+    "tools/graphiql.js",
+    "tools/playground.js",
+    "tools/tools.css",
+    "vendor/graphiql/graphiql.min.css.gz",
+    "vendor/graphiql/graphiql.min.js.gz",
+    "vendor/graphiql/react-dom.production.min.js.gz",
+    "vendor/graphiql/react.production.min.js.gz",
+    "vendor/graphql-ws/graphql-ws.min.js",
+    "vendor/htm/htm.module.js",
+    "vendor/playground/middleware.css.gz",
+    "vendor/playground/middleware.js.gz",
+    "vendor/preact/preact.mjs",
+];
+
+/// Only files of this server, no inline script or style, and nobody may frame the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// As [`POLICY`], but Playground inserts empty `<style>` elements and fills them by script: it is the hash of the
+/// empty string that lets them in.
+const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
+     style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
+     font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A route for every file. Axum answers HEAD with what GET would answer, without the body.
 pub fn routes() -> Router<App> {
-    Router::new()
+    with_files(Router::new())
+}
+
+fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    FILES.iter().fold(router, |router, &(path, bytes)| {
+        let file = File::new(path, bytes);
+        let route = file.route();
+        router.route(&route, get(move |headers: HeaderMap| async move { file.answer(&headers) }))
+    })
+}
+
+/// One file, ready to be sent.
+#[derive(Clone)]
+struct File {
+    /// Its path, without `.gz`.
+    path: &'static str,
+    bytes: &'static [u8],
+    gzip: bool,
+    etag: HeaderValue,
+}
+
+impl File {
+    fn new(path: &'static str, bytes: &'static [u8]) -> Self {
+        let hash = BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(bytes)[..12]);
+        let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("base64 in quotes is visible ASCII");
+        let plain = path.strip_suffix(".gz");
+        Self { path: plain.unwrap_or(path), bytes, gzip: plain.is_some(), etag }
+    }
+
+    fn route(&self) -> String {
+        match self.path.strip_suffix(".html") {
+            Some("index") => "/".to_owned(),
+            Some(page) => format!("/{page}"),
+            None => format!("/{}", self.path),
+        }
+    }
+
+    fn media_type(&self) -> &'static str {
+        match self.path.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js" | "mjs") => "text/javascript; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            _ => "application/octet-stream",
+        }
+    }
+
+    fn policy(&self) -> &'static str {
+        if self.path == "playground.html" { PLAYGROUND_POLICY } else { POLICY }
+    }
+
+    /// `no-cache` lets a browser keep the file but ask each time whether it changed: a page never mixes the files of
+    /// two versions for longer than one load, and an unchanged file costs one 304.
+    fn answer(&self, request: &HeaderMap) -> Response {
+        if self.gzip && !takes_gzip(request) {
+            return needs_gzip();
+        }
+        let fresh = request.get_all(IF_NONE_MATCH).iter().any(|tags| names(tags, &self.etag));
+        let mut response = if fresh {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            Response::new(Body::from(Bytes::from_static(self.bytes)))
+        };
+        let headers = response.headers_mut();
+        headers.insert(ETAG, self.etag.clone());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(self.policy()));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.gzip {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        if !fresh {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type()));
+            if self.gzip {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+        }
+        response
+    }
+}
+
+/// The large files exist only compressed: every browser takes them so, and unpacking for others would be code that
+/// nobody uses.
+fn needs_gzip() -> Response {
+    let vary = [(VARY, "accept-encoding")];
+    (StatusCode::NOT_ACCEPTABLE, vary, "This file is kept compressed: send `Accept-Encoding: gzip`.\n")
+        .into_response()
+}
+
+/// Whether `Accept-Encoding` allows gzip.
+fn takes_gzip(request: &HeaderMap) -> bool {
+    let offers = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut any = false;
+    for offer in offers.flat_map(|value| value.split(',')) {
+        let mut parts = offer.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let weight =
+            parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+        let allowed = weight.is_some_and(|weight| weight > 0.0);
+        if coding.eq_ignore_ascii_case("gzip") {
+            return allowed;
+        }
+        any |= coding == "*" && allowed;
+    }
+    any
+}
+
+/// Whether a value of `If-None-Match` has this tag, weak or strong, or is `*`.
+fn names(tags: &HeaderValue, etag: &HeaderValue) -> bool {
+    tags.to_str().is_ok_and(|tags| {
+        tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use axum::http::{Method, Request};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn web() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../web")
+    }
+
+    /// Every file below `folder`, by its path in it.
+    fn files_below(folder: &Path) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.insert(path.strip_prefix(folder).unwrap().to_str().unwrap().replace('\\', "/"));
+                }
+            }
+        }
+        found
+    }
+
+    async fn ask(method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        with_files(Router::<()>::new()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    async fn body(response: Response) -> Bytes {
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let documents = ["LICENSE", "LICENSE.react", "README.md", "SHA256SUMS"];
+        let mut on_disk = files_below(&web());
+        on_disk.retain(|path| !documents.contains(&path.rsplit('/').next().unwrap()));
+        assert_eq!(on_disk, FILES.iter().map(|(path, _)| (*path).to_owned()).collect());
+    }
+
+    #[test]
+    fn other_peoples_files_are_unchanged() {
+        let vendor = web().join("vendor");
+        let sums = std::fs::read_to_string(vendor.join("SHA256SUMS")).unwrap();
+        let mut listed = BTreeSet::from(["README.md".to_owned(), "SHA256SUMS".to_owned()]);
+        for line in sums.lines() {
+            let (sum, path) = line.split_once("  ").unwrap();
+            let found: String = Sha256::digest(std::fs::read(vendor.join(path)).unwrap())
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            assert_eq!(found, sum, "{path}");
+            listed.insert(path.to_owned());
+        }
+        assert_eq!(files_below(&vendor), listed);
+    }
+
+    /// Nothing on the pages may come from another host, and nothing may be inline: the policy would block it.
+    #[tokio::test]
+    async fn pages_refer_only_to_files_that_are_served() {
+        for page in ["/", "/playground", "/graphiql"] {
+            let html = String::from_utf8(body(ask(Method::GET, page, &[]).await).await.to_vec()).unwrap();
+            assert!(
+                !html.contains("<style") && !html.contains("style=") && !html.contains("<script>"),
+                "{page}"
+            );
+            let links = html.split('"').skip(1).step_by(2);
+            for link in
+                links.filter(|text| text.contains('/') && (text.ends_with("js") || text.ends_with("css")))
+            {
+                let response = ask(Method::GET, &format!("/{link}"), &[("accept-encoding", "gzip")]).await;
+                assert_eq!(response.status(), 200, "{page} wants {link}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn modules_import_only_modules_that_are_served() {
+        for (path, bytes) in FILES.iter().filter(|(path, _)| path.starts_with("app/")) {
+            let text = std::str::from_utf8(bytes).unwrap();
+            for import in text.lines().filter_map(|line| line.split(" from '").nth(1)) {
+                let target = import.trim_end_matches("';");
+                let target = match target.strip_prefix("../") {
+                    Some(above) => above.to_owned(),
+                    None => format!("app/{}", target.strip_prefix("./").unwrap()),
+                };
+                assert!(FILES.iter().any(|(known, _)| *known == target), "{path} imports {target}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn types_and_policies() {
+        let page = ask(Method::GET, "/", &[]).await;
+        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
+        assert_eq!(page.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let playground = ask(Method::GET, "/playground", &[]).await;
+        assert_eq!(playground.headers()[CONTENT_SECURITY_POLICY], PLAYGROUND_POLICY);
+        for (path, media_type) in [
+            ("/style.css", "text/css; charset=utf-8"),
+            ("/icon.svg", "image/svg+xml"),
+            ("/app/main.js", "text/javascript; charset=utf-8"),
+            ("/vendor/preact/preact.mjs", "text/javascript; charset=utf-8"),
+        ] {
+            assert_eq!(ask(Method::GET, path, &[]).await.headers()[CONTENT_TYPE], media_type, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn compressed_files_need_a_client_that_takes_gzip() {
+        let path = "/vendor/playground/middleware.js";
+        for (accepts, status) in [
+            ("gzip", 200),
+            ("br, GZIP;q=0.5", 200),
+            ("*", 200),
+            ("gzip;q=0, *", 406),
+            ("br", 406),
+            ("identity", 406),
+            ("gzip;q=x", 406),
+        ] {
+            let response = ask(Method::GET, path, &[("accept-encoding", accepts)]).await;
+            assert_eq!(response.status(), status, "{accepts}");
+            assert_eq!(response.headers()[VARY], "accept-encoding");
+            assert_eq!(response.headers().contains_key(CONTENT_ENCODING), status == 200);
+        }
+        assert_eq!(ask(Method::GET, path, &[]).await.status(), 406);
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_file_is_not_sent_again() {
+        let first = ask(Method::GET, "/style.css", &[]).await;
+        let etag = first.headers()[ETAG].to_str().unwrap().to_owned();
+        assert!(!body(first).await.is_empty());
+        for tags in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
+            let again = ask(Method::GET, "/style.css", &[("if-none-match", &tags)]).await;
+            assert_eq!(again.status(), 304, "{tags}");
+            assert_eq!(again.headers()[ETAG].to_str().unwrap(), etag);
+            assert!(body(again).await.is_empty());
+        }
+        assert_eq!(ask(Method::GET, "/style.css", &[("if-none-match", "\"other\"")]).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn head_answers_as_get_without_the_body() {
+        let get = ask(Method::GET, "/", &[]).await;
+        let head = ask(Method::HEAD, "/", &[]).await;
+        assert_eq!(head.status(), 200);
+        assert_eq!(head.headers()[ETAG], get.headers()[ETAG]);
+        assert_eq!(head.headers()["content-length"].to_str().unwrap(), body(get).await.len().to_string());
+        assert!(body(head).await.is_empty());
+    }
 }

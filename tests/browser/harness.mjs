@@ -1,0 +1,130 @@
+// The tools of the checks: a browser, a line to the server that can be cut, the API, and waiting with a deadline.
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { chromium } from 'playwright-core';
+
+/** How long anything may take that has to happen; generous, because only a failure waits for it. */
+const DEADLINE_MS = 20_000;
+
+export const base = new URL(process.env.BASE_URL ?? 'http://127.0.0.1:3000');
+
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+});
+
+/** Calls `probe` until it gives something truthy, and returns that. */
+export async function eventually(what, probe) {
+  const end = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/**
+ * Opens a page. `page.trouble` gathers whatever a browser complains about, and requests to other hosts.
+ * `prepare` gets it before it is loaded.
+ */
+export async function visit(browser, path = '', { url = base, prepare = () => {}, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-US', ...options });
+  context.setDefaultTimeout(DEADLINE_MS);
+  const page = await context.newPage();
+  page.trouble = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) page.trouble.push(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => page.trouble.push(`script: ${error.message}`));
+  const own = new Set([url.host]);
+  const foreign = (address) => {
+    const { protocol, host } = new URL(address);
+    if (!['data:', 'blob:'].includes(protocol) && !own.has(host)) page.trouble.push(`foreign host: ${address}`);
+  };
+  page.on('request', (request) => foreign(request.url()));
+  page.on('websocket', (socket) => foreign(socket.url()));
+  await prepare(page);
+  await page.goto(new URL(path, url).href);
+  return page;
+}
+
+/** The page as visitors know it: what the list and the timeline say. */
+export const row = (page, id) => page.locator(`#row-${id}`);
+export const isLive = (page) => page.locator('.connection.live').waitFor();
+export const statusOf = (page, id) => row(page, id).locator('.pill').textContent();
+export const steps = (page) => page.locator('.timeline .step b').allTextContents();
+
+async function graphql(query, variables) {
+  const response = await fetch(new URL('graphql', base), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = await response.json();
+  assert.ok(!errors, JSON.stringify(errors));
+  return data;
+}
+
+/** Creates an order past the page; returns its id. */
+export async function createOrder(item) {
+  const { createOrder: { order, userErrors } } = await graphql(
+    'mutation ($item: String) { createOrder(input: { item: $item, quantity: 1, price: "9.50" }) { order { id } userErrors { message } } }',
+    { item },
+  );
+  assert.deepEqual(userErrors, []);
+  return order.id;
+}
+
+/** Waits until an order is completed; returns the number of its events. */
+export const completed = (id) => eventually(`order ${id} is completed`, async () => {
+  const { order } = await graphql('query ($id: ID!) { order(id: $id) { status sequence } }', { id });
+  return order.status === 'COMPLETED' && order.sequence;
+});
+
+/** A TCP line to the server, on a port of its own, that can be cut, frozen and mended. */
+export class Line {
+  #sockets = new Set();
+  #frozen = false;
+  #server = net.createServer((near) => {
+    const far = net.connect(Number(base.port || 80), base.hostname);
+    for (const [from, to] of [[near, far], [far, near]]) {
+      this.#sockets.add(from);
+      from.on('data', (bytes) => { if (!this.#frozen) to.write(bytes); });
+      from.on('error', () => {});
+      from.on('close', () => { to.destroy(); this.#sockets.delete(from); });
+    }
+  });
+
+  async open() {
+    await this.#listen(0);
+    return this;
+  }
+
+  #listen(port) {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject).listen(port, '127.0.0.1', () => {
+        this.url ??= new URL(`http://127.0.0.1:${this.#server.address().port}/`);
+        resolve();
+      });
+    });
+  }
+
+  /** As when the server goes away: connections break, new ones are refused. */
+  cut() {
+    return new Promise((resolve) => {
+      this.#server.close(resolve);
+      for (const socket of this.#sockets) socket.destroy();
+    });
+  }
+
+  /** As when a network swallows everything: nobody is told. */
+  freeze() { this.#frozen = true; }
+
+  async mend() {
+    this.#frozen = false;
+    for (const socket of this.#sockets) socket.destroy();
+    if (!this.#server.listening) await this.#listen(Number(this.url.port));
+  }
+}

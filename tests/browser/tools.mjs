@@ -1,0 +1,62 @@
+// GraphQL Playground and GraphiQL: each runs its example query and its example subscription.
+
+import assert from 'node:assert/strict';
+import { createOrder, eventually, visit } from './harness.mjs';
+
+/** Runs what stands in the editor, as soon as that has `text`. */
+async function run(page, editor, text) {
+  await page.locator(editor, { hasText: text }).first().click();
+  await page.keyboard.press('Control+Enter');
+}
+
+/** Creates orders until one of them appears: nobody can tell when a subscription has begun. */
+const seesNewOrders = (page, result) => eventually('a new order arrives at the subscription', async () => {
+  const id = await createOrder('Watched');
+  await page.locator(result, { hasText: id }).waitFor({ timeout: 2_000 }).catch(() => {});
+  return (await page.locator(result).allTextContents()).some((text) => text.includes(id));
+});
+
+/** Whether a websocket spoke this subprotocol: each names its first message of a subscription differently. */
+function subscribes(page, word) {
+  const seen = { subscribed: false };
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+    seen.subscribed ||= String(payload).includes(`"type":"${word}"`);
+  }));
+  return seen;
+}
+
+export const tools = {
+  async 'GraphQL Playground runs a query and a subscription'(browser) {
+    await createOrder('Listed');
+    const page = await visit(browser, 'playground');
+    const legacy = subscribes(page, 'start');
+    // Its class names are generated, but for the pane of the active tab: the query comes before the results.
+    const editor = '.graphiql-wrapper.active .CodeMirror-lines';
+    const result = '.graphiql-wrapper.active .CodeMirror-wrap';
+    await run(page, editor, 'NewestOrders');
+    await page.locator(result, { hasText: 'Listed' }).first().waitFor();
+    await page.locator('text=Watch').first().click();
+    await run(page, editor, 'Changes');
+    await seesNewOrders(page, result);
+    assert.ok(legacy.subscribed, 'over the legacy subprotocol');
+    assert.deepEqual(page.trouble, []);
+  },
+
+  async 'GraphiQL runs a query and a subscription'(browser) {
+    await createOrder('Listed');
+    const page = await visit(browser, 'graphiql');
+    const modern = subscribes(page, 'subscribe');
+    const editor = '.graphiql-query-editor .CodeMirror-lines';
+    const result = '.result-window';
+    await run(page, editor, 'NewestOrders');
+    await page.locator(result, { hasText: 'Listed' }).first().waitFor();
+    await page.locator('.graphiql-tab', { hasText: 'Changes' }).click();
+    // GraphiQL takes a moment to see that another operation is to be run: until then the server refuses it.
+    await eventually('the subscription is sent over the modern subprotocol', async () => {
+      if (!modern.subscribed) await run(page, editor, 'Changes');
+      return modern.subscribed;
+    });
+    await seesNewOrders(page, result);
+    assert.deepEqual(page.trouble, []);
+  },
+};

@@ -1,0 +1,146 @@
+// The open order: what it is, what can be done with it, and every step of its life.
+
+import { CANCEL, REDRIVE, Refused, request } from './api.js';
+import { html } from './html.js';
+import { announce, isFinal, learn, openOrder, set, state } from './state.js';
+import { count, dateTime, duration, money, statusName, time, title } from './format.js';
+import { Pill } from './list.js';
+import { wide } from './screen.js';
+
+export function Detail() {
+  const { open } = state;
+  if (!open) return html`<aside class="detail none"><p>Choose an order to see its timeline.</p></aside>`;
+  const order = openOrder();
+  return html`
+    <aside class="card detail" aria-label="Order" key=${open.id}>
+      <a class="close" href="#/" aria-label="Close the order" title="Close (Esc)" ref=${focusWhenCovering}>×</a>
+      ${order ? html`<${Known} order=${order} steps=${open.steps} error=${open.error} />`
+        : html`<p class="notice muted">${open.missing ? 'There is no order with this id.' : (open.error ?? 'Reading the order…')}</p>`}
+    </aside>`;
+}
+
+function Known({ order, steps, error }) {
+  return html`
+    <p class="big"><${Pill} status=${order.status} /></p>
+    <h2>${title(order)}</h2>
+    <p class="sum"><b>${money(order.total, order.currency)}</b>${order.customer && html` <span class="muted">for ${order.customer}</span>`}</p>
+    <${Items} order=${order} />
+    <dl>
+      <div><dt>Id</dt><dd><code>${order.id}</code></dd></div>
+      ${order.externalReference && html`<div><dt>Reference</dt><dd>${order.externalReference}</dd></div>`}
+      <div><dt>Created</dt><dd>${dateTime(order.createdAt)}</dd></div>
+      <div><dt>Attempts</dt><dd>${count(order.attempt)}</dd></div>
+      ${order.failures > 0 && html`<div><dt>Failures</dt><dd>${count(order.failures)} of at most ${count(order.maxAttempts)}</dd></div>`}
+    </dl>
+    <${Actions} order=${order} />
+    <h3>Timeline</h3>
+    ${error && html`<p class="error" role="alert">The timeline could not be read: ${error}</p>`}
+    ${steps.length > 0 ? html`<${Timeline} steps=${steps} />` : !error && html`<p class="muted">Reading the timeline…</p>`}`;
+}
+
+function Items({ order }) {
+  return html`
+    <ul class="items">
+      ${order.lineItems.map((line, index) => html`
+        <li key=${index}><span>${count(line.quantity)} × ${line.item}</span>
+          <span class="muted">${money(line.price, order.currency)} each</span></li>`)}
+    </ul>`;
+}
+
+const ACTIONS = {
+  cancel: {
+    mutation: CANCEL, allowed: (status) => status === 'PENDING' || status === 'PROCESSING',
+    button: 'Cancel order', ask: 'Why is it cancelled?', no: 'Keep it', done: 'Order cancelled',
+  },
+  redrive: {
+    mutation: REDRIVE, allowed: (status) => status === 'FAILED',
+    button: 'Redrive order', ask: 'Why is it tried again?', no: 'Leave it', done: 'Order is tried again',
+  },
+};
+
+/** Cancel and redrive ask for an optional reason first, so that nothing happens by a slip. */
+function Actions({ order }) {
+  const kind = Object.keys(ACTIONS).find((name) => ACTIONS[name].allowed(order.status));
+  const asked = state.action;
+  if (asked && asked.kind === kind) return html`<${Ask} order=${order} action=${ACTIONS[kind]} />`;
+  return html`
+    ${asked?.error && html`<p class="error" role="alert">${asked.error}</p>`}
+    ${kind && html`<p class="actions"><button type="button" class=${kind} onClick=${() => set({ action: { kind } })}>${ACTIONS[kind].button}</button></p>`}`;
+}
+
+function Ask({ order, action }) {
+  const { busy, error } = state.action;
+  const submit = (event) => {
+    event.preventDefault();
+    if (!busy) act(order, action, event.currentTarget.elements.reason.value.trim());
+  };
+  return html`
+    <form class="ask" onSubmit=${submit} autocomplete="off">
+      <label for="reason">${action.ask} <span class="hint">optional</span></label>
+      <input id="reason" name="reason" maxlength="500" ref=${focusOnce} />
+      <p class="actions">
+        <button class=${state.action.kind} aria-disabled=${busy}>${action.button}</button>
+        <button type="button" class="quiet" onClick=${() => set({ action: null })}>${action.no}</button>
+      </p>
+      ${error && html`<p class="error" role="alert">${error}</p>`}
+    </form>`;
+}
+
+// Both are the same function at every redraw, so preact calls them only when the element appears.
+const focusOnce = (field) => field?.focus();
+const focusWhenCovering = (link) => { if (!wide.matches) link?.focus(); };
+
+async function act(order, action, reason) {
+  const { kind } = state.action;
+  const answer = (result) => { if (state.open?.id === order.id) set({ action: result }); };
+  answer({ kind, busy: true });
+  try {
+    const { payload } = await request(action.mutation, { input: { orderId: order.id, reason: reason || null } });
+    if (payload.order) learn(payload.order);
+    const refusal = payload.userErrors[0]?.message;
+    answer(refusal ? { kind, error: refusal } : null);
+    if (!refusal) announce(action.done);
+  } catch (error) {
+    answer( { kind, error: error instanceof Refused ? error.message : 'No answer from the server. Look at the timeline before you try again.' });
+  }
+}
+
+/** Each step with the time that the order spent in it; the last one of an unfinished order goes on. */
+function Timeline({ steps }) {
+  const timed = steps.map((step, index) => {
+    const end = steps[index + 1]?.occurredAt;
+    const last = index === steps.length - 1;
+    const ms = Math.max(0, (end ? new Date(end) : Date.now()) - new Date(step.occurredAt));
+    return { ...step, ms: last && isFinal(step.status) ? null : ms, going: last && !isFinal(step.status) };
+  });
+  const spent = timed.filter((step) => step.ms !== null);
+  const total = spent.reduce((sum, step) => sum + step.ms, 0);
+  return html`
+    <div class="spent" role="img" aria-label="Time in each status, ${duration(total)} in all">
+      ${spent.map((step) => html`<span key=${step.sequence} data-status=${step.status} style=${{ flexGrow: step.ms + total / 100 + 1 }}></span>`)}
+    </div>
+    <ol class="timeline">
+      ${timed.map((step) => html`
+        <li key=${step.sequence} data-status=${step.status} class=${step.going ? 'going' : undefined}>
+          <p class="step"><b>${statusName(step.status)}</b> <span class="spent-time">${
+            step.ms === null ? `after ${duration(total)}` : duration(step.ms) + (step.going ? ' so far' : '')}</span>
+            <time dateTime=${step.occurredAt} title=${dateTime(step.occurredAt)}>${time(step.occurredAt)}</time></p>
+          <p class="muted">${explain(step)}</p>
+          ${step.reason && html`<p class="reason">${step.reason}</p>`}
+        </li>`)}
+    </ol>`;
+}
+
+/** What a step means, in words. */
+function explain({ status, previousStatus, attempt }) {
+  switch (status) {
+    case 'PENDING':
+      if (!previousStatus) return 'Accepted';
+      return previousStatus === 'FAILED' ? 'Redriven: starts again' : 'Waits for another attempt';
+    case 'PROCESSING': return `Attempt ${attempt} started`;
+    case 'COMPLETED': return attempt > 1 ? `Done with attempt ${attempt}` : 'Done';
+    case 'FAILED': return `Given up after attempt ${attempt}`;
+    case 'CANCELLED': return previousStatus === 'PROCESSING' ? `Stopped during attempt ${attempt}` : 'Called off before it was started';
+    default: return '';
+  }
+}

@@ -1,0 +1,71 @@
+// The newest orders. A row lights up when its order changes.
+
+import { PAGE } from './api.js';
+import { html } from './html.js';
+import { rows, set, state } from './state.js';
+import { reread } from './live.js';
+import { STATUSES, ago, count, dateTime, money, statusName, title } from './format.js';
+
+export function List() {
+  const orders = rows();
+  return html`
+    <section class="card list" aria-labelledby="list-title">
+      <div class="list-head">
+        <h2 id="list-title">Newest orders</h2>
+        ${orders.length > 0 && html`<${Counts} orders=${orders} />`}
+      </div>
+      ${state.loadError && html`<p class="error notice" role="alert">The list could not be read: ${state.loadError}</p>`}
+      ${orders.length > 0 && html`<ul class="rows">${orders.map((order) => html`<${Row} key=${order.id} order=${order} />`)}</ul>`}
+      ${orders.length === 0 && (state.loaded ? html`<${Empty} />` : !state.loadError && html`<${Loading} />`)}
+      ${state.more && html`<button type="button" class="quiet older" onClick=${older}>Show older orders</button>`}
+    </section>`;
+}
+
+function older() {
+  set({ wanted: state.wanted + PAGE });
+  reread();
+}
+
+/** How many of the shown orders are in each status. */
+function Counts({ orders }) {
+  return html`
+    <ul class="counts" aria-label="Shown orders by status">
+      ${STATUSES.map((status) => {
+        const number = orders.filter((order) => order.status === status).length;
+        return number > 0 && html`<li key=${status} data-status=${status}><b>${count(number)}</b> ${statusName(status).toLowerCase()}</li>`;
+      })}
+    </ul>`;
+}
+
+function Row({ order }) {
+  const selected = state.open?.id === order.id;
+  // Two names for one animation, in turn: a changed name is what makes a browser play it again.
+  const lit = order.lit ? (order.sequence % 2 ? 'odd' : 'even') : undefined;
+  const quantity = `${count(order.quantity)} ×`;
+  return html`
+    <li data-status=${order.status} data-lit=${lit}>
+      <a id="row-${order.id}" href="#/orders/${order.id}" aria-current=${selected ? 'true' : undefined}>
+        <span class="what"><span class="name"><span class="units">${quantity}</span> ${title(order)}</span>
+          <span class="who">${order.customer ?? order.externalReference ?? `#${order.id.slice(-8)}`}</span></span>
+        <${Pill} status=${order.status} />
+        <span class="total">${money(order.total, order.currency)}</span>
+        <time dateTime=${order.createdAt} title=${dateTime(order.createdAt)}>${ago(order.createdAt)}</time>
+      </a>
+    </li>`;
+}
+
+export const Pill = ({ status }) => html`<span class="pill" data-status=${status}>${statusName(status)}</span>`;
+
+const Loading = () => html`<p class="notice muted">Reading the list…</p>`;
+
+function Empty() {
+  const curl = `curl -X POST ${new URL('orders', document.baseURI)} \\
+  -H 'Content-Type: application/json' \\
+  -d '{"item":"Laptop","quantity":2,"price":1299.99}'`;
+  return html`
+    <div class="empty">
+      <p><strong>No orders yet</strong></p>
+      <p class="muted">Create one above, or paste this into a terminal. It appears here by itself.</p>
+      <pre tabindex="0"><code>${curl}</code></pre>
+    </div>`;
+}

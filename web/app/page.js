@@ -1,0 +1,44 @@
+// The whole page: head, form, list, the open order, foot.
+
+import { html } from './html.js';
+import { state } from './state.js';
+import { tryNow } from './live.js';
+import { NewOrder } from './form.js';
+import { List } from './list.js';
+import { Detail } from './detail.js';
+import { wide } from './screen.js';
+
+const LINKS = [
+  ['docs', 'REST reference'],
+  ['graphiql', 'GraphiQL'],
+  ['playground', 'Playground'],
+  ['metrics', 'Metrics'],
+  ['readyz?verbose', 'Readiness'],
+];
+
+export function Page() {
+  return html`
+    <header class="top">
+      <a class="brand" href="#/"><img src="icon.svg" alt="" width="28" height="28" /><h1>Orders</h1></a>
+      <${Connection} />
+    </header>
+    ${state.connection === 'lost' && html`<${Lost} />`}
+    <main class="columns">
+      <div class="left" inert=${Boolean(state.open) && !wide.matches}><${NewOrder} /><${List} /></div>
+      <${Detail} />
+    </main>
+    <footer class="foot">
+      <nav aria-label="Interfaces">${LINKS.map(([href, name]) => html`<a href=${href}>${name}</a>`)}</nav>
+    </footer>
+    <p class="unseen" role="status" aria-live="polite">${state.announcement}</p>`;
+}
+
+const CONNECTION = { connecting: 'Connecting…', live: 'Live', lost: 'Offline' };
+
+const Connection = () => html`<span class="connection ${state.connection}">${CONNECTION[state.connection]}</span>`;
+
+const Lost = () => html`
+  <div class="banner" role="alert">
+    <p><strong>Connection lost – trying again…</strong> <span>What you see may be out of date.</span></p>
+    <button type="button" class="quiet" onClick=${tryNow}>Try now</button>
+  </div>`;

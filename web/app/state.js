@@ -1,0 +1,106 @@
+// What the page knows. Every change goes through this file and asks for one redraw for each frame, so
+// that a thousand events a second cost sixty redraws.
+//
+// An order's `sequence` counts its changes. Whatever is not newer than what is known is ignored, so it does
+// not matter in which order, how often, or over which connection the news arrives.
+
+import { PAGE } from './api.js';
+
+export const state = {
+  connection: 'connecting', // or 'live', 'lost'
+  loaded: false,
+  loadError: null,
+  orders: new Map(), // by id
+  wanted: PAGE,
+  more: false,
+  open: null, // the order on the right, see open()
+  form: { busy: false, errors: {} },
+  action: null, // what is being asked about the open order: { kind, busy, error }
+  announcement: '',
+};
+
+let draw = () => {};
+let frame = null;
+
+/** `callback` is called after changes, at most once for each frame. */
+export function onChange(callback) {
+  draw = callback;
+  changed();
+}
+
+/** Asks for a redraw. A hidden page gets no frames, so a timer stands in. */
+export function changed() {
+  if (frame !== null) return;
+  const run = () => { frame = null; draw(); };
+  frame = document.hidden ? setTimeout(run, 250) : requestAnimationFrame(run);
+}
+
+/** Changes some members and redraws. */
+export function set(members) {
+  Object.assign(state, members);
+  changed();
+}
+
+/** Read out by screen readers; not shown. */
+export const announce = (text) => set({ announcement: text });
+
+/** The orders to show, newest first: ids begin with the time of their creation. */
+export function rows() {
+  return [...state.orders.values()].sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, state.wanted);
+}
+
+/** The order on the right as far as it is known, whether or not it is in the list. */
+export const openOrder = () => state.open && (state.open.order ?? state.orders.get(state.open.id));
+
+/** Takes an order as the server tells it, unless something newer is known. */
+export function learn(order, { lit = false } = {}) {
+  const known = state.orders.get(order.id);
+  if (!known || known.sequence <= order.sequence) {
+    state.orders.set(order.id, { ...order, lit: lit || (known?.lit ?? false) || Boolean(known && known.sequence < order.sequence) });
+  }
+  const open = state.open;
+  if (open?.id === order.id && (!open.order || open.order.sequence <= order.sequence)) open.order = order;
+  changed();
+}
+
+/** The list as the server tells it: whatever is not in it (any more) goes, except what is newer than the list. */
+export function learnList(orders, more) {
+  const listed = new Set(orders.map((order) => order.id));
+  const newest = orders[0]?.id ?? '';
+  for (const id of state.orders.keys()) if (!listed.has(id) && id < newest) state.orders.delete(id);
+  for (const order of orders) learn(order, { lit: state.loaded && !state.orders.has(order.id) });
+  set({ more, loaded: true, loadError: null });
+}
+
+/** A change of some order. Returns false when its order is not in the list. */
+export function learnEvent(event) {
+  const id = event.orderId;
+  const { orders, open } = state;
+  const known = orders.get(id);
+  if (known && known.sequence < event.sequence) orders.set(id, { ...advance(known, event), lit: true });
+  if (open?.id === id && open.order && open.order.sequence < event.sequence) open.order = advance(open.order, event);
+  changed();
+  return Boolean(known);
+}
+
+const advance = (order, { status, sequence, attempt, reason }) => ({ ...order, status, sequence, attempt, reason });
+
+/** The next step in the timeline of the open order; an old one is ignored. */
+export function learnStep(event) {
+  const open = state.open;
+  if (open?.id !== event.orderId) return;
+  if (event.sequence > cursor()) {
+    open.steps.push(event);
+    announce(`Order ${openOrder()?.lineItems[0].item ?? ''} is ${event.status.toLowerCase()}`);
+  }
+  learn(event.order);
+}
+
+/** The sequence of the last step that the timeline has. */
+export const cursor = () => state.open?.steps.at(-1)?.sequence ?? 0;
+
+/** Whether the open order is known to have gone on after the last step that the timeline has. */
+export const behind = () => (openOrder()?.sequence ?? 0) > cursor();
+
+/** Whether nothing happens to an order in this status by itself. */
+export const isFinal = (status) => status === 'COMPLETED' || status === 'FAILED' || status === 'CANCELLED';

@@ -1,0 +1,15 @@
+// Starts GraphQL Playground on this server's endpoint. It takes nothing from the address but the host.
+
+const http = new URL('graphql', document.baseURI);
+const socket = Object.assign(new URL(http), { protocol: http.protocol.replace('http', 'ws') });
+
+globalThis.GraphQLPlayground.init(document.getElementById('root'), {
+  endpoint: http.href,
+  subscriptionEndpoint: socket.href,
+  settings: {
+    'request.credentials': 'same-origin',
+    'schema.polling.enable': false,
+    'editor.theme': matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark',
+  },
+  tabs: globalThis.EXAMPLES.map(([name, query, variables]) => ({ name, query, variables, endpoint: http.href })),
+});
