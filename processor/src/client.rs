@@ -1,0 +1,318 @@
+//! Requests to whichever gateway can be reached, and their answers, across any number of broken
+//! connections.
+//!
+//! The promise to the worker: a Start or a Finish that was given to [`Client::send`] is answered by
+//! exactly one event, sooner or later, and is sent again on each new stream until then; the gateway
+//! recognises repetitions by their lease tokens. Heartbeats are not repeated: the worker sends new
+//! ones when it is told of a new connection.
+//!
+//! A stream is given up when it ends, or when any request stays without an answer for too long. When
+//! its gateway says Drain it is used until another one is there. There is no task in here:
+//! everything happens in [`Client::next`], which may be dropped at any await point without loss.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::time::Duration;
+
+use domain::transition::Outcome;
+use domain::{LeaseToken, OrderId};
+use futures_util::future::{BoxFuture, OptionFuture};
+use proto::v1::{self, GatewayMessage, WorkerMessage, gateway_message, worker_message};
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tonic::Streaming;
+
+use crate::backoff::Backoff;
+use crate::connect::{Gateways, Stream};
+
+/// One attempt of one order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) order_id: OrderId,
+    pub(crate) token: LeaseToken,
+}
+
+impl Lease {
+    /// `None` when it is nothing that this worker can have drawn.
+    pub(crate) fn parse(lease: &v1::Lease) -> Option<Self> {
+        let (order_id, token) = lease.parse().ok()?;
+        Some(Self { order_id, token })
+    }
+
+    fn to_wire(self) -> v1::Lease {
+        v1::Lease::new(self.order_id, self.token)
+    }
+}
+
+/// What the worker asks. At most [`proto::MAX_BATCH`] in each.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Start(Vec<Lease>),
+    Heartbeats(Vec<Lease>),
+    Finish(Vec<(Lease, Outcome)>),
+}
+
+/// What the worker is told.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// There is a stream, for the first time or in place of another one.
+    Connected { heartbeat_interval: Duration },
+    /// There is none. What was sent is kept.
+    Disconnected,
+    /// The answer to a Start of `leases`; those not among `attempts` were refused.
+    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt> },
+    /// The answer to a Finish; every other report was recorded.
+    Finished { reports: usize, refused: Vec<v1::Refused> },
+    /// Leases that are gone: refused heartbeats, or cancelled orders.
+    Gone(Vec<v1::Lease>),
+}
+
+pub(crate) struct Client {
+    stream: Option<Box<Stream>>,
+    /// Something was answered on `stream`.
+    useful: bool,
+    search: Search,
+    next_id: u64,
+    /// What has no answer yet, oldest first.
+    unanswered: BTreeMap<u64, Unanswered>,
+    /// Those of `unanswered` that are to be written to the stream.
+    outbox: VecDeque<u64>,
+    answer_timeout: Duration,
+    log: Backoff,
+}
+
+/// The search for a stream: because there is none, or because the gateway of this one drains.
+enum Search {
+    Resting(Gateways),
+    Running(BoxFuture<'static, (Gateways, Box<Stream>)>),
+}
+
+struct Unanswered {
+    request: Request,
+    state: State,
+    /// How often the gateway has said TryAgain.
+    backoff: Backoff,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Written or waiting to be written: an answer is due by then.
+    Due(Instant),
+    /// The gateway asked for a pause until then.
+    Paused(Instant),
+}
+
+impl Client {
+    pub(crate) fn new(gateways: Gateways, answer_timeout: Duration) -> Self {
+        Self {
+            stream: None,
+            useful: false,
+            search: Search::Running(Box::pin(gateways.connect())),
+            // Hello is 0.
+            next_id: 1,
+            unanswered: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            answer_timeout,
+            log: Backoff::default(),
+        }
+    }
+
+    /// Whether new work makes sense: there is a stream, and it has a future.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stream.is_some() && matches!(self.search, Search::Resting(_))
+    }
+
+    /// Takes a request on. It leaves with the next [`Client::next`], or when there is a stream.
+    pub(crate) fn send(&mut self, request: Request) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let state = State::Due(Instant::now() + self.answer_timeout);
+        self.unanswered.insert(id, Unanswered { request, state, backoff: Backoff::default() });
+        self.outbox.push_back(id);
+    }
+
+    /// Drives the connection until there is something to tell.
+    pub(crate) async fn next(&mut self) -> Event {
+        loop {
+            let wake = self.unanswered.values().map(|waiting| waiting.state.at()).min();
+            let (inbound, outbound) = match &mut self.stream {
+                Some(stream) => (Some(&mut stream.inbound), Some(&stream.outbound)),
+                None => (None, None),
+            };
+            let timer = wake.filter(|_| inbound.is_some()).map(sleep_until);
+            let outbound = outbound.filter(|_| !self.outbox.is_empty());
+            let search = match &mut self.search {
+                Search::Resting(_) => None,
+                Search::Running(search) => Some(search),
+            };
+            // One of stream and search is always there.
+            let step = select! {
+                Some(message) = OptionFuture::from(inbound.map(Streaming::message)) => match message {
+                    Ok(Some(message)) => Step::Received(message),
+                    Ok(None) => Step::Lost("it ended the stream".to_owned()),
+                    Err(status) => Step::Lost(format!("{}: {}", status.code(), status.message())),
+                },
+                Some(permit) = OptionFuture::from(outbound.map(mpsc::Sender::reserve)) => match permit {
+                    Ok(permit) => {
+                        let id = self.outbox.pop_front();
+                        if let Some((id, waiting)) = id.and_then(|id| self.unanswered.get_key_value(&id)) {
+                            permit.send(waiting.request.to_wire(*id));
+                        }
+                        continue;
+                    }
+                    Err(_) => Step::Lost("it no longer reads".to_owned()),
+                },
+                Some((gateways, stream)) = OptionFuture::from(search) => Step::Found(gateways, stream),
+                Some(()) = OptionFuture::from(timer) => Step::Timer,
+            };
+            let event = match step {
+                Step::Found(gateways, stream) => Some(self.found(gateways, stream)),
+                Step::Lost(why) => Some(self.lose(&why)),
+                Step::Received(message) => self.received(message),
+                Step::Timer => self.timer(Instant::now()),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    fn found(&mut self, gateways: Gateways, stream: Box<Stream>) -> Event {
+        let heartbeat_interval = stream.heartbeat_interval;
+        self.stream = Some(stream);
+        self.search = Search::Resting(gateways);
+        self.useful = false;
+        let due = Instant::now() + self.answer_timeout;
+        self.unanswered.retain(|_, waiting| {
+            waiting.state = State::Due(due);
+            !matches!(waiting.request, Request::Heartbeats(_))
+        });
+        self.outbox = self.unanswered.keys().copied().collect();
+        Event::Connected { heartbeat_interval }
+    }
+
+    fn lose(&mut self, why: &str) -> Event {
+        if self.log.should_log() {
+            tracing::warn!(reason = why, "the stream to the gateway is lost; opening another one");
+        }
+        self.stream = None;
+        self.search();
+        Event::Disconnected
+    }
+
+    fn search(&mut self) {
+        let search = std::mem::replace(&mut self.search, Search::Running(Box::pin(pending())));
+        self.search = match search {
+            Search::Resting(gateways) => Search::Running(Box::pin(gateways.reconnect(self.useful))),
+            running @ Search::Running(_) => running,
+        };
+    }
+
+    /// Something is late, or a pause is over.
+    fn timer(&mut self, now: Instant) -> Option<Event> {
+        let due = now + self.answer_timeout;
+        for (id, waiting) in &mut self.unanswered {
+            match waiting.state {
+                State::Due(at) if at <= now => {
+                    let why = format!("no answer within {:?}", self.answer_timeout);
+                    return Some(self.lose(&why));
+                }
+                State::Paused(at) if at <= now => {
+                    waiting.state = State::Due(due);
+                    self.outbox.push_back(*id);
+                }
+                State::Due(_) | State::Paused(_) => {}
+            }
+        }
+        None
+    }
+
+    fn received(&mut self, message: GatewayMessage) -> Option<Event> {
+        use gateway_message::Message;
+        let id = message.request_id;
+        let answer = match message.message? {
+            Message::Cancel(cancel) => return Some(Event::Gone(cancel.leases)),
+            Message::Drain(v1::Drain {}) => {
+                tracing::info!("the gateway shuts down; looking for another one");
+                self.search();
+                return None;
+            }
+            Message::TryAgain(try_again) => {
+                self.try_again(id, &try_again.reason);
+                return None;
+            }
+            Message::Welcome(_) => return None,
+            answer @ (Message::Started(_) | Message::Renewed(_) | Message::Finished(_)) => answer,
+        };
+        // An answer to nothing is one to a heartbeat that was given up.
+        let waiting = self.unanswered.remove(&id)?;
+        self.useful = true;
+        match (waiting.request, answer) {
+            (Request::Start(leases), Message::Started(started)) => {
+                Some(Event::Started { leases, attempts: started.attempts })
+            }
+            (Request::Finish(reports), Message::Finished(finished)) => {
+                Some(Event::Finished { reports: reports.len(), refused: finished.refused })
+            }
+            (Request::Heartbeats(_), Message::Renewed(renewed)) => {
+                let gone: Vec<_> = renewed.lost.into_iter().filter_map(|lost| lost.lease).collect();
+                (!gone.is_empty()).then_some(Event::Gone(gone))
+            }
+            (request, _) => {
+                // Not a gateway of this protocol: another one may be.
+                let backoff = Backoff::default();
+                self.unanswered
+                    .insert(id, Unanswered { request, backoff, state: State::Due(Instant::now()) });
+                self.useful = false;
+                Some(self.lose("it answered a request with an answer of another kind"))
+            }
+        }
+    }
+
+    fn try_again(&mut self, id: u64, reason: &str) {
+        let Some(waiting) = self.unanswered.get_mut(&id) else { return };
+        if matches!(waiting.request, Request::Heartbeats(_)) {
+            // The next heartbeat comes anyway.
+            self.unanswered.remove(&id);
+            return;
+        }
+        waiting.state = State::Paused(Instant::now() + waiting.backoff.next());
+        if self.log.should_log() {
+            tracing::warn!(reason, "the gateway cannot carry out a request now; it is sent again");
+        }
+    }
+}
+
+enum Step {
+    Found(Gateways, Box<Stream>),
+    Received(GatewayMessage),
+    Lost(String),
+    Timer,
+}
+
+impl State {
+    fn at(self) -> Instant {
+        match self {
+            Self::Due(at) | Self::Paused(at) => at,
+        }
+    }
+}
+
+impl Request {
+    fn to_wire(&self, request_id: u64) -> WorkerMessage {
+        use worker_message::Message;
+        let wire = |leases: &[Lease]| leases.iter().map(|lease| lease.to_wire()).collect();
+        let message = match self {
+            Self::Start(leases) => Message::Start(v1::Start { leases: wire(leases) }),
+            Self::Heartbeats(leases) => Message::Heartbeats(v1::Heartbeats { leases: wire(leases) }),
+            Self::Finish(reports) => {
+                let report = |(lease, outcome): &(Lease, Outcome)| {
+                    v1::Report::new(lease.order_id, lease.token, outcome.clone())
+                };
+                Message::Finish(v1::Finish { reports: reports.iter().map(report).collect() })
+            }
+        };
+        WorkerMessage { request_id, message: Some(message) }
+    }
+}

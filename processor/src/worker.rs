@@ -1,0 +1,288 @@
+//! The loop of a processor: pulls hints for free slots, starts them, reports what came of them, and
+//! ends tidily.
+//!
+//! Nothing waits for a timer to be sent: hints and reports gather while earlier requests of their
+//! kind are on their way, and leave together. So a batch is one order when there is little to do
+//! and hundreds when there is much.
+//!
+//! An ended handler frees its slot at once; its report waits outside the slots, and reports have a
+//! bound of their own.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Job, Queue};
+use domain::Order;
+use domain::transition::Outcome;
+use futures_util::future::{BoxFuture, OptionFuture};
+use proto::{MAX_BATCH, v1};
+use tokio::select;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+
+use crate::backoff::Backoff;
+use crate::client::{Client, Event, Lease, Request};
+use crate::connect::Gateways;
+use crate::slots::Slots;
+use crate::{Attempt, Config, OrderHandler, Verdict, metrics};
+
+/// How long one pull waits for a first hint.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+/// Starts on their way at the same time; more hints gather into the next one.
+const STARTS_IN_FLIGHT: usize = 4;
+/// The same for reports: while one batch is recorded, the next one is there already.
+const FINISHES_IN_FLIGHT: usize = 2;
+
+pub(crate) struct Worker {
+    config: Config,
+    client: Client,
+    slots: Slots,
+    /// Have a slot, and are not given to the client yet.
+    hints: Vec<Lease>,
+    starts_in_flight: usize,
+    /// Not given to the client yet.
+    reports: Vec<(Lease, Outcome)>,
+    finishes_in_flight: usize,
+    reports_in_flight: usize,
+    /// While there is a stream.
+    heartbeat: Option<Interval>,
+    queue_backoff: Backoff,
+    /// Before the next pull, after one that failed.
+    queue_pause: Option<Duration>,
+    stage: Stage,
+}
+
+/// Where the processor is in its life.
+enum Stage {
+    Working,
+    /// Nothing new; handlers go on until then.
+    Draining(Instant),
+    /// No handlers any more; answers are waited for until then.
+    Reporting(Instant),
+}
+
+type Pulled = Result<Vec<Job>, broker::Error>;
+
+impl Worker {
+    pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
+        Self {
+            client: Client::new(gateways, config.answer_timeout),
+            slots: Slots::new(handler, config.attempt_timeout),
+            config,
+            hints: Vec::new(),
+            starts_in_flight: 0,
+            reports: Vec::new(),
+            finishes_in_flight: 0,
+            reports_in_flight: 0,
+            heartbeat: None,
+            queue_backoff: Backoff::default(),
+            queue_pause: None,
+            stage: Stage::Working,
+        }
+    }
+
+    pub(crate) async fn run(mut self, queue: &dyn Queue, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        // Kept from round to round: a pull that is dropped may lose what it has just taken.
+        let mut pull: Option<BoxFuture<'_, Pulled>> = None;
+        loop {
+            self.flush();
+            if pull.is_none() && self.wants_more() {
+                pull = Some(self.pull(queue));
+            }
+            select! {
+                event = self.client.next() => self.on_event(event),
+                Some(ended) = self.slots.next() => {
+                    let mut ended = Some(ended);
+                    while let Some(one) = ended {
+                        if let Some((lease, verdict)) = self.slots.ended(one) {
+                            self.report(lease, verdict.into());
+                        }
+                        ended = self.slots.try_next();
+                    }
+                }
+                Some(pulled) = OptionFuture::from(pull.as_mut()) => {
+                    pull = None;
+                    self.on_pulled(pulled);
+                }
+                Some(_) = OptionFuture::from(self.heartbeat.as_mut().map(Interval::tick)) => {
+                    self.send_heartbeats();
+                }
+                () = &mut shutdown, if matches!(self.stage, Stage::Working) => {
+                    // What this pull may just have taken is pushed again by the gateway.
+                    pull = None;
+                    self.drain();
+                }
+                Some(()) = OptionFuture::from(self.stage.until().map(sleep_until)) => {}
+            }
+            if self.has_ended() {
+                return;
+            }
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        matches!(self.stage, Stage::Working)
+            && self.client.is_ready()
+            && self.hints.is_empty()
+            && self.slots.taken() < self.config.concurrency
+            && self.reports.len() + self.reports_in_flight <= self.config.report_buffer
+    }
+
+    fn pull<'a>(&mut self, queue: &'a dyn Queue) -> BoxFuture<'a, Pulled> {
+        let free = (self.config.concurrency - self.slots.taken()).min(MAX_BATCH);
+        let pause = self.queue_pause.take();
+        Box::pin(async move {
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            }
+            queue.pull(free, PULL_WAIT).await
+        })
+    }
+
+    fn on_pulled(&mut self, pulled: Pulled) {
+        match pulled {
+            Ok(jobs) => {
+                self.queue_backoff.reset();
+                self.hints.extend(jobs.into_iter().filter_map(|job| self.slots.take(job.order_id)));
+            }
+            Err(error) => {
+                metrics::queue_error();
+                self.queue_pause = Some(self.queue_backoff.next());
+                if self.queue_backoff.should_log() {
+                    tracing::warn!(%error, "the queue cannot be reached; trying on");
+                }
+            }
+        }
+    }
+
+    /// Sends what has gathered, if there is room on the way.
+    fn flush(&mut self) {
+        while !self.hints.is_empty() && self.starts_in_flight < STARTS_IN_FLIGHT {
+            self.client.send(Request::Start(split_batch(&mut self.hints)));
+            self.starts_in_flight += 1;
+        }
+        while !self.reports.is_empty() && self.finishes_in_flight < FINISHES_IN_FLIGHT {
+            let batch = split_batch(&mut self.reports);
+            self.reports_in_flight += batch.len();
+            self.client.send(Request::Finish(batch));
+            self.finishes_in_flight += 1;
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { heartbeat_interval } => {
+                // The first tick is now: leases may be near their end after a gap.
+                let mut ticks = interval(heartbeat_interval);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                self.heartbeat = Some(ticks);
+            }
+            Event::Disconnected => self.heartbeat = None,
+            Event::Started { leases, attempts } => {
+                self.starts_in_flight -= 1;
+                for attempt in attempts {
+                    self.on_started(attempt);
+                }
+                // The others are somebody else's, or not to be worked on.
+                for lease in leases {
+                    self.slots.free(lease);
+                }
+            }
+            Event::Finished { reports, refused } => {
+                self.finishes_in_flight -= 1;
+                self.reports_in_flight -= reports;
+                metrics::refused(refused.len());
+                for v1::Refused { lease, reason } in refused {
+                    let order_id = lease.map(|lease| lease.order_id).unwrap_or_default();
+                    tracing::info!(order_id, reason, "a report was refused and is dropped");
+                }
+            }
+            Event::Gone(leases) => {
+                for lease in leases.iter().filter_map(Lease::parse) {
+                    if self.slots.abandon(lease) {
+                        let order_id = lease.order_id;
+                        tracing::info!(%order_id, "stopping: the order was cancelled or its lease is lost");
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_started(&mut self, v1::Attempt { order, lease_token }: v1::Attempt) {
+        let Some(order) = order else { return };
+        let lease = v1::Lease { order_id: order.order_id.clone(), lease_token };
+        let Some(lease) = Lease::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else { return };
+        match Order::try_from(order) {
+            Ok(order) if matches!(self.stage, Stage::Working) => {
+                self.slots.run(Attempt { order, lease: lease.token });
+            }
+            Ok(_) => self.report(lease, Outcome::Released),
+            Err(error) => {
+                // A newer gateway may have orders that this processor cannot read.
+                let reason = format!("the processor cannot read the order: {error}");
+                self.report(lease, Verdict::retry(reason).into());
+            }
+        }
+    }
+
+    fn report(&mut self, lease: Lease, outcome: Outcome) {
+        metrics::finished(&outcome);
+        self.reports.push((lease, outcome));
+    }
+
+    /// Keeps the leases of everything that runs, or waits to be reported.
+    fn send_heartbeats(&mut self) {
+        let waiting = self.reports.iter().map(|(lease, _)| *lease);
+        let leases: Vec<_> = self.slots.leases().chain(waiting).collect();
+        for batch in leases.chunks(MAX_BATCH) {
+            self.client.send(Request::Heartbeats(batch.to_vec()));
+        }
+    }
+
+    fn drain(&mut self) {
+        let grace = self.config.drain_grace;
+        tracing::info!(running = self.slots.running(), ?grace, "shutting down: nothing new is started");
+        for hint in std::mem::take(&mut self.hints) {
+            self.slots.free(hint);
+        }
+        self.stage = Stage::Draining(Instant::now() + grace);
+    }
+
+    /// Moves the shutdown on; true when it is over.
+    fn has_ended(&mut self) -> bool {
+        let now = Instant::now();
+        if let Stage::Draining(until) = self.stage
+            && (self.slots.running() == 0 || now >= until)
+        {
+            let stopped = self.slots.stop();
+            if !stopped.is_empty() {
+                tracing::warn!(orders = stopped.len(), "still running after the grace; giving them back");
+            }
+            for lease in stopped {
+                self.report(lease, Outcome::Released);
+            }
+            self.stage = Stage::Reporting(now + self.config.report_grace);
+        }
+        let Stage::Reporting(until) = self.stage else { return false };
+        let (starting, reports) = (self.slots.taken(), self.reports.len() + self.reports_in_flight);
+        if starting + reports > 0 && now >= until {
+            tracing::warn!(starting, reports, "no answer from a gateway; these orders come back later");
+        }
+        starting + reports == 0 || now >= until
+    }
+}
+
+impl Stage {
+    fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Working => None,
+            Self::Draining(until) | Self::Reporting(until) => Some(*until),
+        }
+    }
+}
+
+fn split_batch<T>(waiting: &mut Vec<T>) -> Vec<T> {
+    let rest = waiting.split_off(waiting.len().min(MAX_BATCH));
+    std::mem::replace(waiting, rest)
+}

@@ -1,0 +1,310 @@
+//! A gateway with just enough of a mind: orders in memory, and switches for everything that can go
+//! wrong on the way to it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use domain::transition::Outcome;
+use domain::{Currency, LeaseToken, LineItem, Money, Order, OrderId, Status as OrderStatus, Timestamp};
+use futures_util::Stream;
+use proto::reason;
+use proto::v1::order_service_server::{OrderService, OrderServiceServer};
+use proto::v1::{self, GatewayMessage, WorkerMessage, gateway_message, worker_message};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// One accepted report.
+pub(crate) type Report = (OrderId, LeaseToken, Outcome);
+
+/// What stays when the gateway dies: the database, the switches, and what was seen.
+#[derive(Default)]
+pub(crate) struct Mind {
+    pub(crate) orders: HashMap<OrderId, (Order, Option<LeaseToken>)>,
+    pub(crate) reports: Vec<Report>,
+    reported: HashSet<OrderId>,
+    /// Every message, with the number of its stream.
+    pub(crate) seen: Vec<(usize, WorkerMessage)>,
+    pub(crate) streams: usize,
+    /// Requests are carried out and not answered.
+    pub(crate) mute: bool,
+    /// New streams are refused.
+    pub(crate) closed: bool,
+    pub(crate) turned_away: usize,
+    /// So many requests are answered with TryAgain.
+    pub(crate) try_again: usize,
+    pub(crate) heartbeat_interval: Option<Duration>,
+    /// To the latest stream.
+    unasked: Option<mpsc::Sender<Result<GatewayMessage, Status>>>,
+}
+
+#[derive(Clone, Default)]
+struct Service(Arc<Mutex<Mind>>);
+
+pub(crate) struct FakeGateway {
+    service: Service,
+    pub(crate) addr: SocketAddr,
+    /// Dropping it closes every socket at once, as a death does.
+    runtime: Option<Runtime>,
+}
+
+pub(crate) fn order() -> Order {
+    let now = Timestamp::from_micros(1_700_000_000_000_000);
+    let price = Money::from_minor(129_999, Currency::USD);
+    Order {
+        id: OrderId::new(now),
+        tenant_id: domain::DEFAULT_TENANT.to_owned(),
+        external_reference: None,
+        customer: Some("Ann".to_owned()),
+        line_items: vec![LineItem { item: "Laptop".to_owned(), quantity: 2, price }],
+        total: Money::from_minor(259_998, Currency::USD),
+        quantity: 2,
+        status: OrderStatus::Pending,
+        version: 1,
+        attempt: 0,
+        failures: 0,
+        max_attempts: 5,
+        reason: None,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+impl FakeGateway {
+    pub(crate) fn start() -> Self {
+        let mut gateway =
+            Self { service: Service::default(), addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
+        gateway.restart();
+        gateway
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    pub(crate) fn mind(&self) -> MutexGuard<'_, Mind> {
+        self.service.0.lock().unwrap()
+    }
+
+    pub(crate) fn add_orders(&self, count: usize) -> Vec<OrderId> {
+        let mut mind = self.mind();
+        let orders = std::iter::repeat_with(order).take(count);
+        orders
+            .map(|order| {
+                let id = order.id;
+                mind.orders.insert(id, (order, None));
+                id
+            })
+            .collect()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime waits for its own end, which async code may not.
+            std::thread::spawn(move || drop(runtime)).join().unwrap();
+        }
+    }
+
+    /// On the same port as before.
+    pub(crate) fn restart(&mut self) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (addr, service) = (self.addr, self.service.clone());
+        runtime.spawn(async move {
+            let listener = loop {
+                match TcpListener::bind(addr).await {
+                    Ok(listener) => break listener,
+                    // Somebody's outgoing connection has the port for a moment.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            tonic::transport::Server::builder()
+                .add_service(OrderServiceServer::new(service))
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+        self.addr = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        self.runtime = Some(runtime);
+    }
+
+    /// Something that no worker asked for.
+    pub(crate) fn say(&self, message: gateway_message::Message) {
+        let unasked = self.mind().unasked.clone().expect("a worker is connected");
+        unasked.try_send(Ok(GatewayMessage { request_id: 0, message: Some(message) })).unwrap();
+    }
+
+    /// Takes the lease of an order away.
+    pub(crate) fn lose(&self, id: OrderId) {
+        self.mind().orders.get_mut(&id).unwrap().1 = None;
+    }
+}
+
+impl Drop for FakeGateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Mind {
+    /// The leases of all Starts that were seen, one list for each.
+    pub(crate) fn starts(&self) -> Vec<(usize, Vec<v1::Lease>)> {
+        let start = |(stream, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+            worker_message::Message::Start(start) => Some((*stream, start.leases.clone())),
+            _ => None,
+        };
+        self.seen.iter().filter_map(start).collect()
+    }
+
+    pub(crate) fn finishes(&self) -> Vec<(usize, Vec<v1::Report>)> {
+        let finish = |(stream, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+            worker_message::Message::Finish(finish) => Some((*stream, finish.reports.clone())),
+            _ => None,
+        };
+        self.seen.iter().filter_map(finish).collect()
+    }
+
+    pub(crate) fn heartbeats(&self) -> Vec<v1::Lease> {
+        let leases = |(_, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+            worker_message::Message::Heartbeats(heartbeats) => Some(heartbeats.leases.clone()),
+            _ => None,
+        };
+        self.seen.iter().filter_map(leases).flatten().collect()
+    }
+
+    pub(crate) fn outcome(&self, id: OrderId) -> Option<Outcome> {
+        self.reports.iter().find(|report| report.0 == id).map(|report| report.2.clone())
+    }
+
+    fn answer(&mut self, message: worker_message::Message) -> Option<gateway_message::Message> {
+        use gateway_message::Message as Answer;
+        use worker_message::Message;
+        if !matches!(message, Message::Hello(_)) && self.try_again > 0 {
+            self.try_again -= 1;
+            return Some(Answer::TryAgain(v1::TryAgain { reason: "not now".to_owned() }));
+        }
+        let refused = |lease, reason: &str| v1::Refused { lease: Some(lease), reason: reason.to_owned() };
+        let answer = match message {
+            Message::Hello(_) => {
+                let interval = self.heartbeat_interval.unwrap_or(Duration::from_secs(10));
+                let heartbeat_interval_ms = interval.as_millis() as u64;
+                return Some(Answer::Welcome(v1::Welcome {
+                    lease_ms: heartbeat_interval_ms * 3,
+                    heartbeat_interval_ms,
+                }));
+            }
+            Message::Start(start) => {
+                let mut started = v1::Started::default();
+                for lease in start.leases {
+                    let (id, token) = lease.parse().unwrap();
+                    match self.orders.get_mut(&id) {
+                        Some((order, held)) if held.is_none() || *held == Some(token) => {
+                            if held.is_none() {
+                                (order.status, order.attempt) = (OrderStatus::Processing, order.attempt + 1);
+                            }
+                            *held = Some(token);
+                            started.attempts.push(v1::Attempt {
+                                order: Some((&*order).into()),
+                                lease_token: lease.lease_token,
+                            });
+                        }
+                        Some(_) => started.refused.push(refused(lease, reason::ALREADY_STARTED)),
+                        None => started.refused.push(refused(lease, reason::ORDER_NOT_FOUND)),
+                    }
+                }
+                Answer::Started(started)
+            }
+            Message::Heartbeats(heartbeats) => {
+                let gone = |lease: &v1::Lease| !self.holds(lease);
+                let lost = heartbeats.leases.into_iter().filter(gone);
+                let lost = lost.map(|lease| refused(lease, reason::STALE_LEASE)).collect();
+                Answer::Renewed(v1::Renewed { lost })
+            }
+            Message::Finish(finish) => {
+                let mut finished = v1::Finished::default();
+                for report in finish.reports {
+                    let lease = report.lease.clone().unwrap();
+                    let report = report.parse().unwrap();
+                    if !self.holds(&lease) {
+                        finished.refused.push(refused(lease, reason::STALE_LEASE));
+                    } else if self.reported.insert(report.0) {
+                        self.reports.push(report);
+                    }
+                }
+                Answer::Finished(finished)
+            }
+        };
+        (!self.mute).then_some(answer)
+    }
+
+    fn holds(&self, lease: &v1::Lease) -> bool {
+        let (id, token) = lease.parse().unwrap();
+        self.orders.get(&id).is_some_and(|(_, held)| *held == Some(token))
+    }
+}
+
+#[tonic::async_trait]
+impl OrderService for Service {
+    type WorkStream = ReceiverStream<Result<GatewayMessage, Status>>;
+    type WatchOrderStream = Pin<Box<dyn Stream<Item = Result<v1::OrderEvent, Status>> + Send>>;
+
+    async fn work(
+        &self,
+        request: Request<Streaming<WorkerMessage>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        let mut inbound = request.into_inner();
+        let (sender, receiver) = mpsc::channel(64);
+        let stream = {
+            let mut mind = self.0.lock().unwrap();
+            if mind.closed {
+                mind.turned_away += 1;
+                return Err(Status::unavailable("closed"));
+            }
+            mind.streams += 1;
+            mind.unasked = Some(sender.clone());
+            mind.streams
+        };
+        let service = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(seen)) = inbound.message().await {
+                let answer = {
+                    let mut mind = service.0.lock().unwrap();
+                    mind.seen.push((stream, seen.clone()));
+                    mind.answer(seen.message.unwrap())
+                };
+                if let Some(answer) = answer {
+                    let answer = GatewayMessage { request_id: seen.request_id, message: Some(answer) };
+                    if sender.send(Ok(answer)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn update_status(
+        &self,
+        _: Request<v1::UpdateStatusRequest>,
+    ) -> Result<Response<v1::UpdateStatusResponse>, Status> {
+        Err(Status::unimplemented("not used by processors"))
+    }
+
+    async fn get_order(&self, _: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
+        Err(Status::unimplemented("not used by processors"))
+    }
+
+    async fn watch_order(
+        &self,
+        _: Request<v1::WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Err(Status::unimplemented("not used by processors"))
+    }
+}

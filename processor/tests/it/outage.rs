@@ -1,0 +1,164 @@
+//! What happens to orders while a gateway or the queue is away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use processor::{Config, Verdict};
+use proto::v1::{self, gateway_message};
+use tokio::sync::Semaphore;
+
+use crate::gateway::FakeGateway;
+use crate::harness::{Processor, config, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_an_answer_is_sent_again_with_the_same_token() {
+    let mut gateway = FakeGateway::start();
+    gateway.mind().mute = true;
+    let processor = Processor::start(config(&gateway), |attempt, _| async move {
+        assert_eq!(attempt.number(), 1);
+        Verdict::Completed
+    });
+    let ids = gateway.add_orders(5);
+    processor.queue.add(&ids);
+    eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
+    gateway.kill();
+    gateway.mind().mute = false;
+    gateway.restart();
+    eventually("all are reported", || gateway.mind().reports.len() == 5).await;
+    let starts = gateway.mind().starts();
+    let [(first, before), (second, after)] = &starts[..] else { panic!("{starts:?}") };
+    assert!(first < second);
+    assert_eq!(before, after);
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_go_on_while_the_gateway_is_dead() {
+    let mut gateway = FakeGateway::start();
+    let gate = Arc::new(Semaphore::new(0));
+    let permits = gate.clone();
+    let processor = Processor::start(config(&gateway), move |_, cancelled| {
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            assert!(!cancelled.is_cancelled());
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(3);
+    processor.queue.add(&ids);
+    eventually("all run", || gateway.mind().orders.values().all(|(_, lease)| lease.is_some())).await;
+    gate.add_permits(1);
+    eventually("one is reported", || gateway.mind().reports.len() == 1).await;
+    gateway.kill();
+    gate.add_permits(2);
+    eventually("the others ended", || gate.available_permits() == 0).await;
+    gateway.restart();
+    eventually("the others are reported", || gateway.mind().reports.len() == 3).await;
+    assert_eq!(gateway.mind().streams, 2);
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_does_not_answer_is_given_up() {
+    let gateway = FakeGateway::start();
+    gateway.mind().mute = true;
+    let config = Config { answer_timeout: Duration::from_millis(50), ..config(&gateway) };
+    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    processor.queue.add(&gateway.add_orders(1));
+    eventually("a third stream is tried", || gateway.mind().streams >= 3).await;
+    gateway.mind().mute = false;
+    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn try_again_means_the_same_request_again() {
+    let gateway = FakeGateway::start();
+    gateway.mind().try_again = 2;
+    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    let ids = gateway.add_orders(1);
+    processor.queue.add(&ids);
+    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
+    let starts = gateway.mind().starts();
+    assert_eq!(starts.len(), 3);
+    assert!(starts.iter().all(|start| *start == starts[0]));
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_drains_is_left_for_another() {
+    let gateways = [FakeGateway::start(), FakeGateway::start()];
+    let config =
+        Config { gateway_urls: gateways.iter().map(FakeGateway::url).collect(), ..Config::default() };
+    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let streams = || [gateways[0].mind().streams, gateways[1].mind().streams];
+    eventually("one is connected", || streams().iter().sum::<usize>() == 1).await;
+    let (used, other) = if streams()[0] == 1 { (0, 1) } else { (1, 0) };
+    // An answer first, so that the stream was of use.
+    processor.queue.add(&gateways[used].add_orders(1));
+    eventually("it is reported", || gateways[used].mind().reports.len() == 1).await;
+    gateways[used].say(gateway_message::Message::Drain(v1::Drain {}));
+    eventually("the other one is used", || streams()[other] == 1).await;
+    processor.queue.add(&gateways[other].add_orders(1));
+    eventually("it is reported", || gateways[other].mind().reports.len() == 1).await;
+    assert_eq!(streams()[used], 1);
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_drains_is_used_until_there_is_another() {
+    let gateway = FakeGateway::start();
+    let gate = Arc::new(Semaphore::new(0));
+    let permits = gate.clone();
+    let processor = Processor::start(Config { concurrency: 1, ..config(&gateway) }, move |_, _| {
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(2);
+    processor.queue.add(&ids);
+    eventually("one runs", || gateway.mind().orders[&ids[0]].1.is_some()).await;
+    gateway.mind().closed = true;
+    gateway.say(gateway_message::Message::Drain(v1::Drain {}));
+    eventually("another stream is wanted", || gateway.mind().turned_away > 0).await;
+    let pulls = || processor.queue.pulls.lock().unwrap().len();
+    let before = pulls();
+    gate.add_permits(2);
+    eventually("the report arrives", || gateway.mind().reports.len() == 1).await;
+    eventually("it is looked for another stream", || gateway.mind().turned_away > 2).await;
+    assert_eq!((gateway.mind().finishes()[0].0, pulls()), (1, before));
+    gateway.mind().closed = false;
+    eventually("the next order is reported", || gateway.mind().reports.len() == 2).await;
+    assert_eq!(gateway.mind().finishes()[1].0, 2);
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_gateway_among_several_does_no_harm() {
+    let mut gateways = [FakeGateway::start(), FakeGateway::start()];
+    gateways[0].kill();
+    let mut urls: Vec<_> = gateways.iter().map(FakeGateway::url).collect();
+    urls.push("http://name.invalid:1".to_owned());
+    let config = Config { gateway_urls: urls, ..Config::default() };
+    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    processor.queue.add(&gateways[1].add_orders(1));
+    eventually("it is reported", || gateways[1].mind().reports.len() == 1).await;
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_may_go_and_come_back() {
+    let gateway = FakeGateway::start();
+    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    processor.queue.away.store(true, Ordering::SeqCst);
+    processor.queue.add(&gateway.add_orders(1));
+    eventually("some pulls failed", || processor.queue.pulls.lock().unwrap().len() >= 3).await;
+    processor.queue.away.store(false, Ordering::SeqCst);
+    processor.queue.add(&gateway.add_orders(1));
+    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    processor.stop().await;
+}

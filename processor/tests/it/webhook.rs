@@ -1,0 +1,158 @@
+//! The webhook handler against a real HTTP server.
+
+use std::net::TcpListener;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::{LeaseToken, Status};
+use processor::handlers::{Webhook, sign};
+use processor::{Attempt, CancellationToken, OrderHandler, Verdict};
+use serde_json::{Value, json};
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::gateway::order;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+fn attempt() -> Attempt {
+    let order = domain::Order { attempt: 3, status: Status::Processing, ..order() };
+    Attempt { order, lease: LeaseToken::random() }
+}
+
+/// The verdict on one answer.
+async fn verdict(answer: ResponseTemplate) -> Verdict {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
+    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
+    webhook.handle(attempt(), CancellationToken::new()).await
+}
+
+#[tokio::test]
+async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
+    let server = MockServer::start().await;
+    let attempt = attempt();
+    Mock::given(method("POST"))
+        .and(path("/orders"))
+        .and(header("Content-Type", "application/json"))
+        .and(header("Idempotency-Key", format!("{}-3", attempt.order.id).as_str()))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let url = format!("{}/orders?key=hidden", server.uri());
+    let webhook = Webhook::new(&url, Some("secret".to_owned()), TIMEOUT).unwrap();
+    assert!(!format!("{webhook:?}").contains("secret") && !format!("{webhook:?}").contains("hidden"));
+    assert_eq!(webhook.handle(attempt.clone(), CancellationToken::new()).await, Verdict::Completed);
+
+    let request = &server.received_requests().await.unwrap()[0];
+    let agent = request.headers["user-agent"].to_str().unwrap();
+    assert!(agent.starts_with("orders-processor/"), "{agent}");
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "orderId": attempt.order.id.to_string(),
+            "status": "processing",
+            "attempt": 3,
+            "lineItems": [{ "item": "Laptop", "quantity": 2, "price": "1299.99" }],
+            "quantity": 2,
+            "total": "2599.98",
+            "currency": "USD",
+            "customer": "Ann",
+            "externalReference": null,
+            "createdAt": "2023-11-14T22:13:20.000000Z",
+        })
+    );
+    let signature = request.headers["orders-signature"].to_str().unwrap();
+    let time = signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap();
+    let time: u64 = time.parse().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!(time <= now && time + 60 > now);
+    assert_eq!(signature, sign("secret", time, &request.body));
+    assert_ne!(signature, sign("Secret", time, &request.body));
+}
+
+#[tokio::test]
+async fn without_a_secret_nothing_is_signed() {
+    for secret in [None, Some(String::new())] {
+        let server = MockServer::start().await;
+        Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+        let webhook = Webhook::new(&server.uri(), secret, TIMEOUT).unwrap();
+        assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Verdict::Completed);
+        assert!(!server.received_requests().await.unwrap()[0].headers.contains_key("orders-signature"));
+    }
+}
+
+#[tokio::test]
+async fn the_status_decides() {
+    for status in [200, 201, 202, 204, 299] {
+        assert_eq!(verdict(ResponseTemplate::new(status)).await, Verdict::Completed, "{status}");
+    }
+    for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
+        let verdict = verdict(ResponseTemplate::new(status).set_body_string("over\nload")).await;
+        let Verdict::Retry { reason, after: None } = verdict else { panic!("{status}: {verdict:?}") };
+        assert!(reason.contains(&status.to_string()) && reason.ends_with(": over load"), "{reason}");
+    }
+    for status in [300, 304, 400, 401, 404, 410, 422, 499] {
+        let verdict = verdict(ResponseTemplate::new(status)).await;
+        let Verdict::Failed { reason } = verdict else { panic!("{status}: {verdict:?}") };
+        assert!(reason.contains(&status.to_string()), "{reason}");
+    }
+    let redirect = ResponseTemplate::new(307).insert_header("Location", "/").set_body_string("elsewhere");
+    assert_eq!(verdict(redirect).await, Verdict::failed("elsewhere"));
+}
+
+#[tokio::test]
+async fn the_reason_is_the_start_of_the_body() {
+    let body = format!("{}{}", "ä".repeat(500), "b".repeat(100_000));
+    let verdict = verdict(ResponseTemplate::new(422).set_body_string(body)).await;
+    assert_eq!(verdict, Verdict::failed("ä".repeat(500)));
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured() {
+    let busy = |after: &str| verdict(ResponseTemplate::new(503).insert_header("Retry-After", after));
+    let after = |verdict| match verdict {
+        Verdict::Retry { after, .. } => after,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(after(busy("17").await), Some(Duration::from_secs(17)));
+    assert_eq!(after(busy("Sun, 06 Nov 1994 08:49:37 GMT").await), Some(Duration::ZERO));
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3_600));
+    let wait = after(busy(&date).await).unwrap();
+    assert!(wait > Duration::from_secs(3_000) && wait <= Duration::from_secs(3_600), "{wait:?}");
+    assert_eq!(after(busy("soon").await), None);
+}
+
+#[tokio::test]
+async fn no_answer_means_again() {
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    Mock::given(method("POST")).respond_with(slow).mount(&server).await;
+    let webhook = Webhook::new(&server.uri(), None, Duration::from_millis(50)).unwrap();
+    let verdict = webhook.handle(attempt(), CancellationToken::new()).await;
+    assert!(matches!(&verdict, Verdict::Retry { reason, .. } if reason.contains("timed out")), "{verdict:?}");
+
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
+    assert!(matches!(webhook.handle(attempt(), cancelled).await, Verdict::Retry { .. }));
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/?key=hidden", nobody.local_addr().unwrap());
+    drop(nobody);
+    let webhook = Webhook::new(&url, None, TIMEOUT).unwrap();
+    let verdict = webhook.handle(attempt(), CancellationToken::new()).await;
+    let Verdict::Retry { reason, after: None } = verdict else { panic!("{verdict:?}") };
+    assert!(reason.starts_with("the webhook: ") && !reason.contains("hidden"), "{reason}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for url in ["", "nonsense", "ftp://host/", "/path"] {
+        assert!(Webhook::new(url, None, TIMEOUT).is_err(), "{url}");
+    }
+    assert!(Webhook::new("http://host/", None, Duration::ZERO).is_err());
+    // Whether this machine has root certificates or not: no panic.
+    let _ = Webhook::new("https://host/", None, TIMEOUT);
+}

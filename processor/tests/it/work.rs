@@ -1,0 +1,220 @@
+//! What happens to orders while everything is in its place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use domain::OrderId;
+use domain::transition::Outcome;
+use processor::{Config, Verdict};
+use proto::v1::{self, gateway_message};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::gateway::FakeGateway;
+use crate::harness::{Processor, config, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_orders_are_completed_in_few_messages() {
+    let gateway = FakeGateway::start();
+    let processor = Processor::start(config(&gateway), |attempt, _| async move {
+        assert_eq!(attempt.number(), 1);
+        assert_eq!(attempt.idempotency_key(), format!("{}-1", attempt.order.id));
+        Verdict::Completed
+    });
+    let ids = gateway.add_orders(2_000);
+    processor.queue.add(&ids);
+    eventually("all are reported", || gateway.mind().reports.len() == ids.len()).await;
+    processor.stop().await;
+    let mind = gateway.mind();
+    assert!(ids.iter().all(|id| mind.outcome(*id) == Some(Outcome::Completed)));
+    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 64));
+    assert!(mind.seen.len() < ids.len(), "{} messages for {} orders", mind.seen.len(), ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_pulled_than_can_run() {
+    let gateway = FakeGateway::start();
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = {
+        let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+        move |_, _| {
+            let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                gate.acquire().await.unwrap().forget();
+                running.fetch_sub(1, Ordering::SeqCst);
+                Verdict::Completed
+            }
+        }
+    };
+    let processor = Processor::start(Config { concurrency: 3, ..config(&gateway) }, handler);
+    let ids = gateway.add_orders(20);
+    processor.queue.add(&ids);
+    eventually("three run", || running.load(Ordering::SeqCst) == 3).await;
+    assert_eq!(gateway.mind().starts().iter().map(|(_, leases)| leases.len()).sum::<usize>(), 3);
+    gate.add_permits(1);
+    eventually("a fourth was started", || gateway.mind().reports.len() == 1).await;
+    gate.add_permits(19);
+    eventually("all are reported", || gateway.mind().reports.len() == 20).await;
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=3).contains(max)));
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verdict_reaches_the_wire() {
+    let gateway = FakeGateway::start();
+    let ids = gateway.add_orders(6);
+    gateway.mind().orders.get_mut(&ids[5]).unwrap().0.total =
+        domain::Money::from_minor(-1, domain::Currency::USD);
+    let of: Vec<OrderId> = ids.clone();
+    let processor = Processor::start(config(&gateway), move |attempt, _| {
+        let which = of.iter().position(|id| *id == attempt.order.id);
+        assert_ne!(which, Some(3), "before any await: {}", "three");
+        async move {
+            match which {
+                Some(0) => Verdict::Completed,
+                Some(1) => {
+                    Verdict::Retry { reason: "busy".to_owned(), after: Some(Duration::from_millis(1_500)) }
+                }
+                Some(2) => Verdict::failed("x".repeat(5_000)),
+                _ => {
+                    tokio::task::yield_now().await;
+                    panic!("after an await")
+                }
+            }
+        }
+    });
+    processor.queue.add(&ids);
+    eventually("all are reported", || gateway.mind().reports.len() == 6).await;
+    let outcome = |at: usize| gateway.mind().outcome(ids[at]).unwrap();
+    assert_eq!(outcome(0), Outcome::Completed);
+    let after = Some(Duration::from_millis(1_500));
+    assert_eq!(outcome(1), Outcome::Retry { reason: "busy".to_owned(), after });
+    assert_eq!(outcome(2), Outcome::Failed { reason: "x".repeat(500) });
+    for (at, expected) in [
+        (3, "before any await: three"),
+        (4, "the handler panicked: after an await"),
+        (5, "the processor cannot read the order: total: "),
+    ] {
+        let Outcome::Retry { reason, after: None } = outcome(at) else { panic!("{at}: {:?}", outcome(at)) };
+        assert!(reason.contains(expected), "{reason}");
+    }
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_and_repeated_hints_cost_nothing() {
+    let gateway = FakeGateway::start();
+    let gate = Arc::new(Semaphore::new(0));
+    let permits = gate.clone();
+    let processor = Processor::start(Config { concurrency: 2, ..config(&gateway) }, move |_, _| {
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(2);
+    let unknown: Vec<_> = std::iter::repeat_with(|| crate::gateway::order().id).take(5).collect();
+    processor.queue.add(&unknown);
+    processor.queue.add(&[ids[0], ids[0]]);
+    eventually("the first runs", || gateway.mind().orders[&ids[0]].1.is_some()).await;
+    processor.queue.add(&[ids[0], ids[1]]);
+    eventually("the second runs", || gateway.mind().orders[&ids[1]].1.is_some()).await;
+    gate.add_permits(2);
+    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    processor.stop().await;
+    let mind = gateway.mind();
+    let started = mind.starts().into_iter().flat_map(|(_, leases)| leases);
+    assert_eq!(started.filter(|lease| lease.order_id == ids[0].to_string()).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_attempts_are_kept_alive_until_their_lease_is_lost() {
+    let gateway = FakeGateway::start();
+    gateway.mind().heartbeat_interval = Some(Duration::from_millis(20));
+    let (stopped, mut was_stopped) = mpsc::channel(1);
+    let processor = Processor::start(config(&gateway), move |_, cancelled| {
+        let stopped = stopped.clone();
+        async move {
+            cancelled.cancelled().await;
+            stopped.send(()).await.unwrap();
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(1);
+    processor.queue.add(&ids);
+    eventually("three heartbeats", || gateway.mind().heartbeats().len() >= 3).await;
+    let token = gateway.mind().orders[&ids[0]].1.unwrap();
+    assert!(gateway.mind().heartbeats().iter().all(|lease| *lease == v1::Lease::new(ids[0], token)));
+    gateway.lose(ids[0]);
+    was_stopped.recv().await.unwrap();
+    processor.stop().await;
+    assert_eq!(gateway.mind().finishes(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_stops_its_handler_and_frees_the_slot() {
+    let gateway = FakeGateway::start();
+    let (stopped, mut was_stopped) = mpsc::channel(1);
+    let processor = Processor::start(Config { concurrency: 1, ..config(&gateway) }, move |_, cancelled| {
+        let stopped = stopped.clone();
+        async move {
+            cancelled.cancelled().await;
+            stopped.send(()).await.unwrap();
+            Verdict::failed("stopped")
+        }
+    });
+    let ids = gateway.add_orders(2);
+    processor.queue.add(&ids);
+    for id in ids {
+        eventually("it runs", || gateway.mind().orders[&id].1.is_some()).await;
+        let token = gateway.mind().orders[&id].1.unwrap();
+        let other = domain::LeaseToken::random();
+        for token in [other, token] {
+            let leases = vec![v1::Lease::new(id, token)];
+            gateway.say(gateway_message::Message::Cancel(v1::Cancel { leases }));
+        }
+        was_stopped.recv().await.unwrap();
+    }
+    processor.stop().await;
+    assert_eq!(gateway.mind().finishes(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_takes_too_long_is_stopped() {
+    let gateway = FakeGateway::start();
+    let config = Config { attempt_timeout: Duration::from_millis(30), ..config(&gateway) };
+    let processor = Processor::start(config, |attempt, cancelled| async move {
+        cancelled.cancelled().await;
+        match attempt.order.customer {
+            Some(_) => Verdict::failed("not the reason that counts"),
+            None => Verdict::Completed,
+        }
+    });
+    let ids = gateway.add_orders(2);
+    gateway.mind().orders.get_mut(&ids[1]).unwrap().0.customer = None;
+    processor.queue.add(&ids);
+    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    let reason = "the attempt took longer than 30ms and was stopped".to_owned();
+    assert_eq!(gateway.mind().outcome(ids[0]), Some(Outcome::Retry { reason, after: None }));
+    // Done while it was told to stop is done.
+    assert_eq!(gateway.mind().outcome(ids[1]), Some(Outcome::Completed));
+    processor.stop().await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_named() {
+    let queue = Arc::new(crate::harness::TestQueue::default());
+    for (config, expected) in [
+        (Config { concurrency: 0, ..Config::default() }, "concurrency must be from 1"),
+        (Config { attempt_timeout: Duration::ZERO, ..Config::default() }, "attempt_timeout must be"),
+        (Config { gateway_urls: vec!["nonsense".to_owned()], ..Config::default() }, "gateway_urls must be"),
+    ] {
+        let handler = Arc::new(processor::handlers::Simulate::default());
+        let error = processor::run(config, queue.clone(), handler, async {}).await.unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
