@@ -15,6 +15,8 @@ const PING_MS = 10_000;
 const PONG_MS = 5_000;
 /** The list is read again this often even when all seems well, in case a message was lost on the way. */
 const RECHECK_MS = 30_000;
+/** A subscription has certainly begun this long after it was asked for. */
+const SETTLED_MS = 2_000;
 /** News of unknown orders wait this long, so that many of them cost one read. */
 const GATHER_MS = 150;
 
@@ -32,7 +34,9 @@ const client = globalThis.graphqlWs.createClient({
       connectedAt = Date.now();
       if (state.connection === 'lost') announce('Connected again. Everything is up to date.');
       set({ connection: 'live' });
+      // Nobody tells when the subscription has begun: what happened between the list and it is read a little later.
       reread();
+      setTimeout(reread, SETTLED_MS);
     },
     closed() {
       clearTimeout(pongTimer);
@@ -156,8 +160,10 @@ function watch() {
   const stop = follow(TIMELINE, () => ({ id: open.id, after: cursor() }), ({ orderStatus }) => {
     open.error = null;
     learnStep(orderStatus);
+    if (!over()) return;
     // A failed order that is redriven goes on: the next news of it start another watch.
-    if (over() && stopWatching === stop) stopWatching = null;
+    stop();
+    if (stopWatching === stop) stopWatching = null;
   }, { over, refused });
   stopWatching = stop;
 }

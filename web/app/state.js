@@ -67,8 +67,9 @@ export function learn(order, { lit = false } = {}) {
 export function learnList(orders, more) {
   const listed = new Set(orders.map((order) => order.id));
   const newest = orders[0]?.id ?? '';
+  const known = [...state.orders.keys()].reduce((last, id) => (id > last ? id : last), '');
   for (const id of state.orders.keys()) if (!listed.has(id) && id < newest) state.orders.delete(id);
-  for (const order of orders) learn(order, { lit: state.loaded && !state.orders.has(order.id) });
+  for (const order of orders) learn(order, { lit: state.loaded && order.id > known });
   set({ more, loaded: true, loadError: null });
 }
 

@@ -5,6 +5,7 @@
 //! orders: that is [`crate::orders`]. Other origins get no CORS headers, so browsers keep
 //! foreign pages out.
 
+pub mod pages;
 pub mod problem;
 pub mod server;
 
@@ -13,7 +14,6 @@ mod health;
 mod json;
 mod layers;
 mod openapi;
-pub mod pages;
 mod query;
 mod rest;
 

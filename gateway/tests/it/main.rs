@@ -8,6 +8,8 @@ mod harness;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod workers;

@@ -68,10 +68,6 @@ pub(super) async fn events(
         return live(&app, id, after).await;
     }
     let events = app.orders.events(id, after).await?;
-    if events.is_empty() {
-        // Nothing new, or no such order?
-        app.orders.get(id).await?;
-    }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }

@@ -6,7 +6,7 @@ use http::header;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
-use super::view::OrderView;
+use super::view::{OrderView, StatusWord};
 use crate::App;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -28,7 +28,7 @@ struct ListQuery {
     #[param(value_type = Option<String>, format = Uuid)]
     after: Option<OrderId>,
     /// Only orders with one of these statuses: repeat the parameter or put commas between.
-    #[param(value_type = Option<Vec<String>>, example = "pending,processing")]
+    #[param(value_type = Option<Vec<StatusWord>>)]
     status: Vec<Status>,
     /// Only orders of exactly this customer.
     #[param(max_length = 200)]

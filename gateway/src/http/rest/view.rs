@@ -1,5 +1,6 @@
 //! What an order and its events look like in JSON.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::{LineItem, Money, Order, OrderEvent, Status, Timestamp};
@@ -44,7 +45,6 @@ pub(super) struct OrderView {
     #[schema(required, example = "WEB-1001")]
     external_reference: Option<String>,
     /// Where the order is.
-    #[schema(inline)]
     status: StatusWord,
     /// The sequence of the order's latest event. Of two views of an order the higher one is newer.
     #[schema(example = 1, minimum = 1)]
@@ -165,7 +165,11 @@ impl PartialSchema for StatusWord {
     }
 }
 
-impl ToSchema for StatusWord {}
+impl ToSchema for StatusWord {
+    fn name() -> Cow<'static, str> {
+        "OrderStatus".into()
+    }
+}
 
 fn status_schema(description: &str) -> ObjectBuilder {
     ObjectBuilder::new()
@@ -232,7 +236,7 @@ impl PartialSchema for EventView {
 }
 
 impl ToSchema for EventView {
-    fn name() -> std::borrow::Cow<'static, str> {
+    fn name() -> Cow<'static, str> {
         "OrderEvent".into()
     }
 }
