@@ -5,8 +5,7 @@
 //! 2. dispatch stops: no new jobs;
 //! 3. no new connections; streams and sockets end themselves, spread over `drain`, and open requests
 //!    finish; first gRPC, so that reports still get in, then HTTP;
-//! 4. what was handed to a batch is written and published;
-//! 5. the pools close.
+//! 4. what was handed to a batch is written and published. Then whoever opened the store may close it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use crate::{App, Config, Store, grpc, http};
 pub struct Parts {
     /// The settings.
     pub config: Config,
-    /// The database, migrated.
+    /// The database, migrated. The caller closes it, after the gateway has ended.
     pub store: Store,
     /// Where jobs go.
     pub queue: Arc<dyn Queue>,
@@ -115,7 +114,6 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     if tokio::time::timeout(LAST_WRITES, writes.wait()).await.is_err() {
         tracing::warn!("some writes did not end in time; what was not acknowledged is undecided");
     }
-    store.close().await;
     result
 }
 

@@ -64,11 +64,10 @@ impl Slots {
         running.map(|(order_id, held)| Lease { order_id: *order_id, token: held.token })
     }
 
-    /// Takes a slot for an order that is to be started, under a new lease token. `None` when it is in
+    /// Takes a slot for an order that is to be started, under this lease token. `None` when it is in
     /// hand already: a repeated hint has nothing new to say.
-    pub(crate) fn take(&mut self, order_id: OrderId) -> Option<Lease> {
+    pub(crate) fn take(&mut self, order_id: OrderId, token: LeaseToken) -> Option<Lease> {
         let Entry::Vacant(slot) = self.orders.entry(order_id) else { return None };
-        let token = LeaseToken::random();
         slot.insert(Held { token, state: State::Starting });
         Some(Lease { order_id, token })
     }

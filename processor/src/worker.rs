@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Job, Queue};
-use domain::Order;
 use domain::transition::Outcome;
+use domain::{LeaseToken, Order};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::{MAX_BATCH, v1};
 use tokio::select;
@@ -144,7 +144,11 @@ impl Worker {
         match pulled {
             Ok(jobs) => {
                 self.queue_backoff.reset();
-                self.hints.extend(jobs.into_iter().filter_map(|job| self.slots.take(job.order_id)));
+                // An order and a token together name a lease; with one token for all of them the gateway
+                // writes all of them in one statement.
+                let token = LeaseToken::random();
+                let slots = &mut self.slots;
+                self.hints.extend(jobs.into_iter().filter_map(|job| slots.take(job.order_id, token)));
             }
             Err(error) => {
                 metrics::queue_error();

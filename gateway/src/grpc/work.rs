@@ -5,6 +5,9 @@
 //! TryAgain; the stream itself fails only when the worker breaks the rules. When the stream ends, so
 //! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
 //! it may renew them and report over another stream.
+//!
+//! At shutdown the worker is told to drain: starts are answered with TryAgain, reports and heartbeats
+//! are carried out as before, and the stream ends once nothing runs that was started over it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +18,7 @@ use proto::v1::gateway_message::Message as Answer;
 use proto::v1::worker_message::Message as Request;
 use proto::{MAX_BATCH, v1};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -54,7 +57,11 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
     let permits = Arc::new(Semaphore::new(PARALLEL));
     let mut drained = false;
     let mut greeted = false;
+    let handled = Arc::new(Notify::new());
     loop {
+        if drained && session.running().is_empty() && permits.available_permits() == PARALLEL {
+            return Ok(());
+        }
         let request = tokio::select! {
             request = requests.message() => match request? {
                 Some(request) => request,
@@ -69,6 +76,7 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
                 session.answer(0, Answer::Drain(v1::Drain {})).await;
                 continue;
             }
+            () = handled.notified(), if drained => continue,
             () = sender.closed() => return Ok(()),
         };
         let id = request.request_id;
@@ -92,7 +100,7 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
                     )));
                 }
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
-                let session = session.clone();
+                let (session, handled) = (session.clone(), handled.clone());
                 app.tasks.spawn(async move {
                     let answer = session
                         .handle(message)
@@ -100,6 +108,7 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
                         .unwrap_or_else(|error| Answer::TryAgain(v1::TryAgain { reason: error.to_string() }));
                     session.answer(id, answer).await;
                     drop(permit);
+                    handled.notify_one();
                 });
             }
             None => return Err(invalid("a message of a kind that this gateway does not know")),
@@ -140,6 +149,9 @@ impl Session {
     }
 
     async fn start(&self, start: v1::Start) -> Result<Answer, Error> {
+        if self.app.draining.is_cancelled() {
+            return Err(Error::shutting_down());
+        }
         let (leases, mut refused) = parse(start.leases);
         let answers = self.app.orders.start_attempts(&leases).await?;
         let mut attempts = Vec::with_capacity(answers.len());

@@ -144,16 +144,24 @@ on_both!(a_cancellation_reaches_the_worker, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_worker_is_told_to_drain, |on| async move {
+on_both!(a_worker_is_told_to_drain_and_may_still_report, |on| async move {
     let backend = Backend::new(on).await;
-    let gateway = backend.gateway(quick()).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let (running, waiting) = (lease(&gateway.create_order().await), lease(&gateway.create_order().await));
     let mut worker = Worker::connect(&gateway).await;
-    let stopping = gateway.stop();
+    worker.start(std::slice::from_ref(&running)).await;
     let draining = async {
         assert_eq!(worker.next().await, Answer::Drain(v1::Drain {}));
-        drop(worker);
+        let start = Request::Start(v1::Start { leases: vec![waiting.clone()] });
+        assert!(matches!(worker.ask(start).await, Answer::TryAgain(_)));
+        assert_eq!(worker.finish(&running).await.refused, []);
+        assert!(worker.answers.message().await.unwrap().is_none(), "the stream ends by itself");
     };
-    tokio::join!(stopping, draining);
+    tokio::join!(gateway.stop(), draining);
+    let orders = backend.store.list(&gateway::orders::Filter::default(), None, 10).await.unwrap();
+    let mut statuses: Vec<Status> = orders.iter().map(|order| order.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [Status::Pending, Status::Completed]);
 });
 
 on_both!(breaking_the_rules_ends_the_stream, |on| async move {
