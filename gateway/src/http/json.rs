@@ -56,9 +56,7 @@ impl Shape {
         value: &'a RawValue,
         known: &'static [&'static str],
     ) -> Option<Object<'a>> {
-        if self.is("an object", at, value).is_none() {
-            return None;
-        }
+        self.is("an object", at, value)?;
         let entries = match serde_json::Deserializer::from_str(value.get()).deserialize_map(Entries) {
             Ok(entries) => entries,
             // The text is JSON already; what is left are escapes that are no characters.

@@ -1,6 +1,6 @@
 //! The HTTP side: one router for REST, GraphQL, the pages and the operational endpoints.
 //!
-//! [`rest`] is where orders come in; [`server`] accepts the connections; [`problem`] is the one
+//! `rest` is where orders come in; [`server`] accepts the connections; [`problem`] is the one
 //! table of errors; what happens to every request is in `layers`. Nothing here decides about
 //! orders: that is [`crate::orders`]. Other origins get no CORS headers, so browsers keep
 //! foreign pages out.

@@ -3,115 +3,42 @@
 //! `code` is what programs compare; `type` points at the entry of `/problems` that explains it;
 //! `detail` is for people and may change.
 
+mod kinds;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
+use domain::OrderId;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+pub(super) use self::kinds::page;
+pub use self::kinds::{KINDS, Kind};
 use crate::Error;
 
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// One kind of error.
-#[derive(Debug)]
-pub struct Kind {
-    /// Stable and machine-readable.
-    pub code: &'static str,
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// What it is, in a few words.
-    pub title: &'static str,
-    /// What the client can do.
-    pub advice: &'static str,
-}
-
-/// Every kind of error there is, the use cases' own ([`Error::code`]) and HTTP's.
-pub const KINDS: &[Kind] = &[
-    kind(
-        "malformed_json",
-        400,
-        "The body is not JSON",
-        "Mend the body where line and column in `detail` point.",
-    ),
-    kind(
-        "invalid_body",
-        400,
-        "The body has the wrong shape",
-        "Each of `errors` names, with a JSON pointer, a field that is unknown, repeated or of the wrong type.",
-    ),
-    kind(
-        "invalid_query",
-        400,
-        "The query string is wrong",
-        "Each of `errors` names a parameter that is unknown, repeated or has an unusable value.",
-    ),
-    kind("invalid_header", 400, "A header has an unusable value", "`detail` names the header."),
-    kind("invalid_id", 400, "The path holds no order id", "An order id is a UUID with hyphens."),
-    kind("not_found", 404, "There is nothing at this path", "`/docs` lists every path."),
-    kind("order_not_found", 404, "There is no such order", "Check the id."),
-    kind("method_not_allowed", 405, "The path does not know this method", "The `Allow` header lists them."),
-    kind("body_timeout", 408, "The body did not arrive in time", "Send it again, faster."),
-    kind("order_final", 409, "The order is final already", "Nothing can be changed any more."),
-    kind("order_not_failed", 409, "The order has not failed", "Only failed orders can be redriven."),
-    kind("already_started", 409, "The order is being processed already", "Nothing is to be done."),
-    kind("not_yet", 409, "The order waits for its time", "Try again later."),
-    kind("stale_lease", 409, "The lease is not valid", "Drop the work: somebody else has it."),
-    kind("lease_not_expired", 409, "The lease has not expired", "Nothing is to be done."),
-    kind("body_too_large", 413, "The body is too large", "`detail` says how much is allowed."),
-    kind("unsupported_media_type", 415, "The body is not JSON", "Send `Content-Type: application/json`."),
-    kind(
-        "invalid_order",
-        422,
-        "The order breaks a rule",
-        "Each of `errors` names, with a JSON pointer, a field and what to change.",
-    ),
-    kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
-    kind(
-        "overloaded",
-        503,
-        "Too many requests are waiting",
-        "Nothing was changed; try again after `Retry-After`.",
-    ),
-    kind(
-        "database_unavailable",
-        503,
-        "The database cannot be reached",
-        "Nothing was changed; try again after `Retry-After`.",
-    ),
-    kind(
-        "shutting_down",
-        503,
-        "This gateway is going away",
-        "Nothing was changed; try again, another one will answer.",
-    ),
-    kind(
-        "outcome_unknown",
-        503,
-        "It is not known whether the change was made",
-        "Look for the order whose id is in `orderId` before sending the request again.",
-    ),
-    kind(
-        "request_timeout",
-        503,
-        "The answer took too long",
-        "A change may have been made all the same; look before sending the request again.",
-    ),
-];
-
-const fn kind(code: &'static str, status: u16, title: &'static str, advice: &'static str) -> Kind {
-    let Ok(status) = StatusCode::from_u16(status) else { panic!("a status has three digits") };
-    Kind { code, status, title, advice }
-}
-
 /// An error as it is sent: `application/problem+json`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Serialize)]
+#[serde(into = "Wire")]
 pub struct Problem {
+    code: &'static str,
+    status: u16,
+    detail: String,
+    errors: Vec<InputError>,
+    order_id: Option<OrderId>,
+    retry_after: Option<Duration>,
+}
+
+/// Any error. Programs compare `code`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
     /// Where this kind of error is explained.
     #[schema(example = "/problems#order_not_found")]
     r#type: String,
@@ -125,17 +52,42 @@ pub struct Problem {
     #[schema(example = "there is no order 01890a5d-ac96-774b-bcce-b302099a8057")]
     detail: String,
     /// What kind of error it is, for programs; never changes.
-    #[schema(value_type = String, example = "order_not_found")]
+    #[schema(example = "order_not_found")]
     code: &'static str,
     /// Every single thing that is wrong with the input, where that can be said; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<InputError>,
     /// The order that it is about, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = Uuid)]
-    order_id: Option<String>,
-    #[serde(skip)]
-    retry_after: Option<Duration>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    order_id: Option<OrderId>,
+}
+
+impl From<Problem> for Wire {
+    fn from(problem: Problem) -> Self {
+        Self {
+            r#type: format!("/problems#{}", problem.code),
+            title: kinds::find(problem.code).map_or("Error", |kind| kind.title),
+            status: problem.status,
+            detail: problem.detail,
+            code: problem.code,
+            errors: problem.errors,
+            order_id: problem.order_id,
+        }
+    }
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Wire::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Wire::schemas(schemas);
+    }
 }
 
 /// One thing that is wrong with a body or a query string.
@@ -168,19 +120,8 @@ impl InputError {
 impl Problem {
     /// A problem of the kind with that code.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        let kind = KINDS.iter().find(|kind| kind.code == code);
-        let (status, title) =
-            kind.map_or((StatusCode::INTERNAL_SERVER_ERROR, "Error"), |kind| (kind.status, kind.title));
-        Self {
-            r#type: format!("/problems#{code}"),
-            title,
-            status: status.as_u16(),
-            detail: detail.into(),
-            code,
-            errors: Vec::new(),
-            order_id: None,
-            retry_after: None,
-        }
+        let status = kinds::find(code).map_or(500, |kind| kind.status);
+        Self { code, status, detail: detail.into(), errors: Vec::new(), order_id: None, retry_after: None }
     }
 
     /// A problem with the input, whose detail is the list of what is wrong.
@@ -219,9 +160,8 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = Self::new(error.code(), error.to_string());
-        let about = |id: domain::OrderId| Some(id.to_string());
         match error {
-            Error::NotFound(id) | Error::Refused { id, .. } => Self { order_id: about(id), ..problem },
+            Error::NotFound(id) | Error::Refused { id, .. } => Self { order_id: Some(id), ..problem },
             Error::Invalid(problems) => Self::input(
                 problem.code,
                 problems
@@ -232,7 +172,7 @@ impl From<Error> for Problem {
             Error::Unavailable { retry_after, .. } => {
                 Self { status: 503, retry_after: Some(retry_after), ..problem }
             }
-            Error::OutcomeUnknown(id) => Self { order_id: about(id), ..problem },
+            Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
             Error::Internal => problem,
         }
     }
@@ -253,23 +193,10 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The page that `type` points at.
-pub(super) async fn page() -> Response {
-    let mut rows = String::new();
-    for Kind { code, status, title, advice } in KINDS {
-        let _ =
-            write!(rows, "<dt id=\"{code}\"><code>{code}</code> ({})<dd>{title}. {advice}", status.as_u16());
-    }
-    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'")];
-    let head =
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Errors</title><h1>Errors</h1>";
-    (policy, Html(format!("{head}<dl>{rows}</dl>"))).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use domain::transition::Refusal;
-    use domain::{Currency, Draft, OrderId, Status, Timestamp};
+    use domain::{Currency, Draft, Status, Timestamp};
 
     use super::*;
 
@@ -302,7 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_unique() {
+    fn codes_are_unique_and_statuses_are_errors() {
+        assert!(KINDS.iter().all(|kind| (400..600).contains(&kind.status)));
         let mut codes: Vec<_> = KINDS.iter().map(|kind| kind.code).collect();
         codes.sort_unstable();
         codes.dedup();

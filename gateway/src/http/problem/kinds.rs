@@ -1,0 +1,112 @@
+//! The table of all errors, and the page that shows it.
+
+use std::fmt::Write as _;
+
+use axum::response::{Html, IntoResponse, Response};
+use http::header;
+
+/// One kind of error.
+#[derive(Debug)]
+pub struct Kind {
+    /// Stable and machine-readable.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// What the client can do.
+    pub advice: &'static str,
+}
+
+/// Every kind of error there is, the use cases' own ([`crate::Error::code`]) and HTTP's own.
+pub const KINDS: &[Kind] = &[
+    kind(
+        "malformed_json",
+        400,
+        "The body is not JSON",
+        "Mend the body where line and column in `detail` point.",
+    ),
+    kind(
+        "invalid_body",
+        400,
+        "The body has the wrong shape",
+        "Each of `errors` names, with a JSON pointer, a field that is unknown, repeated or of the wrong type.",
+    ),
+    kind(
+        "invalid_query",
+        400,
+        "The query string is wrong",
+        "Each of `errors` names a parameter that is unknown, repeated or has an unusable value.",
+    ),
+    kind("invalid_header", 400, "A header has an unusable value", "`detail` names the header."),
+    kind("invalid_id", 400, "The path holds no order id", "An order id is a UUID with hyphens."),
+    kind("not_found", 404, "There is nothing at this path", "`/docs` lists every path."),
+    kind("order_not_found", 404, "There is no such order", "Check the id."),
+    kind("method_not_allowed", 405, "The path does not know this method", "The `Allow` header lists them."),
+    kind("body_timeout", 408, "The body did not arrive in time", "Send it again, faster."),
+    kind("order_final", 409, "The order is final already", "Nothing can be changed any more."),
+    kind("order_not_failed", 409, "The order has not failed", "Only failed orders can be redriven."),
+    kind("already_started", 409, "The order is being processed already", "Nothing is to be done."),
+    kind("not_yet", 409, "The order waits for its time", "Try again later."),
+    kind("stale_lease", 409, "The lease is not valid", "Drop the work: somebody else has it."),
+    kind("lease_not_expired", 409, "The lease has not expired", "Nothing is to be done."),
+    kind("body_too_large", 413, "The body is too large", "`detail` says how much is allowed."),
+    kind("unsupported_media_type", 415, "The body is not JSON", "Send `Content-Type: application/json`."),
+    kind(
+        "invalid_order",
+        422,
+        "The order breaks a rule",
+        "Each of `errors` names, with a JSON pointer, a field and what to change.",
+    ),
+    kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
+    kind(
+        "overloaded",
+        503,
+        "Too many requests are waiting",
+        "Nothing was changed; try again after `Retry-After`.",
+    ),
+    kind(
+        "database_unavailable",
+        503,
+        "The database cannot be reached",
+        "Nothing was changed; try again after `Retry-After`.",
+    ),
+    kind(
+        "shutting_down",
+        503,
+        "This gateway is going away",
+        "Nothing was changed; try again, another one will answer.",
+    ),
+    kind(
+        "outcome_unknown",
+        503,
+        "It is not known whether the change was made",
+        "Look for the order whose id is in `orderId` before sending the request again.",
+    ),
+    kind(
+        "request_timeout",
+        503,
+        "The answer took too long",
+        "A change may have been made all the same; look before sending the request again.",
+    ),
+];
+
+pub(super) fn find(code: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.code == code)
+}
+
+const fn kind(code: &'static str, status: u16, title: &'static str, advice: &'static str) -> Kind {
+    Kind { code, status, title, advice }
+}
+
+/// The page that `type` points at.
+pub(in crate::http) async fn page() -> Response {
+    let mut rows = String::new();
+    for Kind { code, status, title, advice } in KINDS {
+        let _ = write!(rows, "<dt id=\"{code}\"><code>{code}</code> ({})<dd>{title}. {advice}", status);
+    }
+    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'")];
+    let head =
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Errors</title><h1>Errors</h1>";
+    (policy, Html(format!("{head}<dl>{rows}</dl>"))).into_response()
+}

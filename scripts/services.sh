@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# A private, throw-away MariaDB and Redis for as long as one command runs:
+#
+#   scripts/services.sh run -- cargo test --workspace
+#   scripts/services.sh run -- bash          a shell to look around in
+#
+# The command gets
+#   ORDERS_TEST_MYSQL_URL   mysql://orders:orders@127.0.0.1:PORT/   a user who may create databases
+#   ORDERS_TEST_REDIS_URL   redis://127.0.0.1:PORT/
+# and its exit status is the status of this script.
+#
+# Nothing that is already on the machine is touched: free ports on 127.0.0.1, one temporary folder,
+# no durability. Both servers and the folder are gone when the command ends, also after Ctrl-C and
+# kill; the servers ask the kernel to be killed with this script, so `kill -9` leaves none either.
+# As root the servers run as `mysql` and `redis` (or `nobody`).
+
+# shellcheck disable=SC2317 # functions are called by name
+set -euo pipefail
+export PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+die() { echo "services: $*" >&2; exit 1; }
+
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 2; }
+
+for tool in mariadbd mariadb-install-db mariadb-admin redis-server redis-cli setpriv setsid; do
+  command -v "$tool" >/dev/null || die "$tool not found (Debian: apt-get install --no-install-recommends mariadb-server redis-server util-linux)"
+done
+
+# drop USER COMMAND…: becomes the command, so that `$!` of `drop … &` is the server itself. A session
+# of its own keeps the terminal's Ctrl-C away: the tests end first, then their servers.
+drop() {
+  local user=$1 ids=()
+  shift
+  if [ "$(id -u)" = 0 ]; then
+    id "$user" >/dev/null 2>&1 || user=nobody
+    ids=(--reuid "$user" --regid "$(id -g "$user")" --clear-groups)
+  fi
+  exec setsid setpriv "${ids[@]}" --pdeathsig KILL "$@"
+}
+
+# A folder for the server of this user.
+folder() {
+  mkdir -p "$dir/$1"
+  if [ "$(id -u)" = 0 ]; then chown "$(id -u "$2" 2>/dev/null || id -u nobody)" "$dir/$1"; fi
+}
+
+# Below the range that the kernel gives to outgoing connections, so nobody takes the port by chance.
+free_port() {
+  local port
+  for _ in {1..100}; do
+    port=$((20000 + RANDOM % 12000))
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
+  done
+  die "no free port found"
+}
+
+start_mariadb() {
+  local port=$1 home=$dir/mariadb
+  drop mysql mariadbd --no-defaults --datadir="$home/data" --tmpdir="$home" --init-file="$home/init.sql" \
+    --socket="$home/socket" --pid-file="$home/pid" --log-error="$home/log" \
+    --bind-address=127.0.0.1 --port="$port" --skip-name-resolve --max-connections=500 \
+    --character-set-server=utf8mb4 --collation-server=utf8mb4_bin \
+    --performance-schema=OFF --innodb-buffer-pool-size=64M --innodb-log-file-size=16M \
+    --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --skip-log-bin
+}
+
+# The pid file is written after the port is bound: it says that ours answers there, not another one.
+mariadb_answers() {
+  [ "$(cat "$dir/mariadb/pid" 2>/dev/null)" = "$2" ] &&
+    mariadb-admin --no-defaults --protocol=tcp -h127.0.0.1 -P"$1" -uorders -porders ping
+}
+
+start_redis() {
+  drop redis redis-server --bind 127.0.0.1 --port "$1" --dir "$dir/redis" --logfile "$dir/redis/log" \
+    --save "" --appendonly no --daemonize no
+}
+
+redis_answers() { redis-cli -p "$1" info server | grep -q "^process_id:$2[[:space:]]"; }
+
+# start NAME: starts it on a free port and waits until it answers there. Sets `port`.
+start() {
+  local name=$1 pid
+  for _ in 1 2 3; do
+    port=$(free_port)
+    "start_$name" "$port" </dev/null >/dev/null 2>&1 &
+    pid=$!
+    servers+=("$pid")
+    for _ in {1..600}; do
+      if "${name}_answers" "$port" "$pid" >/dev/null 2>&1; then return; fi
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.05
+    done
+  done
+  tail -n 20 "$dir/$name/log" >&2 || true
+  die "$name did not start"
+}
+
+stop() {
+  local pid
+  # Whatever the command has left behind in its process group.
+  if [ -n "$child" ]; then kill -KILL -- "-$child" 2>/dev/null || true; fi
+  for pid in "${servers[@]}"; do
+    if kill -KILL "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null || true; fi
+  done
+  rm -rf -- "$dir"
+}
+
+if [ "${1:-} ${2:-}" != "run --" ] || [ $# -lt 3 ]; then usage; fi
+shift 2
+
+servers=()
+child=
+dir=$(mktemp -d "${TMPDIR:-/tmp}/orders-services.XXXXXX")
+chmod 755 "$dir"
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+folder mariadb mysql
+folder redis redis
+cat >"$dir/mariadb/init.sql" <<'SQL'
+CREATE USER 'orders'@'%' IDENTIFIED BY 'orders';
+GRANT ALL ON *.* TO 'orders'@'%';
+SQL
+(drop mysql mariadb-install-db --no-defaults --datadir="$dir/mariadb/data" --skip-test-db --skip-name-resolve --force \
+  --auth-root-authentication-method=normal --innodb-log-file-size=16M) </dev/null >"$dir/install.log" 2>&1 ||
+  { cat "$dir/install.log" >&2; die "mariadb-install-db failed"; }
+
+start redis
+export ORDERS_TEST_REDIS_URL="redis://127.0.0.1:$port/"
+start mariadb
+export ORDERS_TEST_MYSQL_URL="mysql://orders:orders@127.0.0.1:$port/"
+
+status=0
+if [ -t 0 ]; then
+  # At a terminal the command is in the foreground: Ctrl-C reaches it, and a shell can be used.
+  "$@" || status=$?
+else
+  # Elsewhere it has a process group of its own, so that a signal to this script ends all of it.
+  set -m
+  "$@" &
+  child=$!
+  set +m
+  trap 'kill -INT -- "-$child" 2>/dev/null || true' INT
+  trap 'kill -TERM -- "-$child" 2>/dev/null || true' TERM HUP
+  # `wait` also returns when a signal has come in: wait until the command is really gone.
+  while kill -0 "$child" 2>/dev/null; do wait "$child" || status=$?; done
+fi
+exit "$status"

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# All checks and all tests, with everything they need:
+#
+#   scripts/test.sh                     everything
+#   scripts/test.sh -- FILTER…          the checks, then only the tests whose names contain FILTER
+#
+# In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system
+# service), formatting, lints, the build, the documentation's examples, then every test on a private
+# MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language
+# and in a real browser. The last lines are the test runner's summary; the exit status is the tests'.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/sbin:/usr/local/sbin"
+exec </dev/null
+
+step() { printf '\n== %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+node_is_new_enough() { have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ]; }
+browser() { for name in chromium chromium-browser google-chrome; do command -v "$name" && return; done; }
+
+# The Debian packages that are missing, one a line.
+missing_packages() {
+  have mariadbd && have mariadb-install-db && have mariadb-admin || echo mariadb-server
+  have redis-server && have redis-cli || echo redis-server
+  browser >/dev/null || echo chromium
+  node_is_new_enough || echo nodejs
+  have npm || echo npm
+  have cc || printf '%s\n' gcc libc6-dev
+  have setpriv && have setsid || echo util-linux
+}
+
+# Installing a Debian server package starts the server, now and at each boot. `policy-rc.d` is the
+# way to forbid the first; one that exists already does the same. In a subshell, for its EXIT trap.
+apt_install() (
+  as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    as_root=(sudo -n)
+    have sudo && sudo -n true 2>/dev/null || exit 1
+  fi
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod +x "$policy"
+  fi
+  "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 update &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >/dev/null || exit 1
+  if have systemctl; then
+    case " $* " in *" mariadb-server "*) "${as_root[@]}" systemctl disable mariadb ;; esac
+    case " $* " in *" redis-server "*) "${as_root[@]}" systemctl disable redis-server ;; esac
+  fi >/dev/null 2>&1 || true
+)
+
+step "tools"
+if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
+have cargo || { echo "error: cargo is missing; install Rust from https://rustup.rs and start again" >&2; exit 1; }
+packages=$(missing_packages)
+if [ -n "$packages" ] && have apt-get; then
+  echo "installing: ${packages//$'\n'/ }"
+  # shellcheck disable=SC2086 # one word for each package
+  apt_install $packages || echo "error: the installation failed, or needs root" >&2
+  packages=$(missing_packages)
+fi
+if [ -n "$packages" ]; then
+  packages=${packages//$'\n'/ }
+  echo "error: missing (names of the Debian packages; nodejs must be 18 or newer): $packages" >&2
+  echo "hint: on Debian, as root: apt-get install --no-install-recommends $packages" >&2
+  exit 1
+fi
+for component in fmt clippy; do
+  cargo "$component" --version >/dev/null 2>&1 ||
+    { echo "error: 'cargo $component' is missing (with rustup: rustup component add rustfmt clippy)" >&2; exit 1; }
+done
+CHROMIUM=$(browser)
+export CHROMIUM
+
+# `npm ci` only when the lock has changed since the last time.
+for folder in tests/clients tests/browser; do
+  if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
+    step "npm ci in $folder"
+    npm ci --prefix "$folder" --loglevel=error --no-audit --no-fund
+    touch "$folder/node_modules/.installed"
+  fi
+done
+
+[ "${1:-}" != -- ] || shift
+step "formatting"
+cargo fmt --all --check
+step "lints"
+cargo clippy --workspace --all-targets -- -D warnings
+step "build"
+cargo build
+
+if cargo nextest --version >/dev/null 2>&1; then
+  # nextest does not run the examples in the documentation.
+  if [ $# = 0 ]; then
+    step "documentation examples"
+    cargo test --workspace --doc
+  fi
+  step "tests"
+  exec scripts/services.sh run -- cargo nextest run --workspace --no-fail-fast "$@"
+fi
+step "tests"
+exec scripts/services.sh run -- scripts/tally.sh cargo test --workspace --no-fail-fast -- "$@"
