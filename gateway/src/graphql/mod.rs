@@ -1,15 +1,83 @@
-//! GraphQL over HTTP and websockets on `/graphql`.
+//! GraphQL on `/graphql`: over HTTP, server-sent events and websockets.
+//!
+//! | to see | read |
+//! |---|---|
+//! | the schema | [`types`], [`query`], [`mutation`], [`subscription`], [`scalars`] |
+//! | which documents are refused | [`guard`] |
+//! | how an operation is run | [`engine`] |
+//! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
+//! | the codes of errors | [`errors`] |
+//!
+//! Resolvers call the use cases and the feed, and nothing below them. The ready handlers of
+//! async-graphql are not used for requests: they run mutations by `GET` and from forms of other
+//! sites, answer broken requests with 200, and let one small document keep a processor busy for
+//! minutes.
 
-use axum::Router;
+mod engine;
+mod errors;
+mod guard;
+mod http;
+mod loader;
+mod mutation;
+mod negotiate;
+mod params;
+mod protocol;
+mod query;
+mod scalars;
+mod sse;
+mod subscription;
+mod types;
+mod ws;
 
+use std::sync::Arc;
+
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
+use axum::routing::MethodRouter;
+use axum::{Extension, Router};
+use futures_util::FutureExt;
+
+use self::engine::Engine;
+use self::loader::OrderLoader;
+use self::mutation::Mutation;
+use self::query::Query;
+use self::subscription::Subscription;
 use crate::App;
+use crate::feed::Feed;
+use crate::orders::Orders;
+
+type OrdersSchema = Schema<Query, Mutation, Subscription>;
+
+/// What resolvers work with.
+struct Services {
+    orders: Orders,
+    feed: Feed,
+    loader: OrderLoader,
+}
 
 /// The routes.
-pub fn routes(_app: &App) -> Router<App> {
-    Router::new()
+pub fn routes(app: &App) -> Router<App> {
+    let orders = app.orders.clone();
+    let loader = OrderLoader::new(app.config.batch_size, move |ids| {
+        let orders = orders.clone();
+        async move { orders.get_many(&ids).await }.boxed()
+    });
+    let services = Services { orders: app.orders.clone(), feed: app.feed.clone(), loader };
+    let schema = builder().data(services).finish();
+    let engine = Engine::new(schema, Arc::clone(&app.config));
+    let methods = MethodRouter::new().get(http::get).post(http::post);
+    Router::new().route("/graphql", methods.layer(Extension(engine)))
 }
 
 /// The schema in SDL, as `schema.graphql` has it.
 pub fn sdl() -> String {
-    String::new()
+    let options =
+        SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by();
+    builder().finish().sdl_with_options(options)
 }
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
+}
+
+#[cfg(test)]
+mod tests;

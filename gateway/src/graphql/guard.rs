@@ -1,0 +1,513 @@
+//! Refuses hostile documents before anything walks them.
+//!
+//! Fragments that spread other fragments twice grow exponentially: 25 of them, in less than a
+//! kilobyte, are thirty million fields. Validation and execution follow every spread, so they must
+//! never see such a document. This walk remembers what each fragment costs, visits every part of
+//! the document once, and counts with saturating numbers, so it takes microseconds for any document
+//! within the size limit.
+//!
+//! It counts over all operations of the document and over fragments that nothing spreads, because
+//! validation visits those too.
+
+use std::collections::{HashMap, HashSet};
+
+use async_graphql::Variables;
+use async_graphql::parser::types::{
+    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType, Selection,
+    SelectionSet,
+};
+use async_graphql::{Name, Positioned, Value};
+use axum::http::StatusCode;
+
+use super::query::{DEFAULT_PAGE, MAX_PAGE};
+use crate::config::GraphqlLimits;
+
+/// Most open brackets of any kind in the text. The parser calls itself for each.
+const MAX_BRACKETS: usize = 64;
+/// Most selection sets inside each other, through fragments and introspection too. Tools' full
+/// introspection query has 15.
+const MAX_NESTING: usize = 32;
+/// Most lists inside each other in introspection (`fields` of the types of `fields` …): each level
+/// multiplies the answer by the size of the schema.
+const MAX_INTROSPECTION_LISTS: usize = 2;
+/// What a field costs that reads the database for each object it is on.
+const DATABASE_READ: usize = 10;
+
+/// A document that is too much, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooMuch {
+    /// A stable word for the limit.
+    pub(crate) limit: &'static str,
+    /// 413 for length, 400 for the rest.
+    pub(crate) status: StatusCode,
+    /// For people.
+    pub(crate) message: String,
+}
+
+impl TooMuch {
+    fn new(limit: &'static str, message: String) -> Self {
+        Self { limit, status: StatusCode::BAD_REQUEST, message }
+    }
+
+    fn over(limit: &'static str, what: &str, most: usize) -> Self {
+        Self::new(limit, format!("the document has too many {what}: the most is {most}"))
+    }
+}
+
+/// Checks the text, so that it is safe to parse.
+pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMuch> {
+    if text.len() > limits.document_bytes {
+        let (length, most) = (text.len(), limits.document_bytes);
+        let message = format!("the document has {length} bytes: the most is {most}");
+        return Err(TooMuch { limit: "document", status: StatusCode::PAYLOAD_TOO_LARGE, message });
+    }
+    // Brackets in strings and comments count too: telling them apart would need a lexer, and no
+    // honest document has that many unbalanced ones.
+    let mut open: usize = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' | b'(' => open += 1,
+            b'}' | b']' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_BRACKETS {
+            return Err(TooMuch::over("brackets", "brackets inside each other", MAX_BRACKETS));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a parsed document with its variables, so that it is safe to validate.
+pub(crate) fn check(
+    document: &ExecutableDocument,
+    variables: &Variables,
+    limits: &GraphqlLimits,
+) -> Result<(), TooMuch> {
+    let mut walk = Walk { document, variables, defaults: defaults(document), known: HashMap::new() };
+    let mut total = Cost::default();
+    for (_, operation) in document.operations.iter() {
+        let cost = walk.set(&operation.node.selection_set.node, 0)?;
+        if cost.fields > limits.root_fields {
+            return Err(TooMuch::over("root_fields", "fields at the root", limits.root_fields));
+        }
+        if operation.node.ty == OperationType::Subscription && cost.fields != 1 {
+            let message = "a subscription must have exactly one field at the root".to_owned();
+            return Err(TooMuch::new("subscription_fields", message));
+        }
+        let mut cost = cost.and_directives(operation.node.directives.len());
+        for variable in &operation.node.variable_definitions {
+            cost = cost.and_directives(variable.node.directives.len());
+        }
+        total = total.beside(cost);
+    }
+    let spread = spread_fragments(document);
+    for (name, fragment) in &document.fragments {
+        if !spread.contains(name) {
+            total = total.beside(walk.fragment(name, fragment, 0)?);
+        }
+    }
+    // Fragments that only spread each other in a circle are found by nobody above.
+    for (name, fragment) in &document.fragments {
+        walk.fragment(name, fragment, 0)?;
+    }
+    for (limit, what, count, most) in [
+        ("selections", "selections after fragments are expanded", total.selections, limits.selections),
+        ("depth", "selections inside each other", total.depth, limits.depth),
+        ("aliases", "aliases", total.aliases, limits.aliases),
+        ("directives", "directives", total.directives, limits.directives),
+        ("introspection", "lists of introspection inside each other", total.lists, MAX_INTROSPECTION_LISTS),
+        ("complexity", "fields times page sizes", total.complexity, limits.complexity),
+    ] {
+        if count > most {
+            return Err(TooMuch::over(limit, what, most));
+        }
+    }
+    Ok(())
+}
+
+/// What a part of a document costs.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    /// Fields, spreads and inline fragments, expanded.
+    selections: usize,
+    aliases: usize,
+    directives: usize,
+    complexity: usize,
+    /// Fields at the top of this part.
+    fields: usize,
+    /// Fields inside each other, introspection not counted.
+    depth: usize,
+    /// Selection sets inside each other, fragments counted.
+    nesting: usize,
+    /// Lists of introspection inside each other.
+    lists: usize,
+}
+
+impl Cost {
+    /// The cost of both parts, one after the other.
+    fn beside(self, other: Self) -> Self {
+        Self {
+            selections: self.selections.saturating_add(other.selections),
+            aliases: self.aliases.saturating_add(other.aliases),
+            directives: self.directives.saturating_add(other.directives),
+            complexity: self.complexity.saturating_add(other.complexity),
+            fields: self.fields.saturating_add(other.fields),
+            depth: self.depth.max(other.depth),
+            nesting: self.nesting.max(other.nesting),
+            lists: self.lists.max(other.lists),
+        }
+    }
+
+    fn and_directives(self, count: usize) -> Self {
+        Self { directives: self.directives.saturating_add(count), ..self }
+    }
+
+    /// The cost of a fragment where it is used.
+    fn inside_fragment(self, directives: usize) -> Self {
+        Self { selections: self.selections.saturating_add(1), ..self.and_directives(directives) }
+    }
+}
+
+struct Walk<'a> {
+    document: &'a ExecutableDocument,
+    variables: &'a Variables,
+    /// Default values of variables that are numbers, by name.
+    defaults: HashMap<&'a Name, i64>,
+    /// Fragments that were seen; `None` while one is being looked at.
+    known: HashMap<&'a Name, Option<Cost>>,
+}
+
+impl<'a> Walk<'a> {
+    /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
+    fn set(&mut self, set: &'a SelectionSet, level: usize) -> Result<Cost, TooMuch> {
+        if level > MAX_NESTING {
+            return Err(TooMuch::over("depth", "selections inside each other", MAX_NESTING));
+        }
+        let mut total = Cost::default();
+        for selection in &set.items {
+            total = total.beside(match &selection.node {
+                Selection::Field(field) => self.field(&field.node, level)?,
+                Selection::InlineFragment(inline) => {
+                    let directives = inline.node.directives.len();
+                    self.set(&inline.node.selection_set.node, level + 1)?.inside_fragment(directives)
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    // Validation says it when there is no such fragment.
+                    let cost = match self.document.fragments.get_key_value(name) {
+                        Some((name, fragment)) => self.fragment(name, fragment, level + 1)?,
+                        None => Cost::default(),
+                    };
+                    cost.inside_fragment(spread.node.directives.len())
+                }
+            });
+        }
+        total.nesting += 1;
+        if level + total.nesting > MAX_NESTING + 1 {
+            return Err(TooMuch::over("depth", "selections inside each other", MAX_NESTING));
+        }
+        Ok(total)
+    }
+
+    fn fragment(
+        &mut self,
+        name: &'a Name,
+        fragment: &'a Positioned<FragmentDefinition>,
+        level: usize,
+    ) -> Result<Cost, TooMuch> {
+        match self.known.get(name) {
+            Some(Some(cost)) => Ok(*cost),
+            Some(None) => Err(TooMuch::new("fragment_cycle", format!("the fragment {name} contains itself"))),
+            None => {
+                self.known.insert(name, None);
+                let cost = self.set(&fragment.node.selection_set.node, level)?;
+                let cost = cost.and_directives(fragment.node.directives.len());
+                self.known.insert(name, Some(cost));
+                Ok(cost)
+            }
+        }
+    }
+
+    fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, TooMuch> {
+        let name = field.name.node.as_str();
+        let inner = if field.selection_set.node.items.is_empty() {
+            Cost::default()
+        } else {
+            self.set(&field.selection_set.node, level + 1)?
+        };
+        let own = if name == "events" { DATABASE_READ } else { 1 };
+        let times = if name == "orders" { self.page_size(field) } else { 1 };
+        let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
+        Ok(Cost {
+            selections: inner.selections.saturating_add(1),
+            aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
+            directives: inner.directives.saturating_add(field.directives.len()),
+            complexity: inner.complexity.saturating_mul(times).saturating_add(own),
+            fields: 1,
+            depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
+            nesting: inner.nesting,
+            lists: inner.lists + usize::from(is_list),
+        })
+    }
+
+    /// The page that a list will have. A size that is not allowed counts as the largest one; the
+    /// resolver refuses it.
+    fn page_size(&self, field: &Field) -> usize {
+        let argument = field.get_argument("first").map(|argument| argument.node.clone());
+        let value = argument.and_then(|argument| argument.into_const_with(|name| self.variable(&name)).ok());
+        let size = value.as_ref().and_then(as_number);
+        let size = size.unwrap_or(i64::from(DEFAULT_PAGE));
+        let (most, size) = (i64::from(MAX_PAGE), if size < 1 { i64::from(MAX_PAGE) } else { size });
+        usize::try_from(size.min(most)).unwrap_or(usize::MAX)
+    }
+
+    fn variable(&self, name: &Name) -> Result<Value, ()> {
+        let default = || self.defaults.get(name).map(|number| Value::from(*number));
+        self.variables.get(name).cloned().or_else(default).ok_or(())
+    }
+}
+
+/// Where several operations have a variable of the same name, the largest default counts.
+fn defaults(document: &ExecutableDocument) -> HashMap<&Name, i64> {
+    let mut found: HashMap<&Name, i64> = HashMap::new();
+    for (_, operation) in document.operations.iter() {
+        for variable in &operation.node.variable_definitions {
+            if let Some(number) =
+                variable.node.default_value.as_ref().and_then(|value| as_number(&value.node))
+            {
+                let known = found.entry(&variable.node.name.node).or_insert(number);
+                *known = number.max(*known);
+            }
+        }
+    }
+    found
+}
+
+fn as_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    }
+}
+
+fn spread_fragments(document: &ExecutableDocument) -> HashSet<&Name> {
+    let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
+    let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
+    let mut sets: Vec<&SelectionSet> = operations.chain(fragments).collect();
+    let mut found = HashSet::new();
+    while let Some(set) = sets.pop() {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => sets.push(&field.node.selection_set.node),
+                Selection::InlineFragment(inline) => sets.push(&inline.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    found.insert(&spread.node.fragment_name.node);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The one field at the root of a subscription, also when it is in a fragment. `None` when it stands
+/// at the root itself.
+pub(crate) fn hidden_root_field<'a>(
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+) -> Option<&'a Positioned<Field>> {
+    let mut set = &operation.selection_set.node;
+    let mut hidden = false;
+    // [`check`] found no circle and exactly one field, so exactly one selection leads to it.
+    loop {
+        let mut next = None;
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => return hidden.then_some(field),
+                Selection::InlineFragment(inline) => next = Some(&inline.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    let fragment = document.fragments.get(&spread.node.fragment_name.node);
+                    next = fragment.map(|fragment| &fragment.node.selection_set.node);
+                }
+            }
+        }
+        hidden = true;
+        set = next?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+
+    fn limits() -> GraphqlLimits {
+        crate::Config::default().graphql
+    }
+
+    fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
+        let refused = check_text(text, &limits())
+            .and_then(|()| check(&parse_query(text).unwrap(), &Variables::from_json(variables), &limits()));
+        refused.err().map(|too_much| too_much.limit)
+    }
+
+    fn refused(text: &str) -> Option<&'static str> {
+        checked(text, serde_json::Value::Null)
+    }
+
+    fn times(count: usize, piece: impl Fn(usize) -> String) -> String {
+        (0..count).map(piece).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
+        type Document = Box<dyn Fn(usize) -> String>;
+        let cases: [(&str, usize, Document); 9] = [
+            ("document", 16 * 1024, Box::new(|n| format!("{{ a }}{}", " ".repeat(n - 5)))),
+            (
+                "brackets",
+                64,
+                Box::new(|n| {
+                    let depth = n - 2;
+                    format!("{{ a(b: {}{}) }}", "[".repeat(depth), "]".repeat(depth))
+                }),
+            ),
+            (
+                "selections",
+                1_000,
+                Box::new(|n| {
+                    // 10 in the operation, then spreads of a fragment with 98 fields: 99 each.
+                    let (spreads, rest) = ((n - 1) / 99, (n - 1) % 99);
+                    let fields = times(98, |_| "f".to_owned());
+                    let more = times(rest, |_| "f".to_owned());
+                    let spreads = times(spreads, |_| "...F".to_owned());
+                    format!("{{ a {{ {spreads} {more} }} }} fragment F on A {{ {fields} }}")
+                }),
+            ),
+            ("depth", 12, Box::new(|n| format!("{}a{}", "{ a ".repeat(n - 1) + "{", "}".repeat(n)))),
+            ("aliases", 30, Box::new(|n| format!("{{ x {{ {} }} }}", times(n, |i| format!("a{i}: a"))))),
+            ("root_fields", 20, Box::new(|n| format!("{{ {} }}", times(n, |_| "a".to_owned())))),
+            (
+                "directives",
+                50,
+                Box::new(|n| format!("{{ a {} }}", times(n, |_| "@skip(if: false)".to_owned()))),
+            ),
+            (
+                "introspection",
+                2,
+                Box::new(|n| {
+                    format!(
+                        "{{ __schema {{ types {} name {} }} }}",
+                        "{ fields { type ".repeat(n) + "{",
+                        "}".repeat(2 * n + 1)
+                    )
+                }),
+            ),
+            (
+                "complexity",
+                1_000,
+                Box::new(|n| {
+                    // 9 nodes at 100 each and the rest outside of the list.
+                    let fields = times(8, |_| "f".to_owned());
+                    let rest = times(n - 902, |_| "f".to_owned());
+                    format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} x {{ {rest} }} }}")
+                }),
+            ),
+        ];
+        for (limit, n, document) in cases {
+            assert_eq!(refused(&document(n)), None, "{limit} at {n}");
+            assert_eq!(refused(&document(n + 1)), Some(limit), "{limit} at {}", n + 1);
+        }
+    }
+
+    #[test]
+    fn exponential_spreads_are_refused_at_once() {
+        let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
+        let bomb = format!("{{ order(id: 1) {{ ...f0 }} }} {fragments} fragment f25 on Order {{ id }}");
+        assert!(bomb.len() < 1_500);
+        let document = parse_query(&bomb).unwrap();
+        let start = Instant::now();
+        let refused = check(&document, &Variables::default(), &limits()).unwrap_err();
+        // Followed one by one, the spreads would take minutes.
+        assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+        assert_eq!(refused.limit, "selections");
+    }
+
+    #[test]
+    fn a_bomb_that_nothing_spreads_is_refused_too() {
+        let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
+        assert_eq!(
+            refused(&format!("{{ a }} {fragments} fragment f25 on Order {{ id }}")),
+            Some("selections")
+        );
+    }
+
+    #[test]
+    fn long_chains_of_fragments_do_not_exhaust_the_stack() {
+        let fragments = times(400, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
+        assert_eq!(refused(&format!("{{ ...f0 }} {fragments}")), Some("depth"));
+        // A fragment that was looked at before keeps its height.
+        let fragments = times(20, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
+        let deep = format!("{}...f0{}", "{ a ".repeat(11) + "{", "}".repeat(12));
+        assert_eq!(refused(&format!("{deep} {fragments} fragment f20 on O {{ id }}")), Some("depth"));
+    }
+
+    #[test]
+    fn circles_are_refused_wherever_they_are() {
+        assert_eq!(refused("{ ...A } fragment A on Q { ...A }"), Some("fragment_cycle"));
+        let two = "fragment A on Q { a { ...B } } fragment B on Q { b { ...A } }";
+        assert_eq!(refused(&format!("{{ ...A }} {two}")), Some("fragment_cycle"));
+        assert_eq!(refused(&format!("{{ a }} {two}")), Some("fragment_cycle"));
+    }
+
+    #[test]
+    fn a_subscription_has_one_field_however_it_is_written() {
+        for (text, good) in [
+            ("subscription { a }", true),
+            ("subscription { ...F } fragment F on S { a }", true),
+            ("subscription { ... on S { a } }", true),
+            ("subscription { a b }", false),
+            ("subscription { x: a y: a }", false),
+            ("subscription { a ...F } fragment F on S { b }", false),
+            ("subscription { ...F } fragment F on S { a b }", false),
+        ] {
+            assert_eq!(refused(text), (!good).then_some("subscription_fields"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_size_counts_however_it_is_given() {
+        let list = |first: &str| format!("{first} nodes {{ {} }} }} }}", times(10, |_| "f".to_owned()));
+        let literal = |n: &str| list(&format!("{{ orders(first: {n}) {{"));
+        assert_eq!(refused(&literal("50")), None);
+        assert_eq!(refused(&literal("100")), Some("complexity"));
+        assert_eq!(refused(&literal("-1")), Some("complexity"));
+        assert_eq!(refused(&list("{ orders {")), None);
+        let variable = list("query($n: Int = 100) { orders(first: $n) {");
+        assert_eq!(refused(&variable), Some("complexity"));
+        assert_eq!(checked(&variable, serde_json::json!({"n": 5})), None);
+        assert_eq!(checked(&variable, serde_json::json!({"n": 1000})), Some("complexity"));
+    }
+
+    #[test]
+    fn timelines_cost_a_database_read_each() {
+        assert_eq!(refused("{ orders { nodes { events { status } } } }"), None);
+        assert_eq!(refused("{ orders(first: 100) { nodes { events { status } } } }"), Some("complexity"));
+    }
+
+    #[test]
+    fn the_hidden_field_of_a_subscription_is_found() {
+        for (text, hidden) in [
+            ("subscription { a }", None),
+            ("subscription { ... { ... on S { a } } }", Some("a")),
+            ("subscription { ...F } fragment F on S { ...G } fragment G on S { a }", Some("a")),
+        ] {
+            let document = parse_query(text).unwrap();
+            let (_, operation) = document.operations.iter().next().unwrap();
+            let found = hidden_root_field(&document, &operation.node);
+            assert_eq!(found.map(|field| field.node.name.node.as_str()), hidden, "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! GraphQL over HTTP: `POST` with JSON for everything, `GET` for queries and for streams of events.
+//!
+//! | answer | when |
+//! |---|---|
+//! | 200 | it ran, or it was rejected and the client asked for `application/json` |
+//! | 400 | not a GraphQL request; over a limit; or it was rejected and the client asked for `application/graphql-response+json` |
+//! | 405 | a mutation by `GET` |
+//! | 406 | nothing that we can answer is accepted |
+//! | 408 | the body did not come in time |
+//! | 413 | the body or the document is too long |
+//! | 415 | the body is not JSON |
+
+use async_graphql::parser::types::OperationType;
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use metrics::counter;
+
+use super::engine::{Answer, Engine, Operation, Stage};
+use super::errors::{BAD_REQUEST, LIMIT_EXCEEDED, request_error};
+use super::negotiate::{Accepted, Media, accepted, is_json};
+use super::params::Params;
+use super::{sse, ws};
+use crate::App;
+
+/// A client that is still sending does not see an answer that comes too early. So this many times
+/// the limit is read and thrown away before a body is refused.
+const DRAIN_FACTOR: usize = 8;
+
+/// `POST /graphql`.
+pub(crate) async fn post(
+    State(app): State<App>,
+    Extension(engine): Extension<Engine>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let limit = app.config.http.body_bytes;
+    let read = read_body(body, limit);
+    let Ok(body) = tokio::time::timeout(app.config.http.header_read_timeout, read).await else {
+        return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
+    };
+    let accepts = match acceptable(&parts) {
+        Ok(accepts) => accepts,
+        Err(response) => return response,
+    };
+    if !is_json(&parts.headers) {
+        let message = "the body must be application/json in UTF-8";
+        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, message);
+    }
+    let body = match body {
+        Ok(body) => body,
+        Err(BodyError::TooLong) => {
+            counter!("graphql_refusals_total", "limit" => "body").increment(1);
+            let message = format!("the body has more than {limit} bytes");
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, LIMIT_EXCEEDED, &message);
+        }
+        Err(BodyError::Broken) => {
+            return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the body could not be read");
+        }
+    };
+    match Params::from_body(&body) {
+        Ok(params) => answer(&app, &engine, &parts, accepts, engine.prepare(params)).await,
+        Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+    }
+}
+
+/// `GET /graphql`, also as the beginning of a websocket.
+pub(crate) async fn get(
+    State(app): State<App>,
+    Extension(engine): Extension<Engine>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    if ws::is_upgrade(&parts.headers) {
+        return ws::upgrade(app, engine, parts).await;
+    }
+    let accepts = match acceptable(&parts) {
+        Ok(accepts) => accepts,
+        Err(response) => return response,
+    };
+    let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
+        Ok(params) => params,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+    };
+    let operation = engine.prepare(params);
+    if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
+        let message = "mutations must be sent by POST";
+        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, message);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    answer(&app, &engine, &parts, accepts, operation).await
+}
+
+async fn answer(
+    app: &App,
+    engine: &Engine,
+    parts: &Parts,
+    accepts: Accepted,
+    operation: Result<Operation, Answer>,
+) -> Response {
+    let Some(media) = accepts.media else {
+        // Only a stream is accepted, so everything that got as far as an operation becomes one.
+        return match operation {
+            Ok(operation) => sse::stream(app, engine, &parts.headers, operation),
+            Err(answer) => match answer.stage() {
+                Stage::Refused(_) => respond(Media::Json, &answer),
+                Stage::Rejected | Stage::Executed => sse::single(answer),
+            },
+        };
+    };
+    match operation {
+        Err(answer) => respond(media, &answer),
+        Ok(operation) if operation.kind() != OperationType::Subscription => {
+            respond(media, &engine.run(operation).await)
+        }
+        Ok(operation) if accepts.event_stream => sse::stream(app, engine, &parts.headers, operation),
+        Ok(_) => {
+            let message = "a subscription is a stream: accept text/event-stream, or use a websocket";
+            refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)
+        }
+    }
+}
+
+fn acceptable(parts: &Parts) -> Result<Accepted, Response> {
+    let accepts = accepted(&parts.headers);
+    if accepts.media.is_some() || accepts.event_stream {
+        return Ok(accepts);
+    }
+    let message = "accept application/graphql-response+json, application/json or text/event-stream";
+    Err(refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message))
+}
+
+fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
+    respond(Media::Json, &Answer::refused(status, request_error(code, message)))
+}
+
+fn respond(media: Media, answer: &Answer) -> Response {
+    let headers = [(CONTENT_TYPE, media.content_type()), (CACHE_CONTROL, "no-store"), (VARY, "Accept")];
+    (media.status(answer.stage()), headers, answer.to_json()).into_response()
+}
+
+enum BodyError {
+    TooLong,
+    Broken,
+}
+
+/// Reads a body to its end, and keeps at most `limit` bytes of it.
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let mut kept = Vec::new();
+    let mut length: usize = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            kept.extend_from_slice(&data);
+        } else if length > limit.saturating_mul(DRAIN_FACTOR) {
+            break;
+        }
+    }
+    if length > limit { Err(BodyError::TooLong) } else { Ok(kept.into()) }
+}

@@ -1,0 +1,233 @@
+//! What can be changed. A refusal that belongs to the business (a wrong order, an order that is
+//! final) is data: it goes to `userErrors`. Whatever the client cannot change by sending something
+//! else (the database is away) goes to `errors`.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use domain::{Draft, DraftLineItem, OrderId};
+
+use super::Services;
+use super::errors::fault;
+use super::scalars::Decimal;
+use super::types::Order;
+use crate::Error;
+
+/// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
+#[derive(InputObject)]
+pub(crate) struct CreateOrderInput {
+    /// What is bought: 1 to 200 characters.
+    item: Option<String>,
+    /// How many: 1 to 1,000,000.
+    quantity: Option<i32>,
+    /// The price of one unit, with at most the currency's decimals.
+    price: Option<Decimal>,
+    /// Several positions: 1 to 200.
+    line_items: Option<Vec<LineItemInput>>,
+    /// An ISO 4217 code such as EUR; the gateway's default currency when absent.
+    currency: Option<String>,
+    /// Who buys: 1 to 200 characters.
+    customer: Option<String>,
+    /// The shop's own number for the order: 1 to 200 characters.
+    external_reference: Option<String>,
+    /// Failures after which the order is failed: 1 to 100, 5 when absent.
+    max_attempts: Option<i32>,
+}
+
+/// One position of a new order.
+#[derive(InputObject)]
+pub(crate) struct LineItemInput {
+    /// What is bought: 1 to 200 characters.
+    item: Option<String>,
+    /// How many: 1 to 1,000,000.
+    quantity: Option<i32>,
+    /// The price of one unit, with at most the currency's decimals.
+    price: Option<Decimal>,
+}
+
+impl From<CreateOrderInput> for Draft {
+    fn from(input: CreateOrderInput) -> Self {
+        Self {
+            item: input.item,
+            quantity: input.quantity.map(i64::from),
+            price: input.price.map(|price| price.0),
+            line_items: input.line_items.map(|lines| lines.into_iter().map(Into::into).collect()),
+            currency: input.currency,
+            customer: input.customer,
+            external_reference: input.external_reference,
+            max_attempts: input.max_attempts.map(i64::from),
+        }
+    }
+}
+
+impl From<LineItemInput> for DraftLineItem {
+    fn from(input: LineItemInput) -> Self {
+        Self {
+            item: input.item,
+            quantity: input.quantity.map(i64::from),
+            price: input.price.map(|price| price.0),
+        }
+    }
+}
+
+/// Which order to call off.
+#[derive(InputObject)]
+pub(crate) struct CancelOrderInput {
+    /// The id of the order.
+    order_id: ID,
+    /// Why, for its timeline; cut after 500 characters.
+    reason: Option<String>,
+}
+
+/// Which failed order to try again.
+#[derive(InputObject)]
+pub(crate) struct RedriveOrderInput {
+    /// The id of the order.
+    order_id: ID,
+    /// Why, for its timeline; cut after 500 characters.
+    reason: Option<String>,
+}
+
+/// Why a mutation was refused.
+#[derive(SimpleObject)]
+pub(crate) struct UserError {
+    /// A stable word for machines, such as `invalid_order` or `order_final`.
+    code: String,
+    /// For people.
+    message: String,
+    /// The path of the input that is to blame, from the argument inwards; null when none is.
+    field: Option<Vec<String>>,
+}
+
+/// The new order, or why there is none.
+#[derive(SimpleObject)]
+pub(crate) struct CreateOrderPayload {
+    /// The order; null when it was refused.
+    order: Option<Order>,
+    /// Everything that is wrong with the input; empty when it was accepted.
+    user_errors: Vec<UserError>,
+}
+
+/// The cancelled order, or why it was not cancelled.
+#[derive(SimpleObject)]
+pub(crate) struct CancelOrderPayload {
+    /// The order as it is now; null when it was refused.
+    order: Option<Order>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// The redriven order, or why it was not redriven.
+#[derive(SimpleObject)]
+pub(crate) struct RedriveOrderPayload {
+    /// The order as it is now; null when it was refused.
+    order: Option<Order>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// What can be changed.
+pub(crate) struct Mutation;
+
+/// What can be changed.
+#[Object]
+impl Mutation {
+    /// Accepts an order. When this answers, the order is stored and will be processed.
+    async fn create_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order.")] input: CreateOrderInput,
+    ) -> Result<Option<CreateOrderPayload>> {
+        let services = ctx.data_unchecked::<Services>();
+        let (order, user_errors) = settle(services.orders.create(input.into()).await)?;
+        Ok(Some(CreateOrderPayload { order, user_errors }))
+    }
+
+    /// Calls an order off that is not final yet. Doing it again answers the same.
+    async fn cancel_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which order, and why.")] input: CancelOrderInput,
+    ) -> Result<Option<CancelOrderPayload>> {
+        let orders = &ctx.data_unchecked::<Services>().orders;
+        let (order, user_errors) = match order_id(&input.order_id) {
+            Ok(id) => settle(orders.cancel(id, input.reason).await)?,
+            Err(error) => (None, vec![error]),
+        };
+        Ok(Some(CancelOrderPayload { order, user_errors }))
+    }
+
+    /// Gives a failed order a new set of attempts.
+    async fn redrive_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which order, and why.")] input: RedriveOrderInput,
+    ) -> Result<Option<RedriveOrderPayload>> {
+        let orders = &ctx.data_unchecked::<Services>().orders;
+        let (order, user_errors) = match order_id(&input.order_id) {
+            Ok(id) => settle(orders.redrive(id, input.reason).await)?,
+            Err(error) => (None, vec![error]),
+        };
+        Ok(Some(RedriveOrderPayload { order, user_errors }))
+    }
+}
+
+fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
+    id.parse().map_err(|error: domain::InvalidOrderId| UserError {
+        code: "invalid_order_id".to_owned(),
+        message: error.to_string(),
+        field: Some(vec!["input".to_owned(), "orderId".to_owned()]),
+    })
+}
+
+/// Sorts an outcome into order, user errors and faults.
+fn settle(outcome: std::result::Result<domain::Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
+    let error = match outcome {
+        Ok(order) => return Ok((Some(order.into()), Vec::new())),
+        Err(error) => error,
+    };
+    let code = error.code().to_owned();
+    let message = error.to_string();
+    match error {
+        Error::Invalid(problems) => {
+            let one = |problem: domain::Invalid| UserError {
+                code: code.clone(),
+                message: problem.to_string(),
+                field: Some(std::iter::once("input".to_owned()).chain(problem.field.path()).collect()),
+            };
+            Ok((None, problems.into_iter().map(one).collect()))
+        }
+        Error::NotFound(_) => {
+            let field = Some(vec!["input".to_owned(), "orderId".to_owned()]);
+            Ok((None, vec![UserError { code, message, field }]))
+        }
+        Error::Refused { .. } => Ok((None, vec![UserError { code, message, field: None }])),
+        Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => Err(fault(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::transition::Refusal;
+    use domain::{Currency, Status, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_the_client_can_change_is_data_and_the_rest_is_a_fault() {
+        let id = OrderId::new(Timestamp::from_micros(1));
+        let invalid = Draft::default().check(Currency::USD).unwrap_err();
+        let (order, errors) = settle(Err(Error::Invalid(invalid))).unwrap();
+        assert!(order.is_none());
+        let fields: Vec<_> = errors.into_iter().filter_map(|error| error.field).collect();
+        assert_eq!(fields, [["input", "item"], ["input", "quantity"], ["input", "price"]]);
+
+        let refusal = Refusal::Final(Status::Completed);
+        let (_, errors) = settle(Err(Error::Refused { id, refusal })).unwrap();
+        assert_eq!(errors[0].code, "order_final");
+        let (_, errors) = settle(Err(Error::NotFound(id))).unwrap();
+        assert_eq!(errors[0].code, "order_not_found");
+
+        for fault in [Error::overloaded(), Error::OutcomeUnknown(id), Error::Internal] {
+            assert!(settle(Err(fault)).is_err());
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! GraphQL over server-sent events, in distinct connections mode: one request, one stream of `next`
+//! events, and a `complete` at the end. A stream that ends without `complete` was cut off; the client
+//! comes back, and a browser's `EventSource` sends the `id` of its last event, which is where it
+//! goes on.
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use async_graphql::parser::types::OperationType;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+
+use super::engine::{Answer, Engine, Operation};
+use super::subscription::Position;
+use crate::App;
+
+/// Streams the results of an operation. Ends when the operation does, when the client leaves, or
+/// spread over the drain window when the gateway shuts down.
+pub(crate) fn stream(app: &App, engine: &Engine, headers: &HeaderMap, operation: Operation) -> Response {
+    let position = Position::new(last_event_id(headers).unwrap_or(0));
+    let results = match operation.kind() {
+        OperationType::Subscription => {
+            let at = position.clone();
+            let results = engine.stream(operation.at(position));
+            results.map(move |answer| next(&answer, at.get())).boxed()
+        }
+        OperationType::Query | OperationType::Mutation => {
+            let engine = engine.clone();
+            async move { next(&engine.run(operation).await, None) }.into_stream().boxed()
+        }
+    };
+    let token = app.tasks.token();
+    let events = results.chain(stream::iter([complete()])).take_until(leaving(app)).map(move |event| {
+        // Shutdown waits for whoever holds a token.
+        let _held = &token;
+        event
+    });
+    response(events, KeepAlive::new().interval(app.config.graphql.ping_interval))
+}
+
+/// A stream of one result.
+pub(crate) fn single(answer: Answer) -> Response {
+    response(stream::iter([next(&answer, None), complete()]), KeepAlive::new())
+}
+
+/// Ends at a random moment of the drain window once shutdown begins, so that not everybody comes
+/// back at once.
+pub(crate) fn leaving(app: &App) -> impl Future<Output = ()> + Send + 'static {
+    let draining = app.draining.clone();
+    // A fifth of the window is left for what follows.
+    let window = app.config.drain.mul_f64(0.8 * rand::random::<f64>());
+    async move {
+        draining.cancelled().await;
+        tokio::time::sleep(window).await;
+    }
+}
+
+fn response(events: impl Stream<Item = Event> + Send + 'static, keep_alive: KeepAlive) -> Response {
+    // The first comment lets clients and proxies see at once that the stream is open.
+    let events = stream::iter([Event::default().comment("")]).chain(events).map(Ok::<_, Infallible>);
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    // nginx holds streams back unless it is told not to.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn next(answer: &Answer, sequence: Option<u32>) -> Event {
+    let event = Event::default().event("next").data(answer.to_json());
+    match sequence {
+        Some(sequence) => event.id(sequence.to_string()),
+        None => event,
+    }
+}
+
+/// Browsers drop an event without a data line.
+fn complete() -> Event {
+    Event::default().event("complete").data("")
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<u32> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::ServerError;
+    use axum::http::StatusCode;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_has_a_comment_its_results_and_an_end() {
+        let answer = Answer::refused(StatusCode::BAD_REQUEST, ServerError::new("a\nb", None));
+        let body = single(answer).into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let expected =
+            ": \n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_last_event_id_is_a_sequence_or_nothing() {
+        let headers = |value| {
+            HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(value))])
+        };
+        assert_eq!(last_event_id(&headers("3")), Some(3));
+        assert_eq!(last_event_id(&headers("x")), None);
+        assert_eq!(last_event_id(&HeaderMap::new()), None);
+    }
+}

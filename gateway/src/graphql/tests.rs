@@ -1,0 +1,117 @@
+//! Tests of the schema as a whole.
+
+use async_graphql::parser::parse_query;
+use async_graphql::{Value, Variables};
+use serde_json::Value as Json;
+
+use super::{builder, sdl};
+
+const INTROSPECTION: &str = r"
+query IntrospectionQuery {
+  __schema {
+    description
+    queryType { name } mutationType { name } subscriptionType { name }
+    types { ...FullType }
+    directives { name description locations args { ...InputValue } }
+  }
+}
+fragment FullType on __Type {
+  kind name description specifiedByURL
+  fields(includeDeprecated: true) {
+    name description args { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason
+  }
+  inputFields { ...InputValue }
+  interfaces { ...TypeRef }
+  enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
+  possibleTypes { ...TypeRef }
+}
+fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue }
+fragment TypeRef on __Type {
+  kind name
+  ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
+    ofType { kind name ofType { kind name } } } } } } }
+}";
+
+async fn introspect() -> Json {
+    let response = builder().finish().execute(INTROSPECTION).await;
+    assert!(response.errors.is_empty(), "{:?}", response.errors);
+    response.data.into_json().unwrap()
+}
+
+fn list<'a>(json: &'a Json, name: &str) -> impl Iterator<Item = &'a Json> {
+    json[name].as_array().into_iter().flatten()
+}
+
+#[tokio::test]
+async fn everything_is_described() {
+    let schema = introspect().await;
+    let mut missing = Vec::new();
+    let mut described = 0;
+    let mut look = |path: String, json: &Json| match json["description"].as_str() {
+        Some(text) if !text.trim().is_empty() => described += 1,
+        _ => missing.push(path),
+    };
+    for kind in list(&schema["__schema"], "types") {
+        let name = kind["name"].as_str().unwrap();
+        if name.starts_with("__") {
+            continue;
+        }
+        look(name.to_owned(), kind);
+        for part in ["fields", "inputFields", "enumValues"] {
+            for member in list(kind, part) {
+                let path = format!("{name}.{}", member["name"].as_str().unwrap());
+                look(path.clone(), member);
+                for argument in list(member, "args") {
+                    look(format!("{path}({})", argument["name"].as_str().unwrap()), argument);
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "without a description: {missing:#?}");
+    assert!(described > 80, "only {described} descriptions were found");
+}
+
+#[tokio::test]
+async fn our_scalars_say_what_specifies_them() {
+    let schema = introspect().await;
+    for name in ["Decimal", "DateTime"] {
+        let scalar = list(&schema["__schema"], "types").find(|kind| kind["name"] == name).unwrap();
+        assert!(scalar["specifiedByURL"].as_str().unwrap().starts_with("https://"), "{name}");
+    }
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schema.graphql");
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == sdl(),
+        "schema.graphql is stale; write it again with `cargo run -- schema > schema.graphql`"
+    );
+}
+
+/// What a tool asks about the schema is within our limits.
+#[test]
+fn full_introspection_passes_the_guard() {
+    let document = parse_query(INTROSPECTION).unwrap();
+    let limits = crate::Config::default().graphql;
+    super::guard::check_text(INTROSPECTION, &limits).unwrap();
+    super::guard::check(&document, &Variables::default(), &limits).unwrap();
+}
+
+/// The texts by which a wrong argument is told from a defect of ours.
+#[tokio::test]
+async fn wrong_arguments_are_recognised() {
+    for query in [
+        // Too large for an Int, which async-graphql sees only when it reads the argument.
+        "{ orders(first: 99999999999) { nodes { id } } }",
+        r#"mutation { createOrder(input: { price: 999999999999999.99 }) { order { id } } }"#,
+        r#"{ orders(filter: { createdFrom: "yesterday" }) { nodes { id } } }"#,
+        r#"mutation { createOrder(input: "x") { order { id } } }"#,
+    ] {
+        let response = super::errors::tidy(builder().finish().execute(query).await);
+        let extensions = response.errors[0].extensions.as_ref().unwrap();
+        let code = extensions.get(super::errors::CODE);
+        assert_eq!(code, Some(&Value::from("BAD_USER_INPUT")), "{query}: {:?}", response.errors);
+    }
+}

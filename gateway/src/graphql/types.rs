@@ -1,0 +1,272 @@
+//! The types of the schema that clients read. Their doc comments are the descriptions that clients
+//! see, so they are written for them.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
+
+use super::Services;
+use super::errors::{bad_input, fault};
+use super::scalars::{DateTime, Decimal};
+use crate::Error;
+
+/// Where an order is in its life.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Status")]
+pub(crate) enum OrderStatus {
+    /// Accepted; waits for a worker, for a retry or for its time.
+    Pending,
+    /// A worker holds a lease and runs an attempt.
+    Processing,
+    /// Done. Final.
+    Completed,
+    /// Out of attempts, or failed for good: a dead letter. Final until it is redriven.
+    Failed,
+    /// Called off before it was done. Final.
+    Cancelled,
+}
+
+/// An object that can be fetched again by its id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Globally unique."))]
+pub(crate) enum Node {
+    Order(Order),
+}
+
+/// An order: what was bought, and how far its processing is.
+#[derive(Clone)]
+pub(crate) struct Order(pub(crate) Arc<domain::Order>);
+
+impl From<domain::Order> for Order {
+    fn from(order: domain::Order) -> Self {
+        Self(Arc::new(order))
+    }
+}
+
+/// An order: what was bought, and how far its processing is.
+#[Object]
+impl Order {
+    /// Globally unique; sorts by creation time.
+    async fn id(&self) -> ID {
+        ID(self.0.id.to_string())
+    }
+
+    /// What was bought: 1 to 200 positions, all in one currency.
+    async fn line_items(&self) -> Vec<LineItem> {
+        self.0.line_items.iter().cloned().map(LineItem).collect()
+    }
+
+    /// The sum of the line items.
+    async fn total(&self) -> Decimal {
+        self.0.total.into()
+    }
+
+    /// The ISO 4217 code of the currency, such as USD.
+    async fn currency(&self) -> String {
+        self.0.total.currency().code().to_owned()
+    }
+
+    /// The sum of the quantities of the line items.
+    async fn quantity(&self) -> i32 {
+        // At most 200 line items of 1,000,000 each.
+        i32::try_from(self.0.quantity).unwrap_or(i32::MAX)
+    }
+
+    /// Who bought.
+    async fn customer(&self) -> Option<&str> {
+        self.0.customer.as_deref()
+    }
+
+    /// The shop's own number for the order.
+    async fn external_reference(&self) -> Option<&str> {
+        self.0.external_reference.as_deref()
+    }
+
+    /// Where the order is in its life.
+    async fn status(&self) -> OrderStatus {
+        self.0.status.into()
+    }
+
+    /// The sequence of its latest event.
+    async fn sequence(&self) -> i32 {
+        int(self.0.version)
+    }
+
+    /// The number of its latest attempt; 0 before the first.
+    async fn attempt(&self) -> i32 {
+        int(self.0.attempt)
+    }
+
+    /// Attempts that failed since it was created or redriven.
+    async fn failures(&self) -> i32 {
+        int(self.0.failures)
+    }
+
+    /// With so many failures the order is failed.
+    async fn max_attempts(&self) -> i32 {
+        int(self.0.max_attempts)
+    }
+
+    /// What its latest event says, if anything: an error, a cancellation, a redrive.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// When it was accepted.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// When its status last changed.
+    async fn updated_at(&self) -> DateTime {
+        DateTime(self.0.updated_at)
+    }
+
+    /// Its timeline, oldest event first.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only events with a higher sequence; all when absent.")] after: Option<i32>,
+    ) -> Result<Option<Vec<OrderStatusEvent>>> {
+        let after = sequence(after)?.unwrap_or(0);
+        let services = ctx.data_unchecked::<Services>();
+        let events = services.orders.events(self.0.id, after).await.map_err(fault)?;
+        Ok(Some(events.into_iter().map(OrderStatusEvent).collect()))
+    }
+}
+
+/// One position of an order.
+pub(crate) struct LineItem(domain::LineItem);
+
+/// One position of an order.
+#[Object]
+impl LineItem {
+    /// What was bought.
+    async fn item(&self) -> &str {
+        &self.0.item
+    }
+
+    /// How many.
+    async fn quantity(&self) -> i32 {
+        int(self.0.quantity)
+    }
+
+    /// The price of one unit.
+    async fn price(&self) -> Decimal {
+        self.0.price.into()
+    }
+
+    /// Quantity times price.
+    async fn total(&self) -> Result<Decimal> {
+        // A stored order was checked: its total fits, so each part of it does.
+        self.0.total().map(Decimal::from).map_err(|_| fault(Error::Internal))
+    }
+}
+
+/// One change of one order.
+#[derive(Clone)]
+pub(crate) struct OrderStatusEvent(pub(crate) Arc<domain::OrderEvent>);
+
+/// One change of one order.
+#[Object]
+impl OrderStatusEvent {
+    /// The order that changed.
+    async fn order_id(&self) -> ID {
+        ID(self.0.order_id.to_string())
+    }
+
+    /// The order as it is now, which may be further on than this event.
+    async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
+        let services = ctx.data_unchecked::<Services>();
+        let id = self.0.order_id;
+        let order = services.loader.load(id).await.map_err(fault)?;
+        order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))
+    }
+
+    /// The status since this event.
+    async fn status(&self) -> OrderStatus {
+        self.0.status.into()
+    }
+
+    /// The status before it; null for the first event.
+    async fn previous_status(&self) -> Option<OrderStatus> {
+        self.0.previous_status.map(OrderStatus::from)
+    }
+
+    /// 1, 2, 3 and so on within the order, without holes.
+    async fn sequence(&self) -> i32 {
+        int(self.0.sequence)
+    }
+
+    /// When it was recorded, by the database's clock.
+    async fn occurred_at(&self) -> DateTime {
+        DateTime(self.0.occurred_at)
+    }
+
+    /// The attempt it belongs to; 0 before the first.
+    async fn attempt(&self) -> i32 {
+        int(self.0.attempt)
+    }
+
+    /// Why, where there is something to say: an error, a cancellation, a redrive.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+}
+
+/// What a subscriber of all orders receives.
+#[derive(Union)]
+pub(crate) enum OrderFeedItem {
+    Event(OrderStatusEvent),
+    Lag(OrderFeedLag),
+}
+
+/// Events were skipped, because this subscriber could not keep up. Read the list again.
+#[derive(SimpleObject)]
+pub(crate) struct OrderFeedLag {
+    /// How many, at least.
+    pub(crate) missed: i32,
+}
+
+/// A page of orders, newest first.
+#[derive(SimpleObject)]
+pub(crate) struct OrderConnection {
+    /// The orders with their cursors.
+    pub(crate) edges: Vec<OrderEdge>,
+    /// The orders alone.
+    pub(crate) nodes: Vec<Order>,
+    /// Whether there is more, and where it begins.
+    pub(crate) page_info: PageInfo,
+}
+
+/// An order in a list.
+#[derive(SimpleObject)]
+pub(crate) struct OrderEdge {
+    /// The order.
+    pub(crate) node: Order,
+    /// Give this as `after` to go on behind this order. Opaque.
+    pub(crate) cursor: String,
+}
+
+/// Where a page is in its list.
+#[derive(SimpleObject)]
+pub(crate) struct PageInfo {
+    /// Whether there are orders behind this page.
+    pub(crate) has_next_page: bool,
+    /// Always false: lists are read forwards only.
+    pub(crate) has_previous_page: bool,
+    /// The cursor of the first order.
+    pub(crate) start_cursor: Option<String>,
+    /// The cursor of the last order.
+    pub(crate) end_cursor: Option<String>,
+}
+
+/// A sequence that a client sent.
+pub(crate) fn sequence(after: Option<i32>) -> Result<Option<u32>> {
+    after.map(|after| u32::try_from(after).map_err(|_| bad_input("after must be 0 or more"))).transpose()
+}
+
+/// GraphQL's Int ends at 2^31 - 1; none of our counters comes near it.
+fn int(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
