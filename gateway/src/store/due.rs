@@ -50,6 +50,25 @@ impl Store {
         .await
     }
 
+    /// Makes every pending order due that waits for nothing but its guard. For a start with an empty
+    /// queue in memory: there are no jobs that the guards could belong to.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn drop_guards(&self) -> Result<(), Error> {
+        let now = self.now().as_micros();
+        self.write(|connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(
+                    "UPDATE orders SET due_at = not_before WHERE status = 'pending' AND due_at > ? AND not_before <= ?",
+                );
+                sql.bind(now).bind(now);
+                sql.execute(connection).await.map(drop)
+            })
+        })
+        .await
+    }
+
     /// Up to `limit` orders whose lease ran out, as commands for [`Store::apply`], which checks each
     /// again under its lock.
     ///

@@ -165,6 +165,23 @@ on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
     assert_eq!(take().await.unwrap(), []);
 });
 
+on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 3).await;
+    let lease = LeaseToken::random();
+    one(&backend, ids[0], Command::Start { lease }).await;
+    let hour = std::time::Duration::from_secs(3_600);
+    let outcome = Outcome::Retry { reason: "later".into(), after: Some(hour) };
+    let rules = Rules { retry: domain::RetryPolicy { cap: hour, ..Default::default() }, ..Rules::default() };
+    backend.store.apply(Arc::from([(ids[0], Command::Finish { lease, outcome })]), rules).await.unwrap();
+    assert_eq!(backend.store.take_due(10, hour).await.unwrap().len(), 2);
+    assert_eq!(backend.store.take_due(10, hour).await.unwrap(), []);
+    backend.store.drop_guards().await.unwrap();
+    let due: Vec<_> =
+        backend.store.take_due(10, hour).await.unwrap().into_iter().map(|job| job.order_id).collect();
+    assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
+});
+
 on_both!(lists_page_without_gaps_and_filter, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 25).await;
