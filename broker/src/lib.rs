@@ -103,6 +103,9 @@ pub enum Error {
     /// The other side cannot be reached, did not answer in time, or refused. Says which and why.
     #[error("{0}")]
     Unavailable(String),
+    /// The server answers, and cannot do what is needed of it. Says what it lacks.
+    #[error("{0}")]
+    Unsupported(String),
     /// The URL of the server is not usable. Says what to change.
     #[error("{0}")]
     InvalidUrl(String),

@@ -1,1 +1,42 @@
-fn main() {}
+//! The one binary: it reads the settings, puts the parts together and runs them.
+//!
+//! | to see | read |
+//! |---|---|
+//! | the commands and their settings | `cli` |
+//! | what a command does | `commands` |
+//! | how settings become configurations | `settings` |
+//! | how the program ends | `signal`, `error` |
+//!
+//! Nothing is decided about orders here; that is the gateway's and the processor's business.
+
+mod banner;
+mod cli;
+mod commands;
+mod console;
+mod error;
+mod log;
+mod settings;
+mod signal;
+mod start;
+mod values;
+
+use std::process::ExitCode;
+
+use crate::cli::Parsed;
+use crate::error::Error;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+fn run() -> Result<(), Error> {
+    // TLS has one implementation in this program. Whoever installed one before us is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli::parse(std::env::args_os())? {
+        Parsed::Run(cli, matches) => commands::run(*cli, &matches),
+        Parsed::Printed => Ok(()),
+    }
+}

@@ -120,14 +120,14 @@ impl Redis {
     /// reached and can do what is needed of it. The warnings are for the log; nothing is logged here.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it cannot be reached, or when it is too old, which the message
-    /// then says with its version.
+    /// [`Error::Unavailable`] when it cannot be reached, [`Error::Unsupported`] when it is too old.
     pub async fn check(&self) -> Result<ServerInfo, Error> {
         let mut sections = redis::pipe();
         // Two commands, because servers before Redis 7 take no list of sections.
         sections.cmd("INFO").arg("server").cmd("INFO").arg("memory");
         let (server, memory): (String, String) = self.command(&sections).await?;
-        ServerInfo::read(&server, &memory).map_err(|reason| self.unavailable(reason))
+        ServerInfo::read(&server, &memory)
+            .map_err(|reason| Error::Unsupported(format!("Redis at {}: {reason}", self.shared.shown)))
     }
 
     /// Runs commands in one round trip, within the deadline.

@@ -95,9 +95,17 @@ impl Store {
             .map_err(|error| ConnectError::InvalidUrl(format!("cannot be read: {error}")))?
             .disable_statement_logging();
         // A pool hides why it cannot connect; one plain connection tells.
-        let probe = tokio::time::timeout(options.deadline, AnyConnection::connect_with(&connect)).await;
-        match probe {
-            Ok(Ok(connection)) => drop(connection.close().await),
+        let probe = async {
+            let mut connection = AnyConnection::connect_with(&connect).await?;
+            // An SQLite file is not looked into before the first statement.
+            for statement in dialect.session() {
+                sqlx::raw_sql(*statement).execute(&mut connection).await?;
+            }
+            drop(connection.close().await);
+            Ok(())
+        };
+        match tokio::time::timeout(options.deadline, probe).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(explain(dialect, &url, &error)),
             Err(_) => return Err(unreachable(&url, "no answer in time")),
         }

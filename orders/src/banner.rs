@@ -1,0 +1,44 @@
+//! What `orders dev` says when it is ready.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The real addresses and parts of a running program.
+pub(crate) struct Banner {
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    /// The database, without its password.
+    pub(crate) database: String,
+    /// Redis without its password, or `None` when the queue and the bus are in memory.
+    pub(crate) redis: Option<String>,
+    /// What is done with orders.
+    pub(crate) handler: String,
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { http, grpc, database, redis, handler } = self;
+        let queue = redis.as_deref().unwrap_or("in memory");
+        writeln!(f, "\norders {} is ready\n", env!("CARGO_PKG_VERSION"))?;
+        writeln!(f, "  Page        http://{http}/")?;
+        writeln!(f, "  REST        http://{http}/orders       docs: http://{http}/docs")?;
+        writeln!(
+            f,
+            "  GraphQL     http://{http}/graphql      try: http://{http}/graphiql  http://{http}/playground"
+        )?;
+        writeln!(f, "  gRPC        {grpc}")?;
+        writeln!(f, "  Metrics     http://{http}/metrics\n")?;
+        writeln!(f, "  Database    {database}   (DATABASE_URL changes it)")?;
+        writeln!(f, "  Queue       {queue}   (REDIS_URL changes it)")?;
+        writeln!(f, "  Bus         {queue}   (REDIS_URL changes it)")?;
+        writeln!(f, "  Handler     {handler}   (ORDERS_HANDLER changes it)\n")?;
+        writeln!(f, "Create an order, and see it go to `completed`:\n")?;
+        writeln!(
+            f,
+            "  curl -X POST http://{http}/orders -H 'Content-Type: application/json' \
+             -d '{{\"item\":\"Laptop\",\"quantity\":2,\"price\":1299.99}}'"
+        )?;
+        writeln!(f, "  curl http://{http}/orders\n")?;
+        writeln!(f, "Ctrl-C ends it; accepted orders are kept.")
+    }
+}

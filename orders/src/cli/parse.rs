@@ -1,0 +1,110 @@
+//! From the words of the command line to [`Cli`].
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::Resettable;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+
+use super::{Cli, report};
+use crate::console;
+use crate::error::Error;
+
+/// What the command line and the environment ask for.
+pub(crate) enum Parsed {
+    /// A command with its settings, and the same in clap's form, which knows where each came from.
+    Run(Box<Cli>, ArgMatches),
+    /// Help or the version; it has been printed.
+    Printed,
+}
+
+/// Parses the command line (with the program's name first) and the environment.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+    let arguments = command_first(arguments.into_iter().collect());
+    let command = forgiving(Cli::command());
+    let parsed = command
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Ok((Box::new(Cli::from_arg_matches(&matches)?), matches)));
+    match parsed {
+        Ok((cli, matches)) => Ok(Parsed::Run(cli, matches)),
+        Err(asked) if !asked.use_stderr() => {
+            console::print(&asked.render().to_string())?;
+            Ok(Parsed::Printed)
+        }
+        Err(error) => Err(report::explain(&error)),
+    }
+}
+
+/// A setting as people know it: `--http-addr (ORDERS_HTTP_ADDR)`.
+pub(crate) fn setting_name(arg: &Arg) -> String {
+    match (arg.get_long(), arg.get_env()) {
+        (Some(long), Some(env)) => format!("--{long} ({})", env.to_string_lossy()),
+        (Some(long), None) => format!("--{long}"),
+        (None, _) => format!("<{}>", arg.get_id()),
+    }
+}
+
+/// Puts the command before the settings, and `dev` where there is none, so that
+/// `orders --http-addr :0 dev`, `orders dev --http-addr :0` and `orders --http-addr :0` are the same.
+fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(word) = arguments.get(at).map(|word| word.to_string_lossy().into_owned()) {
+        match word.as_str() {
+            "--help" | "-h" | "--version" | "-V" => return arguments,
+            "--" => break,
+            // Every other flag has a value, in the same word or in the next one.
+            flag if flag.starts_with('-') => at += if flag.contains('=') { 1 } else { 2 },
+            _ => {
+                let command = arguments.remove(at);
+                arguments.insert(1, command);
+                return arguments;
+            }
+        }
+    }
+    arguments.insert(arguments.len().min(1), "dev".into());
+    arguments
+}
+
+/// An empty variable is an unset one: compose files pass `REDIS_URL=` for what nobody has set. And a
+/// negative number is a wrong value, not an unknown flag.
+fn forgiving(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_args(|arg| match arg.get_env().is_some() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        })
+        .mut_subcommands(forgiving)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_may_come_last_or_be_left_out() {
+        for (given, expected) in [
+            ("orders", "orders dev"),
+            ("orders dev", "orders dev"),
+            ("orders --http-addr x", "orders dev --http-addr x"),
+            ("orders --http-addr=x", "orders dev --http-addr=x"),
+            ("orders --http-addr x gateway --drain-ms 1", "orders gateway --http-addr x --drain-ms 1"),
+            ("orders --http-addr=x processor", "orders processor --http-addr=x"),
+            ("orders config gateway", "orders config gateway"),
+            ("orders --help", "orders --help"),
+            ("orders -V", "orders -V"),
+            ("orders --", "orders dev --"),
+        ] {
+            let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(command_first(words(given)), words(expected), "{given}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! clap's errors in our form: one line that names the setting, one line that helps.
+
+use std::error::Error as _;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory};
+
+use super::{Cli, setting_name};
+use crate::error::Error;
+use crate::values::Wrong;
+
+/// Settings whose values may hold a password and are not repeated in messages.
+const CONFIDENTIAL: [&str; 4] = ["database-url", "redis-url", "webhook-url", "webhook-secret"];
+
+pub(super) fn explain(error: &clap::Error) -> Error {
+    let text = |kind| context(error, kind);
+    let setting = text(ContextKind::InvalidArg).map(|shown| find(&shown));
+    let name = match (&setting, text(ContextKind::InvalidArg)) {
+        (Some(Some(arg)), _) => setting_name(arg),
+        (_, shown) => shown.unwrap_or_default(),
+    };
+    let confidential = setting
+        .flatten()
+        .and_then(|arg| arg.get_long().map(str::to_owned))
+        .is_some_and(|long| CONFIDENTIAL.contains(&long.as_str()) || long == "gateway-url");
+    let value = match text(ContextKind::InvalidValue) {
+        Some(value) if !confidential => format!(" is {value:?}"),
+        _ => " cannot be used".to_owned(),
+    };
+    match error.kind() {
+        ErrorKind::ValueValidation => {
+            let source = error.source();
+            let problem = source.map(ToString::to_string).unwrap_or_default();
+            let wrong = Error::usage(format!("{name}{value}: {problem}"));
+            match source.and_then(|source| source.downcast_ref::<Wrong>()) {
+                Some(Wrong { hint, .. }) => wrong.hint(hint),
+                None => wrong,
+            }
+        }
+        ErrorKind::InvalidValue => {
+            let known = text(ContextKind::ValidValue).unwrap_or_default();
+            match text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) {
+                true => Error::usage(format!("{name} needs a value")).hint(match known.is_empty() {
+                    true => "write it behind the flag: --flag value".to_owned(),
+                    false => format!("use one of: {known}"),
+                }),
+                false => Error::usage(format!("{name}{value}: there is no such choice"))
+                    .hint(format!("use one of: {known}")),
+            }
+        }
+        ErrorKind::UnknownArgument => {
+            let elsewhere = text(ContextKind::InvalidArg).and_then(|shown| find(&shown)).is_some();
+            let hint = match text(ContextKind::SuggestedArg) {
+                Some(similar) => format!("did you mean {similar}? `orders --help` lists the commands"),
+                None if elsewhere => "it belongs to another command; `orders --help` lists them".to_owned(),
+                None => "`orders <COMMAND> --help` lists the settings of a command".to_owned(),
+            };
+            Error::usage(format!("unknown argument {}", text(ContextKind::InvalidArg).unwrap_or_default()))
+                .hint(hint)
+        }
+        ErrorKind::InvalidSubcommand => {
+            let given = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let hint = match text(ContextKind::SuggestedSubcommand) {
+                Some(similar) => format!("did you mean {similar}?"),
+                None => "`orders --help` lists the commands".to_owned(),
+            };
+            Error::usage(format!("there is no command {given:?}")).hint(hint)
+        }
+        ErrorKind::ArgumentConflict => Error::usage(format!("{name} is given more than once"))
+            .hint("give it once; a flag wins over its variable"),
+        ErrorKind::InvalidUtf8 => Error::usage("a setting is not valid UTF-8")
+            .hint("look for stray bytes in flags and ORDERS_* variables"),
+        _ => {
+            let first = error.render().to_string();
+            let first = first.lines().next().unwrap_or_default();
+            Error::usage(first.strip_prefix("error: ").unwrap_or(first)).hint("see `orders --help`")
+        }
+    }
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => Some(texts.join(", ")),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The setting that clap shows as `--http-addr <ADDR>`, whichever command it belongs to.
+fn find(shown: &str) -> Option<Arg> {
+    let long = shown.split([' ', '=']).next()?.strip_prefix("--")?;
+    let root = Cli::command();
+    let mut arguments = root.get_subcommands().flat_map(clap::Command::get_arguments);
+    arguments.find(|arg| arg.get_long() == Some(long)).cloned()
+}

@@ -1,0 +1,81 @@
+//! `orders config`: the effective settings of a command and where each comes from.
+
+use std::path::Path;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory};
+use url::Url;
+
+use crate::cli::{Cli, ConfigArgs, Configured};
+use crate::error::Error;
+use crate::start::DEFAULT_METRICS_ADDR;
+use crate::values::masked;
+use crate::{console, log, settings};
+
+/// Prints one line for each setting: its name, its value, its origin.
+pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> {
+    let name = args.of.command_name();
+    let root = Cli::command();
+    let command = root.find_subcommand(name);
+    let given = matches.subcommand_matches("config");
+    let (Some(command), Some(given)) = (command, given) else {
+        return Err(Error::failed(format!("the command {name} has no settings")));
+    };
+    let mut rows = vec![["SETTING".to_owned(), "VARIABLE".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
+    for arg in command.get_arguments().filter(|arg| arg.get_env().is_some()) {
+        rows.push(row(arg, given, args.of));
+    }
+    let (filter, from) = log::filter();
+    rows.push(["-".to_owned(), "RUST_LOG".to_owned(), filter, from.to_owned()]);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let mut table = String::new();
+    for [setting, variable, value, from] in &rows {
+        let line =
+            format!("{setting:<0$}  {variable:<1$}  {value:<2$}  {from}\n", widths[0], widths[1], widths[2]);
+        table.push_str(&line);
+    }
+    console::print(&table)
+}
+
+fn row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
+    let id = arg.get_id().as_str();
+    let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let setting = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let values = given.get_raw(id).into_iter().flatten();
+    let shown: Vec<String> = values.map(|value| hide(id, &value.to_string_lossy())).collect();
+    let value = if shown.is_empty() { when_unset(id, given, of) } else { shown.join(",") };
+    let from = match given.value_source(id) {
+        Some(ValueSource::CommandLine) => "flag",
+        Some(ValueSource::EnvVariable) => "environment",
+        _ => "default",
+    };
+    [setting, variable, value, from.to_owned()]
+}
+
+/// Passwords in URLs and secrets as such are not for screens.
+fn hide(id: &str, value: &str) -> String {
+    if id == "webhook_secret" {
+        return "***".to_owned();
+    }
+    match value.contains("://").then(|| Url::parse(value)) {
+        Some(Ok(url)) => masked(&url),
+        Some(Err(_)) => "***".to_owned(),
+        None => value.to_owned(),
+    }
+}
+
+/// What takes effect when a setting without a fixed default is not given.
+fn when_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
+    match id {
+        "database_url" => {
+            let folder = given.get_one::<std::path::PathBuf>("data_dir");
+            format!("sqlite:{}", settings::sqlite_file(folder.map_or(Path::new("."), |f| f)).display())
+        }
+        "redis_url" if of == Configured::Dev => "(in memory)".to_owned(),
+        "redis_url" => "(required)".to_owned(),
+        "worker_id" => "(host name and process id)".to_owned(),
+        "metrics_addr" => format!("{DEFAULT_METRICS_ADDR} (or any free port)"),
+        _ => "(none)".to_owned(),
+    }
+}

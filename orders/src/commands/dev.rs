@@ -1,0 +1,77 @@
+//! `orders dev`: a gateway and a processor in one process. They talk gRPC over loopback as they
+//! would between machines; only the queue and the bus are in memory, unless Redis is configured.
+
+use std::sync::Arc;
+
+use broker::{Bus, Queue, memory};
+use gateway::Parts;
+use tokio_util::sync::CancellationToken;
+
+use super::ended;
+use crate::banner::Banner;
+use crate::cli::{DevArgs, Handler, WorkArgs};
+use crate::error::Error;
+use crate::values::reachable;
+use crate::{console, log, settings, signal, start};
+
+/// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
+pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
+    let handler = settings::handler(&args.work)?;
+    let redis = settings::redis(&args.redis)?;
+    log::install(args.process.log.log_format)?;
+    gateway::metrics::install();
+    let shutdown = signal::shutdown()?;
+
+    let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
+    let grpc = start::bind(&args.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
+    let (http_addr, grpc_addr) = (start::address(&http)?, start::address(&grpc)?);
+    let Some(store) = start::database(&args.database, &shutdown).await? else { return Ok(()) };
+    let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
+        Some(redis) => {
+            start::redis(redis, "orders are accepted and processed later", &shutdown).await?;
+            (Arc::new(redis.queue()), Arc::new(redis.bus()))
+        }
+        None => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
+    };
+
+    let config = settings::gateway(&args.rules, &args.process);
+    let parts = Parts { config, store, queue: queue.clone(), bus, http, grpc };
+    let gateway_shutdown = CancellationToken::new();
+    let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
+    let gateway_url = format!("http://{}", reachable(grpc_addr));
+    let config = settings::processor(&args.work, vec![gateway_url], &args.process);
+    let mut processor =
+        tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
+
+    let banner = Banner {
+        http: reachable(http_addr),
+        grpc: reachable(grpc_addr),
+        database: settings::database(&args.database).to_string(),
+        redis: args.redis.redis_url.as_ref().map(ToString::to_string),
+        handler: describe(&args.work),
+    };
+    console::print(&banner.to_string())?;
+
+    tokio::select! {
+        outcome = &mut processor => {
+            gateway_shutdown.cancel();
+            let gateway = ended("gateway", gateway.await);
+            ended("processor", outcome).and(gateway)
+        }
+        outcome = &mut gateway => {
+            shutdown.cancel();
+            let processor = ended("processor", processor.await);
+            ended("gateway", outcome).and(processor)
+        }
+    }
+}
+
+fn describe(work: &WorkArgs) -> String {
+    match (work.handler, &work.webhook_url) {
+        (Handler::Webhook, Some(url)) => format!("webhook: posts each order to {url}"),
+        (Handler::Webhook, None) => "webhook".to_owned(),
+        (Handler::Simulate, _) => {
+            format!("simulate: waits {} to {} ms", work.simulate_min_ms, work.simulate_max_ms)
+        }
+    }
+}

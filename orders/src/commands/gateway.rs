@@ -1,0 +1,36 @@
+//! `orders gateway`: one of any number of gateways on one database and one Redis.
+
+use std::sync::Arc;
+
+use gateway::Parts;
+
+use crate::cli::GatewayArgs;
+use crate::error::Error;
+use crate::{log, settings, signal, start};
+
+/// Runs until a signal comes.
+pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
+    let redis = settings::redis_required(&args.redis)?;
+    log::install(args.process.log.log_format)?;
+    gateway::metrics::install();
+    let shutdown = signal::shutdown()?;
+
+    let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
+    let grpc = start::bind(&args.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
+    let (http_addr, grpc_addr) = (start::address(&http)?, start::address(&grpc)?);
+    let Some(store) = start::database(&args.database, &shutdown).await? else { return Ok(()) };
+    start::redis(&redis, "orders are accepted and processed later", &shutdown).await?;
+
+    tracing::info!(
+        http = %http_addr,
+        grpc = %grpc_addr,
+        database = %settings::database(&args.database),
+        "the gateway is ready"
+    );
+    let config = settings::gateway(&args.rules, &args.process);
+    let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus()));
+    let parts = Parts { config, store, queue, bus, http, grpc };
+    gateway::serve(parts, shutdown.cancelled_owned())
+        .await
+        .map_err(|error| Error::failed(format!("the gateway ended: {error}")))
+}

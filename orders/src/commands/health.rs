@@ -1,0 +1,59 @@
+//! `orders health`: is the gateway or processor on this machine ready? Images without curl need it.
+
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+
+use crate::cli::{HealthArgs, Role};
+use crate::console;
+use crate::error::Error;
+use crate::start::DEFAULT_METRICS_ADDR;
+use crate::values::{ListenAddr, reachable};
+
+/// An answer that takes longer is as bad as none.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Succeeds if and only if the answer to `/readyz` is a success.
+pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
+    let url = match (args.url, args.role) {
+        (Some(url), _) => url.reveal().to_string(),
+        (None, Role::Gateway) => {
+            readyz(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
+        }
+        (None, Role::Processor) => {
+            let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
+            readyz(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
+        }
+    };
+    let unhealthy = |reason: String| Error::failed(format!("{url} is not ready: {reason}"));
+    // No proxy: this asks a neighbour, and what the environment says is for the world outside.
+    let client = reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .no_proxy()
+        .build()
+        .map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
+    let answer = client.get(&url).send().await.map_err(|error| {
+        unhealthy(match error.is_timeout() {
+            true => format!("no answer within {} s", DEADLINE.as_secs()),
+            false => "nobody answers there".to_owned(),
+        })
+    })?;
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    if !status.is_success() {
+        return Err(unhealthy(format!("{status} {text}")));
+    }
+    console::print(&format!("{}\n", text.trim_end()))
+}
+
+async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
+    let found = lookup_host(addr).await.ok().and_then(|mut found| found.next());
+    let addr = found.ok_or_else(|| {
+        Error::failed(format!("cannot find the address {addr}")).hint(format!("it is from {setting}"))
+    })?;
+    if addr.port() == 0 {
+        return Err(Error::usage(format!("{setting} is port 0, which can be any port"))
+            .hint("give the URL: orders health http://127.0.0.1:PORT/readyz"));
+    }
+    Ok(format!("http://{}/readyz", reachable(addr)))
+}

@@ -1,0 +1,65 @@
+//! One module for each command.
+
+mod config;
+mod dev;
+mod gateway;
+mod health;
+mod migrate;
+mod processor;
+
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use crate::cli::{Cli, Command};
+use crate::console;
+use crate::error::Error;
+
+/// How long threads that are stuck in a system call may hold up the end of the process.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// Does what the command line asks for.
+pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+    match cli.command {
+        Command::Dev(args) => on_runtime(dev::run(args)),
+        Command::Gateway(args) => on_runtime(gateway::run(args)),
+        Command::Processor(args) => on_runtime(processor::run(args)),
+        Command::Migrate(args) => on_runtime(migrate::run(args)),
+        Command::Health(args) => on_runtime(health::run(args)),
+        Command::Config(args) => config::run(&args, matches),
+        Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
+        Command::Openapi => {
+            let json = ::gateway::http::openapi().to_pretty_json();
+            let json = json.map_err(|error| Error::failed(format!("cannot write the document: {error}")))?;
+            console::print(&with_line_break(json))
+        }
+    }
+}
+
+fn on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(LAST_GRACE);
+    result
+}
+
+fn with_line_break(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// The outcome of a task that this process cannot do without.
+fn ended<E: std::fmt::Display>(
+    name: &str,
+    outcome: Result<Result<(), E>, tokio::task::JoinError>,
+) -> Result<(), Error> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::failed(format!("the {name} ended: {error}"))),
+        Err(error) => Err(Error::failed(format!("the {name} ended: {error}"))
+            .hint("this is a defect; the log above tells more")),
+    }
+}

@@ -1,0 +1,110 @@
+//! `orders processor`: one of any number of processors on one Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Router, extract::State};
+use broker::redis::Redis;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::ended;
+use crate::cli::ProcessorArgs;
+use crate::error::Error;
+use crate::values::ListenAddr;
+use crate::{log, settings, signal, start};
+
+/// How long a gateway may take to accept a connection before it counts as away.
+const GATEWAY_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Runs until a signal comes, and then until the work in hand is done or given back.
+pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
+    let handler = settings::handler(&args.work)?;
+    let redis = settings::redis_required(&args.redis)?;
+    log::install(args.process.log.log_format)?;
+    gateway::metrics::install();
+    let shutdown = signal::shutdown()?;
+
+    let listener = bind(args.metrics.metrics_addr.as_ref()).await?;
+    let metrics_addr = start::address(&listener)?;
+    start::redis(&redis, "nothing can be processed", &shutdown).await?;
+
+    let gateways: Vec<Url> = args.gateways.gateway_url.iter().map(|url| url.reveal().clone()).collect();
+    let urls = gateways.iter().map(ToString::to_string).collect();
+    let config = settings::processor(&args.work, urls, &args.process);
+    tracing::info!(worker = %config.worker_id, metrics = %metrics_addr, "the processor is ready");
+    let health = Health { redis: redis.clone(), gateways: gateways.into(), shutdown: shutdown.clone() };
+    let stop_health = CancellationToken::new();
+    let served = tokio::spawn(serve_health(listener, health, stop_health.clone()));
+    let queue = Arc::new(redis.queue());
+    let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
+    stop_health.cancel();
+    outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;
+    ended("health server", served.await)
+}
+
+/// An address that is asked for must be free. The default one gives way to a neighbour, so that
+/// several processors run on one machine without any setting.
+async fn bind(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
+    const SETTING: &str = "--metrics-addr (ORDERS_METRICS_ADDR)";
+    if let Some(addr) = addr {
+        return start::bind(addr, SETTING).await;
+    }
+    match TcpListener::bind(start::DEFAULT_METRICS_ADDR).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(|error| {
+            Error::failed(format!("cannot listen on any port: {error}"))
+                .hint(format!("choose one with {SETTING}"))
+        }),
+    }
+}
+
+/// What readiness depends on.
+#[derive(Clone)]
+struct Health {
+    redis: Redis,
+    gateways: Arc<[Url]>,
+    shutdown: CancellationToken,
+}
+
+async fn serve_health(
+    listener: TcpListener,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), std::io::Error> {
+    let routes = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(|| async { gateway::metrics::render() }))
+        .with_state(health);
+    // Nobody's answer is worth waiting for at the end.
+    tokio::select! {
+        served = async { axum::serve(listener, routes).await } => served,
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+/// Ready: Redis answers, and at least one gateway accepts connections.
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    if health.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
+    }
+    if let Err(error) = health.redis.check().await {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    }
+    for gateway in health.gateways.iter() {
+        if accepts(gateway).await {
+            return (StatusCode::OK, "ready\n".to_owned());
+        }
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "no gateway can be reached\n".to_owned())
+}
+
+async fn accepts(gateway: &Url) -> bool {
+    let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else { return false };
+    let connect = TcpStream::connect((host.trim_matches(['[', ']']), port));
+    matches!(tokio::time::timeout(GATEWAY_DEADLINE, connect).await, Ok(Ok(_)))
+}

@@ -1,0 +1,16 @@
+//! Standard output, for what was asked for (a schema, a banner). Logs and errors go to stderr.
+
+use std::io::{ErrorKind, Write};
+
+use crate::error::Error;
+
+/// Prints a text that ends with its own line break. A reader that has gone away, as in
+/// `orders schema | head`, is not an error.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Error::failed(format!("cannot write to standard output: {error}"))),
+    }
+}

@@ -1,0 +1,113 @@
+//! From settings to the configurations of the parts, and the checks that need more than one setting.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::redis::Redis;
+use processor::OrderHandler;
+use processor::handlers::{Simulate, Webhook};
+
+use crate::cli::{DatabaseArgs, Handler, ProcessArgs, RedisArgs, RuleArgs, WorkArgs};
+use crate::error::Error;
+use crate::values::DatabaseUrl;
+
+/// The name of the SQLite file in the data folder.
+const SQLITE_FILE: &str = "orders.db";
+
+/// What a gateway needs to know.
+pub(crate) fn gateway(rules: &RuleArgs, process: &ProcessArgs) -> gateway::Config {
+    let mut config = gateway::Config {
+        default_currency: rules.default_currency,
+        redelivery_guard: Duration::from_millis(rules.redelivery_guard_ms),
+        queue_window: rules.queue_window,
+        drain: Duration::from_millis(process.drain_ms),
+        ..gateway::Config::default()
+    };
+    config.rules.lease = Duration::from_millis(rules.lease_ms);
+    config
+}
+
+/// What a processor needs to know.
+pub(crate) fn processor(
+    work: &WorkArgs,
+    gateway_urls: Vec<String>,
+    process: &ProcessArgs,
+) -> processor::Config {
+    processor::Config {
+        worker_id: work.worker_id.clone().unwrap_or_else(worker_id),
+        gateway_urls,
+        concurrency: work.concurrency,
+        attempt_timeout: Duration::from_millis(work.attempt_timeout_ms),
+        drain_grace: Duration::from_millis(process.drain_ms),
+        ..processor::Config::default()
+    }
+}
+
+/// What a processor does with an order.
+pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
+    match work.handler {
+        Handler::Simulate => {
+            if work.simulate_min_ms > work.simulate_max_ms {
+                return Err(Error::usage(format!(
+                    "--simulate-min-ms (ORDERS_SIMULATE_MIN_MS) is {}, which is more than \
+                     --simulate-max-ms (ORDERS_SIMULATE_MAX_MS) with {}",
+                    work.simulate_min_ms, work.simulate_max_ms
+                ))
+                .hint("give both, the shorter wait as the minimum"));
+            }
+            Ok(Arc::new(Simulate {
+                min: Duration::from_millis(work.simulate_min_ms),
+                max: Duration::from_millis(work.simulate_max_ms),
+                failure_rate: work.simulate_failure_rate,
+            }))
+        }
+        Handler::Webhook => {
+            let url = work.webhook_url.as_ref().ok_or_else(|| {
+                Error::usage("--webhook-url (ORDERS_WEBHOOK_URL) is not set, and --handler (ORDERS_HANDLER) is webhook")
+                    .hint("give the URL that orders are posted to")
+            })?;
+            let secret = work.webhook_secret.as_ref().map(|secret| secret.reveal().to_owned());
+            let timeout = Duration::from_millis(work.webhook_timeout_ms);
+            Ok(Arc::new(Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
+                Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
+            })?))
+        }
+    }
+}
+
+/// Redis, if one is configured. Nothing is connected yet.
+pub(crate) fn redis(args: &RedisArgs) -> Result<Option<Redis>, Error> {
+    let Some(url) = &args.redis_url else { return Ok(None) };
+    let redis = Redis::new(url.reveal().as_str(), &args.redis_prefix)
+        .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
+    Ok(Some(redis))
+}
+
+/// Redis, for a process that is of no use without it.
+pub(crate) fn redis_required(args: &RedisArgs) -> Result<Redis, Error> {
+    redis(args)?.ok_or_else(|| {
+        Error::usage("--redis-url (REDIS_URL) is not set").hint(
+            "gateways and processors that run as processes of their own find each other over Redis: set \
+             REDIS_URL=redis://host:6379, or run everything in one process with `orders dev`",
+        )
+    })
+}
+
+/// The database that is meant: the configured one, or the file in the data folder.
+pub(crate) fn database(args: &DatabaseArgs) -> DatabaseUrl {
+    args.database_url.clone().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&args.data_dir)))
+}
+
+/// The file that orders are kept in when no database is configured.
+pub(crate) fn sqlite_file(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join(SQLITE_FILE)
+}
+
+/// Tells the workers of one installation apart: the host and the process.
+pub(crate) fn worker_id() -> String {
+    let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = from_kernel().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let host = if host.trim().is_empty() { "processor" } else { host.trim() };
+    format!("{host}-{}", std::process::id())
+}

@@ -1,0 +1,175 @@
+//! Getting hold of what a process needs from outside before it serves: ports, the database, Redis.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use broker::redis::Redis;
+use gateway::Store;
+use gateway::store::{ConnectError, Options};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::DatabaseArgs;
+use crate::error::Error;
+use crate::settings;
+use crate::values::{DatabaseUrl, ListenAddr};
+
+/// Where a processor shows its health unless told otherwise.
+pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
+
+/// The first and the longest pause between two attempts to reach a server.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Waiting is logged at most this often.
+const REMIND: Duration = Duration::from_secs(1);
+
+/// Takes a port. `setting` names where it comes from, as in `--http-addr (ORDERS_HTTP_ADDR)`.
+pub(crate) async fn bind(addr: &ListenAddr, setting: &str) -> Result<TcpListener, Error> {
+    use std::io::ErrorKind;
+    let elsewhere = format!("choose another address with {setting}; port 0 takes any free port");
+    TcpListener::bind(addr.as_str()).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Error::failed(format!("cannot listen on {addr}: the port is in use"))
+            .hint(format!("end the program that uses it, or {elsewhere}")),
+        ErrorKind::PermissionDenied => {
+            Error::failed(format!("cannot listen on {addr}: not permitted; ports below 1024 need privileges"))
+                .hint(elsewhere)
+        }
+        _ => Error::failed(format!("cannot listen on {addr}: {error}")).hint(elsewhere),
+    })
+}
+
+/// The real address of a listener, with the port that port 0 became.
+pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|error| Error::failed(format!("cannot read a listener's address: {error}")))
+}
+
+/// Opens the database and brings its tables up to date. Waits for a server that cannot be reached,
+/// for ever; `None` when `shutdown` came first. What waiting cannot mend is an error at once.
+pub(crate) async fn database(
+    args: &DatabaseArgs,
+    shutdown: &CancellationToken,
+) -> Result<Option<Store>, Error> {
+    let mut wait = Wait::default();
+    loop {
+        match try_database(args).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(error) if error.is_temporary() => {
+                wait.remind(|| tracing::warn!(%error, "waiting for the database"));
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(None),
+                    () = wait.pause() => {}
+                }
+            }
+            Err(error) => return Err(database_error(args, &error)),
+        }
+    }
+}
+
+/// The same without waiting.
+pub(crate) async fn database_now(args: &DatabaseArgs) -> Result<Store, Error> {
+    try_database(args).await.map_err(|error| database_error(args, &error))
+}
+
+async fn try_database(args: &DatabaseArgs) -> Result<Store, ConnectError> {
+    let url = settings::database(args);
+    if let DatabaseUrl::Sqlite(path) = &url {
+        create_folder(path)?;
+    }
+    let store = Store::connect(&url.reveal(), &Options::default()).await?;
+    store.migrate().await?;
+    Ok(store)
+}
+
+fn create_folder(file: &Path) -> Result<(), ConnectError> {
+    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|error| {
+        ConnectError::File(format!("cannot create the data folder {}: {error}", folder.display()))
+    })
+}
+
+fn database_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
+    const SETTING: &str = "--database-url (DATABASE_URL)";
+    let file = if args.database_url.is_some() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
+    let hint = match error {
+        ConnectError::InvalidUrl(_) => format!("correct {SETTING}"),
+        ConnectError::Refused(_) => {
+            format!("check the user, the password and the database's name in {SETTING}")
+        }
+        ConnectError::File(_) => {
+            format!(
+                "only one process at a time can use the file, and it must be writable; choose another place with {file}"
+            )
+        }
+        ConnectError::Unreachable { .. } => format!("is the server running? Its address is from {SETTING}"),
+        ConnectError::Migration(_) => "the tables are as the last complete migration left them".to_owned(),
+    };
+    Error::failed(error.to_string()).hint(hint)
+}
+
+/// Looks whether Redis is there and new enough. When it is away the process starts all the same, and
+/// a task keeps looking and says when it is back; `consequence` says what that means until then.
+pub(crate) async fn redis(
+    redis: &Redis,
+    consequence: &'static str,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    match look_at(redis).await {
+        Ok(()) => Ok(()),
+        Err(broker::Error::Unavailable(_)) => {
+            let (redis, shutdown) = (redis.clone(), shutdown.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = wait_for_redis(&redis, consequence) => {}
+                }
+            });
+            Ok(())
+        }
+        Err(error @ (broker::Error::Unsupported(_) | broker::Error::InvalidUrl(_))) => {
+            Err(Error::failed(error.to_string()).hint("use another server with --redis-url (REDIS_URL)"))
+        }
+    }
+}
+
+async fn wait_for_redis(redis: &Redis, consequence: &'static str) {
+    let mut wait = Wait::default();
+    while let Err(error) = look_at(redis).await {
+        wait.remind(|| tracing::warn!(%error, "waiting for Redis; {consequence}"));
+        wait.pause().await;
+    }
+}
+
+async fn look_at(redis: &Redis) -> Result<(), broker::Error> {
+    let server = redis.check().await?;
+    for warning in &server.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(version = %server.version, "Redis can be reached");
+    Ok(())
+}
+
+/// Pauses that double, and reminders that do not flood the log.
+struct Wait {
+    pause: Duration,
+    reminded: Option<Instant>,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { pause: PAUSE.0, reminded: None }
+    }
+}
+
+impl Wait {
+    fn remind(&mut self, log: impl FnOnce()) {
+        if self.reminded.is_none_or(|at| at.elapsed() >= REMIND) {
+            self.reminded = Some(Instant::now());
+            log();
+        }
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+}

@@ -1,0 +1,142 @@
+//! The types of settings: each is parsed once, at the edge, and then trusted. A parser's error
+//! completes the sentence "`--setting` is `value`: …" and its hint says what is expected.
+
+mod urls;
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use domain::Currency;
+
+pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
+/// A value that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    problem: String,
+    /// What is expected.
+    pub(crate) hint: String,
+}
+
+impl Wrong {
+    fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { problem: problem.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Where to listen: `host:port`. The host may be a name such as `localhost`; port 0 is any free one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddr(String);
+
+impl ListenAddr {
+    /// As `TcpListener::bind` takes it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ListenAddr {
+    type Err = Wrong;
+
+    fn from_str(text: &str) -> Result<Self, Wrong> {
+        const HINT: &str = "give an address and a port such as 127.0.0.1:3000; port 0 takes any free one";
+        if text.parse::<SocketAddr>().is_ok() {
+            return Ok(Self(text.to_owned()));
+        }
+        if text.contains("://") {
+            return Err(Wrong::new("it is a URL and not an address", HINT));
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(Wrong::new("the port is missing", HINT));
+        };
+        if port.parse::<u16>().is_err() {
+            return Err(Wrong::new(format!("{port:?} is not a port (0 to 65535)"), HINT));
+        }
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+        if host.is_empty() || !host.chars().all(name) {
+            return Err(Wrong::new(format!("{host:?} is not a host"), HINT));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// How this machine reaches a listener: the "any" addresses are reached over loopback.
+pub(crate) fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        match addr {
+            SocketAddr::V4(_) => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+            SocketAddr::V6(_) => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+    addr
+}
+
+/// Whole numbers from `min` to `max`.
+pub(crate) fn number<T>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, Wrong> + Clone + Send + Sync
+where
+    T: TryFrom<u64>,
+{
+    move |text: &str| {
+        let hint = || format!("give a whole number from {min} to {max}");
+        let value: u64 = text.parse().map_err(|_| Wrong::new("it is not a whole number", hint()))?;
+        if !(min..=max).contains(&value) {
+            return Err(Wrong::new(format!("it is not within {min} to {max}"), hint()));
+        }
+        T::try_from(value).map_err(|_| Wrong::new("it is too large", hint()))
+    }
+}
+
+/// A share from 0 to 1.
+pub(crate) fn share(text: &str) -> Result<f64, Wrong> {
+    const HINT: &str = "give a number from 0 (never) to 1 (always) such as 0.1";
+    let value: f64 = text.parse().map_err(|_| Wrong::new("it is not a number", HINT))?;
+    if !(0.0..=1.0).contains(&value) {
+        return Err(Wrong::new("it is not within 0 to 1", HINT));
+    }
+    Ok(value)
+}
+
+/// An ISO 4217 code.
+pub(crate) fn currency(text: &str) -> Result<Currency, Wrong> {
+    text.parse::<Currency>().map_err(|error| {
+        Wrong::new(
+            format!("it {error}"),
+            "give the three capital letters of an ISO 4217 currency such as USD",
+        )
+    })
+}
+
+/// The start of our key names in Redis.
+pub(crate) fn key_prefix(text: &str) -> Result<String, Wrong> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:{}".contains(c);
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err(Wrong::new(
+            "it cannot start a key",
+            "use 1 to 64 letters, digits and the signs - _ . : { }",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a worker in logs and metrics.
+pub(crate) fn worker_id(text: &str) -> Result<String, Wrong> {
+    let allowed = |c: char| c.is_ascii_graphic();
+    if text.is_empty() || text.len() > 100 || !text.chars().all(allowed) {
+        return Err(Wrong::new("it is not a name", "use 1 to 100 printable ASCII characters without spaces"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,145 @@
+//! The structure of the source, as rules: which crate may use which, and where technologies may be
+//! known. A rule that is in the way is changed here, on purpose, and not by accident somewhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Crate → the crates of ours that it may depend on.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("proto", &["domain"]),
+    ("broker", &["domain"]),
+    ("gateway", &["domain", "proto", "broker"]),
+    ("processor", &["domain", "proto", "broker"]),
+    // The composition root may see all parts; the gateway and the processor never see each other.
+    ("orders", &["domain", "broker", "gateway", "processor"]),
+    ("bench", &["domain", "proto", "broker", "gateway", "processor", "orders"]),
+];
+
+/// A crate of others → the crate of ours that may depend on it, and where in it the name may appear.
+const HOMES: &[(&str, &str, &str)] = &[
+    ("sqlx", "gateway", "gateway/src/store"),
+    ("redis", "broker", "broker/src/redis"),
+    ("deadpool-redis", "broker", "broker/src/redis"),
+    ("async-graphql", "gateway", "gateway/src/graphql"),
+    ("clap", "orders", "orders/src"),
+];
+
+/// What does I/O, keeps time or speaks a protocol has no place in the domain.
+const NOT_IN_DOMAIN: &[&str] = &[
+    "tokio",
+    "sqlx",
+    "redis",
+    "deadpool-redis",
+    "axum",
+    "hyper",
+    "tonic",
+    "prost",
+    "async-graphql",
+    "reqwest",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Crate → what it needs to run or to build, from cargo's own view of the workspace.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs the tests, so it is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| {
+            let needed = package["dependencies"].as_array().expect("dependencies");
+            let needed = needed.iter().filter(|dependency| dependency["kind"] != "dev");
+            let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+            (name(package), needed.map(name).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn crates_use_only_what_is_below_them() {
+    let ours = dependencies();
+    for (krate, needed) in &ours {
+        let allowed = ARROWS.iter().find(|(name, _)| name == krate);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("the crate {krate} has no arrows here"));
+        for other in needed.iter().filter(|other| ours.contains_key(*other)) {
+            assert!(allowed.contains(&other.as_str()), "{krate} must not depend on {other}");
+        }
+    }
+    for krate in ["domain", "proto", "broker", "gateway", "processor", "orders"] {
+        assert!(ours.contains_key(krate), "{krate} is missing");
+    }
+}
+
+#[test]
+fn the_domain_does_no_io() {
+    let ours = dependencies();
+    for foreign in NOT_IN_DOMAIN {
+        assert!(!ours["domain"].contains(*foreign), "domain must not depend on {foreign}");
+    }
+}
+
+#[test]
+fn technologies_stay_in_their_homes() {
+    let ours = dependencies();
+    for (technology, home, folder) in HOMES {
+        for (krate, needed) in &ours {
+            // The load generator compares with others and may speak to anything.
+            let may = krate == home || krate == "bench";
+            assert!(may || !needed.contains(*technology), "{krate} must not depend on {technology}");
+        }
+        let name = technology.replace('-', "_");
+        for file in sources(&root().join(home).join("src")) {
+            let path = file.strip_prefix(root()).expect("it is below").to_string_lossy().into_owned();
+            let at_home = path.starts_with(folder) || path == format!("{folder}.rs");
+            let source = std::fs::read_to_string(&file).expect("sources can be read");
+            let stranger = source.lines().find(|line| mentions(line, &name));
+            assert!(
+                at_home || stranger.is_none(),
+                "{path} knows {technology}: {}",
+                stranger.unwrap_or_default()
+            );
+        }
+    }
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Whether a line of code uses the crate of this name: `sqlx::…`, but not `broker::sqlx::…`.
+fn mentions(line: &str, name: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+#[test]
+fn a_mention_is_told_from_a_lookalike() {
+    assert!(mentions("use sqlx::Row;", "sqlx"));
+    assert!(mentions("    let x: redis::Client = …", "redis"));
+    for lookalike in ["use broker::redis::Redis;", "deadpool_redis::Pool", "// sqlx::Row", "pub mod redis;"] {
+        assert!(!mentions(lookalike, "redis") && !mentions(lookalike, "sqlx"), "{lookalike}");
+    }
+}

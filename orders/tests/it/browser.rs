@@ -1,0 +1,36 @@
+//! The page and the GraphQL tools in a real browser.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Api, Process, base_url, command, id, script};
+
+/// A browser that checks everything, one thing after the other, on a machine that may be busy.
+const DEADLINE: Duration = Duration::from_secs(170);
+
+const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+
+#[tokio::test]
+async fn the_page_works_in_a_browser() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // First an order that failed, for the page to redrive.
+    let failing = [&FREE_PORTS[..], &["--simulate-failure-rate", "1", "--simulate-min-ms", "0"]].concat();
+    let mut dev = Process::start(command(folder.path(), &failing, &[]), "orders dev that fails");
+    let api = Api::new(base_url(&mut dev).await);
+    let order = json!({"item": "Vase", "quantity": 1, "price": 5, "maxAttempts": 1});
+    let (status, order) = api.post("/orders", &order).await;
+    assert_eq!(status, 201, "{order}");
+    let failed = id(&order);
+    api.reaches(&failed, "failed").await;
+    dev.terminate();
+    dev.ended_well().await;
+
+    // Then everything as a newcomer starts it.
+    let mut dev = Process::start(command(folder.path(), &FREE_PORTS, &[]), "orders dev");
+    let mut page = script("tests/browser", "page.mjs");
+    page.env("BASE_URL", base_url(&mut dev).await).env("FAILED_ORDER_ID", failed);
+    Process::start(page, "page.mjs").ended_well_within(DEADLINE).await;
+    dev.terminate();
+    dev.ended_well().await;
+}

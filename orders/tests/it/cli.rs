@@ -1,0 +1,218 @@
+//! The command line: what it answers, and what it says about values that are wrong.
+
+use std::process::Output;
+
+use crate::harness::{Process, command, run};
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).expect("output is UTF-8")
+}
+
+async fn orders(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    run(folder.path(), arguments, variables).await
+}
+
+/// One line `error: …`, then one line `hint: …`, and nothing else.
+fn assert_readable(output: &Output, code: i32, parts: &[&str]) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let hints = stderr.lines().filter(|line| line.starts_with("hint: ")).count();
+    assert_eq!((errors.len(), hints), (1, 1), "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{part:?} is missing in: {stderr}");
+    }
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_named_with_its_flag_and_variable() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--http-addr", "abc"], &["--http-addr (ORDERS_HTTP_ADDR)", "\"abc\"", "127.0.0.1:3000"]),
+        (&["--http-addr", "127.0.0.1:99999"], &["--http-addr (ORDERS_HTTP_ADDR)", "0 to 65535"]),
+        (&["dev", "--grpc-addr", "http://127.0.0.1:1"], &["--grpc-addr (ORDERS_GRPC_ADDR)"]),
+        (&["--concurrency", "0"], &["--concurrency (ORDERS_CONCURRENCY)", "1 to 10000"]),
+        (&["--concurrency", "many"], &["--concurrency (ORDERS_CONCURRENCY)", "whole number"]),
+        (&["--lease-ms", "1"], &["--lease-ms (ORDERS_LEASE_MS)", "1000 to 3600000"]),
+        (&["--queue-window", "-1"], &["--queue-window (ORDERS_QUEUE_WINDOW)"]),
+        (&["--simulate-failure-rate", "2"], &["--simulate-failure-rate (ORDERS_SIMULATE_FAILURE_RATE)"]),
+        (
+            &["--simulate-min-ms", "9", "--simulate-max-ms", "1"],
+            &["ORDERS_SIMULATE_MIN_MS", "ORDERS_SIMULATE_MAX_MS"],
+        ),
+        (&["--handler", "magic"], &["--handler (ORDERS_HANDLER)", "simulate, webhook"]),
+        (&["--handler", "webhook"], &["--webhook-url (ORDERS_WEBHOOK_URL)"]),
+        (&["--default-currency", "dollars"], &["--default-currency (ORDERS_DEFAULT_CURRENCY)", "USD"]),
+        (&["--log-format", "xml"], &["--log-format (ORDERS_LOG_FORMAT)", "text, json"]),
+        (&["--redis-prefix", "a b"], &["--redis-prefix (ORDERS_REDIS_PREFIX)"]),
+        (&["--worker-id", ""], &["--worker-id (ORDERS_WORKER_ID)"]),
+        (&["--redis-url", "http://x"], &["--redis-url (REDIS_URL)", "redis://"]),
+        (&["--database-url", "postgres://u:hush@h/d"], &["--database-url (DATABASE_URL)", "mysql://"]),
+        (&["--database-url", "mysql://u:hush@h"], &["--database-url (DATABASE_URL)", "name of the database"]),
+        (&["gateway"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
+        (&["processor"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
+        (&["processor", "--gateway-url", "http://a,b"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
+        (&["--drain-ms", "1", "--drain-ms", "2"], &["--drain-ms (ORDERS_DRAIN_MS)", "more than once"]),
+        (&["--http-addr"], &["--http-addr (ORDERS_HTTP_ADDR) needs a value"]),
+        (&["--htp-addr", "x"], &["--htp-addr", "did you mean --http-addr?"]),
+        (&["processor", "--http-addr", "127.0.0.1:1"], &["--http-addr", "another command"]),
+        (&["gatewai"], &["\"gatewai\"", "did you mean gateway?"]),
+        (&["dev", "more"], &["more"]),
+        (&["health", "--http-addr", "127.0.0.1:0"], &["--http-addr (ORDERS_HTTP_ADDR)", "/readyz"]),
+        (&["health", "ftp://x"], &["[URL]", "http://"]),
+    ];
+    for (arguments, parts) in cases {
+        let output = orders(arguments, &[]).await;
+        assert_readable(&output, 2, parts);
+        assert_eq!(text(&output.stdout), "");
+        assert!(!text(&output.stderr).contains("hush"), "a password is shown");
+    }
+}
+
+#[tokio::test]
+async fn variables_are_checked_like_flags() {
+    for (name, value, part) in [
+        ("ORDERS_HTTP_ADDR", "abc", "--http-addr (ORDERS_HTTP_ADDR)"),
+        ("DATABASE_URL", "hush", "--database-url (DATABASE_URL)"),
+        ("REDIS_URL", "hush", "--redis-url (REDIS_URL)"),
+        ("ORDERS_CONCURRENCY", "1.5", "--concurrency (ORDERS_CONCURRENCY)"),
+        ("RUST_LOG", "a=b=c", "RUST_LOG"),
+    ] {
+        let output = orders(&[], &[(name, value)]).await;
+        assert_readable(&output, 2, &[part]);
+        assert!(!text(&output.stderr).contains("hush"), "what may be a password is shown");
+    }
+}
+
+#[tokio::test]
+async fn config_tells_values_and_origins_and_hides_secrets() {
+    let variables = [
+        ("DATABASE_URL", "mysql://ann:hush@db:3306/shop"),
+        ("REDIS_URL", ""),
+        ("ORDERS_WEBHOOK_SECRET", "hush"),
+        ("ORDERS_WEBHOOK_URL", "https://hook.example/orders?token=hush"),
+    ];
+    let output = orders(&["config", "--http-addr", "127.0.0.1:8080"], &variables).await;
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let line = |start: &str| {
+        let line = shown.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("{start} is missing in:\n{shown}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(line("--http-addr"), ["--http-addr", "ORDERS_HTTP_ADDR", "127.0.0.1:8080", "flag"]);
+    assert_eq!(
+        line("--database-url"),
+        ["--database-url", "DATABASE_URL", "mysql://ann:***@db:3306/shop", "environment"]
+    );
+    assert_eq!(line("--redis-url"), ["--redis-url", "REDIS_URL", "(in", "memory)", "default"]);
+    assert_eq!(line("--lease-ms"), ["--lease-ms", "ORDERS_LEASE_MS", "30000", "default"]);
+    assert!(!shown.contains("hush"), "{shown}");
+
+    let output = orders(&["config", "processor"], &[("REDIS_URL", "redis://:hush@cache")]).await;
+    let shown = text(&output.stdout);
+    assert!(shown.contains("redis://:***@cache") && shown.contains("--gateway-url"), "{shown}");
+    assert!(!shown.contains("--http-addr"), "a processor has none: {shown}");
+}
+
+#[tokio::test]
+async fn help_and_version_go_to_stdout() {
+    let output = orders(&["--help"], &[]).await;
+    let shown = text(&output.stdout);
+    for word in
+        ["dev", "gateway", "processor", "migrate", "schema", "openapi", "health", "config", "Examples:"]
+    {
+        assert!(shown.contains(word), "{word} is missing in:\n{shown}");
+    }
+    let output = orders(&["gateway", "--help"], &[("DATABASE_URL", "mysql://u:hush@h/d")]).await;
+    let shown = text(&output.stdout);
+    assert!(shown.contains("--database-url") && shown.contains("DATABASE_URL"), "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
+    let output = orders(&["--version"], &[]).await;
+    assert_eq!(text(&output.stdout), format!("orders {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn documents_are_printed_as_they_are_served() {
+    let schema = text(&orders(&["schema"], &[]).await.stdout);
+    assert!(schema.contains("type Subscription"), "{schema}");
+    let document = text(&orders(&["openapi"], &[]).await.stdout);
+    let document: serde_json::Value = serde_json::from_str(&document).expect("OpenAPI is JSON");
+    assert!(document["paths"]["/orders"]["post"].is_object());
+}
+
+/// As in `orders schema | head -0`.
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_error() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut schema = command(folder.path(), &["schema"], &[]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    schema.stdout(writer);
+    let output = schema.stderr(std::process::Stdio::piped()).spawn().expect("the binary can be run");
+    let output = output.wait_with_output().await.expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_busy_port_is_said() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = busy.local_addr().expect("an address").to_string();
+    for (flag, variable) in [("--http-addr", "ORDERS_HTTP_ADDR"), ("--grpc-addr", "ORDERS_GRPC_ADDR")] {
+        let mut arguments = vec!["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+        let at = arguments.iter().position(|word| *word == flag).expect("both are listed");
+        arguments[at + 1] = &addr;
+        assert_readable(&orders(&arguments, &[]).await, 1, &[&addr, "in use", flag, variable]);
+    }
+}
+
+#[tokio::test]
+async fn a_data_folder_that_cannot_be_used_is_said() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("file"), "not a folder").expect("it is ours");
+    let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let arguments = [&free[..], &["--data-dir", "file"]].concat();
+    let output = run(folder.path(), &arguments, &[]).await;
+    assert_readable(&output, 1, &["file", "--data-dir (ORDERS_DATA_DIR)"]);
+
+    std::fs::create_dir(folder.path().join("full")).expect("it is ours");
+    std::fs::write(folder.path().join("full/orders.db"), "this is not a database".repeat(100))
+        .expect("it is ours");
+    let output = run(folder.path(), &["migrate", "--data-dir", "full"], &[]).await;
+    assert_readable(&output, 1, &["orders.db", "--data-dir (ORDERS_DATA_DIR)"]);
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_data_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let mut first = Process::start(command(folder.path(), &free, &[]), "the first");
+    first.printed("its banner", |line| line.contains("is ready").then_some(())).await;
+    assert_readable(&run(folder.path(), &free, &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
+    assert_readable(&run(folder.path(), &["migrate"], &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
+    first.terminate();
+    first.ended_well().await;
+    assert!(run(folder.path(), &["migrate"], &[]).await.status.success());
+}
+
+#[tokio::test]
+async fn health_asks_the_running_process() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let mut dev = Process::start(command(folder.path(), &free, &[]), "orders dev");
+    let base = crate::harness::base_url(&mut dev).await;
+    let addr = base.trim_start_matches("http://").to_owned();
+    let output = run(folder.path(), &["health", "--http-addr", &addr], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = run(folder.path(), &["health"], &[("ORDERS_HTTP_ADDR", &addr)]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = run(folder.path(), &["health", &format!("{base}/livez")], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    dev.terminate();
+    dev.ended_well().await;
+    let output = run(folder.path(), &["health", "--http-addr", &addr], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is not ready"), "{}", text(&output.stderr));
+}

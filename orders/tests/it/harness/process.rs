@@ -1,0 +1,157 @@
+//! One running `orders`, whose output is kept for the case that the test fails.
+
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{DEADLINE, eventually, within};
+
+/// Ends with the test: it is killed when this is dropped.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    stdout: Arc<Mutex<Vec<String>>>,
+    stderr: Arc<Mutex<Vec<String>>>,
+}
+
+/// The program with no setting but the given ones: nothing is inherited from whoever runs the tests.
+pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) async fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let ended = command(folder, arguments, variables).output();
+    within(&format!("orders {} to end", arguments.join(" ")), ended).await.expect("the binary can be run")
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command, name: impl Into<String>) -> Self {
+        let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
+        let name = name.into();
+        let mut child = started.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let stdout = keep(child.stdout.take().expect("stdout is piped"));
+        let stderr = keep(child.stderr.take().expect("stderr is piped"));
+        Self { name, child, stdout, stderr }
+    }
+
+    /// The first line of stdout for which `find` has an answer.
+    pub(crate) async fn printed<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let lines = self.stdout.clone();
+        self.line(what, &lines, find).await
+    }
+
+    /// The first line of stderr for which `find` has an answer.
+    pub(crate) async fn logged<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let lines = self.stderr.clone();
+        self.line(what, &lines, find).await
+    }
+
+    async fn line<T>(
+        &mut self,
+        what: &str,
+        lines: &Mutex<Vec<String>>,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let name = self.name.clone();
+        let child = &mut self.child;
+        eventually(&format!("{name} to show {what}"), || {
+            let ended = child.try_wait().expect("a child can be asked");
+            let found = lines.lock().unwrap().iter().find_map(|line| find(line));
+            assert!(found.is_some() || ended.is_none(), "{name} ended without showing {what}: {ended:?}");
+            std::future::ready(found)
+        })
+        .await
+    }
+
+    /// How many lines of stderr contain the text.
+    pub(crate) fn count_logged(&self, text: &str) -> usize {
+        self.stderr.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Everything that stderr has said so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().join("\n")
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        if let Some(pid) = self.child.id() {
+            let sent = std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+            assert!(sent.expect("kill(1) is there").success(), "SIGTERM to {}", self.name);
+        }
+    }
+
+    /// Sends SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.start_kill().expect("a child can be killed");
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        within(&format!("{name} to end"), self.child.wait()).await.expect("a child can be waited for")
+    }
+
+    /// Waits for the end, which must be a success without a panic.
+    pub(crate) async fn ended_well(&mut self) {
+        self.ended_well_within(DEADLINE).await;
+    }
+
+    /// The same with a deadline of its own.
+    pub(crate) async fn ended_well_within(&mut self, deadline: Duration) {
+        let ended = tokio::time::timeout(deadline, self.child.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{} did not end within {deadline:?}", self.name));
+        let status = ended.expect("a child can be waited for");
+        assert!(status.success(), "{} ended with {status}", self.name);
+        assert_eq!(self.count_logged("panicked"), 0, "{} panicked", self.name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = |lines: &Mutex<Vec<String>>| lines.lock().map(|l| l.join("\n")).unwrap_or_default();
+            eprintln!("---- {} stdout\n{}", self.name, lines(&self.stdout));
+            eprintln!("---- {} stderr\n{}", self.name, lines(&self.stderr));
+        }
+    }
+}
+
+fn keep(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let lines = kept.clone();
+    tokio::spawn(async move {
+        let mut output = BufReader::new(output).lines();
+        while let Ok(Some(line)) = output.next_line().await {
+            lines.lock().unwrap().push(line);
+        }
+    });
+    kept
+}
+
+/// A Node script of this repository, with its packages.
+pub(crate) fn script(folder: &str, file: &str) -> Command {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "the packages of {} are missing: run `npm ci` there, or scripts/test.sh, which does",
+        folder.display()
+    );
+    let mut command = Command::new("node");
+    command.arg(file).current_dir(folder).stdin(Stdio::null());
+    command
+}

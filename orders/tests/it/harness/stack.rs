@@ -1,0 +1,166 @@
+//! A whole system: `orders dev` on the embedded parts, or two gateways and two processors on MariaDB
+//! and Redis. It can be stopped and started again on the same data.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Api, Process, Servers, command};
+
+/// Quick, so that many orders are in flight and done within a test; a worker that dies is noticed soon.
+const QUICK_WORK: [&str; 8] = [
+    "--simulate-min-ms",
+    "20",
+    "--simulate-max-ms",
+    "300",
+    "--concurrency",
+    "16",
+    "--attempt-timeout-ms",
+    "20000",
+];
+const QUICK_RULES: [&str; 4] = ["--lease-ms", "2000", "--redelivery-guard-ms", "2000"];
+
+/// How a system is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// SIGTERM, to everything at once.
+    Terminate,
+    /// SIGKILL, to everything at once.
+    Kill,
+}
+
+pub(crate) struct Stack {
+    data: Data,
+    folder: TempDir,
+    processes: Vec<Process>,
+    /// The gateways of the running system: one when embedded, else two.
+    pub(crate) gateways: Vec<Api>,
+    /// Where the first gateway speaks gRPC: `host:port`.
+    pub(crate) grpc: String,
+}
+
+enum Data {
+    Embedded,
+    Servers(Servers),
+}
+
+impl Stack {
+    /// Everything in one process.
+    pub(crate) async fn embedded() -> Self {
+        Self::new(Data::Embedded).await
+    }
+
+    /// Two gateways and two processors.
+    pub(crate) async fn on_servers() -> Self {
+        Self::new(Data::Servers(Servers::new().await)).await
+    }
+
+    async fn new(data: Data) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut stack =
+            Self { data, folder, processes: Vec::new(), gateways: Vec::new(), grpc: String::new() };
+        stack.start().await;
+        stack
+    }
+
+    /// Starts it, again on the data that it had.
+    pub(crate) async fn start(&mut self) {
+        self.gateways.clear();
+        match &self.data {
+            Data::Embedded => {
+                let arguments = [
+                    &["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"][..],
+                    &QUICK_WORK,
+                    &QUICK_RULES,
+                ]
+                .concat();
+                let command = command(self.folder.path(), &arguments, &[]);
+                let mut process = Process::start(command, "orders dev");
+                self.gateways.push(Api::new(base_url(&mut process).await));
+                self.processes.push(process);
+            }
+            Data::Servers(servers) => {
+                let mut grpc = Vec::new();
+                for number in 1..=2 {
+                    let (process, api, addr) = gateway(&self.folder, servers, number).await;
+                    self.processes.push(process);
+                    self.gateways.push(api);
+                    grpc.push(addr);
+                }
+                self.grpc.clone_from(&grpc[0]);
+                let urls = grpc.iter().map(|addr| format!("http://{addr}")).collect::<Vec<_>>().join(",");
+                let work = [&["processor", "--metrics-addr", "127.0.0.1:0"][..], &QUICK_WORK].concat();
+                for number in 1..=2 {
+                    let variables = [
+                        ("REDIS_URL", servers.redis_url.as_str()),
+                        ("ORDERS_REDIS_PREFIX", &servers.prefix),
+                        ("ORDERS_GATEWAY_URL", &urls),
+                    ];
+                    let command = command(self.folder.path(), &work, &variables);
+                    self.processes.push(Process::start(command, format!("processor {number}")));
+                }
+            }
+        }
+    }
+
+    /// Stops all of it at once and waits for the end of every process.
+    pub(crate) async fn stop(&mut self, how: Stop) {
+        for process in &mut self.processes {
+            match how {
+                Stop::Terminate => process.terminate(),
+                Stop::Kill => process.kill(),
+            }
+        }
+        for mut process in self.processes.drain(..) {
+            match how {
+                Stop::Terminate => process.ended_well().await,
+                Stop::Kill => drop(process.ended().await),
+            }
+        }
+    }
+
+    /// The gateway that the i-th client speaks to.
+    pub(crate) fn gateway(&self, i: usize) -> &Api {
+        &self.gateways[i % self.gateways.len()]
+    }
+
+    /// Waits until every one of these orders is completed.
+    pub(crate) async fn completes(&self, accepted: &[String]) -> Vec<Value> {
+        let mut orders = Vec::new();
+        for (i, id) in accepted.iter().enumerate() {
+            orders.push(self.gateway(i).reaches(id, "completed").await);
+        }
+        orders
+    }
+}
+
+/// A gateway on these servers, its REST and its gRPC address.
+pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) -> (Process, Api, String) {
+    let arguments = [
+        &["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"][..],
+        &QUICK_RULES,
+    ]
+    .concat();
+    let variables = [
+        ("DATABASE_URL", servers.database_url.as_str()),
+        ("REDIS_URL", &servers.redis_url),
+        ("ORDERS_REDIS_PREFIX", &servers.prefix),
+    ];
+    let mut process =
+        Process::start(command(folder.path(), &arguments, &variables), format!("gateway {number}"));
+    let (http, grpc) = process
+        .logged("its addresses", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
+        })
+        .await;
+    (process, Api::new(format!("http://{http}")), grpc)
+}
+
+/// The address in the banner of `orders dev`.
+pub(crate) async fn base_url(process: &mut Process) -> String {
+    process
+        .printed("its banner", |line| {
+            Some(line.trim().strip_prefix("Page")?.trim().trim_end_matches('/').to_owned())
+        })
+        .await
+}

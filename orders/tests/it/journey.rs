@@ -1,0 +1,111 @@
+//! One order from end to end.
+
+use serde_json::json;
+use wiremock::matchers::{header_exists, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::harness::{Api, Process, Stack, Stop, base_url, command};
+
+#[tokio::test]
+async fn an_order_goes_through_the_embedded_system() {
+    let mut stack = Stack::embedded().await;
+    one_order(stack.gateway(0), stack.gateway(0)).await;
+    every_surface_answers(stack.gateway(0)).await;
+    wrong_input_is_named(stack.gateway(0)).await;
+    stack.stop(Stop::Terminate).await;
+}
+
+/// What is accepted by one gateway is seen by a subscriber at the other.
+#[tokio::test]
+async fn an_order_goes_through_two_gateways_and_two_processors() {
+    let mut stack = Stack::on_servers().await;
+    one_order(stack.gateway(1), stack.gateway(0)).await;
+    one_order(stack.gateway(0), stack.gateway(1)).await;
+    for gateway in [stack.gateway(0), stack.gateway(1)] {
+        every_surface_answers(gateway).await;
+    }
+    wrong_input_is_named(stack.gateway(0)).await;
+    stack.stop(Stop::Terminate).await;
+}
+
+/// The other handler: the order is posted to its receiver, signed, and a 2xx completes it.
+#[tokio::test]
+async fn an_order_is_handled_by_a_webhook() {
+    let receiver = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/hook"))
+        .and(header_exists("Orders-Signature"))
+        .respond_with(ResponseTemplate::new(503).insert_header("Retry-After", "0"))
+        .up_to_n_times(1)
+        .mount(&receiver)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/hook"))
+        .and(header_exists("Orders-Signature"))
+        .respond_with(ResponseTemplate::new(204))
+        .mount(&receiver)
+        .await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("{}/hook", receiver.uri());
+    let arguments = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--handler", "webhook"];
+    let variables = [("ORDERS_WEBHOOK_URL", url.as_str()), ("ORDERS_WEBHOOK_SECRET", "hush")];
+    let mut dev = Process::start(command(folder.path(), &arguments, &variables), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    let order = api.reaches(&id, "completed").await;
+    assert_eq!(order["attempt"], 2, "the first answer was 503");
+    for request in receiver.received_requests().await.expect("requests are recorded") {
+        let posted: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+        assert_eq!(posted["orderId"].as_str(), Some(id.as_str()));
+    }
+    dev.terminate();
+    dev.ended_well().await;
+}
+
+async fn one_order(creates: &Api, watches: &Api) {
+    let order = creates.create().await;
+    assert_eq!(order["status"], "pending");
+    assert_eq!(order["orderId"], order["id"]);
+    let id = order["id"].as_str().expect("an id");
+    let expected = [(1, "PENDING"), (2, "PROCESSING"), (3, "COMPLETED")];
+    let events = watches.watch(id).await;
+    assert_eq!(events, expected.map(|(sequence, status)| (sequence, status.to_owned())));
+    assert_eq!(creates.order(id).await["status"], "completed");
+    let (status, list) = watches.get("/orders").await;
+    assert_eq!(status, 200);
+    assert!(list.as_array().expect("a list").iter().any(|listed| listed["id"] == order["id"]), "{list}");
+    // Everything is over, and a late subscriber still gets all of it.
+    assert_eq!(watches.watch(id).await.len(), expected.len());
+}
+
+async fn every_surface_answers(gateway: &Api) {
+    for path in [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/graphiql",
+        "/playground",
+        "/metrics",
+        "/livez",
+        "/healthz",
+        "/readyz",
+        "/readyz?verbose",
+    ] {
+        let (status, _) = gateway.get(path).await;
+        assert_eq!(status, 200, "{path}");
+    }
+}
+
+async fn wrong_input_is_named(gateway: &Api) {
+    let (status, problem) =
+        gateway.post("/orders", &json!({"item": "x", "quantity": 1, "price": 1, "colour": 1})).await;
+    assert!((400..500).contains(&status), "{status}");
+    assert!(problem.to_string().contains("colour"), "{problem}");
+    let (status, problem) = gateway.get("/orders/0198c0de-0000-7000-8000-000000000000").await;
+    assert_eq!((status, problem["code"].as_str()), (404, Some("order_not_found")));
+    let (_, answer) = gateway.post("/graphql", &json!({"query": "{ nonsense }"})).await;
+    assert!(
+        answer["errors"][0]["message"].as_str().is_some_and(|text| text.contains("nonsense")),
+        "{answer}"
+    );
+}

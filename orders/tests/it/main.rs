@@ -1,0 +1,20 @@
+//! The program from outside: every test starts the built binary on free ports, with a data folder or
+//! a database and a key prefix of its own, and talks to it as its users do.
+//!
+//! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
+//! parts and on MariaDB and Redis. `cli` is the command line, `outage` servers that are away,
+//! `foreign` a worker in another language, `browser` the page, `arrows` the structure of the source.
+//!
+//! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
+//! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
+
+#![cfg(test)]
+
+mod arrows;
+mod browser;
+mod cli;
+mod foreign;
+mod harness;
+mod journey;
+mod outage;
+mod restart;

@@ -1,0 +1,126 @@
+//! Everything is stopped in mid-flight and started again: every order that was acknowledged is
+//! finished, whoever held it.
+
+use crate::harness::{Api, DEADLINE, Process, Stack, Stop, base_url, command, eventually};
+
+/// Stop when so many orders are acknowledged. More than are worked on at once, so that some wait, some
+/// are being worked on and some are done.
+const ACCEPTED: usize = 120;
+/// How many clients create orders side by side.
+const CLIENTS: usize = 6;
+/// Most orders of one client, so that a test is bounded however fast orders are accepted.
+const ORDERS_PER_CLIENT: usize = 100;
+
+#[tokio::test]
+async fn sigterm_embedded() {
+    stop_in_mid_flight(Stack::embedded().await, Stop::Terminate).await;
+}
+
+#[tokio::test]
+async fn sigkill_embedded() {
+    stop_in_mid_flight(Stack::embedded().await, Stop::Kill).await;
+}
+
+#[tokio::test]
+async fn sigterm_on_servers() {
+    stop_in_mid_flight(Stack::on_servers().await, Stop::Terminate).await;
+}
+
+#[tokio::test]
+async fn sigkill_on_servers() {
+    stop_in_mid_flight(Stack::on_servers().await, Stop::Kill).await;
+}
+
+async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
+    let (acknowledged, mut ledger) = tokio::sync::mpsc::unbounded_channel();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|i| {
+            let (gateway, acknowledged) = (stack.gateway(i).clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                // Until the gateway is gone: it then refuses or does not answer.
+                for _ in 0..ORDERS_PER_CLIENT {
+                    let Some(order) = gateway.try_create().await else { return };
+                    let id = order["id"].as_str().expect("an id").to_owned();
+                    if acknowledged.send(id).is_err() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(acknowledged);
+    let mut accepted = Vec::new();
+    while accepted.len() < ACCEPTED {
+        accepted.push(ledger.recv().await.expect("the clients go on until the gateway is gone"));
+    }
+    eventually("an order to be processing", || async {
+        let (_, list) = stack.gateway(0).get("/orders?status=processing&limit=1").await;
+        list.as_array().is_some_and(|orders| !orders.is_empty()).then_some(())
+    })
+    .await;
+
+    stack.stop(how).await;
+    for client in clients {
+        tokio::time::timeout(DEADLINE, client)
+            .await
+            .expect("clients end with their gateway")
+            .expect("no panic");
+    }
+    while let Some(id) = ledger.recv().await {
+        accepted.push(id);
+    }
+
+    stack.start().await;
+    let orders = stack.completes(&accepted).await;
+    assert_eq!(orders.len(), accepted.len());
+    if how == Stop::Terminate && stack.gateways.len() == 1 {
+        // The processor ends before its gateway, so whatever it had in hand was finished.
+        let failed: Vec<_> = orders.iter().filter(|order| order["failures"] != 0).collect();
+        assert!(failed.is_empty(), "an orderly end cost attempts: {failed:?}");
+    }
+    // Its timeline has no holes, however often it was begun.
+    let events = stack.gateway(0).watch(&accepted[0]).await;
+    let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
+    assert_eq!(sequences, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
+    stack.stop(Stop::Terminate).await;
+}
+
+/// Work that takes longer than the drain is given back unharmed.
+#[tokio::test]
+async fn an_orderly_end_costs_no_attempt() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut dev = slow(&folder, "0");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    api.reaches(&id, "processing").await;
+    dev.terminate();
+    dev.ended_well().await;
+
+    let arguments = [&FREE_PORTS[..], &["--simulate-min-ms", "0", "--simulate-max-ms", "0"]].concat();
+    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let order = api.reaches(&id, "completed").await;
+    assert_eq!((&order["attempt"], &order["failures"]), (&2.into(), &0.into()), "{order}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut dev = slow(&folder, "3600000");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    api.reaches(&id, "processing").await;
+    dev.terminate();
+    dev.logged("that it waits", |line| line.contains("a second signal ends at once").then_some(())).await;
+    dev.terminate();
+    assert_eq!(dev.ended().await.code(), Some(130));
+}
+
+const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+
+/// A program whose work takes an hour.
+fn slow(folder: &tempfile::TempDir, drain_ms: &str) -> Process {
+    let work = ["--simulate-min-ms", "3600000", "--simulate-max-ms", "3600000", "--drain-ms", drain_ms];
+    let arguments = [&FREE_PORTS[..], &work].concat();
+    Process::start(command(folder.path(), &arguments, &[]), "slow orders dev")
+}
