@@ -31,11 +31,14 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
             start::redis(redis, "orders are accepted and processed later", &shutdown).await?;
             (Arc::new(redis.queue()), Arc::new(redis.bus()))
         }
-        None => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
+        None => {
+            store.drop_guards().await.map_err(|error| Error::failed(error.to_string()))?;
+            (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new()))
+        }
     };
 
     let config = settings::gateway(&args.rules, &args.process);
-    let parts = Parts { config, store, queue: queue.clone(), bus, http, grpc };
+    let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let gateway_url = format!("http://{}", reachable(grpc_addr));
@@ -52,7 +55,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     };
     console::print(&banner.to_string())?;
 
-    tokio::select! {
+    let result = tokio::select! {
         outcome = &mut processor => {
             gateway_shutdown.cancel();
             let gateway = ended("gateway", gateway.await);
@@ -63,7 +66,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
             let processor = ended("processor", processor.await);
             ended("gateway", outcome).and(processor)
         }
-    }
+    };
+    store.close().await;
+    result
 }
 
 fn describe(work: &WorkArgs) -> String {

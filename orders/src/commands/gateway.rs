@@ -29,8 +29,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     );
     let config = settings::gateway(&args.rules, &args.process);
     let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus()));
-    let parts = Parts { config, store, queue, bus, http, grpc };
-    gateway::serve(parts, shutdown.cancelled_owned())
-        .await
-        .map_err(|error| Error::failed(format!("the gateway ended: {error}")))
+    let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
+    let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
+    store.close().await;
+    result.map_err(|error| Error::failed(format!("the gateway ended: {error}")))
 }
