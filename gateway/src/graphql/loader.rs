@@ -182,14 +182,15 @@ mod tests {
             .boxed()
         });
         let ids = ids(2);
-        let (stuck, waits) = (loader.clone(), loader.clone());
-        let (first, second) = (ids[0], ids[1]);
-        let stuck = tokio::spawn(async move { stuck.load(first).await });
-        let waits = tokio::spawn(async move { waits.load(second).await });
-        while calls.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
+        let mut leaves = Box::pin(loader.load(ids[0]));
+        let mut waits = Box::pin(loader.load(ids[1]));
+        // Both ask, then the first one loads for both and is left in the middle of it.
+        for polled in [&mut leaves, &mut waits] {
+            assert!(polled.now_or_never().is_none());
         }
-        stuck.abort();
-        assert_eq!(waits.await.unwrap().unwrap().unwrap().id, second);
+        assert!((&mut leaves).now_or_never().is_none());
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        drop(leaves);
+        assert_eq!(waits.await.unwrap().unwrap().id, ids[1]);
     }
 }

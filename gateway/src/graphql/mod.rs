@@ -70,8 +70,14 @@ pub fn routes(app: &App) -> Router<App> {
 
 /// The schema in SDL, as `schema.graphql` has it.
 pub fn sdl() -> String {
-    let options =
-        SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by();
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by()
+        .prefer_single_line_descriptions()
+        .use_space_ident()
+        .indent_width(2);
     builder().finish().sdl_with_options(options)
 }
 

@@ -6,9 +6,7 @@ use domain::{Money, Timestamp};
 
 use super::errors::{BAD_USER_INPUT, CODE};
 
-/// An exact decimal number, written as a string such as "1299.99". As input it may also be a JSON
-/// number, as long as that arrives exactly: whole numbers, and numbers with a fraction below 100
-/// billion with at most 15 digits. Never a binary floating-point number.
+/// An exact decimal number: the text that a client sent, or that of an amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decimal(pub(crate) String);
 
@@ -17,6 +15,9 @@ pub(crate) struct Decimal(pub(crate) String);
 const EXACT_BELOW: f64 = 1e11;
 const EXACT_DIGITS: usize = 15;
 
+/// An exact decimal number, written as a string such as "1299.99". As input it may also be a JSON
+/// number, as long as that arrives exactly: whole numbers, and numbers with a fraction below 100
+/// billion with at most 15 digits. Never a binary floating-point number.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259#section-6")]
 impl ScalarType for Decimal {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -55,11 +56,12 @@ fn exact_text(number: &Number) -> Option<String> {
     (significant <= EXACT_DIGITS).then_some(text)
 }
 
-/// A point in time in RFC 3339 notation. Always in UTC with six decimals on the way out, such as
-/// "2026-01-31T12:00:00.000000Z".
+/// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
+/// A point in time in RFC 3339 notation. Always in UTC with six decimals on the way out, such as
+/// "2026-01-31T12:00:00.000000Z".
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {

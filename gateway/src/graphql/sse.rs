@@ -5,16 +5,21 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 
 use super::engine::{Answer, Engine, Operation};
 use super::subscription::Position;
 use crate::App;
+
+/// A line that clients skip.
+const COMMENT: &str = ":\n\n";
 
 /// Streams the results of an operation. Ends when the operation does, when the client leaves, or
 /// spread over the drain window when the gateway shuts down.
@@ -37,12 +42,12 @@ pub(crate) fn stream(app: &App, engine: &Engine, headers: &HeaderMap, operation:
         let _held = &token;
         event
     });
-    response(events, KeepAlive::new().interval(app.config.graphql.ping_interval))
+    response(events, app.config.graphql.ping_interval)
 }
 
 /// A stream of one result.
 pub(crate) fn single(answer: Answer) -> Response {
-    response(stream::iter([next(&answer, None), complete()]), KeepAlive::new())
+    response(stream::iter([next(&answer, None), complete()]), Duration::MAX)
 }
 
 /// Ends at a random moment of the drain window once shutdown begins, so that not everybody comes
@@ -57,26 +62,38 @@ pub(crate) fn leaving(app: &App) -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-fn response(events: impl Stream<Item = Event> + Send + 'static, keep_alive: KeepAlive) -> Response {
+/// `keep_alive` is how long the stream may be silent.
+fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Duration) -> Response {
+    let alive = stream::unfold(events.boxed(), move |mut events| async move {
+        match tokio::time::timeout(keep_alive, events.next()).await {
+            Ok(Some(event)) => Some((event, events)),
+            Ok(None) => None,
+            Err(_) => Some((COMMENT.to_owned(), events)),
+        }
+    });
     // The first comment lets clients and proxies see at once that the stream is open.
-    let events = stream::iter([Event::default().comment("")]).chain(events).map(Ok::<_, Infallible>);
-    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
-    // nginx holds streams back unless it is told not to.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    let text = stream::iter([COMMENT.to_owned()]).chain(alive);
+    let headers = [
+        (CONTENT_TYPE.as_str(), "text/event-stream"),
+        (CACHE_CONTROL.as_str(), "no-cache"),
+        // nginx holds streams back unless it is told not to.
+        ("x-accel-buffering", "no"),
+    ];
+    (headers, Body::from_stream(text.map(Ok::<_, Infallible>))).into_response()
 }
 
-fn next(answer: &Answer, sequence: Option<u32>) -> Event {
-    let event = Event::default().event("next").data(answer.to_json());
+/// JSON as we write it has no line breaks, so it is one line of data.
+fn next(answer: &Answer, sequence: Option<u32>) -> String {
+    let json = answer.to_json();
     match sequence {
-        Some(sequence) => event.id(sequence.to_string()),
-        None => event,
+        Some(sequence) => format!("id: {sequence}\nevent: next\ndata: {json}\n\n"),
+        None => format!("event: next\ndata: {json}\n\n"),
     }
 }
 
-/// Browsers drop an event without a data line.
-fn complete() -> Event {
-    Event::default().event("complete").data("")
+/// Browsers drop an event that has no data line at all.
+fn complete() -> String {
+    "event: complete\ndata: \n\n".to_owned()
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<u32> {
@@ -86,7 +103,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use async_graphql::ServerError;
-    use axum::http::StatusCode;
+    use axum::http::{HeaderValue, StatusCode};
     use http_body_util::BodyExt;
 
     use super::*;
@@ -97,7 +114,7 @@ mod tests {
         let body = single(answer).into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
         let expected =
-            ": \n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";
+            ":\n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";
         assert_eq!(text, expected);
     }
 

@@ -53,7 +53,8 @@ async fn everything_is_described() {
     };
     for kind in list(&schema["__schema"], "types") {
         let name = kind["name"].as_str().unwrap();
-        if name.starts_with("__") {
+        // Those of the specification itself describe themselves.
+        if name.starts_with("__") || ["Boolean", "Float", "ID", "Int", "String"].contains(&name) {
             continue;
         }
         look(name.to_owned(), kind);

@@ -221,10 +221,11 @@ pub(crate) enum OrderFeedItem {
     Lag(OrderFeedLag),
 }
 
-/// Events were skipped, because this subscriber could not keep up. Read the list again.
+/// Events were skipped, because this subscriber or the gateway could not keep up or was cut off for a
+/// moment. Read the list again.
 #[derive(SimpleObject)]
 pub(crate) struct OrderFeedLag {
-    /// How many, at least.
+    /// How many; 0 when that is not known.
     pub(crate) missed: i32,
 }
 

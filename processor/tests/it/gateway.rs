@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -44,7 +45,11 @@ pub(crate) struct Mind {
 }
 
 #[derive(Clone, Default)]
-struct Service(Arc<Mutex<Mind>>);
+struct Service {
+    mind: Arc<Mutex<Mind>>,
+    /// Streams to this gateway alone.
+    streams: Arc<AtomicUsize>,
+}
 
 pub(crate) struct FakeGateway {
     service: Service,
@@ -77,10 +82,23 @@ pub(crate) fn order() -> Order {
 
 impl FakeGateway {
     pub(crate) fn start() -> Self {
-        let mut gateway =
-            Self { service: Service::default(), addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
+        Self::with(Service::default())
+    }
+
+    /// Another gateway on the same database.
+    pub(crate) fn twin(&self) -> Self {
+        Self::with(Service { mind: self.service.mind.clone(), streams: Arc::default() })
+    }
+
+    fn with(service: Service) -> Self {
+        let mut gateway = Self { service, addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
         gateway.restart();
         gateway
+    }
+
+    /// How many streams this gateway has had.
+    pub(crate) fn streams(&self) -> usize {
+        self.service.streams.load(Ordering::SeqCst)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -88,7 +106,7 @@ impl FakeGateway {
     }
 
     pub(crate) fn mind(&self) -> MutexGuard<'_, Mind> {
-        self.service.0.lock().unwrap()
+        self.service.mind.lock().unwrap()
     }
 
     pub(crate) fn add_orders(&self, count: usize) -> Vec<OrderId> {
@@ -262,12 +280,13 @@ impl OrderService for Service {
         let mut inbound = request.into_inner();
         let (sender, receiver) = mpsc::channel(64);
         let stream = {
-            let mut mind = self.0.lock().unwrap();
+            let mut mind = self.mind.lock().unwrap();
             if mind.closed {
                 mind.turned_away += 1;
                 return Err(Status::unavailable("closed"));
             }
             mind.streams += 1;
+            self.streams.fetch_add(1, Ordering::SeqCst);
             mind.unasked = Some(sender.clone());
             mind.streams
         };
@@ -275,7 +294,7 @@ impl OrderService for Service {
         tokio::spawn(async move {
             while let Ok(Some(seen)) = inbound.message().await {
                 let answer = {
-                    let mut mind = service.0.lock().unwrap();
+                    let mut mind = service.mind.lock().unwrap();
                     mind.seen.push((stream, seen.clone()));
                     mind.answer(seen.message.unwrap())
                 };

@@ -1,6 +1,7 @@
 //! The end of a processor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::transition::Outcome;
@@ -13,11 +14,12 @@ use crate::harness::{Processor, config, eventually};
 #[tokio::test(flavor = "multi_thread")]
 async fn running_handlers_may_end_and_nothing_new_is_started() {
     let gateway = FakeGateway::start();
-    let gate = Arc::new(Semaphore::new(0));
-    let permits = gate.clone();
+    let (gate, running) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (permits, entered) = (gate.clone(), running.clone());
     let config = Config { concurrency: 2, drain_grace: Duration::from_secs(60), ..config(&gateway) };
     let processor = Processor::start(config, move |_, _| {
         let permits = permits.clone();
+        entered.fetch_add(1, Ordering::SeqCst);
         async move {
             permits.acquire().await.unwrap().forget();
             Verdict::Completed
@@ -26,8 +28,7 @@ async fn running_handlers_may_end_and_nothing_new_is_started() {
     let ids = gateway.add_orders(4);
     let queue = processor.queue.clone();
     queue.add(&ids);
-    let running = || gateway.mind().orders.values().filter(|(_, lease)| lease.is_some()).count();
-    eventually("two run", || running() == 2).await;
+    eventually("two run", || running.load(Ordering::SeqCst) == 2).await;
     let task = processor.shut_down().await;
     gate.add_permits(4);
     task.await.unwrap().unwrap();

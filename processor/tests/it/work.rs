@@ -158,26 +158,27 @@ async fn running_attempts_are_kept_alive_until_their_lease_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_order_stops_its_handler_and_frees_the_slot() {
     let gateway = FakeGateway::start();
-    let (stopped, mut was_stopped) = mpsc::channel(1);
+    let (step, mut steps) = mpsc::channel(1);
     let processor = Processor::start(Config { concurrency: 1, ..config(&gateway) }, move |_, cancelled| {
-        let stopped = stopped.clone();
+        let step = step.clone();
         async move {
+            step.send("runs").await.unwrap();
             cancelled.cancelled().await;
-            stopped.send(()).await.unwrap();
+            step.send("stopped").await.unwrap();
             Verdict::failed("stopped")
         }
     });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
     for id in ids {
-        eventually("it runs", || gateway.mind().orders[&id].1.is_some()).await;
+        assert_eq!(steps.recv().await, Some("runs"));
         let token = gateway.mind().orders[&id].1.unwrap();
         let other = domain::LeaseToken::random();
         for token in [other, token] {
             let leases = vec![v1::Lease::new(id, token)];
             gateway.say(gateway_message::Message::Cancel(v1::Cancel { leases }));
         }
-        was_stopped.recv().await.unwrap();
+        assert_eq!(steps.recv().await, Some("stopped"));
     }
     processor.stop().await;
     assert_eq!(gateway.mind().finishes(), []);

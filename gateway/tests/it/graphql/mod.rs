@@ -1,0 +1,134 @@
+//! GraphQL over its three transports.
+
+mod http;
+mod operations;
+mod sockets;
+mod streams;
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::harness::Gateway;
+
+const MODERN: &str = "graphql-transport-ws";
+const LEGACY: &str = "graphql-ws";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Gateway<'_> {
+    /// Runs a document over HTTP and returns the status and the JSON.
+    pub(crate) async fn graphql(&self, query: &str, variables: Value) -> (StatusCode, Value) {
+        let body = json!({"query": query, "variables": variables});
+        self.graphql_raw(&[("content-type", "application/json")], body.to_string()).await
+    }
+
+    async fn graphql_raw(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.client.post(self.url("/graphql")).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+
+    /// Creates an order over GraphQL and returns its id.
+    async fn create_over_graphql(&self) -> String {
+        let create = r#"mutation { createOrder(input: {item: "Laptop", quantity: 2, price: 1299.99}) {
+            order { id status total sequence } userErrors { code } } }"#;
+        let (status, json) = self.graphql(create, Value::Null).await;
+        assert_eq!(status, 200, "{json}");
+        let payload = &json["data"]["createOrder"];
+        assert_eq!(payload["userErrors"], json!([]), "{json}");
+        assert_eq!(payload["order"]["status"], "PENDING");
+        assert_eq!(payload["order"]["total"], "2599.98");
+        payload["order"]["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn complete(&self, id: &str) {
+        self.report(id, "processing", "").await.unwrap();
+        self.report(id, "completed", "").await.unwrap();
+    }
+}
+
+/// A websocket as a client sees it.
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Opens one; `Err` is the status that was answered instead.
+    async fn try_open(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
+        let mut request = gateway.ws_url("/graphql").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn open(gateway: &Gateway<'_>, protocol: &str) -> Self {
+        Self::try_open(gateway, &[("sec-websocket-protocol", protocol)]).await.unwrap()
+    }
+
+    /// Opens one and introduces itself.
+    async fn ready(gateway: &Gateway<'_>, protocol: &str) -> Self {
+        let mut socket = Self::open(gateway, protocol).await;
+        socket.say(json!({"type": "connection_init"})).await;
+        assert_eq!(socket.hear().await["type"], "connection_ack");
+        if protocol == LEGACY {
+            assert_eq!(socket.hear().await["type"], "ka");
+        }
+        socket
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.say_text(&message.to_string()).await;
+    }
+
+    async fn say_text(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str) {
+        self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
+    }
+
+    /// The next message, or the code of the close frame.
+    async fn next(&mut self) -> Result<Value, u16> {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something is sent");
+            match frame {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.unwrap().code.into()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Value {
+        self.next().await.unwrap()
+    }
+
+    /// The code of the close frame, whatever is said before it.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            if let Err(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Server-sent events.
+
+use gateway::Config;
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, On, quick};
+
+/// `id`, `event` and `data` of each event of a finished stream.
+fn events(text: &str) -> Vec<(Option<&str>, &str, Value)> {
+    let blocks = text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':'));
+    blocks
+        .map(|block| {
+            let field =
+                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let data = field("data").unwrap();
+            let data = if data.is_empty() { Value::Null } else { serde_json::from_str(data).unwrap() };
+            (field("id"), field("event").unwrap(), data)
+        })
+        .collect()
+}
+
+fn watch(id: &str) -> String {
+    format!("subscription {{ orderStatus(orderId: \"{id}\", after: 0) {{ status }} }}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_carries_every_change_and_can_be_resumed() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let id = gateway.create_over_graphql().await;
+    let response = gateway
+        .client
+        .post(gateway.url("/graphql"))
+        .header("content-type", "application/json")
+        .header("accept", "text/event-stream")
+        .body(json!({"query": watch(&id)}).to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    gateway.complete(&id).await;
+    let text = response.text().await.unwrap();
+    assert!(text.starts_with(":\n\n"), "{text}");
+    let seen = events(&text);
+    let status = |status: &str| json!({"data": {"orderStatus": {"status": status}}});
+    let expected = [
+        (Some("1"), "next", status("PENDING")),
+        (Some("2"), "next", status("PROCESSING")),
+        (Some("3"), "next", status("COMPLETED")),
+        (None, "complete", Value::Null),
+    ];
+    assert_eq!(seen, expected);
+
+    // A browser that comes back: GET, with the id of the last event that it saw.
+    let mut url = url::Url::parse(&gateway.url("/graphql")).unwrap();
+    url.query_pairs_mut().append_pair("query", &watch(&id));
+    let request = gateway.client.get(url).header("accept", "text/event-stream").header("last-event-id", "2");
+    let text = request.send().await.unwrap().text().await.unwrap();
+    assert_eq!(events(&text), expected[2..]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_run_is_told_in_the_stream() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(Config::default()).await;
+    for (document, code) in [
+        ("{ nonsense }", Some("GRAPHQL_VALIDATION_FAILED")),
+        ("{", Some("GRAPHQL_PARSE_FAILED")),
+        (&watch("01890a5d-ac96-774b-bcce-b302099a8057"), Some("order_not_found")),
+        ("{ __typename }", None),
+    ] {
+        let response = gateway
+            .client
+            .post(gateway.url("/graphql"))
+            .header("content-type", "application/json")
+            .header("accept", "text/event-stream")
+            .body(json!({"query": document}).to_string());
+        let text = response.send().await.unwrap().text().await.unwrap();
+        let seen = events(&text);
+        assert_eq!(seen.len(), 2, "{text}");
+        assert_eq!(seen[0].2["errors"][0]["extensions"]["code"].as_str(), code, "{text}");
+        assert_eq!(seen[1].1, "complete");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_cuts_a_stream_off_so_that_it_is_resumed() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(quick()).await;
+    let id = gateway.create_over_graphql().await;
+    let mut response = gateway
+        .client
+        .post(gateway.url("/graphql"))
+        .header("content-type", "application/json")
+        .header("accept", "text/event-stream")
+        .body(json!({"query": watch(&id)}).to_string())
+        .send()
+        .await
+        .unwrap();
+    let mut text = String::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    futures_util::future::join(read, gateway.stop()).await;
+    assert_eq!(events(&text).iter().filter(|event| event.1 == "complete").count(), 0, "{text}");
+}
