@@ -42,7 +42,8 @@ pub(crate) struct Operation {
 /// One result of an operation.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    response: Response,
+    data: Value,
+    errors: Vec<ServerError>,
     stage: Stage,
 }
 
@@ -81,21 +82,21 @@ impl Operation {
 impl Answer {
     /// A request that did not come to an operation.
     pub(crate) fn refused(status: StatusCode, error: ServerError) -> Self {
-        Self { response: Response::from_errors(vec![error]), stage: Stage::Refused(status) }
+        Self { data: Value::Null, errors: vec![error], stage: Stage::Refused(status) }
     }
 
     fn rejected(error: ServerError) -> Self {
-        Self { response: Response::from_errors(vec![error]), stage: Stage::Rejected }
+        Self { data: Value::Null, errors: vec![error], stage: Stage::Rejected }
     }
 
     fn from_response(response: Response) -> Self {
         let ran = response.data != Value::Null || response.errors.iter().any(|error| !error.path.is_empty());
         let stage = if ran || response.errors.is_empty() { Stage::Executed } else { Stage::Rejected };
-        Self { response: tidy(response), stage }
+        Self { data: response.data, errors: tidy(response.errors), stage }
     }
 
     fn failed(error: ServerError) -> Self {
-        Self { response: Response::from_errors(vec![error]), stage: Stage::Executed }
+        Self { data: Value::Null, errors: vec![error], stage: Stage::Executed }
     }
 
     /// How far it came.
@@ -105,21 +106,21 @@ impl Answer {
 
     /// Its errors.
     pub(crate) fn errors(&self) -> &[ServerError] {
-        &self.response.errors
+        &self.errors
     }
 
     /// Whether there is no data at all.
     pub(crate) fn is_failure(&self) -> bool {
-        self.response.data == Value::Null && !self.response.errors.is_empty()
+        self.data == Value::Null && !self.errors.is_empty()
     }
 
     /// The JSON of the result. There is no `data` when nothing ran.
     pub(crate) fn to_json(&self) -> String {
         let data = match self.stage {
-            Stage::Executed => Some(&self.response.data),
+            Stage::Executed => Some(&self.data),
             Stage::Refused(_) | Stage::Rejected => None,
         };
-        serde_json::to_string(&Body { errors: &self.response.errors, data })
+        serde_json::to_string(&Body { errors: &self.errors, data })
             .expect("a result has only string keys and no values that JSON lacks")
     }
 }

@@ -5,7 +5,7 @@
 //! GraphQL request itself. An error with neither is a defect: it is logged under an id, and the
 //! client sees only that id.
 
-use async_graphql::{ErrorExtensionValues, Response, ServerError};
+use async_graphql::{ErrorExtensionValues, ServerError};
 
 use crate::Error;
 
@@ -75,10 +75,9 @@ pub(crate) fn internal(details: &str) -> ServerError {
 }
 
 /// Makes the errors of a response fit to be seen.
-pub(crate) fn tidy(mut response: Response) -> Response {
-    response.errors.truncate(MAX_ERRORS);
-    response.errors = response.errors.into_iter().map(tidy_one).collect();
-    response
+pub(crate) fn tidy(mut errors: Vec<ServerError>) -> Vec<ServerError> {
+    errors.truncate(MAX_ERRORS);
+    errors.into_iter().map(tidy_one).collect()
 }
 
 fn tidy_one(error: ServerError) -> ServerError {
@@ -125,7 +124,7 @@ mod tests {
     fn unforeseen_errors_do_not_leak() {
         let secret = ServerError::new("connect mysql://root:secret@db", None)
             .with_path(vec![PathSegment::Field("order".to_owned())]);
-        let shown = tidy(Response::from_errors(vec![secret])).errors.remove(0);
+        let shown = tidy(vec![secret]).remove(0);
         assert!(!shown.message.contains("secret"), "{}", shown.message);
         assert_eq!(code_of(&shown), Some(&Value::from("internal_error")));
         assert_eq!(shown.path.len(), 1);
@@ -142,6 +141,6 @@ mod tests {
     #[test]
     fn there_are_at_most_ten() {
         let many = (0..11).map(|_| request_error(BAD_REQUEST, "x")).collect();
-        assert_eq!(tidy(Response::from_errors(many)).errors.len(), MAX_ERRORS);
+        assert_eq!(tidy(many).len(), MAX_ERRORS);
     }
 }

@@ -44,10 +44,7 @@ pub(crate) async fn post(
     let Ok(body) = tokio::time::timeout(app.config.http.header_read_timeout, read).await else {
         return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
     };
-    let accepts = match acceptable(&parts) {
-        Ok(accepts) => accepts,
-        Err(response) => return response,
-    };
+    let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     if !is_json(&parts.headers) {
         let message = "the body must be application/json in UTF-8";
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, message);
@@ -79,10 +76,7 @@ pub(crate) async fn get(
     if ws::is_upgrade(&parts.headers) {
         return ws::upgrade(app, engine, parts).await;
     }
-    let accepts = match acceptable(&parts) {
-        Ok(accepts) => accepts,
-        Err(response) => return response,
-    };
+    let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
         Ok(params) => params,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
@@ -127,13 +121,9 @@ async fn answer(
     }
 }
 
-fn acceptable(parts: &Parts) -> Result<Accepted, Response> {
-    let accepts = accepted(&parts.headers);
-    if accepts.media.is_some() || accepts.event_stream {
-        return Ok(accepts);
-    }
+fn not_acceptable() -> Response {
     let message = "accept application/graphql-response+json, application/json or text/event-stream";
-    Err(refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message))
+    refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)
 }
 
 fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {

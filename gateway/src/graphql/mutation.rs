@@ -135,10 +135,10 @@ impl Mutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The order.")] input: CreateOrderInput,
-    ) -> Result<Option<CreateOrderPayload>> {
+    ) -> Option<Result<CreateOrderPayload>> {
         let services = ctx.data_unchecked::<Services>();
-        let (order, user_errors) = settle(services.orders.create(input.into()).await)?;
-        Ok(Some(CreateOrderPayload { order, user_errors }))
+        let outcome = settle(services.orders.create(input.into()).await);
+        Some(outcome.map(|(order, user_errors)| CreateOrderPayload { order, user_errors }))
     }
 
     /// Calls an order off that is not final yet. Doing it again answers the same.
@@ -146,13 +146,13 @@ impl Mutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which order, and why.")] input: CancelOrderInput,
-    ) -> Result<Option<CancelOrderPayload>> {
+    ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Services>().orders;
-        let (order, user_errors) = match order_id(&input.order_id) {
-            Ok(id) => settle(orders.cancel(id, input.reason).await)?,
-            Err(error) => (None, vec![error]),
+        let outcome = match order_id(&input.order_id) {
+            Ok(id) => settle(orders.cancel(id, input.reason).await),
+            Err(error) => Ok((None, vec![error])),
         };
-        Ok(Some(CancelOrderPayload { order, user_errors }))
+        Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
     }
 
     /// Gives a failed order a new set of attempts.
@@ -160,13 +160,13 @@ impl Mutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which order, and why.")] input: RedriveOrderInput,
-    ) -> Result<Option<RedriveOrderPayload>> {
+    ) -> Option<Result<RedriveOrderPayload>> {
         let orders = &ctx.data_unchecked::<Services>().orders;
-        let (order, user_errors) = match order_id(&input.order_id) {
-            Ok(id) => settle(orders.redrive(id, input.reason).await)?,
-            Err(error) => (None, vec![error]),
+        let outcome = match order_id(&input.order_id) {
+            Ok(id) => settle(orders.redrive(id, input.reason).await),
+            Err(error) => Ok((None, vec![error])),
         };
-        Ok(Some(RedriveOrderPayload { order, user_errors }))
+        Some(outcome.map(|(order, user_errors)| RedriveOrderPayload { order, user_errors }))
     }
 }
 

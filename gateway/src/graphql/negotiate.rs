@@ -42,11 +42,11 @@ impl Media {
     }
 }
 
-/// Reads `Accept`. Nothing usable leaves both parts empty.
-pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
+/// Reads `Accept`. `None` when it has nothing that we could answer.
+pub(crate) fn accepted(headers: &HeaderMap) -> Option<Accepted> {
     let lines: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
     if lines.iter().all(|line| line.trim().is_empty()) {
-        return Accepted { media: Some(Media::Json), event_stream: true };
+        return Some(Accepted { media: Some(Media::Json), event_stream: true });
     }
     let ranges: Vec<Range<'_>> = lines.iter().flat_map(|line| line.split(',')).filter_map(range).collect();
     let json = best(&ranges, "application", "json");
@@ -62,7 +62,8 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
             std::cmp::Ordering::Equal | std::cmp::Ordering::Less => Media::Json,
         }),
     };
-    Accepted { media, event_stream: best(&ranges, "text", "event-stream").is_some() }
+    let event_stream = best(&ranges, "text", "event-stream").is_some();
+    (media.is_some() || event_stream).then_some(Accepted { media, event_stream })
 }
 
 /// Whether a body is JSON in UTF-8. Browsers send this type to other sites only after asking them
@@ -165,9 +166,10 @@ mod tests {
             ("nonsense", None, false),
             ("APPLICATION/JSON", Some(Json), false),
         ] {
-            assert_eq!(accepted(&headers(ACCEPT, accept)), Accepted { media, event_stream }, "{accept}");
+            let expected = (media.is_some() || event_stream).then_some(Accepted { media, event_stream });
+            assert_eq!(accepted(&headers(ACCEPT, accept)), expected, "{accept}");
         }
-        assert_eq!(accepted(&HeaderMap::new()).media, Some(Json));
+        assert_eq!(accepted(&HeaderMap::new()).unwrap().media, Some(Json));
     }
 
     #[test]

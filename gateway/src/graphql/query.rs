@@ -1,4 +1,7 @@
 //! What can be asked, and the cursors of its lists.
+//!
+//! Fields that can fail are `Option<Result<…>>` and not the other way round: so a field that failed
+//! is null and its neighbours are still answered. An outer `Result` would take the parent down.
 
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use base64::Engine as _;
@@ -57,8 +60,8 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The id of the object.")] id: ID,
-    ) -> Result<Option<Node>> {
-        Ok(find(ctx, &id).await?.map(Node::Order))
+    ) -> Option<Result<Node>> {
+        find(ctx, &id).await.map(|order| order.map(Node::Order)).transpose()
     }
 
     /// One order by its id; null when there is none.
@@ -66,8 +69,8 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The id of the order.")] id: ID,
-    ) -> Result<Option<Order>> {
-        find(ctx, &id).await
+    ) -> Option<Result<Order>> {
+        find(ctx, &id).await.transpose()
     }
 
     /// Orders, newest first.
@@ -77,26 +80,34 @@ impl Query {
         #[graphql(desc = "How many, 1 to 100; 20 when absent.")] first: Option<i32>,
         #[graphql(desc = "Only orders behind this cursor.")] after: Option<String>,
         #[graphql(desc = "Only orders that match.")] filter: Option<OrderFilter>,
-    ) -> Result<Option<OrderConnection>> {
-        let first = first.unwrap_or(DEFAULT_PAGE);
-        let limit = u32::try_from(first).ok().filter(|_| (1..=MAX_PAGE).contains(&first));
-        let limit = limit.ok_or_else(|| bad_input(format!("first must be 1 to {MAX_PAGE}, is {first}")))?;
-        let after = after.as_deref().map(read_cursor).transpose()?;
-        let services = ctx.data_unchecked::<Services>();
-        let filter = filter.unwrap_or_default().into();
-        let page = services.orders.list(&filter, after, limit).await.map_err(fault)?;
-
-        let nodes: Vec<Order> = page.orders.into_iter().map(Order::from).collect();
-        let edges: Vec<OrderEdge> =
-            nodes.iter().map(|node| OrderEdge { cursor: cursor(node.0.id), node: node.clone() }).collect();
-        let page_info = PageInfo {
-            has_next_page: page.has_more,
-            has_previous_page: false,
-            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
-        };
-        Ok(Some(OrderConnection { edges, nodes, page_info }))
+    ) -> Option<Result<OrderConnection>> {
+        Some(page(ctx, first.unwrap_or(DEFAULT_PAGE), after, filter.unwrap_or_default()).await)
     }
+}
+
+async fn page(
+    ctx: &Context<'_>,
+    first: i32,
+    after: Option<String>,
+    filter: OrderFilter,
+) -> Result<OrderConnection> {
+    let limit = u32::try_from(first).ok().filter(|_| (1..=MAX_PAGE).contains(&first));
+    let limit = limit.ok_or_else(|| bad_input(format!("first must be 1 to {MAX_PAGE}, is {first}")))?;
+    let after = after.as_deref().map(read_cursor).transpose()?;
+    let services = ctx.data_unchecked::<Services>();
+    let filter = filter.into();
+    let page = services.orders.list(&filter, after, limit).await.map_err(fault)?;
+
+    let nodes: Vec<Order> = page.orders.into_iter().map(Order::from).collect();
+    let edges: Vec<OrderEdge> =
+        nodes.iter().map(|node| OrderEdge { cursor: cursor(node.0.id), node: node.clone() }).collect();
+    let page_info = PageInfo {
+        has_next_page: page.has_more,
+        has_previous_page: false,
+        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+        end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+    };
+    Ok(OrderConnection { edges, nodes, page_info })
 }
 
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {

@@ -50,15 +50,15 @@ pub(crate) fn single(answer: Answer) -> Response {
     response(stream::iter([next(&answer, None), complete()]), Duration::MAX)
 }
 
-/// Ends at a random moment of the drain window once shutdown begins, so that not everybody comes
+/// Ends at a random moment of the first half of the drain window once shutdown begins, so that not everybody comes
 /// back at once.
 pub(crate) fn leaving(app: &App) -> impl Future<Output = ()> + Send + 'static {
     let draining = app.draining.clone();
-    // A fifth of the window is left for what follows.
-    let window = app.config.drain.mul_f64(0.8 * rand::random::<f64>());
+    // The second half of the window is left for farewells.
+    let moment = app.config.drain.mul_f64(0.5 * rand::random::<f64>());
     async move {
         draining.cancelled().await;
-        tokio::time::sleep(window).await;
+        tokio::time::sleep(moment).await;
     }
 }
 

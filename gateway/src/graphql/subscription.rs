@@ -81,7 +81,7 @@ impl Subscription {
         let items = ctx.data_unchecked::<Services>().feed.all().filter_map(move |item| {
             std::future::ready(match item {
                 FeedItem::Event(event) => {
-                    wanted(event.status.into()).then(|| Some(OrderFeedItem::Event(OrderStatusEvent(event))))
+                    wanted(event.status.into()).then_some(Some(OrderFeedItem::Event(OrderStatusEvent(event))))
                 }
                 FeedItem::Lagged(missed) => {
                     let missed = i32::try_from(missed).unwrap_or(i32::MAX);

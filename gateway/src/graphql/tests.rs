@@ -110,9 +110,9 @@ async fn wrong_arguments_are_recognised() {
         r#"{ orders(filter: { createdFrom: "yesterday" }) { nodes { id } } }"#,
         r#"mutation { createOrder(input: "x") { order { id } } }"#,
     ] {
-        let response = super::errors::tidy(builder().finish().execute(query).await);
-        let extensions = response.errors[0].extensions.as_ref().unwrap();
+        let errors = super::errors::tidy(builder().finish().execute(query).await.errors);
+        let extensions = errors[0].extensions.as_ref().unwrap();
         let code = extensions.get(super::errors::CODE);
-        assert_eq!(code, Some(&Value::from("BAD_USER_INPUT")), "{query}: {:?}", response.errors);
+        assert_eq!(code, Some(&Value::from("BAD_USER_INPUT")), "{query}: {errors:?}");
     }
 }

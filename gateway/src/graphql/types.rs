@@ -127,11 +127,14 @@ impl Order {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Only events with a higher sequence; all when absent.")] after: Option<i32>,
-    ) -> Result<Option<Vec<OrderStatusEvent>>> {
-        let after = sequence(after)?.unwrap_or(0);
+    ) -> Option<Result<Vec<OrderStatusEvent>>> {
+        let after = match sequence(after) {
+            Ok(after) => after.unwrap_or(0),
+            Err(error) => return Some(Err(error)),
+        };
         let services = ctx.data_unchecked::<Services>();
-        let events = services.orders.events(self.0.id, after).await.map_err(fault)?;
-        Ok(Some(events.into_iter().map(OrderStatusEvent).collect()))
+        let events = services.orders.events(self.0.id, after).await.map_err(fault);
+        Some(events.map(|events| events.into_iter().map(OrderStatusEvent).collect()))
     }
 }
 

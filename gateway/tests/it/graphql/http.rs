@@ -1,8 +1,8 @@
 //! What HTTP answers to what is not a plain good request.
 
-use gateway::Config;
 use serde_json::{Value, json};
 
+use super::config;
 use crate::harness::{Backend, On};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -11,7 +11,7 @@ const NEW: (&str, &str) = ("accept", "application/graphql-response+json");
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_are_those_of_the_specification() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let query = |text: &str| json!({"query": text}).to_string();
     let fragments: String =
         (0..25).map(|n| format!("fragment f{n} on Order {{ ...f{0} ...f{0} }} ", n + 1)).collect();
@@ -74,7 +74,7 @@ async fn statuses_are_those_of_the_specification() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_reads_and_never_writes() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let get = async |pairs: &[(&str, &str)]| {
         let mut url = url::Url::parse(&gateway.url("/graphql")).unwrap();
         url.query_pairs_mut().extend_pairs(pairs);
@@ -103,7 +103,7 @@ async fn a_get_reads_and_never_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_at_most_ten_errors() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let many: String = (0..19).map(|n| format!("nonsense{n} ")).collect();
     let (_, json) = gateway.graphql(&format!("{{ {many} }}"), Value::Null).await;
     assert_eq!(json["errors"].as_array().unwrap().len(), 10);

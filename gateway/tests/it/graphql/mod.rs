@@ -8,6 +8,7 @@ mod streams;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use gateway::Config;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -20,6 +21,11 @@ use crate::harness::Gateway;
 const MODERN: &str = "graphql-transport-ws";
 const LEGACY: &str = "graphql-ws";
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sockets that a test leaves open do not hold its end up for long.
+fn config() -> Config {
+    Config { drain: Duration::from_millis(500), ..Config::default() }
+}
 
 impl Gateway<'_> {
     /// Runs a document over HTTP and returns the status and the JSON.

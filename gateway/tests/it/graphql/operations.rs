@@ -1,14 +1,14 @@
 //! Queries and mutations.
 
-use gateway::Config;
 use serde_json::{Value, json};
 
+use super::config;
 use crate::harness::{Backend, On};
 use crate::on_both;
 
 on_both!(an_order_is_created_read_and_cancelled, |on| async move {
     let backend = Backend::new(on).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let create = "mutation($input: CreateOrderInput!) { createOrder(input: $input) {
         order { id lineItems { item quantity price total } total currency quantity customer externalReference
                 status sequence attempt failures maxAttempts reason }
@@ -68,7 +68,7 @@ on_both!(an_order_is_created_read_and_cancelled, |on| async move {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_data() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let create = "mutation($input: CreateOrderInput!) { createOrder(input: $input) {
         order { id } userErrors { code field } } }";
     let input = json!({"lineItems": [{"item": "x", "quantity": 0, "price": "abc"}], "currency": "XXX"});
@@ -104,7 +104,7 @@ async fn refusals_are_data() {
 
 on_both!(lists_are_read_page_by_page, |on| async move {
     let backend = Backend::new(on).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(gateway.create_over_graphql().await);
@@ -142,3 +142,21 @@ on_both!(lists_are_read_page_by_page, |on| async move {
     }
     gateway.stop().await;
 });
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_fails_leaves_its_neighbours_alone() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config()).await;
+    let id = gateway.create_over_graphql().await;
+    let text = format!(
+        "{{ bad: orders(first: 0) {{ nodes {{ id }} }} good: order(id: \"{id}\") {{ id events(after: -1) {{ status }} }} }}"
+    );
+    let (status, json) = gateway.graphql(&text, Value::Null).await;
+    assert_eq!(status, 200);
+    assert_eq!(json["data"], json!({"bad": null, "good": {"id": id, "events": null}}));
+    let mut paths: Vec<_> =
+        json["errors"].as_array().unwrap().iter().map(|error| error["path"].to_string()).collect();
+    paths.sort();
+    assert_eq!(paths, [r#"["bad"]"#, r#"["good","events"]"#]);
+    gateway.stop().await;
+}

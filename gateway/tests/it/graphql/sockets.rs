@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use gateway::Config;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{LEGACY, MODERN, PATIENCE, Socket};
+use super::{LEGACY, MODERN, PATIENCE, Socket, config};
 use crate::harness::{Backend, On, quick};
 use crate::on_both;
 
@@ -20,7 +19,7 @@ fn watch(id: &str) -> String {
 
 on_both!(a_subscriber_sees_every_change_over_both_protocols, |on| async move {
     let backend = Backend::new(on).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
     let mut modern = Socket::ready(&gateway, MODERN).await;
     modern.subscribe("m", &watch(&id)).await;
@@ -53,20 +52,23 @@ on_both!(a_subscriber_sees_every_change_over_both_protocols, |on| async move {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_of_all_orders_can_be_filtered() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
     let feed = "subscription { orderEvents(filter: {statuses: [COMPLETED]}) { __typename \
                 ... on OrderStatusEvent { orderId status } ... on OrderFeedLag { missed } } }";
     socket.subscribe("feed", feed).await;
-    // A query behind it shows that the subscription has been started; both answer in any order.
-    let id = loop {
-        let id = gateway.create_over_graphql().await;
-        gateway.complete(&id).await;
-        if let Ok(Ok(message)) = tokio::time::timeout(Duration::from_millis(500), socket.next()).await {
-            break (id, message);
+    // Nothing says when the feed has begun, so orders are completed until one is seen.
+    let seen = async {
+        loop {
+            let id = gateway.create_over_graphql().await;
+            gateway.complete(&id).await;
+            if let Ok(message) = tokio::time::timeout(Duration::from_millis(200), socket.next()).await {
+                break message.unwrap();
+            }
         }
     };
-    let event = &id.1["payload"]["data"]["orderEvents"];
+    let message = tokio::time::timeout(PATIENCE, seen).await.expect("a completed order is seen");
+    let event = &message["payload"]["data"]["orderEvents"];
     assert_eq!((&event["__typename"], &event["status"]), (&json!("OrderStatusEvent"), &json!("COMPLETED")));
     gateway.stop().await;
 }
@@ -74,7 +76,7 @@ async fn the_feed_of_all_orders_can_be_filtered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_and_mutations_work_over_a_socket() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
     let create =
         r#"mutation { createOrder(input: {item: "x", quantity: 1, price: "0.10"}) { order { id } } }"#;
@@ -90,7 +92,7 @@ async fn queries_and_mutations_work_over_a_socket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_run_is_an_error_for_its_id_alone() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
     for (document, code) in [
         ("{", "GRAPHQL_PARSE_FAILED"),
@@ -112,7 +114,7 @@ async fn what_cannot_run_is_an_error_for_its_id_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_subscription_is_silent_and_its_place_is_free() {
-    let mut config = Config::default();
+    let mut config = config();
     config.graphql.operations_per_socket = 1;
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
@@ -137,7 +139,7 @@ async fn a_stopped_subscription_is_silent_and_its_place_is_free() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_field_in_a_fragment_is_followed() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
     let document = format!(
@@ -151,7 +153,7 @@ async fn a_root_field_in_a_fragment_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_rules_close_with_their_code() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let subscribe =
         json!({"type": "subscribe", "id": "1", "payload": {"query": watch(&gateway.create_order().await)}});
     let init = json!({"type": "connection_init"});
@@ -183,7 +185,7 @@ async fn broken_rules_close_with_their_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_introduce_himself_is_closed() {
-    let mut config = Config::default();
+    let mut config = config();
     config.graphql.init_timeout = Duration::from_millis(100);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
@@ -196,7 +198,7 @@ async fn who_does_not_introduce_himself_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_turned_away_before_the_upgrade() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let same = gateway.url("");
     for (headers, expected) in [
         (vec![("sec-websocket-protocol", MODERN), ("origin", "https://evil.example")], Err(403)),
@@ -213,7 +215,7 @@ async fn strangers_are_turned_away_before_the_upgrade() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_peer_is_dropped_and_one_that_answers_pings_is_not() {
-    let mut config = Config::default();
+    let mut config = config();
     config.graphql.ping_interval = Duration::from_millis(200);
     config.graphql.dead_after = Duration::from_millis(800);
     let backend = Backend::new(On::Embedded).await;

@@ -1,8 +1,8 @@
 //! Server-sent events.
 
-use gateway::Config;
 use serde_json::{Value, json};
 
+use super::config;
 use crate::harness::{Backend, On, quick};
 
 /// `id`, `event` and `data` of each event of a finished stream.
@@ -26,7 +26,7 @@ fn watch(id: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_carries_every_change_and_can_be_resumed() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
     let response = gateway
         .client
@@ -63,7 +63,7 @@ async fn a_stream_carries_every_change_and_can_be_resumed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_run_is_told_in_the_stream() {
     let backend = Backend::new(On::Embedded).await;
-    let gateway = backend.gateway(Config::default()).await;
+    let gateway = backend.gateway(config()).await;
     for (document, code) in [
         ("{ nonsense }", Some("GRAPHQL_VALIDATION_FAILED")),
         ("{", Some("GRAPHQL_PARSE_FAILED")),
