@@ -98,7 +98,7 @@ impl Default for Config {
                 aliases: 30,
                 root_fields: 20,
                 directives: 50,
-                complexity: 1_000,
+                complexity: 3_000,
                 execution_timeout: Duration::from_secs(10),
                 init_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(12),

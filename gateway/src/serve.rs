@@ -76,21 +76,22 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
 
     let stop_http = CancellationToken::new();
-    let http_server =
-        http::server::serve(http, http::router(app.clone()), &config.http, stop_http.clone(), config.drain);
-    let grpc_server = grpc::serve(app.clone(), grpc, app.draining.clone().cancelled_owned());
-    tokio::pin!(http_server, grpc_server);
+    let router = http::router(app.clone());
+    let mut http_server =
+        Box::pin(http::server::serve(http, router, &config.http, stop_http.clone(), config.drain));
+    let mut grpc_server = Box::pin(grpc::serve(app.clone(), grpc, app.draining.clone().cancelled_owned()));
 
     let result = tokio::select! {
         () = shutdown => Ok(()),
         () = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
         result = &mut grpc_server => result.map_err(std::io::Error::other),
     };
+    let drained_by = tokio::time::Instant::now() + config.drain;
     app.draining.cancel();
     if result.is_ok() {
         // Dispatch ends with the round it is in; both servers go on meanwhile.
         let drained = async {
-            let (_, grpc) = tokio::join!(dispatching, tokio::time::timeout(config.drain, &mut grpc_server));
+            let (_, grpc) = tokio::join!(dispatching, tokio::time::timeout_at(drained_by, &mut grpc_server));
             if grpc.is_err() {
                 tracing::warn!("some gRPC calls did not end in time and are cut off");
             }
@@ -102,12 +103,14 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     loops.close();
     app.tasks.close();
     let tasks = app.tasks.clone();
-    drop(app);
+    // Whoever could still hand something to a batch has to go, for the batches to end.
+    drop((http_server, grpc_server, app));
     let finish = async {
         loops.wait().await;
         tasks.wait().await;
     };
-    if tokio::time::timeout(LAST_WRITES, finish).await.is_err() {
+    // Sockets and streams may use the whole drain; what answers them last gets a little longer.
+    if tokio::time::timeout_at(drained_by + LAST_WRITES, finish).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
     writes.close();

@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     fn limits() -> GraphqlLimits {
-        crate::Config::default().graphql
+        GraphqlLimits { complexity: 1_000, ..crate::Config::default().graphql }
     }
 
     fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {

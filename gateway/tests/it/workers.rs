@@ -136,7 +136,7 @@ on_both!(a_cancellation_reaches_the_worker, |on| async move {
         gateway.client.post(gateway.url(&format!("/orders/{}/cancel", lease.order_id))).send().await.unwrap();
     assert_eq!(response.status(), 200);
     match worker.next().await {
-        Answer::Cancel(cancel) => assert_eq!(cancel.leases, [lease.clone()]),
+        Answer::Cancel(cancel) => assert_eq!(cancel.leases, std::slice::from_ref(&lease)),
         other => panic!("{other:?}"),
     }
     assert_eq!(reasons(&worker.finish(&lease).await.refused), ["STALE_LEASE"]);
