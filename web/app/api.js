@@ -13,7 +13,7 @@ const EVENT = 'orderId status previousStatus sequence attempt reason occurredAt'
 const PAYLOAD = `{ order { ${ORDER} } userErrors { message field } }`;
 
 /** The most orders that one `ORDERS` may ask for. */
-export const PAGE = 40;
+export const PAGE = 50;
 
 export const ORDERS = `query Orders($first: Int, $after: String) {
   orders(first: $first, after: $after) { nodes { ${ORDER} } pageInfo { hasNextPage endCursor } }

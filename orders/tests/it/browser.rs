@@ -30,6 +30,9 @@ async fn the_page_works_in_a_browser() {
     let mut dev = Process::start(command(folder.path(), &FREE_PORTS, &[]), "orders dev");
     let mut page = script("tests/browser", "page.mjs");
     page.env("BASE_URL", base_url(&mut dev).await).env("FAILED_ORDER_ID", failed);
+    if let Some(chromium) = std::env::var_os("ORDERS_TEST_CHROMIUM") {
+        page.env("CHROMIUM", chromium);
+    }
     Process::start(page, "page.mjs").ended_well_within(DEADLINE).await;
     dev.terminate();
     dev.ended_well().await;

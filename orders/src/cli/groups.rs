@@ -1,0 +1,284 @@
+//! The settings, in the groups that the commands are put together from. The text above each field is
+//! what `--help` says.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use domain::Currency;
+
+use crate::log::LogFormat;
+use crate::values::{self, DatabaseUrl, ListenAddr, Secret, ServerUrl};
+
+/// Where HTTP is served.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct HttpArgs {
+    /// Where REST, GraphQL and the page are served: host:port, port 0 for any free one
+    #[arg(
+        long,
+        env = "ORDERS_HTTP_ADDR",
+        hide_env_values = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:3000"
+    )]
+    pub(crate) http_addr: ListenAddr,
+}
+
+/// Where gRPC is served.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct GrpcArgs {
+    /// Where processors connect over gRPC: host:port, port 0 for any free one
+    #[arg(
+        long,
+        env = "ORDERS_GRPC_ADDR",
+        hide_env_values = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub(crate) grpc_addr: ListenAddr,
+}
+
+/// Where a processor finds its gateways.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct GatewayUrlArgs {
+    /// gRPC address of a gateway; several by repeating the flag or separated by commas. The
+    /// processor uses one of them and goes on to the next when it is gone
+    #[arg(
+        long,
+        env = "ORDERS_GATEWAY_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = ServerUrl::http,
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub(crate) gateway_url: Vec<ServerUrl>,
+}
+
+/// Where a processor shows its health.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct MetricsArgs {
+    /// Where a processor serves /livez, /readyz and /metrics: host:port [default: 127.0.0.1:9090,
+    /// or any free port when that one is taken]
+    #[arg(long, env = "ORDERS_METRICS_ADDR", hide_env_values = true, value_name = "ADDR")]
+    pub(crate) metrics_addr: Option<ListenAddr>,
+}
+
+/// Where orders are kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct DatabaseArgs {
+    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or
+    /// sqlite:path/of/file.db [default: the SQLite file orders.db in the data folder]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: Option<DatabaseUrl>,
+    /// Folder of the SQLite file, created when it is not there; unused with DATABASE_URL
+    #[arg(
+        long,
+        env = "ORDERS_DATA_DIR",
+        hide_env_values = true,
+        value_name = "FOLDER",
+        default_value = "./data"
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// What connects gateways and processors besides gRPC.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct RedisArgs {
+    /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Carries the queue and the events
+    /// between processes; needed unless everything is one process [default: in memory]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
+    pub(crate) redis_url: Option<ServerUrl>,
+    /// Start of every key in Redis; the queue is the list PREFIX:queue
+    #[arg(
+        long,
+        env = "ORDERS_REDIS_PREFIX",
+        hide_env_values = true,
+        value_name = "PREFIX",
+        value_parser = values::key_prefix,
+        default_value = broker::redis::DEFAULT_PREFIX
+    )]
+    pub(crate) redis_prefix: String,
+}
+
+/// How a gateway treats orders.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Orders")]
+pub(crate) struct RuleArgs {
+    /// ISO 4217 currency of orders that name none
+    #[arg(
+        long,
+        env = "ORDERS_DEFAULT_CURRENCY",
+        hide_env_values = true,
+        value_name = "CODE",
+        value_parser = values::currency,
+        default_value = "USD"
+    )]
+    pub(crate) default_currency: Currency,
+    /// An attempt belongs to its worker for so many milliseconds after each sign of life; then the
+    /// order is given to another one: 1000 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_LEASE_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(1_000, 3_600_000),
+        default_value = "30000"
+    )]
+    pub(crate) lease_ms: u64,
+    /// A queued order that no worker has started is queued again after so many milliseconds:
+    /// 1000 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_REDELIVERY_GUARD_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(1_000, 3_600_000),
+        default_value = "10000"
+    )]
+    pub(crate) redelivery_guard_ms: u64,
+    /// Most orders in the queue at once; the rest waits in the database: 1 to 100000
+    #[arg(
+        long,
+        env = "ORDERS_QUEUE_WINDOW",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<u32>(1, 100_000),
+        default_value = "1000"
+    )]
+    pub(crate) queue_window: u32,
+}
+
+/// What a processor does with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Handler {
+    /// Waits a random time and completes the order; for trying things out.
+    Simulate,
+    /// Posts the order as JSON to a URL of yours.
+    Webhook,
+}
+
+/// How a processor works.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Work")]
+pub(crate) struct WorkArgs {
+    /// Orders that this processor works on at the same time: 1 to 10000
+    #[arg(
+        long,
+        env = "ORDERS_CONCURRENCY",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<usize>(1, 10_000),
+        default_value = "64"
+    )]
+    pub(crate) concurrency: usize,
+    /// Name of this worker in logs and metrics [default: host name and process id]
+    #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = values::worker_id)]
+    pub(crate) worker_id: Option<String>,
+    /// An attempt that takes longer than so many milliseconds is given up and counts as failed:
+    /// 100 to 86400000
+    #[arg(
+        long,
+        env = "ORDERS_ATTEMPT_TIMEOUT_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(100, 86_400_000),
+        default_value = "300000"
+    )]
+    pub(crate) attempt_timeout_ms: u64,
+    /// What is done with an order
+    #[arg(
+        long,
+        env = "ORDERS_HANDLER",
+        hide_env_values = true,
+        value_name = "HANDLER",
+        default_value = "simulate"
+    )]
+    pub(crate) handler: Handler,
+    /// simulate: shortest wait in milliseconds; 0 and 0 means none: 0 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_SIMULATE_MIN_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(0, 3_600_000),
+        default_value = "500"
+    )]
+    pub(crate) simulate_min_ms: u64,
+    /// simulate: longest wait in milliseconds: 0 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_SIMULATE_MAX_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(0, 3_600_000),
+        default_value = "2000"
+    )]
+    pub(crate) simulate_max_ms: u64,
+    /// simulate: share of the attempts that fail and are repeated: 0 to 1
+    #[arg(
+        long,
+        env = "ORDERS_SIMULATE_FAILURE_RATE",
+        hide_env_values = true,
+        value_name = "SHARE",
+        value_parser = values::share,
+        default_value = "0"
+    )]
+    pub(crate) simulate_failure_rate: f64,
+    /// webhook: where orders are posted to; required with --handler webhook
+    #[arg(long, env = "ORDERS_WEBHOOK_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::http)]
+    pub(crate) webhook_url: Option<ServerUrl>,
+    /// webhook: key of the signature in each request, without which requests are not signed. Prefer
+    /// the variable: flags can be read by other users of the machine
+    #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub(crate) webhook_secret: Option<Secret>,
+    /// webhook: longest wait for an answer, in milliseconds: 100 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_TIMEOUT_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(100, 3_600_000),
+        default_value = "30000"
+    )]
+    pub(crate) webhook_timeout_ms: u64,
+}
+
+/// How the process logs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct LogArgs {
+    /// How log lines look; they go to stderr
+    #[arg(
+        long,
+        env = "ORDERS_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the process behaves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct ProcessArgs {
+    /// At the end (SIGTERM, Ctrl-C), work and connections get so many milliseconds to finish:
+    /// 0 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_DRAIN_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(0, 3_600_000),
+        default_value = "10000"
+    )]
+    pub(crate) drain_ms: u64,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
