@@ -14,10 +14,12 @@
 //! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
 //! | due | the time at which an order next needs attention (dispatch, retry, end of lease) |
 //! | dead letter | an order that ended as `failed` |
+//! | idempotency key | what a client calls one create, so that its repetition is recognised |
 //! | redrive | giving a dead letter a new set of attempts |
 
 mod event;
 mod id;
+mod idempotency;
 mod lease;
 mod line_item;
 pub mod money;
@@ -30,6 +32,7 @@ pub mod transition;
 
 pub use event::OrderEvent;
 pub use id::{InvalidOrderId, OrderId};
+pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
 pub use lease::{InvalidLeaseToken, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};

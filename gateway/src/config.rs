@@ -22,6 +22,8 @@ pub struct Config {
     pub batch_backlog: usize,
     /// Transactions of one kind that run side by side.
     pub writers: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency_ttl: Duration,
     /// How long a request may wait for the database.
     pub request_timeout: Duration,
     /// How long open requests, streams and sockets get to end at shutdown.
@@ -84,6 +86,7 @@ impl Default for Config {
             batch_size: 256,
             batch_backlog: 4_096,
             writers: 2,
+            idempotency_ttl: Duration::from_secs(24 * 60 * 60),
             request_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(10),
             http: HttpLimits {

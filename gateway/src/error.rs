@@ -15,6 +15,9 @@ pub enum Error {
     /// The draft of an order is wrong in at least one place.
     #[error("{}", list(.0))]
     Invalid(Vec<Invalid>),
+    /// The idempotency key was used before, for an order with another content.
+    #[error("the idempotency key was used before, for another order; use a new key for a new order")]
+    KeyReused,
     /// The order's present status does not allow it.
     #[error("{refusal}")]
     Refused {
@@ -47,6 +50,7 @@ impl Error {
         match self {
             Self::NotFound(_) => "order_not_found",
             Self::Invalid(_) => "invalid_order",
+            Self::KeyReused => "idempotency_key_reused",
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::AlreadyStarted => "already_started",
                 Refusal::NotYet => "not_yet",

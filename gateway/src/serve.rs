@@ -40,6 +40,8 @@ pub struct Parts {
 
 /// How often the difference between the database's clock and ours is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often expired idempotency keys are removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long batches and publishing may take at the very end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
@@ -72,6 +74,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop_loops = CancellationToken::new();
     loops.spawn(feed.run(bus, stop_loops.clone()));
     loops.spawn(follow_clock(store.clone(), stop_loops.clone()));
+    loops.spawn(prune(store.clone(), stop_loops.clone()));
     let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake };
     let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
 
@@ -127,6 +130,22 @@ async fn follow_clock(store: Store, stop: CancellationToken) {
                 if let Err(error) = store.refresh_clock().await {
                     tracing::debug!(%error, "the database's clock cannot be read now");
                 }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn prune(store: Store, stop: CancellationToken) {
+    let mut more = false;
+    loop {
+        let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {
+                more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "expired idempotency keys stay for now");
+                    false
+                });
             }
             () = stop.cancelled() => return,
         }

@@ -21,6 +21,7 @@ pub(crate) fn gateway(rules: &RuleArgs, process: &ProcessArgs) -> gateway::Confi
         default_currency: rules.default_currency,
         redelivery_guard: Duration::from_millis(rules.redelivery_guard_ms),
         queue_window: rules.queue_window,
+        idempotency_ttl: Duration::from_secs(rules.idempotency_ttl_s),
         drain: Duration::from_millis(process.drain_ms),
         ..gateway::Config::default()
     };

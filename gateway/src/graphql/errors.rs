@@ -36,7 +36,11 @@ pub(crate) fn fault(error: Error) -> async_graphql::Error {
             extensions.set("retryAfterSeconds", retry_after.as_secs().max(1));
         }
         Error::OutcomeUnknown(id) => extensions.set("orderId", id.to_string()),
-        Error::NotFound(_) | Error::Invalid(_) | Error::Refused { .. } | Error::Internal => {}
+        Error::NotFound(_)
+        | Error::Invalid(_)
+        | Error::KeyReused
+        | Error::Refused { .. }
+        | Error::Internal => {}
     }
     let mut graphql = async_graphql::Error::new(error.to_string());
     graphql.extensions = Some(extensions);

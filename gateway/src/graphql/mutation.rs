@@ -3,7 +3,7 @@
 //! else (the database is away) goes to `errors`.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::{Draft, DraftLineItem, OrderId};
+use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId};
 
 use super::Services;
 use super::errors::fault;
@@ -102,8 +102,22 @@ pub(crate) struct UserError {
 pub(crate) struct CreateOrderPayload {
     /// The order; null when it was refused.
     order: Option<Order>,
+    /// Whether the order was made before, by a request with the same idempotency key. It is shown as
+    /// it was then.
+    idempotent_replay: bool,
     /// Everything that is wrong with the input; empty when it was accepted.
     user_errors: Vec<UserError>,
+}
+
+impl CreateOrderPayload {
+    fn bad_key(error: &InvalidIdempotencyKey) -> Self {
+        let error = UserError {
+            code: "invalid_idempotency_key".to_owned(),
+            message: format!("idempotencyKey {error}"),
+            field: Some(vec!["idempotencyKey".to_owned()]),
+        };
+        Self { order: None, idempotent_replay: false, user_errors: vec![error] }
+    }
 }
 
 /// The cancelled order, or why it was not cancelled.
@@ -135,10 +149,20 @@ impl Mutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The order.")] input: CreateOrderInput,
+        #[graphql(
+            desc = "What you call this create, best a UUID: 1 to 255 visible ASCII characters. The same key with \
+                    the same order again, within a day, answers the first order and makes no other."
+        )]
+        idempotency_key: Option<String>,
     ) -> Option<Result<CreateOrderPayload>> {
-        let services = ctx.data_unchecked::<Services>();
-        let outcome = settle(services.orders.create(input.into()).await);
-        Some(outcome.map(|(order, user_errors)| CreateOrderPayload { order, user_errors }))
+        let key = match idempotency_key.map(|key| key.parse()).transpose() {
+            Ok(key) => key,
+            Err(error) => return Some(Ok(CreateOrderPayload::bad_key(&error))),
+        };
+        let created = ctx.data_unchecked::<Services>().orders.create(input.into(), key).await;
+        let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
+        let outcome = settle(created.map(|created| created.order));
+        Some(outcome.map(|(order, user_errors)| CreateOrderPayload { order, idempotent_replay, user_errors }))
     }
 
     /// Calls an order off that is not final yet. Doing it again answers the same.
@@ -197,6 +221,10 @@ fn settle(outcome: std::result::Result<domain::Order, Error>) -> Result<(Option<
         }
         Error::NotFound(_) => {
             let field = Some(vec!["input".to_owned(), "orderId".to_owned()]);
+            Ok((None, vec![UserError { code, message, field }]))
+        }
+        Error::KeyReused => {
+            let field = Some(vec!["idempotencyKey".to_owned()]);
             Ok((None, vec![UserError { code, message, field }]))
         }
         Error::Refused { .. } => Ok((None, vec![UserError { code, message, field: None }])),

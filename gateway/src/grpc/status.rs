@@ -10,7 +10,7 @@ use crate::Error;
 pub(super) fn reason(error: &Error) -> &'static str {
     match error {
         Error::NotFound(_) => reason::ORDER_NOT_FOUND,
-        Error::Invalid(_) => reason::INVALID_REQUEST,
+        Error::Invalid(_) | Error::KeyReused => reason::INVALID_REQUEST,
         Error::Refused { refusal, .. } => reason::of(*refusal),
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => reason::UNAVAILABLE,
     }
@@ -20,7 +20,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::NotFound(_) => Code::NotFound,
-            Error::Invalid(_) => Code::InvalidArgument,
+            Error::Invalid(_) | Error::KeyReused => Code::InvalidArgument,
             Error::Refused { .. } => Code::FailedPrecondition,
             Error::Unavailable { .. } | Error::OutcomeUnknown(_) => Code::Unavailable,
             Error::Internal => Code::Internal,

@@ -257,8 +257,10 @@ fn refusal(id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, 
         Error::NotFound(_) | Error::Refused { .. } => {
             Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason(&error).to_owned() })
         }
-        Error::Invalid(_) | Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => {
-            Err(error)
-        }
+        Error::Invalid(_)
+        | Error::KeyReused
+        | Error::Unavailable { .. }
+        | Error::OutcomeUnknown(_)
+        | Error::Internal => Err(error),
     }
 }

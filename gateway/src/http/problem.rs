@@ -173,7 +173,7 @@ impl From<Error> for Problem {
                 Self { status: 503, retry_after: Some(retry_after), ..problem }
             }
             Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
-            Error::Internal => problem,
+            Error::KeyReused | Error::Internal => problem,
         }
     }
 }
@@ -210,6 +210,7 @@ mod tests {
         for (error, status) in [
             (Error::NotFound(id()), 404),
             (Error::Invalid(Draft::default().check(Currency::USD).unwrap_err()), 422),
+            (Error::KeyReused, 422),
             (refused(Refusal::AlreadyStarted), 409),
             (refused(Refusal::NotYet), 409),
             (refused(Refusal::StaleLease(Status::Pending)), 409),

@@ -11,12 +11,12 @@ mod transitions;
 use std::sync::Arc;
 
 use domain::transition::{Command, Outcome};
-use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId};
+use domain::{Draft, IdempotencyKey, LeaseToken, Order, OrderEvent, OrderId};
 use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, Failure, Limits};
 use crate::dispatch::Wake;
-use crate::store::{Applied, NewOrder, Store};
+use crate::store::{Applied, Idempotency, Inserted, NewOrder, Store, request_hash};
 use crate::{Config, Error};
 
 pub use list::{Filter, Page};
@@ -27,8 +27,17 @@ pub(crate) use publish::Publisher;
 pub struct Orders {
     store: Store,
     config: Arc<Config>,
-    creations: Batch<NewOrder, Result<(), Error>>,
+    creations: Batch<NewOrder, Result<Inserted, Error>>,
     transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
+}
+
+/// The answer to a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The order as it was right after its creation.
+    pub order: Order,
+    /// Whether it was created before, by a request with the same key.
+    pub replayed: bool,
 }
 
 impl Orders {
@@ -61,17 +70,28 @@ impl Orders {
         Self { store: store.clone(), config: config.clone(), creations, transitions }
     }
 
-    /// Accepts an order. When it returns, the order is committed.
+    /// Accepts an order. When it returns, the order is committed. With a key, the same order again
+    /// within [`Config::idempotency_ttl`] is not another order.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
-    pub async fn create(&self, draft: Draft) -> Result<Order, Error> {
+    /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
+    pub async fn create(&self, draft: Draft, key: Option<IdempotencyKey>) -> Result<Created, Error> {
         let content = draft.check(self.config.default_currency).map_err(Error::Invalid)?;
         let created_at = self.store.now();
-        let order = NewOrder { id: OrderId::new(created_at), content, created_at };
+        let idempotency = key.map(|key| Idempotency {
+            key,
+            request_hash: request_hash(&content),
+            expires_at: created_at + self.config.idempotency_ttl,
+        });
+        let order = NewOrder { id: OrderId::new(created_at), content, created_at, idempotency };
         let answers = self.creations.submit(vec![order.clone()]).await;
         match answers.map(|mut answers| answers.pop()) {
-            Ok(Some(Ok(()))) => Ok(order.into_order()),
+            Ok(Some(Ok(Inserted::New))) => Ok(Created { order: order.into_order(), replayed: false }),
+            Ok(Some(Ok(Inserted::Before(id)))) => {
+                let order = self.store.order_as_created(id).await?.ok_or(Error::NotFound(id))?;
+                Ok(Created { order, replayed: true })
+            }
+            Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
             Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
                 Err(Error::OutcomeUnknown(order.id))
             }
@@ -195,18 +215,22 @@ async fn create_all(
     wake: Wake,
     publisher: Publisher,
     orders: Vec<NewOrder>,
-) -> Vec<Result<(), Error>> {
+) -> Vec<Result<Inserted, Error>> {
     let orders: Arc<[NewOrder]> = orders.into();
-    let result = store.insert(orders.clone()).await;
-    let answer = match result {
-        Ok(()) => {
-            metrics::counter!("orders_created_total").increment(orders.len() as u64);
-            wake.due();
-            publisher.publish(orders.iter().map(|order| Arc::new(order.event())).collect());
-            Ok(())
+    let inserted = match store.insert(orders.clone()).await {
+        Ok(inserted) => inserted,
+        Err(error) => {
+            let error = match error {
+                crate::store::Error::CommitUnknown => Error::OutcomeUnknown(orders[0].id),
+                error => error.into(),
+            };
+            return vec![Err(error); orders.len()];
         }
-        Err(crate::store::Error::CommitUnknown) => Err(Error::OutcomeUnknown(orders[0].id)),
-        Err(error) => Err(error.into()),
     };
-    vec![answer; orders.len()]
+    let new = orders.iter().zip(&inserted).filter(|(_, inserted)| **inserted == Inserted::New);
+    let events: Vec<_> = new.map(|(order, _)| Arc::new(order.event())).collect();
+    metrics::counter!("orders_created_total").increment(events.len() as u64);
+    wake.due();
+    publisher.publish(events);
+    inserted.into_iter().map(Ok).collect()
 }

@@ -1,10 +1,12 @@
 //! Accepting orders.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use domain::{Content, DEFAULT_TENANT, Order, OrderEvent, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 
+use super::idempotency::{Idempotency, insert_keys, used_keys};
 use super::sql::{Sql, pieces};
 use super::{Dialect, Error, Store, rows};
 
@@ -17,6 +19,19 @@ pub struct NewOrder {
     pub content: Content,
     /// When it is accepted.
     pub created_at: Timestamp,
+    /// What the client calls this create, if it may repeat it.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What became of one order that was to be inserted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is written.
+    New,
+    /// The same create came before and made this order.
+    Before(OrderId),
+    /// The key was used before, for another order.
+    KeyReused,
 }
 
 impl NewOrder {
@@ -62,7 +77,8 @@ const STATEMENT_BYTES: usize = 1024 * 1024;
 const COMMIT_TRIES: u32 = 3;
 
 impl Store {
-    /// Writes the orders and their first events, all or none. They are due at once.
+    /// Writes the orders, their first events and their idempotency keys, all in one transaction. The
+    /// new ones are due at once. Says what became of each.
     ///
     /// When the answer to COMMIT is lost the orders are looked up by their ids, and written again if
     /// they are not there. The look-up waits for a transaction that is still under way.
@@ -70,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
     /// other error means that they are not.
-    pub async fn insert(&self, orders: Arc<[NewOrder]>) -> Result<(), Error> {
+    pub async fn insert(&self, orders: Arc<[NewOrder]>) -> Result<Vec<Inserted>, Error> {
         let dialect = self.inner.dialect;
         let mut unknown = false;
         for _ in 0..COMMIT_TRIES {
@@ -79,10 +95,23 @@ impl Store {
                 .write(|connection| {
                     let orders = orders.clone();
                     Box::pin(async move {
-                        if check && exists(connection, dialect, orders[0].id).await? {
-                            return Ok(());
-                        }
-                        insert(connection, &orders).await
+                        let committed = if check {
+                            existing(connection, dialect, &orders).await?
+                        } else {
+                            HashSet::new()
+                        };
+                        let inserted = sort_out(connection, &orders, &committed).await?;
+                        let new: Vec<&NewOrder> = orders
+                            .iter()
+                            .zip(&inserted)
+                            .filter(|(order, inserted)| {
+                                **inserted == Inserted::New && !committed.contains(&order.id)
+                            })
+                            .map(|(order, _)| order)
+                            .collect();
+                        insert_keys(connection, &new).await?;
+                        insert_orders(connection, &new).await?;
+                        Ok(inserted)
                     })
                 })
                 .await;
@@ -97,16 +126,54 @@ impl Store {
     }
 }
 
-async fn exists(connection: &mut AnyConnection, dialect: Dialect, id: OrderId) -> Result<bool, Error> {
-    let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
-    sql.push(dialect.for_update()).bind(id.as_bytes().to_vec());
-    Ok(!sql.fetch(connection).await?.is_empty())
+/// Those of the orders that are there: committed by a try whose answer was lost.
+async fn existing(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    orders: &[NewOrder],
+) -> Result<HashSet<OrderId>, Error> {
+    let mut found = HashSet::new();
+    for piece in pieces(orders) {
+        let mut sql = Sql::new("SELECT id FROM orders WHERE id");
+        sql.within(piece.iter().map(|order| order.id.as_bytes().to_vec())).push(dialect.for_update());
+        for row in sql.fetch(connection).await? {
+            found.insert(rows::id(&row, 0)?);
+        }
+    }
+    Ok(found)
 }
 
-async fn insert(connection: &mut AnyConnection, orders: &[NewOrder]) -> Result<(), Error> {
-    let line_items: Vec<String> =
-        orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items)).collect();
-    let rows: Vec<(&NewOrder, String)> = orders.iter().zip(line_items).collect();
+/// Tells new orders from repetitions, by their keys.
+async fn sort_out(
+    connection: &mut AnyConnection,
+    orders: &[NewOrder],
+    committed: &HashSet<OrderId>,
+) -> Result<Vec<Inserted>, Error> {
+    let keyed = || orders.iter().filter(|order| !committed.contains(&order.id));
+    let mut used = used_keys(connection, keyed().filter_map(|order| order.idempotency.as_ref())).await?;
+    let mut inserted = Vec::with_capacity(orders.len());
+    for order in orders {
+        inserted.push(match &order.idempotency {
+            Some(idempotency) if !committed.contains(&order.id) => match used.get(idempotency.key.as_bytes())
+            {
+                Some((hash, id)) if *hash == idempotency.request_hash => Inserted::Before(*id),
+                Some(_) => Inserted::KeyReused,
+                None => {
+                    // The same key may come again in this very batch.
+                    let key = idempotency.key.as_bytes().to_vec();
+                    used.insert(key, (idempotency.request_hash, order.id));
+                    Inserted::New
+                }
+            },
+            Some(_) | None => Inserted::New,
+        });
+    }
+    Ok(inserted)
+}
+
+async fn insert_orders(connection: &mut AnyConnection, orders: &[&NewOrder]) -> Result<(), Error> {
+    let line_items = orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items));
+    let rows: Vec<(&NewOrder, String)> = orders.iter().copied().zip(line_items).collect();
     let mut bytes = 0;
     let statements = rows.chunk_by(|_, (_, next)| {
         bytes += next.len();
@@ -122,7 +189,7 @@ async fn insert(connection: &mut AnyConnection, orders: &[NewOrder]) -> Result<(
              created_at, updated_at) VALUES ",
         );
         sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?)");
-        for (NewOrder { id, content, created_at }, line_items) in piece {
+        for (NewOrder { id, content, created_at, idempotency: _ }, line_items) in piece {
             let at = created_at.as_micros();
             sql.bind(id.as_bytes().to_vec())
                 .bind(DEFAULT_TENANT)
@@ -140,7 +207,7 @@ async fn insert(connection: &mut AnyConnection, orders: &[NewOrder]) -> Result<(
         }
         sql.execute(connection).await?;
     }
-    let events: Vec<OrderEvent> = orders.iter().map(NewOrder::event).collect();
+    let events: Vec<OrderEvent> = orders.iter().map(|order| order.event()).collect();
     insert_events(connection, &events).await
 }
 

@@ -15,6 +15,7 @@ mod connect;
 mod dialect;
 mod due;
 mod error;
+mod idempotency;
 mod insert;
 mod read;
 mod rows;
@@ -35,7 +36,8 @@ pub use connect::{ConnectError, Options};
 pub use dialect::Dialect;
 pub use due::DueCounts;
 pub use error::Error;
-pub use insert::NewOrder;
+pub use idempotency::{Idempotency, request_hash};
+pub use insert::{Inserted, NewOrder};
 pub use transition::Applied;
 
 /// The database. Cheap to clone.

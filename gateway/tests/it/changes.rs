@@ -23,7 +23,12 @@ async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
     let orders: Vec<NewOrder> = (0..count)
-        .map(|_| NewOrder { id: OrderId::new(now), content: content.clone(), created_at: now })
+        .map(|_| NewOrder {
+            id: OrderId::new(now),
+            content: content.clone(),
+            created_at: now,
+            idempotency: None,
+        })
         .collect();
     let ids = orders.iter().map(|order| order.id).collect();
     backend.store.insert(orders.into()).await.unwrap();
@@ -53,7 +58,7 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let backend = Backend::new(on).await;
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let new = NewOrder { id: OrderId::new(now), content, created_at: now };
+    let new = NewOrder { id: OrderId::new(now), content, created_at: now, idempotency: None };
     backend.store.insert(Arc::from([new.clone()])).await.unwrap();
     assert_eq!(order(&backend, new.id).await, new.clone().into_order());
     let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();

@@ -8,6 +8,8 @@ mod graphql;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod rest;

@@ -152,6 +152,16 @@ pub(crate) struct RuleArgs {
         default_value = "1000"
     )]
     pub(crate) queue_window: u32,
+    /// How long an idempotency key is remembered: 60 to 2592000 seconds
+    #[arg(
+        long,
+        env = "ORDERS_IDEMPOTENCY_TTL_S",
+        hide_env_values = true,
+        value_name = "SECONDS",
+        value_parser = values::number::<u64>(60, 2_592_000),
+        default_value = "86400"
+    )]
+    pub(crate) idempotency_ttl_s: u64,
 }
 
 /// What a processor does with an order.

@@ -58,6 +58,12 @@ pub const KINDS: &[Kind] = &[
         "The order breaks a rule",
         "Each of `errors` names, with a JSON pointer, a field and what to change.",
     ),
+    kind(
+        "idempotency_key_reused",
+        422,
+        "The idempotency key belongs to another order",
+        "Use a new key for a new order, and the same body with the same key.",
+    ),
     kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
     kind(
         "overloaded",
@@ -81,7 +87,7 @@ pub const KINDS: &[Kind] = &[
         "outcome_unknown",
         503,
         "It is not known whether the change was made",
-        "Look for the order whose id is in `orderId` before sending the request again.",
+        "Send the request again if it has an `Idempotency-Key`; otherwise look for the order in `orderId` first.",
     ),
     kind(
         "request_timeout",

@@ -1,7 +1,8 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use domain::IdempotencyKey;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::draft::NewOrder;
 use super::view::OrderView;
@@ -9,24 +10,49 @@ use crate::App;
 use crate::http::body;
 use crate::http::problem::Problem;
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
 /// Accepts an order. When the answer comes, the order is stored and will be processed.
 #[utoipa::path(
     post, path = "/orders", tag = "orders", operation_id = "createOrder",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "What you call this create, best a UUID: 1 to 255 visible ASCII characters, with or without quotes. The same key with the same order again, within a day, answers the first order as it was created and makes no other: so a request whose answer was lost can be repeated."),
+    ),
     request_body(content = NewOrder, content_type = "application/json"),
     responses(
         (status = 201, description = "Accepted.", body = OrderView,
-            headers(("Location" = String, description = "The path of the order."))),
-        (status = 400, description = "`malformed_json`, or `invalid_body`: a field is unknown, repeated or of the wrong type", body = Problem, content_type = "application/problem+json"),
+            headers(
+                ("Location" = String, description = "The path of the order."),
+                ("Idempotent-Replayed" = String, description = "`true` when the order was created before, by a request with the same key."),
+            )),
+        (status = 400, description = "`malformed_json`, or `invalid_body`: a field is unknown, repeated or of the wrong type; `invalid_header`", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: nothing was stored, try again after `Retry-After`. `outcome_unknown`: look for the order with the id in `orderId` first", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule; `idempotency_key_reused`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`: nothing was stored, try again after `Retry-After`. `outcome_unknown`: repeat it with the same `Idempotency-Key`, or look for the order in `orderId` first", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http).await?;
-    let order = app.orders.create(NewOrder::read(&body)?.into()).await?;
-    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    Ok((StatusCode::CREATED, location, Json(OrderView::from(order))).into_response())
+    let created = app.orders.create(NewOrder::read(&body)?.into(), key).await?;
+    let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
+    let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
+    Ok((StatusCode::CREATED, location, replayed, Json(OrderView::from(created.order))).into_response())
+}
+
+/// The key as the IETF draft writes it, in quotes, or bare as most clients send it.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let refuse =
+        |why: &dyn std::fmt::Display| Problem::new("invalid_header", format!("`Idempotency-Key` {why}"));
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refuse(&"must be there once"));
+    }
+    let text = value.to_str().unwrap_or_default();
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    bare.parse().map(Some).map_err(|error| refuse(&error))
 }

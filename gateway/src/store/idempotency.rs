@@ -1,0 +1,146 @@
+//! Idempotency keys: written in the transaction of the order that they belong to, so that there is one
+//! exactly when there is the other.
+//!
+//! Two creates with one key at the same time meet at the primary key: the second waits for the first
+//! to commit, collides, and is repeated as a whole; then it finds the key.
+
+use std::collections::HashMap;
+
+use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderId, Status, Timestamp};
+use sha2::{Digest, Sha256};
+use sqlx::AnyConnection;
+
+use super::insert::NewOrder;
+use super::sql::{Sql, pieces};
+use super::{Error, Store, rows};
+
+/// A key, what it was used for, and until when.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// The client's name for the create.
+    pub key: IdempotencyKey,
+    /// See [`request_hash`].
+    pub request_hash: [u8; 32],
+    /// From then on the key is new again.
+    pub expires_at: Timestamp,
+}
+
+/// Keys that have expired and are removed in one go.
+const PRUNED: i64 = 1_000;
+
+/// Identifies what an order is: two creates with the same content are the same create.
+pub fn request_hash(content: &Content) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // Each part says how long it is, so that no two contents read alike.
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(rows::line_items_to_json(&content.line_items).as_bytes());
+    part(content.total.currency().code().as_bytes());
+    for text in [&content.customer, &content.external_reference] {
+        part(&[u8::from(text.is_some())]);
+        part(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    part(&content.max_attempts.to_be_bytes());
+    hash.finalize().into()
+}
+
+/// The keys among these that are in use, with the hash and the order of each.
+pub(super) async fn used_keys(
+    connection: &mut AnyConnection,
+    idempotency: impl Iterator<Item = &Idempotency>,
+) -> Result<HashMap<Vec<u8>, ([u8; 32], OrderId)>, Error> {
+    let keys: Vec<&[u8]> = idempotency.map(|idempotency| idempotency.key.as_bytes()).collect();
+    let mut used = HashMap::new();
+    for piece in pieces(&keys) {
+        let mut sql = Sql::new(
+            "SELECT idempotency_key, request_hash, order_id FROM idempotency_keys WHERE tenant_id = ? \
+             AND idempotency_key",
+        );
+        sql.bind(DEFAULT_TENANT).within(piece.iter().map(|key| key.to_vec()));
+        for row in sql.fetch(connection).await? {
+            let hash: Vec<u8> = rows::get(&row, 1)?;
+            let hash = hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?;
+            used.insert(rows::get(&row, 0)?, (hash, rows::id(&row, 2)?));
+        }
+    }
+    Ok(used)
+}
+
+/// Writes the keys of new orders.
+pub(super) async fn insert_keys(connection: &mut AnyConnection, orders: &[&NewOrder]) -> Result<(), Error> {
+    let keyed: Vec<(&NewOrder, &Idempotency)> = orders
+        .iter()
+        .filter_map(|order| order.idempotency.as_ref().map(|idempotency| (*order, idempotency)))
+        .collect();
+    for piece in pieces(&keyed) {
+        let mut sql = Sql::new(
+            "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
+             expires_at) VALUES ",
+        );
+        sql.rows(piece.len(), "(?,?,?,?,?,?)");
+        for (order, idempotency) in piece {
+            sql.bind(DEFAULT_TENANT)
+                .bind(idempotency.key.as_bytes().to_vec())
+                .bind(idempotency.request_hash.to_vec())
+                .bind(order.id.as_bytes().to_vec())
+                .bind(order.created_at.as_micros())
+                .bind(idempotency.expires_at.as_micros());
+        }
+        sql.execute(connection).await.map_err(|error| match error {
+            // Somebody else has just used one of the keys. The repetition finds it.
+            Error::Defect(error) if error.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
+                Error::Conflict(error)
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// An order as it was right after its creation, whatever has become of it since.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn order_as_created(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let order = self.orders(&[id]).await?.pop();
+        Ok(order.map(|order| Order {
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            reason: None,
+            updated_at: order.created_at,
+            ..order
+        }))
+    }
+
+    /// Removes keys that have expired, a limited number at a time. Says whether there may be more.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn prune_idempotency_keys(&self) -> Result<bool, Error> {
+        let now = self.now().as_micros();
+        self.write(|connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(
+                    "SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? LIMIT ?",
+                );
+                sql.bind(now).bind(DEFAULT_TENANT).bind(PRUNED);
+                let found = sql.fetch(connection).await?;
+                let keys = found.iter().map(|row| rows::get(row, 0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+                for piece in pieces(&keys) {
+                    let mut sql = Sql::new(
+                        "DELETE FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? AND idempotency_key",
+                    );
+                    sql.bind(now).bind(DEFAULT_TENANT).within(piece.iter().cloned());
+                    sql.execute(connection).await?;
+                }
+                Ok(keys.len() as i64 == PRUNED)
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,173 @@
+//! A create that is repeated with its key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Draft, OrderId};
+use gateway::Config;
+use gateway::store::{Idempotency, Inserted, NewOrder, request_hash};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, Gateway, On};
+use crate::on_both;
+
+async fn post(gateway: &Gateway<'_>, key: &str, body: &Value) -> Response {
+    let request = gateway.client.post(gateway.url("/orders")).header("idempotency-key", key);
+    request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap()
+}
+
+fn laptop() -> Value {
+    json!({"item": "Laptop", "quantity": 2, "price": 1299.99, "customer": "Ann"})
+}
+
+async fn code(response: Response) -> (StatusCode, String) {
+    let status = response.status();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    (status, body["code"].as_str().unwrap().to_owned())
+}
+
+fn new_order(backend: &Backend, key: &str, item: &str) -> NewOrder {
+    let now = backend.store.now();
+    let draft =
+        Draft { item: Some(item.into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let idempotency = Idempotency {
+        key: key.parse().unwrap(),
+        request_hash: request_hash(&content),
+        expires_at: now + Duration::from_secs(3_600),
+    };
+    NewOrder { id: OrderId::new(now), content, created_at: now, idempotency: Some(idempotency) }
+}
+
+on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let first = post(&gateway, "key-1", &laptop()).await;
+    assert_eq!((first.status(), first.headers().get("idempotent-replayed")), (StatusCode::CREATED, None));
+    let first = first.text().await.unwrap();
+    let id = serde_json::from_str::<Value>(&first).unwrap()["id"].as_str().unwrap().to_owned();
+    gateway.report(&id, "processing", "").await.unwrap();
+    gateway.report(&id, "completed", "").await.unwrap();
+
+    // In quotes, as the draft writes it; with the fields in another order and the price as a text.
+    let reordered = json!({"customer": "Ann", "price": "1299.990", "quantity": 2, "item": "Laptop"});
+    for (key, body) in [("key-1", laptop()), ("\"key-1\"", laptop()), ("key-1", reordered)] {
+        let again = post(&gateway, key, &body).await;
+        assert_eq!(again.status(), StatusCode::CREATED);
+        assert_eq!(again.headers()["idempotent-replayed"], "true");
+        assert_eq!(again.text().await.unwrap(), first);
+    }
+    // Keys are compared byte for byte.
+    let other = post(&gateway, "KEY-1", &laptop()).await;
+    assert_eq!(other.headers().get("idempotent-replayed"), None);
+    gateway.stop().await;
+});
+
+on_both!(a_key_stands_for_one_order_only, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    post(&gateway, "key-1", &laptop()).await;
+    let reused = (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused".to_owned());
+    for (field, value) in [
+        ("quantity", json!(3)),
+        ("customer", json!("Bob")),
+        ("currency", json!("EUR")),
+        ("maxAttempts", json!(2)),
+    ] {
+        let mut body = laptop();
+        body[field] = value;
+        assert_eq!(code(post(&gateway, "key-1", &body).await).await, reused, "{field}");
+    }
+    // An order that is refused does not use its key up.
+    let mut wrong = laptop();
+    wrong["quantity"] = json!(0);
+    assert_eq!(post(&gateway, "key-2", &wrong).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(post(&gateway, "key-2", &laptop()).await.status(), StatusCode::CREATED);
+
+    let long = "k".repeat(256);
+    for key in ["", "two words", &long] {
+        let refused = (StatusCode::BAD_REQUEST, "invalid_header".to_owned());
+        assert_eq!(code(post(&gateway, key, &laptop()).await).await, refused, "{key}");
+    }
+    gateway.stop().await;
+});
+
+on_both!(graphql_and_rest_share_their_keys, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let order: Value =
+        serde_json::from_str(&post(&gateway, "key-1", &laptop()).await.text().await.unwrap()).unwrap();
+    let create = |key: &str, quantity: i32| {
+        let query = "mutation ($input: CreateOrderInput!, $key: String) { createOrder(input: $input, \
+                     idempotencyKey: $key) { order { id sequence } idempotentReplay userErrors { code field } } }";
+        let input = json!({"item": "Laptop", "quantity": quantity, "price": "1299.99", "customer": "Ann"});
+        let request = json!({"query": query, "variables": {"input": input, "key": key}});
+        let request = gateway
+            .client
+            .post(gateway.url("/graphql"))
+            .header("content-type", "application/json")
+            .body(request.to_string());
+        async move {
+            let body = request.send().await.unwrap().text().await.unwrap();
+            serde_json::from_str::<Value>(&body).unwrap()["data"]["createOrder"].clone()
+        }
+    };
+    let expected =
+        json!({"order": {"id": order["id"], "sequence": 1}, "idempotentReplay": true, "userErrors": []});
+    assert_eq!(create("key-1", 2).await, expected);
+    let refused = |code: &str| {
+        let error = json!({"code": code, "field": ["idempotencyKey"]});
+        json!({"order": null, "idempotentReplay": false, "userErrors": [error]})
+    };
+    assert_eq!(create("key-1", 3).await, refused("idempotency_key_reused"));
+    assert_eq!(create("a b", 2).await, refused("invalid_idempotency_key"));
+    assert_eq!(create("key-2", 2).await["idempotentReplay"], false);
+    gateway.stop().await;
+});
+
+/// On servers the posts go to two gateways, on the embedded back ends to one.
+async fn many_at_once(on: On) {
+    let backend = Backend::new(on).await;
+    let a = backend.gateway(Config::default()).await;
+    let b = if on == On::Servers { Some(backend.gateway(Config::default()).await) } else { None };
+    let posts = (0..200).map(|n| {
+        let gateway = b.as_ref().filter(|_| n % 2 == 1).unwrap_or(&a);
+        async move {
+            let response = post(gateway, "the-key", &laptop()).await;
+            let replayed = response.headers().contains_key("idempotent-replayed");
+            (response.status(), replayed, response.text().await.unwrap())
+        }
+    });
+    let answers = futures_util::future::join_all(posts).await;
+    assert!(answers.iter().all(|(status, _, body)| (*status, body) == (StatusCode::CREATED, &answers[0].2)));
+    assert_eq!(answers.iter().filter(|(_, replayed, _)| !replayed).count(), 1);
+    let stored = backend.store.list(&gateway::orders::Filter::default(), None, 10).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    a.stop().await;
+    if let Some(b) = b {
+        b.stop().await;
+    }
+}
+
+on_both!(two_hundred_posts_with_one_key_make_one_order, many_at_once);
+
+on_both!(a_batch_may_hold_a_key_twice, |on| async move {
+    let backend = Backend::new(on).await;
+    let orders: Arc<[NewOrder]> =
+        [new_order(&backend, "k", "a"), new_order(&backend, "k", "a"), new_order(&backend, "k", "b")].into();
+    let expected = [Inserted::New, Inserted::Before(orders[0].id), Inserted::KeyReused];
+    assert_eq!(backend.store.insert(orders.clone()).await.unwrap(), expected);
+    assert_eq!(backend.store.orders(&[orders[0].id, orders[1].id]).await.unwrap().len(), 1);
+});
+
+on_both!(expired_keys_are_removed_and_new_again, |on| async move {
+    let backend = Backend::new(on).await;
+    let (mut old, fresh) = (new_order(&backend, "old", "a"), new_order(&backend, "fresh", "a"));
+    old.idempotency.as_mut().unwrap().expires_at = backend.store.now();
+    backend.store.insert([old, fresh].into()).await.unwrap();
+    assert!(!backend.store.prune_idempotency_keys().await.unwrap(), "nothing more to remove");
+    let again = [new_order(&backend, "old", "b"), new_order(&backend, "fresh", "b")];
+    let inserted = backend.store.insert(again.into()).await.unwrap();
+    assert_eq!(inserted, [Inserted::New, Inserted::KeyReused]);
+});
