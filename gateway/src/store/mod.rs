@@ -17,6 +17,7 @@ mod due;
 mod error;
 mod idempotency;
 mod insert;
+mod inspect;
 mod read;
 mod rows;
 mod sql;
@@ -38,6 +39,7 @@ pub use due::DueCounts;
 pub use error::Error;
 pub use idempotency::{Idempotency, request_hash};
 pub use insert::{Inserted, NewOrder};
+pub use inspect::{Finding, Problem, Report};
 pub use transition::Applied;
 
 /// The database. Cheap to clone.

@@ -10,6 +10,8 @@ mod harness;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod rest;

@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Processor(ProcessorArgs),
     /// Create or update the tables of the database, then end
     Migrate(MigrateArgs),
+    /// Look whether every order in the database is as it must be, then end
+    Doctor(DoctorArgs),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST interface as JSON
@@ -120,6 +122,20 @@ pub(crate) struct ProcessorArgs {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// The settings of `orders doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Mend what can be mended without deciding anything about an order
+    #[arg(long)]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) redis: RedisArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

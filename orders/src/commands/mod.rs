@@ -2,6 +2,7 @@
 
 mod config;
 mod dev;
+mod doctor;
 mod gateway;
 mod health;
 mod migrate;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Gateway(args) => on_runtime(gateway::run(args)),
         Command::Processor(args) => on_runtime(processor::run(args)),
         Command::Migrate(args) => on_runtime(migrate::run(args)),
+        Command::Doctor(args) => on_runtime(doctor::run(args)),
         Command::Health(args) => on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),

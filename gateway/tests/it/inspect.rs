@@ -1,0 +1,84 @@
+//! The doctor's look at the database: it finds each kind of damage, and nothing where there is none.
+
+use std::time::Duration;
+
+use domain::Status;
+use gateway::Config;
+use gateway::store::{Finding, Problem};
+use sqlx::{AnyConnection, Connection};
+
+use crate::harness::{Backend, quick};
+use crate::on_both;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+on_both!(a_sound_database_has_no_findings, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let ids = [gateway.create_order().await, gateway.create_order().await, gateway.create_order().await];
+    gateway.report(&ids[0], "processing", "").await.unwrap();
+    gateway.report(&ids[0], "completed", "").await.unwrap();
+    gateway.report(&ids[1], "processing", "").await.unwrap();
+    gateway.report(&ids[1], "failed", "").await.unwrap();
+    gateway.client.post(gateway.url(&format!("/orders/{}/redrive", ids[1]))).send().await.unwrap();
+    gateway.client.post(gateway.url(&format!("/orders/{}/cancel", ids[2]))).send().await.unwrap();
+    let report = backend.store.inspect(MINUTE).await.unwrap();
+    assert_eq!(report.findings, []);
+    let counts: Vec<(Status, u64)> = report.by_status.into_iter().collect();
+    assert_eq!(counts, [(Status::Pending, 1), (Status::Completed, 1), (Status::Cancelled, 1)]);
+    assert_eq!(report.overdue, 0);
+    gateway.stop().await;
+});
+
+on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let mut ids = Vec::new();
+    // More than one page of orders, and damage on several of them.
+    for _ in 0..510 {
+        ids.push(gateway.create_order().await);
+    }
+    gateway.stop().await;
+    ids.sort_unstable();
+
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let damage = |index: usize, statement: &str| {
+        let id = ids[index].replace('-', "");
+        sqlx::AssertSqlSafe(statement.replace("{id}", &format!("x'{id}'")))
+    };
+    for (index, statement) in [
+        (0, "UPDATE orders SET due_at = NULL WHERE id = {id}"),
+        (1, "UPDATE orders SET status = 'completed' WHERE id = {id}"),
+        (2, "DELETE FROM order_events WHERE order_id = {id}"),
+        (498, "UPDATE order_events SET status = 'processing' WHERE order_id = {id}"),
+        (499, "UPDATE order_events SET sequence = 2 WHERE order_id = {id}"),
+        (500, "UPDATE orders SET status = 'processing' WHERE id = {id}"),
+        (509, "DELETE FROM orders WHERE id = {id}"),
+    ] {
+        sqlx::raw_sql(damage(index, statement)).execute(&mut connection).await.unwrap();
+    }
+    let finding = |index: usize, problem| Finding { order_id: ids[index].parse().unwrap(), problem };
+    let differs = |order, event| Problem::Status { order, event };
+    let expected = |mended: bool| {
+        let mut all = vec![
+            finding(0, Problem::NeverDue(Status::Pending)),
+            finding(1, differs(Status::Completed, Status::Pending)),
+            finding(1, Problem::FinalButDue(Status::Completed)),
+            finding(2, Problem::Gap { version: 1, sequences: vec![] }),
+            finding(498, Problem::Undeclared(1)),
+            finding(498, differs(Status::Pending, Status::Processing)),
+            finding(499, Problem::Gap { version: 1, sequences: vec![2] }),
+            finding(500, differs(Status::Processing, Status::Pending)),
+            finding(500, Problem::NoLease),
+            finding(509, Problem::NoOrder),
+        ];
+        if mended {
+            all.retain(|finding| !finding.problem.is_repairable());
+        }
+        all
+    };
+    let report = backend.store.inspect(MINUTE).await.unwrap();
+    assert_eq!((report.accepted(), report.findings), (509, expected(false)));
+    assert_eq!(backend.store.repair().await.unwrap(), 2);
+    assert_eq!(backend.store.inspect(MINUTE).await.unwrap().findings, expected(true));
+});

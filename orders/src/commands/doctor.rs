@@ -1,0 +1,70 @@
+//! `orders doctor`: is everything in the database as it must be?
+//!
+//! It reads every order with its events and checks what must always be true. It may run beside
+//! gateways on MySQL; an SQLite file belongs to one process, so `orders dev` has to be stopped first.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use broker::Queue as _;
+use gateway::store::Report;
+
+use crate::cli::DoctorArgs;
+use crate::error::Error;
+use crate::{console, log, settings, start};
+
+/// An order that has been due for so long is overdue: dispatch looks several times a second.
+const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+/// Findings that are printed one by one.
+const SHOWN: usize = 100;
+
+/// Prints what there is and what is wrong; fails when something is.
+pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
+    let redis = settings::redis(&args.redis)?;
+    log::install(args.log.log_format)?;
+    let store = start::database_now(&args.database).await?;
+    let failed = |error: gateway::store::Error| Error::failed(error.to_string());
+    let mut report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
+    let mut text = String::new();
+    if args.repair && report.findings.iter().any(|finding| finding.problem.is_repairable()) {
+        let repaired = store.repair().await.map_err(failed)?;
+        let _ = writeln!(text, "repaired: {repaired} orders had the wrong due time\n");
+        report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
+    }
+    store.close().await;
+
+    describe(&mut text, &report);
+    if let Some(redis) = redis {
+        let _ = match redis.queue().len().await {
+            Ok(length) => writeln!(text, "queue length       {length}"),
+            Err(error) => writeln!(text, "queue length       unknown: {error}"),
+        };
+    }
+    let _ = writeln!(text, "findings           {}", report.findings.len());
+    for finding in report.findings.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {} {}", finding.order_id, finding.problem);
+    }
+    console::print(&text)?;
+    match (
+        report.findings.len(),
+        report.findings.iter().filter(|finding| finding.problem.is_repairable()).count(),
+    ) {
+        (0, _) => Ok(()),
+        (found, 0) => Err(Error::failed(format!("{found} findings; see above"))
+            .hint("these need a person: compare the order with its events in order_events")),
+        (found, repairable) => Err(Error::failed(format!("{found} findings; see above"))
+            .hint(format!("orders doctor --repair mends {repairable} of them"))),
+    }
+}
+
+fn describe(text: &mut String, report: &Report) {
+    let _ = writeln!(text, "orders accepted    {}", report.accepted());
+    for (status, count) in &report.by_status {
+        let _ = writeln!(text, "  {:<16} {count}", status.as_str());
+    }
+    let _ = writeln!(text, "overdue            {}", report.overdue);
+    let _ = match report.oldest_claimable {
+        Some(age) => writeln!(text, "oldest claimable   {:.1} s", age.as_secs_f64()),
+        None => writeln!(text, "oldest claimable   none"),
+    };
+}
