@@ -26,7 +26,12 @@ pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
         Error::usage(format!("RUST_LOG is {wanted:?}: {error}"))
             .hint("use a level or a list such as info or warn,gateway=debug")
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is dropped. Saying so would go to stderr as well, where `eprintln`
+    // panics when the reader is gone, in whichever task happened to log.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let installed = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

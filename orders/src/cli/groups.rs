@@ -51,7 +51,7 @@ pub(crate) struct GatewayUrlArgs {
         hide_env_values = true,
         value_name = "URL",
         value_delimiter = ',',
-        value_parser = ServerUrl::http,
+        value_parser = ServerUrl::gateway,
         default_value = "http://127.0.0.1:50051"
     )]
     pub(crate) gateway_url: Vec<ServerUrl>,

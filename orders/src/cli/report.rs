@@ -51,8 +51,8 @@ pub(super) fn explain(error: &clap::Error) -> Error {
         ErrorKind::UnknownArgument => {
             let elsewhere = text(ContextKind::InvalidArg).and_then(|shown| find(&shown)).is_some();
             let hint = match text(ContextKind::SuggestedArg) {
+                _ if elsewhere => "it belongs to another command; `orders --help` lists them".to_owned(),
                 Some(similar) => format!("did you mean {similar}? `orders --help` lists the commands"),
-                None if elsewhere => "it belongs to another command; `orders --help` lists them".to_owned(),
                 None => "`orders <COMMAND> --help` lists the settings of a command".to_owned(),
             };
             Error::usage(format!("unknown argument {}", text(ContextKind::InvalidArg).unwrap_or_default()))

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use url::Url;
 
 use crate::cli::{HealthArgs, Role};
 use crate::console;
 use crate::error::Error;
 use crate::start::DEFAULT_METRICS_ADDR;
-use crate::values::{ListenAddr, reachable};
+use crate::values::{ListenAddr, masked, reachable};
 
 /// An answer that takes longer is as bad as none.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Succeeds if and only if the answer to `/readyz` is a success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let url = match (args.url, args.role) {
-        (Some(url), _) => url.reveal().to_string(),
+        (Some(url), _) => path_or_readyz(url.reveal()),
         (None, Role::Gateway) => {
             readyz(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
         }
@@ -25,7 +26,8 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             readyz(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
         }
     };
-    let unhealthy = |reason: String| Error::failed(format!("{url} is not ready: {reason}"));
+    let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| masked(&url));
+    let unhealthy = |reason: String| Error::failed(format!("{shown} is not ready: {reason}"));
     // No proxy: this asks a neighbour, and what the environment says is for the world outside.
     let client = reqwest::Client::builder()
         .timeout(DEADLINE)
@@ -46,6 +48,15 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     console::print(&format!("{}\n", text.trim_end()))
 }
 
+/// The start page says nothing about health, so a URL that names no path means the usual one.
+fn path_or_readyz(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.path() == "/" {
+        url.set_path("/readyz");
+    }
+    url.to_string()
+}
+
 async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
     let found = lookup_host(addr).await.ok().and_then(|mut found| found.next());
     let addr = found.ok_or_else(|| {
@@ -56,4 +67,20 @@ async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
             .hint("give the URL: orders health http://127.0.0.1:PORT/readyz"));
     }
     Ok(format!("http://{}/readyz", reachable(addr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_path_asks_for_readiness() {
+        for (given, asked) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000/readyz"),
+            ("http://127.0.0.1:3000/", "http://127.0.0.1:3000/readyz"),
+            ("http://127.0.0.1:3000/livez", "http://127.0.0.1:3000/livez"),
+        ] {
+            assert_eq!(path_or_readyz(&Url::parse(given).unwrap()), asked);
+        }
+    }
 }

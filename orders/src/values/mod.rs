@@ -92,9 +92,14 @@ where
 {
     move |text: &str| {
         let hint = || format!("give a whole number from {min} to {max}");
-        let value: u64 = text.parse().map_err(|_| Wrong::new("it is not a whole number", hint()))?;
+        let outside = || Wrong::new(format!("it is not within {min} to {max}"), hint());
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Wrong::new("it is not a whole number", hint()));
+        }
+        let value: u64 = text.parse().map_err(|_| outside())?;
         if !(min..=max).contains(&value) {
-            return Err(Wrong::new(format!("it is not within {min} to {max}"), hint()));
+            return Err(outside());
         }
         T::try_from(value).map_err(|_| Wrong::new("it is too large", hint()))
     }

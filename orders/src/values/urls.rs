@@ -88,7 +88,19 @@ impl ServerUrl {
 
     /// `http://` or `https://`.
     pub(crate) fn http(text: &str) -> Result<Self, Wrong> {
-        Self::parse(text, &["http", "https"], "use a URL such as http://127.0.0.1:50051")
+        Self::parse(text, &["http", "https"], "use a URL such as http://127.0.0.1:8080/path")
+    }
+
+    /// The gRPC address of a gateway: `http://host:port` and nothing else, because the processor has
+    /// no use for the rest.
+    pub(crate) fn gateway(text: &str) -> Result<Self, Wrong> {
+        const HINT: &str = "use http://host:port such as http://127.0.0.1:50051";
+        let Self(url) = Self::parse(text, &["http"], HINT)?;
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !bare || !url.username().is_empty() || url.password().is_some() {
+            return Err(Wrong::new("it has more than a host and a port", HINT));
+        }
+        Ok(Self(url))
     }
 
     fn parse(text: &str, schemes: &[&str], hint: &str) -> Result<Self, Wrong> {
@@ -120,16 +132,25 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// The URL without its password, and without the query of a web address, which may be one.
+/// The URL without its password: not the one behind the user, not the user that stands alone (Redis
+/// reads that as a password, web servers as a token), and not the query, which holds the password of a
+/// Redis socket and the tokens of web addresses. A database's user and options are no secrets.
 pub(crate) fn masked(url: &Url) -> String {
     let mut url = url.clone();
-    if url.query().is_some() && matches!(url.scheme(), "http" | "https") {
+    let database = matches!(url.scheme(), "mysql" | "mariadb");
+    if url.query().is_some() && !database {
         url.set_query(Some("***"));
     }
-    if url.password().is_some() && url.set_password(Some("***")).is_err() {
-        return format!("{}://***", url.scheme());
+    let hidden = match (url.password(), url.username()) {
+        (Some(_), _) => url.set_password(Some("***")),
+        (None, "") => Ok(()),
+        (None, _) if database => Ok(()),
+        (None, _) => url.set_username("***"),
+    };
+    match hidden {
+        Ok(()) => url.to_string(),
+        Err(()) => format!("{}://***", url.scheme()),
     }
-    url.to_string()
 }
 
 /// A text that is never shown.
@@ -163,5 +184,25 @@ impl fmt::Display for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown_wherever_it_stands() {
+        for (text, shown) in [
+            ("mysql://ann:hush@db/shop?ssl-mode=disabled", "mysql://ann:***@db/shop?ssl-mode=disabled"),
+            ("mysql://ann@db/shop", "mysql://ann@db/shop"),
+            ("redis://:hush@cache/0", "redis://:***@cache/0"),
+            ("redis://hush@cache/0", "redis://***@cache/0"),
+            ("unix:///run/redis.sock?db=1&pass=hush", "unix:///run/redis.sock?***"),
+            ("https://hush@hook.example/a?key=hush", "https://***@hook.example/a?***"),
+            ("http://ann:hush@gateway:50051/", "http://ann:***@gateway:50051/"),
+        ] {
+            assert_eq!(masked(&Url::parse(text).unwrap()), shown);
+        }
     }
 }

@@ -35,7 +35,8 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["--concurrency", "0"], &["--concurrency (ORDERS_CONCURRENCY)", "1 to 10000"]),
         (&["--concurrency", "many"], &["--concurrency (ORDERS_CONCURRENCY)", "whole number"]),
         (&["--lease-ms", "1"], &["--lease-ms (ORDERS_LEASE_MS)", "1000 to 3600000"]),
-        (&["--queue-window", "-1"], &["--queue-window (ORDERS_QUEUE_WINDOW)"]),
+        (&["--queue-window", "-1"], &["--queue-window (ORDERS_QUEUE_WINDOW)", "not within"]),
+        (&["--queue-window", "99999999999999999999"], &["ORDERS_QUEUE_WINDOW", "not within"]),
         (&["--simulate-failure-rate", "2"], &["--simulate-failure-rate (ORDERS_SIMULATE_FAILURE_RATE)"]),
         (
             &["--simulate-min-ms", "9", "--simulate-max-ms", "1"],
@@ -53,10 +54,13 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["gateway"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
         (&["processor"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
         (&["processor", "--gateway-url", "http://a,b"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
+        (&["processor", "--gateway-url", "https://a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)", "http://"]),
+        (&["processor", "--gateway-url", "http://u:hush@a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
         (&["--drain-ms", "1", "--drain-ms", "2"], &["--drain-ms (ORDERS_DRAIN_MS)", "more than once"]),
         (&["--http-addr"], &["--http-addr (ORDERS_HTTP_ADDR) needs a value"]),
         (&["--htp-addr", "x"], &["--htp-addr", "did you mean --http-addr?"]),
         (&["processor", "--http-addr", "127.0.0.1:1"], &["--http-addr", "another command"]),
+        (&["gateway", "--gateway-url", "http://x"], &["--gateway-url", "another command"]),
         (&["gatewai"], &["\"gatewai\"", "did you mean gateway?"]),
         (&["dev", "more"], &["more"]),
         (&["health", "--http-addr", "127.0.0.1:0"], &["--http-addr (ORDERS_HTTP_ADDR)", "/readyz"]),
@@ -156,6 +160,19 @@ async fn a_reader_that_goes_away_is_no_error() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 }
 
+/// As in `orders 2>&1 | head -1`: what is logged after that has no reader, and the program goes on.
+#[tokio::test]
+async fn logs_without_a_reader_do_not_keep_the_program_from_ending() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut dev = Process::start_with_stderr(command(folder.path(), &free, &[]), writer, "orders dev");
+    dev.printed("its banner", |line| line.contains("is ready").then_some(())).await;
+    dev.terminate();
+    dev.ended_well().await;
+}
+
 #[tokio::test]
 async fn a_busy_port_is_said() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -210,8 +227,13 @@ async fn health_asks_the_running_process() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let output = run(folder.path(), &["health", &format!("{base}/livez")], &[]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = run(folder.path(), &["health", &base], &[]).await;
+    assert_eq!(text(&output.stdout).trim(), r#"{"status":"ok"}"#, "and not the start page");
     dev.terminate();
     dev.ended_well().await;
+    let output = run(folder.path(), &["health", &format!("http://ann:hush@{addr}/readyz")], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("hush"), "{}", text(&output.stderr));
     let output = run(folder.path(), &["health", "--http-addr", &addr], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is not ready"), "{}", text(&output.stderr));

@@ -39,12 +39,21 @@ pub(crate) async fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &
 }
 
 impl Process {
-    pub(crate) fn start(mut command: Command, name: impl Into<String>) -> Self {
-        let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
+    pub(crate) fn start(command: Command, name: impl Into<String>) -> Self {
+        Self::start_with_stderr(command, Stdio::piped(), name)
+    }
+
+    /// The same with a stderr of its own, which is not kept.
+    pub(crate) fn start_with_stderr(
+        mut command: Command,
+        stderr: impl Into<Stdio>,
+        name: impl Into<String>,
+    ) -> Self {
+        let started = command.stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true).spawn();
         let name = name.into();
         let mut child = started.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let stdout = keep(child.stdout.take().expect("stdout is piped"));
-        let stderr = keep(child.stderr.take().expect("stderr is piped"));
+        let stderr = child.stderr.take().map(keep).unwrap_or_default();
         Self { name, child, stdout, stderr }
     }
 
