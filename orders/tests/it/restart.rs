@@ -83,6 +83,12 @@ async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
     let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
     assert_eq!(sequences, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
     stack.stop(Stop::Terminate).await;
+    let found = stack.doctor().await;
+    let line = |name: &str| found.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+    assert!(line("findings").is_some_and(|line| line.ends_with(" 0")), "{found}");
+    // An order whose acknowledgement was lost with the process is there as well, and done.
+    let completed = line("  completed").and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    assert!(completed.is_some_and(|completed: usize| completed >= accepted.len()), "{found}");
 }
 
 /// Work that takes longer than the drain is given back unharmed.

@@ -4,6 +4,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::run;
 use super::{Api, Process, Servers, command};
 
 /// Quick, so that many orders are in flight and done within a test; a worker that dies is noticed soon.
@@ -116,6 +117,22 @@ impl Stack {
                 Stop::Kill => drop(process.ended().await),
             }
         }
+    }
+
+    /// What `orders doctor` prints about the data of a stopped system. Panics unless it finds it sound.
+    pub(crate) async fn doctor(&self) -> String {
+        let variables = match &self.data {
+            Data::Embedded => vec![],
+            Data::Servers(servers) => vec![
+                ("DATABASE_URL", servers.database_url.as_str()),
+                ("REDIS_URL", &servers.redis_url),
+                ("ORDERS_REDIS_PREFIX", &servers.prefix),
+            ],
+        };
+        let output = run(self.folder.path(), &["doctor"], &variables).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
     }
 
     /// The gateway that the i-th client speaks to.
