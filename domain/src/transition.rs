@@ -152,6 +152,11 @@ pub enum Refusal {
     NotExpired,
 }
 
+/// So much earlier than its time an order may be started. Two gateways read the time a little
+/// differently, and a Start that comes over the one right after the other has pushed the order must
+/// not be refused: the order would wait until its guard runs out.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_millis(250);
+
 /// The reason of events for attempts whose lease ran out.
 pub const LEASE_EXPIRED: &str = "the lease expired: the worker stopped reporting";
 /// The reason of events for attempts that a worker gave back.
@@ -208,7 +213,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
 
 fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
     match state.status {
-        Status::Pending if now < state.not_before => Decision::Refuse(Refusal::NotYet),
+        Status::Pending if now + CLOCK_TOLERANCE < state.not_before => Decision::Refuse(Refusal::NotYet),
         Status::Pending => Decision::Change(Change {
             attempt: state.attempt.saturating_add(1),
             lease: Some(lease),
@@ -384,9 +389,14 @@ mod tests {
 
     #[test]
     fn an_order_is_not_started_before_its_time() {
-        let early = State { not_before: now() + Duration::from_micros(1), ..state(Status::Pending) };
-        let start = Command::Start { lease: LeaseToken::from_i64(1) };
-        assert_eq!(run(&early, start), Decision::Refuse(Refusal::NotYet));
+        let start = |not_before| {
+            let lease = LeaseToken::from_i64(1);
+            run(&State { not_before, ..state(Status::Pending) }, Command::Start { lease })
+        };
+        // What another gateway's clock may make of the same moment.
+        let nearly = now() + CLOCK_TOLERANCE;
+        assert_eq!(changed(start(nearly)).status, Status::Processing);
+        assert_eq!(start(nearly + Duration::from_micros(1)), Decision::Refuse(Refusal::NotYet));
     }
 
     #[test]

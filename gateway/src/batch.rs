@@ -4,6 +4,9 @@
 //! soon as a writer is free. There is no timer: at low load a batch is one group and nobody waits,
 //! at high load a batch is what came in while the last one was being written.
 //!
+//! Nothing is taken before the other side is ready: while the database is away groups only wait, and
+//! a caller whose deadline passes knows that nothing was done.
+//!
 //! A flush runs in its own task. A caller that goes away (a client that hangs up) therefore never
 //! cuts a write in half; if its group was not taken yet, it is left out.
 
@@ -64,14 +67,17 @@ const WITHDRAWN: u8 = 2;
 
 impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
     /// Starts the gathering task on `tasks`. It ends when every clone of the batch is dropped and
-    /// what was handed in is flushed. `flush` must answer exactly one `R` for each item, in order.
-    pub(crate) fn start<F, Fut>(limits: Limits, tasks: &TaskTracker, flush: F) -> Self
+    /// what was handed in is flushed. `ready` is waited for before each flush. `flush` must answer
+    /// exactly one `R` for each item, in order.
+    pub(crate) fn start<G, Ready, F, Fut>(limits: Limits, tasks: &TaskTracker, ready: G, flush: F) -> Self
     where
+        G: Fn() -> Ready + Send + 'static,
+        Ready: Future<Output = ()> + Send + 'static,
         F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(limits.backlog);
-        tasks.spawn(gather(receiver, limits, tasks.clone(), flush));
+        tasks.spawn(gather(receiver, limits, tasks.clone(), ready, flush));
         Self { sender, deadline: limits.deadline }
     }
 
@@ -114,20 +120,24 @@ impl Drop for Withdraw<'_> {
     }
 }
 
-async fn gather<T, R, F, Fut>(
+async fn gather<T, R, G, Ready, F, Fut>(
     mut receiver: mpsc::Receiver<Request<T, R>>,
     limits: Limits,
     tasks: TaskTracker,
+    ready: G,
     flush: F,
 ) where
     T: Send + 'static,
     R: Send + 'static,
+    G: Fn() -> Ready,
+    Ready: Future<Output = ()>,
     F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Vec<R>> + Send + 'static,
 {
     let writers = Arc::new(Semaphore::new(limits.writers));
     while let Some(first) = receiver.recv().await {
         let Ok(writer) = writers.clone().acquire_owned().await else { return };
+        ready().await;
         let mut items = Vec::new();
         let mut answers = Vec::new();
         let mut next = Some(first);
@@ -174,10 +184,18 @@ mod tests {
     }
 
     fn doubling(limits: Limits) -> Doubling {
+        doubling_when(limits, || async {})
+    }
+
+    fn doubling_when<G, Ready>(limits: Limits, ready: G) -> Doubling
+    where
+        G: Fn() -> Ready + Send + 'static,
+        Ready: Future<Output = ()> + Send + 'static,
+    {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (log, started, gate) = (sizes.clone(), began.clone(), go.clone());
-        let batch = Batch::start(limits, &TaskTracker::new(), move |items: Vec<u32>| {
+        let batch = Batch::start(limits, &TaskTracker::new(), ready, move |items: Vec<u32>| {
             let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
             async move {
                 log.lock().unwrap().push(items.len());
@@ -228,6 +246,25 @@ mod tests {
         go.notify_one();
         assert_eq!(last.await.unwrap(), Ok(vec![8]));
         assert_eq!(*sizes.lock().unwrap(), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_readiness_is_not_done_and_the_outcome_is_known() {
+        let ready = Arc::new(Notify::new());
+        let wait = ready.clone();
+        let Doubling { batch, sizes, began, go } = doubling_when(limits(), move || {
+            let wait = wait.clone();
+            async move { wait.notified().await }
+        });
+        assert_eq!(batch.submit(vec![1]).await, Err(Failure::NotDone));
+        assert_eq!(batch.submit(vec![2]).await, Err(Failure::NotDone));
+        let last = tokio::spawn(async move { batch.submit(vec![3]).await });
+        tokio::task::yield_now().await;
+        ready.notify_one();
+        began.notified().await;
+        go.notify_one();
+        assert_eq!(last.await.unwrap(), Ok(vec![6]));
+        assert_eq!(*sizes.lock().unwrap(), [1]);
     }
 
     #[tokio::test(start_paused = true)]

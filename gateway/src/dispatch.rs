@@ -133,10 +133,13 @@ impl Dispatch {
             Ok(expired) => expired,
             Err(error) => return tracing::debug!(%error, "expired leases cannot be read"),
         };
-        tracing::warn!(count = expired.len(), "leases ran out; their orders are retried or failed");
-        metrics::counter!("leases_expired_total").increment(expired.len() as u64);
-        if let Err(error) = self.orders.expire(expired).await {
-            tracing::debug!(%error, "expired leases are tried again in the next round");
+        match self.orders.expire(expired).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(count, "leases ran out; their orders are retried or failed");
+                metrics::counter!("leases_expired_total").increment(count as u64);
+            }
+            Err(error) => tracing::debug!(%error, "expired leases are tried again in the next round"),
         }
     }
 }

@@ -83,6 +83,15 @@ impl Error {
         }
     }
 
+    /// A transaction that hangs keeps the order locked; the database gives up on it after a while.
+    pub fn order_locked() -> Self {
+        Self::Unavailable {
+            code: "database_unavailable",
+            message: "the order is locked by a transaction that does not end; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
     /// This gateway is going away.
     pub fn shutting_down() -> Self {
         Self::Unavailable {

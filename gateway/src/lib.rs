@@ -22,6 +22,7 @@ pub mod store;
 
 mod app;
 mod batch;
+mod log_gate;
 mod serve;
 
 pub use app::App;

@@ -55,7 +55,7 @@ pub(crate) struct Worker {
 /// Where the processor is in its life.
 enum Stage {
     Working,
-    /// Nothing new; handlers go on until then.
+    /// Nothing is pulled any more; what is on its way is started, and handlers go on until then.
     Draining(Instant),
     /// No handlers any more; answers are waited for until then.
     Reporting(Instant),
@@ -218,7 +218,8 @@ impl Worker {
         let lease = v1::Lease { order_id: order.order_id.clone(), lease_token };
         let Some(lease) = Lease::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else { return };
         match Order::try_from(order) {
-            Ok(order) if matches!(self.stage, Stage::Working) => {
+            // The attempt is counted already, so while there is time it is made and not given back.
+            Ok(order) if matches!(self.stage, Stage::Working | Stage::Draining(_)) => {
                 self.slots.run(Attempt { order, lease: lease.token });
             }
             Ok(_) => self.report(lease, Outcome::Released),
@@ -253,11 +254,16 @@ impl Worker {
         self.stage = Stage::Draining(Instant::now() + grace);
     }
 
+    /// Whether no handler runs, and none is about to.
+    fn is_idle(&self) -> bool {
+        self.slots.running() == 0 && self.starts_in_flight == 0
+    }
+
     /// Moves the shutdown on; true when it is over.
     fn has_ended(&mut self) -> bool {
         let now = Instant::now();
         if let Stage::Draining(until) = self.stage
-            && (self.slots.running() == 0 || now >= until)
+            && (self.is_idle() || now >= until)
         {
             let stopped = self.slots.stop();
             if !stopped.is_empty() {

@@ -2,27 +2,30 @@
 //! against panics, and headers that tell browsers to be careful.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::log_gate::LogGate;
 
 /// Names a request in answers and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a client or a proxy.
 const MAX_REQUEST_ID: usize = 64;
 
-/// Gives the request an id, counts it, and logs it when it went wrong on our side.
+/// Gives the request an id, counts it, and logs it when it went wrong on our side. Refusals because of
+/// a part that is away come by the thousand and share a line.
 ///
 /// The labels of the metrics are bounded: routes are patterns such as `/orders/{id}`, and methods
 /// that nobody knows are one.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(outage): State<Arc<LogGate>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = method_label(request.method());
@@ -41,7 +44,10 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     if status.is_server_error() {
         let request_id = id.to_str().unwrap_or_default();
         let ms = started.elapsed().as_millis();
-        tracing::warn!(request_id, method, route, status = status.as_u16(), ms, "request failed");
+        let more = if status == StatusCode::SERVICE_UNAVAILABLE { outage.opens() } else { Some(0) };
+        if let Some(more) = more {
+            tracing::warn!(request_id, method, route, status = status.as_u16(), ms, more, "request failed");
+        }
     }
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
     metrics::counter!("http_requests_total", &labels).increment(1);

@@ -17,6 +17,8 @@ mod openapi;
 mod query;
 mod rest;
 
+use std::sync::Arc;
+
 use axum::routing::get;
 use axum::{Router, middleware};
 use tower::ServiceBuilder;
@@ -25,6 +27,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use self::openapi::openapi;
 use crate::App;
+use crate::log_gate::LogGate;
 
 /// Everything on the HTTP port.
 pub fn router(app: App) -> Router {
@@ -47,7 +50,7 @@ fn dress<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     routes.layer(
         ServiceBuilder::new()
-            .layer(middleware::from_fn(layers::observe))
+            .layer(middleware::from_fn_with_state(Arc::<LogGate>::default(), layers::observe))
             .layer(middleware::from_fn(layers::security_headers))
             .layer(CatchPanicLayer::custom(layers::panicked))
             .layer(RequestBodyTimeoutLayer::new(limits.header_read_timeout)),

@@ -54,16 +54,22 @@ impl Orders {
             writers: config.writers,
             deadline: config.request_timeout,
         };
+        let ready = |store: Store| {
+            move || {
+                let store = store.clone();
+                async move { store.writable().await }
+            }
+        };
         let creations = {
             let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
-            Batch::start(limits, tasks, move |orders| {
+            Batch::start(limits, tasks, ready(store.clone()), move |orders| {
                 create_all(store.clone(), wake.clone(), publisher.clone(), orders)
             })
         };
         let transitions = {
             let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
             let rules = config.rules;
-            Batch::start(limits, tasks, move |commands| {
+            Batch::start(limits, tasks, ready(store.clone()), move |commands| {
                 transitions::apply_all(store.clone(), rules, wake.clone(), publisher.clone(), commands)
             })
         };
@@ -204,9 +210,12 @@ impl Orders {
         self.apply(commands, transitions::done).await
     }
 
-    /// Takes back leases that ran out, as found by dispatch.
-    pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<(), Error> {
-        self.apply(commands, |_, _| Ok(())).await.map(drop)
+    /// Takes back leases that ran out, as found by dispatch. How many did: another gateway may have been
+    /// faster, and the worker may have come back.
+    pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {
+        let answers =
+            self.apply(commands, |_, applied| Ok(matches!(applied, Applied::Changed { .. }))).await?;
+        Ok(answers.iter().filter(|answer| matches!(answer, Ok(true))).count())
     }
 }
 

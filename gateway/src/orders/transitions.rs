@@ -68,6 +68,7 @@ pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
         }
         Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
         Applied::NotFound => Err(Error::NotFound(id)),
+        Applied::Locked => Err(Error::order_locked()),
     }
 }
 
@@ -77,5 +78,6 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
         Applied::Changed { .. } | Applied::Unchanged { .. } => Ok(()),
         Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
         Applied::NotFound => Err(Error::NotFound(id)),
+        Applied::Locked => Err(Error::order_locked()),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -14,9 +14,13 @@ use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
 use super::{Dialect, Inner, Store};
+use crate::log_gate::LogGate;
 
 static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// A connection that was unused for so long is tested before it is used.
+const TESTED_AFTER: Duration = Duration::from_millis(500);
 
 /// Sizes and limits of a store.
 #[derive(Debug, Clone)]
@@ -114,7 +118,15 @@ impl Store {
             AnyPoolOptions::new()
                 .max_connections(size)
                 .acquire_timeout(options.deadline)
+                .idle_timeout(dialect.idle())
+                // A connection that was in use just now needs no test; an older one may have lost its
+                // server since, and nobody's request should have to find out.
                 .test_before_acquire(false)
+                .before_acquire(|connection, usage| {
+                    Box::pin(
+                        async move { Ok(usage.idle_for < TESTED_AFTER || connection.ping().await.is_ok()) },
+                    )
+                })
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for statement in dialect.session() {
@@ -133,6 +145,8 @@ impl Store {
                 writers: pool(writers),
                 deadline: options.deadline,
                 clock_offset: AtomicI64::new(0),
+                ailing: AtomicBool::new(false),
+                log: LogGate::default(),
                 _lock: lock,
             }),
         };

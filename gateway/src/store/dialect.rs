@@ -1,5 +1,7 @@
 //! The few places where MySQL (or MariaDB) and SQLite differ.
 
+use std::time::Duration;
+
 /// Which database is behind the pool; chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -43,6 +45,15 @@ impl Dialect {
         }
     }
 
+    /// How long a pooled connection may be unused. The pool looks once in this time, so it may become
+    /// twice as old, which has to be less than the server's patience in [`Self::session`].
+    pub(super) fn idle(self) -> Duration {
+        match self {
+            Self::MySql => Duration::from_secs(10),
+            Self::Sqlite => Duration::from_secs(600),
+        }
+    }
+
     /// What every new connection is told.
     pub(super) fn session(self) -> &'static [&'static str] {
         match self {
@@ -50,7 +61,11 @@ impl Dialect {
             // go on to read the version from before the wait.
             Self::MySql => &[
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-                "SET SESSION innodb_lock_wait_timeout = 5",
+                // Whoever waits longer than this waits for somebody who hangs.
+                "SET SESSION innodb_lock_wait_timeout = 1",
+                // A gateway that freezes or vanishes in a transaction keeps its locks no longer.
+                // Connections that are merely idle are closed by the pool before (`Dialect::idle`).
+                "SET SESSION wait_timeout = 30",
             ],
             Self::Sqlite => &[
                 "PRAGMA journal_mode = WAL",

@@ -9,6 +9,9 @@ pub enum Error {
     /// Two transactions were in each other's way; this one was rolled back and may be repeated.
     #[error("conflict with another transaction: {0}")]
     Conflict(#[source] sqlx::Error),
+    /// A row stayed locked by another transaction for too long; this one was rolled back.
+    #[error("a row is locked by another transaction: {0}")]
+    Locked(#[source] sqlx::Error),
     /// The database is away, full, read-only or out of connections. Nothing was written.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[source] sqlx::Error),
@@ -26,11 +29,23 @@ pub enum Error {
     Row(String),
 }
 
-/// Deadlock, lock wait timeout, and (MariaDB) a row that changed since it was read.
-const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
+impl Error {
+    /// Whether it is about the database as a whole, and not about one statement.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::TimedOut | Self::CommitUnknown => true,
+            Self::Conflict(_) | Self::Locked(_) | Self::Defect(_) | Self::Row(_) => false,
+        }
+    }
+}
+
+/// Deadlock, and (MariaDB) a row that changed since it was read.
+const CONFLICTS: [u16; 2] = [1213, 1020];
+/// Lock wait timeout.
+const LOCKED: u16 = 1205;
 /// Too many connections, shutting down, table full, disk full, read-only (by option, by mode, by
-/// transaction), killed.
-const UNAVAILABLE: [u16; 10] = [1040, 1053, 1114, 1021, 1290, 1836, 1792, 1203, 1317, 3024];
+/// transaction), killed, closed after being idle.
+const UNAVAILABLE: [u16; 12] = [1040, 1053, 1114, 1021, 1290, 1836, 1792, 1203, 1317, 3024, 1927, 4031];
 /// SQLite: busy, locked.
 const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
 /// SQLite: read-only, I/O error, full, cannot open.
@@ -41,6 +56,7 @@ impl From<sqlx::Error> for Error {
         match &error {
             sqlx::Error::Database(database) => match kind(database.as_ref()) {
                 Kind::Conflict => Self::Conflict(error),
+                Kind::Locked => Self::Locked(error),
                 Kind::Unavailable => Self::Unavailable(error),
                 Kind::Defect => Self::Defect(error),
             },
@@ -57,6 +73,7 @@ impl From<sqlx::Error> for Error {
 
 enum Kind {
     Conflict,
+    Locked,
     Unavailable,
     Defect,
 }
@@ -66,6 +83,8 @@ fn kind(error: &(dyn DatabaseError + 'static)) -> Kind {
         let number = mysql.number();
         return if CONFLICTS.contains(&number) {
             Kind::Conflict
+        } else if number == LOCKED {
+            Kind::Locked
         } else if UNAVAILABLE.contains(&number) {
             Kind::Unavailable
         } else {
@@ -81,14 +100,16 @@ fn kind(error: &(dyn DatabaseError + 'static)) -> Kind {
     }
 }
 
-/// For clients: the short form. The long one goes to the log here, because nobody above knows more.
+/// For clients: the short form. Of defects the long one goes to the log here, because nobody above
+/// knows more; that the database is away is logged by the store, once for many.
 impl From<Error> for crate::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Conflict(_) | Error::Unavailable(_) | Error::TimedOut | Error::CommitUnknown => {
-                tracing::warn!(%error, "database");
-                Self::database_unavailable()
-            }
+            Error::Conflict(_)
+            | Error::Locked(_)
+            | Error::Unavailable(_)
+            | Error::TimedOut
+            | Error::CommitUnknown => Self::database_unavailable(),
             Error::Defect(_) | Error::Row(_) => {
                 tracing::error!(%error, "database");
                 Self::Internal

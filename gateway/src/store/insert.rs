@@ -118,7 +118,7 @@ impl Store {
             match result {
                 Err(Error::CommitUnknown) => unknown = true,
                 // Not even the look-up worked.
-                Err(Error::Unavailable(_) | Error::TimedOut) if unknown => {}
+                Err(Error::Unavailable(_) | Error::TimedOut | Error::Locked(_)) if unknown => {}
                 result => return result,
             }
         }

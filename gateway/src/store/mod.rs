@@ -26,12 +26,15 @@ mod transition;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
 use rand::Rng;
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool};
+
+use crate::log_gate::LogGate;
 
 pub use connect::{ConnectError, Options};
 pub use dialect::Dialect;
@@ -55,9 +58,15 @@ struct Inner {
     deadline: Duration,
     /// Database time minus local time, in microseconds.
     clock_offset: AtomicI64,
+    /// The last write did not get through to the database.
+    ailing: AtomicBool,
+    log: LogGate,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     _lock: Option<std::fs::File>,
 }
+
+/// The pause between two questions to a database that did not answer.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How often a transaction is tried that collides with others.
 const TRIES: u32 = 6;
@@ -69,9 +78,7 @@ impl Store {
     /// The database's time: the local clock, corrected by the difference last seen. Gateways whose
     /// clocks disagree therefore agree on leases, due times and ids.
     pub fn now(&self) -> Timestamp {
-        let local = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let local = i64::try_from(local.as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_micros(local.saturating_add(self.inner.clock_offset.load(Ordering::Relaxed)))
+        Timestamp::from_micros(local_micros().saturating_add(self.inner.clock_offset.load(Ordering::Relaxed)))
     }
 
     /// Which kind of database this is.
@@ -85,19 +92,22 @@ impl Store {
     /// [`Error::Unavailable`] and [`Error::TimedOut`].
     pub async fn refresh_clock(&self) -> Result<(), Error> {
         let query = self.inner.dialect.now();
-        let local_before = SystemTime::now();
-        let micros: i64 = self
+        let (before, database, after) = self
             .read(move |connection| {
-                Box::pin(async move { Ok(sqlx::query_scalar(query).fetch_one(connection).await?) })
+                Box::pin(async move {
+                    // Not counting the wait for a connection, which can be long.
+                    let before = local_micros();
+                    let database: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
+                    Ok((before, database, local_micros()))
+                })
             })
             .await?;
-        let elapsed = local_before.elapsed().unwrap_or_default();
-        // The answer was true some time during the call; take the middle.
-        let local = local_before.duration_since(UNIX_EPOCH).unwrap_or_default() + elapsed / 2;
-        let offset = micros - i64::try_from(local.as_micros()).unwrap_or(0);
         // SQLite answers from the same clock, in milliseconds: that is no difference.
-        let offset = if self.inner.dialect == Dialect::Sqlite { 0 } else { offset };
-        self.inner.clock_offset.store(offset, Ordering::Relaxed);
+        if self.inner.dialect == Dialect::MySql {
+            let offset = self.inner.clock_offset.load(Ordering::Relaxed);
+            let offset = corrected(offset, before, database, after);
+            self.inner.clock_offset.store(offset, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -107,6 +117,18 @@ impl Store {
     /// [`crate::Error::Unavailable`].
     pub async fn ping(&self) -> Result<(), crate::Error> {
         self.refresh_clock().await.map_err(Into::into)
+    }
+
+    /// Waits until it makes sense to write: after a write that did not get through, until the database
+    /// answers again. What has not been sent meanwhile has certainly not been done.
+    pub(crate) async fn writable(&self) {
+        while self.inner.ailing.load(Ordering::Relaxed) {
+            if self.refresh_clock().await.is_ok() {
+                self.inner.ailing.store(false, Ordering::Relaxed);
+                return;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     /// Closes every connection; what still runs ends first.
@@ -120,14 +142,31 @@ impl Store {
         &self,
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
-        let mut connection = self.inner.readers.acquire().await?;
-        match tokio::time::timeout(self.inner.deadline, work(&mut connection)).await {
-            Ok(result) => result,
-            Err(_) => {
-                // The statement may still run over there; its connection is of no use to others.
-                drop(connection.detach());
-                Err(Error::TimedOut)
-            }
+        let result = self.try_read(work).await;
+        self.log(&result);
+        result
+    }
+
+    async fn try_read<T: Send>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+    ) -> Result<T, Error> {
+        let mut reading = Reading(Some(self.inner.readers.acquire().await?));
+        let Some(connection) = reading.0.as_mut() else { return Err(Error::TimedOut) };
+        let result = tokio::time::timeout(self.inner.deadline, work(connection)).await;
+        if result.is_ok() {
+            drop(reading.0.take());
+        }
+        result.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Says that the database is away, once for everybody who notices in the same moment.
+    fn log<T>(&self, result: &Result<T, Error>) {
+        if let Err(error) = result
+            && error.is_outage()
+            && let Some(more) = self.inner.log.opens()
+        {
+            tracing::warn!(%error, more, "database");
         }
     }
 
@@ -147,7 +186,12 @@ impl Store {
                     let jitter = rand::rng().random_range(0..5 << tries);
                     tokio::time::sleep(Duration::from_millis(jitter)).await;
                 }
-                result => return result,
+                result => {
+                    let outage = result.as_ref().is_err_and(Error::is_outage);
+                    self.inner.ailing.store(outage, Ordering::Relaxed);
+                    self.log(&result);
+                    return result;
+                }
             }
         }
     }
@@ -192,5 +236,51 @@ impl Store {
                 Err(Error::CommitUnknown)
             }
         }
+    }
+}
+
+/// A connection in the middle of a read. Unless that ends, also because the caller goes away, the
+/// connection is given up: the statement may still run over there, and its answer must not meet the
+/// next user.
+struct Reading(Option<PoolConnection<Any>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+fn local_micros() -> i64 {
+    let local = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(local.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The difference between the clocks, when the database said `database` at some time between `before`
+/// and `after`. It changes no more than that proves: a slow answer, or a process that was frozen while
+/// it waited for one, says little.
+fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
+    let least = database.saturating_sub(after.max(before));
+    let most = database.saturating_sub(before);
+    offset.clamp(least, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_corrected_no_further_than_an_answer_proves() {
+        // Prompt answers: 1 ms.
+        assert_eq!(corrected(0, 10_000, 60_500, 11_000), 49_500);
+        assert_eq!(corrected(90_000, 10_000, 60_500, 11_000), 50_500);
+        assert_eq!(corrected(50_100, 10_000, 60_500, 11_000), 50_100);
+        // 30 s between question and answer, whenever it was given.
+        for database in [10_000, 15_000_000, 30_000_000] {
+            assert_eq!(corrected(0, 10_000, database, 30_010_000), 0);
+        }
+        // The local clock was set back in between.
+        assert_eq!(corrected(0, 10_000, 10_000, 4_000), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! one event with the next sequence. A lease token is compared while its row is locked, in the
 //! transaction that writes, so a stale report cannot slip in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::transition::{Change, Command, Decision, Refusal, Rules, State, decide};
@@ -37,6 +37,8 @@ pub enum Applied {
     Refused(Refusal),
     /// There is no such order.
     NotFound,
+    /// Another transaction holds the order and does not end; try again later.
+    Locked,
 }
 
 impl Store {
@@ -46,6 +48,9 @@ impl Store {
     /// It is safe to repeat commands whose outcome got lost: each of them recognises its own effect.
     /// For that reason a lost answer to COMMIT is simply tried once more.
     ///
+    /// A transaction of a gateway that hangs keeps its orders locked until the database gives up on
+    /// it. The commands for such orders are left out, so that they do not hold up all others.
+    ///
     /// # Errors
     /// [`Error`]; nothing was changed, unless it is [`Error::CommitUnknown`].
     pub async fn apply(
@@ -53,9 +58,16 @@ impl Store {
         commands: Arc<[(OrderId, Command)]>,
         rules: Rules,
     ) -> Result<Vec<Applied>, Error> {
-        match self.try_apply(&commands, rules).await {
-            Err(Error::CommitUnknown) => self.try_apply(&commands, rules).await,
-            result => result,
+        let mut locked = self.inner.dialect.for_update();
+        let mut lost = false;
+        loop {
+            match self.try_apply(&commands, rules, locked).await {
+                Err(Error::CommitUnknown) if !lost => lost = true,
+                Err(Error::Locked(_)) if locked == self.inner.dialect.for_update() => {
+                    locked = self.inner.dialect.for_update_skip_locked();
+                }
+                result => return result,
+            }
         }
     }
 
@@ -63,19 +75,21 @@ impl Store {
         &self,
         commands: &Arc<[(OrderId, Command)]>,
         rules: Rules,
+        for_update: &'static str,
     ) -> Result<Vec<Applied>, Error> {
         let now = self.now();
-        let for_update = self.inner.dialect.for_update();
         self.write(|connection| {
             let commands = commands.clone();
             Box::pin(async move {
                 let mut orders = lock(connection, &commands, for_update).await?;
+                let locked = left_out(connection, &commands, &orders).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
                 for round in rounds(&commands) {
                     let mut changes = Changes::default();
                     for index in round {
                         let (id, command) = &commands[index];
                         applied[index] = Some(match orders.get_mut(id) {
+                            None if locked.contains(id) => Applied::Locked,
                             None => Applied::NotFound,
                             Some(row) => run(row, command, now, &rules, &mut changes),
                         });
@@ -117,6 +131,26 @@ async fn lock(
         }
     }
     Ok(orders)
+}
+
+/// The orders that exist and were not locked, because somebody else has.
+async fn left_out(
+    connection: &mut AnyConnection,
+    commands: &[(OrderId, Command)],
+    orders: &HashMap<OrderId, Row>,
+) -> Result<HashSet<OrderId>, Error> {
+    let missing: HashSet<OrderId> =
+        commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
+    let missing = Vec::from_iter(missing);
+    let mut found = HashSet::new();
+    for piece in pieces(&missing) {
+        let mut sql = Sql::new("SELECT id FROM orders WHERE id");
+        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+        for row in sql.fetch(connection).await? {
+            found.insert(rows::id(&row, 0)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the answer to a command shows the order.

@@ -61,11 +61,31 @@ async fn what_does_not_end_in_time_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_that_were_just_starting_are_given_back() {
+async fn orders_that_were_just_starting_are_finished() {
     let gateway = FakeGateway::start();
     gateway.mind().mute = true;
     let config = Config {
         answer_timeout: Duration::from_millis(200),
+        drain_grace: Duration::from_secs(60),
+        ..config(&gateway)
+    };
+    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let ids = gateway.add_orders(2);
+    processor.queue.add(&ids);
+    eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
+    let task = processor.shut_down().await;
+    gateway.mind().mute = false;
+    task.await.unwrap().unwrap();
+    assert!(ids.iter().all(|id| gateway.mind().outcome(*id) == Some(Outcome::Completed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_whose_start_is_answered_too_late_are_given_back() {
+    let gateway = FakeGateway::start();
+    gateway.mind().mute = true;
+    let config = Config {
+        answer_timeout: Duration::from_millis(200),
+        drain_grace: Duration::ZERO,
         report_grace: Duration::from_secs(60),
         ..config(&gateway)
     };

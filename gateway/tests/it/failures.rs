@@ -1,0 +1,123 @@
+//! The store and its server: locks that do not end, connections that were cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::transition::{Command, Rules};
+use domain::{Draft, LeaseToken, OrderId};
+use gateway::Store;
+use gateway::store::{Applied, NewOrder, Options};
+use sqlx::{AnyConnection, Connection};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use url::Url;
+
+use crate::harness::{Backend, On};
+
+async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
+    let draft = Draft {
+        item: Some("Laptop".into()),
+        quantity: Some(1),
+        price: Some("1.00".into()),
+        ..Draft::default()
+    };
+    let now = store.now();
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let orders: Arc<[NewOrder]> = (0..count)
+        .map(|_| NewOrder {
+            id: OrderId::new(now),
+            content: content.clone(),
+            created_at: now,
+            idempotency: None,
+        })
+        .collect();
+    let ids = orders.iter().map(|order| order.id).collect();
+    store.insert(orders).await.unwrap();
+    ids
+}
+
+fn start(id: OrderId) -> (OrderId, Command) {
+    (id, Command::Start { lease: LeaseToken::random() })
+}
+
+/// A gateway that freezes in the middle of a transaction keeps its rows locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_stays_locked_does_not_hold_up_the_others() {
+    let backend = Backend::new(On::Servers).await;
+    let ids = insert(&backend.store, 3).await;
+    let unknown = OrderId::new(backend.store.now());
+    let mut frozen = AnyConnection::connect(backend.url()).await.unwrap();
+    sqlx::raw_sql("START TRANSACTION").execute(&mut frozen).await.unwrap();
+    sqlx::query("SELECT id FROM orders WHERE id = ? FOR UPDATE")
+        .bind(ids[1].as_bytes().to_vec())
+        .fetch_all(&mut frozen)
+        .await
+        .unwrap();
+
+    let mut commands: Vec<_> = ids.iter().map(|id| start(*id)).collect();
+    commands.push(start(unknown));
+    let applied = backend.store.apply(commands.into(), Rules::default()).await.unwrap();
+    assert!(
+        matches!(
+            applied[..],
+            [Applied::Changed { .. }, Applied::Locked, Applied::Changed { .. }, Applied::NotFound]
+        ),
+        "{applied:?}"
+    );
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    let applied = backend.store.apply([start(ids[1])].into(), Rules::default()).await.unwrap();
+    assert!(matches!(applied[..], [Applied::Changed { .. }]), "{applied:?}");
+}
+
+/// A server that was restarted while nobody asked for anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_cut_while_idle_fail_nobody() {
+    let backend = Backend::new(On::Servers).await;
+    let ids = insert(&backend.store, 1).await;
+    let mut way = Way::to(backend.url()).await;
+    let store = Store::connect(&way.url, &Options::default()).await.unwrap();
+    assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
+    insert(&store, 1).await;
+    way.cut();
+    // Connections that were in use a moment ago are trusted.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
+    insert(&store, 1).await;
+}
+
+/// A way to the database that can be cut.
+struct Way {
+    url: String,
+    open: mpsc::Receiver<AbortHandle>,
+}
+
+impl Way {
+    async fn to(url: &str) -> Self {
+        let mut url = Url::parse(url).unwrap();
+        let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(3306));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        let (opened, open) = mpsc::channel(100);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let server = server.clone();
+                let connection = tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+                opened.send(connection.abort_handle()).await.unwrap();
+            }
+        });
+        Self { url: url.to_string(), open }
+    }
+
+    /// Cuts every open connection; new ones are as good as ever.
+    fn cut(&mut self) {
+        while let Ok(connection) = self.open.try_recv() {
+            connection.abort();
+        }
+    }
+}
