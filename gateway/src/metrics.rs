@@ -1,15 +1,56 @@
-//! The names of our metrics and the recorder that `/metrics` renders.
+//! The recorder that `/metrics` renders, and what each metric of the gateway means.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Upper bounds of the buckets of every duration, in seconds. Buckets and not quantiles, because
+/// those of several gateways can be added up.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How often recorded durations are put into their buckets. Until then each one takes up memory,
+/// whether or not anybody ever asks for `/metrics`.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+const COUNTERS: [(&str, &str); 12] = [
+    ("bus_dropped_total", "Events that were not published because too many were waiting."),
+    ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
+    ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
+    ("graphql_events_sent_total", "Events handed to GraphQL subscribers."),
+    (
+        "graphql_refusals_total",
+        "GraphQL requests and sockets that were refused, by the limit that they broke.",
+    ),
+    ("graphql_socket_closes_total", "GraphQL sockets that were closed, by close code."),
+    ("http_requests_total", "Answered HTTP requests, by method, route and status."),
+    ("leases_expired_total", "Attempts that were given up because their worker showed no sign of life."),
+    ("order_transitions_total", "Changes of orders after their creation, by the new status."),
+    ("orders_created_total", "Accepted orders."),
+    ("orders_dispatched_total", "Hints put into the queue, repeated ones included."),
+    ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
+];
+
+const GAUGES: [(&str, &str); 6] = [
+    ("graphql_sockets", "Open GraphQL sockets, by protocol."),
+    ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
+    ("http_connections", "Open connections on the HTTP port."),
+    ("queue_length", "Hints in the queue at the last look."),
+    ("watched_orders", "Orders that somebody watches through this gateway."),
+    ("worker_streams", "Processors that are connected to this gateway."),
+];
+
+const HISTOGRAMS: [(&str, &str); 1] =
+    [("http_request_seconds", "Time from the head of a request to the head of its answer.")];
 
 /// Starts recording, once for the whole process, however often it is called. Until then metrics
 /// cost nothing and go nowhere.
 pub fn install() {
-    RECORDER.get_or_init(|| match PrometheusBuilder::new().install_recorder() {
+    RECORDER.get_or_init(|| match recorder() {
         Ok(handle) => Some(handle),
         Err(error) => {
             tracing::warn!(%error, "metrics are off");
@@ -18,7 +59,82 @@ pub fn install() {
     });
 }
 
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    let handle = builder()?.install_recorder()?;
+    describe();
+    let kept = handle.clone();
+    // The recorder is the process's, so this ends with it. Without the thread only `/metrics` tidies up.
+    let upkeep = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(UPKEEP);
+            kept.run_upkeep();
+        }
+    });
+    if let Err(error) = upkeep {
+        tracing::warn!(%error, "metrics take up memory until they are asked for");
+    }
+    Ok(handle)
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+}
+
+fn describe() {
+    COUNTERS.into_iter().for_each(|(name, help)| describe_counter!(name, help));
+    GAUGES.into_iter().for_each(|(name, help)| describe_gauge!(name, help));
+    HISTOGRAMS.into_iter().for_each(|(name, help)| describe_histogram!(name, help));
+}
+
 /// Everything recorded so far in Prometheus' text format; empty when nothing is recorded.
 pub fn render() -> String {
     RECORDER.get().and_then(Option::as_ref).map(PrometheusHandle::render).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_counted_in_buckets_and_explained() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::histogram!("http_request_seconds").record(0.004);
+        });
+        let text = recorder.handle().render();
+        assert!(text.contains("# TYPE http_request_seconds histogram"), "{text}");
+        assert!(text.contains(r#"http_request_seconds_bucket{le="0.0025"} 0"#), "{text}");
+        assert!(text.contains(r#"http_request_seconds_bucket{le="0.005"} 1"#), "{text}");
+        assert!(text.contains("# HELP http_request_seconds Time from"), "{text}");
+        assert!(!text.contains("quantile"), "{text}");
+    }
+
+    /// The names that the code gives to `counter!` and its like.
+    fn recorded(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                recorded(&path, names);
+            } else if !path.ends_with("metrics.rs") {
+                let code = std::fs::read_to_string(&path).unwrap();
+                for start in ["counter!(\"", "gauge!(\"", "histogram!(\""] {
+                    let found = code.split(start).skip(1).filter_map(|rest| rest.split('"').next());
+                    names.extend(found.map(str::to_owned));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_explained_and_every_explanation_has_its_metric() {
+        let mut names = BTreeSet::new();
+        recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        let explained = COUNTERS.iter().chain(&GAUGES).chain(&HISTOGRAMS);
+        let explained: BTreeSet<String> = explained.map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(names, explained);
+    }
 }

@@ -13,6 +13,10 @@ use super::work;
 use crate::feed::Cursor;
 use crate::{App, Error};
 
+/// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
+/// and clients refuse long ones.
+const SHOWN: usize = 100;
+
 pub(super) struct Service {
     pub(super) app: App,
 }
@@ -50,7 +54,8 @@ impl OrderService for Service {
                 self.report(id, lease, Outcome::Retry { reason, after: None }).await
             }
             other => Err(invalid(format!(
-                "status: '{other}' cannot be reported; expected processing, completed, failed or pending"
+                "status: '{}' cannot be reported; expected processing, completed, failed or pending",
+                other.chars().take(SHOWN).collect::<String>()
             ))),
         }
         .map(Response::new)

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use tower_http::timeout::TimeoutError;
 
 use super::problem::Problem;
 use crate::config::HttpLimits;
@@ -21,6 +22,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body that must be there and be JSON.
 pub(super) async fn json(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
+    plain(request.headers())?;
     if !is_json(request.headers()) {
         return Err(Problem::new(
             "unsupported_media_type",
@@ -32,6 +34,7 @@ pub(super) async fn json(request: Request, limits: &HttpLimits) -> Result<Bytes,
 
 /// A JSON body, or `None` for no body at all.
 pub(super) async fn optional_json(request: Request, limits: &HttpLimits) -> Result<Option<Bytes>, Problem> {
+    plain(request.headers())?;
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
         let body = read(request, limits).await?;
@@ -44,6 +47,17 @@ pub(super) async fn optional_json(request: Request, limits: &HttpLimits) -> Resu
             "unsupported_media_type",
             "a body must be sent as `Content-Type: application/json`, in UTF-8",
         )),
+    }
+}
+
+/// Bodies are taken as they are. Nothing is unpacked, so that a small body cannot become a large one.
+fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    match headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
+        true => Ok(()),
+        false => {
+            Err(Problem::new("unsupported_media_type", "the body must be sent without `Content-Encoding`"))
+        }
     }
 }
 
@@ -86,8 +100,7 @@ async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
     }
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| Problem::new("body_timeout", format!("the body did not arrive: {error}")))?;
+        let frame = frame.map_err(|error| broken_off(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if collected.len() + data.len() > limit {
             drain(&mut body).await;
@@ -96,6 +109,18 @@ async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
         collected.extend_from_slice(&data);
     }
     Ok(collected.freeze())
+}
+
+/// A body that stalls ends with an error too; see [`super::dress`].
+fn broken_off(error: &axum::Error) -> Problem {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TimeoutError>() {
+            return Problem::new("body_timeout", "the body did not arrive in time");
+        }
+        cause = error.source();
+    }
+    Problem::new("body_incomplete", "the body broke off or is not framed as HTTP wants it")
 }
 
 async fn drain(body: &mut axum::body::Body) {
@@ -175,8 +200,35 @@ mod tests {
         assert_eq!(json(announced, &limits()).await.unwrap_err().code(), "body_too_large");
     }
 
+    #[tokio::test]
+    async fn a_packed_body_is_refused_as_such() {
+        for (encoding, taken) in [("identity", true), ("gzip", false), ("identity, br", false)] {
+            let mut packed = request("application/json", Body::from("{}"));
+            packed.headers_mut().insert(header::CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
+            let outcome = json(packed, &limits()).await.map_err(|problem| problem.code());
+            assert_eq!(outcome.err(), (!taken).then_some("unsupported_media_type"), "{encoding}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_called_late() {
+        let broken = stream::iter([Ok("{"), Err(std::io::Error::other("reset"))]);
+        let error =
+            json(request("application/json", Body::from_stream(broken)), &limits()).await.unwrap_err();
+        assert_eq!(error.code(), "body_incomplete");
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stalls_is_given_up() {
+    async fn a_body_that_stalls_within_its_own_timeout_is_late() {
+        let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let stalled = tower_http::timeout::TimeoutBody::new(Duration::from_secs(1), stalled);
+        let error =
+            json(request("application/json", Body::new(Box::pin(stalled))), &limits()).await.unwrap_err();
+        assert_eq!(error.code(), "body_timeout");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_is_given_up() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let error = json(request("application/json", stalled), &limits()).await.unwrap_err();
         assert_eq!(error.code(), "body_timeout");

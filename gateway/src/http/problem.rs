@@ -128,8 +128,12 @@ impl Problem {
     pub fn input(code: &'static str, errors: Vec<InputError>) -> Self {
         let mut detail = String::new();
         for error in errors.iter().take(3) {
-            let name = error.parameter.as_deref().or(error.pointer.as_deref()).unwrap_or_default();
-            let name = if name.is_empty() { "the body" } else { name };
+            let name = match (error.parameter.as_deref(), error.pointer.as_deref()) {
+                (Some(""), _) => "a parameter without a name",
+                (Some(name), _) => name,
+                (None, None | Some("")) => "the body",
+                (None, Some(pointer)) => pointer,
+            };
             let separator = if detail.is_empty() { "" } else { "; " };
             // Writing to a String does not fail.
             let _ = write!(detail, "{separator}{name} {}", error.detail);

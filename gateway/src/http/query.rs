@@ -51,7 +51,7 @@ impl<'a> Query<'a> {
         values.pop()
     }
 
-    /// The parameter's only value, read.
+    /// The parameter's only value, read. The type's error says what the value "is".
     pub(super) fn parse<T: FromStr>(&mut self, name: &'static str) -> Option<T>
     where
         T::Err: Display,
@@ -60,7 +60,7 @@ impl<'a> Query<'a> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.add(name, error.to_string());
+                self.add(name, format!("is {error}"));
                 None
             }
         }
@@ -87,8 +87,20 @@ mod tests {
         assert_eq!(query.parse::<u32>("limit"), None);
         query.one("after");
         let problem = serde_json::to_value(query.finish().unwrap_err()).unwrap();
+        assert!(problem["detail"].as_str().unwrap().starts_with("foo is not known here"), "{problem}");
         let names: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|e| &e["parameter"]).collect();
         assert_eq!(names, ["foo", "limit", "after"]);
+    }
+
+    #[test]
+    fn details_are_sentences() {
+        let detail = |text, known: &[&str]| {
+            let mut query = Query::new(Some(text), known);
+            query.parse::<domain::OrderId>("after");
+            serde_json::to_value(query.finish().unwrap_err()).unwrap()["detail"].as_str().unwrap().to_owned()
+        };
+        assert!(detail("=1", &[]).starts_with("a parameter without a name is not known here"));
+        assert!(detail("after=1", &["after"]).starts_with("after is not an order id"));
     }
 
     #[test]

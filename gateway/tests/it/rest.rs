@@ -163,6 +163,9 @@ async fn every_other_mistake_is_a_problem_too() {
     let id = gateway.create_order().await;
     assert_eq!(problem(gateway.stream(&id, "first").await).await["code"], "invalid_header");
 
+    let bytes = problem(gateway.get("/orders/%ff").await).await;
+    assert_eq!(bytes["detail"], problem(gateway.get("/orders/1").await).await["detail"]);
+
     let response = gateway.client.delete(gateway.url("/orders")).send().await.unwrap();
     let allowed = response.headers()["allow"].to_str().unwrap().to_owned();
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
@@ -427,7 +430,7 @@ async fn requests_are_counted_by_route_and_not_by_path() {
         "{text}"
     );
     assert!(text.contains(r#"route="unmatched",status="404""#), "{text}");
-    assert!(text.contains("http_request_seconds"), "{text}");
+    assert!(text.contains(r#"http_request_seconds_bucket{method="GET",route="/orders/{id}",le="#), "{text}");
     assert!(!text.contains("/no/such/path"));
     gateway.stop().await;
 }

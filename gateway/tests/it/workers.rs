@@ -194,6 +194,8 @@ on_both!(one_status_at_a_time, |on| async move {
     let invalid = || (tonic::Code::InvalidArgument, "INVALID_REQUEST".to_owned());
     assert_eq!(reason(gateway.report(&id, "completed", "").await), failed("ILLEGAL_TRANSITION"));
     assert_eq!(reason(gateway.report(&id, "PROCESSING", "").await), invalid());
+    // Too long for a header if it were repeated in full: the client would see a broken stream.
+    assert_eq!(reason(gateway.report(&id, &"x".repeat(100_000), "").await), invalid());
     assert_eq!(reason(gateway.report("1", "processing", "").await), invalid());
     assert_eq!(reason(gateway.report(&id, "processing", "zz").await), invalid());
 

@@ -26,6 +26,7 @@ pub const KINDS: &[Kind] = &[
         "The body is not JSON",
         "Mend the body where line and column in `detail` point.",
     ),
+    kind("body_incomplete", 400, "The body broke off", "Send it again; a proxy between may have cut it."),
     kind(
         "invalid_body",
         400,
@@ -115,4 +116,17 @@ pub(in crate::http) async fn page() -> Response {
     let head =
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Errors</title><h1>Errors</h1>";
     (policy, Html(format!("{head}<dl>{rows}</dl>"))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_code() {
+        let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+        let missing =
+            KINDS.iter().map(|kind| kind.code).filter(|code| !readme.contains(&format!("`{code}`")));
+        assert_eq!(missing.collect::<Vec<_>>(), [""; 0]);
+    }
 }

@@ -119,8 +119,14 @@ fn message(event: &OrderEvent) -> Event {
 fn wants_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|range| {
-        let media_type = range.split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("text/event-stream")
+        let mut parts = range.split(';').map(str::trim);
+        let is_stream = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        // A weight of 0 says that exactly this is not wanted.
+        let is_excluded = |parameter: &str| {
+            let weight = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+            weight.and_then(|(_, weight)| weight.trim().parse::<f32>().ok()) == Some(0.0)
+        };
+        is_stream && !parts.any(is_excluded)
     })
 }
 
@@ -187,6 +193,8 @@ mod tests {
         };
         assert!(accept("text/event-stream"));
         assert!(accept("application/json;q=0.5, Text/Event-Stream;q=1"));
+        assert!(!accept("text/event-stream;q=0, */*"));
+        assert!(!accept("text/event-stream; q=0.000"));
         assert!(!accept("*/*"));
         assert!(!accept("application/json"));
         assert!(!wants_stream(&HeaderMap::new()));

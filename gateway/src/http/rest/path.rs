@@ -11,9 +11,9 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let invalid = |detail: String| Problem::new("invalid_id", detail);
-        let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|e| invalid(e.body_text()))?;
-        text.parse().map(Self).map_err(|error: domain::InvalidOrderId| invalid(error.to_string()))
+        // A path that is no text, as with %ff, is no id either.
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.map_err(|_| domain::InvalidOrderId).and_then(|Path(text)| text.parse());
+        id.map(Self).map_err(|error| Problem::new("invalid_id", error.to_string()))
     }
 }
