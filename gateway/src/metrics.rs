@@ -35,10 +35,15 @@ const COUNTERS: [(&str, &str); 12] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 7] = [
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
     ("http_connections", "Open connections on the HTTP port."),
+    (
+        "oldest_claimable_seconds",
+        "How long the order that could be started and has waited longest has been waiting; 0 when none waits. \
+         Orders that wait for a retry do not count.",
+    ),
     ("queue_length", "Hints in the queue at the last look."),
     ("watched_orders", "Orders that somebody watches through this gateway."),
     ("worker_streams", "Processors that are connected to this gateway."),

@@ -38,7 +38,7 @@ pub struct Parts {
     pub grpc: TcpListener,
 }
 
-/// How often the difference between the database's clock and ours is measured.
+/// How often the database is asked for its clock, and for the age of the oldest order that waits.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often expired idempotency keys are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let loops = TaskTracker::new();
     let stop_loops = CancellationToken::new();
     loops.spawn(feed.run(bus, stop_loops.clone()));
-    loops.spawn(follow_clock(store.clone(), stop_loops.clone()));
+    loops.spawn(follow_database(store.clone(), stop_loops.clone()));
     loops.spawn(prune(store.clone(), stop_loops.clone()));
     let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake };
     let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
@@ -123,12 +123,15 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     result
 }
 
-async fn follow_clock(store: Store, stop: CancellationToken) {
+async fn follow_database(store: Store, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(CLOCK_INTERVAL) => {
                 if let Err(error) = store.refresh_clock().await {
                     tracing::debug!(%error, "the database's clock cannot be read now");
+                }
+                if let Ok(oldest) = store.oldest_claimable().await {
+                    metrics::gauge!("oldest_claimable_seconds").set(oldest.unwrap_or_default().as_secs_f64());
                 }
             }
             () = stop.cancelled() => return,

@@ -9,12 +9,10 @@ use domain::{OrderId, Timestamp};
 use super::sql::{Sql, pieces};
 use super::{Error, Store, rows};
 
-/// How many orders wait, for metrics and for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueCounts {
-    /// The age of the oldest pending order that could be started now.
-    pub oldest_due: Option<Duration>,
-}
+/// No guard is longer than this; a pushed order is due within it.
+const LONGEST_GUARD: Duration = Duration::from_secs(3_600);
+/// Orders that are looked at for the oldest one: twice as many as the queue holds by default.
+const FIRST_IN_LINE: i64 = 2_000;
 
 impl Store {
     /// Takes up to `limit` pending orders that are due, oldest first, and makes them due again only
@@ -89,23 +87,24 @@ impl Store {
         .await
     }
 
-    /// How long the pending order that is due longest has been waiting. Orders that wait for a retry
-    /// or for their time do not count.
+    /// How long the order that could be started and has waited longest has been waiting, whether its
+    /// job is in the queue or not. Orders that wait for a retry do not count. Looks at those that
+    /// need attention first, not at the whole backlog.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn oldest_due(&self) -> Result<DueCounts, Error> {
+    pub async fn oldest_claimable(&self) -> Result<Option<Duration>, Error> {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Sql::new(
-                    "SELECT not_before FROM orders WHERE status = 'pending' AND due_at <= ? \
-                     ORDER BY due_at LIMIT 1",
+                    "SELECT not_before FROM orders WHERE status = 'pending' AND due_at <= ? ORDER BY due_at LIMIT ?",
                 );
-                sql.bind(now.as_micros());
+                sql.bind((now + LONGEST_GUARD).as_micros()).bind(FIRST_IN_LINE);
                 let found = sql.fetch(connection).await?;
-                let since = found.first().map(|row| rows::get::<i64, _>(row, 0)).transpose()?;
-                Ok(DueCounts { oldest_due: since.map(|at| now.since(Timestamp::from_micros(at))) })
+                let times = found.iter().map(|row| rows::get::<i64, _>(row, 0)).collect::<Result<Vec<_>, _>>()?;
+                let oldest = times.into_iter().map(Timestamp::from_micros).min().filter(|at| *at <= now);
+                Ok(oldest.map(|at| now.since(at)))
             })
         })
         .await

@@ -106,8 +106,7 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn inspect(&self, overdue_after: Duration) -> Result<Report, Error> {
-        let mut report =
-            Report { oldest_claimable: self.oldest_due().await?.oldest_due, ..Report::default() };
+        let mut report = Report { oldest_claimable: self.oldest_claimable().await?, ..Report::default() };
         let mut after = OrderId::from_bytes([0; 16]);
         loop {
             let (page, last) = self.page(after).await?;

@@ -38,7 +38,6 @@ use crate::log_gate::LogGate;
 
 pub use connect::{ConnectError, Options};
 pub use dialect::Dialect;
-pub use due::DueCounts;
 pub use error::Error;
 pub use idempotency::{Idempotency, request_hash};
 pub use insert::{Inserted, NewOrder};

@@ -187,6 +187,24 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
 });
 
+on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
+    let backend = Backend::new(on).await;
+    let oldest = || async { backend.store.oldest_claimable().await.unwrap() };
+    assert_eq!(oldest().await, None);
+    let id = insert(&backend, 1).await[0];
+    let created = order(&backend, id).await.created_at;
+    // Also while its job is in the queue.
+    backend.store.take_due(10, std::time::Duration::from_secs(60)).await.unwrap();
+    let waited = oldest().await.expect("it waits");
+    assert!(waited <= backend.store.now().since(created), "{waited:?}");
+    let lease = LeaseToken::random();
+    one(&backend, id, Command::Start { lease }).await;
+    assert_eq!(oldest().await, None);
+    let outcome = Outcome::Retry { reason: "later".into(), after: Some(std::time::Duration::from_secs(60)) };
+    one(&backend, id, Command::Finish { lease, outcome }).await;
+    assert_eq!(oldest().await, None, "a retry waits for its time");
+});
+
 on_both!(lists_page_without_gaps_and_filter, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 25).await;
