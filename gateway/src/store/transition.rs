@@ -58,14 +58,14 @@ impl Store {
         commands: Arc<[(OrderId, Command)]>,
         rules: Rules,
     ) -> Result<Vec<Applied>, Error> {
-        let mut locked = self.inner.dialect.for_update();
-        let mut lost = false;
+        let dialect = self.inner.dialect;
+        let (mut skip_locked, mut lost) = (false, false);
         loop {
-            match self.try_apply(&commands, rules, locked).await {
+            let for_update =
+                if skip_locked { dialect.for_update_skip_locked() } else { dialect.for_update() };
+            match self.try_apply(&commands, rules, for_update).await {
                 Err(Error::CommitUnknown) if !lost => lost = true,
-                Err(Error::Locked(_)) if locked == self.inner.dialect.for_update() => {
-                    locked = self.inner.dialect.for_update_skip_locked();
-                }
+                Err(Error::Locked(_)) if !skip_locked => skip_locked = true,
                 result => return result,
             }
         }

@@ -187,6 +187,30 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
 });
 
+on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 2).await;
+    let lease = LeaseToken::random();
+    let lasting = |seconds| Rules { lease: std::time::Duration::from_secs(seconds), ..Rules::default() };
+    // Leases that are over as soon as they begin.
+    let starts: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
+    backend.store.apply(starts.into(), lasting(0)).await.unwrap();
+    let expired = || async {
+        let mut found = backend.store.expired_leases(10).await.unwrap();
+        found.sort_by_key(|(id, _)| *id);
+        found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    let mut both = ids.clone();
+    both.sort_unstable();
+    assert_eq!(expired().await, both);
+    backend.store.apply(Arc::from([(ids[0], Command::Heartbeat { lease })]), lasting(3_600)).await.unwrap();
+    assert_eq!(expired().await, [ids[1]]);
+    // A sweep that saw it expired before the heartbeat takes nothing back.
+    let swept = apply(&backend, ids.iter().map(|id| (*id, Command::Expire)).collect()).await;
+    assert!(matches!(swept[0], Applied::Refused(Refusal::NotExpired)), "{swept:?}");
+    assert_eq!(status(&swept[1]), Some(Status::Pending));
+});
+
 on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
     let backend = Backend::new(on).await;
     let oldest = || async { backend.store.oldest_claimable().await.unwrap() };
