@@ -96,7 +96,7 @@ impl Feed {
                     Some(Signal::Connected) => {
                         if connected_before {
                             // How many were missed is not known.
-                            let _ = self.inner.all.send(FeedItem::Lagged(0));
+                            self.missed(0);
                         }
                         connected_before = true;
                         self.resync().await;
@@ -120,6 +120,13 @@ impl Feed {
                 let _ = self.inner.cancelled.send(event.order_id);
             }
         }
+    }
+
+    /// Tells the subscribers of all orders that so many events never came this way. Those who watch
+    /// one order miss nothing: they are compared with the database.
+    pub(crate) fn missed(&self, count: u64) {
+        // An error only says that nobody listens.
+        let _ = self.inner.all.send(FeedItem::Lagged(count));
     }
 
     /// Compares all watched orders with the database and delivers what is missing.

@@ -22,6 +22,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Publisher {
     sender: mpsc::Sender<Vec<Arc<OrderEvent>>>,
+    feed: Feed,
 }
 
 impl Publisher {
@@ -29,8 +30,8 @@ impl Publisher {
     /// that the bus does not take go at least to the subscribers of this gateway.
     pub(crate) fn start(bus: Arc<dyn Bus>, feed: Feed, tasks: &TaskTracker) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        tasks.spawn(run(bus, feed, receiver));
-        Self { sender }
+        tasks.spawn(run(bus, feed.clone(), receiver));
+        Self { sender, feed }
     }
 
     /// Sends the events soon.
@@ -41,6 +42,7 @@ impl Publisher {
         let count = events.len() as u64;
         if self.sender.try_send(events).is_err() {
             metrics::counter!("bus_dropped_total").increment(count);
+            self.feed.missed(count);
         }
     }
 }
@@ -60,5 +62,54 @@ async fn run(bus: Arc<dyn Bus>, feed: Feed, mut receiver: mpsc::Receiver<Vec<Arc
             }
             feed.deliver(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker::{Error, Signal};
+    use domain::{OrderId, Status, Timestamp};
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::Store;
+    use crate::feed::FeedItem;
+    use crate::store::Options;
+
+    /// A bus that never answers.
+    struct Stuck;
+
+    #[async_trait::async_trait]
+    impl Bus for Stuck {
+        async fn publish(&self, _: &[OrderEvent]) -> Result<(), Error> {
+            std::future::pending().await
+        }
+
+        async fn subscribe(&self) -> mpsc::Receiver<Signal> {
+            mpsc::channel(1).1
+        }
+    }
+
+    #[tokio::test]
+    async fn who_follows_all_orders_is_told_of_events_that_were_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("orders.db").display());
+        let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap());
+        let mut all = feed.all();
+        let publisher = Publisher::start(Arc::new(Stuck), feed, &TaskTracker::new());
+        let event = Arc::new(OrderEvent {
+            order_id: OrderId::new(Timestamp::from_micros(1)),
+            sequence: 1,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: None,
+            occurred_at: Timestamp::from_micros(1),
+        });
+        // Nothing leaves, so the task takes one backlog at most and the next one fills up.
+        for _ in 0..=2 * BACKLOG {
+            publisher.publish(vec![event.clone(); 3]);
+        }
+        assert!(matches!(all.next().await, Some(FeedItem::Lagged(3))));
     }
 }
