@@ -14,8 +14,16 @@ use super::{DEADLINE, eventually, within};
 pub(crate) struct Process {
     name: String,
     child: Child,
-    stdout: Arc<Mutex<Vec<String>>>,
-    stderr: Arc<Mutex<Vec<String>>>,
+    stdout: Arc<Mutex<Kept>>,
+    stderr: Arc<Mutex<Kept>>,
+}
+
+/// What an output has said so far.
+#[derive(Default)]
+struct Kept {
+    lines: Vec<String>,
+    /// Nothing more comes. A process can have ended while its last lines are still on their way.
+    complete: bool,
 }
 
 /// The program with no setting but the given ones: nothing is inherited from whoever runs the tests.
@@ -53,34 +61,27 @@ impl Process {
         let name = name.into();
         let mut child = started.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let stdout = keep(child.stdout.take().expect("stdout is piped"));
-        let stderr = child.stderr.take().map(keep).unwrap_or_default();
+        let nothing = || Arc::new(Mutex::new(Kept { complete: true, ..Kept::default() }));
+        let stderr = child.stderr.take().map_or_else(nothing, keep);
         Self { name, child, stdout, stderr }
     }
 
     /// The first line of stdout for which `find` has an answer.
     pub(crate) async fn printed<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let lines = self.stdout.clone();
-        self.line(what, &lines, find).await
+        self.line(what, &self.stdout, find).await
     }
 
     /// The first line of stderr for which `find` has an answer.
     pub(crate) async fn logged<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let lines = self.stderr.clone();
-        self.line(what, &lines, find).await
+        self.line(what, &self.stderr, find).await
     }
 
-    async fn line<T>(
-        &mut self,
-        what: &str,
-        lines: &Mutex<Vec<String>>,
-        find: impl Fn(&str) -> Option<T>,
-    ) -> T {
-        let name = self.name.clone();
-        let child = &mut self.child;
+    async fn line<T>(&self, what: &str, kept: &Mutex<Kept>, find: impl Fn(&str) -> Option<T>) -> T {
+        let name = &self.name;
         eventually(&format!("{name} to show {what}"), || {
-            let ended = child.try_wait().expect("a child can be asked");
-            let found = lines.lock().unwrap().iter().find_map(|line| find(line));
-            assert!(found.is_some() || ended.is_none(), "{name} ended without showing {what}: {ended:?}");
+            let kept = kept.lock().unwrap();
+            let found = kept.lines.iter().find_map(|line| find(line));
+            assert!(found.is_some() || !kept.complete, "{name} ended without showing {what}");
             std::future::ready(found)
         })
         .await
@@ -88,12 +89,12 @@ impl Process {
 
     /// How many lines of stderr contain the text.
     pub(crate) fn count_logged(&self, text: &str) -> usize {
-        self.stderr.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+        self.stderr.lock().unwrap().lines.iter().filter(|line| line.contains(text)).count()
     }
 
     /// Everything that stderr has said so far.
     pub(crate) fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().join("\n")
+        self.stderr.lock().unwrap().lines.join("\n")
     }
 
     /// Sends SIGTERM.
@@ -125,6 +126,10 @@ impl Process {
         let ended = tokio::time::timeout(deadline, self.child.wait()).await;
         let ended = ended.unwrap_or_else(|_| panic!("{} did not end within {deadline:?}", self.name));
         let status = ended.expect("a child can be waited for");
+        eventually(&format!("the last words of {}", self.name), || {
+            std::future::ready(self.stderr.lock().unwrap().complete.then_some(()))
+        })
+        .await;
         assert!(status.success(), "{} ended with {status}", self.name);
         assert_eq!(self.count_logged("panicked"), 0, "{} panicked", self.name);
     }
@@ -133,21 +138,23 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let lines = |lines: &Mutex<Vec<String>>| lines.lock().map(|l| l.join("\n")).unwrap_or_default();
+            let lines =
+                |kept: &Mutex<Kept>| kept.lock().map(|kept| kept.lines.join("\n")).unwrap_or_default();
             eprintln!("---- {} stdout\n{}", self.name, lines(&self.stdout));
             eprintln!("---- {} stderr\n{}", self.name, lines(&self.stderr));
         }
     }
 }
 
-fn keep(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let lines = kept.clone();
+fn keep(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Kept>> {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let keeping = kept.clone();
     tokio::spawn(async move {
         let mut output = BufReader::new(output).lines();
         while let Ok(Some(line)) = output.next_line().await {
-            lines.lock().unwrap().push(line);
+            keeping.lock().unwrap().lines.push(line);
         }
+        keeping.lock().unwrap().complete = true;
     });
     kept
 }
