@@ -14,6 +14,9 @@ mod arrows;
 mod browser;
 mod cli;
 mod foreign;
+// Shared with the fault suite, which uses other parts of it.
+#[allow(dead_code, unused_imports)]
+#[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
 mod outage;

@@ -10,9 +10,10 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use api::{Api, id};
-pub(crate) use process::{Process, command, run, script};
+pub(crate) use process::{Process, bound, command, run, script};
 pub(crate) use servers::{Servers, redis_url};
 pub(crate) use stack::{Stack, Stop, base_url, gateway};
+pub(crate) use watch::follow;
 
 /// How long anything may take that is not wrong. Generous, because the machine may be busy; nothing
 /// waits for it unless it fails.

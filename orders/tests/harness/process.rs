@@ -28,7 +28,7 @@ struct Kept {
 
 /// The program with no setting but the given ones: nothing is inherited from whoever runs the tests.
 pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    let mut command = bound(env!("CARGO_BIN_EXE_orders"));
     command
         .args(arguments)
         .current_dir(folder)
@@ -37,6 +37,13 @@ pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &st
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
+    command
+}
+
+/// A command that the kernel kills together with the test, also when the test itself is killed.
+pub(crate) fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
     command
 }
 
@@ -99,10 +106,20 @@ impl Process {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the signal of this name, without `SIG`, unless the process has been waited for.
+    pub(crate) fn signal(&self, name: &str) {
         if let Some(pid) = self.child.id() {
-            let sent = std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status();
-            assert!(sent.expect("kill(1) is there").success(), "SIGTERM to {}", self.name);
+            let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+            assert!(sent.expect("kill(1) is there").success(), "SIG{name} to {}", self.name);
         }
+    }
+
+    /// Whether it still runs; a frozen one does.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_none()
     }
 
     /// Sends SIGKILL.

@@ -40,6 +40,11 @@ impl Api {
         id(&self.create().await)
     }
 
+    /// The status of the answer; `None` when there is none.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<u16> {
+        Some(self.client.get(format!("{}{path}", self.base)).send().await.ok()?.status().as_u16())
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.client.get(format!("{}{path}", self.base)).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
