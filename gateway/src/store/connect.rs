@@ -13,7 +13,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
-use super::{Dialect, Inner, Store};
+use super::{Dialect, Inner, LocalClock, Store};
 use crate::log_gate::LogGate;
 
 static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
@@ -144,6 +144,7 @@ impl Store {
                 readers: pool(options.connections),
                 writers: pool(writers),
                 deadline: options.deadline,
+                local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),
                 ailing: AtomicBool::new(false),
                 log: LogGate::default(),

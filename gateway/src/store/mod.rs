@@ -27,7 +27,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
 use rand::Rng;
@@ -55,6 +55,7 @@ struct Inner {
     readers: AnyPool,
     writers: AnyPool,
     deadline: Duration,
+    local: LocalClock,
     /// Database time minus local time, in microseconds.
     clock_offset: AtomicI64,
     /// The last write did not get through to the database.
@@ -75,9 +76,10 @@ type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
 
 impl Store {
     /// The database's time: the local clock, corrected by the difference last seen. Gateways whose
-    /// clocks disagree therefore agree on leases, due times and ids.
+    /// clocks disagree, or are set while they run, therefore agree on leases, due times and ids.
     pub fn now(&self) -> Timestamp {
-        Timestamp::from_micros(local_micros().saturating_add(self.inner.clock_offset.load(Ordering::Relaxed)))
+        let offset = self.inner.clock_offset.load(Ordering::Relaxed);
+        Timestamp::from_micros(self.inner.local.micros().saturating_add(offset))
     }
 
     /// Which kind of database this is.
@@ -91,22 +93,25 @@ impl Store {
     /// [`Error::Unavailable`] and [`Error::TimedOut`].
     pub async fn refresh_clock(&self) -> Result<(), Error> {
         let query = self.inner.dialect.now();
+        let local = self.inner.local;
         let (before, database, after) = self
             .read(move |connection| {
                 Box::pin(async move {
                     // Not counting the wait for a connection, which can be long.
-                    let before = local_micros();
+                    let before = local.micros();
                     let database: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
-                    Ok((before, database, local_micros()))
+                    Ok((before, database, local.micros()))
                 })
             })
             .await?;
-        // SQLite answers from the same clock, in milliseconds: that is no difference.
-        if self.inner.dialect == Dialect::MySql {
-            let offset = self.inner.clock_offset.load(Ordering::Relaxed);
-            let offset = corrected(offset, before, database, after);
-            self.inner.clock_offset.store(offset, Ordering::Relaxed);
-        }
+        let offset = match self.inner.dialect {
+            Dialect::MySql => {
+                corrected(self.inner.clock_offset.load(Ordering::Relaxed), before, database, after)
+            }
+            // It answers from the clock of this machine, in milliseconds; that clock itself is more exact.
+            Dialect::Sqlite => wall_micros().saturating_sub(local.micros()),
+        };
+        self.inner.clock_offset.store(offset, Ordering::Relaxed);
         Ok(())
     }
 
@@ -251,9 +256,28 @@ impl Drop for Reading {
     }
 }
 
-fn local_micros() -> i64 {
-    let local = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(local.as_micros()).unwrap_or(i64::MAX)
+/// The clock of the machine when the store was opened, and what has passed since. Setting the machine's
+/// clock does not move it: leases would run out, or never, until the database is asked again.
+#[derive(Clone, Copy)]
+struct LocalClock {
+    opened: Instant,
+    opened_micros: i64,
+}
+
+impl LocalClock {
+    fn new() -> Self {
+        Self { opened: Instant::now(), opened_micros: wall_micros() }
+    }
+
+    fn micros(&self) -> i64 {
+        let passed = i64::try_from(self.opened.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.opened_micros.saturating_add(passed)
+    }
+}
+
+fn wall_micros() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The difference between the clocks, when the database said `database` at some time between `before`
