@@ -7,6 +7,7 @@
 # The command gets
 #   ORDERS_TEST_MYSQL_URL   mysql://orders:orders@127.0.0.1:PORT/   a user who may create databases
 #   ORDERS_TEST_REDIS_URL   redis://127.0.0.1:PORT/
+#   ORDERS_TEST_MARIADB     an empty data folder to copy, for tests that kill a MariaDB of their own
 # and its exit status is the status of this script.
 #
 # Nothing that is already on the machine is touched: free ports on 127.0.0.1, one temporary folder,
@@ -125,6 +126,9 @@ SQL
 (drop mysql mariadb-install-db --no-defaults --datadir="$dir/mariadb/data" --skip-test-db --skip-name-resolve --force \
   --auth-root-authentication-method=normal --innodb-log-file-size=16M) </dev/null >"$dir/install.log" 2>&1 ||
   { cat "$dir/install.log" >&2; die "mariadb-install-db failed"; }
+
+cp -a "$dir/mariadb/data" "$dir/mariadb/empty"
+export ORDERS_TEST_MARIADB="$dir/mariadb/empty"
 
 start redis
 export ORDERS_TEST_REDIS_URL="redis://127.0.0.1:$port/"

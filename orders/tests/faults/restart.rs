@@ -1,0 +1,37 @@
+//! A new version is rolled out: SIGTERM to one part after the other, each started again before the
+//! next. Clients are sent to the gateway that stays, and nobody notices.
+
+use crate::harness::{Api, eventually};
+use crate::run::Run;
+use crate::system::Plan;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_restart() {
+    let mut run = Run::on_servers("rolling_restart", Plan::patient()).await;
+    for i in 0..run.system.gateways.len() {
+        run.ledger.balance(i, false);
+        let gateway = &mut run.system.gateways[i];
+        gateway.process.terminate();
+        gateway.process.ended_well().await;
+        gateway.restart().await;
+        is_ready(&run.system.http[i]).await;
+        run.ledger.balance(i, true);
+        run.ledger.accepts(50).await;
+    }
+    for i in 0..run.system.processors.len() {
+        let processor = &mut run.system.processors[i];
+        processor.process.terminate();
+        processor.process.ended_well().await;
+        processor.restart().await;
+        run.ledger.accepts(50).await;
+    }
+    let outcome = run.reckon().await;
+    assert_eq!(outcome.unreachable, 0, "clients always find a gateway");
+    outcome.costs_delay_only();
+}
+
+async fn is_ready(base: &str) {
+    let api = Api::new(base.to_owned());
+    eventually("the gateway to be ready", || async { (api.try_get("/readyz").await? == 200).then_some(()) })
+        .await;
+}

@@ -1,0 +1,264 @@
+//! What is broken: two gateways and two processors on a MariaDB and a Redis of their own, or one
+//! `orders dev` on the embedded parts. Every part keeps its address for as long as the test runs, so
+//! it can be stopped and started again under those who use it.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::harness::{Process, command, run};
+use crate::proxy::{Mode, Proxy};
+use crate::servers::{MariaDb, Port, Redis, url_on};
+
+/// A hint that is lost is noticed soon.
+const RULES: [&str; 2] = ["--redelivery-guard-ms", "2000"];
+/// Quick, so that many orders are in flight and done within a test.
+const WORK: [&str; 6] =
+    ["--simulate-min-ms", "20", "--simulate-max-ms", "300", "--attempt-timeout-ms", "20000"];
+const DRAIN: [&str; 2] = ["--drain-ms", "3000"];
+
+/// A part that can be ended and started again.
+pub(crate) struct Part {
+    name: String,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    pub(crate) process: Process,
+}
+
+impl Part {
+    fn start(folder: &Path, name: String, arguments: Vec<String>, variables: Vec<(String, String)>) -> Self {
+        let process = process(folder, &name, &arguments, &variables);
+        Self { name, folder: folder.to_owned(), arguments, variables, process }
+    }
+
+    /// Starts it after its end.
+    pub(crate) async fn restart(&mut self) {
+        self.process.ended().await;
+        assert_eq!(self.process.count_logged("panicked"), 0, "{} panicked", self.name);
+        self.process = process(&self.folder, &self.name, &self.arguments, &self.variables);
+    }
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// Of a process that serves HTTP and gRPC.
+fn arguments(command: &[&str], [http, grpc]: [String; 2], lease_ms: u32) -> Vec<String> {
+    let own = ["--http-addr", &http, "--grpc-addr", &grpc, "--lease-ms", &lease_ms.to_string()];
+    strings(&[command, &own[..], &RULES, &DRAIN].concat())
+}
+
+fn process(folder: &Path, name: &str, arguments: &[String], variables: &[(String, String)]) -> Process {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let variables: Vec<_> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    Process::start(command(folder, &arguments, &variables), name)
+}
+
+/// The parts on servers, and what they run on.
+pub(crate) struct System {
+    pub(crate) gateways: Vec<Part>,
+    pub(crate) processors: Vec<Part>,
+    /// `http://host:port` of each gateway.
+    pub(crate) http: Vec<String>,
+    /// Where the tests read what is true.
+    pub(crate) database_url: String,
+    /// Of the gateways.
+    ports: Vec<Port>,
+    proxies: Vec<Proxy>,
+    /// None when embedded.
+    servers: Option<(MariaDb, Redis)>,
+    /// Outlives the processes.
+    folder: TempDir,
+}
+
+/// How a system differs from the usual one.
+pub(crate) struct Plan {
+    /// How long a lease lasts, in milliseconds.
+    pub(crate) lease_ms: u32,
+    /// Redis comes back with what it held.
+    pub(crate) persistent_redis: bool,
+    /// Connections that can be spoilt.
+    pub(crate) link: Option<Link>,
+    /// Processors send their orders there, each to its own path.
+    pub(crate) webhook: Option<String>,
+    /// For the first gateway.
+    pub(crate) gateway_variables: Vec<(String, String)>,
+    /// For all processors.
+    pub(crate) processor_variables: Vec<(String, String)>,
+}
+
+/// A pair of parts, the first one of each kind. A processor is connected to both gateways.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    GatewayToMariaDb,
+    GatewayToRedis,
+    ProcessorToRedis,
+    ProcessorToGateway,
+    ClientToGateway,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            lease_ms: 2_000,
+            persistent_redis: false,
+            link: None,
+            webhook: None,
+            gateway_variables: Vec::new(),
+            processor_variables: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// For faults that must not cost an attempt: no lease runs out because the machine is busy.
+    pub(crate) fn patient() -> Self {
+        Self { lease_ms: 8_000, ..Self::default() }
+    }
+}
+
+impl System {
+    /// Two gateways and two processors.
+    pub(crate) async fn on_servers(plan: &Plan) -> Self {
+        let (mariadb, redis) = tokio::join!(MariaDb::start(), Redis::start(plan.persistent_redis));
+        let mut system = Self {
+            gateways: Vec::new(),
+            processors: Vec::new(),
+            http: Vec::new(),
+            database_url: mariadb.url(),
+            ports: Vec::new(),
+            proxies: Vec::new(),
+            servers: Some((mariadb, redis)),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        let grpc = [system.claim(), system.claim()];
+        for (i, port) in grpc.into_iter().enumerate() {
+            system.add_gateway(plan, i, port).await;
+        }
+        for i in 0..grpc.len() {
+            system.add_processor(plan, i, grpc).await;
+        }
+        system
+    }
+
+    async fn add_gateway(&mut self, plan: &Plan, i: usize, grpc: u16) {
+        let (http, mariadb, redis) = (self.claim(), self.mariadb().port.number, self.redis().port.number);
+        let spoilt = plan.link.filter(|_| i == 0);
+        let mariadb = self.port(mariadb, spoilt == Some(Link::GatewayToMariaDb)).await;
+        let redis = self.port(redis, spoilt == Some(Link::GatewayToRedis)).await;
+        let seen = self.port(http, spoilt == Some(Link::ClientToGateway)).await;
+        let arguments = arguments(&["gateway"], [local(http), local(grpc)], plan.lease_ms);
+        let mut variables = vec![
+            ("DATABASE_URL".to_owned(), url_on(mariadb)),
+            ("REDIS_URL".to_owned(), format!("redis://{}", local(redis))),
+        ];
+        if i == 0 {
+            variables.extend_from_slice(&plan.gateway_variables);
+        }
+        self.gateways.push(Part::start(self.folder.path(), format!("gateway {i}"), arguments, variables));
+        self.http.push(format!("http://{}", local(seen)));
+    }
+
+    async fn add_processor(&mut self, plan: &Plan, i: usize, grpc: [u16; 2]) {
+        let redis = self.redis().port.number;
+        let spoilt = plan.link.filter(|_| i == 0);
+        let redis = self.port(redis, spoilt == Some(Link::ProcessorToRedis)).await;
+        let mut gateways = Vec::new();
+        for port in grpc {
+            let port = self.port(port, spoilt == Some(Link::ProcessorToGateway)).await;
+            gateways.push(format!("http://{}", local(port)));
+        }
+        let mut arguments = strings(&["processor", "--metrics-addr", "127.0.0.1:0"]);
+        arguments.extend(strings(&[&WORK[..], &DRAIN].concat()));
+        if let Some(base) = &plan.webhook {
+            arguments.extend(strings(&["--handler", "webhook", "--webhook-url", &format!("{base}/{i}")]));
+        }
+        let mut variables = vec![
+            ("ORDERS_GATEWAY_URL".to_owned(), gateways.join(",")),
+            ("REDIS_URL".to_owned(), format!("redis://{}", local(redis))),
+        ];
+        variables.extend_from_slice(&plan.processor_variables);
+        self.processors.push(Part::start(self.folder.path(), format!("processor {i}"), arguments, variables));
+    }
+
+    fn claim(&mut self) -> u16 {
+        self.ports.push(Port::claim());
+        self.ports[self.ports.len() - 1].number
+    }
+
+    /// The port itself, or a proxy's in front of it.
+    async fn port(&mut self, port: u16, spoilt: bool) -> u16 {
+        if !spoilt {
+            return port;
+        }
+        let proxy = Proxy::to(port).await;
+        let port = proxy.port;
+        self.proxies.push(proxy);
+        port
+    }
+
+    /// What becomes of the connections of the plan's link.
+    pub(crate) fn spoil(&self, mode: Mode) {
+        assert!(!self.proxies.is_empty(), "there is no such link");
+        self.proxies.iter().for_each(|proxy| proxy.set(mode));
+    }
+
+    pub(crate) fn mariadb(&mut self) -> &mut MariaDb {
+        &mut self.servers.as_mut().expect("it runs on servers").0
+    }
+
+    pub(crate) fn redis(&mut self) -> &mut Redis {
+        &mut self.servers.as_mut().expect("it runs on servers").1
+    }
+
+    /// Everything in one process.
+    pub(crate) async fn embedded(variables: &[(String, String)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ports = vec![Port::claim(), Port::claim()];
+        let addresses = [local(ports[0].number), local(ports[1].number)];
+        let http = format!("http://{}", addresses[0]);
+        let mut arguments = arguments(&["dev"], addresses, Plan::default().lease_ms);
+        arguments.extend(strings(&WORK));
+        let dev = Part::start(folder.path(), "orders dev".to_owned(), arguments, variables.to_vec());
+        Self {
+            gateways: vec![dev],
+            processors: Vec::new(),
+            http: vec![http],
+            ports,
+            database_url: format!("sqlite://{}?mode=rw", folder.path().join("data/orders.db").display()),
+            proxies: Vec::new(),
+            servers: None,
+            folder,
+        }
+    }
+
+    /// Every gateway and every processor.
+    pub(crate) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.gateways.iter_mut().chain(&mut self.processors)
+    }
+
+    /// Ends gateways and processors in an orderly way, which none may refuse.
+    pub(crate) async fn stop(&mut self) {
+        for part in self.parts() {
+            part.process.terminate();
+        }
+        for part in self.parts() {
+            part.process.ended_well().await;
+        }
+    }
+
+    /// What `orders doctor` has to say, and whether it is content. The system must have been stopped.
+    pub(crate) async fn doctor(&self) -> (bool, String) {
+        let url = self.servers.as_ref().map(|(mariadb, _)| mariadb.url());
+        let variables: Vec<_> = url.iter().map(|url| ("DATABASE_URL", url.as_str())).collect();
+        let output = run(self.folder.path(), &["doctor"], &variables).await;
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+}
