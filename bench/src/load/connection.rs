@@ -1,0 +1,123 @@
+//! One connection: sends the request, reads the answer, no more HTTP than that takes.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Answer, Target};
+
+/// Longest answer.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// A connection that is opened when it is first needed, and again after it was closed.
+pub(super) struct Connection {
+    target: Target,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+    opened: u64,
+}
+
+/// Where the parts of an answer are.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    body: usize,
+    end: usize,
+    closes: bool,
+}
+
+impl Connection {
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, stream: None, buffer: Vec::with_capacity(2048), opened: 0 }
+    }
+
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.stream = None;
+    }
+
+    /// Sends the request and reads its answer.
+    pub(super) async fn exchange(&mut self) -> io::Result<Answer<'_>> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(self.target.addr).await?;
+                stream.set_nodelay(true)?;
+                self.opened += 1;
+                stream
+            }
+        };
+        stream.write_all(&self.target.request).await?;
+        self.buffer.clear();
+        let head = loop {
+            if let Some(head) = head(&self.buffer)?
+                && self.buffer.len() >= head.end
+            {
+                break head;
+            }
+            if self.buffer.len() > ANSWER_BYTES {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        if !head.closes {
+            self.stream = Some(stream);
+        }
+        Ok(Answer { status: head.status, kind: kind(&self.buffer, &head) })
+    }
+}
+
+/// The head of an answer, once all of it is there.
+fn head(buffer: &[u8]) -> io::Result<Option<Head>> {
+    let Some(length) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let bad = || io::Error::from(io::ErrorKind::InvalidData);
+    let text = std::str::from_utf8(&buffer[..length]).map_err(|_| bad())?;
+    let status = text.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+    let (mut content, mut closes) = (None, false);
+    for line in text.lines().skip(1) {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name.eq_ignore_ascii_case("content-length") {
+            content = value.trim().parse::<usize>().ok();
+        } else if name.eq_ignore_ascii_case("connection") {
+            closes = value.trim().eq_ignore_ascii_case("close");
+        }
+    }
+    let body = length + 4;
+    // Chunked answers are none of those that are measured.
+    Ok(Some(Head { status, body, end: body + content.ok_or_else(bad)?, closes }))
+}
+
+/// The code of a problem, or else the status.
+fn kind<'a>(buffer: &'a [u8], head: &Head) -> &'a str {
+    const CODE: &str = "\"code\":\"";
+    let body = std::str::from_utf8(&buffer[head.body..head.end]).unwrap_or_default();
+    let code = || body.split_once(CODE)?.1.split('"').next();
+    let status = || std::str::from_utf8(&buffer[9..12]).ok();
+    let code = if head.status >= 400 { code() } else { None };
+    code.or_else(status).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_as_far_as_it_is_needed() {
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\ncontent-length: 21\r\n\r\n{\"code\":\"overloaded\"}";
+        let found = head(answer).unwrap().unwrap();
+        assert_eq!(found, Head { status: 503, body: 75, end: 96, closes: true });
+        assert_eq!(kind(answer, &found), "overloaded");
+        assert_eq!(head(&answer[..60]).unwrap(), None);
+
+        let created = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
+        let found = head(created).unwrap().unwrap();
+        assert_eq!((found.status, found.closes, kind(created, &found)), (201, false, "201"));
+        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "the length must be known");
+    }
+}
