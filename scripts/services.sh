@@ -5,7 +5,7 @@
 #   scripts/services.sh run -- bash          a shell to look around in
 #
 # The command gets
-#   ORDERS_TEST_MYSQL_URL   mysql://orders:orders@127.0.0.1:PORT/   a user who may create databases
+#   ORDERS_TEST_MYSQL_URL   mysql://orders:orders@127.0.0.1:PORT/   a user who may create databases and users
 #   ORDERS_TEST_REDIS_URL   redis://127.0.0.1:PORT/
 #   ORDERS_TEST_MARIADB     an empty data folder to copy, for tests that kill a MariaDB of their own
 # and its exit status is the status of this script.
@@ -121,7 +121,7 @@ folder mariadb mysql
 folder redis redis
 cat >"$dir/mariadb/init.sql" <<'SQL'
 CREATE USER 'orders'@'%' IDENTIFIED BY 'orders';
-GRANT ALL ON *.* TO 'orders'@'%';
+GRANT ALL ON *.* TO 'orders'@'%' WITH GRANT OPTION;
 SQL
 (drop mysql mariadb-install-db --no-defaults --datadir="$dir/mariadb/data" --skip-test-db --skip-name-resolve --force \
   --auth-root-authentication-method=normal --innodb-log-file-size=16M) </dev/null >"$dir/install.log" 2>&1 ||

@@ -29,7 +29,7 @@ pub enum Error {
     /// A part that is needed cannot be reached or is too busy. Nothing was changed.
     #[error("{message}")]
     Unavailable {
-        /// Stable and machine-readable: `overloaded`, `database_unavailable`, `shutting_down`.
+        /// Stable and machine-readable: `overloaded`, `database_…`, `shutting_down`.
         code: &'static str,
         /// For people.
         message: &'static str,
@@ -37,7 +37,10 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The database did not say whether the change was made; the order, if it was, has this id.
-    #[error("the outcome is unknown: the connection to the database broke while it was recording order {0}")]
+    #[error(
+        "the connection to the database broke while it was recording order {0}: send the request again with the same \
+         Idempotency-Key to learn the outcome, or without one look for the order first"
+    )]
     OutcomeUnknown(OrderId),
     /// A defect of ours. The details are in the log.
     #[error("an internal error; it has been logged")]
@@ -65,6 +68,19 @@ impl Error {
         }
     }
 
+    /// When it is worth trying again, if it is.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::OutcomeUnknown(_) => Some(Duration::from_secs(2)),
+            Self::NotFound(_)
+            | Self::Invalid(_)
+            | Self::KeyReused
+            | Self::Refused { .. }
+            | Self::Internal => None,
+        }
+    }
+
     /// Too many requests wait already.
     pub fn overloaded() -> Self {
         Self::Unavailable {
@@ -80,6 +96,42 @@ impl Error {
             code: "database_unavailable",
             message: "the database cannot be reached; try again in a moment",
             retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// The database answers, but no connection to it became free in time.
+    pub fn database_pool_exhausted() -> Self {
+        Self::Unavailable {
+            code: "database_pool_exhausted",
+            message: "every connection to the database is in use; try again in a moment",
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
+    /// The database has as many connections as it takes.
+    pub fn database_connection_limit() -> Self {
+        Self::Unavailable {
+            code: "database_connection_limit",
+            message: "the database takes no more connections; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// The database takes no changes; usually until another server has taken its place.
+    pub fn database_read_only() -> Self {
+        Self::Unavailable {
+            code: "database_read_only",
+            message: "the database is read-only, as it is while another server takes over; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// The database has no space left. It takes people to change that.
+    pub fn database_full() -> Self {
+        Self::Unavailable {
+            code: "database_full",
+            message: "the database has no space left; try again when its operators have made some",
+            retry_after: Duration::from_secs(30),
         }
     }
 

@@ -16,8 +16,10 @@ pub const NOT_YET: &str = "NOT_YET";
 pub const ORDER_FINAL: &str = "ORDER_FINAL";
 /// The order's status does not allow this change.
 pub const ILLEGAL_TRANSITION: &str = "ILLEGAL_TRANSITION";
-/// The gateway cannot answer now.
-pub const UNAVAILABLE: &str = "UNAVAILABLE";
+/// This one entry cannot be carried out now: somebody else holds the order for a moment.
+pub const TRY_AGAIN: &str = "TRY_AGAIN";
+/// Something broke in the gateway.
+pub const INTERNAL: &str = "INTERNAL";
 
 /// The reason of a refusal.
 pub fn of(refusal: Refusal) -> &'static str {

@@ -31,16 +31,11 @@ pub(crate) const MAX_ERRORS: usize = 10;
 pub(crate) fn fault(error: Error) -> async_graphql::Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set(CODE, error.code());
-    match &error {
-        Error::Unavailable { retry_after, .. } => {
-            extensions.set("retryAfterSeconds", retry_after.as_secs().max(1));
-        }
-        Error::OutcomeUnknown(id) => extensions.set("orderId", id.to_string()),
-        Error::NotFound(_)
-        | Error::Invalid(_)
-        | Error::KeyReused
-        | Error::Refused { .. }
-        | Error::Internal => {}
+    if let Some(wait) = error.retry_after() {
+        extensions.set("retryAfterSeconds", wait.as_secs().max(1));
+    }
+    if let Error::OutcomeUnknown(id) = &error {
+        extensions.set("orderId", id.to_string());
     }
     let mut graphql = async_graphql::Error::new(error.to_string());
     graphql.extensions = Some(extensions);

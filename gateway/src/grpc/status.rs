@@ -1,5 +1,7 @@
 //! Errors as gRPC statuses.
 
+use std::borrow::Cow;
+
 use proto::reason;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -7,12 +9,14 @@ use tonic::{Code, Status};
 use crate::Error;
 
 /// The machine-readable reason of an error.
-pub(super) fn reason(error: &Error) -> &'static str {
+pub(super) fn reason(error: &Error) -> Cow<'static, str> {
     match error {
-        Error::NotFound(_) => reason::ORDER_NOT_FOUND,
-        Error::Invalid(_) | Error::KeyReused => reason::INVALID_REQUEST,
-        Error::Refused { refusal, .. } => reason::of(*refusal),
-        Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => reason::UNAVAILABLE,
+        Error::NotFound(_) => reason::ORDER_NOT_FOUND.into(),
+        Error::Invalid(_) | Error::KeyReused => reason::INVALID_REQUEST.into(),
+        Error::Refused { refusal, .. } => reason::of(*refusal).into(),
+        // The word of the other transports, in gRPC's spelling.
+        Error::Unavailable { .. } | Error::OutcomeUnknown(_) => error.code().to_ascii_uppercase().into(),
+        Error::Internal => reason::INTERNAL.into(),
     }
 }
 
@@ -25,9 +29,17 @@ impl From<Error> for Status {
             Error::Unavailable { .. } | Error::OutcomeUnknown(_) => Code::Unavailable,
             Error::Internal => Code::Internal,
         };
-        with_reason(Status::new(code, error.to_string()), reason(&error))
+        let mut status = with_reason(Status::new(code, error.to_string()), &reason(&error));
+        if let Some(wait) = error.retry_after() {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            status.metadata_mut().insert(PUSHBACK, MetadataValue::from(millis));
+        }
+        status
     }
 }
+
+/// What gRPC calls `Retry-After`, in milliseconds: client libraries that repeat calls obey it.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A request that is not what the interface says.
 pub(super) fn invalid(problem: impl ToString) -> Status {
@@ -39,7 +51,10 @@ pub(super) fn illegal(problem: String) -> Status {
     with_reason(Status::failed_precondition(problem), reason::ILLEGAL_TRANSITION)
 }
 
-fn with_reason(mut status: Status, reason: &'static str) -> Status {
-    status.metadata_mut().insert(proto::ERROR_METADATA, MetadataValue::from_static(reason));
+fn with_reason(mut status: Status, reason: &str) -> Status {
+    // Reasons are words in upper case, which are header values.
+    if let Ok(reason) = MetadataValue::try_from(reason) {
+        status.metadata_mut().insert(proto::ERROR_METADATA, reason);
+    }
     status
 }

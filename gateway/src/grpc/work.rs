@@ -255,7 +255,7 @@ fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused
 fn refusal(id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
     match error {
         Error::NotFound(_) | Error::Refused { .. } => {
-            Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason(&error).to_owned() })
+            Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason(&error).into_owned() })
         }
         Error::Invalid(_)
         | Error::KeyReused

@@ -23,6 +23,16 @@ use crate::Error;
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The 503 of reads, for the reference.
+pub(super) const UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
+    `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was changed, try \
+    again after `Retry-After`";
+/// The 503 of a create.
+pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
+    `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was stored, try \
+    again after `Retry-After`. `outcome_unknown`: after `Retry-After` repeat it with the same `Idempotency-Key`, \
+    which answers the order or makes it, or look for the order in `orderId` first";
+
 /// An error as it is sent: `application/problem+json`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(into = "Wire")]
@@ -163,7 +173,7 @@ impl Problem {
 /// The one table from what a use case says to what HTTP says.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let problem = Self::new(error.code(), error.to_string());
+        let problem = Self { retry_after: error.retry_after(), ..Self::new(error.code(), error.to_string()) };
         match error {
             Error::NotFound(id) | Error::Refused { id, .. } => Self { order_id: Some(id), ..problem },
             Error::Invalid(problems) => Self::input(
@@ -173,9 +183,7 @@ impl From<Error> for Problem {
                     .map(|invalid| InputError::field(invalid.field.pointer(), invalid.message))
                     .collect(),
             ),
-            Error::Unavailable { retry_after, .. } => {
-                Self { status: 503, retry_after: Some(retry_after), ..problem }
-            }
+            Error::Unavailable { .. } => Self { status: 503, ..problem },
             Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
             Error::KeyReused | Error::Internal => problem,
         }
@@ -223,13 +231,19 @@ mod tests {
             (refused(Refusal::NotExpired), 409),
             (Error::overloaded(), 503),
             (Error::database_unavailable(), 503),
+            (Error::database_pool_exhausted(), 503),
+            (Error::database_connection_limit(), 503),
+            (Error::database_read_only(), 503),
+            (Error::database_full(), 503),
             (Error::shutting_down(), 503),
             (Error::OutcomeUnknown(id()), 503),
             (Error::Internal, 500),
         ] {
             let code = error.code();
             assert!(KINDS.iter().any(|kind| kind.code == code), "{code} is not explained");
-            assert_eq!(Problem::from(error).status().as_u16(), status, "{code}");
+            let response = Problem::from(error).into_response();
+            assert_eq!(response.status().as_u16(), status, "{code}");
+            assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{code}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ const TESTED_AFTER: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Connections for reading, and as many again for writing (SQLite always writes over one).
     pub connections: u32,
-    /// Longest wait for a connection, and longest run of a read or a transaction.
+    /// Longest run of a read or a transaction, up to half of which may pass with waiting for a connection.
+    /// COMMIT gets as long again: it is the one answer whose loss leaves something open.
     pub deadline: Duration,
 }
 
@@ -117,7 +118,7 @@ impl Store {
         let pool = |size| {
             AnyPoolOptions::new()
                 .max_connections(size)
-                .acquire_timeout(options.deadline)
+                .acquire_timeout(options.deadline / 2)
                 .idle_timeout(dialect.idle())
                 // A connection that was in use just now needs no test; an older one may have lost its
                 // server since, and nobody's request should have to find out.
@@ -147,6 +148,7 @@ impl Store {
                 local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),
                 ailing: AtomicBool::new(false),
+                answers: AtomicU64::new(0),
                 log: LogGate::default(),
                 _lock: lock,
             }),

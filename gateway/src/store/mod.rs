@@ -26,19 +26,20 @@ mod transition;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
 use rand::Rng;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool};
+use tokio::time::Instant;
 
 use crate::log_gate::LogGate;
 
 pub use connect::{ConnectError, Options};
 pub use dialect::Dialect;
-pub use error::Error;
+pub use error::{Error, Outage};
 pub use idempotency::{Idempotency, request_hash};
 pub use insert::{Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
@@ -60,6 +61,8 @@ struct Inner {
     clock_offset: AtomicI64,
     /// The last write did not get through to the database.
     ailing: AtomicBool,
+    /// How often the database has answered.
+    answers: AtomicU64,
     log: LogGate,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     _lock: Option<std::fs::File>,
@@ -125,13 +128,16 @@ impl Store {
 
     /// Waits until it makes sense to write: after a write that did not get through, until the database
     /// answers again. What has not been sent meanwhile has certainly not been done.
+    ///
+    /// A server that is there and refuses is not waited for: the next write is refused as fast, and its
+    /// caller learns why.
     pub(crate) async fn writable(&self) {
         while self.inner.ailing.load(Ordering::Relaxed) {
-            if self.refresh_clock().await.is_ok() {
-                self.inner.ailing.store(false, Ordering::Relaxed);
-                return;
+            match self.refresh_clock().await {
+                Ok(()) => self.inner.ailing.store(false, Ordering::Relaxed),
+                Err(Error::Unavailable(Outage::ConnectionLimit(_))) => return,
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
             }
-            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
@@ -155,13 +161,34 @@ impl Store {
         &self,
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
-        let mut reading = Reading(Some(self.inner.readers.acquire().await?));
+        let deadline = Instant::now() + self.inner.deadline;
+        let mut reading = Reading(Some(self.acquire(&self.inner.readers).await?));
         let Some(connection) = reading.0.as_mut() else { return Err(Error::TimedOut) };
-        let result = tokio::time::timeout(self.inner.deadline, work(connection)).await;
+        let result = tokio::time::timeout_at(deadline, work(connection)).await;
         if result.is_ok() {
             drop(reading.0.take());
         }
-        result.unwrap_or(Err(Error::TimedOut))
+        let result = result.unwrap_or(Err(Error::TimedOut));
+        self.count_answer(&result);
+        result
+    }
+
+    /// A connection. The pool waits for half of the deadline, which leaves the other half to the work.
+    async fn acquire(&self, pool: &AnyPool) -> Result<PoolConnection<Any>, Error> {
+        let before = self.inner.answers.load(Ordering::Relaxed);
+        pool.acquire().await.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut if self.inner.answers.load(Ordering::Relaxed) != before => {
+                Error::Unavailable(Outage::PoolExhausted)
+            }
+            // Nobody else got an answer either.
+            other => other.into(),
+        })
+    }
+
+    fn count_answer<T>(&self, result: &Result<T, Error>) {
+        if !result.as_ref().is_err_and(Error::is_outage) {
+            self.inner.answers.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Says that the database is away, once for everybody who notices in the same moment.
@@ -193,6 +220,7 @@ impl Store {
                 result => {
                     let outage = result.as_ref().is_err_and(Error::is_outage);
                     self.inner.ailing.store(outage, Ordering::Relaxed);
+                    self.count_answer(&result);
                     self.log(&result);
                     return result;
                 }
@@ -204,8 +232,8 @@ impl Store {
         &self,
         work: &(impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
-        let mut connection = self.inner.writers.acquire().await?;
-        let deadline = tokio::time::Instant::now() + self.inner.deadline;
+        let deadline = Instant::now() + self.inner.deadline;
+        let mut connection = self.acquire(&self.inner.writers).await?;
         let result = tokio::time::timeout_at(deadline, async {
             sqlx::raw_sql(self.inner.dialect.begin()).execute(&mut *connection).await?;
             work(&mut connection).await
@@ -224,6 +252,9 @@ impl Store {
                 if !clean {
                     drop(connection.detach());
                 }
+                if matches!(error, Error::Unavailable(Outage::ReadOnly(_))) {
+                    self.leave_replica();
+                }
                 return Err(error);
             }
         };
@@ -239,6 +270,16 @@ impl Store {
                 drop(connection.detach());
                 Err(Error::CommitUnknown)
             }
+        }
+    }
+}
+
+impl Store {
+    /// Drops the writing connections that nobody uses: when one ends at a server that has become
+    /// read-only so do all, and new ones may reach the new primary.
+    fn leave_replica(&self) {
+        while let Some(connection) = self.inner.writers.try_acquire() {
+            drop(connection.detach());
         }
     }
 }
@@ -260,13 +301,13 @@ impl Drop for Reading {
 /// clock does not move it: leases would run out, or never, until the database is asked again.
 #[derive(Clone, Copy)]
 struct LocalClock {
-    opened: Instant,
+    opened: std::time::Instant,
     opened_micros: i64,
 }
 
 impl LocalClock {
     fn new() -> Self {
-        Self { opened: Instant::now(), opened_micros: wall_micros() }
+        Self { opened: std::time::Instant::now(), opened_micros: wall_micros() }
     }
 
     fn micros(&self) -> i64 {
@@ -292,6 +333,58 @@ fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Store {
+        let url = format!("sqlite:{}", folder.path().join("orders.db").display());
+        let store = Store::connect(&url, options).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn a_busy_pool_is_told_from_a_database_that_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { connections: 1, deadline: Duration::from_secs(4) };
+        let store = sqlite(&folder, &options).await;
+        let _held = store.inner.writers.acquire().await.unwrap();
+        let nothing = || store.write(|_| Box::pin(async { Ok(()) }));
+        let silent = nothing().await;
+        assert!(matches!(silent, Err(Error::Unavailable(Outage::Away(_)))), "{silent:?}");
+        let (busy, read) = tokio::join!(nothing(), store.refresh_clock());
+        read.unwrap();
+        assert!(matches!(busy, Err(Error::Unavailable(Outage::PoolExhausted))), "{busy:?}");
+    }
+
+    /// The limit is the connection's own and goes with it, as space comes back on a real disk.
+    #[tokio::test]
+    async fn what_does_not_fit_is_not_written_and_does_not_stay_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let mut writer = store.inner.writers.acquire().await.unwrap();
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+        drop(writer);
+        let draft = domain::Draft {
+            item: Some("x".repeat(200)),
+            quantity: Some(1),
+            price: Some("1".into()),
+            ..domain::Draft::default()
+        };
+        let content = draft.check(domain::Currency::USD).unwrap();
+        let created_at = store.now();
+        let orders: Arc<[NewOrder]> = (0..200)
+            .map(|_| NewOrder {
+                id: domain::OrderId::new(created_at),
+                content: content.clone(),
+                created_at,
+                idempotency: None,
+            })
+            .collect();
+        let full = store.insert(orders.clone()).await;
+        assert!(matches!(full, Err(Error::Unavailable(Outage::Full(_)))), "{full:?}");
+        let report = store.inspect(Duration::ZERO).await.unwrap();
+        assert_eq!((report.findings.len(), report.accepted()), (0, 0));
+        assert_eq!(store.insert(orders).await.unwrap().len(), 200);
+    }
 
     #[test]
     fn the_clock_is_corrected_no_further_than_an_answer_proves() {

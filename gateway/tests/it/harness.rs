@@ -124,6 +124,11 @@ impl Backend {
             On::Embedded => self.store.clone(),
             On::Servers => Store::connect(&self.url, &Options::default()).await.unwrap(),
         };
+        self.gateway_over(store, config).await
+    }
+
+    /// A gateway on this backend, with connections of its own kind to the database.
+    pub(crate) async fn gateway_over(&self, store: Store, config: Config) -> Gateway<'_> {
         let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match self.on {
             On::Embedded => (self.queue.clone(), self.bus.clone()),
             On::Servers => {

@@ -16,6 +16,8 @@ mod inspect;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod outages;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod schema;

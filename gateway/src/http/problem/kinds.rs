@@ -79,6 +79,30 @@ pub const KINDS: &[Kind] = &[
         "Nothing was changed; try again after `Retry-After`.",
     ),
     kind(
+        "database_pool_exhausted",
+        503,
+        "Every connection to the database is in use",
+        "Nothing was changed; try again after `Retry-After`.",
+    ),
+    kind(
+        "database_connection_limit",
+        503,
+        "The database takes no more connections",
+        "Nothing was changed; try again after `Retry-After`. Operators: allow more, or run fewer gateways.",
+    ),
+    kind(
+        "database_read_only",
+        503,
+        "The database takes no changes",
+        "Nothing was changed; try again after `Retry-After`. It usually ends with a failover.",
+    ),
+    kind(
+        "database_full",
+        503,
+        "The database has no space left",
+        "Nothing was changed; try again after `Retry-After`. Operators: make space.",
+    ),
+    kind(
         "shutting_down",
         503,
         "This gateway is going away",
@@ -88,7 +112,8 @@ pub const KINDS: &[Kind] = &[
         "outcome_unknown",
         503,
         "It is not known whether the change was made",
-        "Send the request again if it has an `Idempotency-Key`; otherwise look for the order in `orderId` first.",
+        "Send it again with the same `Idempotency-Key`, which answers the order or makes it; without a key look for \
+         `orderId` first.",
     ),
     kind(
         "request_timeout",

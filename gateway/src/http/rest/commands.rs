@@ -48,7 +48,7 @@ impl Command {
         (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`order_final`: it is completed or failed already", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`, `outcome_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel(
@@ -70,7 +70,7 @@ pub(super) async fn cancel(
         (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`order_not_failed`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`, `outcome_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn redrive(

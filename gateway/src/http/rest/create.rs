@@ -31,7 +31,7 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule; `idempotency_key_reused`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: nothing was stored, try again after `Retry-After`. `outcome_unknown`: repeat it with the same `Idempotency-Key`, or look for the order in `orderId` first", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::CREATE_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Problem> {

@@ -45,7 +45,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         (status = 204, description = "A stream is asked for, but the order is final and the client has seen everything."),
         (status = 400, description = "`invalid_id`, `invalid_query`, `invalid_header`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn events(

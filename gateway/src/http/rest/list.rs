@@ -141,7 +141,7 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
         (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<OrderView>,
             headers(("Link" = String, description = "`<…>; rel=\"next\"`: where the next page is."))),
         (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {

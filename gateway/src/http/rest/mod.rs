@@ -47,7 +47,7 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
         (status = 200, description = "The order as it is now.", body = OrderView),
         (status = 400, description = "`invalid_id`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn get(State(app): State<App>, OrderPath(id): OrderPath) -> Result<Json<OrderView>, Problem> {

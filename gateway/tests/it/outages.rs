@@ -1,0 +1,239 @@
+//! The database refuses: each reason has its code on every surface, nothing is half written, and it is
+//! over when the reason is gone.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gateway::Store;
+use gateway::store::Options;
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use crate::harness::{Backend, Gateway, On, eventually, quick};
+use crate::on_both;
+
+/// Longer than any answer may take.
+const TOO_LONG: Duration = Duration::from_secs(15);
+
+async fn run(connection: &mut AnyConnection, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// POSTs and returns the status, the code of the problem and whether `Retry-After` is there.
+async fn post(gateway: &Gateway<'_>, path: &str, body: &Value) -> (u16, String, bool) {
+    let request = gateway.client.post(gateway.url(path)).header("content-type", "application/json");
+    let response = request.body(body.to_string()).timeout(TOO_LONG).send().await.unwrap();
+    let retry = response.headers().contains_key("retry-after");
+    let status = response.status().as_u16();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    (status, body["code"].as_str().unwrap_or_default().to_owned(), retry)
+}
+
+fn laptop() -> Value {
+    json!({"item": "Laptop", "quantity": 1, "price": 1})
+}
+
+async fn create(gateway: &Gateway<'_>) -> (u16, String, bool) {
+    post(gateway, "/orders", &laptop()).await
+}
+
+async fn recovers(gateway: &Gateway<'_>) {
+    eventually("an order", || async { (create(gateway).await.0 == 201).then_some(()) }).await;
+}
+
+async fn count(gateway: &Gateway<'_>) -> usize {
+    let response = gateway.client.get(gateway.url("/orders")).send().await.unwrap();
+    let page: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    page["orders"].as_array().or_else(|| page.as_array()).unwrap().len()
+}
+
+/// The server's own errors, raised by a trigger after the order's row was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_the_server_has_its_code() {
+    let backend = Backend::new(On::Servers).await;
+    let gateway = backend.gateway(quick()).await;
+    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let id = gateway.create_order().await;
+    for (number, code) in [
+        (1040, "database_connection_limit"),
+        (1226, "database_connection_limit"),
+        (1290, "database_read_only"),
+        (1792, "database_read_only"),
+        (1836, "database_read_only"),
+        (1021, "database_full"),
+        (1114, "database_full"),
+        (1053, "database_unavailable"),
+    ] {
+        run(
+            &mut admin,
+            format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON order_events FOR EACH ROW \
+                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'a test says no'"
+            ),
+        )
+        .await;
+        assert_eq!(create(&gateway).await, (503, code.to_owned(), true), "{number}");
+        let cancel = format!("/orders/{id}/cancel");
+        assert_eq!(post(&gateway, &cancel, &json!({})).await, (503, code.to_owned(), true), "{number}");
+
+        let query =
+            "mutation { createOrder(input: {item: \"x\", quantity: 1, price: \"1\"}) { order { id } } }";
+        let request = gateway.client.post(gateway.url("/graphql")).header("content-type", "application/json");
+        let response = request.body(json!({"query": query}).to_string()).send().await.unwrap();
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        let extensions = &body["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], code, "{body}");
+        assert!(extensions["retryAfterSeconds"].as_u64().is_some_and(|wait| wait > 0), "{body}");
+
+        let status = gateway.report(&id, "processing", "").await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+        let metadata = status.metadata();
+        assert_eq!(metadata.get("orders-error").unwrap().to_str().unwrap(), code.to_uppercase());
+        assert!(metadata.contains_key("grpc-retry-pushback-ms"));
+
+        run(&mut admin, "DROP TRIGGER refuse".to_owned()).await;
+        assert_eq!(count(&gateway).await, 1, "{number}");
+    }
+    recovers(&gateway).await;
+    gateway.stop().await;
+}
+
+/// The server lets a user have so many connections and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_connections_is_called_so() {
+    let backend = Backend::new(On::Servers).await;
+    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut url = url::Url::parse(backend.url()).unwrap();
+    let name = url.path().trim_matches('/').to_owned();
+    run(&mut admin, format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'x'")).await;
+    run(&mut admin, format!("GRANT ALL ON {name}.* TO '{name}'@'%'")).await;
+    url.set_username(&name).unwrap();
+    url.set_password(Some("x")).unwrap();
+    let store = Store::connect(url.as_str(), &Options::default()).await.unwrap();
+    // Connections that are there already do not count, so one more is possible: not enough for two pools.
+    run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 1")).await;
+
+    let gateway = backend.gateway_over(store.clone(), quick()).await;
+    let accepted = AtomicU64::new(0);
+    eventually("the limit", || async {
+        let (status, code, retry) = create(&gateway).await;
+        accepted.fetch_add(u64::from(status == 201), Ordering::Relaxed);
+        (status == 503 && code == "database_connection_limit" && retry).then_some(())
+    })
+    .await;
+    let report = backend.store.inspect(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((report.accepted(), report.findings), (accepted.into_inner(), vec![]));
+    run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 50")).await;
+    recovers(&gateway).await;
+    gateway.stop().await;
+    store.close().await;
+}
+
+// All writing connections are held up by a lock that does not end: who waits for one is told so, and
+// reads go on.
+on_both!(a_pool_without_a_free_connection_is_called_so, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = match on {
+        On::Embedded => backend.store.clone(),
+        On::Servers => {
+            let options = Options { connections: 2, ..Options::default() };
+            Store::connect(backend.url(), &options).await.unwrap()
+        }
+    };
+    let gateway = backend.gateway_over(store, quick()).await;
+    let id = gateway.create_order().await;
+    let mut other = AnyConnection::connect(backend.url()).await.unwrap();
+    let (lock, unlock) = match on {
+        On::Embedded => ("BEGIN IMMEDIATE", "ROLLBACK"),
+        On::Servers => ("LOCK TABLES order_events WRITE", "UNLOCK TABLES"),
+    };
+    run(&mut other, lock.to_owned()).await;
+
+    let holding = || async {
+        loop {
+            let (status, code, retry) = create(&gateway).await;
+            assert!(status == 503 && retry, "{status} {code}");
+        }
+    };
+    let reading = async {
+        loop {
+            let path = gateway.url(&format!("/orders/{id}"));
+            let response = gateway.client.get(path).timeout(TOO_LONG).send().await.unwrap();
+            assert_eq!(response.status(), 200);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let cancelling = async {
+        eventually("a full pool", || async {
+            let (status, code, retry) = post(&gateway, &format!("/orders/{id}/cancel"), &json!({})).await;
+            assert!(status == 503 && retry, "{status} {code}");
+            (code == "database_pool_exhausted").then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        () = async { tokio::join!(holding(), holding()); } => unreachable!(),
+        () = reading => unreachable!(),
+        () = cancelling => {}
+    }
+    run(&mut other, unlock.to_owned()).await;
+    recovers(&gateway).await;
+    gateway.stop().await;
+});
+
+/// A MariaDB of its own, which ends with it.
+struct MariaDb {
+    url: String,
+    _script: Child,
+    // The script runs until this is closed.
+    _stdin: ChildStdin,
+}
+
+impl MariaDb {
+    async fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services.sh");
+        let mut script = Command::new(script)
+            .args(["run", "--", "sh", "-c", "echo $ORDERS_TEST_MYSQL_URL; cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
+        let mut lines = BufReader::new(stdout).lines();
+        let url =
+            tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.unwrap().unwrap().unwrap();
+        Self { url, _script: script, _stdin: stdin }
+    }
+}
+
+/// A primary that becomes a replica, as in a failover, and one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_turns_read_only_is_called_so() {
+    let server = MariaDb::start().await;
+    let backend = Backend::new(On::Servers).await;
+    let mut admin = AnyConnection::connect(&server.url).await.unwrap();
+    run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
+    // Who may do everything may also write to a replica.
+    run(&mut admin, "CREATE USER 'plain'@'%' IDENTIFIED BY 'x'".to_owned()).await;
+    run(&mut admin, "GRANT ALL ON shop.* TO 'plain'@'%'".to_owned()).await;
+    let mut url = url::Url::parse(&server.url).unwrap();
+    url.set_username("plain").unwrap();
+    url.set_password(Some("x")).unwrap();
+    url.set_path("shop");
+    let store = Store::connect(url.as_str(), &Options::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    let gateway = backend.gateway_over(store.clone(), quick()).await;
+    recovers(&gateway).await;
+
+    run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
+    assert_eq!(create(&gateway).await, (503, "database_read_only".to_owned(), true));
+    assert_eq!(count(&gateway).await, 1, "reads go on, and nothing was written");
+    run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
+    recovers(&gateway).await;
+    crate::harness::check_invariants(&store).await;
+    gateway.stop().await;
+    store.close().await;
+}
