@@ -1,9 +1,10 @@
 //! Requests to whichever gateway can be reached, and their answers, across any number of broken
 //! connections.
 //!
-//! The promise to the worker: a Start or a Finish that was given to [`Client::send`] is answered by
-//! exactly one event, sooner or later, and is sent again on each new stream until then; the gateway
-//! recognises repetitions by their lease tokens. Heartbeats are not repeated: the worker sends new
+//! The promise to the worker: each entry of a Start or a Finish that was given to [`Client::send`] is
+//! answered in exactly one event, sooner or later, and is sent again on each new stream until then; the
+//! gateway recognises repetitions by their lease tokens. Entries that the gateway cannot decide about
+//! yet come in a later event than the others; `more` announces it. Heartbeats are not repeated: the worker sends new
 //! ones when it is told of a new connection.
 //!
 //! A stream is given up when it ends, or when any request stays without an answer for too long. When
@@ -61,9 +62,9 @@ pub(crate) enum Event {
     /// There is none. What was sent is kept.
     Disconnected,
     /// The answer to a Start of `leases`; those not among `attempts` were refused.
-    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt> },
-    /// The answer to a Finish; every other report was recorded.
-    Finished { reports: usize, refused: Vec<v1::Refused> },
+    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt>, more: bool },
+    /// The answer to a Finish of so many reports; those that were not refused are recorded.
+    Finished { reports: usize, refused: Vec<v1::Refused>, more: bool },
     /// Leases that are gone: refused heartbeats, or cancelled orders.
     Gone(Vec<v1::Lease>),
 }
@@ -250,10 +251,18 @@ impl Client {
         self.useful = true;
         match (waiting.request, answer) {
             (Request::Start(leases), Message::Started(started)) => {
-                Some(Event::Started { leases, attempts: started.attempts })
+                let (later, _) = split(started.refused);
+                let (later, leases) =
+                    leases.into_iter().partition::<Vec<_>, _>(|lease| later.contains(lease));
+                let more = !later.is_empty() && self.postpone(id, Request::Start(later), waiting.backoff);
+                Some(Event::Started { leases, attempts: started.attempts, more })
             }
             (Request::Finish(reports), Message::Finished(finished)) => {
-                Some(Event::Finished { reports: reports.len(), refused: finished.refused })
+                let (later, refused) = split(finished.refused);
+                let (later, reports) =
+                    reports.into_iter().partition::<Vec<_>, _>(|(lease, _)| later.contains(lease));
+                let more = !later.is_empty() && self.postpone(id, Request::Finish(later), waiting.backoff);
+                Some(Event::Finished { reports: reports.len(), refused, more })
             }
             (Request::Heartbeats(_), Message::Renewed(renewed)) => {
                 let gone: Vec<_> = renewed.lost.into_iter().filter_map(|lost| lost.lease).collect();
@@ -270,6 +279,13 @@ impl Client {
         }
     }
 
+    /// Sends the rest of a request again after a pause.
+    fn postpone(&mut self, id: u64, request: Request, mut backoff: Backoff) -> bool {
+        let state = State::Paused(Instant::now() + backoff.next());
+        self.unanswered.insert(id, Unanswered { request, backoff, state });
+        true
+    }
+
     fn try_again(&mut self, id: u64, reason: &str) {
         let Some(waiting) = self.unanswered.get_mut(&id) else { return };
         if matches!(waiting.request, Request::Heartbeats(_)) {
@@ -282,6 +298,13 @@ impl Client {
             tracing::warn!(reason, "the gateway cannot carry out a request now; it is sent again");
         }
     }
+}
+
+/// Separates the leases about which nothing has been decided from the refusals.
+fn split(refused: Vec<v1::Refused>) -> (Vec<Lease>, Vec<v1::Refused>) {
+    let (later, refused): (Vec<_>, Vec<_>) =
+        refused.into_iter().partition(|refused| refused.reason == proto::reason::TRY_AGAIN);
+    (later.iter().filter_map(|later| Lease::parse(later.lease.as_ref()?)).collect(), refused)
 }
 
 enum Step {

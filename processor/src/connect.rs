@@ -185,7 +185,7 @@ impl Gateway {
             .map_err(transport)?;
         let mut client = OrderServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (outbound, receiver) = mpsc::channel(OUTBOUND);
-        let hello = Hello { worker_id: worker_id.to_owned() };
+        let hello = Hello { worker_id: worker_id.to_owned(), repeats_entries: true };
         let hello = WorkerMessage { request_id: 0, message: Some(worker_message::Message::Hello(hello)) };
         outbound.try_send(hello).expect("the channel is new and has room");
         let refused = |source| Failure::Refused { addr, source: Box::new(source) };

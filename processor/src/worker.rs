@@ -183,8 +183,8 @@ impl Worker {
                 self.heartbeat = Some(ticks);
             }
             Event::Disconnected => self.heartbeat = None,
-            Event::Started { leases, attempts } => {
-                self.starts_in_flight -= 1;
+            Event::Started { leases, attempts, more } => {
+                self.starts_in_flight -= usize::from(!more);
                 for attempt in attempts {
                     self.on_started(attempt);
                 }
@@ -193,8 +193,8 @@ impl Worker {
                     self.slots.free(lease);
                 }
             }
-            Event::Finished { reports, refused } => {
-                self.finishes_in_flight -= 1;
+            Event::Finished { reports, refused, more } => {
+                self.finishes_in_flight -= usize::from(!more);
                 self.reports_in_flight -= reports;
                 metrics::refused(refused.len());
                 for v1::Refused { lease, reason } in refused {

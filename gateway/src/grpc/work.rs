@@ -2,7 +2,8 @@
 //!
 //! Each request of the worker is carried out in a task of its own and answered by a message with its
 //! id, so starts do not wait for reports. A request that cannot be carried out now is answered with
-//! TryAgain; the stream itself fails only when the worker breaks the rules. When the stream ends, so
+//! TryAgain, and single entries of it are refused with TRY_AGAIN if the worker knows what that means;
+//! the stream itself fails only when the worker breaks the rules. When the stream ends, so
 //! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
 //! it may renew them and report over another stream.
 //!
@@ -52,7 +53,8 @@ pub(super) fn serve(
 }
 
 async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Sender) -> Result<(), Status> {
-    let session = Session { app: app.clone(), sender: sender.clone(), running: Arc::default() };
+    let mut session =
+        Session { app: app.clone(), sender: sender.clone(), running: Arc::default(), repeats_entries: false };
     let mut cancelled = app.feed.cancelled();
     let permits = Arc::new(Semaphore::new(PARALLEL));
     let mut drained = false;
@@ -83,6 +85,7 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
         match request.message {
             Some(Request::Hello(hello)) => {
                 greeted = true;
+                session.repeats_entries = hello.repeats_entries;
                 tracing::debug!(worker_id = %hello.worker_id, "worker connected");
                 session.welcome(id).await;
             }
@@ -123,6 +126,8 @@ struct Session {
     /// The leases that this stream has started or renewed and not reported, to tell their worker
     /// about cancellations.
     running: Arc<Mutex<HashMap<OrderId, LeaseToken>>>,
+    /// See the Hello of the interface.
+    repeats_entries: bool,
 }
 
 impl Session {
@@ -153,7 +158,7 @@ impl Session {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let answers = self.app.orders.start_attempts(&leases).await?;
+        let answers = none_or_all(self.app.orders.start_attempts(&leases).await?)?;
         let mut attempts = Vec::with_capacity(answers.len());
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
@@ -162,7 +167,7 @@ impl Session {
                     attempts
                         .push(v1::Attempt { order: Some((&order).into()), lease_token: token.to_string() });
                 }
-                Err(error) => refused.push(refusal(id, token, error)?),
+                Err(error) => refused.push(self.refusal(id, token, error)?),
             }
         }
         Ok(Answer::Started(v1::Started { attempts, refused }))
@@ -170,15 +175,17 @@ impl Session {
 
     async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
         let (leases, mut lost) = parse(heartbeats.leases);
-        let answers = self.app.orders.heartbeat(&leases).await?;
+        let answers = none_or_all(self.app.orders.heartbeat(&leases).await?)?;
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     self.running().insert(id, token);
                 }
+                // Neither renewed nor lost: the next heartbeat comes before the lease runs out.
+                Err(Error::Unavailable { .. }) => {}
                 Err(error) => {
                     self.forget(id, token);
-                    lost.push(refusal(id, token, error)?);
+                    lost.push(self.refusal(id, token, error)?);
                 }
             }
         }
@@ -196,11 +203,13 @@ impl Session {
             }
         }
         let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
-        let answers = self.app.orders.finish(reports).await?;
+        let answers = none_or_all(self.app.orders.finish(reports).await?)?;
         for ((id, token), answer) in leases.into_iter().zip(answers) {
-            self.forget(id, token);
+            if !is_for_later(&answer) {
+                self.forget(id, token);
+            }
             if let Err(error) = answer {
-                refused.push(refusal(id, token, error)?);
+                refused.push(self.refusal(id, token, error)?);
             }
         }
         Ok(Answer::Finished(v1::Finished { refused }))
@@ -219,6 +228,20 @@ impl Session {
         if !leases.is_empty() {
             self.answer(0, Answer::Cancel(v1::Cancel { leases })).await;
         }
+    }
+
+    /// The refusal of one lease; errors that are not about this one concern the whole request.
+    fn refusal(&self, id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
+        let reason = match error {
+            Error::NotFound(_) | Error::Refused { .. } => reason(&error).into_owned(),
+            Error::Unavailable { .. } if self.repeats_entries => proto::reason::TRY_AGAIN.to_owned(),
+            Error::Invalid(_)
+            | Error::KeyReused
+            | Error::Unavailable { .. }
+            | Error::OutcomeUnknown(_)
+            | Error::Internal => return Err(error),
+        };
+        Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason })
     }
 
     fn forget(&self, id: OrderId, token: LeaseToken) {
@@ -251,16 +274,15 @@ fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused
     v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned() }
 }
 
-/// The refusal of one lease; errors that are not about this one concern the whole request.
-fn refusal(id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
-    match error {
-        Error::NotFound(_) | Error::Refused { .. } => {
-            Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason(&error).into_owned() })
-        }
-        Error::Invalid(_)
-        | Error::KeyReused
-        | Error::Unavailable { .. }
-        | Error::OutcomeUnknown(_)
-        | Error::Internal => Err(error),
+/// The answers, unless none of them can be given now: then that is the answer to all of them.
+fn none_or_all<T>(answers: Vec<Result<T, Error>>) -> Result<Vec<Result<T, Error>>, Error> {
+    match answers.first() {
+        Some(Err(error)) if answers.iter().all(is_for_later) => Err(error.clone()),
+        Some(_) | None => Ok(answers),
     }
+}
+
+/// Whether nothing has been decided about this one.
+fn is_for_later<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::Unavailable { .. }))
 }

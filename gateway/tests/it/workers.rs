@@ -5,10 +5,11 @@ use gateway::Config;
 use proto::v1;
 use proto::v1::gateway_message::Message as Answer;
 use proto::v1::worker_message::Message as Request;
+use sqlx::Connection;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::harness::{Backend, Gateway, eventually, quick};
+use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 
 /// A worker that speaks the protocol by hand.
@@ -21,7 +22,7 @@ struct Worker {
 impl Worker {
     async fn connect(gateway: &Gateway<'_>) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
-        let hello = Request::Hello(v1::Hello { worker_id: "test".into() });
+        let hello = Request::Hello(v1::Hello { worker_id: "test".into(), repeats_entries: true });
         requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
         let answers = gateway.workers().await.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
         let mut worker = Self { requests, answers, next_id: 1 };
@@ -224,3 +225,39 @@ on_both!(pending_means_try_again, |on| async move {
     }
     gateway.stop().await;
 });
+
+/// A gateway that froze in a transaction holds one of the orders; the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_order_alone_is_to_be_tried_again() {
+    let backend = Backend::new(On::Servers).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let leases = [lease(&gateway.create_order().await), lease(&gateway.create_order().await)];
+    let mut worker = Worker::connect(&gateway).await;
+    let mut frozen = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let id: domain::OrderId = leases[1].order_id.parse().unwrap();
+    let lock = async |frozen: &mut sqlx::AnyConnection| {
+        sqlx::raw_sql("START TRANSACTION").execute(&mut *frozen).await.unwrap();
+        let row = sqlx::query("SELECT id FROM orders WHERE id = ? FOR UPDATE").bind(id.as_bytes().to_vec());
+        row.fetch_all(frozen).await.unwrap();
+    };
+    let try_again =
+        vec![v1::Refused { lease: Some(leases[1].clone()), reason: proto::reason::TRY_AGAIN.into() }];
+
+    lock(&mut frozen).await;
+    let started = worker.start(&leases).await;
+    assert_eq!((started.attempts.len(), started.refused), (1, try_again.clone()));
+    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    assert_eq!(worker.start(&leases[1..]).await.attempts.len(), 1);
+
+    lock(&mut frozen).await;
+    let report = |lease: &v1::Lease| v1::Report {
+        lease: Some(lease.clone()),
+        outcome: Some(v1::report::Outcome::Completed(v1::Completed {})),
+    };
+    let finish = Request::Finish(v1::Finish { reports: leases.iter().map(report).collect() });
+    assert_eq!(worker.ask(finish).await, Answer::Finished(v1::Finished { refused: try_again }));
+    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    assert_eq!(worker.finish(&leases[1]).await.refused, []);
+    drop(worker);
+    gateway.stop().await;
+}

@@ -39,6 +39,8 @@ pub(crate) struct Mind {
     pub(crate) turned_away: usize,
     /// So many requests are answered with TryAgain.
     pub(crate) try_again: usize,
+    /// Entries about this order are refused with TRY_AGAIN.
+    pub(crate) locked: Option<OrderId>,
     pub(crate) heartbeat_interval: Option<Duration>,
     /// To the latest stream.
     unasked: Option<mpsc::Sender<Result<GatewayMessage, Status>>>,
@@ -222,6 +224,10 @@ impl Mind {
                 let mut started = v1::Started::default();
                 for lease in start.leases {
                     let (id, token) = lease.parse().unwrap();
+                    if self.locked == Some(id) {
+                        started.refused.push(refused(lease, reason::TRY_AGAIN));
+                        continue;
+                    }
                     match self.orders.get_mut(&id) {
                         Some((order, held)) if held.is_none() || *held == Some(token) => {
                             if held.is_none() {
@@ -250,7 +256,9 @@ impl Mind {
                 for report in finish.reports {
                     let lease = report.lease.clone().unwrap();
                     let report = report.parse().unwrap();
-                    if !self.holds(&lease) {
+                    if self.locked == Some(report.0) {
+                        finished.refused.push(refused(lease, reason::TRY_AGAIN));
+                    } else if !self.holds(&lease) {
                         finished.refused.push(refused(lease, reason::STALE_LEASE));
                     } else if self.reported.insert(report.0) {
                         self.reports.push(report);

@@ -88,6 +88,35 @@ async fn try_again_means_the_same_request_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_locked_is_asked_for_again_and_holds_up_nothing_else() {
+    let gateway = FakeGateway::start();
+    let go = Arc::new(Semaphore::new(0));
+    let wait = go.clone();
+    let processor = Processor::start(config(&gateway), move |_, _| {
+        let go = wait.clone();
+        async move {
+            drop(go.acquire().await);
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(2);
+    gateway.mind().locked = Some(ids[0]);
+    processor.queue.add(&ids);
+    let held = |n: usize| gateway.mind().orders[&ids[n]].1.is_some();
+    eventually("the free one is started", || held(1)).await;
+    assert!(!held(0));
+    gateway.mind().locked = None;
+    eventually("the other one is started", || held(0)).await;
+    gateway.mind().locked = Some(ids[1]);
+    go.close();
+    eventually("the free one is reported", || gateway.mind().outcome(ids[0]).is_some()).await;
+    assert_eq!(gateway.mind().outcome(ids[1]), None);
+    gateway.mind().locked = None;
+    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_drains_is_left_for_another() {
     let first = FakeGateway::start();
     let gateways = [first.twin(), first];
