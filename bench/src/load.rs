@@ -167,12 +167,7 @@ struct State {
 
 /// Begins `rate` requests a second for `lasting`, over as many connections as that takes, but at most
 /// `connections`. Then waits for the answers that are still to come.
-pub(crate) fn open(
-    target: &Target,
-    rate: f64,
-    lasting: Duration,
-    connections: usize,
-) -> io::Result<Tally> {
+pub(crate) fn open(target: &Target, rate: f64, lasting: Duration, connections: usize) -> io::Result<Tally> {
     on_this_thread(async {
         let began = Instant::now();
         let crowd = Rc::new(Crowd {

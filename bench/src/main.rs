@@ -67,11 +67,10 @@ impl Common {
 fn main() -> ExitCode {
     let Cli { scenario } = Cli::parse();
     let outcome = match scenario {
-        Scenario::Overload(WithCommon { common, own }) => {
-            common.orders().and_then(|orders| scenarios::overload::run(&orders, &own)).map(|report| {
-                if common.json { report.json() } else { report.table() }
-            })
-        }
+        Scenario::Overload(WithCommon { common, own }) => common
+            .orders()
+            .and_then(|orders| scenarios::overload::run(&orders, &own))
+            .map(|report| if common.json { report.json() } else { report.table() }),
     };
     match outcome.and_then(|text| io::stdout().lock().write_all(text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,

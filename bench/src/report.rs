@@ -38,6 +38,8 @@ pub(crate) struct Phase {
     pub(crate) seconds: f64,
     pub(crate) offered_per_s: f64,
     pub(crate) accepted_per_s: f64,
+    /// Orders that the processor completed.
+    pub(crate) completed_per_s: f64,
     /// Answers of each kind in a second.
     pub(crate) answers_per_s: BTreeMap<String, f64>,
     pub(crate) accepted_ms: Quantiles,
@@ -75,7 +77,7 @@ impl From<&Histogram> for Quantiles {
 
 impl Phase {
     /// `cpu` are the seconds of CPU that each process has used meanwhile.
-    pub(crate) fn new(name: &str, tally: &Tally, cpu: BTreeMap<String, f64>) -> Self {
+    pub(crate) fn new(name: &str, tally: &Tally, completed: u64, cpu: BTreeMap<String, f64>) -> Self {
         let seconds = tally.lasted.as_secs_f64();
         let per_s = |count: u64| round(count as f64 / seconds);
         Self {
@@ -83,6 +85,7 @@ impl Phase {
             seconds,
             offered_per_s: per_s(tally.offered),
             accepted_per_s: per_s(tally.accepted),
+            completed_per_s: per_s(completed),
             answers_per_s: tally.answers.iter().map(|(kind, n)| (kind.clone(), per_s(*n))).collect(),
             accepted_ms: (&tally.accepted_latency).into(),
             refused_ms: (&tally.refused_latency).into(),
@@ -104,23 +107,25 @@ impl Report {
     /// The same for people, in Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
-            "| phase | offered/s | accepted/s | of the peak | refused/s | accepted p50, p99 (ms) | refused p50, p99 (ms) | connections | cores in use |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+            "| phase | offered/s | accepted/s | of the peak | completed/s | refused/s | accepted p50, p99 (ms) | refused p50, p99 (ms) | connections | cores in use |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
         );
         let peak = self.phases.first().map_or(0.0, |phase| phase.accepted_per_s);
         for phase in &self.phases {
             let refused = phase.answers_per_s.iter().filter(|(kind, _)| *kind != "201");
             let refused: Vec<_> = refused.map(|(kind, rate)| format!("`{kind}` {rate:.0}")).collect();
-            let cores: Vec<_> = phase.cores.iter().map(|(name, cores)| format!("{name} {cores:.2}")).collect();
+            let cores: Vec<_> =
+                phase.cores.iter().map(|(name, cores)| format!("{name} {cores:.2}")).collect();
             // Writing to a String does not fail.
             let _ = writeln!(
                 text,
-                "| {} ({:.0} s) | {:.0} | {:.0} | {:.0} % | {} | {} | {} | {} | {} |",
+                "| {} ({:.0} s) | {:.0} | {:.0} | {:.0} % | {:.0} | {} | {} | {} | {} | {} |",
                 phase.name,
                 phase.seconds,
                 phase.offered_per_s,
                 phase.accepted_per_s,
                 100.0 * phase.accepted_per_s / peak,
+                phase.completed_per_s,
                 if refused.is_empty() { "0".to_owned() } else { refused.join(", ") },
                 phase.accepted_ms.show(),
                 phase.refused_ms.show(),

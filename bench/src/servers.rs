@@ -40,12 +40,7 @@ impl Servers {
     pub(crate) fn start(orders: &Path) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("orders-bench.").tempdir()?;
         let [mysql_port, redis_port, http, grpc, metrics] = free_ports()?;
-        let mut servers = Self {
-            processes: Vec::new(),
-            mysql_port,
-            http: local(http),
-            _folder: folder,
-        };
+        let mut servers = Self { processes: Vec::new(), mysql_port, http: local(http), _folder: folder };
         let home = servers._folder.path().to_owned();
         make_readable(&home)?;
         servers.start_mariadb(&home)?;
@@ -60,7 +55,8 @@ impl Servers {
         servers.wait(&home, "gateway", || answers(&http, "/readyz"))?;
 
         let (url, metrics) = (format!("http://{grpc}"), format!("127.0.0.1:{metrics}"));
-        let processor = ["processor", "--gateway-url", &url, "--metrics-addr", &metrics, "--redis-url", &redis];
+        let processor =
+            ["processor", "--gateway-url", &url, "--metrics-addr", &metrics, "--redis-url", &redis];
         let no_work = ["--simulate-min-ms", "0", "--simulate-max-ms", "0"];
         servers.spawn("processor", &home, bound(orders).args(processor).args(no_work))?;
         servers.wait(&home, "processor", || answers(&metrics, "/readyz"))?;
@@ -158,9 +154,15 @@ impl Servers {
         Ok(used)
     }
 
-    /// Orders in the database.
-    pub(crate) fn count_orders(&self) -> io::Result<u64> {
-        let query = "SELECT COUNT(*) FROM orders";
+    /// Orders in the database, and how many of them are completed.
+    pub(crate) fn count_orders(&self) -> io::Result<(u64, u64)> {
+        Ok((
+            self.count("SELECT COUNT(*) FROM orders")?,
+            self.count("SELECT COUNT(*) FROM orders WHERE status = 'completed'")?,
+        ))
+    }
+
+    fn count(&self, query: &str) -> io::Result<u64> {
         let output = mariadb(self.mysql_port).args(["-N", "-B", "-e", query, "orders"]).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         text.trim().parse().map_err(|_| {

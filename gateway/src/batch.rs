@@ -81,6 +81,12 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
         Self { sender, deadline: limits.deadline }
     }
 
+    /// How many groups wait to be taken, and how many more may.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let room = self.sender.capacity();
+        (self.sender.max_capacity() - room, room)
+    }
+
     /// Hands in a group and waits for its answers.
     pub(crate) async fn submit(&self, items: Vec<T>) -> Result<Vec<R>, Failure> {
         if items.is_empty() {

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use broker::{Bus, Queue};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -80,13 +82,15 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let stop_http = CancellationToken::new();
     let router = http::router(app.clone());
+    let crowd = Crowd::new()?;
+    let (limits, stopping, drain) = (config.http.clone(), stop_http.clone(), config.drain);
     let mut http_server =
-        Box::pin(http::server::serve(http, router, &config.http, stop_http.clone(), config.drain));
+        crowd.spawn(async move { http::server::serve(http, router, &limits, stopping, drain).await });
     let mut grpc_server = Box::pin(grpc::serve(app.clone(), grpc, app.draining.clone().cancelled_owned()));
 
     let result = tokio::select! {
         () = shutdown => Ok(()),
-        () = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
+        _ = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
         result = &mut grpc_server => result.map_err(std::io::Error::other),
     };
     let drained_by = tokio::time::Instant::now() + config.drain;
@@ -100,7 +104,9 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
             }
             stop_http.cancel();
         };
-        tokio::join!(&mut http_server, drained);
+        if let (Err(error), ()) = tokio::join!(&mut http_server, drained) {
+            tracing::error!(%error, "the HTTP server broke");
+        }
     }
     stop_loops.cancel();
     loops.close();
@@ -121,6 +127,38 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         tracing::warn!("some writes did not end in time; what was not acknowledged is undecided");
     }
     result
+}
+
+/// The threads that serve HTTP.
+///
+/// They are not those of the rest of the gateway: when more clients come than can be served, their
+/// requests wait in line for a thread, and a transaction that had to queue up behind thousands of them
+/// for each of its steps would make everybody wait even longer. Between threads the operating system
+/// sees to it that those with little to do get their turn.
+struct Crowd(Option<Runtime>);
+
+impl Crowd {
+    fn new() -> Result<Self, std::io::Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("http").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(server),
+            // Only while it is being dropped.
+            None => tokio::spawn(server),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // Waiting for threads is not allowed here, and what was worth waiting for has ended.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 async fn follow_database(store: Store, stop: CancellationToken) {

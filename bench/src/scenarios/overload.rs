@@ -50,10 +50,13 @@ pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
     let mut accepted = normal(settings.warm_up_s)?.accepted_latency.count();
     let mut phases = Vec::new();
     let mut measure = |name: &str, load: &dyn Fn() -> io::Result<Tally>| -> io::Result<f64> {
+        let (_, completed) = servers.count_orders()?;
         let before = servers.cpu()?;
         let tally = load()?;
+        let cpu = used(&before, &servers.cpu()?);
+        let completed = servers.count_orders()?.1 - completed;
         accepted += tally.accepted_latency.count();
-        let phase = Phase::new(name, &tally, used(&before, &servers.cpu()?));
+        let phase = Phase::new(name, &tally, completed, cpu);
         let rate = phase.accepted_per_s;
         phases.push(phase);
         Ok(rate)
@@ -64,6 +67,6 @@ pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
     measure("overload", &|| load::open(&target, rate, overload, settings.crowd))?;
     measure("afterwards", &|| normal(settings.normal_s))?;
 
-    let stored = servers.count_orders()?;
+    let (stored, _) = servers.count_orders()?;
     Ok(Report { scenario: "overload", machine: crate::report::Machine::here(), phases, accepted, stored })
 }

@@ -35,6 +35,7 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
     )
 )]
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http).await?;
     let created = app.orders.create(NewOrder::read(&body)?.into(), key).await?;
