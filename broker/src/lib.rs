@@ -37,7 +37,16 @@ pub struct Job {
     pub quantity: u64,
 }
 
-/// Hands out jobs first in, first out, each one to one puller.
+/// Where jobs are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind all others.
+    End,
+    /// Ahead of all others, for what is urgent.
+    Front,
+}
+
+/// Hands out jobs from front to end, each one to one puller.
 ///
 /// The queue sets no limit on its length: whoever pushes keeps it short, by [`Queue::len`].
 #[async_trait]
@@ -46,11 +55,11 @@ pub struct Job {
     reason = "the dispatcher asks how much room is left, nobody else asks"
 )]
 pub trait Queue: Send + Sync + 'static {
-    /// Adds jobs at the end, in this order. Nothing happens for an empty slice.
+    /// Adds jobs, so that the first of them is pulled first. Nothing happens for an empty slice.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; some of the jobs may have been added.
-    async fn push(&self, jobs: &[Job]) -> Result<(), Error>;
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error>;
 
     /// Takes up to `max` jobs from the front, oldest first. Waits up to `wait` for the first one and
     /// never for more; empty when none came. `max` 0 answers at once. An entry that is not a job is

@@ -10,7 +10,7 @@ use domain::OrderEvent;
 use tokio::sync::{Notify, mpsc};
 
 use crate::subscriber::Subscriber;
-use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, Place, Signal};
 
 /// A queue in memory. It grows with what is pushed, 24 bytes a job; the window of the dispatcher is
 /// its limit.
@@ -41,11 +41,17 @@ impl Queue {
 
 #[async_trait]
 impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job]) -> Result<(), Error> {
-        if !jobs.is_empty() {
-            lock(&self.jobs).extend(jobs);
-            self.arrival.notify_one();
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
         }
+        let mut waiting = lock(&self.jobs);
+        match place {
+            Place::End => waiting.extend(jobs),
+            Place::Front => jobs.iter().rev().for_each(|job| waiting.push_front(*job)),
+        }
+        drop(waiting);
+        self.arrival.notify_one();
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use crate::Timestamp;
 #[serde(transparent)]
 pub struct OrderId(Uuid);
 
+/// The bits of the last eight bytes that are random.
+const RANDOM_END: u64 = (1 << 62) - 1;
+
 /// The text is not a UUID.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("not an order id: expected a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
@@ -22,6 +25,26 @@ impl OrderId {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
         let (secs, nanos) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000);
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)))
+    }
+
+    /// New ids for orders that are created together: `count` of them, in a row, so that the first one
+    /// tells all (see [`Self::run`]).
+    pub fn new_run(now: Timestamp, count: usize) -> Vec<Self> {
+        loop {
+            let first = Self::new(now);
+            // The random end must not overflow into the bits that say which kind of UUID it is. It
+            // is 62 bits long, so this is hardly ever drawn again.
+            let end = u64::from_be_bytes(first.as_bytes()[8..].try_into().unwrap_or([0xff; 8]));
+            if (end & RANDOM_END).saturating_add(count as u64) <= RANDOM_END {
+                return first.run(count);
+            }
+        }
+    }
+
+    /// The run of ids that begins with this one.
+    pub fn run(self, count: usize) -> Vec<Self> {
+        let first = u128::from_be_bytes(*self.as_bytes());
+        (0..count as u128).map(|n| Self::from_bytes(first.wrapping_add(n).to_be_bytes())).collect()
     }
 
     /// The 16 bytes in the order in which ids sort.
@@ -69,6 +92,16 @@ mod tests {
         let late = OrderId::new(Timestamp::from_micros(1_700_000_000_001_000));
         assert!(early < late);
         assert!(early.as_bytes() < late.as_bytes());
+    }
+
+    #[test]
+    fn a_run_of_ids_follows_from_its_first() {
+        let ids = OrderId::new_run(Timestamp::from_micros(1_700_000_000_000_000), 1_000);
+        assert!(ids.is_sorted() && ids.len() == 1_000);
+        assert_eq!(ids[0].run(1_000), ids);
+        let version = |id: &OrderId| Uuid::from_bytes(*id.as_bytes()).get_version_num();
+        assert!(ids.iter().all(|id| version(id) == 7));
+        assert_eq!(ids[0].to_string()[..18], ids[999].to_string()[..18]);
     }
 
     #[test]

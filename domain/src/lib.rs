@@ -14,6 +14,8 @@
 //! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
 //! | due | the time at which an order next needs attention (dispatch, retry, end of lease) |
 //! | dead letter | an order that ended as `failed` |
+//! | error class | one word for what kind of failure it was |
+//! | scheduled | not to be started before a time that its creator set |
 //! | idempotency key | what a client calls one create, so that its repetition is recognised |
 //! | redrive | giving a dead letter a new set of attempts |
 
@@ -24,6 +26,7 @@ mod lease;
 mod line_item;
 pub mod money;
 mod order;
+pub mod priority;
 pub mod retry;
 pub mod status;
 pub mod text;
@@ -40,6 +43,7 @@ pub use order::{
     Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_MAX_ATTEMPTS,
     Order,
 };
+pub use priority::Priority;
 pub use retry::RetryPolicy;
 pub use status::Status;
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,6 +1,9 @@
 use std::fmt;
+use std::str::FromStr;
 
-use crate::{Currency, LineItem, MAX_LINE_ITEMS, MAX_QUANTITY, Money, OrderId, Status, Timestamp, text};
+use crate::{
+    Currency, LineItem, MAX_LINE_ITEMS, MAX_QUANTITY, Money, OrderId, Priority, Status, Timestamp, text,
+};
 
 /// The tenant of everything while there is only one.
 pub const DEFAULT_TENANT: &str = "default";
@@ -36,8 +39,14 @@ pub struct Order {
     pub failures: u32,
     /// The most failures before it is a dead letter.
     pub max_attempts: u32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// It is not started before this time.
+    pub process_after: Option<Timestamp>,
     /// What its latest event says, if anything.
     pub reason: Option<String>,
+    /// What kind of failure its latest event is, if it is one.
+    pub error_class: Option<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its status last changed.
@@ -64,6 +73,10 @@ pub struct Draft {
     pub external_reference: Option<String>,
     /// Attempts before the order is a dead letter.
     pub max_attempts: Option<i64>,
+    /// `high`, `normal` or `low`.
+    pub priority: Option<String>,
+    /// RFC 3339; the order is not started before.
+    pub process_after: Option<String>,
 }
 
 /// One line item of a [`Draft`].
@@ -92,6 +105,10 @@ pub struct Content {
     pub external_reference: Option<String>,
     /// 1 to [`MAX_MAX_ATTEMPTS`].
     pub max_attempts: u32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// It is not started before.
+    pub process_after: Option<Timestamp>,
 }
 
 /// Where in a draft something is wrong.
@@ -155,6 +172,8 @@ impl Draft {
             text::MAX_EXTERNAL_REFERENCE,
         );
         let max_attempts = problems.number("maxAttempts", None, self.max_attempts, MAX_MAX_ATTEMPTS);
+        let priority = problems.word("priority", "", self.priority.as_deref());
+        let process_after = problems.word("processAfter", "is ", self.process_after.as_deref());
 
         let drafts = match self.line_items {
             Some(_) if self.item.is_some() || self.quantity.is_some() || self.price.is_some() => {
@@ -188,6 +207,8 @@ impl Draft {
                 customer: self.customer,
                 external_reference: self.external_reference,
                 max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+                priority: priority.unwrap_or_default(),
+                process_after,
             }),
             (Ok(_), false) => Err(problems.0),
             (Err(error), _) => {
@@ -220,6 +241,20 @@ impl Problems {
             self.add(at, name, format!("must be a whole number from 1 to {max}, is {value}"));
         }
         number
+    }
+
+    /// A value that has a text form, if it is there. `verb` stands before the error of the parser.
+    fn word<T>(&mut self, name: &'static str, verb: &str, text: Option<&str>) -> Option<T>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        match text?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(None, name, format!("{verb}{error}"));
+                None
+            }
+        }
     }
 
     fn line_item(&mut self, at: Option<usize>, draft: DraftLineItem, currency: Currency) -> Option<LineItem> {
@@ -301,6 +336,21 @@ mod tests {
             let draft = Draft { line_items: Some(vec![line.clone(); count]), ..Draft::default() };
             assert_eq!(draft.check(Currency::USD).is_ok(), fits, "{count}");
         }
+    }
+
+    #[test]
+    fn priority_and_schedule_are_read_and_refused_by_name() {
+        let content = laptop().check(Currency::USD).unwrap();
+        assert_eq!((content.priority, content.process_after), (Priority::Normal, None));
+        let draft = |priority: &str, at: &str| Draft {
+            priority: Some(priority.into()),
+            process_after: Some(at.into()),
+            ..laptop()
+        };
+        let content = draft("low", "2026-01-31T13:00:00+01:00").check(Currency::USD).unwrap();
+        assert_eq!(content.priority, Priority::Low);
+        assert_eq!(content.process_after.unwrap().to_string(), "2026-01-31T12:00:00.000000Z");
+        assert_eq!(problems(draft("urgent", "tomorrow")), ["/priority", "/processAfter"]);
     }
 
     #[test]

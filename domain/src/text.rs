@@ -9,6 +9,9 @@ pub const MAX_EXTERNAL_REFERENCE: usize = 200;
 /// Longest reason of a failure or a cancellation, in characters; longer ones are cut.
 pub const MAX_REASON: usize = 500;
 
+/// Longest error class, in characters; longer ones are cut.
+pub const MAX_ERROR_CLASS: usize = 64;
+
 /// `text` when it has 1 to `max` characters, none of them a control character, and is not blank.
 ///
 /// # Errors
@@ -35,6 +38,15 @@ pub fn reason(text: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
+/// An error class as it is stored: one word of ASCII letters, digits and `_ - . :`, whatever else
+/// becomes `_`, cut after [`MAX_ERROR_CLASS`] characters. `None` when nothing is left.
+pub fn error_class(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let word = text.trim().chars().map(|c| if allowed(c) { c } else { '_' });
+    let word: String = word.take(MAX_ERROR_CLASS).collect();
+    (!word.is_empty()).then_some(word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +58,14 @@ mod tests {
         for bad in ["", "  ", "a\nb", "a\u{0}b"] {
             assert!(check(bad, 200).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_classes_are_single_words() {
+        assert_eq!(error_class(" http_503\n").as_deref(), Some("http_503"));
+        assert_eq!(error_class("card declined!").as_deref(), Some("card_declined_"));
+        assert_eq!(error_class(" "), None);
+        assert_eq!(error_class(&"x".repeat(99)).map(|class| class.len()), Some(MAX_ERROR_CLASS));
     }
 
     #[test]

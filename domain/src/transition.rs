@@ -23,8 +23,11 @@ pub struct State {
     pub lease: Option<LeaseToken>,
     /// When the order next needs attention; `None` for final ones.
     pub due_at: Option<Timestamp>,
-    /// A pending order is not started before this time.
+    /// A pending order is not started before this time: its creation, the end of its wait for a
+    /// retry, or the time for which it is scheduled.
     pub not_before: Timestamp,
+    /// The time for which its creator scheduled it. It is kept to the letter.
+    pub process_after: Option<Timestamp>,
 }
 
 /// Something that is asked of an order.
@@ -56,8 +59,11 @@ pub enum Command {
     },
     /// A dead letter gets a new set of attempts.
     Redrive {
-        /// Who asked and why, if they say.
+        /// Who asked, and why if they say.
         reason: Option<String>,
+        /// When it may be started; at once when absent or past. Many dead letters are redriven
+        /// without a stampede by giving each a time of its own.
+        not_before: Option<Timestamp>,
     },
 }
 
@@ -70,6 +76,8 @@ pub enum Outcome {
     Retry {
         /// What went wrong.
         reason: String,
+        /// What kind of thing went wrong, as one word for machines.
+        class: Option<String>,
         /// When the other side asked to be tried again.
         after: Option<Duration>,
     },
@@ -77,6 +85,8 @@ pub enum Outcome {
     Failed {
         /// What went wrong.
         reason: String,
+        /// What kind of thing went wrong, as one word for machines.
+        class: Option<String>,
     },
     /// The worker gives it back unharmed, because it shuts down. Not a failure.
     Released,
@@ -89,11 +99,13 @@ pub struct Rules {
     pub lease: Duration,
     /// When failed attempts are tried again.
     pub retry: RetryPolicy,
+    /// Whether the queue is paused: then nothing is started. Everything else goes on.
+    pub paused: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(30), retry: RetryPolicy::default() }
+        Self { lease: Duration::from_secs(30), retry: RetryPolicy::default(), paused: false }
     }
 }
 
@@ -108,6 +120,8 @@ pub enum Decision {
     Repeat,
     /// It cannot be done. Nothing is written.
     Refuse(Refusal),
+    /// It cannot be done now, and the order next needs attention at this time. No event.
+    Postpone(Refusal, Timestamp),
 }
 
 /// The new values of an order.
@@ -127,6 +141,8 @@ pub struct Change {
     pub not_before: Timestamp,
     /// What the event says about it.
     pub reason: Option<String>,
+    /// What kind of failure it is, if it is one.
+    pub error_class: Option<String>,
 }
 
 /// Why a command cannot be done.
@@ -136,8 +152,11 @@ pub enum Refusal {
     #[error("the order is already being processed")]
     AlreadyStarted,
     /// Start: the order waits for a retry or for its time.
-    #[error("the order may not be started yet")]
-    NotYet,
+    #[error("the order may not be started before {0}")]
+    NotYet(Timestamp),
+    /// Start: nothing is started at present.
+    #[error("the queue is paused; the order is offered again when it is resumed")]
+    Paused,
     /// Heartbeat, Finish: the lease is not, or no longer, the order's lease.
     #[error("the lease is not valid: the order is {0} and belongs to another attempt or to none")]
     StaleLease(Status),
@@ -152,13 +171,17 @@ pub enum Refusal {
     NotExpired,
 }
 
-/// So much earlier than its time an order may be started. Two gateways read the time a little
-/// differently, and a Start that comes over the one right after the other has pushed the order must
-/// not be refused: the order would wait until its guard runs out.
+/// So much earlier than its time an order may be started, unless it is scheduled. Two gateways read
+/// the time a little differently, and a Start that comes over the one right after the other has pushed
+/// the order must not be refused: the order would wait until its guard runs out.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_millis(250);
 
 /// The reason of events for attempts whose lease ran out.
 pub const LEASE_EXPIRED: &str = "the lease expired: the worker stopped reporting";
+/// The error class of attempts whose lease ran out.
+pub const CLASS_LEASE_EXPIRED: &str = "lease_expired";
+/// The error class of failures for which the worker names none.
+pub const CLASS_ERROR: &str = "error";
 /// The reason of events for attempts that a worker gave back.
 pub const RELEASED: &str = "released by its worker, which is shutting down";
 
@@ -184,7 +207,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
             if !expired {
                 return Decision::Refuse(Refusal::NotExpired);
             }
-            let change = failure(state, LEASE_EXPIRED, None, now, rules, random);
+            let change = failure(state, LEASE_EXPIRED, Some(CLASS_LEASE_EXPIRED), None, now, rules, random);
             Decision::Change(Change { lease: None, ..change })
         }
         Command::Cancel { reason } => match state.status {
@@ -196,14 +219,17 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
             Status::Cancelled => Decision::Repeat,
             Status::Completed | Status::Failed => Decision::Refuse(Refusal::Final(state.status)),
         },
-        Command::Redrive { reason } => match state.status {
-            Status::Failed => Decision::Change(Change {
-                lease: None,
-                failures: 0,
-                due_at: Some(now),
-                not_before: now,
-                ..change_to(state, Status::Pending, reason.as_deref())
-            }),
+        Command::Redrive { reason, not_before } => match state.status {
+            Status::Failed => {
+                let start = not_before.map_or(now, |at| at.max(now));
+                Decision::Change(Change {
+                    lease: None,
+                    failures: 0,
+                    due_at: Some(start),
+                    not_before: start,
+                    ..change_to(state, Status::Pending, reason.as_deref())
+                })
+            }
             Status::Pending | Status::Processing | Status::Completed | Status::Cancelled => {
                 Decision::Refuse(Refusal::NotFailed(state.status))
             }
@@ -213,7 +239,10 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
 
 fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
     match state.status {
-        Status::Pending if now + CLOCK_TOLERANCE < state.not_before => Decision::Refuse(Refusal::NotYet),
+        Status::Pending if now < earliest_start(state) => Decision::Refuse(Refusal::NotYet(state.not_before)),
+        // The job that brought it here is used up. It is due at once, so that it is offered again as
+        // soon as the queue is resumed.
+        Status::Pending if rules.paused => Decision::Postpone(Refusal::Paused, state.not_before),
         Status::Pending => Decision::Change(Change {
             attempt: state.attempt.saturating_add(1),
             lease: Some(lease),
@@ -228,13 +257,22 @@ fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Dec
     }
 }
 
+/// When an order may be started by a clock that may be a little behind.
+fn earliest_start(state: &State) -> Timestamp {
+    let tolerant = state.not_before - CLOCK_TOLERANCE;
+    state.process_after.map_or(tolerant, |at| tolerant.max(at))
+}
+
 fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
     match outcome {
         Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
-        Outcome::Retry { reason, after } => failure(state, reason, *after, now, rules, random),
-        Outcome::Failed { reason } => Change {
+        Outcome::Retry { reason, class, after } => {
+            failure(state, reason, class.as_deref(), *after, now, rules, random)
+        }
+        Outcome::Failed { reason, class } => Change {
             failures: state.failures.saturating_add(1),
             due_at: None,
+            error_class: Some(error_class(class.as_deref())),
             ..change_to(state, Status::Failed, Some(reason))
         },
         Outcome::Released => {
@@ -247,22 +285,30 @@ fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, rando
 fn failure(
     state: &State,
     reason: &str,
+    class: Option<&str>,
     after: Option<Duration>,
     now: Timestamp,
     rules: &Rules,
     random: u32,
 ) -> Change {
     let failures = state.failures.saturating_add(1);
+    let error_class = Some(error_class(class));
     if failures >= state.max_attempts {
-        return Change { failures, due_at: None, ..change_to(state, Status::Failed, Some(reason)) };
+        let change = change_to(state, Status::Failed, Some(reason));
+        return Change { failures, due_at: None, error_class, ..change };
     }
     let next = now + rules.retry.delay(failures, after, random);
     Change {
         failures,
         due_at: Some(next),
         not_before: next,
+        error_class,
         ..change_to(state, Status::Pending, Some(reason))
     }
+}
+
+fn error_class(class: Option<&str>) -> String {
+    class.and_then(text::error_class).unwrap_or_else(|| CLASS_ERROR.to_owned())
 }
 
 /// `state` with another status and everything else kept.
@@ -275,6 +321,7 @@ fn change_to(state: &State, status: Status, reason: Option<&str>) -> Change {
         due_at: state.due_at,
         not_before: state.not_before,
         reason: reason.and_then(text::reason),
+        error_class: None,
     }
 }
 
@@ -304,6 +351,7 @@ mod tests {
             lease: held.then(|| LeaseToken::from_i64(7)),
             due_at: (!status.is_final()).then(|| now() + Duration::from_secs(5)),
             not_before: now(),
+            process_after: None,
         }
     }
 
@@ -326,12 +374,15 @@ mod tests {
         let mine = LeaseToken::from_i64(7);
         let other = LeaseToken::from_i64(8);
         let done = |lease| Command::Finish { lease, outcome: Outcome::Completed };
-        let retry =
-            |lease| Command::Finish { lease, outcome: Outcome::Retry { reason: "x".into(), after: None } };
-        let fail = |lease| Command::Finish { lease, outcome: Outcome::Failed { reason: "x".into() } };
+        let retry = |lease| Command::Finish {
+            lease,
+            outcome: Outcome::Retry { reason: "x".into(), class: None, after: None },
+        };
+        let fail =
+            |lease| Command::Finish { lease, outcome: Outcome::Failed { reason: "x".into(), class: None } };
         let release = |lease| Command::Finish { lease, outcome: Outcome::Released };
         let cancel = || Command::Cancel { reason: None };
-        let redrive = || Command::Redrive { reason: None };
+        let redrive = || Command::Redrive { reason: None, not_before: None };
         let to = Ok::<Status, Option<Refusal>>;
         let no = |refusal| Err(Some(refusal));
         let repeat = Err(None);
@@ -374,7 +425,7 @@ mod tests {
                 Decision::Change(change) => Ok(change.status),
                 Decision::Refuse(refusal) => Err(Some(refusal)),
                 Decision::Repeat => Err(None),
-                Decision::Renew(_) => panic!("{from:?} {command:?} renewed"),
+                Decision::Renew(_) | Decision::Postpone(..) => panic!("{from:?} {command:?} moved"),
             };
             assert_eq!(got, expected, "{from:?} {command:?}");
         }
@@ -396,7 +447,34 @@ mod tests {
         // What another gateway's clock may make of the same moment.
         let nearly = now() + CLOCK_TOLERANCE;
         assert_eq!(changed(start(nearly)).status, Status::Processing);
-        assert_eq!(start(nearly + Duration::from_micros(1)), Decision::Refuse(Refusal::NotYet));
+        let later = nearly + Duration::from_micros(1);
+        assert_eq!(start(later), Decision::Refuse(Refusal::NotYet(later)));
+    }
+
+    #[test]
+    fn a_scheduled_order_is_not_started_a_microsecond_early() {
+        let start = |at: Timestamp| {
+            let scheduled = State { not_before: at, process_after: Some(at), ..state(Status::Pending) };
+            run(&scheduled, Command::Start { lease: LeaseToken::from_i64(1) })
+        };
+        assert_eq!(changed(start(now())).status, Status::Processing);
+        let next = now() + Duration::from_micros(1);
+        assert_eq!(start(next), Decision::Refuse(Refusal::NotYet(next)));
+    }
+
+    #[test]
+    fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
+        let paused = Rules { paused: true, ..Rules::default() };
+        let decide = |state: &State, command| decide(state, &command, now(), &paused, 0);
+        let waiting = state(Status::Pending);
+        let lease = LeaseToken::from_i64(7);
+        let start = || Command::Start { lease };
+        assert_eq!(decide(&waiting, start()), Decision::Postpone(Refusal::Paused, waiting.not_before));
+        // What runs goes on, and a Start whose answer was lost is answered again.
+        let running = state(Status::Processing);
+        assert_eq!(decide(&running, start()), Decision::Repeat);
+        let done = Command::Finish { lease, outcome: Outcome::Completed };
+        assert_eq!(changed(decide(&running, done)).status, Status::Completed);
     }
 
     #[test]
@@ -408,6 +486,21 @@ mod tests {
         let last = State { failures: 2, ..expired };
         let change = changed(run(&last, Command::Expire));
         assert_eq!((change.status, change.failures, change.due_at), (Status::Failed, 3, None));
+        assert_eq!(change.error_class.as_deref(), Some(CLASS_LEASE_EXPIRED));
+    }
+
+    #[test]
+    fn a_failure_has_a_class_and_what_follows_has_none() {
+        let lease = LeaseToken::from_i64(7);
+        let fail = |class: Option<&str>| {
+            let outcome = Outcome::Failed { reason: "x".into(), class: class.map(Into::into) };
+            changed(run(&state(Status::Processing), Command::Finish { lease, outcome })).error_class
+        };
+        assert_eq!(fail(Some("card_declined")).as_deref(), Some("card_declined"));
+        assert_eq!(fail(Some(" \n ")).as_deref(), Some(CLASS_ERROR));
+        assert_eq!(fail(None).as_deref(), Some(CLASS_ERROR));
+        let done = Command::Finish { lease, outcome: Outcome::Completed };
+        assert_eq!(changed(run(&state(Status::Processing), done)).error_class, None);
     }
 
     #[test]
@@ -421,9 +514,14 @@ mod tests {
     #[test]
     fn a_redrive_gives_a_new_set_of_attempts() {
         let dead = State { failures: 3, ..state(Status::Failed) };
-        let change = changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()) }));
+        let redrive =
+            |not_before| changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before }));
+        let change = redrive(None);
         assert_eq!((change.failures, change.due_at, change.lease), (0, Some(now()), None));
         assert_eq!(change.reason.as_deref(), Some("by Ann"));
+        let later = now() + Duration::from_secs(9);
+        assert_eq!((redrive(Some(later)).due_at, redrive(Some(later)).not_before), (Some(later), later));
+        assert_eq!(redrive(Some(Timestamp::from_micros(1))).due_at, Some(now()));
     }
 
     fn any_command() -> impl Strategy<Value = Command> {
@@ -431,9 +529,12 @@ mod tests {
         let outcome = prop_oneof![
             Just(Outcome::Completed),
             Just(Outcome::Released),
-            "[a-z]{0,9}".prop_map(|reason| Outcome::Failed { reason }),
-            ("[a-z]{0,9}", prop::option::of(0..1_000_u64))
-                .prop_map(|(reason, after)| Outcome::Retry { reason, after: after.map(Duration::from_secs) }),
+            "[a-z]{0,9}".prop_map(|reason| Outcome::Failed { reason, class: None }),
+            ("[a-z]{0,9}", prop::option::of(0..1_000_u64)).prop_map(|(reason, after)| Outcome::Retry {
+                reason,
+                class: None,
+                after: after.map(Duration::from_secs)
+            }),
         ];
         prop_oneof![
             lease.clone().prop_map(|lease| Command::Start { lease }),
@@ -441,7 +542,8 @@ mod tests {
             (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
             Just(Command::Expire),
             Just(Command::Cancel { reason: None }),
-            Just(Command::Redrive { reason: None }),
+            prop::option::of(0..2 * NOW)
+                .prop_map(|at| Command::Redrive { reason: None, not_before: at.map(Timestamp::from_micros) }),
         ]
     }
 
@@ -450,12 +552,15 @@ mod tests {
         /// are never due, and all others always are.
         #[test]
         fn invariants_hold_on_every_path(
-            steps in prop::collection::vec((any_command(), 0..60_000_000_i64, any::<u32>()), 1..60)
+            steps in prop::collection::vec(
+                (any_command(), 0..60_000_000_i64, any::<u32>(), any::<bool>()),
+                1..60,
+            )
         ) {
-            let rules = Rules::default();
             let mut state = State { attempt: 0, lease: None, due_at: Some(now()), ..state(Status::Pending) };
             let mut at = NOW;
-            for (command, wait, random) in steps {
+            for (command, wait, random, paused) in steps {
+                let rules = Rules { paused, ..Rules::default() };
                 at += wait;
                 let clock = Timestamp::from_micros(at);
                 match decide(&state, &command, clock, &rules, random) {
@@ -470,7 +575,12 @@ mod tests {
                             lease: change.lease,
                             due_at: change.due_at,
                             not_before: change.not_before,
+                            process_after: state.process_after,
                         };
+                    }
+                    Decision::Postpone(_, until) => {
+                        prop_assert!(paused && state.status == Status::Pending);
+                        state.due_at = Some(until);
                     }
                     Decision::Renew(until) => {
                         prop_assert_eq!(state.status, Status::Processing);

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 /// Limits of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// A batch is closed once it has so many items; a group is never split.
+    /// A batch is closed once its items weigh so much; a group is never split.
     pub(crate) size: usize,
     /// Groups that wait before new ones are refused.
     pub(crate) backlog: usize,
@@ -67,9 +67,15 @@ const WITHDRAWN: u8 = 2;
 
 impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
     /// Starts the gathering task on `tasks`. It ends when every clone of the batch is dropped and
-    /// what was handed in is flushed. `ready` is waited for before each flush. `flush` must answer
-    /// exactly one `R` for each item, in order.
-    pub(crate) fn start<G, Ready, F, Fut>(limits: Limits, tasks: &TaskTracker, ready: G, flush: F) -> Self
+    /// what was handed in is flushed. `weigh` says how many rows an item is. `ready` is waited for
+    /// before each flush. `flush` must answer exactly one `R` for each item, in order.
+    pub(crate) fn start<G, Ready, F, Fut>(
+        limits: Limits,
+        tasks: &TaskTracker,
+        weigh: fn(&T) -> usize,
+        ready: G,
+        flush: F,
+    ) -> Self
     where
         G: Fn() -> Ready + Send + 'static,
         Ready: Future<Output = ()> + Send + 'static,
@@ -77,7 +83,7 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(limits.backlog);
-        tasks.spawn(gather(receiver, limits, tasks.clone(), ready, flush));
+        tasks.spawn(gather(receiver, limits, tasks.clone(), weigh, ready, flush));
         Self { sender, deadline: limits.deadline }
     }
 
@@ -130,6 +136,7 @@ async fn gather<T, R, G, Ready, F, Fut>(
     mut receiver: mpsc::Receiver<Request<T, R>>,
     limits: Limits,
     tasks: TaskTracker,
+    weigh: fn(&T) -> usize,
     ready: G,
     flush: F,
 ) where
@@ -145,15 +152,17 @@ async fn gather<T, R, G, Ready, F, Fut>(
         let Ok(writer) = writers.clone().acquire_owned().await else { return };
         ready().await;
         let mut items = Vec::new();
+        let mut weight = 0;
         let mut answers = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
             let taken = request.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
+                weight += request.items.iter().map(weigh).sum::<usize>();
                 answers.push((request.items.len(), request.answer));
                 items.extend(request.items);
             }
-            next = if items.len() < limits.size { receiver.try_recv().ok() } else { None };
+            next = if weight < limits.size { receiver.try_recv().ok() } else { None };
         }
         if items.is_empty() {
             continue;
@@ -201,15 +210,21 @@ mod tests {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (log, started, gate) = (sizes.clone(), began.clone(), go.clone());
-        let batch = Batch::start(limits, &TaskTracker::new(), ready, move |items: Vec<u32>| {
-            let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
-            async move {
-                log.lock().unwrap().push(items.len());
-                started.notify_one();
-                gate.notified().await;
-                items.into_iter().map(|n| n * 2).collect()
-            }
-        });
+        let batch = Batch::start(
+            limits,
+            &TaskTracker::new(),
+            |_| 1,
+            ready,
+            move |items: Vec<u32>| {
+                let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
+                async move {
+                    log.lock().unwrap().push(items.len());
+                    started.notify_one();
+                    gate.notified().await;
+                    items.into_iter().map(|n| n * 2).collect()
+                }
+            },
+        );
         Doubling { batch, sizes, began, go }
     }
 

@@ -6,7 +6,9 @@
 //!
 //! The queue is kept short. A job in it is a hint with a guard: the order becomes due again when
 //! nobody has started it within `redelivery_guard`, so a lost hint costs that much time, and nothing
-//! has to be acknowledged. The backlog waits in the table, where its order can still change.
+//! has to be acknowledged. The backlog waits in the table, where its sequence can still change: while
+//! orders of all priorities wait, of ten that are pushed six are high, three normal and one low, and
+//! the high ones go to the front of the queue. A paused queue gets nothing.
 //!
 //! Every gateway runs this loop. Rows that one is taking are left out by the others.
 
@@ -14,12 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker::Queue;
+use broker::{Place, Queue};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
+use crate::store::Taken;
 use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
@@ -117,14 +120,12 @@ impl Dispatch {
             return Ok(Round::Full);
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
-        let jobs = self.store.take_due(limit, self.config.redelivery_guard).await?;
-        if jobs.is_empty() {
-            return Ok(Round::Idle);
-        }
+        let Taken { ahead, behind, more } = self.store.take_due(limit, self.config.redelivery_guard).await?;
         // Should this fail, the orders turn up again when their guard runs out.
-        self.queue.push(&jobs).await?;
-        metrics::counter!("orders_dispatched_total").increment(jobs.len() as u64);
-        Ok(if jobs.len() == limit as usize { Round::More } else { Round::Idle })
+        self.queue.push(&ahead, Place::Front).await?;
+        self.queue.push(&behind, Place::End).await?;
+        metrics::counter!("orders_dispatched_total").increment((ahead.len() + behind.len()) as u64);
+        Ok(if more { Round::More } else { Round::Idle })
     }
 
     async fn expire(&self) {

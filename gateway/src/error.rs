@@ -15,9 +15,12 @@ pub enum Error {
     /// The draft of an order is wrong in at least one place.
     #[error("{}", list(.0))]
     Invalid(Vec<Invalid>),
-    /// The idempotency key was used before, for an order with another content.
+    /// The idempotency key was used before, for something else.
     #[error("the idempotency key was used before, for another order; use a new key for a new order")]
     KeyReused,
+    /// A bulk create has so many rows.
+    #[error("1 to {max} orders can be created at once, there are {0}", max = crate::orders::MAX_ROWS)]
+    RowCount(usize),
     /// The order's present status does not allow it.
     #[error("{refusal}")]
     Refused {
@@ -54,9 +57,11 @@ impl Error {
             Self::NotFound(_) => "order_not_found",
             Self::Invalid(_) => "invalid_order",
             Self::KeyReused => "idempotency_key_reused",
+            Self::RowCount(_) => "invalid_row_count",
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::AlreadyStarted => "already_started",
-                Refusal::NotYet => "not_yet",
+                Refusal::NotYet(_) => "not_yet",
+                Refusal::Paused => "queue_paused",
                 Refusal::StaleLease(_) => "stale_lease",
                 Refusal::Final(_) => "order_final",
                 Refusal::NotFailed(_) => "order_not_failed",
@@ -76,6 +81,7 @@ impl Error {
             Self::NotFound(_)
             | Self::Invalid(_)
             | Self::KeyReused
+            | Self::RowCount(_)
             | Self::Refused { .. }
             | Self::Internal => None,
         }

@@ -41,7 +41,10 @@ pub(crate) async fn run(
             match timeout(TIDY_UP, work).await {
                 // It was done after all while it was told to stop.
                 Ok(Ok(Verdict::Completed)) => Some(Verdict::Completed),
-                _ => Some(Verdict::retry(format!("the attempt took longer than {limit:?} and was stopped"))),
+                _ => {
+                    let reason = format!("the attempt took longer than {limit:?} and was stopped");
+                    Some(Verdict::retry(reason).with_class("attempt_timeout"))
+                }
             }
         }
     }
@@ -53,5 +56,5 @@ fn panicked(panic: &(dyn Any + Send)) -> Verdict {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    Verdict::retry(format!("the handler panicked: {message}"))
+    Verdict::retry(format!("the handler panicked: {message}")).with_class("handler_panicked")
 }

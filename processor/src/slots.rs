@@ -137,7 +137,10 @@ impl Slots {
             Ok(ended) => ended,
             // Dropping the handler's future panicked; or the shutdown stopped it, and then its order
             // is not in hand any more.
-            Err(error) => (self.lease_of(&error)?, Some(Verdict::retry("the handler panicked at its end"))),
+            Err(error) => (
+                self.lease_of(&error)?,
+                Some(Verdict::retry("the handler panicked at its end").with_class("handler_panicked")),
+            ),
         };
         let Entry::Occupied(held) = self.orders.entry(lease.order_id) else { return None };
         if held.get().token != lease.token {

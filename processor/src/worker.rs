@@ -226,7 +226,7 @@ impl Worker {
             Err(error) => {
                 // A newer gateway may have orders that this processor cannot read.
                 let reason = format!("the processor cannot read the order: {error}");
-                self.report(lease, Verdict::retry(reason).into());
+                self.report(lease, Verdict::retry(reason).with_class("unreadable_order").into());
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::transition::Outcome;
-use domain::{Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Status, Timestamp, money};
+use domain::{
+    Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, money,
+};
 
 use crate::v1;
 
@@ -47,6 +49,9 @@ impl From<&Order> for v1::Order {
             reason: order.reason.clone(),
             created_at: order.created_at.to_string(),
             updated_at: order.updated_at.to_string(),
+            priority: order.priority.to_string(),
+            process_after: order.process_after.map(|at| at.to_string()),
+            error_class: order.error_class.clone(),
         }
     }
 }
@@ -83,7 +88,10 @@ impl TryFrom<v1::Order> for Order {
             attempt: order.attempt,
             failures: order.failures,
             max_attempts: order.max_attempts,
+            priority: priority(&order.priority)?,
+            process_after: order.process_after.map(|text| time("processAfter", &text)).transpose()?,
             reason: order.reason,
+            error_class: order.error_class,
             created_at: time("createdAt", &order.created_at)?,
             updated_at: time("updatedAt", &order.updated_at)?,
         })
@@ -92,6 +100,14 @@ impl TryFrom<v1::Order> for Order {
 
 fn status(text: &str) -> Result<Status, Invalid> {
     text.parse().map_err(|error| Invalid::new("status", error))
+}
+
+/// A gateway that does not know of priorities sends none.
+fn priority(text: &str) -> Result<Priority, Invalid> {
+    if text.is_empty() {
+        return Ok(Priority::default());
+    }
+    text.parse().map_err(|error| Invalid::new("priority", error))
 }
 
 impl From<&OrderEvent> for v1::OrderEvent {
@@ -130,11 +146,14 @@ impl v1::Report {
         use v1::report::Outcome as Wire;
         let outcome = match outcome {
             Outcome::Completed => Wire::Completed(v1::Completed {}),
-            Outcome::Retry { reason, after } => Wire::Retry(v1::Retry {
+            Outcome::Retry { reason, class, after } => Wire::Retry(v1::Retry {
                 reason,
+                error_class: class.unwrap_or_default(),
                 after_ms: after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             }),
-            Outcome::Failed { reason } => Wire::Failed(v1::Failed { reason }),
+            Outcome::Failed { reason, class } => {
+                Wire::Failed(v1::Failed { reason, error_class: class.unwrap_or_default() })
+            }
             Outcome::Released => Wire::Released(v1::Released {}),
         };
         Self { lease: Some(v1::Lease::new(order_id, token)), outcome: Some(outcome) }
@@ -150,14 +169,22 @@ impl v1::Report {
             self.lease.as_ref().ok_or_else(|| Invalid::new("lease", "is required"))?.parse()?;
         let outcome = match self.outcome.ok_or_else(|| Invalid::new("outcome", "is required"))? {
             Wire::Completed(v1::Completed {}) => Outcome::Completed,
-            Wire::Retry(retry) => {
-                Outcome::Retry { reason: retry.reason, after: retry.after_ms.map(Duration::from_millis) }
+            Wire::Retry(retry) => Outcome::Retry {
+                reason: retry.reason,
+                class: class(retry.error_class),
+                after: retry.after_ms.map(Duration::from_millis),
+            },
+            Wire::Failed(failed) => {
+                Outcome::Failed { reason: failed.reason, class: class(failed.error_class) }
             }
-            Wire::Failed(failed) => Outcome::Failed { reason: failed.reason },
             Wire::Released(v1::Released {}) => Outcome::Released,
         };
         Ok((order_id, token, outcome))
     }
+}
+
+fn class(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -184,7 +211,10 @@ mod tests {
             attempt: 1,
             failures: 0,
             max_attempts: 5,
+            priority: Priority::High,
+            process_after: Some(now),
             reason: None,
+            error_class: Some("card_declined".into()),
             created_at: now,
             updated_at: now,
         }
@@ -202,8 +232,12 @@ mod tests {
         for outcome in [
             Outcome::Completed,
             Outcome::Released,
-            Outcome::Failed { reason: "no".into() },
-            Outcome::Retry { reason: "later".into(), after: Some(Duration::from_secs(3)) },
+            Outcome::Failed { reason: "no".into(), class: None },
+            Outcome::Retry {
+                reason: "later".into(),
+                class: Some("busy".into()),
+                after: Some(Duration::from_secs(3)),
+            },
         ] {
             let report = v1::Report::new(id, token, outcome.clone());
             assert_eq!(report.parse(), Ok((id, token, outcome)));

@@ -12,6 +12,8 @@ pub const STALE_LEASE: &str = "STALE_LEASE";
 pub const ALREADY_STARTED: &str = "ALREADY_STARTED";
 /// The order waits for a retry or for its time.
 pub const NOT_YET: &str = "NOT_YET";
+/// The queue is paused: nothing is started at present.
+pub const PAUSED: &str = "PAUSED";
 /// The order is completed, failed or cancelled.
 pub const ORDER_FINAL: &str = "ORDER_FINAL";
 /// The order's status does not allow this change.
@@ -25,7 +27,8 @@ pub const INTERNAL: &str = "INTERNAL";
 pub fn of(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::AlreadyStarted => ALREADY_STARTED,
-        Refusal::NotYet => NOT_YET,
+        Refusal::NotYet(_) => NOT_YET,
+        Refusal::Paused => PAUSED,
         Refusal::StaleLease(_) => STALE_LEASE,
         Refusal::Final(_) => ORDER_FINAL,
         Refusal::NotFailed(_) | Refusal::NotExpired => ILLEGAL_TRANSITION,

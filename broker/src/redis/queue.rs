@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis};
-use crate::{Error, Job};
+use crate::{Error, Job, Place};
 
 /// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
 /// puller that has gone are noticed.
@@ -110,8 +110,8 @@ impl Queue {
         jobs
     }
 
-    /// Puts jobs back to the front, in the order in which they were there.
-    async fn put_back(&self, jobs: &[Job]) -> Result<(), Error> {
+    /// Puts jobs to the front, the first of them foremost.
+    async fn push_to_front(&self, jobs: &[Job]) -> Result<(), Error> {
         let mut commands = redis::pipe();
         for chunk in jobs.rchunks(MAX_VALUES_PER_COMMAND) {
             commands.cmd("RPUSH").arg(self.key()).arg(entries(chunk.iter().rev())).ignore();
@@ -122,9 +122,12 @@ impl Queue {
 
 #[async_trait]
 impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job]) -> Result<(), Error> {
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error> {
         if jobs.is_empty() {
             return Ok(());
+        }
+        if place == Place::Front {
+            return self.push_to_front(jobs).await;
         }
         let mut commands = redis::pipe();
         for chunk in jobs.chunks(MAX_VALUES_PER_COMMAND) {
@@ -182,7 +185,7 @@ impl Drop for Popped {
         // Without a runtime the program is ending, and the database brings the jobs back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = queue.put_back(&jobs).await {
+                if let Err(error) = queue.push_to_front(&jobs).await {
                     warn!(jobs = jobs.len(), %error, "could not put jobs back; they will be pushed again later");
                 }
             });

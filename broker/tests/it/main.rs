@@ -40,6 +40,7 @@ macro_rules! conformance {
 conformance! {
     queue:
         jobs_come_out_in_the_order_in_which_they_went_in,
+        urgent_jobs_come_out_first,
         a_pull_takes_no_more_than_it_asked_for,
         a_pull_for_nothing_answers_at_once,
         an_empty_push_changes_nothing,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::redis::{DEFAULT_PREFIX, Redis};
-use broker::{Bus, Error, Job, Queue, Signal};
+use broker::{Bus, Error, Job, Place, Queue, Signal};
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 async fn a_job_is_written_as_other_workers_read_it() {
     let prefix = random_prefix();
     let job = Job { order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(), quantity: 2 };
-    Redis::new(&redis_url(), &prefix).unwrap().queue().push(&[job]).await.unwrap();
+    Redis::new(&redis_url(), &prefix).unwrap().queue().push(&[job], Place::End).await.unwrap();
     let entry: String = plain_client().await.rpop(format!("{prefix}:queue"), None).await.unwrap();
     assert_eq!(entry, r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","quantity":2}"#);
     assert_eq!(DEFAULT_PREFIX, "orders");
@@ -82,7 +82,7 @@ async fn many_pulls_wait_side_by_side_without_stopping_other_commands() {
         })
         .collect();
     assert_eq!(queue.len().await.unwrap(), 0);
-    queue.push(&all).await.unwrap();
+    queue.push(&all, Place::End).await.unwrap();
     let mut got = Vec::new();
     for puller in pullers {
         got.extend(in_time("a waiting pull", puller).await.unwrap());
@@ -123,7 +123,7 @@ async fn without_a_server_every_call_fails_soon_and_keeps_the_password_secret() 
     let started = Instant::now();
     let messages = [
         unavailable(redis.check().await),
-        unavailable(queue.push(&jobs(0..1)).await),
+        unavailable(queue.push(&jobs(0..1), Place::End).await),
         unavailable(queue.pull(1, Duration::MAX).await),
         unavailable(queue.len().await),
         unavailable(bus.publish(&events(1..2)).await),
@@ -164,14 +164,14 @@ async fn a_restarted_server_is_used_again() {
     server.kill();
     unavailable(in_time("the pull during the crash", waiting).await.unwrap());
     unavailable(bus.publish(&events(2..3)).await);
-    unavailable(queue.push(&jobs(0..1)).await);
+    unavailable(queue.push(&jobs(0..1), Place::End).await);
 
     server.restart();
     connected(&mut subscription).await;
     bus.publish(&events(3..4)).await.unwrap();
     assert_eq!(message(&mut subscription).await[0].sequence, 3);
     let all = jobs(0..1);
-    queue.push(&all).await.unwrap();
+    queue.push(&all, Place::End).await.unwrap();
     assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all);
 }
 
@@ -187,7 +187,7 @@ async fn a_frozen_server_is_noticed_and_used_again_after_the_thaw() {
     server.freeze();
     let message = unavailable(in_time("a pull without answer", queue.pull(1, Duration::MAX)).await);
     assert!(message.contains("no answer"), "{message}");
-    unavailable(in_time("a push without answer", queue.push(&jobs(0..1))).await);
+    unavailable(in_time("a push without answer", queue.push(&jobs(0..1), Place::End)).await);
     // The subscription notices too and gives its connection up. A thaw that comes before it has noticed
     // heals the old connection, so the freeze is longer each time until it was long enough.
     let mut noticed = None;

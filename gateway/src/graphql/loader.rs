@@ -124,7 +124,10 @@ mod tests {
             attempt: 0,
             failures: 0,
             max_attempts: 5,
+            priority: domain::Priority::Normal,
+            process_after: None,
             reason: None,
+            error_class: None,
             created_at: now,
             updated_at: now,
         }

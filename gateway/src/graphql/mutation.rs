@@ -7,9 +7,10 @@ use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId};
 
 use super::Services;
 use super::errors::fault;
-use super::scalars::Decimal;
-use super::types::Order;
+use super::scalars::{DateTime, Decimal};
+use super::types::{Order, OrderPriority};
 use crate::Error;
+use crate::orders::Requester;
 
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]
@@ -30,6 +31,10 @@ pub(crate) struct CreateOrderInput {
     external_reference: Option<String>,
     /// Failures after which the order is failed: 1 to 100, 5 when absent.
     max_attempts: Option<i32>,
+    /// How urgent it is; NORMAL when absent.
+    priority: Option<OrderPriority>,
+    /// It is not started before this time; at once when absent or past.
+    process_after: Option<DateTime>,
 }
 
 /// One position of a new order.
@@ -54,6 +59,8 @@ impl From<CreateOrderInput> for Draft {
             customer: input.customer,
             external_reference: input.external_reference,
             max_attempts: input.max_attempts.map(i64::from),
+            priority: input.priority.map(|priority| domain::Priority::from(priority).to_string()),
+            process_after: input.process_after.map(|at| at.0.to_string()),
         }
     }
 }
@@ -187,7 +194,10 @@ impl Mutation {
     ) -> Option<Result<RedriveOrderPayload>> {
         let orders = &ctx.data_unchecked::<Services>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => settle(orders.redrive(id, input.reason).await),
+            Ok(id) => {
+                let requester = Requester { name: None, via: "GraphQL" };
+                settle(orders.redrive(id, &requester, input.reason.as_deref()).await)
+            }
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| RedriveOrderPayload { order, user_errors }))
@@ -227,7 +237,9 @@ fn settle(outcome: std::result::Result<domain::Order, Error>) -> Result<(Option<
             let field = Some(vec!["idempotencyKey".to_owned()]);
             Ok((None, vec![UserError { code, message, field }]))
         }
-        Error::Refused { .. } => Ok((None, vec![UserError { code, message, field: None }])),
+        Error::Refused { .. } | Error::RowCount(_) => {
+            Ok((None, vec![UserError { code, message, field: None }]))
+        }
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => Err(fault(error)),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct OrderFilter {
     customer: Option<String>,
     /// Exactly this reference.
     external_reference: Option<String>,
+    /// Exactly this error class: the latest event is a failure of this kind.
+    error_class: Option<String>,
     /// Created at or after this time.
     created_from: Option<DateTime>,
     /// Created before this time.
@@ -43,6 +45,7 @@ impl From<OrderFilter> for Filter {
             statuses: filter.statuses.unwrap_or_default().into_iter().map(Into::into).collect(),
             customer: filter.customer,
             external_reference: filter.external_reference,
+            error_class: filter.error_class,
             created_from: filter.created_from.map(|time| time.0),
             created_before: filter.created_before.map(|time| time.0),
         }

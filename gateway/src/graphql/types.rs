@@ -26,6 +26,19 @@ pub(crate) enum OrderStatus {
     Cancelled,
 }
 
+/// How urgent an order is. While orders of all priorities wait, of ten that are handed to the workers
+/// six are high, three normal and one low.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Priority")]
+pub(crate) enum OrderPriority {
+    /// Ahead of the others.
+    High,
+    /// What an order has that names none.
+    Normal,
+    /// Behind the others, but never forgotten.
+    Low,
+}
+
 /// An object that can be fetched again by its id.
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "Globally unique."))]
@@ -107,9 +120,25 @@ impl Order {
         int(self.0.max_attempts)
     }
 
+    /// How urgent it is.
+    async fn priority(&self) -> OrderPriority {
+        self.0.priority.into()
+    }
+
+    /// It is not started before this time; null when it is not scheduled.
+    async fn process_after(&self) -> Option<DateTime> {
+        self.0.process_after.map(DateTime)
+    }
+
     /// What its latest event says, if anything: an error, a cancellation, a redrive.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
+    }
+
+    /// One word for what kind of failure its latest event is, such as `http_503` or `lease_expired`; null
+    /// when it is none.
+    async fn error_class(&self) -> Option<&str> {
+        self.0.error_class.as_deref()
     }
 
     /// When it was accepted.

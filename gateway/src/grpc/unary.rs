@@ -42,16 +42,17 @@ impl OrderService for Service {
             "" => default.to_owned(),
             given => given.to_owned(),
         };
+        let class = (!request.error_class.is_empty()).then(|| request.error_class.clone());
         match request.status.as_str() {
             "processing" => self.start(id, lease).await,
             "completed" => self.report(id, lease, Outcome::Completed).await,
             "failed" => {
                 let reason = reason("the worker reported a failure");
-                self.report(id, lease, Outcome::Failed { reason }).await
+                self.report(id, lease, Outcome::Failed { reason, class }).await
             }
             "pending" => {
                 let reason = reason("the worker asked for another attempt");
-                self.report(id, lease, Outcome::Retry { reason, after: None }).await
+                self.report(id, lease, Outcome::Retry { reason, class, after: None }).await
             }
             other => Err(invalid(format!(
                 "status: '{}' cannot be reported; expected processing, completed, failed or pending",

@@ -237,6 +237,7 @@ impl Session {
             Error::Unavailable { .. } if self.repeats_entries => proto::reason::TRY_AGAIN.to_owned(),
             Error::Invalid(_)
             | Error::KeyReused
+            | Error::RowCount(_)
             | Error::Unavailable { .. }
             | Error::OutcomeUnknown(_)
             | Error::Internal => return Err(error),

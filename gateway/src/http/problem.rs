@@ -185,7 +185,7 @@ impl From<Error> for Problem {
             ),
             Error::Unavailable { .. } => Self { status: 503, ..problem },
             Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
-            Error::KeyReused | Error::Internal => problem,
+            Error::KeyReused | Error::RowCount(_) | Error::Internal => problem,
         }
     }
 }
@@ -224,7 +224,8 @@ mod tests {
             (Error::Invalid(Draft::default().check(Currency::USD).unwrap_err()), 422),
             (Error::KeyReused, 422),
             (refused(Refusal::AlreadyStarted), 409),
-            (refused(Refusal::NotYet), 409),
+            (refused(Refusal::NotYet(Timestamp::from_micros(0))), 409),
+            (refused(Refusal::Paused), 409),
             (refused(Refusal::StaleLease(Status::Pending)), 409),
             (refused(Refusal::Final(Status::Completed)), 409),
             (refused(Refusal::NotFailed(Status::Completed)), 409),

@@ -9,6 +9,8 @@ pub struct Filter {
     pub customer: Option<String>,
     /// Exactly this reference.
     pub external_reference: Option<String>,
+    /// Exactly this error class.
+    pub error_class: Option<String>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,
     /// Created before this time.

@@ -4,6 +4,8 @@
 //! transaction, and then tells the rest of the system: dispatch is woken, events are published.
 //! Publishing and pushing happen behind the answer; a client never waits for the queue or the bus.
 
+mod create;
+mod dead_letters;
 mod list;
 mod publish;
 mod transitions;
@@ -11,14 +13,16 @@ mod transitions;
 use std::sync::Arc;
 
 use domain::transition::{Command, Outcome};
-use domain::{Draft, IdempotencyKey, LeaseToken, Order, OrderEvent, OrderId};
+use domain::{LeaseToken, Order, OrderEvent, OrderId, Timestamp};
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{Batch, Failure, Limits};
+use crate::batch::{Batch, Limits};
 use crate::dispatch::Wake;
-use crate::store::{Applied, Idempotency, Inserted, NewOrder, Store, request_hash};
+use crate::store::{Applied, Creation, Inserted, Pause, Store};
 use crate::{Config, Error};
 
+pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
+pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
 pub use list::{Filter, Page};
 pub(crate) use publish::Publisher;
 
@@ -27,17 +31,9 @@ pub(crate) use publish::Publisher;
 pub struct Orders {
     store: Store,
     config: Arc<Config>,
-    creations: Batch<NewOrder, Result<Inserted, Error>>,
+    wake: Wake,
+    creations: Batch<Creation, Result<Inserted, Error>>,
     transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
-}
-
-/// The answer to a create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// The order as it was right after its creation.
-    pub order: Order,
-    /// Whether it was created before, by a request with the same key.
-    pub replayed: bool,
 }
 
 impl Orders {
@@ -62,50 +58,25 @@ impl Orders {
         };
         let creations = {
             let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
-            Batch::start(limits, tasks, ready(store.clone()), move |orders| {
-                create_all(store.clone(), wake.clone(), publisher.clone(), orders)
+            let rows = |creation: &Creation| creation.orders.len();
+            Batch::start(limits, tasks, rows, ready(store.clone()), move |creations| {
+                create::create_all(store.clone(), wake.clone(), publisher.clone(), creations)
             })
         };
         let transitions = {
             let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
             let rules = config.rules;
-            Batch::start(limits, tasks, ready(store.clone()), move |commands| {
-                transitions::apply_all(store.clone(), rules, wake.clone(), publisher.clone(), commands)
-            })
+            Batch::start(
+                limits,
+                tasks,
+                |_| 1,
+                ready(store.clone()),
+                move |commands| {
+                    transitions::apply_all(store.clone(), rules, wake.clone(), publisher.clone(), commands)
+                },
+            )
         };
-        Self { store: store.clone(), config: config.clone(), creations, transitions }
-    }
-
-    /// Accepts an order. When it returns, the order is committed. With a key, the same order again
-    /// within [`Config::idempotency_ttl`] is not another order.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
-    pub async fn create(&self, draft: Draft, key: Option<IdempotencyKey>) -> Result<Created, Error> {
-        let content = draft.check(self.config.default_currency).map_err(Error::Invalid)?;
-        let created_at = self.store.now();
-        let idempotency = key.map(|key| Idempotency {
-            key,
-            request_hash: request_hash(&content),
-            expires_at: created_at + self.config.idempotency_ttl,
-        });
-        let order = NewOrder { id: OrderId::new(created_at), content, created_at, idempotency };
-        let answers = self.creations.submit(vec![order.clone()]).await;
-        match answers.map(|mut answers| answers.pop()) {
-            Ok(Some(Ok(Inserted::New))) => Ok(Created { order: order.into_order(), replayed: false }),
-            Ok(Some(Ok(Inserted::Before(id)))) => {
-                let order = self.store.order_as_created(id).await?.ok_or(Error::NotFound(id))?;
-                Ok(Created { order, replayed: true })
-            }
-            Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
-            Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
-                Err(Error::OutcomeUnknown(order.id))
-            }
-            Ok(Some(Err(error))) => Err(error),
-            Ok(None) => Err(Error::Internal),
-            Err(Failure::Overloaded) => Err(Error::overloaded()),
-            Err(Failure::NotDone) => Err(Error::database_unavailable()),
-        }
+        Self { store: store.clone(), config: config.clone(), wake: wake.clone(), creations, transitions }
     }
 
     /// One order.
@@ -165,13 +136,36 @@ impl Orders {
         self.change(id, Command::Cancel { reason }).await
     }
 
-    /// Gives a failed order a new set of attempts.
+    /// Pauses the queue: orders are accepted and none is started, until `until` or until somebody
+    /// resumes it. What is being processed goes on. Pausing a paused queue changes until when.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`] when the order is not failed, and
     /// [`Error::Unavailable`].
-    pub async fn redrive(&self, id: OrderId, reason: Option<String>) -> Result<Order, Error> {
-        self.change(id, Command::Redrive { reason }).await
+    pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
+        let pause = self.store.pause(until, by).await?;
+        tracing::info!(until = ?pause.until, by = pause.by, "the queue is paused");
+        Ok(pause)
+    }
+
+    /// Lets a paused queue go on. Says whether it was paused.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn resume(&self) -> Result<bool, Error> {
+        let paused = self.store.resume().await?;
+        if paused {
+            tracing::info!("the queue is resumed");
+            self.wake.due();
+        }
+        Ok(paused)
+    }
+
+    /// Whether the queue is paused, and how.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn paused(&self) -> Result<Option<Pause>, Error> {
+        Ok(self.store.paused().await?)
     }
 
     /// Starts attempts. The same lease again answers the same order again.
@@ -217,29 +211,4 @@ impl Orders {
             self.apply(commands, |_, applied| Ok(matches!(applied, Applied::Changed { .. }))).await?;
         Ok(answers.iter().filter(|answer| matches!(answer, Ok(true))).count())
     }
-}
-
-async fn create_all(
-    store: Store,
-    wake: Wake,
-    publisher: Publisher,
-    orders: Vec<NewOrder>,
-) -> Vec<Result<Inserted, Error>> {
-    let orders: Arc<[NewOrder]> = orders.into();
-    let inserted = match store.insert(orders.clone()).await {
-        Ok(inserted) => inserted,
-        Err(error) => {
-            let error = match error {
-                crate::store::Error::CommitUnknown => Error::OutcomeUnknown(orders[0].id),
-                error => error.into(),
-            };
-            return vec![Err(error); orders.len()];
-        }
-    };
-    let new = orders.iter().zip(&inserted).filter(|(_, inserted)| **inserted == Inserted::New);
-    let events: Vec<_> = new.map(|(order, _)| Arc::new(order.event())).collect();
-    metrics::counter!("orders_created_total").increment(events.len() as u64);
-    wake.due();
-    publisher.publish(events);
-    inserted.into_iter().map(Ok).collect()
 }

@@ -29,6 +29,15 @@ impl Dialect {
         }
     }
 
+    /// Keeps the rows of a SELECT as they are until the end of the transaction, beside others that do
+    /// so. SQLite's write lock does. The older spelling is the one that MariaDB knows as well.
+    pub(super) fn for_share(self) -> &'static str {
+        match self {
+            Self::MySql => " LOCK IN SHARE MODE",
+            Self::Sqlite => "",
+        }
+    }
+
     /// As [`Self::for_update`], but leaves out rows that somebody else has locked.
     pub(super) fn for_update_skip_locked(self) -> &'static str {
         match self {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use broker::Job;
+use domain::priority::divide;
 use domain::transition::Command;
-use domain::{OrderId, Timestamp};
+use domain::{OrderId, Priority, Timestamp};
+use rand::Rng;
+use sqlx::AnyConnection;
 
+use super::pause::paused;
 use super::sql::{Sql, pieces};
 use super::{Error, Store, rows};
 
@@ -14,35 +18,59 @@ const LONGEST_GUARD: Duration = Duration::from_secs(3_600);
 /// Orders that are looked at for the oldest one: twice as many as the queue holds by default.
 const FIRST_IN_LINE: i64 = 2_000;
 
+/// What a round of dispatch has taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// For the front of the queue: orders of high priority.
+    pub ahead: Vec<Job>,
+    /// For the end of the queue.
+    pub behind: Vec<Job>,
+    /// Whether there may be more that is due.
+    pub more: bool,
+}
+
 impl Store {
-    /// Takes up to `limit` pending orders that are due, oldest first, and makes them due again only
-    /// after `guard`: the caller pushes them to the queue, and should that hint get lost, they turn
-    /// up again. Orders that another gateway has just taken are left out.
+    /// Takes up to `limit` pending orders that are due, and makes them due again only after `guard`:
+    /// the caller pushes them to the queue, and should that hint get lost, they turn up again. Orders
+    /// that another gateway has just taken are left out.
+    ///
+    /// Within a priority the oldest go first. Among the priorities the places are divided by
+    /// [`domain::priority::divide`]. Nothing is taken while the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Vec<Job>, Error> {
+    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Taken, Error> {
         let now = self.now();
         let until = now + guard;
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         self.write(|connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(
-                    "SELECT id, quantity FROM orders WHERE status = 'pending' AND due_at <= ? \
-                     ORDER BY due_at LIMIT ?",
-                );
-                sql.push(skip_locked).bind(now.as_micros()).bind(i64::from(limit));
-                let mut jobs = Vec::new();
-                for row in sql.fetch(connection).await? {
-                    jobs.push(Job { order_id: rows::id(&row, 0)?, quantity: rows::number(&row, 1)? });
+                if paused(connection, "", now).await? {
+                    return Ok(Taken::default());
                 }
-                for piece in pieces(&jobs) {
+                let waiting = waiting(connection, now).await?;
+                let places = divide(limit, waiting, rand::rng().random());
+                let mut taken = Taken::default();
+                for (priority, places) in Priority::ALL.into_iter().zip(places) {
+                    if places == 0 {
+                        continue;
+                    }
+                    let jobs = take(connection, priority, places, now, skip_locked).await?;
+                    // Priorities that wait for less than their share leave places for another round.
+                    taken.more |= jobs.len() == places as usize;
+                    match priority {
+                        Priority::High => taken.ahead.extend(jobs),
+                        Priority::Normal | Priority::Low => taken.behind.extend(jobs),
+                    }
+                }
+                let ids: Vec<OrderId> =
+                    taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
+                for piece in pieces(&ids) {
                     let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
-                    sql.bind(until.as_micros());
-                    sql.within(piece.iter().map(|job| job.order_id.as_bytes().to_vec()));
+                    sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
                     sql.execute(connection).await?;
                 }
-                Ok(jobs)
+                Ok(taken)
             })
         })
         .await
@@ -77,7 +105,8 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Sql::new(
-                    "SELECT id FROM orders WHERE status = 'processing' AND due_at <= ? ORDER BY due_at LIMIT ?",
+                    "SELECT id FROM orders WHERE status = 'processing' AND priority IN ('high', 'normal', 'low') \
+                     AND due_at <= ? LIMIT ?",
                 );
                 sql.bind(now.as_micros()).bind(i64::from(limit));
                 let found = sql.fetch(connection).await?;
@@ -97,16 +126,59 @@ impl Store {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(
-                    "SELECT not_before FROM orders WHERE status = 'pending' AND due_at <= ? ORDER BY due_at LIMIT ?",
-                );
-                sql.bind((now + LONGEST_GUARD).as_micros()).bind(FIRST_IN_LINE);
-                let found = sql.fetch(connection).await?;
-                let times = found.iter().map(|row| rows::get::<i64, _>(row, 0)).collect::<Result<Vec<_>, _>>()?;
+                let mut times = Vec::new();
+                for priority in Priority::ALL {
+                    let mut sql = Sql::new(
+                        "SELECT not_before FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ? \
+                         ORDER BY due_at LIMIT ?",
+                    );
+                    sql.bind(priority.as_str());
+                    sql.bind((now + LONGEST_GUARD).as_micros()).bind(FIRST_IN_LINE);
+                    for row in sql.fetch(connection).await? {
+                        times.push(rows::get::<i64, _>(&row, 0)?);
+                    }
+                }
                 let oldest = times.into_iter().map(Timestamp::from_micros).min().filter(|at| *at <= now);
                 Ok(oldest.map(|at| now.since(at)))
             })
         })
         .await
     }
+}
+
+/// For which priorities, in the order of [`Priority::ALL`], orders are due.
+async fn waiting(connection: &mut AnyConnection, now: Timestamp) -> Result<[bool; 3], Error> {
+    let mut sql = Sql::new("SELECT ");
+    for (n, priority) in Priority::ALL.into_iter().enumerate() {
+        sql.push(if n == 0 { "" } else { ", " });
+        sql.push("EXISTS(SELECT 1 FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ?)");
+        sql.bind(priority.as_str()).bind(now.as_micros());
+    }
+    let found = sql.fetch(connection).await?;
+    let row = found.first().ok_or_else(|| Error::Row("EXISTS without an answer".into()))?;
+    let mut waiting = [false; 3];
+    for (n, waiting) in waiting.iter_mut().enumerate() {
+        *waiting = rows::number::<u32>(row, n)? != 0;
+    }
+    Ok(waiting)
+}
+
+/// Locks the orders of one priority that have been due for longest.
+async fn take(
+    connection: &mut AnyConnection,
+    priority: Priority,
+    limit: u32,
+    now: Timestamp,
+    skip_locked: &str,
+) -> Result<Vec<Job>, Error> {
+    let mut sql = Sql::new(
+        "SELECT id, quantity FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ? \
+         ORDER BY due_at LIMIT ?",
+    );
+    sql.push(skip_locked).bind(priority.as_str()).bind(now.as_micros()).bind(i64::from(limit));
+    let mut jobs = Vec::new();
+    for row in sql.fetch(connection).await? {
+        jobs.push(Job { order_id: rows::id(&row, 0)?, quantity: rows::number(&row, 1)? });
+    }
+    Ok(jobs)
 }

@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
-use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderId, Status, Timestamp};
+use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderId, Priority, Status, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 
-use super::insert::NewOrder;
+use super::insert::{Creation, NewOrder};
 use super::sql::{Sql, pieces};
 use super::{Error, Store, rows};
 
@@ -31,11 +31,7 @@ const PRUNED: i64 = 1_000;
 /// Identifies what an order is: two creates with the same content are the same create.
 pub fn request_hash(content: &Content) -> [u8; 32] {
     let mut hash = Sha256::new();
-    // Each part says how long it is, so that no two contents read alike.
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
+    let mut part = |bytes: &[u8]| part(&mut hash, bytes);
     part(rows::line_items_to_json(&content.line_items).as_bytes());
     part(content.total.currency().code().as_bytes());
     for text in [&content.customer, &content.external_reference] {
@@ -43,7 +39,29 @@ pub fn request_hash(content: &Content) -> [u8; 32] {
         part(text.as_deref().unwrap_or_default().as_bytes());
     }
     part(&content.max_attempts.to_be_bytes());
+    // What came later counts only where it is used: keys from before an update go on to be recognised.
+    if content.priority != Priority::default() {
+        part(content.priority.as_str().as_bytes());
+    }
+    if let Some(at) = content.process_after {
+        part(&at.as_micros().to_be_bytes());
+    }
     hash.finalize().into()
+}
+
+/// Identifies what a request with many parts is, from what identifies each part.
+pub fn request_hash_of_all<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // No single order begins like this.
+    part(&mut hash, b"many");
+    parts.for_each(|bytes| part(&mut hash, bytes));
+    hash.finalize().into()
+}
+
+/// Each part says how long it is, so that no two contents read alike.
+fn part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
 }
 
 /// The keys among these that are in use, with the hash and the order of each.
@@ -68,11 +86,14 @@ pub(super) async fn used_keys(
     Ok(used)
 }
 
-/// Writes the keys of new orders.
-pub(super) async fn insert_keys(connection: &mut AnyConnection, orders: &[&NewOrder]) -> Result<(), Error> {
-    let keyed: Vec<(&NewOrder, &Idempotency)> = orders
+/// Writes the keys of new creations.
+pub(super) async fn insert_keys(
+    connection: &mut AnyConnection,
+    creations: &[&Creation],
+) -> Result<(), Error> {
+    let keyed: Vec<(&NewOrder, &Idempotency)> = creations
         .iter()
-        .filter_map(|order| order.idempotency.as_ref().map(|idempotency| (*order, idempotency)))
+        .filter_map(|creation| creation.idempotency.as_ref().map(|key| (&creation.orders[0], key)))
         .collect();
     for piece in pieces(&keyed) {
         let mut sql = Sql::new(
@@ -100,21 +121,24 @@ pub(super) async fn insert_keys(connection: &mut AnyConnection, orders: &[&NewOr
 }
 
 impl Store {
-    /// An order as it was right after its creation, whatever has become of it since.
+    /// Orders as they were right after their creation, whatever has become of them since; those that
+    /// exist, sorted by their ids.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn order_as_created(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        let order = self.orders(&[id]).await?.pop();
-        Ok(order.map(|order| Order {
-            status: Status::Pending,
-            version: 1,
-            attempt: 0,
-            failures: 0,
-            reason: None,
-            updated_at: order.created_at,
-            ..order
-        }))
+    pub async fn orders_as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
+        let mut orders = self.orders(ids).await?;
+        for order in &mut orders {
+            order.status = Status::Pending;
+            order.version = 1;
+            order.attempt = 0;
+            order.failures = 0;
+            order.reason = None;
+            order.error_class = None;
+            order.updated_at = order.created_at;
+        }
+        orders.sort_unstable_by_key(|order| order.id);
+        Ok(orders)
     }
 
     /// Removes keys that have expired, a limited number at a time. Says whether there may be more.

@@ -19,19 +19,41 @@ pub struct NewOrder {
     pub content: Content,
     /// When it is accepted.
     pub created_at: Timestamp,
+}
+
+/// Orders that one request creates: all of them are written, or none.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// At least one. The ids of several are in a row (see [`OrderId::new_run`]), so that the first one
+    /// tells all.
+    pub orders: Vec<NewOrder>,
     /// What the client calls this create, if it may repeat it.
     pub idempotency: Option<Idempotency>,
 }
 
-/// What became of one order that was to be inserted.
+/// What became of one creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
     /// It is written.
     New,
-    /// The same create came before and made this order.
+    /// The same create came before, and this was its first order.
     Before(OrderId),
-    /// The key was used before, for another order.
+    /// The key was used before, for something else.
     KeyReused,
+}
+
+impl Creation {
+    /// The id of the first order, which stands for all of them.
+    pub fn id(&self) -> OrderId {
+        self.orders[0].id
+    }
+}
+
+/// A create of one order that the client cannot repeat.
+impl From<NewOrder> for Creation {
+    fn from(order: NewOrder) -> Self {
+        Self { orders: vec![order], idempotency: None }
+    }
 }
 
 impl NewOrder {
@@ -50,10 +72,18 @@ impl NewOrder {
             attempt: 0,
             failures: 0,
             max_attempts: self.content.max_attempts,
+            priority: self.content.priority,
+            process_after: self.content.process_after,
             reason: None,
+            error_class: None,
             created_at: self.created_at,
             updated_at: self.created_at,
         }
+    }
+
+    /// When it may be started.
+    fn not_before(&self) -> Timestamp {
+        self.content.process_after.map_or(self.created_at, |at| at.max(self.created_at))
     }
 
     /// Event 1.
@@ -77,8 +107,9 @@ const STATEMENT_BYTES: usize = 1024 * 1024;
 const COMMIT_TRIES: u32 = 3;
 
 impl Store {
-    /// Writes the orders, their first events and their idempotency keys, all in one transaction. The
-    /// new ones are due at once. Says what became of each.
+    /// Writes the orders, their first events and the idempotency keys, all in one transaction. New
+    /// orders are due at once, or at the time for which they are scheduled. Says what became of each
+    /// creation.
     ///
     /// When the answer to COMMIT is lost the orders are looked up by their ids, and written again if
     /// they are not there. The look-up waits for a transaction that is still under way.
@@ -86,28 +117,28 @@ impl Store {
     /// # Errors
     /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
     /// other error means that they are not.
-    pub async fn insert(&self, orders: Arc<[NewOrder]>) -> Result<Vec<Inserted>, Error> {
+    pub async fn insert(&self, creations: Arc<[Creation]>) -> Result<Vec<Inserted>, Error> {
         let dialect = self.inner.dialect;
         let mut unknown = false;
         for _ in 0..COMMIT_TRIES {
             let check = unknown;
             let result = self
                 .write(|connection| {
-                    let orders = orders.clone();
+                    let creations = creations.clone();
                     Box::pin(async move {
                         let committed = if check {
-                            existing(connection, dialect, &orders).await?
+                            existing(connection, dialect, &creations).await?
                         } else {
                             HashSet::new()
                         };
-                        let inserted = sort_out(connection, &orders, &committed).await?;
-                        let new: Vec<&NewOrder> = orders
+                        let inserted = sort_out(connection, &creations, &committed).await?;
+                        let new: Vec<&Creation> = creations
                             .iter()
                             .zip(&inserted)
-                            .filter(|(order, inserted)| {
-                                **inserted == Inserted::New && !committed.contains(&order.id)
+                            .filter(|(creation, inserted)| {
+                                **inserted == Inserted::New && !committed.contains(&creation.id())
                             })
-                            .map(|(order, _)| order)
+                            .map(|(creation, _)| creation)
                             .collect();
                         insert_keys(connection, &new).await?;
                         insert_orders(connection, &new).await?;
@@ -126,16 +157,17 @@ impl Store {
     }
 }
 
-/// Those of the orders that are there: committed by a try whose answer was lost.
+/// Those of the creations that are there, by their first order: committed by a try whose answer was
+/// lost.
 async fn existing(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    orders: &[NewOrder],
+    creations: &[Creation],
 ) -> Result<HashSet<OrderId>, Error> {
     let mut found = HashSet::new();
-    for piece in pieces(orders) {
+    for piece in pieces(creations) {
         let mut sql = Sql::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|order| order.id.as_bytes().to_vec())).push(dialect.for_update());
+        sql.within(piece.iter().map(|creation| creation.id().as_bytes().to_vec())).push(dialect.for_update());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
         }
@@ -143,35 +175,38 @@ async fn existing(
     Ok(found)
 }
 
-/// Tells new orders from repetitions, by their keys.
+/// Tells new creations from repetitions, by their keys.
 async fn sort_out(
     connection: &mut AnyConnection,
-    orders: &[NewOrder],
+    creations: &[Creation],
     committed: &HashSet<OrderId>,
 ) -> Result<Vec<Inserted>, Error> {
-    let keyed = || orders.iter().filter(|order| !committed.contains(&order.id));
-    let mut used = used_keys(connection, keyed().filter_map(|order| order.idempotency.as_ref())).await?;
-    let mut inserted = Vec::with_capacity(orders.len());
-    for order in orders {
-        inserted.push(match &order.idempotency {
-            Some(idempotency) if !committed.contains(&order.id) => match used.get(idempotency.key.as_bytes())
-            {
-                Some((hash, id)) if *hash == idempotency.request_hash => Inserted::Before(*id),
-                Some(_) => Inserted::KeyReused,
-                None => {
-                    // The same key may come again in this very batch.
-                    let key = idempotency.key.as_bytes().to_vec();
-                    used.insert(key, (idempotency.request_hash, order.id));
-                    Inserted::New
+    let undecided = creations.iter().filter(|creation| !committed.contains(&creation.id()));
+    let keys = undecided.filter_map(|creation| creation.idempotency.as_ref());
+    let mut used = used_keys(connection, keys).await?;
+    let mut inserted = Vec::with_capacity(creations.len());
+    for creation in creations {
+        inserted.push(match &creation.idempotency {
+            Some(idempotency) if !committed.contains(&creation.id()) => {
+                match used.get(idempotency.key.as_bytes()) {
+                    Some((hash, id)) if *hash == idempotency.request_hash => Inserted::Before(*id),
+                    Some(_) => Inserted::KeyReused,
+                    None => {
+                        // The same key may come again in this very batch.
+                        let key = idempotency.key.as_bytes().to_vec();
+                        used.insert(key, (idempotency.request_hash, creation.id()));
+                        Inserted::New
+                    }
                 }
-            },
+            }
             Some(_) | None => Inserted::New,
         });
     }
     Ok(inserted)
 }
 
-async fn insert_orders(connection: &mut AnyConnection, orders: &[&NewOrder]) -> Result<(), Error> {
+async fn insert_orders(connection: &mut AnyConnection, creations: &[&Creation]) -> Result<(), Error> {
+    let orders: Vec<&NewOrder> = creations.iter().flat_map(|creation| &creation.orders).collect();
     let line_items = orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items));
     let rows: Vec<(&NewOrder, String)> = orders.iter().copied().zip(line_items).collect();
     let mut bytes = 0;
@@ -186,11 +221,12 @@ async fn insert_orders(connection: &mut AnyConnection, orders: &[&NewOrder]) -> 
         let mut sql = Sql::new(
             "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
              quantity, status, version, attempt, failures, max_attempts, lease_token, due_at, not_before, reason, \
-             created_at, updated_at) VALUES ",
+             created_at, updated_at, priority, process_after) VALUES ",
         );
-        sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?)");
-        for (NewOrder { id, content, created_at, idempotency: _ }, line_items) in piece {
-            let at = created_at.as_micros();
+        sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?,?,?)");
+        for (order, line_items) in piece {
+            let NewOrder { id, content, created_at } = order;
+            let (at, start) = (created_at.as_micros(), order.not_before().as_micros());
             sql.bind(id.as_bytes().to_vec())
                 .bind(DEFAULT_TENANT)
                 .bind(content.external_reference.clone())
@@ -200,10 +236,12 @@ async fn insert_orders(connection: &mut AnyConnection, orders: &[&NewOrder]) -> 
                 .bind(content.total.minor())
                 .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
                 .bind(i64::from(content.max_attempts))
+                .bind(start)
+                .bind(start)
                 .bind(at)
                 .bind(at)
-                .bind(at)
-                .bind(at);
+                .bind(content.priority.as_str())
+                .bind(content.process_after.map(Timestamp::as_micros));
         }
         sql.execute(connection).await?;
     }

@@ -18,6 +18,7 @@ mod error;
 mod idempotency;
 mod insert;
 mod inspect;
+mod pause;
 mod read;
 mod rows;
 mod sql;
@@ -39,10 +40,12 @@ use crate::log_gate::LogGate;
 
 pub use connect::{ConnectError, Options};
 pub use dialect::Dialect;
+pub use due::Taken;
 pub use error::{Error, Outage};
-pub use idempotency::{Idempotency, request_hash};
-pub use insert::{Inserted, NewOrder};
+pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
+pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
+pub use pause::Pause;
 pub use transition::Applied;
 
 /// The database. Cheap to clone.
@@ -371,13 +374,9 @@ mod tests {
         };
         let content = draft.check(domain::Currency::USD).unwrap();
         let created_at = store.now();
-        let orders: Arc<[NewOrder]> = (0..200)
-            .map(|_| NewOrder {
-                id: domain::OrderId::new(created_at),
-                content: content.clone(),
-                created_at,
-                idempotency: None,
-            })
+        let orders: Arc<[Creation]> = (0..200)
+            .map(|_| NewOrder { id: domain::OrderId::new(created_at), content: content.clone(), created_at })
+            .map(Into::into)
             .collect();
         let full = store.insert(orders.clone()).await;
         assert!(matches!(full, Err(Error::Unavailable(Outage::Full(_)))), "{full:?}");

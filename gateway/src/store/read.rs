@@ -132,6 +132,9 @@ fn list(filter: &Filter, after: Option<OrderId>, limit: u32) -> Sql {
     if let Some(reference) = &filter.external_reference {
         sql.push(" AND external_reference = ?").bind(reference.clone());
     }
+    if let Some(class) = &filter.error_class {
+        sql.push(" AND error_class = ?").bind(class.clone());
+    }
     if let Some(from) = filter.created_from {
         sql.push(" AND created_at >= ?").bind(from.as_micros());
     }

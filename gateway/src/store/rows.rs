@@ -1,7 +1,9 @@
 //! Rows and what they mean.
 
 use domain::transition::State;
-use domain::{Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Status, Timestamp};
+use domain::{
+    Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{Any, ColumnIndex, Decode, Row, Type};
@@ -10,11 +12,11 @@ use super::Error;
 
 /// The columns of [`state`], in its order.
 pub(super) const STATE: &str = "id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, updated_at";
+    not_before, process_after, updated_at";
 /// The columns of [`order`]: those of [`STATE`], then the rest.
 pub(super) const ORDER: &str = "orders.id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, updated_at, tenant_id, external_reference, customer, line_items, currency, total_minor, \
-    quantity, reason, created_at";
+    not_before, process_after, updated_at, tenant_id, external_reference, customer, line_items, currency, \
+    total_minor, quantity, priority, reason, error_class, created_at";
 /// The columns of [`event`], in its order.
 pub(super) const EVENT: &str = "order_id, sequence, status, previous_status, attempt, reason, occurred_at";
 
@@ -46,31 +48,35 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
             lease: get::<Option<i64>, _>(row, 6)?.map(LeaseToken::from_i64),
             due_at: get::<Option<i64>, _>(row, 7)?.map(Timestamp::from_micros),
             not_before: time(row, 8)?,
+            process_after: get::<Option<i64>, _>(row, 9)?.map(Timestamp::from_micros),
         },
-        updated_at: time(row, 9)?,
+        updated_at: time(row, 10)?,
     })
 }
 
 pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
     let Locked { id, state, updated_at } = state(row)?;
-    let currency: Currency = get::<String, _>(row, 14)?
+    let currency: Currency = get::<String, _>(row, 15)?
         .parse()
         .map_err(|error| Error::Row(format!("currency of {id} {error}")))?;
     Ok(Order {
         id,
-        tenant_id: get(row, 10)?,
-        external_reference: get(row, 11)?,
-        customer: get(row, 12)?,
-        line_items: line_items_from_json(&get::<String, _>(row, 13)?, currency)?,
-        total: Money::from_minor(get(row, 15)?, currency),
-        quantity: number::<u64>(row, 16)?,
+        tenant_id: get(row, 11)?,
+        external_reference: get(row, 12)?,
+        customer: get(row, 13)?,
+        line_items: line_items_from_json(&get::<String, _>(row, 14)?, currency)?,
+        total: Money::from_minor(get(row, 16)?, currency),
+        quantity: number::<u64>(row, 17)?,
         status: state.status,
         version: state.version,
         attempt: state.attempt,
         failures: state.failures,
         max_attempts: state.max_attempts,
-        reason: get(row, 17)?,
-        created_at: time(row, 18)?,
+        priority: priority(&get::<String, _>(row, 18)?)?,
+        process_after: state.process_after,
+        reason: get(row, 19)?,
+        error_class: get(row, 20)?,
+        created_at: time(row, 21)?,
         updated_at,
     })
 }
@@ -128,6 +134,10 @@ fn time(row: &AnyRow, index: usize) -> Result<Timestamp, Error> {
 
 pub(super) fn status(text: &str) -> Result<Status, Error> {
     text.parse().map_err(|_| Error::Row(format!("'{text}' is not a status")))
+}
+
+fn priority(text: &str) -> Result<Priority, Error> {
+    text.parse().map_err(|_| Error::Row(format!("'{text}' is not a priority")))
 }
 
 pub(super) fn get<'r, T, I>(row: &'r AnyRow, index: I) -> Result<T, Error>

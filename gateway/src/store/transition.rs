@@ -14,6 +14,7 @@ use rand::Rng;
 use sqlx::AnyConnection;
 
 use super::insert::insert_events;
+use super::pause::paused;
 use super::rows::Locked;
 use super::sql::{Sql, pieces};
 use super::{Error, Store, rows};
@@ -78,9 +79,14 @@ impl Store {
         for_update: &'static str,
     ) -> Result<Vec<Applied>, Error> {
         let now = self.now();
+        let dialect = self.inner.dialect;
         self.write(|connection| {
             let commands = commands.clone();
             Box::pin(async move {
+                let mut rules = rules;
+                if commands.iter().any(|(_, command)| matches!(command, Command::Start { .. })) {
+                    rules.paused = paused(connection, dialect.for_share(), now).await?;
+                }
                 let mut orders = lock(connection, &commands, for_update).await?;
                 let locked = left_out(connection, &commands, &orders).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
@@ -183,6 +189,7 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
     };
     match decision {
         Decision::Change(change) => {
+            let error_class = change.error_class.clone();
             let event = Arc::new(changes.add(&mut row.locked, change, now));
             if let Some(order) = &mut row.order {
                 order.status = event.status;
@@ -190,14 +197,18 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
                 order.attempt = event.attempt;
                 order.failures = row.locked.state.failures;
                 order.reason.clone_from(&event.reason);
+                order.error_class = error_class;
                 order.updated_at = event.occurred_at;
             }
             Applied::Changed { event, order: wanted(row) }
         }
         Decision::Renew(until) => {
-            changes.renewals.entry(until).or_default().push(row.locked.id);
-            row.locked.state.due_at = Some(until);
+            changes.postpone(&mut row.locked, until);
             Applied::Unchanged { order: None }
+        }
+        Decision::Postpone(refusal, until) => {
+            changes.postpone(&mut row.locked, until);
+            Applied::Refused(refusal)
         }
         Decision::Repeat => Applied::Unchanged { order: wanted(row) },
         Decision::Refuse(refusal) => Applied::Refused(refusal),
@@ -208,7 +219,8 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
 #[derive(Default)]
 struct Changes {
     groups: HashMap<Update, Vec<OrderId>>,
-    renewals: HashMap<Timestamp, Vec<OrderId>>,
+    /// Orders of which only the due time changes.
+    postponed: HashMap<Timestamp, Vec<OrderId>>,
     events: Vec<OrderEvent>,
 }
 
@@ -223,10 +235,17 @@ struct Update {
     due_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
     reason: Option<String>,
+    error_class: Option<String>,
     updated_at: Timestamp,
 }
 
 impl Changes {
+    /// Notes that an order next needs attention at this time, without an event.
+    fn postpone(&mut self, locked: &mut Locked, until: Timestamp) {
+        self.postponed.entry(until).or_default().push(locked.id);
+        locked.state.due_at = Some(until);
+    }
+
     /// Notes a change, brings `locked` up to date and returns the event.
     fn add(&mut self, locked: &mut Locked, change: Change, now: Timestamp) -> OrderEvent {
         let state = locked.state;
@@ -253,6 +272,7 @@ impl Changes {
             due_at: change.due_at,
             not_before: differs(change.not_before, state.not_before),
             reason: change.reason,
+            error_class: change.error_class,
             updated_at: at,
         };
         locked.updated_at = at;
@@ -265,6 +285,7 @@ impl Changes {
             lease: change.lease,
             due_at: change.due_at,
             not_before: change.not_before,
+            process_after: state.process_after,
         };
         self.groups.entry(update).or_default().push(locked.id);
         self.events.push(event.clone());
@@ -281,7 +302,7 @@ impl Changes {
                 }
             }
         }
-        for (until, ids) in &self.renewals {
+        for (until, ids) in &self.postponed {
             for piece in pieces(ids) {
                 let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
                 sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
@@ -308,9 +329,10 @@ impl Update {
         if let Some(not_before) = self.not_before {
             sql.push(", not_before = ?").bind(not_before.as_micros());
         }
-        sql.push(", due_at = ?, reason = ?, updated_at = ? WHERE status = ? AND id")
+        sql.push(", due_at = ?, reason = ?, error_class = ?, updated_at = ? WHERE status = ? AND id")
             .bind(self.due_at.map(Timestamp::as_micros))
             .bind(self.reason.clone())
+            .bind(self.error_class.clone())
             .bind(self.updated_at.as_micros())
             .bind(self.from.as_str())
             .within(ids.iter().map(|id| id.as_bytes().to_vec()));

@@ -23,15 +23,10 @@ async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
     let orders: Vec<NewOrder> = (0..count)
-        .map(|_| NewOrder {
-            id: OrderId::new(now),
-            content: content.clone(),
-            created_at: now,
-            idempotency: None,
-        })
+        .map(|_| NewOrder { id: OrderId::new(now), content: content.clone(), created_at: now })
         .collect();
     let ids = orders.iter().map(|order| order.id).collect();
-    backend.store.insert(orders.into()).await.unwrap();
+    backend.store.insert(orders.into_iter().map(Into::into).collect()).await.unwrap();
     ids
 }
 
@@ -47,6 +42,12 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
     backend.store.orders(&[id]).await.unwrap().pop().unwrap()
 }
 
+/// What a round of dispatch takes, the front of the queue first.
+async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
+    let taken = backend.store.take_due(limit, guard).await.unwrap();
+    taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect()
+}
+
 fn status(applied: &Applied) -> Option<Status> {
     match applied {
         Applied::Changed { event, .. } => Some(event.status),
@@ -58,8 +59,8 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let backend = Backend::new(on).await;
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let new = NewOrder { id: OrderId::new(now), content, created_at: now, idempotency: None };
-    backend.store.insert(Arc::from([new.clone()])).await.unwrap();
+    let new = NewOrder { id: OrderId::new(now), content, created_at: now };
+    backend.store.insert(Arc::from([new.clone().into()])).await.unwrap();
     assert_eq!(order(&backend, new.id).await, new.clone().into_order());
     let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();
     assert_eq!(events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), [new.event()]);
@@ -74,8 +75,8 @@ on_both!(many_orders_change_together, |on| async move {
     let reports = ids.iter().enumerate().map(|(n, id)| {
         let outcome = match n % 3 {
             0 => Outcome::Completed,
-            1 => Outcome::Retry { reason: format!("try {n}"), after: None },
-            _ => Outcome::Failed { reason: "broken".into() },
+            1 => Outcome::Retry { reason: format!("try {n}"), class: Some("busy".into()), after: None },
+            _ => Outcome::Failed { reason: "broken".into(), class: None },
         };
         (*id, Command::Finish { lease, outcome })
     });
@@ -87,6 +88,8 @@ on_both!(many_orders_change_together, |on| async move {
     let retried = order(&backend, ids[1]).await;
     assert_eq!((retried.failures, retried.attempt, retried.version), (1, 1, 3));
     assert_eq!(retried.reason.as_deref(), Some("try 1"));
+    assert_eq!(retried.error_class.as_deref(), Some("busy"));
+    assert_eq!(order(&backend, ids[2]).await.error_class.as_deref(), Some("error"));
     check_invariants(&backend.store).await;
 });
 
@@ -158,16 +161,16 @@ on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
     let backend = Backend::new(on).await;
     insert(&backend, 40).await;
     let guard = std::time::Duration::from_secs(60);
-    let take = || backend.store.take_due(25, guard);
-    let (a, b) = tokio::join!(take(), take());
-    let mut taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).map(|job| job.order_id).collect();
+    let take = || take(&backend, 25, guard);
+    let (mut taken, b) = tokio::join!(take(), take());
+    taken.extend(b);
     // Side by side one may find rows locked by the other; a further round gets what is left.
-    taken.extend(take().await.unwrap().into_iter().map(|job| job.order_id));
+    taken.extend(take().await);
     assert_eq!(taken.len(), 40);
     taken.sort_unstable();
     taken.dedup();
     assert_eq!(taken.len(), 40, "no order twice");
-    assert_eq!(take().await.unwrap(), []);
+    assert_eq!(take().await, []);
 });
 
 on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async move {
@@ -176,14 +179,13 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     let lease = LeaseToken::random();
     one(&backend, ids[0], Command::Start { lease }).await;
     let hour = std::time::Duration::from_secs(3_600);
-    let outcome = Outcome::Retry { reason: "later".into(), after: Some(hour) };
+    let outcome = Outcome::Retry { reason: "later".into(), class: None, after: Some(hour) };
     let rules = Rules { retry: domain::RetryPolicy { cap: hour, ..Default::default() }, ..Rules::default() };
     backend.store.apply(Arc::from([(ids[0], Command::Finish { lease, outcome })]), rules).await.unwrap();
-    assert_eq!(backend.store.take_due(10, hour).await.unwrap().len(), 2);
-    assert_eq!(backend.store.take_due(10, hour).await.unwrap(), []);
+    assert_eq!(take(&backend, 10, hour).await.len(), 2);
+    assert_eq!(take(&backend, 10, hour).await, []);
     backend.store.drop_guards().await.unwrap();
-    let due: Vec<_> =
-        backend.store.take_due(10, hour).await.unwrap().into_iter().map(|job| job.order_id).collect();
+    let due = take(&backend, 10, hour).await;
     assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
 });
 
@@ -224,7 +226,11 @@ on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
     let lease = LeaseToken::random();
     one(&backend, id, Command::Start { lease }).await;
     assert_eq!(oldest().await, None);
-    let outcome = Outcome::Retry { reason: "later".into(), after: Some(std::time::Duration::from_secs(60)) };
+    let outcome = Outcome::Retry {
+        reason: "later".into(),
+        class: None,
+        after: Some(std::time::Duration::from_secs(60)),
+    };
     one(&backend, id, Command::Finish { lease, outcome }).await;
     assert_eq!(oldest().await, None, "a retry waits for its time");
 });

@@ -195,6 +195,11 @@ impl Gateway<'_> {
     }
 
     pub(crate) async fn create(&self, body: Value) -> String {
+        self.create_full(body).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates an order over REST and returns it as it was answered.
+    pub(crate) async fn create_full(&self, body: Value) -> Value {
         let response = self
             .client
             .post(self.url("/orders"))
@@ -206,7 +211,7 @@ impl Gateway<'_> {
         let status = response.status();
         let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         assert_eq!(status, 201, "{body}");
-        body["id"].as_str().unwrap().to_owned()
+        body
     }
 
     /// One order, read over gRPC.
@@ -225,7 +230,7 @@ impl Gateway<'_> {
             order_id: id.to_owned(),
             status: status.to_owned(),
             lease_token: lease_token.to_owned(),
-            reason: String::new(),
+            ..v1::UpdateStatusRequest::default()
         };
         self.workers().await.update_status(request).await.map(tonic::Response::into_inner)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{Draft, OrderId};
 use gateway::Config;
-use gateway::store::{Idempotency, Inserted, NewOrder, request_hash};
+use gateway::store::{Creation, Idempotency, Inserted, NewOrder, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ async fn code(response: Response) -> (StatusCode, String) {
     (status, body["code"].as_str().unwrap().to_owned())
 }
 
-fn new_order(backend: &Backend, key: &str, item: &str) -> NewOrder {
+fn new_order(backend: &Backend, key: &str, item: &str) -> Creation {
     let now = backend.store.now();
     let draft =
         Draft { item: Some(item.into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
@@ -37,7 +37,8 @@ fn new_order(backend: &Backend, key: &str, item: &str) -> NewOrder {
         request_hash: request_hash(&content),
         expires_at: now + Duration::from_secs(3_600),
     };
-    NewOrder { id: OrderId::new(now), content, created_at: now, idempotency: Some(idempotency) }
+    let order = NewOrder { id: OrderId::new(now), content, created_at: now };
+    Creation { orders: vec![order], idempotency: Some(idempotency) }
 }
 
 on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async move {
@@ -154,11 +155,11 @@ on_both!(two_hundred_posts_with_one_key_make_one_order, many_at_once);
 
 on_both!(a_batch_may_hold_a_key_twice, |on| async move {
     let backend = Backend::new(on).await;
-    let orders: Arc<[NewOrder]> =
+    let orders: Arc<[Creation]> =
         [new_order(&backend, "k", "a"), new_order(&backend, "k", "a"), new_order(&backend, "k", "b")].into();
-    let expected = [Inserted::New, Inserted::Before(orders[0].id), Inserted::KeyReused];
+    let expected = [Inserted::New, Inserted::Before(orders[0].id()), Inserted::KeyReused];
     assert_eq!(backend.store.insert(orders.clone()).await.unwrap(), expected);
-    assert_eq!(backend.store.orders(&[orders[0].id, orders[1].id]).await.unwrap().len(), 1);
+    assert_eq!(backend.store.orders(&[orders[0].id(), orders[1].id()]).await.unwrap().len(), 1);
 });
 
 on_both!(expired_keys_are_removed_and_new_again, |on| async move {

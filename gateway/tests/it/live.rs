@@ -97,7 +97,7 @@ on_both!(a_redriven_order_is_followed_past_its_failure, |on| async move {
     gateway.report(&id, "processing", "").await.unwrap();
     gateway.report(&id, "failed", "").await.unwrap();
     let order_id = id.parse().unwrap();
-    let redrive = domain::transition::Command::Redrive { reason: None };
+    let redrive = domain::transition::Command::Redrive { reason: None, not_before: None };
     backend.store.apply(vec![(order_id, redrive)].into(), quick().rules).await.unwrap();
     let live = watch(&gateway, &id, Some(0)).await.unwrap();
     complete(&gateway, &id).await;

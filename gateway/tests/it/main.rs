@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod dispatch;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod graphql;

@@ -62,26 +62,34 @@ async fn dispatch_and_lists_use_their_indexes() {
     let mut rows = Vec::new();
     for n in 0..20_020 {
         let (status, due) = if n % 1_001 == 0 { ("pending", "5") } else { ("completed", "NULL") };
+        let priority = ["high", "normal", "low"][n % 3];
         rows.push(format!(
-            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', 1, 1, '{status}', 1, 0, 0, 5, NULL, {due}, 0, NULL, {n}, {n})",
+            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', 1, 1, '{status}', 1, 0, 0, 5, NULL, {due}, 0, NULL, {n}, {n}, '{priority}')",
             n % 500
         ));
     }
     for chunk in rows.chunks(2_000) {
-        let insert = format!("INSERT INTO orders VALUES {}", chunk.join(","));
+        let insert = format!(
+            "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
+             quantity, status, version, attempt, failures, max_attempts, lease_token, due_at, not_before, reason, \
+             created_at, updated_at, priority) VALUES {}",
+            chunk.join(",")
+        );
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
     }
     sqlx::raw_sql("ANALYZE TABLE orders").execute(&mut connection).await.unwrap();
     let last = "UNHEX('00000000000000000000000000003000')";
     for (query, index, most_rows) in [
         (
-            "SELECT id, quantity FROM orders WHERE status = 'pending' AND due_at <= 9 ORDER BY due_at LIMIT 256"
+            "SELECT id, quantity FROM orders WHERE status = 'pending' AND priority = 'normal' AND due_at <= 9 \
+             ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),
             "orders_due",
             100,
         ),
         (
-            "SELECT id FROM orders WHERE status = 'processing' AND due_at <= 9 ORDER BY due_at LIMIT 500"
+            "SELECT id FROM orders WHERE status = 'processing' AND priority IN ('high', 'normal', 'low') \
+             AND due_at <= 9 LIMIT 500"
                 .to_owned(),
             "orders_due",
             100,

@@ -32,7 +32,7 @@ impl OrderHandler for Simulate {
             return Verdict::retry("stopped");
         }
         if rand::random::<f64>() < self.failure_rate {
-            return Verdict::retry("simulated failure");
+            return Verdict::retry("simulated failure").with_class("simulated");
         }
         Verdict::Completed
     }

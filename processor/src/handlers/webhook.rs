@@ -38,6 +38,8 @@
 //! | 408, 409, 425, 429, 5xx | failed, may be repeated, not before `Retry-After` (seconds or a date) |
 //! | none in time, or no connection | failed, may be repeated |
 //! | anything else, redirects too | failed for good; the first 500 characters of the body are the reason |
+//!
+//! The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -129,7 +131,10 @@ impl Webhook {
         match request.body(body).send().await {
             Ok(response) => verdict(response).await,
             // The URL may hold a secret, and the reason is shown to everybody.
-            Err(error) => Verdict::retry(format!("the webhook: {}", chain(&error.without_url()))),
+            Err(error) => {
+                let class = if error.is_timeout() { "webhook_timeout" } else { "webhook_unreachable" };
+                Verdict::retry(format!("the webhook: {}", chain(&error.without_url()))).with_class(class)
+            }
         }
     }
 }
@@ -184,11 +189,12 @@ async fn verdict(response: Response) -> Verdict {
                 | StatusCode::TOO_MANY_REQUESTS
         );
     let answered = format!("the webhook answered {status}");
+    let class = format!("http_{}", status.as_u16());
     if repeat {
         let reason = said.map_or(answered.clone(), |said| format!("{answered}: {said}"));
-        Verdict::Retry { reason, after }
+        Verdict::Retry { reason, class: Some(class), after }
     } else {
-        Verdict::failed(said.unwrap_or(answered))
+        Verdict::failed(said.unwrap_or(answered)).with_class(class)
     }
 }
 

@@ -90,23 +90,25 @@ async fn the_status_decides() {
     }
     for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
         let verdict = verdict(ResponseTemplate::new(status).set_body_string("over\nload")).await;
-        let Verdict::Retry { reason, after: None } = verdict else { panic!("{status}: {verdict:?}") };
+        let Verdict::Retry { reason, class, after: None } = verdict else { panic!("{status}: {verdict:?}") };
+        assert_eq!(class, Some(format!("http_{status}")));
         assert!(reason.contains(&status.to_string()) && reason.ends_with(": over load"), "{reason}");
     }
     for status in [300, 304, 400, 401, 404, 410, 422, 499] {
         let verdict = verdict(ResponseTemplate::new(status)).await;
-        let Verdict::Failed { reason } = verdict else { panic!("{status}: {verdict:?}") };
+        let Verdict::Failed { reason, class } = verdict else { panic!("{status}: {verdict:?}") };
+        assert_eq!(class, Some(format!("http_{status}")));
         assert!(reason.contains(&status.to_string()), "{reason}");
     }
     let redirect = ResponseTemplate::new(307).insert_header("Location", "/").set_body_string("elsewhere");
-    assert_eq!(verdict(redirect).await, Verdict::failed("elsewhere"));
+    assert_eq!(verdict(redirect).await, Verdict::failed("elsewhere").with_class("http_307"));
 }
 
 #[tokio::test]
 async fn the_reason_is_the_start_of_the_body() {
     let body = format!("{}{}", "ä".repeat(500), "b".repeat(100_000));
     let verdict = verdict(ResponseTemplate::new(422).set_body_string(body)).await;
-    assert_eq!(verdict, Verdict::failed("ä".repeat(500)));
+    assert_eq!(verdict, Verdict::failed("ä".repeat(500)).with_class("http_422"));
 }
 
 #[tokio::test]
@@ -143,7 +145,8 @@ async fn no_answer_means_again() {
     drop(nobody);
     let webhook = Webhook::new(&url, None, TIMEOUT).unwrap();
     let verdict = webhook.handle(attempt(), CancellationToken::new()).await;
-    let Verdict::Retry { reason, after: None } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Retry { reason, class, after: None } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(class.as_deref(), Some("webhook_unreachable"));
     assert!(reason.starts_with("the webhook: ") && !reason.contains("hidden"), "{reason}");
 }
 

@@ -75,9 +75,11 @@ async fn every_verdict_reaches_the_wire() {
         async move {
             match which {
                 Some(0) => Verdict::Completed,
-                Some(1) => {
-                    Verdict::Retry { reason: "busy".to_owned(), after: Some(Duration::from_millis(1_500)) }
-                }
+                Some(1) => Verdict::Retry {
+                    reason: "busy".to_owned(),
+                    class: Some("busy".to_owned()),
+                    after: Some(Duration::from_millis(1_500)),
+                },
                 Some(2) => Verdict::failed("x".repeat(5_000)),
                 _ => {
                     tokio::task::yield_now().await;
@@ -91,15 +93,21 @@ async fn every_verdict_reaches_the_wire() {
     let outcome = |at: usize| gateway.mind().outcome(ids[at]).unwrap();
     assert_eq!(outcome(0), Outcome::Completed);
     let after = Some(Duration::from_millis(1_500));
-    assert_eq!(outcome(1), Outcome::Retry { reason: "busy".to_owned(), after });
-    assert_eq!(outcome(2), Outcome::Failed { reason: "x".repeat(500) });
-    for (at, expected) in [
-        (3, "before any await: three"),
-        (4, "the handler panicked: after an await"),
-        (5, "the processor cannot read the order: total: "),
+    assert_eq!(
+        outcome(1),
+        Outcome::Retry { reason: "busy".to_owned(), class: Some("busy".to_owned()), after }
+    );
+    assert_eq!(outcome(2), Outcome::Failed { reason: "x".repeat(500), class: None });
+    for (at, expected, expected_class) in [
+        (3, "before any await: three", "handler_panicked"),
+        (4, "the handler panicked: after an await", "handler_panicked"),
+        (5, "the processor cannot read the order: total: ", "unreadable_order"),
     ] {
-        let Outcome::Retry { reason, after: None } = outcome(at) else { panic!("{at}: {:?}", outcome(at)) };
+        let Outcome::Retry { reason, class, after: None } = outcome(at) else {
+            panic!("{at}: {:?}", outcome(at))
+        };
         assert!(reason.contains(expected), "{reason}");
+        assert_eq!(class.as_deref(), Some(expected_class));
     }
     processor.stop().await;
 }
@@ -200,7 +208,10 @@ async fn an_attempt_that_takes_too_long_is_stopped() {
     processor.queue.add(&ids);
     eventually("both are reported", || gateway.mind().reports.len() == 2).await;
     let reason = "the attempt took longer than 30ms and was stopped".to_owned();
-    assert_eq!(gateway.mind().outcome(ids[0]), Some(Outcome::Retry { reason, after: None }));
+    assert_eq!(
+        gateway.mind().outcome(ids[0]),
+        Some(Outcome::Retry { reason, class: Some("attempt_timeout".to_owned()), after: None })
+    );
     // Done while it was told to stop is done.
     assert_eq!(gateway.mind().outcome(ids[1]), Some(Outcome::Completed));
     processor.stop().await;

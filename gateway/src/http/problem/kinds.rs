@@ -49,6 +49,12 @@ pub const KINDS: &[Kind] = &[
     kind("order_not_failed", 409, "The order has not failed", "Only failed orders can be redriven."),
     kind("already_started", 409, "The order is being processed already", "Nothing is to be done."),
     kind("not_yet", 409, "The order waits for its time", "Try again later."),
+    kind(
+        "queue_paused",
+        409,
+        "The queue is paused",
+        "Drop the job: it comes again when the queue is resumed.",
+    ),
     kind("stale_lease", 409, "The lease is not valid", "Drop the work: somebody else has it."),
     kind("lease_not_expired", 409, "The lease has not expired", "Nothing is to be done."),
     kind("body_too_large", 413, "The body is too large", "`detail` says how much is allowed."),
@@ -65,6 +71,7 @@ pub const KINDS: &[Kind] = &[
         "The idempotency key belongs to another order",
         "Use a new key for a new order, and the same body with the same key.",
     ),
+    kind("invalid_row_count", 422, "There are too many orders, or none", "Send 1 to 1,000 orders at once."),
     kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
     kind(
         "overloaded",

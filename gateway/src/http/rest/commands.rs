@@ -10,6 +10,7 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
+use crate::orders::Requester;
 
 /// Why something is done; may be left out altogether.
 #[derive(Debug, Default, ToSchema)]
@@ -79,7 +80,8 @@ pub(super) async fn redrive(
     request: Request,
 ) -> Result<Json<OrderView>, Problem> {
     let command = Command::of(&app, request).await?;
-    Ok(Json(app.orders.redrive(id, command.reason).await?.into()))
+    let requester = Requester { name: None, via: "REST" };
+    Ok(Json(app.orders.redrive(id, &requester, command.reason.as_deref()).await?.into()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,18 @@ use utoipa::ToSchema;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
 
-const ORDER_FIELDS: &[&str] =
-    &["item", "quantity", "price", "lineItems", "currency", "customer", "externalReference", "maxAttempts"];
+const ORDER_FIELDS: &[&str] = &[
+    "item",
+    "quantity",
+    "price",
+    "lineItems",
+    "currency",
+    "customer",
+    "externalReference",
+    "maxAttempts",
+    "priority",
+    "processAfter",
+];
 const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
 
 /// A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`.
@@ -23,7 +33,8 @@ const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
                 {"item": "Laptop", "quantity": 2, "price": "1299.99"},
                 {"item": "Mouse", "quantity": 1, "price": 25}
             ],
-            "currency": "EUR", "customer": "ann@example.com", "externalReference": "WEB-1001", "maxAttempts": 3
+            "currency": "EUR", "customer": "ann@example.com", "externalReference": "WEB-1001", "maxAttempts": 3,
+            "priority": "high", "processAfter": "2026-01-31T12:00:00Z"
         })
     )
 )]
@@ -53,6 +64,13 @@ pub(super) struct NewOrder {
     /// With so many failed attempts the order is `failed`.
     #[schema(minimum = 1, maximum = 100, default = 5)]
     max_attempts: Option<i64>,
+    /// `high`, `normal` or `low`: while orders of all priorities wait, of ten that are handed to the
+    /// workers six are high, three normal and one low.
+    #[schema(example = "normal", default = "normal")]
+    priority: Option<String>,
+    /// The order is not started before this time (RFC 3339); at once when it is past.
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
+    process_after: Option<String>,
 }
 
 /// One position of a new order.
@@ -93,6 +111,8 @@ impl NewOrder {
                 .get("externalReference")
                 .and_then(|(at, value)| shape.text(&at, value)),
             max_attempts: fields.get("maxAttempts").and_then(|(at, value)| shape.whole(&at, value)),
+            priority: fields.get("priority").and_then(|(at, value)| shape.text(&at, value)),
+            process_after: fields.get("processAfter").and_then(|(at, value)| shape.text(&at, value)),
         })
     }
 }
@@ -127,6 +147,8 @@ impl From<NewOrder> for Draft {
             customer: new.customer,
             external_reference: new.external_reference,
             max_attempts: new.max_attempts,
+            priority: new.priority,
+            process_after: new.process_after,
         }
     }
 }

@@ -14,8 +14,16 @@ use crate::orders::Filter;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
-const KNOWN: &[&str] =
-    &["limit", "after", "status", "customer", "externalReference", "createdFrom", "createdBefore"];
+const KNOWN: &[&str] = &[
+    "limit",
+    "after",
+    "status",
+    "customer",
+    "externalReference",
+    "errorClass",
+    "createdFrom",
+    "createdBefore",
+];
 
 /// What a list request asks for.
 #[derive(Debug, PartialEq, Eq, IntoParams)]
@@ -36,6 +44,9 @@ struct ListQuery {
     /// Only orders with exactly this reference.
     #[param(max_length = 200)]
     external_reference: Option<String>,
+    /// Only orders whose latest event is a failure of exactly this class.
+    #[param(max_length = 64)]
+    error_class: Option<String>,
     /// Only orders created at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     created_from: Option<Timestamp>,
@@ -53,6 +64,7 @@ impl ListQuery {
             status: statuses(&mut query),
             customer: filter_text(&mut query, "customer", text::MAX_CUSTOMER),
             external_reference: filter_text(&mut query, "externalReference", text::MAX_EXTERNAL_REFERENCE),
+            error_class: filter_text(&mut query, "errorClass", text::MAX_ERROR_CLASS),
             created_from: time(&mut query, "createdFrom"),
             created_before: time(&mut query, "createdBefore"),
         };
@@ -67,7 +79,11 @@ impl ListQuery {
         for status in &self.status {
             query.append_pair("status", status.as_str());
         }
-        let texts = [("customer", &self.customer), ("externalReference", &self.external_reference)];
+        let texts = [
+            ("customer", &self.customer),
+            ("externalReference", &self.external_reference),
+            ("errorClass", &self.error_class),
+        ];
         for (name, value) in texts {
             if let Some(value) = value {
                 query.append_pair(name, value);
@@ -150,6 +166,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
         statuses: query.status.clone(),
         customer: query.customer.clone(),
         external_reference: query.external_reference.clone(),
+        error_class: query.error_class.clone(),
         created_from: query.created_from,
         created_before: query.created_before,
     };
@@ -176,6 +193,7 @@ mod tests {
     fn every_filter_survives_in_the_link() {
         let query = format!(
             "limit=7&after={ID}&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
+             &errorClass=http_503\
              &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z"
         );
         let list = ListQuery::read(Some(&query)).unwrap();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::{LineItem, Money, Order, OrderEvent, Status, Timestamp};
+use domain::{LineItem, Money, Order, OrderEvent, Priority, Status, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::RefOr;
@@ -58,9 +58,19 @@ pub(super) struct OrderView {
     /// With so many failures it is `failed`.
     #[schema(example = 5, minimum = 1, maximum = 100)]
     max_attempts: u32,
+    /// How urgent it is: `high`, `normal` or `low`.
+    #[schema(value_type = String, example = "normal")]
+    priority: Priority,
+    /// It is not started before this time; null when it is not scheduled.
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    process_after: Option<Timestamp>,
     /// What the latest event says, if anything: an error, a cancellation, a redrive.
     #[schema(required)]
     reason: Option<String>,
+    /// One word for what kind of failure the latest event is, if it is one: `http_503`,
+    /// `lease_expired`.
+    #[schema(required)]
+    error_class: Option<String>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     created_at: Timestamp,
@@ -109,7 +119,10 @@ impl From<Order> for OrderView {
             attempt: order.attempt,
             failures: order.failures,
             max_attempts: order.max_attempts,
+            priority: order.priority,
+            process_after: order.process_after,
             reason: order.reason,
+            error_class: order.error_class,
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
@@ -265,7 +278,10 @@ mod tests {
             attempt: 0,
             failures: 0,
             max_attempts: 5,
+            priority: Priority::Normal,
+            process_after: None,
             reason: None,
+            error_class: None,
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             updated_at: Timestamp::from_micros(1_700_000_000_000_000),
         }
@@ -283,7 +299,7 @@ mod tests {
                 r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99,"total":2599.98},"#,
                 r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
                 r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
-                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"reason":null,"#,
+                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"reason":null,"errorClass":null,"#,
                 r#""createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
             )
         );

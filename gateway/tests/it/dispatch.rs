@@ -1,0 +1,216 @@
+//! Which orders are handed to the workers, and when: priorities, schedules, pauses.
+
+use std::time::Duration;
+
+use domain::transition::{Command, Refusal, Rules};
+use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
+use gateway::Config;
+use gateway::store::{Applied, NewOrder, Taken};
+use serde_json::json;
+
+use crate::harness::{Backend, eventually};
+use crate::on_both;
+
+const GUARD: Duration = Duration::from_secs(600);
+
+fn draft() -> Draft {
+    Draft { item: Some("Laptop".into()), quantity: Some(1), price: Some("1.00".into()), ..Draft::default() }
+}
+
+async fn insert(backend: &Backend, draft: Draft, count: usize) -> Vec<OrderId> {
+    let now = backend.store.now();
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let ids = OrderId::new_run(now, count);
+    let order = |id: &OrderId| NewOrder { id: *id, content: content.clone(), created_at: now }.into();
+    backend.store.insert(ids.iter().map(order).collect()).await.unwrap();
+    ids
+}
+
+async fn insert_with(backend: &Backend, priority: Priority, count: usize) -> Vec<OrderId> {
+    insert(backend, Draft { priority: Some(priority.to_string()), ..draft() }, count).await
+}
+
+async fn take(backend: &Backend, limit: u32) -> Taken {
+    backend.store.take_due(limit, GUARD).await.unwrap()
+}
+
+async fn start(backend: &Backend, id: OrderId) -> Applied {
+    let command = Command::Start { lease: LeaseToken::random() };
+    backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
+}
+
+on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
+    let backend = Backend::new(on).await;
+    let low = insert_with(&backend, Priority::Low, 20).await;
+    let normal = insert_with(&backend, Priority::Normal, 40).await;
+    let high = insert_with(&backend, Priority::High, 70).await;
+    for round in 0..10 {
+        let Taken { ahead, behind, more } = take(&backend, 10).await;
+        let among = |ids: &[OrderId]| behind.iter().filter(|job| ids.contains(&job.order_id)).count();
+        assert!(more && ahead.len() == 6 && ahead.iter().all(|job| high.contains(&job.order_id)), "{round}");
+        assert_eq!((among(&normal), among(&low)), (3, 1), "{round}");
+    }
+    // What is left goes by itself, in as many rounds as it takes.
+    let mut left = 0;
+    loop {
+        let Taken { ahead, behind, more } = take(&backend, 10).await;
+        left += ahead.len() + behind.len();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(left, 30);
+});
+
+/// However many urgent orders come, one of ten places goes to those of low priority.
+#[tokio::test]
+async fn low_priority_is_not_starved() {
+    let backend = Backend::new(crate::harness::On::Embedded).await;
+    let low = insert_with(&backend, Priority::Low, 10).await;
+    insert_with(&backend, Priority::High, 100).await;
+    let mut taken = 0;
+    for _ in 0..10 {
+        // As many urgent ones come in as leave.
+        insert_with(&backend, Priority::High, 10).await;
+        taken += take(&backend, 10).await.behind.iter().filter(|job| low.contains(&job.order_id)).count();
+    }
+    // Six to one, to the place on average: 14 places of 100, of which there are ten.
+    assert!(taken >= 8, "{taken} of 10");
+}
+
+on_both!(a_priority_may_use_what_the_others_do_not, |on| async move {
+    let backend = Backend::new(on).await;
+    insert_with(&backend, Priority::Low, 30).await;
+    let Taken { ahead, behind, .. } = take(&backend, 30).await;
+    assert_eq!((ahead.len(), behind.len()), (0, 30));
+});
+
+on_both!(an_urgent_order_overtakes_those_in_the_queue, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let normal = gateway.create_order().await;
+    eventually("the order to be queued", || async { (backend.queue.len().await.ok()? == 1).then_some(()) })
+        .await;
+    let body = json!({"item": "Laptop", "quantity": 1, "price": 1, "priority": "high"});
+    let urgent = gateway.create_full(body).await;
+    assert_eq!((&urgent["priority"], &urgent["processAfter"]), (&json!("high"), &json!(null)));
+    eventually("both to be queued", || async { (backend.queue.len().await.ok()? == 2).then_some(()) }).await;
+    assert_eq!(gateway.next_job().await, urgent["id"]);
+    assert_eq!(gateway.next_job().await, normal);
+    gateway.stop().await;
+});
+
+on_both!(a_scheduled_order_is_never_early, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let at = backend.store.now() + Duration::from_millis(1_500);
+    let body = json!({"item": "Laptop", "quantity": 1, "price": 1, "processAfter": at});
+    let order = gateway.create_full(body).await;
+    assert_eq!((&order["status"], &order["processAfter"]), (&json!("pending"), &json!(at)));
+    let id = order["id"].as_str().unwrap();
+    // A worker that knows of it somehow is refused to the last.
+    let mut refused = 0;
+    loop {
+        let before = backend.store.now();
+        match gateway.report(id, "processing", "").await {
+            Ok(_) => break assert!(backend.store.now() >= at, "started {:?} early", at.since(before)),
+            Err(status) => {
+                refused += 1;
+                assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+                assert_eq!(status.metadata().get(proto::ERROR_METADATA).unwrap(), proto::reason::NOT_YET);
+                assert!(status.message().contains(&at.to_string()), "{}", status.message());
+                assert!(before < at + Duration::from_secs(5), "it has been due for long");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    assert!(refused > 0);
+    let events = backend.store.events_after(&[(id.parse().unwrap(), 1)]).await.unwrap();
+    assert!(events[0].status == Status::Processing && events[0].occurred_at >= at);
+    gateway.stop().await;
+});
+
+on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
+    let backend = Backend::new(on).await;
+    let hour = backend.store.now() + Duration::from_secs(3_600);
+    let later = insert(&backend, Draft { process_after: Some(hour.to_string()), ..draft() }, 1).await[0];
+    let past = Timestamp::from_micros(1);
+    let sooner = insert(&backend, Draft { process_after: Some(past.to_string()), ..draft() }, 1).await[0];
+    let taken = take(&backend, 10).await.behind;
+    assert_eq!(taken.iter().map(|job| job.order_id).collect::<Vec<_>>(), [sooner]);
+    assert!(matches!(start(&backend, later).await, Applied::Refused(Refusal::NotYet(at)) if at == hour));
+    assert!(matches!(start(&backend, sooner).await, Applied::Changed { .. }));
+});
+
+on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let queued = gateway.create_order().await;
+    assert_eq!(gateway.next_job().await, queued);
+    assert_eq!(backend.store.paused().await.unwrap(), None);
+
+    let pause = backend.store.pause(None, Some("ann".into())).await.unwrap();
+    assert_eq!(backend.store.paused().await.unwrap(), Some(pause.clone()));
+    let refused = gateway.report(&queued, "processing", "").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), proto::reason::PAUSED);
+    let waiting = gateway.create_order().await;
+    assert_eq!(take(&backend, 10).await, Taken::default());
+    assert_eq!(backend.queue.len().await.unwrap(), 0);
+
+    // Once more only changes until when.
+    let until = backend.store.now() + GUARD;
+    let again = backend.store.pause(Some(until), None).await.unwrap();
+    assert_eq!((again.at, again.until, again.by), (pause.at, Some(until), None));
+    assert!(backend.store.resume().await.unwrap());
+    assert!(!backend.store.resume().await.unwrap(), "it is not paused any more");
+    // The job that was refused comes again at once and not after its guard.
+    let mut jobs = [gateway.next_job().await, gateway.next_job().await];
+    jobs.sort();
+    assert_eq!(jobs, [queued.clone(), waiting]);
+    gateway.report(&queued, "processing", "").await.unwrap();
+    assert_eq!(gateway.timeline(&queued).await, [Status::Pending, Status::Processing]);
+    gateway.stop().await;
+});
+
+on_both!(a_pause_ends_by_itself, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let until = backend.store.now() + Duration::from_millis(700);
+    backend.store.pause(Some(until), None).await.unwrap();
+    let id = gateway.create_order().await;
+    assert_eq!(gateway.next_job().await, id);
+    assert!(backend.store.now() >= until);
+    assert_eq!(backend.store.paused().await.unwrap(), None);
+    gateway.stop().await;
+});
+
+on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, draft(), 200).await;
+    let starting = tokio::spawn({
+        let store = backend.store.clone();
+        async move {
+            let mut started = Vec::new();
+            for id in ids {
+                let command = Command::Start { lease: LeaseToken::random() };
+                let applied = store.apply([(id, command)].into(), Rules::default()).await.unwrap();
+                match &applied[0] {
+                    Applied::Changed { .. } => started.push(id),
+                    Applied::Refused(Refusal::Paused) => return started,
+                    other => panic!("{other:?}"),
+                }
+            }
+            started
+        }
+    });
+    eventually("some to be started", || async {
+        let filter = gateway::orders::Filter { statuses: vec![Status::Processing], ..Default::default() };
+        (backend.store.list(&filter, None, 1).await.unwrap().len() == 1).then_some(())
+    })
+    .await;
+    backend.store.pause(None, None).await.unwrap();
+    let processing = gateway::orders::Filter { statuses: vec![Status::Processing], ..Default::default() };
+    let at_the_answer = backend.store.list(&processing, None, 1_000).await.unwrap().len();
+    assert_eq!(starting.await.unwrap().len(), at_the_answer, "nothing was started after the answer");
+});
