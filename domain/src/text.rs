@@ -6,6 +6,8 @@ pub const MAX_ITEM: usize = 200;
 pub const MAX_CUSTOMER: usize = 200;
 /// Longest external reference, in characters.
 pub const MAX_EXTERNAL_REFERENCE: usize = 200;
+/// Longest name of somebody who asks for something, in characters.
+pub const MAX_REQUESTER: usize = 100;
 /// Longest reason of a failure or a cancellation, in characters; longer ones are cut.
 pub const MAX_REASON: usize = 500;
 

@@ -39,6 +39,8 @@ pub struct Config {
 pub struct HttpLimits {
     /// Longest request body, in bytes.
     pub body_bytes: usize,
+    /// Longest body of a bulk create, in bytes.
+    pub bulk_body_bytes: usize,
     /// Longest wait for the complete head of a request.
     pub header_read_timeout: Duration,
     /// Most open connections.
@@ -91,6 +93,7 @@ impl Default for Config {
             drain: Duration::from_secs(10),
             http: HttpLimits {
                 body_bytes: 256 * 1024,
+                bulk_body_bytes: 4 * 1024 * 1024,
                 header_read_timeout: Duration::from_secs(10),
                 connections: 20_000,
             },

@@ -35,7 +35,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
     ("http_connections", "Open connections on the HTTP port."),
@@ -45,6 +45,7 @@ const GAUGES: [(&str, &str); 7] = [
          Orders that wait for a retry do not count.",
     ),
     ("queue_length", "Hints in the queue at the last look."),
+    ("queue_paused", "Whether the queue is paused: 1 or 0."),
     ("watched_orders", "Orders that somebody watches through this gateway."),
     ("worker_streams", "Processors that are connected to this gateway."),
 ];

@@ -168,6 +168,9 @@ async fn follow_database(store: Store, stop: CancellationToken) {
                 if let Err(error) = store.refresh_clock().await {
                     tracing::debug!(%error, "the database's clock cannot be read now");
                 }
+                if let Ok(pause) = store.paused().await {
+                    metrics::gauge!("queue_paused").set(if pause.is_some() { 1.0 } else { 0.0 });
+                }
                 if let Ok(oldest) = store.oldest_claimable().await {
                     metrics::gauge!("oldest_claimable_seconds").set(oldest.unwrap_or_default().as_secs_f64());
                 }

@@ -7,7 +7,8 @@ export const socketUrl = () => Object.assign(new URL(url), { protocol: url.proto
 
 // Every field counts for each order of a page, and the server has a limit for that: ask for no more than is shown.
 const ORDER = `
-  id status sequence attempt failures maxAttempts reason total currency quantity customer externalReference
+  id status sequence attempt failures maxAttempts reason errorClass total currency quantity customer externalReference
+  priority processAfter
   createdAt lineItems { item quantity price }`;
 const EVENT = 'orderId status previousStatus sequence attempt reason occurredAt';
 const PAYLOAD = `{ order { ${ORDER} } userErrors { message field } }`;
@@ -22,6 +23,9 @@ export const ONE = `query Order($id: ID!) { order(id: $id) { ${ORDER} } }`;
 export const CREATE = `mutation Create($input: CreateOrderInput!) { payload: createOrder(input: $input) ${PAYLOAD} }`;
 export const CANCEL = `mutation Cancel($input: CancelOrderInput!) { payload: cancelOrder(input: $input) ${PAYLOAD} }`;
 export const REDRIVE = `mutation Redrive($input: RedriveOrderInput!) { payload: redriveOrder(input: $input) ${PAYLOAD} }`;
+const QUEUE_STATE = '{ paused pausedUntil pausedBy }';
+export const QUEUE = `query Queue { queue ${QUEUE_STATE} }`;
+export const RESUME = `mutation Resume { payload: resumeQueue { queue ${QUEUE_STATE} } }`;
 export const FEED = `subscription Feed {
   orderEvents { ... on OrderStatusEvent { ${EVENT} } ... on OrderFeedLag { missed } }
 }`;

@@ -29,8 +29,11 @@ function Known({ order, steps, error }) {
       <div><dt>Id</dt><dd><code>${order.id}</code></dd></div>
       ${order.externalReference && html`<div><dt>Reference</dt><dd>${order.externalReference}</dd></div>`}
       <div><dt>Created</dt><dd>${dateTime(order.createdAt)}</dd></div>
+      ${order.priority !== 'NORMAL' && html`<div><dt>Priority</dt><dd>${order.priority.toLowerCase()}</dd></div>`}
+      ${order.processAfter && html`<div><dt>Not before</dt><dd>${dateTime(order.processAfter)}</dd></div>`}
       <div><dt>Attempts</dt><dd>${count(order.attempt)}</dd></div>
       ${order.failures > 0 && html`<div><dt>Failures</dt><dd>${count(order.failures)} of at most ${count(order.maxAttempts)}</dd></div>`}
+      ${order.errorClass && html`<div><dt>Error class</dt><dd><code>${order.errorClass}</code></dd></div>`}
     </dl>
     <${Actions} order=${order} />
     <h3>Timeline</h3>
@@ -55,6 +58,7 @@ const ACTIONS = {
   redrive: {
     mutation: REDRIVE, allowed: (status) => status === 'FAILED',
     button: 'Redrive order', ask: 'Why is it tried again?', no: 'Leave it', done: 'Order is tried again',
+    who: { requestedBy: 'somebody at the page' },
   },
 };
 
@@ -95,7 +99,8 @@ async function act(order, action, reason) {
   const answer = (result) => { if (state.open?.id === order.id) set({ action: result }); };
   answer({ kind, busy: true });
   try {
-    const { payload } = await request(action.mutation, { input: { orderId: order.id, reason: reason || null } });
+    const input = { orderId: order.id, reason: reason || null, ...action.who };
+    const { payload } = await request(action.mutation, { input });
     if (payload.order) learn(payload.order);
     const refusal = payload.userErrors[0]?.message;
     answer(refusal ? { kind, error: refusal } : null);

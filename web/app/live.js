@@ -3,7 +3,7 @@
 // The socket only brings what happens while it is open. So after each connection the list is read
 // again, and the timeline asks for what comes after its last step. Nothing is missed and nothing is shown twice.
 
-import { FEED, ONE, ORDERS, PAGE, Refused, TIMELINE, request, socketUrl } from './api.js';
+import { FEED, ONE, ORDERS, PAGE, QUEUE, RESUME, Refused, TIMELINE, request, socketUrl } from './api.js';
 import { announce, behind, changed, cursor, isFinal, learn, learnEvent, learnList, learnStep, set, state } from './state.js';
 
 const FIRST_WAIT_MS = 500;
@@ -15,6 +15,8 @@ const PING_MS = 10_000;
 const PONG_MS = 5_000;
 /** The list is read again this often even when all seems well, in case a message was lost on the way. */
 const RECHECK_MS = 30_000;
+/** Whether the queue is paused is asked this often; nobody tells. */
+const QUEUE_MS = 5_000;
 /** A subscription has certainly begun this long after it was asked for. */
 const SETTLED_MS = 2_000;
 /** News of unknown orders wait this long, so that many of them cost one read. */
@@ -124,6 +126,28 @@ async function readList() {
   }
 }
 
+async function readQueue() {
+  try {
+    learnQueue((await request(QUEUE)).queue);
+  } catch {
+    // The list says that the server does not answer.
+  }
+}
+
+function learnQueue(queue) {
+  if (queue.paused !== state.queue.paused) announce(queue.paused ? 'Processing is paused.' : 'Processing goes on.');
+  set({ queue });
+}
+
+/** Lets a paused queue go on. */
+export async function resume() {
+  try {
+    learnQueue((await request(RESUME)).payload.queue);
+  } catch {
+    readQueue();
+  }
+}
+
 let gathering = false;
 
 function gather() {
@@ -135,6 +159,8 @@ function gather() {
 /** Starts the live list. */
 export function start() {
   reread();
+  readQueue();
+  setInterval(() => { if (!document.hidden) readQueue(); }, QUEUE_MS);
   follow(FEED, () => ({}), ({ orderEvents: news }) => {
     // Only a new order is missing from a list of the newest; changes of older ones are not shown.
     if ('missed' in news || (!learnEvent(news) && news.sequence === 1)) gather();

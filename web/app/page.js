@@ -2,7 +2,8 @@
 
 import { html } from './html.js';
 import { state } from './state.js';
-import { tryNow } from './live.js';
+import { resume, tryNow } from './live.js';
+import { dateTime } from './format.js';
 import { NewOrder } from './form.js';
 import { List } from './list.js';
 import { Detail } from './detail.js';
@@ -23,6 +24,7 @@ export function Page() {
       <${Connection} />
     </header>
     ${state.connection === 'lost' && html`<${Lost} />`}
+    ${state.queue.paused && html`<${Paused} queue=${state.queue} />`}
     <main class="columns">
       <div class="left" inert=${Boolean(state.open) && !wide.matches}><${NewOrder} /><${List} /></div>
       <${Detail} />
@@ -36,6 +38,13 @@ export function Page() {
 const CONNECTION = { connecting: 'Connecting…', live: 'Live', lost: 'Offline' };
 
 const Connection = () => html`<span class="connection ${state.connection}">${CONNECTION[state.connection]}</span>`;
+
+const Paused = ({ queue }) => html`
+  <div class="banner" role="status">
+    <p><strong>Processing is paused${queue.pausedBy && ` by ${queue.pausedBy}`}${queue.pausedUntil && ` until ${dateTime(queue.pausedUntil)}`}.</strong>
+      <span> Orders are accepted, and none is started.</span></p>
+    <button type="button" class="quiet" onClick=${resume}>Resume</button>
+  </div>`;
 
 const Lost = () => html`
   <div class="banner" role="alert">

@@ -13,6 +13,7 @@ export const state = {
   orders: new Map(), // by id
   wanted: PAGE,
   more: false,
+  queue: { paused: false },
   open: null, // the order on the right, see open()
   form: { busy: false, errors: {} },
   action: null, // what is being asked about the open order: { kind, busy, error }
@@ -84,7 +85,7 @@ export function learnEvent(event) {
   return Boolean(known);
 }
 
-const advance = (order, { status, sequence, attempt, reason }) => ({ ...order, status, sequence, attempt, reason });
+const advance = (order, { status, sequence, attempt, reason }) => ({ ...order, status, sequence, attempt, reason, errorClass: null });
 
 /** The next step in the timeline of the open order; an old one is ignored. */
 export function learnStep(event) {

@@ -21,6 +21,7 @@ use axum::http::StatusCode;
 
 use super::query::{DEFAULT_PAGE, MAX_PAGE};
 use crate::config::GraphqlLimits;
+use crate::orders::MAX_ROWS;
 
 /// Most open brackets of any kind in the text. The parser calls itself for each.
 const MAX_BRACKETS: usize = 64;
@@ -133,6 +134,8 @@ struct Cost {
     aliases: usize,
     directives: usize,
     complexity: usize,
+    /// Whether something is read from the database for each order.
+    reads: bool,
     /// Fields at the top of this part.
     fields: usize,
     /// Fields inside each other, introspection not counted.
@@ -151,6 +154,7 @@ impl Cost {
             aliases: self.aliases.saturating_add(other.aliases),
             directives: self.directives.saturating_add(other.directives),
             complexity: self.complexity.saturating_add(other.complexity),
+            reads: self.reads || other.reads,
             fields: self.fields.saturating_add(other.fields),
             depth: self.depth.max(other.depth),
             nesting: self.nesting.max(other.nesting),
@@ -236,13 +240,19 @@ impl<'a> Walk<'a> {
             self.set(&field.selection_set.node, level + 1)?
         };
         let own = if name == "events" { DATABASE_READ } else { 1 };
-        let times = if name == "orders" { self.page_size(field) } else { 1 };
+        let times = match name {
+            "orders" => self.page_size(field),
+            // The rows of a bulk create are there already; only what is read for each of them counts.
+            "createOrders" if inner.reads => MAX_ROWS,
+            _ => 1,
+        };
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
         Ok(Cost {
             selections: inner.selections.saturating_add(1),
             aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
             directives: inner.directives.saturating_add(field.directives.len()),
             complexity: inner.complexity.saturating_mul(times).saturating_add(own),
+            reads: inner.reads || name == "events",
             fields: 1,
             depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
             nesting: inner.nesting,
@@ -495,6 +505,11 @@ mod tests {
     fn timelines_cost_a_database_read_each() {
         assert_eq!(refused("{ orders { nodes { events { status } } } }"), None);
         assert_eq!(refused("{ orders(first: 100) { nodes { events { status } } } }"), Some("complexity"));
+        let bulk = |of: &str| {
+            format!("mutation {{ createOrders(input: {{orders: []}}) {{ results {{ order {{ {of} }} }} }} }}")
+        };
+        assert_eq!(refused(&bulk("id status total")), None);
+        assert_eq!(refused(&bulk("events { status }")), Some("complexity"));
     }
 
     #[test]

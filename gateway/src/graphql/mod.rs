@@ -2,7 +2,7 @@
 //!
 //! | to see | read |
 //! |---|---|
-//! | the schema | [`types`], [`query`], [`mutation`], [`subscription`], [`scalars`] |
+//! | the schema | [`types`], [`query`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
 //! | which documents are refused | [`guard`] |
 //! | how an operation is run | [`engine`] |
 //! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
@@ -13,6 +13,8 @@
 //! sites, answer broken requests with 200, and let one small document keep a processor busy for
 //! minutes.
 
+mod bulk;
+mod dead_letters;
 mod engine;
 mod errors;
 mod guard;
@@ -23,6 +25,7 @@ mod negotiate;
 mod params;
 mod protocol;
 mod query;
+mod queue;
 mod scalars;
 mod sse;
 mod subscription;
@@ -31,19 +34,31 @@ mod ws;
 
 use std::sync::Arc;
 
-use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
+use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder};
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
+use broker::Queue;
 use futures_util::FutureExt;
 
+use self::bulk::BulkMutation;
+use self::dead_letters::DeadLetterMutation;
 use self::engine::Engine;
 use self::loader::OrderLoader;
-use self::mutation::Mutation;
-use self::query::Query;
+use self::mutation::OrderMutation;
+use self::query::OrderQuery;
+use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
 use crate::App;
 use crate::feed::Feed;
 use crate::orders::Orders;
+
+/// What can be asked.
+#[derive(MergedObject, Default)]
+struct Query(OrderQuery, QueueQuery);
+
+/// What can be changed.
+#[derive(MergedObject, Default)]
+struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation);
 
 type OrdersSchema = Schema<Query, Mutation, Subscription>;
 
@@ -51,6 +66,7 @@ type OrdersSchema = Schema<Query, Mutation, Subscription>;
 struct Services {
     orders: Orders,
     feed: Feed,
+    queue: Arc<dyn Queue>,
     loader: OrderLoader,
 }
 
@@ -61,7 +77,8 @@ pub fn routes(app: &App) -> Router<App> {
         let orders = orders.clone();
         async move { orders.get_many(&ids).await }.boxed()
     });
-    let services = Services { orders: app.orders.clone(), feed: app.feed.clone(), loader };
+    let services =
+        Services { orders: app.orders.clone(), feed: app.feed.clone(), queue: app.queue.clone(), loader };
     let schema = builder().data(services).finish();
     let engine = Engine::new(schema, Arc::clone(&app.config));
     let methods = MethodRouter::new().get(http::get).post(http::post);
@@ -82,7 +99,7 @@ pub fn sdl() -> String {
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription)
+    Schema::build(Query::default(), Mutation::default(), Subscription)
 }
 
 #[cfg(test)]

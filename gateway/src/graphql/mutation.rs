@@ -2,8 +2,10 @@
 //! final) is data: it goes to `userErrors`. Whatever the client cannot change by sending something
 //! else (the database is away) goes to `errors`.
 
+use std::fmt::Display;
+
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId};
+use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId, text};
 
 use super::Services;
 use super::errors::fault;
@@ -89,6 +91,8 @@ pub(crate) struct CancelOrderInput {
 pub(crate) struct RedriveOrderInput {
     /// The id of the order.
     order_id: ID,
+    /// Who asks, for its timeline: 1 to 100 characters.
+    requested_by: Option<String>,
     /// Why, for its timeline; cut after 500 characters.
     reason: Option<String>,
 }
@@ -97,11 +101,35 @@ pub(crate) struct RedriveOrderInput {
 #[derive(SimpleObject)]
 pub(crate) struct UserError {
     /// A stable word for machines, such as `invalid_order` or `order_final`.
-    code: String,
+    pub(super) code: String,
     /// For people.
-    message: String,
+    pub(super) message: String,
     /// The path of the input that is to blame, from the argument inwards; null when none is.
-    field: Option<Vec<String>>,
+    pub(super) field: Option<Vec<String>>,
+}
+
+impl UserError {
+    /// An argument of the input that does not make sense.
+    pub(super) fn input(name: &str, message: impl Display) -> Self {
+        let field = Some(vec!["input".to_owned(), name.to_owned()]);
+        Self { code: "invalid_input".to_owned(), message: format!("{name} {message}"), field }
+    }
+
+    pub(super) fn bad_key(error: &InvalidIdempotencyKey) -> Self {
+        Self {
+            code: "invalid_idempotency_key".to_owned(),
+            message: format!("idempotencyKey {error}"),
+            field: Some(vec!["idempotencyKey".to_owned()]),
+        }
+    }
+}
+
+/// Who asks, as they call themselves.
+pub(super) fn requester(name: Option<String>) -> std::result::Result<Requester, UserError> {
+    match name.as_deref().map(|name| text::check(name, text::MAX_REQUESTER)) {
+        Some(Err(message)) => Err(UserError::input("requestedBy", message)),
+        Some(Ok(())) | None => Ok(Requester { name, via: "GraphQL" }),
+    }
 }
 
 /// The new order, or why there is none.
@@ -114,17 +142,6 @@ pub(crate) struct CreateOrderPayload {
     idempotent_replay: bool,
     /// Everything that is wrong with the input; empty when it was accepted.
     user_errors: Vec<UserError>,
-}
-
-impl CreateOrderPayload {
-    fn bad_key(error: &InvalidIdempotencyKey) -> Self {
-        let error = UserError {
-            code: "invalid_idempotency_key".to_owned(),
-            message: format!("idempotencyKey {error}"),
-            field: Some(vec!["idempotencyKey".to_owned()]),
-        };
-        Self { order: None, idempotent_replay: false, user_errors: vec![error] }
-    }
 }
 
 /// The cancelled order, or why it was not cancelled.
@@ -145,12 +162,13 @@ pub(crate) struct RedriveOrderPayload {
     user_errors: Vec<UserError>,
 }
 
-/// What can be changed.
-pub(crate) struct Mutation;
+/// What can be changed about one order.
+#[derive(Default)]
+pub(crate) struct OrderMutation;
 
-/// What can be changed.
+/// What can be changed about one order.
 #[Object]
-impl Mutation {
+impl OrderMutation {
     /// Accepts an order. When this answers, the order is stored and will be processed.
     async fn create_order(
         &self,
@@ -164,7 +182,10 @@ impl Mutation {
     ) -> Option<Result<CreateOrderPayload>> {
         let key = match idempotency_key.map(|key| key.parse()).transpose() {
             Ok(key) => key,
-            Err(error) => return Some(Ok(CreateOrderPayload::bad_key(&error))),
+            Err(error) => {
+                let user_errors = vec![UserError::bad_key(&error)];
+                return Some(Ok(CreateOrderPayload { order: None, idempotent_replay: false, user_errors }));
+            }
         };
         let created = ctx.data_unchecked::<Services>().orders.create(input.into(), key).await;
         let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
@@ -194,10 +215,10 @@ impl Mutation {
     ) -> Option<Result<RedriveOrderPayload>> {
         let orders = &ctx.data_unchecked::<Services>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => {
-                let requester = Requester { name: None, via: "GraphQL" };
-                settle(orders.redrive(id, &requester, input.reason.as_deref()).await)
-            }
+            Ok(id) => match requester(input.requested_by) {
+                Ok(requester) => settle(orders.redrive(id, &requester, input.reason.as_deref()).await),
+                Err(error) => Ok((None, vec![error])),
+            },
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| RedriveOrderPayload { order, user_errors }))

@@ -52,12 +52,13 @@ impl From<OrderFilter> for Filter {
     }
 }
 
-/// What can be asked.
-pub(crate) struct Query;
+/// What can be asked about orders.
+#[derive(Default)]
+pub(crate) struct OrderQuery;
 
-/// What can be asked.
+/// What can be asked about orders.
 #[Object]
-impl Query {
+impl OrderQuery {
     /// Any object by its id; null when there is none.
     async fn node(
         &self,

@@ -29,7 +29,34 @@ pub(super) async fn json(request: Request, limits: &HttpLimits) -> Result<Bytes,
             "the body must be sent as `Content-Type: application/json`, in UTF-8",
         ));
     }
-    read(request, limits).await
+    read(request, limits, limits.body_bytes).await
+}
+
+/// A body of many rows.
+#[derive(Debug)]
+pub(super) enum Rows<T> {
+    /// One JSON array.
+    Array(T),
+    /// One JSON value on each line.
+    Lines(T),
+}
+
+/// The media types of one JSON value on each line.
+const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// A body of many rows, which may be longer than others.
+pub(super) async fn rows(request: Request, limits: &HttpLimits) -> Result<Rows<Bytes>, Problem> {
+    plain(request.headers())?;
+    let lines = LINES.iter().any(|kind| is_of_type(request.headers(), kind));
+    if !lines && !is_json(request.headers()) {
+        return Err(Problem::new(
+            "unsupported_media_type",
+            "the body must be sent as `Content-Type: application/json` (an array) or `application/x-ndjson` (one \
+             order on each line), in UTF-8",
+        ));
+    }
+    let body = read(request, limits, limits.bulk_body_bytes).await?;
+    Ok(if lines { Rows::Lines(body) } else { Rows::Array(body) })
 }
 
 /// A JSON body, or `None` for no body at all.
@@ -37,11 +64,11 @@ pub(super) async fn optional_json(request: Request, limits: &HttpLimits) -> Resu
     plain(request.headers())?;
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
-        let body = read(request, limits).await?;
+        let body = read(request, limits, limits.body_bytes).await?;
         return Ok((!body.is_empty()).then_some(body));
     }
     // Clients name all sorts of types for a body that is empty; what counts is what comes.
-    match read(request, limits).await?.is_empty() {
+    match read(request, limits, limits.body_bytes).await?.is_empty() {
         true => Ok(None),
         false => Err(Problem::new(
             "unsupported_media_type",
@@ -62,12 +89,16 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     let Some(Ok(text)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;
     };
     let mut parts = text.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json
+    let is_kind = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(kind));
+    is_kind
         && parts.all(|parameter| match parameter.split_once('=') {
             Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
                 value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -76,8 +107,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-async fn read(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(limits.header_read_timeout, collect(request, limits.body_bytes)).await {
+async fn read(request: Request, limits: &HttpLimits, bytes: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(limits.header_read_timeout, collect(request, bytes)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Problem::new("body_timeout", "the body did not arrive in time")),
     }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -47,6 +48,11 @@ impl Shape {
     /// Ends the reading.
     pub(super) fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::input("invalid_body", self.errors)) }
+    }
+
+    /// Ends the reading of one part of a body.
+    pub(super) fn into_errors(self) -> Vec<InputError> {
+        self.errors
     }
 
     /// An object with no other fields than the `known` ones.
@@ -118,6 +124,43 @@ impl Shape {
             "a string" => self.text(at, value),
             other => self.add(at, format!("must be a number or a decimal number as a string, is {other}")),
         }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, at: &str, value: &RawValue) -> Option<bool> {
+        self.is("a boolean", at, value)?;
+        Some(value.get() == "true")
+    }
+
+    /// A text that is read further; its error says what it "is" not.
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, at: &str, value: &RawValue) -> Option<T> {
+        match self.text(at, value)?.parse() {
+            Ok(read) => Some(read),
+            Err(error) => self.add(at, format!("is {error}")),
+        }
+    }
+
+    /// A text that [`domain::text::check`] takes.
+    pub(super) fn checked(&mut self, at: &str, value: &RawValue, max: usize) -> Option<String> {
+        let text = self.text(at, value)?;
+        match domain::text::check(&text, max) {
+            Ok(()) => Some(text),
+            Err(message) => self.add(at, message),
+        }
+    }
+
+    /// A whole number from 1 to `max`.
+    pub(super) fn count(&mut self, at: &str, value: &RawValue, max: u32) -> Option<u32> {
+        let number = self.whole(at, value)?;
+        match u32::try_from(number) {
+            Ok(count) if (1..=max).contains(&count) => Some(count),
+            _ => self.add(at, format!("must be a whole number from 1 to {max}, is {number}")),
+        }
+    }
+
+    /// Notes that something is wrong beyond the shape of a value.
+    pub(super) fn note(&mut self, at: &str, detail: impl Into<Cow<'static, str>>) {
+        self.add::<()>(at, detail);
     }
 
     fn is(&mut self, expected: &str, at: &str, value: &RawValue) -> Option<()> {

@@ -22,6 +22,8 @@ use crate::{App, Config};
     ),
     tags(
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
+        (name = "dead letters", description = "Orders that failed for good: find them, redrive them."),
+        (name = "queue", description = "Pause and resume processing."),
         (name = "operations", description = "For orchestrators and monitoring."),
     )
 )]
@@ -76,16 +78,22 @@ mod tests {
         assert_eq!(
             found,
             [
+                "get /dead-letters",
                 "get /healthz",
                 "get /livez",
                 "get /metrics",
                 "get /orders",
                 "get /orders/{id}",
                 "get /orders/{id}/events",
+                "get /queue",
                 "get /readyz",
+                "post /dead-letters/redrive",
                 "post /orders",
+                "post /orders/bulk",
                 "post /orders/{id}/cancel",
                 "post /orders/{id}/redrive",
+                "post /queue/pause",
+                "post /queue/resume",
             ]
         );
     }

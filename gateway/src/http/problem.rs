@@ -7,6 +7,7 @@ mod kinds;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -18,7 +19,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 pub(super) use self::kinds::page;
 pub use self::kinds::{KINDS, Kind};
+use super::rest::RowView;
 use crate::Error;
+
+/// Most problems that are listed.
+const MAX_ERRORS: usize = 100;
 
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -42,6 +47,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<InputError>,
     order_id: Option<OrderId>,
+    results: Option<Arc<Vec<RowView>>>,
     retry_after: Option<Duration>,
 }
 
@@ -72,6 +78,10 @@ struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     order_id: Option<OrderId>,
+    /// One result for each row of a bulk create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<RowView>>)]
+    results: Option<Arc<Vec<RowView>>>,
 }
 
 impl From<Problem> for Wire {
@@ -84,6 +94,7 @@ impl From<Problem> for Wire {
             code: problem.code,
             errors: problem.errors,
             order_id: problem.order_id,
+            results: problem.results,
         }
     }
 }
@@ -131,7 +142,15 @@ impl Problem {
     /// A problem of the kind with that code.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         let status = kinds::find(code).map_or(500, |kind| kind.status);
-        Self { code, status, detail: detail.into(), errors: Vec::new(), order_id: None, retry_after: None }
+        Self {
+            code,
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            order_id: None,
+            results: None,
+            retry_after: None,
+        }
     }
 
     /// A problem with the input, whose detail is the list of what is wrong.
@@ -152,6 +171,12 @@ impl Problem {
             let _ = write!(detail, "; and {} more in `errors`", errors.len() - 3);
         }
         Self { errors, ..Self::new(code, detail) }
+    }
+
+    /// A bulk create of which no row was created.
+    pub(super) fn rows(results: Vec<RowView>) -> Self {
+        let errors = results.iter().flat_map(RowView::errors).take(MAX_ERRORS).collect();
+        Self { results: Some(Arc::new(results)), ..Self::input("invalid_order", errors) }
     }
 
     /// The same with a `Retry-After` header.

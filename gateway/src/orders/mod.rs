@@ -136,6 +136,11 @@ impl Orders {
         self.change(id, Command::Cancel { reason }).await
     }
 
+    /// The database's time.
+    pub fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
     /// Pauses the queue: orders are accepted and none is started, until `until` or until somebody
     /// resumes it. What is being processed goes on. Pausing a paused queue changes until when.
     ///
@@ -144,6 +149,7 @@ impl Orders {
     pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
         let pause = self.store.pause(until, by).await?;
         tracing::info!(until = ?pause.until, by = pause.by, "the queue is paused");
+        metrics::gauge!("queue_paused").set(1.0);
         Ok(pause)
     }
 
@@ -153,6 +159,7 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn resume(&self) -> Result<bool, Error> {
         let paused = self.store.resume().await?;
+        metrics::gauge!("queue_paused").set(0.0);
         if paused {
             tracing::info!("the queue is resumed");
             self.wake.due();

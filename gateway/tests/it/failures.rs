@@ -1,6 +1,5 @@
 //! The store and its server: locks that do not end, connections that were cut.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::{Command, Rules};

@@ -2,6 +2,8 @@
 //! MySQL or MariaDB with Redis.
 
 #[cfg(test)]
+mod bulk;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod dispatch;
@@ -17,6 +19,8 @@ mod idempotency;
 mod inspect;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod operations;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]

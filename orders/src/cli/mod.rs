@@ -5,6 +5,7 @@
 //! configurations of the gateway and the processor.
 
 mod groups;
+mod operate;
 mod parse;
 mod report;
 
@@ -15,6 +16,9 @@ use crate::values::ServerUrl;
 pub(crate) use groups::{
     DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs, MetricsArgs, ProcessArgs, RedisArgs,
     RuleArgs, WorkArgs,
+};
+pub(crate) use operate::{
+    ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
 pub(crate) use parse::{Parsed, parse, setting_name};
 
@@ -34,6 +38,8 @@ Examples:
   DATABASE_URL=mysql://user:password@db/orders REDIS_URL=redis://cache orders gateway
   REDIS_URL=redis://cache orders processor --gateway-url http://gateway:50051
   orders config gateway                    which settings a gateway would run with, and why
+  orders queue pause --until 2026-01-31T12:00:00Z
+  orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
 `orders <COMMAND> --help` lists the settings of a command. RUST_LOG chooses what is logged."
 )]
@@ -56,6 +62,12 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Look whether every order in the database is as it must be, then end
     Doctor(DoctorArgs),
+    /// Pause and resume processing: orders are accepted meanwhile, and none is started
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// List failed orders and redrive them
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST interface as JSON

@@ -66,6 +66,10 @@ pub(super) fn explain(error: &clap::Error) -> Error {
             };
             Error::usage(format!("there is no command {given:?}")).hint(hint)
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            let (name, known) = incomplete(&error.render().to_string());
+            Error::usage(format!("{name} needs to know what to do")).hint(format!("use one of: {known}"))
+        }
         ErrorKind::ArgumentConflict => Error::usage(format!("{name} is given more than once"))
             .hint("give it once; a flag wins over its variable"),
         ErrorKind::InvalidUtf8 => Error::usage("a setting is not valid UTF-8")
@@ -76,6 +80,16 @@ pub(super) fn explain(error: &clap::Error) -> Error {
             Error::usage(first.strip_prefix("error: ").unwrap_or(first)).hint("see `orders --help`")
         }
     }
+}
+
+/// The command whose help this is, such as `orders queue`, and the commands below it.
+fn incomplete(help: &str) -> (String, String) {
+    let usage = help.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or_default();
+    let words: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['<', '['])).collect();
+    let root = Cli::command();
+    let command = words.iter().skip(1).try_fold(&root, |command, word| command.find_subcommand(word));
+    let below = command.unwrap_or(&root).get_subcommands().map(clap::Command::get_name);
+    (words.join(" "), below.collect::<Vec<_>>().join(", "))
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
@@ -89,7 +103,9 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
 /// The setting that clap shows as `--http-addr <ADDR>`, whichever command it belongs to.
 fn find(shown: &str) -> Option<Arg> {
     let long = shown.split([' ', '=']).next()?.strip_prefix("--")?;
-    let root = Cli::command();
-    let mut arguments = root.get_subcommands().flat_map(clap::Command::get_arguments);
-    arguments.find(|arg| arg.get_long() == Some(long)).cloned()
+    fn within(command: &clap::Command, long: &str) -> Option<Arg> {
+        let own = command.get_arguments().find(|arg| arg.get_long() == Some(long)).cloned();
+        own.or_else(|| command.get_subcommands().find_map(|command| within(command, long)))
+    }
+    within(&Cli::command(), long)
 }

@@ -1,12 +1,15 @@
 //! One module for each command.
 
+mod api;
 mod config;
+mod dead_letters;
 mod dev;
 mod doctor;
 mod gateway;
 mod health;
 mod migrate;
 mod processor;
+mod queue;
 
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Processor(args) => on_runtime(processor::run(args)),
         Command::Migrate(args) => on_runtime(migrate::run(args)),
         Command::Doctor(args) => on_runtime(doctor::run(args)),
+        Command::Queue(command) => on_runtime(queue::run(command)),
+        Command::DeadLetters(command) => on_runtime(dead_letters::run(command)),
         Command::Health(args) => on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),

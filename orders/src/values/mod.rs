@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use domain::Currency;
+use domain::{Currency, OrderId, Timestamp};
 
 pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
 /// A value that cannot be used.
@@ -123,6 +123,34 @@ pub(crate) fn currency(text: &str) -> Result<Currency, Wrong> {
             "give the three capital letters of an ISO 4217 currency such as USD",
         )
     })
+}
+
+/// A point in time.
+pub(crate) fn time(text: &str) -> Result<Timestamp, Wrong> {
+    text.parse().map_err(|error| {
+        Wrong::new(format!("it is {error}"), "give a time with its zone such as 2026-01-31T12:00:00Z")
+    })
+}
+
+/// The id of an order.
+pub(crate) fn order_id(text: &str) -> Result<OrderId, Wrong> {
+    text.parse().map_err(|error| Wrong::new(format!("it is {error}"), "`orders dead-letters list` shows ids"))
+}
+
+/// So many in a second: `50/s`.
+pub(crate) fn rate(text: &str) -> Result<u32, Wrong> {
+    let count = text.strip_suffix("/s").unwrap_or(text);
+    number(1, u64::from(gateway::orders::MAX_RATE))(count).map_err(|wrong| {
+        Wrong::new(wrong.problem, "give orders in a second from 1/s to 10000/s such as 50/s")
+    })
+}
+
+/// The name of somebody who asks for something.
+pub(crate) fn requester(text: &str) -> Result<String, Wrong> {
+    match domain::text::check(text, domain::text::MAX_REQUESTER) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => Err(Wrong::new(format!("it {message}"), "give a name of 1 to 100 characters")),
+    }
 }
 
 /// The start of our key names in Redis.

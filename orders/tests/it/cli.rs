@@ -65,6 +65,16 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["dev", "more"], &["more"]),
         (&["health", "--http-addr", "127.0.0.1:0"], &["--http-addr (ORDERS_HTTP_ADDR)", "/readyz"]),
         (&["health", "ftp://x"], &["[URL]", "http://"]),
+        (&["queue", "pause", "--until", "tomorrow"], &["--until", "\"tomorrow\"", "2026-01-31T12:00:00Z"]),
+        (&["queue", "pause", "--url", "x"], &["--url (ORDERS_URL)", "http://"]),
+        (&["queue", "stop"], &["\"stop\""]),
+        (&["queue"], &["pause", "resume", "status"]),
+        (&["dead-letters", "redrive"], &["not said", "--all"]),
+        (&["dead-letters", "redrive", "--all", "--customer", "x"], &["contradict"]),
+        (&["dead-letters", "redrive", "7"], &["7", "UUID", "dead-letters list"]),
+        (&["dead-letters", "redrive", "--all", "--rate", "fast"], &["--rate", "50/s"]),
+        (&["dead-letters", "redrive", "--all", "--rate", "0/s"], &["--rate", "50/s"]),
+        (&["dead-letters", "list", "--limit", "0"], &["--limit", "1 to 1000000"]),
     ];
     for (arguments, parts) in cases {
         let output = orders(arguments, &[]).await;

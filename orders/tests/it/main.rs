@@ -2,7 +2,7 @@
 //! a database and a key prefix of its own, and talks to it as its users do.
 //!
 //! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
-//! parts and on MariaDB and Redis. `cli` is the command line, `outage` servers that are away,
+//! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
 //! `foreign` a worker in another language, `browser` the page, `arrows` the structure of the source.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
@@ -19,5 +19,6 @@ mod foreign;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
+mod operate;
 mod outage;
 mod restart;

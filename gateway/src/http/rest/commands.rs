@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use domain::text;
 use utoipa::ToSchema;
 
 use super::path::OrderPath;
@@ -19,6 +20,42 @@ struct Command {
     /// Stored with the event; cut after 500 characters.
     #[schema(max_length = 500)]
     reason: Option<String>,
+}
+
+/// Who redrives an order and why; may be left out altogether.
+#[derive(Debug, Default, ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"requestedBy": "ann", "reason": "the carrier is back"}))]
+struct RedriveCommand {
+    /// Who asks; 1 to 100 characters. The order's event names them.
+    #[schema(max_length = 100)]
+    requested_by: Option<String>,
+    /// Stored with the event; cut after 500 characters.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+impl RedriveCommand {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        let document = json::document(body)?;
+        let mut shape = Shape::default();
+        let Some(fields) = shape.object("", document, &["requestedBy", "reason"]) else {
+            return shape.finish().map(|()| Self::default());
+        };
+        let requested_by = requested_by(&mut shape, &fields);
+        let reason = fields.get("reason").and_then(|(at, value)| shape.text(&at, value));
+        shape.finish()?;
+        Ok(Self { requested_by, reason })
+    }
+}
+
+/// Who asks for something.
+pub(super) fn requested_by(shape: &mut Shape, fields: &json::Object<'_>) -> Option<String> {
+    fields.get("requestedBy").and_then(|(at, value)| shape.checked(&at, value, text::MAX_REQUESTER))
+}
+
+/// A requester who uses this interface.
+pub(super) fn requester(name: Option<String>) -> Requester {
+    Requester { name, via: "REST" }
 }
 
 impl Command {
@@ -65,7 +102,7 @@ pub(super) async fn cancel(
 #[utoipa::path(
     post, path = "/orders/{id}/redrive", tag = "orders", operation_id = "redriveOrder",
     params(("id" = String, Path, format = Uuid, description = "The order's id.")),
-    request_body(content = Option<Command>, content_type = "application/json"),
+    request_body(content = Option<RedriveCommand>, content_type = "application/json"),
     responses(
         (status = 200, description = "The order, `pending` again.", body = OrderView),
         (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
@@ -79,8 +116,9 @@ pub(super) async fn redrive(
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, Problem> {
-    let command = Command::of(&app, request).await?;
-    let requester = Requester { name: None, via: "REST" };
+    let body = body::optional_json(request, &app.config.http).await?;
+    let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
+    let requester = requester(command.requested_by);
     Ok(Json(app.orders.redrive(id, &requester, command.reason.as_deref()).await?.into()))
 }
 

@@ -11,7 +11,7 @@ use crate::http::body;
 use crate::http::problem::Problem;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Accepts an order. When the answer comes, the order is stored and will be processed.
 #[utoipa::path(
@@ -45,7 +45,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
 }
 
 /// The key as the IETF draft writes it, in quotes, or bare as most clients send it.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let refuse =
         |why: &dyn std::fmt::Display| Problem::new("invalid_header", format!("`Idempotency-Key` {why}"));
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();

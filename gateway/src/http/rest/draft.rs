@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::http::json::{self, Shape};
-use crate::http::problem::Problem;
+use crate::http::problem::{InputError, Problem};
 
 const ORDER_FIELDS: &[&str] = &[
     "item",
@@ -96,6 +96,15 @@ impl NewOrder {
         shape.finish()?;
         // Without an error there is an order.
         order.ok_or_else(|| Problem::new("invalid_body", "the body is not an order"))
+    }
+
+    /// Reads one of many, and says all that is wrong with its shape.
+    pub(super) fn read_value(document: &RawValue) -> Result<Self, Vec<InputError>> {
+        let mut shape = Shape::default();
+        let order = Self::from_json(&mut shape, document);
+        let errors = shape.into_errors();
+        // Without an error there is an order.
+        if errors.is_empty() { order.ok_or(errors) } else { Err(errors) }
     }
 
     fn from_json(shape: &mut Shape, document: &RawValue) -> Option<Self> {

@@ -14,6 +14,9 @@ use crate::orders::Filter;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
+/// What a list of dead letters can be asked for: everything but a status.
+const KNOWN_OF_DEAD_LETTERS: &[&str] =
+    &["limit", "after", "customer", "externalReference", "errorClass", "createdFrom", "createdBefore"];
 const KNOWN: &[&str] = &[
     "limit",
     "after",
@@ -55,9 +58,37 @@ struct ListQuery {
     created_before: Option<Timestamp>,
 }
 
+/// The parameters of a list of dead letters, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "read as a `ListQuery`")]
+struct DeadLettersQuery {
+    /// Most orders on the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: (),
+    /// Only orders older than the one with this id.
+    #[param(value_type = Option<String>, format = Uuid)]
+    after: (),
+    /// Only orders of exactly this customer.
+    #[param(value_type = Option<String>, max_length = 200)]
+    customer: (),
+    /// Only orders with exactly this reference.
+    #[param(value_type = Option<String>, max_length = 200)]
+    external_reference: (),
+    /// Only orders that failed with exactly this class.
+    #[param(value_type = Option<String>, max_length = 64)]
+    error_class: (),
+    /// Only orders created at or after this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: (),
+    /// Only orders created before this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: (),
+}
+
 impl ListQuery {
-    fn read(query: Option<&str>) -> Result<Self, Problem> {
-        let mut query = Query::new(query, KNOWN);
+    fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut query = Query::new(query, known);
         let list = Self {
             limit: limit(&mut query),
             after: query.parse("after"),
@@ -72,8 +103,8 @@ impl ListQuery {
         Ok(list)
     }
 
-    /// The same list, continued after `last`.
-    fn next(&self, last: OrderId) -> String {
+    /// The same list at the same path, continued after `last`.
+    fn next(&self, path: &str, last: OrderId) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &self.limit.to_string()).append_pair("after", &last.to_string());
         for status in &self.status {
@@ -95,7 +126,7 @@ impl ListQuery {
                 query.append_pair(name, &value.to_string());
             }
         }
-        format!("/orders?{}", query.finish())
+        format!("{path}?{}", query.finish())
     }
 }
 
@@ -161,9 +192,31 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
     )
 )]
 pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let query = ListQuery::read(query.as_deref())?;
+    let query = ListQuery::read(query.as_deref(), KNOWN)?;
+    page(&app, "/orders", &query, query.status.clone()).await
+}
+
+/// Lists dead letters, the orders that are `failed`, newest first, a page at a time as for `/orders`.
+#[utoipa::path(
+    get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(DeadLettersQuery),
+    responses(
+        (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<OrderView>,
+            headers(("Link" = String, description = "`<…>; rel=\"next\"`: where the next page is."))),
+        (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn dead_letters(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = ListQuery::read(query.as_deref(), KNOWN_OF_DEAD_LETTERS)?;
+    page(&app, "/dead-letters", &query, vec![Status::Failed]).await
+}
+
+async fn page(app: &App, path: &str, query: &ListQuery, statuses: Vec<Status>) -> Result<Response, Problem> {
     let filter = Filter {
-        statuses: query.status.clone(),
+        statuses,
         customer: query.customer.clone(),
         external_reference: query.external_reference.clone(),
         error_class: query.error_class.clone(),
@@ -171,7 +224,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
         created_before: query.created_before,
     };
     let page = app.orders.list(&filter, query.after, query.limit).await?;
-    let next = page.orders.last().filter(|_| page.has_more).map(|last| query.next(last.id));
+    let next = page.orders.last().filter(|_| page.has_more).map(|last| query.next(path, last.id));
     let link = next.map(|next| [(header::LINK, format!("<{next}>; rel=\"next\""))]);
     let orders: Vec<OrderView> = page.orders.into_iter().map(Into::into).collect();
     Ok((link, Json(orders)).into_response())
@@ -185,7 +238,7 @@ mod tests {
 
     #[test]
     fn without_parameters_there_is_a_page_of_everything() {
-        let list = ListQuery::read(None).unwrap();
+        let list = ListQuery::read(None, KNOWN).unwrap();
         assert_eq!((list.limit, list.after, list.status.len()), (100, None, 0));
     }
 
@@ -196,14 +249,18 @@ mod tests {
              &errorClass=http_503\
              &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z"
         );
-        let list = ListQuery::read(Some(&query)).unwrap();
+        let list = ListQuery::read(Some(&query), KNOWN).unwrap();
         assert_eq!(list.status, [Status::Failed, Status::Pending]);
         assert_eq!(list.customer.as_deref(), Some("A&B ä"));
         assert_eq!(list.created_from.unwrap().to_string(), "2026-01-31T11:00:00.000000Z");
-        let next = list.next(ID.parse().unwrap());
+        let next = list.next("/orders", ID.parse().unwrap());
         let (path, next) = next.split_once('?').unwrap();
         assert_eq!(path, "/orders");
-        assert_eq!(ListQuery::read(Some(next)).unwrap(), list);
+        assert_eq!(ListQuery::read(Some(next), KNOWN).unwrap(), list);
+        assert!(
+            ListQuery::read(Some(&query), KNOWN_OF_DEAD_LETTERS).is_err(),
+            "their status is not asked for"
+        );
     }
 
     #[test]
@@ -220,7 +277,7 @@ mod tests {
             ("createdFrom=yesterday", "createdFrom"),
             ("offset=10", "offset"),
         ] {
-            let problem = serde_json::to_value(ListQuery::read(Some(query)).unwrap_err()).unwrap();
+            let problem = serde_json::to_value(ListQuery::read(Some(query), KNOWN).unwrap_err()).unwrap();
             assert_eq!(problem["code"], "invalid_query");
             assert_eq!(problem["errors"][0]["parameter"], name, "{query}");
         }

@@ -2,12 +2,15 @@
 //!
 //! A handler reads its input, calls one use case and shows the outcome; nothing is decided here.
 
+mod bulk;
 mod commands;
 mod create;
+mod dead_letters;
 mod draft;
 mod events;
 mod list;
 mod path;
+mod queue;
 mod view;
 
 use axum::extract::State;
@@ -17,6 +20,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use self::bulk::RowView;
 use self::path::OrderPath;
 use self::view::OrderView;
 use super::problem::Problem;
@@ -28,10 +32,16 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
     let longest = config.http.header_read_timeout + config.request_timeout;
     OpenApiRouter::new()
         .routes(routes!(create::create, list::list))
+        .routes(routes!(bulk::create))
         .routes(routes!(get))
         .routes(routes!(events::events))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::redrive))
+        .routes(routes!(list::dead_letters))
+        .routes(routes!(dead_letters::redrive))
+        .routes(routes!(queue::status))
+        .routes(routes!(queue::pause))
+        .routes(routes!(queue::resume))
         .layer(middleware::from_fn_with_state(longest, super::layers::deadline))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,

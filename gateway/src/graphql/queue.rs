@@ -1,0 +1,118 @@
+//! The queue as a whole: whether it is paused, and how much waits in it.
+
+use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
+
+use super::Services;
+use super::errors::fault;
+use super::mutation::{UserError, requester};
+use super::scalars::DateTime;
+use crate::store::Pause;
+
+/// The state of the queue.
+#[derive(Default)]
+pub(crate) struct OrderQueue {
+    pause: Option<Pause>,
+}
+
+/// The state of the queue.
+#[Object]
+impl OrderQueue {
+    /// Whether nothing is started at present.
+    async fn paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Since when; null when it is not paused.
+    async fn paused_at(&self) -> Option<DateTime> {
+        self.pause.as_ref().map(|pause| DateTime(pause.at))
+    }
+
+    /// When it goes on by itself; null when it has to be resumed, or is not paused.
+    async fn paused_until(&self) -> Option<DateTime> {
+        self.pause.as_ref().and_then(|pause| pause.until).map(DateTime)
+    }
+
+    /// Who asked for the pause, if they said.
+    async fn paused_by(&self) -> Option<&str> {
+        self.pause.as_ref().and_then(|pause| pause.by.as_deref())
+    }
+
+    /// How many orders are in the queue; all others wait in the database. Null when the queue cannot be
+    /// reached.
+    async fn length(&self, ctx: &Context<'_>) -> Option<i32> {
+        let length = ctx.data_unchecked::<Services>().queue.len().await.ok()?;
+        Some(i32::try_from(length).unwrap_or(i32::MAX))
+    }
+}
+
+/// How to pause.
+#[derive(InputObject)]
+pub(crate) struct PauseQueueInput {
+    /// When to go on without being told; never when absent.
+    until: Option<DateTime>,
+    /// Who asks: 1 to 100 characters.
+    requested_by: Option<String>,
+}
+
+/// The queue after a change.
+#[derive(SimpleObject)]
+pub(crate) struct QueuePayload {
+    /// The queue as it is now; null when the change was refused.
+    queue: Option<OrderQueue>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// What can be asked about the queue.
+#[derive(Default)]
+pub(crate) struct QueueQuery;
+
+/// What can be asked about the queue.
+#[Object]
+impl QueueQuery {
+    /// Whether the queue is paused, and how long it is.
+    async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
+        let paused = ctx.data_unchecked::<Services>().orders.paused().await;
+        Some(paused.map(|pause| OrderQueue { pause }).map_err(fault))
+    }
+}
+
+/// What can be done to the queue.
+#[derive(Default)]
+pub(crate) struct QueueMutation;
+
+/// What can be done to the queue.
+#[Object]
+impl QueueMutation {
+    /// Pauses the queue: orders are accepted and none is started, from the answer on, also after a restart.
+    /// What is being processed goes on. Pausing again changes until when.
+    async fn pause_queue(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Until when, and who asks.")] input: Option<PauseQueueInput>,
+    ) -> Option<Result<QueuePayload>> {
+        let orders = &ctx.data_unchecked::<Services>().orders;
+        let (until, name) = input.map_or((None, None), |input| (input.until, input.requested_by));
+        let refused = |error| Some(Ok(QueuePayload { queue: None, user_errors: vec![error] }));
+        let requester = match requester(name) {
+            Ok(requester) => requester,
+            Err(error) => return refused(error),
+        };
+        let (until, now) = (until.map(|until| until.0), orders.now());
+        if until.is_some_and(|until| until <= now) {
+            return refused(UserError::input("until", format!("must be in the future; it is {now}")));
+        }
+        let paused = orders.pause(until, requester.name).await;
+        Some(paused.map(|pause| after(Some(pause))).map_err(fault))
+    }
+
+    /// Lets a paused queue go on; changes nothing when it is not paused.
+    async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
+        let resumed = ctx.data_unchecked::<Services>().orders.resume().await;
+        Some(resumed.map(|_| after(None)).map_err(fault))
+    }
+}
+
+fn after(pause: Option<Pause>) -> QueuePayload {
+    QueuePayload { queue: Some(OrderQueue { pause }), user_errors: Vec::new() }
+}

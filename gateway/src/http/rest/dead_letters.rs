@@ -1,0 +1,210 @@
+//! Redriving the dead letters that match a filter.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use domain::{OrderId, Timestamp, text};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::commands::{requested_by, requester};
+use crate::App;
+use crate::http::body;
+use crate::http::json::{self, Shape};
+use crate::http::problem::Problem;
+use crate::orders::{Filter, MAX_RATE, MAX_REDRIVEN, Redrive};
+
+/// Which dead letters to redrive, and how.
+#[derive(Debug, ToSchema)]
+#[schema(
+    rename_all = "camelCase",
+    example = json!({"filter": {"errorClass": "http_503"}, "ratePerSecond": 50, "requestedBy": "ann", "reason": "the carrier is back"})
+)]
+#[expect(dead_code, reason = "for the documentation; read field by field")]
+struct RedriveDeadLetters {
+    /// Which ones: everything that is set must match. `{}` means all.
+    filter: DeadLetterFilter,
+    /// Only look which ones it would be.
+    #[schema(default = false)]
+    dry_run: Option<bool>,
+    /// So many may be started in each second, so that what failed is not overrun; all at once when absent.
+    #[schema(minimum = 1, maximum = 10_000)]
+    rate_per_second: Option<u32>,
+    /// At most so many in this request.
+    #[schema(minimum = 1, maximum = 1_000, default = 1_000)]
+    limit: Option<u32>,
+    /// To go on: `next` of the last answer.
+    #[schema(format = Uuid)]
+    after: Option<String>,
+    /// To go on at the same rate: `nextStartAt` of the last answer.
+    #[schema(format = DateTime)]
+    start_at: Option<String>,
+    /// Who asks; 1 to 100 characters. The orders' events name them.
+    #[schema(max_length = 100)]
+    requested_by: Option<String>,
+    /// Why; stored with the events, cut after 500 characters.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the documentation; read field by field")]
+struct DeadLetterFilter {
+    /// Exactly this customer.
+    customer: Option<String>,
+    /// Exactly this reference.
+    external_reference: Option<String>,
+    /// Exactly this error class.
+    error_class: Option<String>,
+    /// Created at or after this time.
+    #[schema(format = DateTime)]
+    created_from: Option<String>,
+    /// Created before this time.
+    #[schema(format = DateTime)]
+    created_before: Option<String>,
+}
+
+/// What a redrive has done.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RedrivenDeadLetters {
+    /// How many orders were redriven or, in a dry run, would be.
+    #[schema(example = 1)]
+    count: usize,
+    /// Whether it was only looked.
+    dry_run: bool,
+    /// Their ids, newest first.
+    #[schema(value_type = Vec<String>)]
+    order_ids: Vec<OrderId>,
+    /// When there are more: give it as `after`.
+    #[schema(required, value_type = Option<String>, format = Uuid)]
+    next: Option<OrderId>,
+    /// When the order behind the last one may be started: give it as `startAt`.
+    #[schema(value_type = String, format = DateTime)]
+    next_start_at: Timestamp,
+}
+
+const FIELDS: &[&str] =
+    &["filter", "dryRun", "ratePerSecond", "limit", "after", "startAt", "requestedBy", "reason"];
+const FILTER_FIELDS: &[&str] =
+    &["customer", "externalReference", "errorClass", "createdFrom", "createdBefore"];
+
+/// Gives the failed orders that match a new set of attempts, up to 1,000 in one request. With
+/// `ratePerSecond` each gets a time of its own before which it is not started, which outlives whatever
+/// happens to this gateway. Asking again goes on with what is still failed.
+#[utoipa::path(
+    post, path = "/dead-letters/redrive", tag = "dead letters", operation_id = "redriveDeadLetters",
+    request_body(content = RedriveDeadLetters, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Which orders were redriven.", body = RedrivenDeadLetters),
+        (status = 400, description = "`malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`: ask again, what was redriven is left out", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn redrive(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<RedrivenDeadLetters>, Problem> {
+    let body = body::json(request, &app.config.http).await?;
+    let redrive = read(&body)?;
+    let redriven = app.orders.redrive_all(&redrive).await?;
+    Ok(Json(RedrivenDeadLetters {
+        count: redriven.orders.len(),
+        dry_run: redrive.dry_run,
+        order_ids: redriven.orders,
+        next: redriven.next,
+        next_start_at: redriven.next_start_at,
+    }))
+}
+
+fn read(body: &[u8]) -> Result<Redrive, Problem> {
+    let document = json::document(body)?;
+    let mut shape = Shape::default();
+    let mut redrive = Redrive {
+        filter: Filter::default(),
+        after: None,
+        limit: MAX_REDRIVEN,
+        dry_run: false,
+        start_at: None,
+        rate: None,
+        requester: requester(None),
+        reason: None,
+    };
+    if let Some(fields) = shape.object("", document, FIELDS) {
+        match fields.get("filter") {
+            Some((at, value)) => redrive.filter = filter(&mut shape, &at, value),
+            // Redriving everything has to be said.
+            None => shape.note("/filter", "is required; {} means every failed order"),
+        }
+        redrive.dry_run =
+            fields.get("dryRun").and_then(|(at, value)| shape.boolean(&at, value)).unwrap_or_default();
+        redrive.rate = fields.get("ratePerSecond").and_then(|(at, value)| shape.count(&at, value, MAX_RATE));
+        let limit = fields.get("limit").and_then(|(at, value)| shape.count(&at, value, MAX_REDRIVEN));
+        redrive.limit = limit.unwrap_or(MAX_REDRIVEN);
+        redrive.after = fields.get("after").and_then(|(at, value)| shape.parsed(&at, value));
+        redrive.start_at = fields.get("startAt").and_then(|(at, value)| shape.parsed(&at, value));
+        redrive.requester = requester(requested_by(&mut shape, &fields));
+        redrive.reason = fields.get("reason").and_then(|(at, value)| shape.text(&at, value));
+    }
+    shape.finish()?;
+    Ok(redrive)
+}
+
+fn filter(shape: &mut Shape, at: &str, value: &serde_json::value::RawValue) -> Filter {
+    let Some(fields) = shape.object(at, value, FILTER_FIELDS) else { return Filter::default() };
+    let mut checked = |name, max| fields.get(name).and_then(|(at, value)| shape.checked(&at, value, max));
+    let customer = checked("customer", text::MAX_CUSTOMER);
+    let external_reference = checked("externalReference", text::MAX_EXTERNAL_REFERENCE);
+    let error_class = checked("errorClass", text::MAX_ERROR_CLASS);
+    let mut time = |name| fields.get(name).and_then(|(at, value)| shape.parsed(&at, value));
+    Filter {
+        statuses: Vec::new(),
+        customer,
+        external_reference,
+        error_class,
+        created_from: time("createdFrom"),
+        created_before: time("createdBefore"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_read() {
+        let body =
+            br#"{"filter":{"customer":"Ann","errorClass":"http_503","createdFrom":"2026-01-31T12:00:00Z"},
+            "dryRun":true,"ratePerSecond":50,"limit":7,"requestedBy":"ann","reason":"it is back"}"#;
+        let redrive = read(body).unwrap();
+        assert_eq!((redrive.dry_run, redrive.rate, redrive.limit), (true, Some(50), 7));
+        assert_eq!(redrive.filter.error_class.as_deref(), Some("http_503"));
+        assert_eq!(redrive.requester.to_string(), "by ann");
+        let all = read(br#"{"filter":{}}"#).unwrap();
+        assert_eq!((all.filter, all.limit, all.rate), (Filter::default(), MAX_REDRIVEN, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_everything_is_not_redriven_by_accident() {
+        for (body, pointer) in [
+            ("{}", "/filter"),
+            (r#"{"filter":{"class":"x"}}"#, "/filter/class"),
+            (r#"{"filter":{"createdFrom":"yesterday"}}"#, "/filter/createdFrom"),
+            (r#"{"filter":{},"ratePerSecond":0}"#, "/ratePerSecond"),
+            (r#"{"filter":{},"ratePerSecond":10001}"#, "/ratePerSecond"),
+            (r#"{"filter":{},"limit":1001}"#, "/limit"),
+            (r#"{"filter":{},"dryRun":"yes"}"#, "/dryRun"),
+            (r#"{"filter":{},"after":"1"}"#, "/after"),
+            (r#"{"filter":{},"requestedBy":""}"#, "/requestedBy"),
+            ("[]", ""),
+        ] {
+            let problem = serde_json::to_value(read(body.as_bytes()).unwrap_err()).unwrap();
+            assert_eq!(
+                (&problem["code"], &problem["errors"][0]["pointer"]),
+                (&"invalid_body".into(), &pointer.into())
+            );
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! REST as the operators' commands use it.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use url::Url;
+
+use crate::cli::{ApiArgs, RequesterArgs};
+use crate::error::Error;
+use crate::values::masked;
+
+/// Longer than a gateway ever takes for an answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running gateway.
+pub(super) struct Api {
+    base: Url,
+    client: reqwest::Client,
+}
+
+impl Api {
+    pub(super) fn new(args: &ApiArgs) -> Result<Self, Error> {
+        // The client wants to know how it would do TLS, whatever the URL. A second install changes
+        // nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // No proxy: gateways are neighbours.
+        let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build();
+        let client = client.map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
+        Ok(Self { base: args.url.reveal().clone(), client })
+    }
+
+    pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Error> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.client.request(Method::GET, url)).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.send(self.client.request(Method::POST, self.url(path)).json(body)).await
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        // A gateway may be behind a path of a proxy.
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
+        let shown = masked(&self.base);
+        let answer = request.send().await.map_err(|error| {
+            let why = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
+            Error::failed(format!("the gateway at {shown} {why}"))
+                .hint("start one, or give its address with --url (ORDERS_URL)")
+        })?;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
+        Err(Error::failed(format!("the gateway at {shown} refused: {detail}")).hint(format!(
+            "{shown}problems explains the code {}",
+            body["code"].as_str().unwrap_or("unknown")
+        )))
+    }
+}
+
+/// The name of who asks: what they say, or their user name.
+pub(super) fn requested_by(args: &RequesterArgs) -> String {
+    let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
+    let usable = |name: &String| domain::text::check(name, domain::text::MAX_REQUESTER).is_ok();
+    args.requested_by.clone().or_else(user).filter(usable).unwrap_or_else(|| "the command line".to_owned())
+}

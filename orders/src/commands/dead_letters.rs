@@ -1,0 +1,138 @@
+//! `orders dead-letters`: list failed orders and redrive them.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::api::{Api, requested_by};
+use crate::cli::{DeadLettersCommand, ListArgs, RedriveArgs};
+use crate::console;
+use crate::error::Error;
+
+/// Orders in one request.
+const PAGE: u32 = 1_000;
+
+pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
+    match command {
+        DeadLettersCommand::List(args) => list(&args).await,
+        DeadLettersCommand::Redrive(args) if args.ids.is_empty() => redrive_matching(&args).await,
+        DeadLettersCommand::Redrive(args) => redrive_named(&args).await,
+    }
+}
+
+async fn list(args: &ListArgs) -> Result<(), Error> {
+    let api = Api::new(&args.api)?;
+    let mut left = args.limit;
+    let mut after: Option<String> = None;
+    let mut total = 0_usize;
+    while left > 0 {
+        let limit = left.min(PAGE);
+        let mut query = args.filter.given();
+        query.push(("limit", limit.to_string()));
+        query.extend(after.take().map(|after| ("after", after)));
+        let page = api.get("/dead-letters", &query).await?;
+        let page = page.as_array().map(Vec::as_slice).unwrap_or_default();
+        console::print(&page.iter().map(|order| line(order, args.json)).collect::<String>())?;
+        total += page.len();
+        left -= limit;
+        after = page.last().and_then(|order| order["id"].as_str()).map(str::to_owned);
+        if page.len() < limit as usize {
+            break;
+        }
+    }
+    if total == 0 && !args.json {
+        console::print("no dead letters match\n")?;
+    }
+    Ok(())
+}
+
+fn line(order: &Value, json: bool) -> String {
+    if json {
+        return format!("{order}\n");
+    }
+    let text = |name: &str| order[name].as_str().unwrap_or("-");
+    format!(
+        "{}  {}  {} of {} attempts failed  {}  {}\n",
+        text("id"),
+        text("updatedAt"),
+        order["failures"],
+        order["maxAttempts"],
+        text("errorClass"),
+        text("reason")
+    )
+}
+
+async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
+    if args.all || !args.filter.given().is_empty() || args.rate.is_some() {
+        return Err(Error::usage("orders are named, so --all, --rate and filters mean nothing")
+            .hint("name orders, or give a filter or --all"));
+    }
+    let api = Api::new(&args.api)?;
+    let mut refused = 0;
+    for id in &args.ids {
+        let outcome = if args.dry_run {
+            let order = api.get(&format!("/orders/{id}"), &[]).await;
+            order.and_then(|order| match order["status"].as_str() {
+                Some("failed") => Ok("would be redriven"),
+                status => Err(Error::failed(format!("is {}, not failed", status.unwrap_or("unknown")))),
+            })
+        } else {
+            let mut body = json!({"requestedBy": requested_by(&args.requester)});
+            body["reason"] = args.reason.clone().into();
+            api.post(&format!("/orders/{id}/redrive"), &body).await.map(|_| "redriven")
+        };
+        let said = match outcome {
+            Ok(done) => done.to_owned(),
+            Err(error) => {
+                refused += 1;
+                error.to_string()
+            }
+        };
+        console::print(&format!("{id}  {said}\n"))?;
+    }
+    match refused {
+        0 => Ok(()),
+        refused => Err(Error::failed(format!("{refused} of {} orders were not redriven", args.ids.len()))
+            .hint("only failed orders can be redriven; the lines above say why these were not")),
+    }
+}
+
+async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
+    let filter: Map<String, Value> =
+        args.filter.given().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    if filter.is_empty() != args.all {
+        return Err(match args.all {
+            true => Error::usage("--all and a filter contradict each other").hint("leave one of them out"),
+            false => Error::usage("which dead letters to redrive is not said")
+                .hint("name orders, or give a filter such as --error-class http_503, or --all"),
+        });
+    }
+    let api = Api::new(&args.api)?;
+    let mut body = json!({
+        "filter": filter, "dryRun": args.dry_run, "ratePerSecond": args.rate,
+        "requestedBy": requested_by(&args.requester), "reason": args.reason,
+    });
+    let mut count = 0;
+    let last_start = loop {
+        let redriven = api.post("/dead-letters/redrive", &body).await?;
+        let ids = redriven["orderIds"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut text = String::new();
+        for id in ids.iter().filter_map(Value::as_str) {
+            let _ = writeln!(text, "{id}");
+        }
+        console::print(&text)?;
+        count += ids.len();
+        body["startAt"] = redriven["nextStartAt"].clone();
+        if redriven["next"].is_null() {
+            break redriven["nextStartAt"].as_str().unwrap_or_default().to_owned();
+        }
+        body["after"] = redriven["next"].clone();
+    };
+    let done = if args.dry_run { "would be redriven" } else { "redriven" };
+    let until = if args.rate.is_some() {
+        format!(", the last one to start before {last_start}")
+    } else {
+        String::new()
+    };
+    console::print(&format!("{count} orders {done}{until}\n"))
+}

@@ -1,0 +1,117 @@
+//! The operators' commands against a running system.
+
+use serde_json::json;
+
+use crate::harness::{Api, Process, base_url, command, run};
+
+const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+
+async fn dev(folder: &tempfile::TempDir, work: &[&str]) -> (Process, Api) {
+    let arguments = [&FREE_PORTS[..], &["--simulate-min-ms", "0", "--simulate-max-ms", "0"], work].concat();
+    let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut process).await);
+    (process, api)
+}
+
+/// What the command prints; it must succeed.
+async fn orders(folder: &tempfile::TempDir, api: &Api, arguments: &[&str]) -> String {
+    let output = run(folder.path(), arguments, &[("ORDERS_URL", &api.base), ("USER", "ann")]).await;
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("output is UTF-8")
+}
+
+#[tokio::test]
+async fn a_pause_survives_a_restart() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut process, api) = dev(&folder, &[]).await;
+    let shown = orders(&folder, &api, &["queue", "pause"]).await;
+    assert!(shown.contains("paused by     ann") && shown.contains("until it is resumed"), "{shown}");
+    let id = api.create_id().await;
+    process.terminate();
+    process.ended_well().await;
+
+    let (mut process, api) = dev(&folder, &[]).await;
+    let shown = orders(&folder, &api, &["queue", "status"]).await;
+    assert!(shown.contains("state         paused"), "{shown}");
+    let other = api.create_id().await;
+    assert_eq!(
+        (&api.order(&id).await["status"], &api.order(&other).await["status"]),
+        (&json!("pending"), &json!("pending"))
+    );
+    let shown = orders(&folder, &api, &["queue", "resume"]).await;
+    assert!(shown.contains("state         running"), "{shown}");
+    for id in [&id, &other] {
+        let order = api.reaches(id, "completed").await;
+        assert_eq!(order["attempt"], 1);
+    }
+    process.terminate();
+    process.ended_well().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_redriven() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut failing, api) = dev(&folder, &["--simulate-failure-rate", "1"]).await;
+    let mut ids = Vec::new();
+    for customer in ["Ann", "Ann", "Bob"] {
+        let order = json!({"item": "x", "quantity": 1, "price": 1, "maxAttempts": 1, "customer": customer});
+        let (status, order) = api.post("/orders", &order).await;
+        assert_eq!(status, 201, "{order}");
+        ids.push(crate::harness::id(&order));
+    }
+    for id in &ids {
+        api.reaches(id, "failed").await;
+    }
+    let list = orders(&folder, &api, &["dead-letters", "list", "--error-class", "simulated"]).await;
+    let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, [&ids[2], &ids[1], &ids[0]]);
+    assert!(list.contains("1 of 1 attempts failed  simulated  simulated failure"), "{list}");
+    let json = orders(&folder, &api, &["dead-letters", "list", "--customer", "Bob", "--json"]).await;
+    let order: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
+    assert_eq!(order["id"], json!(ids[2]));
+    let none = orders(&folder, &api, &["dead-letters", "list", "--error-class", "other"]).await;
+    assert_eq!(none, "no dead letters match\n");
+    failing.terminate();
+    failing.ended_well().await;
+
+    // What broke is mended.
+    let (mut process, api) = dev(&folder, &[]).await;
+    let filter = ["dead-letters", "redrive", "--customer", "Ann", "--rate", "50/s"];
+    let looked = orders(&folder, &api, &[&filter[..], &["--dry-run"]].concat()).await;
+    assert!(looked.starts_with(&format!("{}\n{}\n2 orders would be redriven", ids[1], ids[0])), "{looked}");
+    assert_eq!(api.order(&ids[0]).await["status"], "failed");
+    let done = orders(&folder, &api, &[&filter[..], &["--reason", "mended"]].concat()).await;
+    assert!(done.contains("2 orders redriven, the last one to start before"), "{done}");
+    for id in &ids[..2] {
+        api.reaches(id, "completed").await;
+        let (_, events) = api.get(&format!("/orders/{id}/events")).await;
+        let redrive = events
+            .as_array()
+            .and_then(|events| events.iter().find(|event| event["previousStatus"] == "failed"));
+        assert_eq!(
+            redrive.map(|event| &event["reason"]),
+            Some(&json!("redriven by ann: mended")),
+            "{events}"
+        );
+    }
+
+    let named =
+        run(folder.path(), &["dead-letters", "redrive", &ids[2], &ids[0]], &[("ORDERS_URL", &api.base)])
+            .await;
+    let shown = String::from_utf8_lossy(&named.stdout);
+    assert_eq!(named.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains(&format!("{}  redriven", ids[2])) && shown.contains("only a failed order"),
+        "{shown}"
+    );
+    api.reaches(&ids[2], "completed").await;
+    process.terminate();
+    process.ended_well().await;
+
+    let gone = run(folder.path(), &["queue", "status"], &[("ORDERS_URL", &api.base)]).await;
+    let stderr = String::from_utf8_lossy(&gone.stderr);
+    assert!(
+        stderr.starts_with("error: ") && stderr.contains("cannot be reached") && stderr.contains("hint: "),
+        "{stderr}"
+    );
+}
