@@ -7,8 +7,9 @@
 //! yet come in a later event than the others; `more` announces it. Heartbeats are not repeated: the worker sends new
 //! ones when it is told of a new connection.
 //!
-//! A stream is given up when it ends, or when any request stays without an answer for too long. When
-//! its gateway says Drain it is used until another one is there. There is no task in here:
+//! A stream is given up when it ends, when any request stays without an answer for too long, or when its
+//! gateway cannot renew leases for as long as a heartbeat interval, which is a third of a lease: so
+//! there is time left to renew them over another gateway. When its gateway says Drain it is used until another one is there. There is no task in here:
 //! everything happens in [`Client::next`], which may be dropped at any await point without loss.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -80,6 +81,8 @@ pub(crate) struct Client {
     /// Those of `unanswered` that are to be written to the stream.
     outbox: VecDeque<u64>,
     answer_timeout: Duration,
+    /// How long heartbeats may stay without an answer.
+    heartbeat_timeout: Duration,
     log: Backoff,
 }
 
@@ -115,6 +118,7 @@ impl Client {
             unanswered: BTreeMap::new(),
             outbox: VecDeque::new(),
             answer_timeout,
+            heartbeat_timeout: answer_timeout,
             log: Backoff::default(),
         }
     }
@@ -128,7 +132,11 @@ impl Client {
     pub(crate) fn send(&mut self, request: Request) {
         let id = self.next_id;
         self.next_id += 1;
-        let state = State::Due(Instant::now() + self.answer_timeout);
+        let timeout = match request {
+            Request::Heartbeats(_) => self.heartbeat_timeout,
+            Request::Start(_) | Request::Finish(_) => self.answer_timeout,
+        };
+        let state = State::Due(Instant::now() + timeout);
         self.unanswered.insert(id, Unanswered { request, state, backoff: Backoff::default() });
         self.outbox.push_back(id);
     }
@@ -181,6 +189,7 @@ impl Client {
 
     fn found(&mut self, gateways: Gateways, stream: Box<Stream>) -> Event {
         let heartbeat_interval = stream.heartbeat_interval;
+        self.heartbeat_timeout = heartbeat_interval.min(self.answer_timeout);
         self.stream = Some(stream);
         self.search = Search::Resting(gateways);
         self.useful = false;
@@ -216,8 +225,8 @@ impl Client {
         for (id, waiting) in &mut self.unanswered {
             match waiting.state {
                 State::Due(at) if at <= now => {
-                    let why = format!("no answer within {:?}", self.answer_timeout);
-                    return Some(self.lose(&why));
+                    self.useful = false;
+                    return Some(self.lose("it does not answer in time"));
                 }
                 State::Paused(at) if at <= now => {
                     waiting.state = State::Due(due);
@@ -240,8 +249,7 @@ impl Client {
                 return None;
             }
             Message::TryAgain(try_again) => {
-                self.try_again(id, &try_again.reason);
-                return None;
+                return self.try_again(id, &try_again.reason);
             }
             Message::Welcome(_) => return None,
             answer @ (Message::Started(_) | Message::Renewed(_) | Message::Finished(_)) => answer,
@@ -286,17 +294,19 @@ impl Client {
         true
     }
 
-    fn try_again(&mut self, id: u64, reason: &str) {
-        let Some(waiting) = self.unanswered.get_mut(&id) else { return };
+    fn try_again(&mut self, id: u64, reason: &str) -> Option<Event> {
+        let waiting = self.unanswered.get_mut(&id)?;
         if matches!(waiting.request, Request::Heartbeats(_)) {
-            // The next heartbeat comes anyway.
+            // The next heartbeat may come too late; another gateway may be able to.
             self.unanswered.remove(&id);
-            return;
+            self.useful = false;
+            return Some(self.lose(reason));
         }
         waiting.state = State::Paused(Instant::now() + waiting.backoff.next());
         if self.log.should_log() {
             tracing::warn!(reason, "the gateway cannot carry out a request now; it is sent again");
         }
+        None
     }
 }
 

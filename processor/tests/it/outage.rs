@@ -73,6 +73,37 @@ async fn a_gateway_that_does_not_answer_is_given_up() {
     processor.stop().await;
 }
 
+/// Long before its answers are late: the leases of what runs would be over by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
+    let gateway = FakeGateway::start();
+    gateway.mind().heartbeat_interval = Some(Duration::from_millis(50));
+    let gate = Arc::new(Semaphore::new(0));
+    let permits = gate.clone();
+    let config = Config { answer_timeout: Duration::from_secs(3_600), ..config(&gateway) };
+    let processor = Processor::start(config, move |_, cancelled| {
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            assert!(!cancelled.is_cancelled());
+            Verdict::Completed
+        }
+    });
+    let ids = gateway.add_orders(1);
+    processor.queue.add(&ids);
+    eventually("it runs", || !gateway.mind().heartbeats().is_empty()).await;
+    gateway.mind().mute = true;
+    eventually("another stream is tried", || gateway.mind().streams >= 2).await;
+    gateway.mind().mute = false;
+    gateway.mind().try_again = 1;
+    let before = gateway.mind().streams;
+    eventually("yet another stream is tried", || gateway.mind().streams > before).await;
+    gate.add_permits(1);
+    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
+    assert_eq!(gateway.mind().outcome(ids[0]), Some(processor::Verdict::Completed.into()));
+    processor.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn try_again_means_the_same_request_again() {
     let gateway = FakeGateway::start();
