@@ -14,7 +14,15 @@ const PATIENCE: Duration = Duration::from_millis(5_500);
 /// Between two tries of the same create.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Refusals that promise that nothing was changed.
-const NOTHING_CHANGED: [&str; 3] = ["overloaded", "database_unavailable", "shutting_down"];
+const NOTHING_CHANGED: [&str; 7] = [
+    "overloaded",
+    "database_unavailable",
+    "database_pool_exhausted",
+    "database_connection_limit",
+    "database_read_only",
+    "database_full",
+    "shutting_down",
+];
 /// Refusals after which the order may exist.
 const UNDECIDED: [&str; 2] = ["outcome_unknown", "request_timeout"];
 
