@@ -52,8 +52,11 @@ impl Target {
 pub(crate) struct Tally {
     /// Requests that should have begun.
     pub(crate) offered: u64,
-    /// Answers by their kind: the status, or the code of the problem, or how the connection failed.
+    /// Answers that came while the load lasted, by their kind: the status, or the code of the problem, or
+    /// how the connection failed.
     pub(crate) answers: BTreeMap<String, u64>,
+    /// Answers that came after the load had ended.
+    pub(crate) late: u64,
     /// 201 answers that came while the load lasted.
     pub(crate) accepted: u64,
     /// Those, second by second.
@@ -71,10 +74,11 @@ pub(crate) struct Tally {
 impl Tally {
     fn record(&mut self, began: Instant, intended: Instant, answer: &Answer<'_>, now: Instant) {
         let latency = now.saturating_duration_since(intended);
+        let since = now.saturating_duration_since(began);
+        let late = since >= self.lasted;
         if answer.status == 201 {
             self.accepted_latency.record(latency);
-            let since = now.saturating_duration_since(began);
-            if since < self.lasted {
+            if !late {
                 self.accepted += 1;
                 let second = since.as_secs() as usize;
                 if self.by_second.len() <= second {
@@ -84,6 +88,10 @@ impl Tally {
             }
         } else {
             self.refused_latency.record(latency);
+        }
+        if late {
+            self.late += 1;
+            return;
         }
         match self.answers.get_mut(answer.kind) {
             Some(count) => *count += 1,

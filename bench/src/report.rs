@@ -42,6 +42,8 @@ pub(crate) struct Phase {
     pub(crate) completed_per_s: f64,
     /// Answers of each kind in a second.
     pub(crate) answers_per_s: BTreeMap<String, f64>,
+    /// Answers, of any kind, that came only after the phase had ended.
+    pub(crate) late: u64,
     pub(crate) accepted_ms: Quantiles,
     pub(crate) refused_ms: Quantiles,
     pub(crate) accepted_by_second: Vec<u64>,
@@ -87,6 +89,7 @@ impl Phase {
             accepted_per_s: per_s(tally.accepted),
             completed_per_s: per_s(completed),
             answers_per_s: tally.answers.iter().map(|(kind, n)| (kind.clone(), per_s(*n))).collect(),
+            late: tally.late,
             accepted_ms: (&tally.accepted_latency).into(),
             refused_ms: (&tally.refused_latency).into(),
             accepted_by_second: tally.by_second.clone(),
@@ -107,8 +110,8 @@ impl Report {
     /// The same for people, in Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
-            "| phase | offered/s | accepted/s | of the peak | completed/s | refused/s | accepted p50, p99 (ms) | refused p50, p99 (ms) | connections | cores in use |\n\
-             |---|---|---|---|---|---|---|---|---|---|\n",
+            "| phase | offered/s | accepted/s | of the peak | completed/s | refused/s | answered late | accepted p50, p99 (ms) | refused p50, p99 (ms) | connections | cores in use |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let peak = self.phases.first().map_or(0.0, |phase| phase.accepted_per_s);
         for phase in &self.phases {
@@ -119,7 +122,7 @@ impl Report {
             // Writing to a String does not fail.
             let _ = writeln!(
                 text,
-                "| {} ({:.0} s) | {:.0} | {:.0} | {:.0} % | {:.0} | {} | {} | {} | {} | {} |",
+                "| {} ({:.0} s) | {:.0} | {:.0} | {:.0} % | {:.0} | {} | {} | {} | {} | {} | {} |",
                 phase.name,
                 phase.seconds,
                 phase.offered_per_s,
@@ -127,6 +130,7 @@ impl Report {
                 100.0 * phase.accepted_per_s / peak,
                 phase.completed_per_s,
                 if refused.is_empty() { "0".to_owned() } else { refused.join(", ") },
+                phase.late,
                 phase.accepted_ms.show(),
                 phase.refused_ms.show(),
                 phase.connections,
