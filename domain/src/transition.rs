@@ -239,6 +239,8 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
 
 fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
     match state.status {
+        // A Start that was on its way for long: the attempt that it asked for is over.
+        Status::Pending if state.lease == Some(lease) => Decision::Refuse(Refusal::StaleLease(state.status)),
         Status::Pending if now < earliest_start(state) => Decision::Refuse(Refusal::NotYet(state.not_before)),
         // The job that brought it here is used up. It is due at once, so that it is offered again as
         // soon as the queue is resumed.
@@ -449,6 +451,18 @@ mod tests {
         assert_eq!(changed(start(nearly)).status, Status::Processing);
         let later = nearly + Duration::from_micros(1);
         assert_eq!(start(later), Decision::Refuse(Refusal::NotYet(later)));
+    }
+
+    #[test]
+    fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
+        let lease = LeaseToken::from_i64(7);
+        let outcome = Outcome::Retry { reason: "x".into(), class: None, after: Some(Duration::ZERO) };
+        let change = changed(run(&state(Status::Processing), Command::Finish { lease, outcome }));
+        let waiting = State { lease: change.lease, ..state(Status::Pending) };
+        let stale = Decision::Refuse(Refusal::StaleLease(Status::Pending));
+        assert_eq!(run(&waiting, Command::Start { lease }), stale);
+        let other = LeaseToken::from_i64(8);
+        assert_eq!(changed(run(&waiting, Command::Start { lease: other })).status, Status::Processing);
     }
 
     #[test]

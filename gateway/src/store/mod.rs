@@ -18,6 +18,8 @@ mod error;
 mod idempotency;
 mod insert;
 mod inspect;
+#[cfg(test)]
+mod model;
 mod pause;
 mod read;
 mod rows;
