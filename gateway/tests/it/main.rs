@@ -2,6 +2,8 @@
 //! MySQL or MariaDB with Redis.
 
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod bulk;
 #[cfg(test)]
 mod changes;
