@@ -171,6 +171,17 @@ pub enum Refusal {
     NotExpired,
 }
 
+impl Refusal {
+    /// The status that the order has, where that is the reason.
+    pub fn status(self) -> Option<Status> {
+        match self {
+            Self::AlreadyStarted => Some(Status::Processing),
+            Self::StaleLease(status) | Self::Final(status) | Self::NotFailed(status) => Some(status),
+            Self::NotYet(_) | Self::Paused | Self::NotExpired => None,
+        }
+    }
+}
+
 /// So much earlier than its time an order may be started, unless it is scheduled. Two gateways read
 /// the time a little differently, and a Start that comes over the one right after the other has pushed
 /// the order must not be refused: the order would wait until its guard runs out.

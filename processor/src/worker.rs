@@ -197,7 +197,7 @@ impl Worker {
                 self.finishes_in_flight -= usize::from(!more);
                 self.reports_in_flight -= reports;
                 metrics::refused(refused.len());
-                for v1::Refused { lease, reason } in refused {
+                for v1::Refused { lease, reason, .. } in refused {
                     let order_id = lease.map(|lease| lease.order_id).unwrap_or_default();
                     tracing::info!(order_id, reason, "a report was refused and is dropped");
                 }

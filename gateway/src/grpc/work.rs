@@ -232,6 +232,8 @@ impl Session {
 
     /// The refusal of one lease; errors that are not about this one concern the whole request.
     fn refusal(&self, id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
+        let status = if let Error::Refused { refusal, .. } = &error { refusal.status() } else { None };
+        let status = status.map(|status| status.to_string()).unwrap_or_default();
         let reason = match error {
             Error::NotFound(_) | Error::Refused { .. } => reason(&error).into_owned(),
             Error::Unavailable { .. } if self.repeats_entries => proto::reason::TRY_AGAIN.to_owned(),
@@ -242,7 +244,8 @@ impl Session {
             | Error::OutcomeUnknown(_)
             | Error::Internal => return Err(error),
         };
-        Ok(v1::Refused { lease: Some(v1::Lease::new(id, token)), reason })
+        let lease = Some(v1::Lease::new(id, token));
+        Ok(v1::Refused { lease, reason, status })
     }
 
     fn forget(&self, id: OrderId, token: LeaseToken) {
@@ -272,7 +275,7 @@ fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused
 
 fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused {
     tracing::warn!(%problem, "a worker sent something unreadable");
-    v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned() }
+    v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned(), status: String::new() }
 }
 
 /// The answers, unless none of them can be given now: then that is the answer to all of them.

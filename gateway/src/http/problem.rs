@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use domain::OrderId;
+use domain::{OrderId, Status};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
@@ -47,6 +47,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<InputError>,
     order_id: Option<OrderId>,
+    order_status: Option<Status>,
     results: Option<Arc<Vec<RowView>>>,
     retry_after: Option<Duration>,
 }
@@ -78,6 +79,10 @@ struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     order_id: Option<OrderId>,
+    /// The order's status, where that is why: which of two changes was first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "completed")]
+    order_status: Option<Status>,
     /// One result for each row of a bulk create.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<RowView>>)]
@@ -94,6 +99,7 @@ impl From<Problem> for Wire {
             code: problem.code,
             errors: problem.errors,
             order_id: problem.order_id,
+            order_status: problem.order_status,
             results: problem.results,
         }
     }
@@ -148,6 +154,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             order_id: None,
+            order_status: None,
             results: None,
             retry_after: None,
         }
@@ -200,7 +207,10 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = Self { retry_after: error.retry_after(), ..Self::new(error.code(), error.to_string()) };
         match error {
-            Error::NotFound(id) | Error::Refused { id, .. } => Self { order_id: Some(id), ..problem },
+            Error::NotFound(id) => Self { order_id: Some(id), ..problem },
+            Error::Refused { id, refusal } => {
+                Self { order_id: Some(id), order_status: refusal.status(), ..problem }
+            }
             Error::Invalid(problems) => Self::input(
                 problem.code,
                 problems

@@ -139,6 +139,47 @@ on_both!(a_rate_spreads_the_starts, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(of_cancel_and_finish_the_first_one_wins_and_both_are_told, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let (mut cancelled, mut completed) = (0, 0);
+    // Each has a head start in half of the rounds; which of them wins is up to the database.
+    for round in 0..20 {
+        let id = gateway.create_order().await;
+        let lease = gateway.report(&id, "processing", "").await.unwrap().lease_token;
+        let cancel = async {
+            if round % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+            gateway.command(&format!("/orders/{id}/cancel"), json!({})).await
+        };
+        let (cancel, finish) = tokio::join!(cancel, gateway.report(&id, "completed", &lease));
+        let last = gateway.last_event(&id).await.status;
+        match finish {
+            Ok(answer) => {
+                completed += 1;
+                assert_eq!(answer.order.unwrap().status, "completed");
+                assert_eq!(
+                    (&cancel["code"], &cancel["orderStatus"]),
+                    (&json!("order_final"), &json!("completed"))
+                );
+                assert_eq!(last, Status::Completed);
+            }
+            Err(refused) => {
+                cancelled += 1;
+                assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+                assert!(refused.message().contains("cancelled"), "{}", refused.message());
+                assert_eq!((&cancel["status"], last), (&json!("cancelled"), Status::Cancelled));
+                // A second one is answered in the same way.
+                assert_eq!(gateway.command(&format!("/orders/{id}/cancel"), json!({})).await, cancel);
+            }
+        }
+        assert_eq!(gateway.timeline(&id).await.len(), 3, "one of them, once");
+    }
+    assert_eq!(cancelled + completed, 20);
+    gateway.stop().await;
+});
+
 on_both!(the_queue_is_paused_over_every_interface, |on| async move {
     let backend = Backend::new(on).await;
     let a = backend.gateway(Config::default()).await;

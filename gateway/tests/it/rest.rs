@@ -233,7 +233,7 @@ on_both!(an_order_is_cancelled_once_and_stays_cancelled, |on| async move {
     assert_eq!(value(again).await["sequence"], 2);
     let refused = problem(gateway.post(&format!("{path}/redrive"), "{}").await).await;
     assert_eq!((&refused["status"], &refused["code"]), (&json!(409), &json!("order_not_failed")));
-    assert_eq!(refused["orderId"], id);
+    assert_eq!((&refused["orderId"], &refused["orderStatus"]), (&json!(id), &json!("cancelled")));
 
     let timeline = value(gateway.get(&format!("{path}/events")).await).await;
     let statuses: Vec<&Value> = timeline.as_array().unwrap().iter().map(|event| &event["status"]).collect();

@@ -240,8 +240,11 @@ async fn a_locked_order_alone_is_to_be_tried_again() {
         let row = sqlx::query("SELECT id FROM orders WHERE id = ? FOR UPDATE").bind(id.as_bytes().to_vec());
         row.fetch_all(frozen).await.unwrap();
     };
-    let try_again =
-        vec![v1::Refused { lease: Some(leases[1].clone()), reason: proto::reason::TRY_AGAIN.into() }];
+    let try_again = vec![v1::Refused {
+        lease: Some(leases[1].clone()),
+        reason: proto::reason::TRY_AGAIN.into(),
+        ..v1::Refused::default()
+    }];
 
     lock(&mut frozen).await;
     let started = worker.start(&leases).await;

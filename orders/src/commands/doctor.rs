@@ -31,9 +31,14 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
         let _ = writeln!(text, "repaired: {repaired} orders had the wrong due time\n");
         report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
     }
+    let paused = store.paused().await.map_err(failed)?;
     store.close().await;
 
     describe(&mut text, &report);
+    if let Some(pause) = paused {
+        let until = pause.until.map_or("until it is resumed".to_owned(), |until| format!("until {until}"));
+        let _ = writeln!(text, "queue              paused {until}");
+    }
     if let Some(redis) = redis {
         let _ = match redis.queue().len().await {
             Ok(length) => writeln!(text, "queue length       {length}"),

@@ -213,7 +213,11 @@ impl Mind {
             self.try_again -= 1;
             return Some(Answer::TryAgain(v1::TryAgain { reason: "not now".to_owned() }));
         }
-        let refused = |lease, reason: &str| v1::Refused { lease: Some(lease), reason: reason.to_owned() };
+        let refused = |lease, reason: &str| v1::Refused {
+            lease: Some(lease),
+            reason: reason.to_owned(),
+            ..v1::Refused::default()
+        };
         let answer = match message {
             Message::Hello(_) => {
                 let interval = self.heartbeat_interval.unwrap_or(Duration::from_secs(10));
