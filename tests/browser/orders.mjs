@@ -1,7 +1,7 @@
 // The page at `/` while the connection holds.
 
 import assert from 'node:assert/strict';
-import { completed, createOrder, eventually, isLive, row, statusOf, steps, visit } from './harness.mjs';
+import { base, completed, createOrder, eventually, isLive, row, statusOf, steps, visit } from './harness.mjs';
 
 const LONG = 'Extraordinarily'.repeat(13);
 
@@ -212,6 +212,24 @@ export const orders = {
     await completed(await createOrder('Echo again'));
     assert.equal((await steps(page)).length, events);
     await eventually('the row is completed', async () => (await statusOf(page, id)) === 'Completed');
+    assert.deepEqual(page.trouble, []);
+  },
+
+  async 'a pause is shown, and ended from the page'(browser) {
+    const page = await visit(browser);
+    await isLive(page);
+    const pause = await fetch(new URL('queue/pause', base), {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ requestedBy: 'ann' }),
+    });
+    assert.equal(pause.status, 200);
+    const banner = page.locator('.banner', { hasText: 'Processing is paused by ann.' });
+    await banner.waitFor();
+    const id = await createOrder('Patience');
+    await row(page, id).waitFor();
+    assert.equal(await statusOf(page, id), 'Pending');
+    await banner.getByRole('button', { name: 'Resume' }).click();
+    await banner.waitFor({ state: 'detached' });
+    await completed(id);
     assert.deepEqual(page.trouble, []);
   },
 };
