@@ -87,10 +87,9 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
         Self { sender, deadline: limits.deadline }
     }
 
-    /// How many groups wait to be taken, and how many more may.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
-        let room = self.sender.capacity();
-        (self.sender.max_capacity() - room, room)
+    /// Whether the next group would be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sender.capacity() == 0
     }
 
     /// Hands in a group and waits for its answers.

@@ -66,6 +66,14 @@ pub struct CreatedRows {
 }
 
 impl Orders {
+    /// Refuses a create before any work is spent on it, when it would be refused afterwards anyway.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(crate) fn has_room(&self) -> Result<(), Error> {
+        if self.creations.is_full() { Err(Error::overloaded()) } else { Ok(()) }
+    }
+
     /// Accepts an order. When it returns, the order is committed. With a key, the same order again
     /// within [`crate::Config::idempotency_ttl`] is not another order.
     ///
@@ -157,7 +165,7 @@ impl Orders {
             Ok(Some(Err(error))) => Err(error),
             Ok(None) => Err(Error::Internal),
             Err(Failure::Overloaded) => Err(Error::overloaded()),
-            Err(Failure::NotDone) => Err(Error::database_unavailable()),
+            Err(Failure::NotDone) => Err(self.too_late()),
         }
     }
 }

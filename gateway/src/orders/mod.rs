@@ -211,6 +211,11 @@ impl Orders {
         self.apply(commands, transitions::done).await
     }
 
+    /// Why something waited in vain for its transaction.
+    fn too_late(&self) -> Error {
+        if self.store.is_ailing() { Error::database_unavailable() } else { Error::overloaded() }
+    }
+
     /// Takes back leases that ran out, as found by dispatch. How many did: another gateway may have been
     /// faster, and the worker may have come back.
     pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {

@@ -9,28 +9,7 @@ use crate::batch::Failure;
 use crate::dispatch::Wake;
 use crate::store::{Applied, Store};
 
-/// So many creates that wait keep the writers busy until the next ones have been read.
-const ENOUGH_WAITING: usize = 128;
-/// So many tasks that wait for a thread mean that requests come faster than they are read. A few more
-/// wait in the threads' own lines.
-const LONG_LINE: usize = 256;
-
 impl Orders {
-    /// Refuses a create before any work is spent on it: when it would be refused afterwards anyway, or
-    /// when requests come faster than they can be read.
-    ///
-    /// The second is seen in the line of tasks that wait for a thread. A refusal costs a fraction of a
-    /// create, so the line gets shorter and nobody waits for seconds; but as long as the writers would
-    /// otherwise run dry, orders are accepted all the same.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub(crate) fn has_room(&self) -> Result<(), Error> {
-        let (waiting, room) = self.creations.waiting();
-        let behind = || tokio::runtime::Handle::current().metrics().global_queue_depth() > LONG_LINE;
-        if room == 0 || waiting >= ENOUGH_WAITING && behind() { Err(Error::overloaded()) } else { Ok(()) }
-    }
-
     /// One command whose answer is the order.
     pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
         self.apply(vec![(id, command)], order).await?.pop().ok_or(Error::Internal)?
@@ -46,7 +25,8 @@ impl Orders {
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
             Failure::Overloaded => Error::overloaded(),
             // After a while without an answer the caller may ask again: commands recognise their effect.
-            Failure::NotDone | Failure::Unknown => Error::database_unavailable(),
+            Failure::NotDone => self.too_late(),
+            Failure::Unknown => Error::database_unavailable(),
         })?;
         Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
     }

@@ -131,6 +131,11 @@ impl Store {
         self.refresh_clock().await.map_err(Into::into)
     }
 
+    /// Whether the last write did not get through to the database.
+    pub(crate) fn is_ailing(&self) -> bool {
+        self.inner.ailing.load(Ordering::Relaxed)
+    }
+
     /// Waits until it makes sense to write: after a write that did not get through, until the database
     /// answers again. What has not been sent meanwhile has certainly not been done.
     ///
