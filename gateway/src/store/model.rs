@@ -337,9 +337,7 @@ impl Known {
                 Status::Pending => {
                     let early =
                         |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
-                    if self.current == Some(*lease) || now.1 < early(self.start.0) {
-                        Expected::Refused
-                    } else if paused {
+                    if self.current == Some(*lease) || now.1 < early(self.start.0) || paused {
                         Expected::Refused
                     } else if now.0 >= early(self.start.1) {
                         Expected::Becomes(Status::Processing)

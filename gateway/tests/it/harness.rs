@@ -124,6 +124,11 @@ impl Backend {
             On::Embedded => self.store.clone(),
             On::Servers => Store::connect(&self.url, &Options::default()).await.unwrap(),
         };
+        self.gateway_with(store, config).await
+    }
+
+    /// A gateway on this backend that has its own way to the database.
+    pub(crate) async fn gateway_with(&self, store: Store, config: Config) -> Gateway<'_> {
         self.gateway_over(store, config).await
     }
 

@@ -8,6 +8,8 @@ mod bulk;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod commit;
+#[cfg(test)]
 mod dispatch;
 #[cfg(test)]
 mod failures;
