@@ -63,6 +63,15 @@ pub(crate) struct Dispatch {
     pub(crate) wake: Wake,
 }
 
+/// When leases are taken back.
+struct Sweep {
+    last: Instant,
+    /// The last look did not work: then nobody could renew a lease either.
+    blind: bool,
+    /// Workers that were kept from it get until then.
+    not_before: Instant,
+}
+
 /// What a round found.
 enum Round {
     /// Nothing more to push now.
@@ -77,13 +86,14 @@ impl Dispatch {
     /// Runs until `stop`. A round that has begun is finished: taken orders are pushed.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
-        let mut expiry = Instant::now();
+        let now = Instant::now();
+        let mut sweep = Sweep { last: now, blind: false, not_before: now };
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notify.notified();
-            if expiry.elapsed() >= IDLE {
-                self.expire().await;
-                expiry = Instant::now();
+            if sweep.last.elapsed() >= IDLE {
+                self.expire(&mut sweep).await;
+                sweep.last = Instant::now();
             }
             let round = self.push().await;
             let pause = match round {
@@ -128,12 +138,23 @@ impl Dispatch {
         Ok(if more { Round::More } else { Round::Idle })
     }
 
-    async fn expire(&self) {
+    /// Takes back what has run out. After the database was away the workers first get half a lease to
+    /// renew theirs: an attempt must not count as failed because nobody could write down that it goes on.
+    async fn expire(&self, sweep: &mut Sweep) {
         let expired = match self.store.expired_leases(EXPIRED).await {
-            Ok(expired) if expired.is_empty() => return,
             Ok(expired) => expired,
-            Err(error) => return tracing::debug!(%error, "expired leases cannot be read"),
+            Err(error) => {
+                sweep.blind = true;
+                return tracing::debug!(%error, "expired leases cannot be read");
+            }
         };
+        let now = Instant::now();
+        if std::mem::take(&mut sweep.blind) {
+            sweep.not_before = now + self.config.rules.lease / 2;
+        }
+        if expired.is_empty() || now < sweep.not_before {
+            return;
+        }
         match self.orders.expire(expired).await {
             Ok(0) => {}
             Ok(count) => {
