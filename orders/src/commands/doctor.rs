@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use broker::Queue as _;
-use gateway::store::Report;
+use gateway::store::{Problem, Report};
 
 use crate::cli::DoctorArgs;
 use crate::error::Error;
@@ -68,6 +68,11 @@ fn describe(text: &mut String, report: &Report) {
         let _ = writeln!(text, "  {:<16} {count}", status.as_str());
     }
     let _ = writeln!(text, "overdue            {}", report.overdue);
+    let count = |kind: fn(&Problem) -> bool| report.findings.iter().filter(|it| kind(&it.problem)).count();
+    let gaps = count(|problem| matches!(problem, Problem::Gap { .. } | Problem::NoOrder));
+    let wrong = count(|problem| matches!(problem, Problem::Status { .. } | Problem::Undeclared(_)));
+    let _ = writeln!(text, "event gaps         {gaps}");
+    let _ = writeln!(text, "wrong statuses     {wrong}");
     let _ = match report.oldest_claimable {
         Some(age) => writeln!(text, "oldest claimable   {:.1} s", age.as_secs_f64()),
         None => writeln!(text, "oldest claimable   none"),
