@@ -1,0 +1,275 @@
+use super::*;
+use proptest::prelude::*;
+
+const NOW: i64 = 1_700_000_000_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(NOW)
+}
+
+fn state(status: Status) -> State {
+    let held = matches!(status, Status::Processing | Status::Completed | Status::Failed);
+    State {
+        status,
+        version: 2,
+        attempt: 1,
+        failures: 0,
+        max_attempts: 3,
+        lease: held.then(|| LeaseToken::from_i64(7)),
+        due_at: (!status.is_final()).then(|| now() + Duration::from_secs(5)),
+        not_before: now(),
+        process_after: None,
+    }
+}
+
+fn run(state: &State, command: Command) -> Decision {
+    decide(state, &command, now(), &Rules::default(), u32::MAX)
+}
+
+fn changed(decision: Decision) -> Change {
+    match decision {
+        Decision::Change(change) => change,
+        other => panic!("expected a change, got {other:?}"),
+    }
+}
+
+/// Every status with every command: what happens, in one table.
+#[test]
+fn every_status_and_command() {
+    use Refusal::*;
+    use Status::*;
+    let mine = LeaseToken::from_i64(7);
+    let other = LeaseToken::from_i64(8);
+    let done = |lease| Command::Finish { lease, outcome: Outcome::Completed };
+    let retry = |lease| Command::Finish {
+        lease,
+        outcome: Outcome::Retry { reason: "x".into(), class: None, after: None },
+    };
+    let fail =
+        |lease| Command::Finish { lease, outcome: Outcome::Failed { reason: "x".into(), class: None } };
+    let release = |lease| Command::Finish { lease, outcome: Outcome::Released };
+    let cancel = || Command::Cancel { reason: None };
+    let redrive = || Command::Redrive { reason: None, not_before: None };
+    let to = Ok::<Status, Option<Refusal>>;
+    let no = |refusal| Err(Some(refusal));
+    let repeat = Err(None);
+    for (from, command, expected) in [
+        (Pending, Command::Start { lease: other }, to(Processing)),
+        (Pending, done(mine), no(StaleLease(Pending))),
+        (Pending, Command::Expire, no(NotExpired)),
+        (Pending, cancel(), to(Cancelled)),
+        (Pending, redrive(), no(NotFailed(Pending))),
+        (Processing, Command::Start { lease: mine }, repeat),
+        (Processing, Command::Start { lease: other }, no(AlreadyStarted)),
+        (Processing, done(mine), to(Completed)),
+        (Processing, retry(mine), to(Pending)),
+        (Processing, fail(mine), to(Failed)),
+        (Processing, release(mine), to(Pending)),
+        (Processing, done(other), no(StaleLease(Processing))),
+        (Processing, Command::Heartbeat { lease: other }, no(StaleLease(Processing))),
+        (Processing, Command::Expire, no(NotExpired)),
+        (Processing, cancel(), to(Cancelled)),
+        (Processing, redrive(), no(NotFailed(Processing))),
+        (Completed, Command::Start { lease: other }, no(Final(Completed))),
+        (Completed, done(mine), repeat),
+        (Completed, done(other), no(StaleLease(Completed))),
+        (Completed, Command::Heartbeat { lease: mine }, no(StaleLease(Completed))),
+        (Completed, Command::Expire, no(NotExpired)),
+        (Completed, cancel(), no(Final(Completed))),
+        (Completed, redrive(), no(NotFailed(Completed))),
+        (Failed, Command::Start { lease: other }, no(Final(Failed))),
+        (Failed, done(mine), repeat),
+        (Failed, Command::Expire, no(NotExpired)),
+        (Failed, cancel(), no(Final(Failed))),
+        (Failed, redrive(), to(Pending)),
+        (Cancelled, Command::Start { lease: other }, no(Final(Cancelled))),
+        (Cancelled, done(mine), no(StaleLease(Cancelled))),
+        (Cancelled, Command::Expire, no(NotExpired)),
+        (Cancelled, cancel(), repeat),
+        (Cancelled, redrive(), no(NotFailed(Cancelled))),
+    ] {
+        let got = match run(&state(from), command.clone()) {
+            Decision::Change(change) => Ok(change.status),
+            Decision::Refuse(refusal) => Err(Some(refusal)),
+            Decision::Repeat => Err(None),
+            Decision::Renew(_) | Decision::Postpone(..) => panic!("{from:?} {command:?} moved"),
+        };
+        assert_eq!(got, expected, "{from:?} {command:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_moves_the_end_of_the_lease() {
+    let mine = LeaseToken::from_i64(7);
+    let end = now() + Duration::from_secs(30);
+    assert_eq!(run(&state(Status::Processing), Command::Heartbeat { lease: mine }), Decision::Renew(end));
+}
+
+#[test]
+fn an_order_is_not_started_before_its_time() {
+    let start = |not_before| {
+        let lease = LeaseToken::from_i64(1);
+        run(&State { not_before, ..state(Status::Pending) }, Command::Start { lease })
+    };
+    // What another gateway's clock may make of the same moment.
+    let nearly = now() + CLOCK_TOLERANCE;
+    assert_eq!(changed(start(nearly)).status, Status::Processing);
+    let later = nearly + Duration::from_micros(1);
+    assert_eq!(start(later), Decision::Refuse(Refusal::NotYet(later)));
+}
+
+#[test]
+fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
+    let lease = LeaseToken::from_i64(7);
+    let outcome = Outcome::Retry { reason: "x".into(), class: None, after: Some(Duration::ZERO) };
+    let change = changed(run(&state(Status::Processing), Command::Finish { lease, outcome }));
+    let waiting = State { lease: change.lease, ..state(Status::Pending) };
+    let stale = Decision::Refuse(Refusal::StaleLease(Status::Pending));
+    assert_eq!(run(&waiting, Command::Start { lease }), stale);
+    let other = LeaseToken::from_i64(8);
+    assert_eq!(changed(run(&waiting, Command::Start { lease: other })).status, Status::Processing);
+}
+
+#[test]
+fn a_scheduled_order_is_not_started_a_microsecond_early() {
+    let start = |at: Timestamp| {
+        let scheduled = State { not_before: at, process_after: Some(at), ..state(Status::Pending) };
+        run(&scheduled, Command::Start { lease: LeaseToken::from_i64(1) })
+    };
+    assert_eq!(changed(start(now())).status, Status::Processing);
+    let next = now() + Duration::from_micros(1);
+    assert_eq!(start(next), Decision::Refuse(Refusal::NotYet(next)));
+}
+
+#[test]
+fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
+    let paused = Rules { paused: true, ..Rules::default() };
+    let decide = |state: &State, command| decide(state, &command, now(), &paused, 0);
+    let waiting = state(Status::Pending);
+    let lease = LeaseToken::from_i64(7);
+    let start = || Command::Start { lease };
+    assert_eq!(decide(&waiting, start()), Decision::Postpone(Refusal::Paused, waiting.not_before));
+    // What runs goes on, and a Start whose answer was lost is answered again.
+    let running = state(Status::Processing);
+    assert_eq!(decide(&running, start()), Decision::Repeat);
+    let done = Command::Finish { lease, outcome: Outcome::Completed };
+    assert_eq!(changed(decide(&running, done)).status, Status::Completed);
+}
+
+#[test]
+fn an_expired_lease_is_a_failure_and_its_token_is_gone() {
+    let expired = State { due_at: Some(now()), ..state(Status::Processing) };
+    let change = changed(run(&expired, Command::Expire));
+    assert_eq!((change.status, change.failures, change.lease), (Status::Pending, 1, None));
+    assert_eq!(change.due_at, Some(now() + Duration::from_secs(1)));
+    let last = State { failures: 2, ..expired };
+    let change = changed(run(&last, Command::Expire));
+    assert_eq!((change.status, change.failures, change.due_at), (Status::Failed, 3, None));
+    assert_eq!(change.error_class.as_deref(), Some(CLASS_LEASE_EXPIRED));
+}
+
+#[test]
+fn a_failure_has_a_class_and_what_follows_has_none() {
+    let lease = LeaseToken::from_i64(7);
+    let fail = |class: Option<&str>| {
+        let outcome = Outcome::Failed { reason: "x".into(), class: class.map(Into::into) };
+        changed(run(&state(Status::Processing), Command::Finish { lease, outcome })).error_class
+    };
+    assert_eq!(fail(Some("card_declined")).as_deref(), Some("card_declined"));
+    assert_eq!(fail(Some(" \n ")).as_deref(), Some(CLASS_ERROR));
+    assert_eq!(fail(None).as_deref(), Some(CLASS_ERROR));
+    let done = Command::Finish { lease, outcome: Outcome::Completed };
+    assert_eq!(changed(run(&state(Status::Processing), done)).error_class, None);
+}
+
+#[test]
+fn a_release_costs_no_attempt() {
+    let lease = LeaseToken::from_i64(7);
+    let last = State { failures: 2, ..state(Status::Processing) };
+    let change = changed(run(&last, Command::Finish { lease, outcome: Outcome::Released }));
+    assert_eq!((change.status, change.failures, change.due_at), (Status::Pending, 2, Some(now())));
+}
+
+#[test]
+fn a_redrive_gives_a_new_set_of_attempts() {
+    let dead = State { failures: 3, ..state(Status::Failed) };
+    let redrive =
+        |not_before| changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before }));
+    let change = redrive(None);
+    assert_eq!((change.failures, change.due_at, change.lease), (0, Some(now()), None));
+    assert_eq!(change.reason.as_deref(), Some("by Ann"));
+    let later = now() + Duration::from_secs(9);
+    assert_eq!((redrive(Some(later)).due_at, redrive(Some(later)).not_before), (Some(later), later));
+    assert_eq!(redrive(Some(Timestamp::from_micros(1))).due_at, Some(now()));
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let lease = (1..4_i64).prop_map(LeaseToken::from_i64);
+    let outcome = prop_oneof![
+        Just(Outcome::Completed),
+        Just(Outcome::Released),
+        "[a-z]{0,9}".prop_map(|reason| Outcome::Failed { reason, class: None }),
+        ("[a-z]{0,9}", prop::option::of(0..1_000_u64)).prop_map(|(reason, after)| Outcome::Retry {
+            reason,
+            class: None,
+            after: after.map(Duration::from_secs)
+        }),
+    ];
+    prop_oneof![
+        lease.clone().prop_map(|lease| Command::Start { lease }),
+        lease.clone().prop_map(|lease| Command::Heartbeat { lease }),
+        (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
+        Just(Command::Expire),
+        Just(Command::Cancel { reason: None }),
+        prop::option::of(0..2 * NOW)
+            .prop_map(|at| Command::Redrive { reason: None, not_before: at.map(Timestamp::from_micros) }),
+    ]
+}
+
+proptest! {
+    /// Whatever is asked, in whatever order: each change is a declared transition, final orders
+    /// are never due, and all others always are.
+    #[test]
+    fn invariants_hold_on_every_path(
+        steps in prop::collection::vec(
+            (any_command(), 0..60_000_000_i64, any::<u32>(), any::<bool>()),
+            1..60,
+        )
+    ) {
+        let mut state = State { attempt: 0, lease: None, due_at: Some(now()), ..state(Status::Pending) };
+        let mut at = NOW;
+        for (command, wait, random, paused) in steps {
+            let rules = Rules { paused, ..Rules::default() };
+            at += wait;
+            let clock = Timestamp::from_micros(at);
+            match decide(&state, &command, clock, &rules, random) {
+                Decision::Change(change) => {
+                    prop_assert!(state.status.may_become(change.status));
+                    state = State {
+                        status: change.status,
+                        version: state.version + 1,
+                        attempt: change.attempt,
+                        failures: change.failures,
+                        max_attempts: state.max_attempts,
+                        lease: change.lease,
+                        due_at: change.due_at,
+                        not_before: change.not_before,
+                        process_after: state.process_after,
+                    };
+                }
+                Decision::Postpone(_, until) => {
+                    prop_assert!(paused && state.status == Status::Pending);
+                    state.due_at = Some(until);
+                }
+                Decision::Renew(until) => {
+                    prop_assert_eq!(state.status, Status::Processing);
+                    state.due_at = Some(until);
+                }
+                Decision::Repeat | Decision::Refuse(_) => {}
+            }
+            prop_assert_eq!(state.status.is_final(), state.due_at.is_none());
+            prop_assert!(state.failures <= state.max_attempts);
+            prop_assert!(state.failures <= state.attempt);
+        }
+    }
+}
