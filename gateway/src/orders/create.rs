@@ -1,8 +1,10 @@
 //! Accepting orders: one, or many at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Content, Draft, IdempotencyKey, Invalid, Order, OrderId};
+use tokio::time::Instant;
 
 use super::{Orders, Publisher};
 use crate::Error;
@@ -195,8 +197,11 @@ pub(super) async fn create_all(
     results
 }
 
+/// How long creations are tried one by one. Each locked key takes a second to find out.
+const ONE_BY_ONE: Duration = Duration::from_secs(3);
+
 /// A key that a hanging transaction has locked holds up nobody but its own creation: what has no key
-/// is written together, what has one for itself.
+/// is written together, what has one for itself. What is not reached in time has not been tried.
 async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
     let without_key: Arc<[Creation]> =
         creations.iter().filter(|creation| creation.idempotency.is_none()).cloned().collect();
@@ -207,10 +212,13 @@ async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserte
             vec![Err(failed(error, first)); without_key.len()].into_iter()
         }
     };
+    let until = Instant::now() + ONE_BY_ONE;
     let mut results = Vec::with_capacity(creations.len());
     for creation in creations {
         results.push(if creation.idempotency.is_none() {
             together.next().unwrap_or(Err(Error::Internal))
+        } else if Instant::now() >= until {
+            Err(Error::database_unavailable())
         } else {
             let inserted = store.insert(Arc::new([creation.clone()])).await;
             inserted

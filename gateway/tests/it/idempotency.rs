@@ -8,6 +8,7 @@ use gateway::Config;
 use gateway::store::{Creation, Idempotency, Inserted, NewOrder, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, Gateway, On};
 use crate::on_both;
@@ -152,6 +153,35 @@ async fn many_at_once(on: On) {
 }
 
 on_both!(two_hundred_posts_with_one_key_make_one_order, many_at_once);
+
+/// A gateway that froze in the middle of a create keeps its key locked for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_key_holds_up_no_other_create() {
+    let backend = Backend::new(On::Servers).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let mut frozen = AnyConnection::connect(backend.url()).await.unwrap();
+    for statement in [
+        "START TRANSACTION",
+        "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, expires_at) \
+         VALUES ('default', 'locked', UNHEX(REPEAT('00', 32)), UNHEX(REPEAT('00', 16)), 0, 0)",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut frozen).await.unwrap();
+    }
+    let keys: Vec<String> =
+        (0..20).map(|n| if n == 7 { "locked".to_owned() } else { format!("key-{n}") }).collect();
+    let a = &gateway;
+    let posts = keys.iter().map(|key| async move {
+        let answer = post(a, key, &laptop()).await;
+        (key == "locked", answer.status())
+    });
+    for (locked, status) in futures_util::future::join_all(posts).await {
+        let expected = if locked { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CREATED };
+        assert_eq!(status, expected);
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    assert_eq!(post(&gateway, "locked", &laptop()).await.status(), StatusCode::CREATED);
+    gateway.stop().await;
+}
 
 on_both!(a_batch_may_hold_a_key_twice, |on| async move {
     let backend = Backend::new(on).await;
