@@ -62,7 +62,7 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     assert_eq!(left, 30);
 });
 
-/// However many urgent orders come, one of ten places goes to those of low priority.
+/// However many urgent orders come, of seven places one goes to those of low priority.
 #[tokio::test]
 async fn low_priority_is_not_starved() {
     let backend = Backend::new(crate::harness::On::Embedded).await;
@@ -74,8 +74,8 @@ async fn low_priority_is_not_starved() {
         insert_with(&backend, Priority::High, 10).await;
         taken += take(&backend, 10).await.behind.iter().filter(|job| low.contains(&job.order_id)).count();
     }
-    // Six to one, to the place on average: 14 places of 100, of which there are ten.
-    assert!(taken >= 8, "{taken} of 10");
+    // At least one place in each round.
+    assert_eq!(taken, 10);
 }
 
 on_both!(a_priority_may_use_what_the_others_do_not, |on| async move {

@@ -38,7 +38,7 @@ Examples:
   DATABASE_URL=mysql://user:password@db/orders REDIS_URL=redis://cache orders gateway
   REDIS_URL=redis://cache orders processor --gateway-url http://gateway:50051
   orders config gateway                    which settings a gateway would run with, and why
-  orders queue pause --until 2026-01-31T12:00:00Z
+  orders queue pause --until 2030-01-31T12:00:00Z
   orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
 `orders <COMMAND> --help` lists the settings of a command. RUST_LOG chooses what is logged."

@@ -129,7 +129,7 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         body["after"] = redriven["next"].clone();
     };
     let done = if args.dry_run { "would be redriven" } else { "redriven" };
-    let until = if args.rate.is_some() {
+    let until = if args.rate.is_some() && count > 0 {
         format!(", the last one to start before {last_start}")
     } else {
         String::new()

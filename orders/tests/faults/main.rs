@@ -11,11 +11,10 @@
 
 #![cfg(test)]
 
-// Shared with the other tests, which use other parts of it.
 mod clock;
 mod disk;
 mod freeze;
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kill;

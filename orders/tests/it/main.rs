@@ -14,8 +14,7 @@ mod arrows;
 mod browser;
 mod cli;
 mod foreign;
-// Shared with the fault suite, which uses other parts of it.
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
