@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use broker::Queue;
@@ -24,4 +25,16 @@ pub struct App {
     pub draining: CancellationToken,
     /// Tasks that outlive their request (websockets, streams) run here, so that shutdown can wait.
     pub tasks: TaskTracker,
+}
+
+impl App {
+    /// Ends at a random moment of the first half of the drain window once shutdown begins, so that
+    /// not everybody comes back to the next gateway at once. The second half is left for farewells.
+    pub(crate) fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (draining, window) = (self.draining.clone(), self.config.drain / 2);
+        async move {
+            draining.cancelled().await;
+            tokio::time::sleep(window.mul_f64(rand::random())).await;
+        }
+    }
 }

@@ -32,4 +32,6 @@ mod rest;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod wait;
+#[cfg(test)]
 mod workers;

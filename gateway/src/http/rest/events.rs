@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::path::OrderPath;
 use super::view::EventView;
+use super::wait;
 use crate::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -35,6 +36,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
         ("after" = Option<u32>, Query, description = "Only events with a higher sequence.", minimum = 0),
+        ("timeout" = Option<u32>, Query, description = "For lists: how many seconds to wait when there is no event to show; a final order has no more to wait for. 0 when absent.", maximum = 60),
         ("Last-Event-ID" = Option<u32>, Header, description = "For streams: the last sequence the client has seen. Goes before `after`."),
     ),
     responses(
@@ -54,20 +56,25 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut query = Query::new(query.as_deref(), &["after"]);
+    let mut query = Query::new(query.as_deref(), &["after", "timeout"]);
     let after = query.one("after").map(|text| {
         text.parse().unwrap_or_else(|_| {
             query.add("after", "must be a whole number, the sequence of an event");
             0
         })
     });
+    let longest = wait::timeout(&mut query).unwrap_or_default();
     query.finish()?;
     let after = after.unwrap_or(0);
     if wants_stream(&headers) {
         let after = last_event_id(&headers)?.unwrap_or(after);
         return live(&app, id, after).await;
     }
-    let events = app.orders.events(id, after).await?;
+    let mut events = app.orders.events(id, after).await?;
+    if events.is_empty() && !longest.is_zero() {
+        wait::for_sequence(&app, id, after.saturating_add(1), longest).await?;
+        events = app.orders.events(id, after).await?;
+    }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
@@ -78,23 +85,13 @@ async fn live(app: &App, id: OrderId, after: u32) -> Result<Response, Problem> {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = app.feed.watch(id, Cursor::After(after)).await?;
-    let body = sse(events, leave(app));
+    let body = sse(events, app.leaving());
     let mut response = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     // nginx would hold events back to fill its buffer.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// When a stream ends because this gateway goes away: not all at once, or all clients would come
-/// to the next gateway in the same moment.
-fn leave(app: &App) -> impl Future<Output = ()> + Send + 'static {
-    let (draining, window) = (app.draining.clone(), app.config.drain / 2);
-    async move {
-        draining.cancelled().await;
-        tokio::time::sleep(window.mul_f64(rand::random())).await;
-    }
 }
 
 fn sse(

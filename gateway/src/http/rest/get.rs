@@ -1,0 +1,107 @@
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use domain::OrderId;
+
+use super::path::OrderPath;
+use super::view::OrderView;
+use super::wait;
+use crate::App;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+
+/// One order. With `waitForSequence` the answer waits until the order has come that far: ask with the
+/// `sequence` of the last answer plus one, and look at the `sequence` of the answer, which is lower
+/// when the wait was too long. An order that is final is answered at once.
+#[utoipa::path(
+    get, path = "/orders/{id}", tag = "orders", operation_id = "getOrder",
+    params(
+        ("id" = String, Path, format = Uuid, description = "The order's id."),
+        ("waitForSequence" = Option<u32>, Query, description = "Wait for the event with this sequence.", minimum = 0),
+        ("timeout" = Option<u32>, Query, description = "How many seconds to wait for it at most; 30 when absent.", maximum = 60),
+    ),
+    responses(
+        (status = 200, description = "The order as it is now.", body = OrderView),
+        (status = 400, description = "`invalid_id`, `invalid_query`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get(
+    State(app): State<App>,
+    OrderPath(id): OrderPath,
+    RawQuery(query): RawQuery,
+) -> Result<Json<OrderView>, Problem> {
+    let wait = Wait::read(query.as_deref())?;
+    Ok(Json(order(&app, id, wait).await?.into()))
+}
+
+async fn order(app: &App, id: OrderId, wait: Option<Wait>) -> Result<domain::Order, crate::Error> {
+    let order = app.orders.get(id).await?;
+    match wait {
+        Some(Wait { sequence, longest }) if order.version < sequence && !order.status.is_final() => {
+            wait::for_sequence(app, id, sequence, longest).await?;
+            app.orders.get(id).await
+        }
+        _ => Ok(order),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Wait {
+    sequence: u32,
+    longest: std::time::Duration,
+}
+
+impl Wait {
+    fn read(query: Option<&str>) -> Result<Option<Self>, Problem> {
+        let mut query = Query::new(query, &["waitForSequence", "timeout"]);
+        let sequence = query.one("waitForSequence").map(|text| {
+            text.parse().unwrap_or_else(|_| {
+                query.add("waitForSequence", "must be a whole number, the sequence of an event");
+                0
+            })
+        });
+        let longest = wait::timeout(&mut query);
+        if longest.is_some() && sequence.is_none() {
+            query.add("timeout", "is for `waitForSequence`, which is missing");
+        }
+        query.finish()?;
+        let longest = longest.unwrap_or(wait::DEFAULT);
+        Ok(sequence.map(|sequence| Self { sequence, longest }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_has_a_sequence_and_a_limit() {
+        let wait = |sequence, seconds| Some(Wait { sequence, longest: Duration::from_secs(seconds) });
+        for (query, expected) in [
+            ("", None),
+            ("waitForSequence=3", wait(3, 30)),
+            ("waitForSequence=3&timeout=0", wait(3, 0)),
+            ("timeout=60&waitForSequence=0", wait(0, 60)),
+        ] {
+            assert_eq!(Wait::read(Some(query)).unwrap(), expected, "{query}");
+        }
+        for (query, parameter) in [
+            ("waitForSequence=-1", "waitForSequence"),
+            ("waitForSequence=x", "waitForSequence"),
+            ("waitForSequence=1&waitForSequence=2", "waitForSequence"),
+            ("waitForSequence=4294967296", "waitForSequence"),
+            ("waitForSequence=1&timeout=61", "timeout"),
+            ("waitForSequence=1&timeout=1.5", "timeout"),
+            ("waitForSequence=1&timeout=-1", "timeout"),
+            ("timeout=1", "timeout"),
+            ("wait=1", "wait"),
+        ] {
+            let problem = serde_json::to_value(Wait::read(Some(query)).unwrap_err()).unwrap();
+            assert_eq!(problem["code"], "invalid_query", "{query}");
+            assert_eq!(problem["errors"][0]["parameter"], parameter, "{query}");
+        }
+    }
+}
