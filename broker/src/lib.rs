@@ -89,6 +89,12 @@ pub trait Bus: Send + Sync + 'static {
     /// [`Error::Unavailable`]; the events are lost to the bus.
     async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error>;
 
+    /// Tells every subscriber, by [`Signal::Connected`], that events were lost on their way to the bus.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; nobody may have been told.
+    async fn announce_loss(&self) -> Result<(), Error>;
+
     /// Starts a subscription, which lasts until the receiver is dropped and reconnects for ever. Its
     /// first signal is [`Signal::Connected`], once it is in place. The channel holds
     /// [`SUBSCRIPTION_BUFFER`] messages; what does not fit is dropped and announced by
@@ -99,8 +105,8 @@ pub trait Bus: Send + Sync + 'static {
 /// What a subscriber of the bus receives.
 #[derive(Clone, Debug)]
 pub enum Signal {
-    /// The subscription is in place, for the first time or again, or it fell behind: whatever was
-    /// published before this may have been missed.
+    /// The subscription is in place, for the first time or again, or it fell behind, or a publisher
+    /// could not reach the bus: whatever happened before this may have been missed.
     Connected,
     /// The events of one message, shared by everybody who receives it.
     Events(Arc<[Arc<OrderEvent>]>),

@@ -110,6 +110,13 @@ impl crate::Bus for Bus {
         Ok(())
     }
 
+    async fn announce_loss(&self) -> Result<(), Error> {
+        for subscriber in lock(&self.subscribers).iter_mut() {
+            subscriber.deliver(Signal::Connected);
+        }
+        Ok(())
+    }
+
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
         let (mut subscriber, receiver) = Subscriber::new();
         subscriber.deliver(Signal::Connected);

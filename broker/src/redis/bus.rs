@@ -3,6 +3,8 @@
 //! Redis forgets a message the moment it has sent it, and a broken connection tells nobody what went
 //! by. So each subscription is one task with one connection that it watches and replaces for ever, and
 //! it says [`Signal::Connected`] each time.
+//!
+//! A message is a JSON list of events. An empty list says that events were lost on their way here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -62,6 +64,12 @@ impl crate::Bus for Bus {
         self.redis.command(&commands).await
     }
 
+    async fn announce_loss(&self) -> Result<(), Error> {
+        let mut command = redis::pipe();
+        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg("[]").ignore();
+        self.redis.command(&command).await
+    }
+
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
         let (subscriber, receiver) = Subscriber::new();
         // Ends when the receiver is dropped, and for no other reason.
@@ -116,6 +124,7 @@ async fn listen(
             error = &mut broken => return Err(error),
             message = messages.next() => match message {
                 Some(message) => match serde_json::from_slice::<Arc<[Arc<OrderEvent>]>>(message.get_payload_bytes()) {
+                    Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
                     Ok(events) => subscriber.deliver(Signal::Events(events)),
                     Err(error) if garbage.opens() => {
                         warn!(channel = redis.shared.channel, %error, "left out a message that is not a list of events");

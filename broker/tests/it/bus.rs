@@ -127,3 +127,16 @@ pub(crate) async fn publishing_to_nobody_works(Backend { bus, .. }: Backend) {
     bus.publish(&events(1..3)).await.unwrap();
     assert_eq!(Arc::strong_count(&bus), 1);
 }
+
+pub(crate) async fn a_loss_is_told_to_every_subscriber(Backend { bus, .. }: Backend) {
+    let (mut one, mut two) = (bus.subscribe().await, bus.subscribe().await);
+    connected(&mut one).await;
+    connected(&mut two).await;
+    let all = events(1..2);
+    bus.announce_loss().await.unwrap();
+    bus.publish(&all).await.unwrap();
+    for subscription in [&mut one, &mut two] {
+        connected(subscription).await;
+        assert_eq!(message(subscription).await, all);
+    }
+}

@@ -52,6 +52,7 @@ conformance! {
         connected_comes_first_then_the_events_in_order,
         a_batch_is_one_message,
         a_big_batch_is_split,
+        a_loss_is_told_to_every_subscriber,
         every_subscriber_gets_everything,
         a_subscriber_that_falls_behind_is_told,
         publishing_to_nobody_works;

@@ -1,28 +1,203 @@
-use std::sync::Arc;
+//! The changes of all orders, for those who follow everything.
+//!
+//! An event may come twice (directly and over the bus), late, or not at all. What is passed on is, for
+//! each order, in order and without repeats; what is left out is told.
 
-use domain::OrderEvent;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::{OrderEvent, OrderId};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+/// Items that a subscriber may be behind before it is told that it lags.
+const BACKLOG: usize = 4_096;
+/// Orders whose position is certainly remembered. Twice as many may be.
+const REMEMBERED: usize = 32_768;
+
 /// What a subscriber of all orders receives.
 #[derive(Debug, Clone)]
 pub enum FeedItem {
-    /// A change of some order. Those of one order may come twice or late when several gateways are
-    /// involved; their sequence tells.
+    /// A change of some order. Those of one order come in order, each at most once.
     Event(Arc<OrderEvent>),
-    /// So many events were skipped because the subscriber could not keep up; 0 when the gateway was
-    /// cut off from the bus and does not know how many.
+    /// So many events were skipped, because the subscriber could not keep up or they never came; 0 when
+    /// the gateway was cut off from the bus and does not know how many.
     Lagged(u64),
 }
 
-pub(super) fn stream(receiver: broadcast::Receiver<FeedItem>) -> BoxStream<'static, FeedItem> {
-    BroadcastStream::new(receiver)
-        .map(|item| match item {
-            Ok(item) => item,
-            Err(BroadcastStreamRecvError::Lagged(count)) => FeedItem::Lagged(count),
+pub(super) struct All {
+    items: broadcast::Sender<FeedItem>,
+    passed: Mutex<Passed>,
+}
+
+impl All {
+    pub(super) fn new() -> Self {
+        Self { items: broadcast::channel(BACKLOG).0, passed: Mutex::default() }
+    }
+
+    pub(super) fn subscribe(&self) -> BoxStream<'static, FeedItem> {
+        BroadcastStream::new(self.items.subscribe())
+            .map(|item| match item {
+                Ok(item) => item,
+                Err(BroadcastStreamRecvError::Lagged(count)) => FeedItem::Lagged(count),
+            })
+            .boxed()
+    }
+
+    pub(super) fn deliver(&self, events: &[Arc<OrderEvent>]) {
+        // Held while sending, so that two deliveries cannot overtake each other.
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.items.receiver_count() == 0 {
+            *passed = Passed::default();
+            return;
+        }
+        for event in events {
+            let (skipped, new) = passed.place(event.order_id, event.sequence);
+            // An error only says that nobody listens any more.
+            if skipped > 0 {
+                let _ = self.items.send(FeedItem::Lagged(skipped.into()));
+            }
+            if new {
+                let _ = self.items.send(FeedItem::Event(event.clone()));
+            }
+        }
+    }
+
+    /// Tells the subscribers that an unknown number of events never came this way.
+    pub(super) fn missed(&self) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.outages = passed.outages.wrapping_add(1);
+        // An error only says that nobody listens.
+        let _ = self.items.send(FeedItem::Lagged(0));
+    }
+}
+
+/// What has been passed on, for the orders that changed latest. When the newer half is full the older
+/// half is forgotten; the next event of a forgotten order is taken as it comes.
+#[derive(Default)]
+struct Passed {
+    newer: HashMap<OrderId, Span>,
+    older: HashMap<OrderId, Span>,
+    /// How often it was told that an unknown number is missing.
+    outages: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    first: u32,
+    last: u32,
+    outages: u32,
+}
+
+impl Passed {
+    /// How many events to report as skipped, and whether this one is to be passed on.
+    fn place(&mut self, id: OrderId, sequence: u32) -> (u32, bool) {
+        let outages = self.outages;
+        let known = self.newer.get(&id).or_else(|| self.older.get(&id)).copied();
+        let (span, skipped, new) = match known {
+            None => (Span { first: sequence, last: sequence, outages }, 0, true),
+            Some(span) if sequence > span.last => {
+                // A hole from before the last outage has been told.
+                let hole = if span.outages == outages { sequence - span.last - 1 } else { 0 };
+                (Span { last: sequence, outages, ..span }, hole, true)
+            }
+            // Not passed on, because a later one was; and not told, because nobody knew of it.
+            Some(span) if sequence < span.first => (Span { first: sequence, ..span }, 1, false),
+            Some(_) => return (0, false),
+        };
+        self.newer.insert(id, span);
+        if self.newer.len() >= REMEMBERED {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        (skipped, new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Status, Timestamp};
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn event(order: u8, sequence: u32) -> Arc<OrderEvent> {
+        Arc::new(OrderEvent {
+            order_id: OrderId::from_bytes([order; 16]),
+            sequence,
+            status: Status::Pending,
+            previous_status: None,
+            attempt: 0,
+            reason: None,
+            occurred_at: Timestamp::from_micros(0),
         })
-        .boxed()
+    }
+
+    /// What has come: `order.sequence` for an event, `+n` for so many that were skipped.
+    fn seen(items: &mut BoxStream<'static, FeedItem>) -> String {
+        let mut seen = Vec::new();
+        while let Some(Some(item)) = items.next().now_or_never() {
+            seen.push(match item {
+                FeedItem::Event(event) => format!("{}.{}", event.order_id.as_bytes()[0], event.sequence),
+                FeedItem::Lagged(count) => format!("+{count}"),
+            });
+        }
+        seen.join(" ")
+    }
+
+    #[test]
+    fn each_event_is_passed_on_once_and_in_order() {
+        let all = All::new();
+        let mut items = all.subscribe();
+        all.deliver(&[event(1, 1), event(1, 1), event(2, 1)]);
+        all.deliver(&[event(1, 2), event(1, 1), event(2, 2), event(1, 2)]);
+        assert_eq!(seen(&mut items), "1.1 2.1 1.2 2.2");
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_once() {
+        let all = All::new();
+        let mut items = all.subscribe();
+        all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
+        assert_eq!(seen(&mut items), "1.2 +2 1.5 +1 1.6");
+        // An outage tells of everything before it, whatever it was.
+        all.missed();
+        all.deliver(&[event(1, 9), event(2, 7), event(1, 11)]);
+        assert_eq!(seen(&mut items), "+0 1.9 2.7 +1 1.11");
+    }
+
+    #[test]
+    fn what_nobody_followed_is_nobodys_loss() {
+        let all = All::new();
+        let mut items = all.subscribe();
+        all.deliver(&[event(1, 1)]);
+        drop(items);
+        all.deliver(&[event(1, 2)]);
+        items = all.subscribe();
+        all.deliver(&[event(1, 3)]);
+        assert_eq!(seen(&mut items), "1.3");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut passed = Passed::default();
+        for n in 0..5 * REMEMBERED {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            passed.place(OrderId::from_bytes(bytes), 1);
+            assert!(passed.newer.len() + passed.older.len() <= 2 * REMEMBERED);
+        }
+    }
+
+    #[test]
+    fn a_slow_subscriber_is_told_how_far_it_fell_behind() {
+        let all = All::new();
+        let mut items = all.subscribe();
+        for sequence in 1..=BACKLOG as u32 + 10 {
+            all.deliver(&[event(1, sequence)]);
+        }
+        assert!(seen(&mut items).starts_with("+10 1.11 1.12 "));
+    }
 }

@@ -6,8 +6,9 @@
 //! queue for each subscriber that could overflow, a slow one delays nobody, and a lost, repeated or
 //! late message of the bus makes no difference to what subscribers see.
 //!
-//! Whatever the bus fails to bring is noticed by a look at the versions of all watched orders: after
-//! each reconnect, and now and then.
+//! What this gateway has committed goes straight to its subscribers; the bus brings what others have
+//! committed, and ours once more. Whatever the bus fails to bring is noticed by a look at the versions of
+//! all watched orders: after each reconnect, and now and then.
 
 mod all;
 mod topics;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use broker::{Bus, Signal};
 use domain::{OrderEvent, OrderId, Status};
 use futures_util::stream::BoxStream;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Store};
@@ -27,12 +28,11 @@ use crate::{Error, Store};
 pub use all::FeedItem;
 pub use watch::Cursor;
 
+use all::All;
 use topics::Topics;
 
 /// How often the versions of all watched orders are compared with what was delivered.
 const RESYNC: Duration = Duration::from_secs(2);
-/// Events that a subscriber of all orders may be behind before it is told that it lags.
-const ALL_BACKLOG: usize = 4_096;
 /// Cancellations that a worker's stream may be behind; heartbeats tell it as well.
 const CANCELLED_BACKLOG: usize = 1_024;
 
@@ -45,7 +45,7 @@ pub struct Feed {
 struct Inner {
     store: Store,
     topics: Topics,
-    all: broadcast::Sender<FeedItem>,
+    all: All,
     cancelled: broadcast::Sender<OrderId>,
 }
 
@@ -54,7 +54,7 @@ impl Feed {
         let inner = Inner {
             store: store.clone(),
             topics: Topics::default(),
-            all: broadcast::channel(ALL_BACKLOG).0,
+            all: All::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
         };
         Self { inner: Arc::new(inner) }
@@ -75,7 +75,7 @@ impl Feed {
 
     /// Every change from now on, for dashboards.
     pub fn all(&self) -> BoxStream<'static, FeedItem> {
-        all::stream(self.inner.all.subscribe())
+        self.inner.all.subscribe()
     }
 
     /// The ids of orders as they are cancelled, for the streams of workers.
@@ -85,48 +85,54 @@ impl Feed {
 
     /// Follows the bus until `stop`.
     pub(crate) async fn run(self, bus: Arc<dyn Bus>, stop: CancellationToken) {
+        let gap = Notify::new();
+        tokio::select! {
+            () = self.follow(&*bus, &gap) => {}
+            () = self.compare(&gap) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Hands on what the bus brings, until it ends, which it does only with the process.
+    async fn follow(&self, bus: &dyn Bus, gap: &Notify) {
         let mut signals = bus.subscribe().await;
+        let mut connected_before = false;
+        while let Some(signal) = signals.recv().await {
+            match signal {
+                Signal::Events(events) => self.deliver(&events),
+                Signal::Connected => {
+                    if connected_before {
+                        self.inner.all.missed();
+                    }
+                    connected_before = true;
+                    gap.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Compares all watched orders with the database after each gap and now and then, for ever. Beside
+    /// the bus and not in between, because a database that is slow must not hold up what the bus brings.
+    async fn compare(&self, gap: &Notify) {
         let mut timer = tokio::time::interval(RESYNC);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut connected_before = false;
         loop {
             tokio::select! {
-                signal = signals.recv() => match signal {
-                    Some(Signal::Events(events)) => self.deliver(&events),
-                    Some(Signal::Connected) => {
-                        if connected_before {
-                            // How many were missed is not known.
-                            self.missed(0);
-                        }
-                        connected_before = true;
-                        self.resync().await;
-                    }
-                    // The bus has ended, which it does only with the process.
-                    None => return,
-                },
-                _ = timer.tick() => self.resync().await,
-                () = stop.cancelled() => return,
+                () = gap.notified() => {}
+                _ = timer.tick() => {}
             }
+            self.resync().await;
         }
     }
 
     /// Hands events to whoever watches.
     pub(crate) fn deliver(&self, events: &[Arc<OrderEvent>]) {
         self.inner.topics.deliver(events);
-        for event in events {
+        self.inner.all.deliver(events);
+        for event in events.iter().filter(|event| event.status == Status::Cancelled) {
             // An error only says that nobody listens.
-            let _ = self.inner.all.send(FeedItem::Event(event.clone()));
-            if event.status == Status::Cancelled {
-                let _ = self.inner.cancelled.send(event.order_id);
-            }
+            let _ = self.inner.cancelled.send(event.order_id);
         }
-    }
-
-    /// Tells the subscribers of all orders that so many events never came this way. Those who watch
-    /// one order miss nothing: they are compared with the database.
-    pub(crate) fn missed(&self, count: u64) {
-        // An error only says that nobody listens.
-        let _ = self.inner.all.send(FeedItem::Lagged(count));
     }
 
     /// Compares all watched orders with the database and delivers what is missing.

@@ -1,6 +1,7 @@
 //! Telling the bus, behind the answer to the client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker::Bus;
@@ -9,60 +10,83 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
+use crate::log_gate::LogGate;
 
-/// Batches of events that may wait for the bus. When it is that far behind, more are dropped:
-/// subscribers notice the hole, or the timer of the feed does, and read the database.
+/// Batches of events that may wait for the bus. When it is that far behind, more are dropped, and the
+/// other gateways are told that they have to compare.
 const BACKLOG: usize = 1_024;
 /// Most events in one message.
 const MESSAGE: usize = 500;
-/// At most one log line in this time says that the bus is away.
-const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The way to the bus. Cheap to clone; publishing never waits and never fails.
+/// How often the bus is tried that has to be told of a loss.
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The way to the subscribers: straight to those of this gateway, over the bus to those of others. Cheap
+/// to clone; publishing never waits and never fails.
 #[derive(Clone)]
 pub(crate) struct Publisher {
     sender: mpsc::Sender<Vec<Arc<OrderEvent>>>,
     feed: Feed,
+    lost: Arc<AtomicBool>,
 }
 
 impl Publisher {
-    /// Starts the publishing task. It ends when every clone is dropped and everything is sent. Events
-    /// that the bus does not take go at least to the subscribers of this gateway.
+    /// Starts the publishing task. It ends when every clone is dropped and everything is sent.
     pub(crate) fn start(bus: Arc<dyn Bus>, feed: Feed, tasks: &TaskTracker) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        tasks.spawn(run(bus, feed.clone(), receiver));
-        Self { sender, feed }
+        let lost = Arc::new(AtomicBool::new(false));
+        tasks.spawn(run(bus, lost.clone(), receiver));
+        Self { sender, feed, lost }
     }
 
-    /// Sends the events soon.
+    /// Sends the events now to subscribers of this gateway, and soon to all others.
     pub(crate) fn publish(&self, events: Vec<Arc<OrderEvent>>) {
         if events.is_empty() {
             return;
         }
+        self.feed.deliver(&events);
         let count = events.len() as u64;
         if self.sender.try_send(events).is_err() {
             metrics::counter!("bus_dropped_total").increment(count);
-            self.feed.missed(count);
+            self.lost.store(true, Ordering::Relaxed);
         }
     }
 }
 
-async fn run(bus: Arc<dyn Bus>, feed: Feed, mut receiver: mpsc::Receiver<Vec<Arc<OrderEvent>>>) {
-    let mut logged: Option<tokio::time::Instant> = None;
+/// `lost` says that events have not reached the bus, which is to be announced once it can be reached.
+async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Receiver<Vec<Arc<OrderEvent>>>) {
+    let log = LogGate::default();
     let mut batches = Vec::new();
-    while receiver.recv_many(&mut batches, BACKLOG).await > 0 {
-        let events: Vec<Arc<OrderEvent>> = batches.drain(..).flatten().collect();
-        for message in events.chunks(MESSAGE) {
-            let plain: Vec<OrderEvent> = message.iter().map(|event| OrderEvent::clone(event)).collect();
-            let Err(error) = bus.publish(&plain).await else { continue };
+    loop {
+        tokio::select! {
+            count = receiver.recv_many(&mut batches, BACKLOG) => if count == 0 { return },
+            () = tokio::time::sleep(ANNOUNCE_PAUSE), if lost.load(Ordering::Relaxed) => {}
+        }
+        let events = batches.drain(..).flatten().collect();
+        if let Err(error) = publish(&*bus, &lost, events).await {
+            lost.store(true, Ordering::Relaxed);
             metrics::counter!("bus_errors_total").increment(1);
-            if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-                tracing::warn!(%error, "events cannot be published; subscribers here get them all the same");
-                logged = Some(tokio::time::Instant::now());
+            if let Some(more) = log.opens() {
+                tracing::warn!(%error, more, "events cannot be published; subscribers here get them all the same");
             }
-            feed.deliver(message);
         }
     }
+}
+
+async fn publish(
+    bus: &dyn Bus,
+    lost: &AtomicBool,
+    events: Vec<Arc<OrderEvent>>,
+) -> Result<(), broker::Error> {
+    // Announced first, so that nobody takes what comes now for all there was.
+    if lost.swap(false, Ordering::Relaxed) {
+        bus.announce_loss().await?;
+    }
+    for message in events.chunks(MESSAGE) {
+        let plain: Vec<OrderEvent> = message.iter().map(|event| OrderEvent::clone(event)).collect();
+        bus.publish(&plain).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -76,13 +100,30 @@ mod tests {
     use crate::feed::FeedItem;
     use crate::store::Options;
 
-    /// A bus that never answers.
-    struct Stuck;
+    /// A bus that can be cut off, and tells what got through.
+    struct Cut {
+        cut: AtomicBool,
+        said: mpsc::UnboundedSender<String>,
+    }
+
+    impl Cut {
+        fn say(&self, text: String) -> Result<(), Error> {
+            if self.cut.load(Ordering::Relaxed) {
+                return Err(Error::Unavailable("cut".into()));
+            }
+            self.said.send(text).unwrap();
+            Ok(())
+        }
+    }
 
     #[async_trait::async_trait]
-    impl Bus for Stuck {
-        async fn publish(&self, _: &[OrderEvent]) -> Result<(), Error> {
-            std::future::pending().await
+    impl Bus for Cut {
+        async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error> {
+            self.say(format!("{}", events.len()))
+        }
+
+        async fn announce_loss(&self) -> Result<(), Error> {
+            self.say("loss".to_owned())
         }
 
         async fn subscribe(&self) -> mpsc::Receiver<Signal> {
@@ -91,25 +132,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_follows_all_orders_is_told_of_events_that_were_dropped() {
+    async fn a_loss_is_announced_as_soon_as_the_bus_is_back() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap());
         let mut all = feed.all();
-        let publisher = Publisher::start(Arc::new(Stuck), feed, &TaskTracker::new());
-        let event = Arc::new(OrderEvent {
-            order_id: OrderId::new(Timestamp::from_micros(1)),
-            sequence: 1,
-            status: Status::Pending,
-            previous_status: None,
-            attempt: 0,
-            reason: None,
-            occurred_at: Timestamp::from_micros(1),
-        });
-        // Nothing leaves, so the task takes one backlog at most and the next one fills up.
-        for _ in 0..=2 * BACKLOG {
-            publisher.publish(vec![event.clone(); 3]);
+        let (said, mut heard) = mpsc::unbounded_channel();
+        let bus = Arc::new(Cut { cut: AtomicBool::new(true), said });
+        let publisher = Publisher::start(bus.clone(), feed, &TaskTracker::new());
+        let event = |sequence| {
+            Arc::new(OrderEvent {
+                order_id: OrderId::from_bytes([1; 16]),
+                sequence,
+                status: Status::Pending,
+                previous_status: None,
+                attempt: 0,
+                reason: None,
+                occurred_at: Timestamp::from_micros(1),
+            })
+        };
+        publisher.publish(vec![event(1), event(2)]);
+        // Subscribers here have it already, whatever the bus does.
+        for sequence in [1, 2] {
+            assert!(matches!(all.next().await, Some(FeedItem::Event(event)) if event.sequence == sequence));
         }
-        assert!(matches!(all.next().await, Some(FeedItem::Lagged(3))));
+        while !publisher.lost.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        bus.cut.store(false, Ordering::Relaxed);
+        assert_eq!(heard.recv().await.unwrap(), "loss", "without any further event");
+        publisher.publish(vec![event(3)]);
+        assert_eq!(heard.recv().await.unwrap(), "1");
     }
 }
