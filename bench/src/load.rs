@@ -9,6 +9,7 @@
 //! is measured.
 
 mod connection;
+mod socket;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use self::connection::Connection;
+pub(crate) use self::socket::Socket;
 use crate::histogram::Histogram;
 
 /// How long an answer may take; far more than the product's own deadlines.
@@ -108,7 +110,8 @@ struct Answer<'a> {
     kind: &'a str,
 }
 
-fn on_this_thread<T>(work: impl Future<Output = T>) -> io::Result<T> {
+/// Runs on this thread alone.
+pub(crate) fn on_this_thread<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, work))
 }

@@ -6,15 +6,17 @@
 
 mod histogram;
 mod load;
+mod plain;
 mod report;
 mod scenarios;
 mod servers;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 /// Measures the order processing system.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ struct Cli {
 enum Scenario {
     /// Many times the capacity for a while: what is accepted meanwhile, and what afterwards
     Overload(WithCommon<scenarios::overload::Settings>),
+    /// Many subscriptions: memory of each, the way of a change to its subscriber, and what is left of them
+    Subscriptions(WithCommon<scenarios::subscriptions::Settings>),
 }
 
 /// The settings of a scenario beside those that all have.
@@ -50,6 +54,18 @@ struct Common {
     json: bool,
 }
 
+impl<T: Args> WithCommon<T> {
+    /// Measures, and shows the report in the form that is wanted.
+    fn run<R: Serialize>(
+        &self,
+        measure: fn(&Path, &T) -> io::Result<R>,
+        table: fn(&R) -> String,
+    ) -> io::Result<String> {
+        let report = measure(&self.common.orders()?, &self.own)?;
+        Ok(if self.common.json { report::json(&report) } else { table(&report) })
+    }
+}
+
 impl Common {
     fn orders(&self) -> io::Result<PathBuf> {
         let path = match &self.orders {
@@ -67,10 +83,10 @@ impl Common {
 fn main() -> ExitCode {
     let Cli { scenario } = Cli::parse();
     let outcome = match scenario {
-        Scenario::Overload(WithCommon { common, own }) => common
-            .orders()
-            .and_then(|orders| scenarios::overload::run(&orders, &own))
-            .map(|report| if common.json { report.json() } else { report.table() }),
+        Scenario::Overload(with) => with.run(scenarios::overload::run, report::Report::table),
+        Scenario::Subscriptions(with) => {
+            with.run(scenarios::subscriptions::run, scenarios::subscriptions::Report::table)
+        }
     };
     match outcome.and_then(|text| io::stdout().lock().write_all(text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,

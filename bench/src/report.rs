@@ -26,8 +26,8 @@ pub(crate) struct Report {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Machine {
     cores: usize,
-    /// Processes that were running or waiting for a core in the minute before.
-    load_before: f64,
+    /// Processes that were running or waiting for a core in the last minute.
+    load_average: f64,
 }
 
 /// One stretch of load.
@@ -65,8 +65,13 @@ impl Machine {
     pub(crate) fn here() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load_before = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
-        Self { cores, load_before }
+        let load_average = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
+        Self { cores, load_average }
+    }
+
+    pub(crate) fn show(&self) -> String {
+        let Self { cores, load_average } = self;
+        format!("{cores} cores, shared by load and servers; load average at the end {load_average}")
     }
 }
 
@@ -99,15 +104,16 @@ impl Phase {
     }
 }
 
-impl Report {
-    pub(crate) fn json(&self) -> String {
-        // Structs of texts and numbers always have a JSON text.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
-    }
+/// A report for programs.
+pub(crate) fn json(report: &impl Serialize) -> String {
+    // Structs of texts and numbers always have a JSON text.
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
 
-    /// The same for people, in Markdown.
+impl Report {
+    /// For people, in Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
             "| phase | offered/s | accepted/s | of the peak | completed/s | refused/s | answered late | accepted p50, p99 (ms) | refused p50, p99 (ms) | connections | cores in use |\n\
@@ -137,18 +143,15 @@ impl Report {
                 cores.join(", "),
             );
         }
-        let Machine { cores, load_before } = self.machine;
-        let _ = writeln!(
-            text,
-            "\n{} orders answered with 201, {} stored; {cores} cores, shared by load and servers; load average at the end {load_before}",
-            self.accepted, self.stored
-        );
+        let machine = self.machine.show();
+        let _ =
+            writeln!(text, "\n{} orders answered with 201, {} stored; {machine}", self.accepted, self.stored);
         text
     }
 }
 
 impl Quantiles {
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         match (self.p50, self.p99) {
             (Some(p50), Some(p99)) => format!("{p50:.1}, {p99:.1}"),
             _ => "–".to_owned(),

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::plain;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(60);
@@ -21,8 +23,10 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Servers {
     processes: Vec<Process>,
     mysql_port: u16,
+    redis_url: String,
     /// Where orders are accepted.
     pub(crate) http: SocketAddr,
+    grpc: SocketAddr,
     // Removed after the processes are gone.
     _folder: tempfile::TempDir,
 }
@@ -38,29 +42,49 @@ pub(crate) type Cpu = BTreeMap<String, f64>;
 impl Servers {
     /// Starts everything and waits until orders are accepted. `orders` is the program.
     pub(crate) fn start(orders: &Path) -> io::Result<Self> {
+        let mut servers = Self::without_processor(orders)?;
+        servers.start_processor(orders)?;
+        Ok(servers)
+    }
+
+    /// Starts everything but a processor, so that orders stay as they are.
+    pub(crate) fn without_processor(orders: &Path) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("orders-bench.").tempdir()?;
-        let [mysql_port, redis_port, http, grpc, metrics] = free_ports()?;
-        let mut servers = Self { processes: Vec::new(), mysql_port, http: local(http), _folder: folder };
+        let [mysql_port, redis_port, http, grpc] = free_ports()?;
+        let mut servers = Self {
+            processes: Vec::new(),
+            mysql_port,
+            redis_url: format!("redis://127.0.0.1:{redis_port}/"),
+            http: local(http),
+            grpc: local(grpc),
+            _folder: folder,
+        };
         let home = servers._folder.path().to_owned();
         make_readable(&home)?;
         servers.start_mariadb(&home)?;
         servers.start_redis(&home, redis_port)?;
 
-        let redis = format!("redis://127.0.0.1:{redis_port}/");
-        let http = servers.http.to_string();
-        let grpc = format!("127.0.0.1:{grpc}");
+        let (redis, http, grpc) =
+            (servers.redis_url.clone(), servers.http.to_string(), servers.grpc.to_string());
         let database = format!("mysql://orders:orders@127.0.0.1:{mysql_port}/orders");
         let gateway = ["gateway", "--http-addr", &http, "--grpc-addr", &grpc, "--database-url", &database];
         servers.spawn("gateway", &home, bound(orders).args(gateway).args(["--redis-url", &redis]))?;
-        servers.wait(&home, "gateway", || answers(&http, "/readyz"))?;
-
-        let (url, metrics) = (format!("http://{grpc}"), format!("127.0.0.1:{metrics}"));
-        let processor =
-            ["processor", "--gateway-url", &url, "--metrics-addr", &metrics, "--redis-url", &redis];
-        let no_work = ["--simulate-min-ms", "0", "--simulate-max-ms", "0"];
-        servers.spawn("processor", &home, bound(orders).args(processor).args(no_work))?;
-        servers.wait(&home, "processor", || answers(&metrics, "/readyz"))?;
+        let addr = servers.http;
+        servers.wait(&home, "gateway", || is_ready(addr))?;
         Ok(servers)
+    }
+
+    fn start_processor(&mut self, orders: &Path) -> io::Result<()> {
+        let home = self._folder.path().to_owned();
+        let [metrics] = free_ports()?;
+        let metrics = local(metrics);
+        let (url, metrics_addr) = (format!("http://{}", self.grpc), metrics.to_string());
+        let redis = self.redis_url.clone();
+        let processor =
+            ["processor", "--gateway-url", &url, "--metrics-addr", &metrics_addr, "--redis-url", &redis];
+        let no_work = ["--simulate-min-ms", "0", "--simulate-max-ms", "0"];
+        self.spawn("processor", &home, bound(orders).args(processor).args(no_work))?;
+        self.wait(&home, "processor", || is_ready(metrics))
     }
 
     fn start_mariadb(&mut self, home: &Path) -> io::Result<()> {
@@ -152,6 +176,27 @@ impl Servers {
             used.insert((*name).to_owned(), seconds_of_cpu(child.id())?);
         }
         Ok(used)
+    }
+
+    /// Bytes of memory that a process has in use.
+    pub(crate) fn memory(&self, name: &str) -> io::Result<u64> {
+        let process = self.processes.iter().find(|process| process.name == name);
+        let pid = process.map(|process| process.child.id()).ok_or(io::ErrorKind::NotFound)?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not tell the memory"))
+    }
+
+    /// A metric of the gateway, added up over its labels; 0 while it has not been used.
+    pub(crate) fn metric(&self, name: &str) -> io::Result<f64> {
+        let (_, text) = plain::get(self.http, "/metrics")?;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit_once(' ')?.1.parse::<f64>().ok()).flatten()
+        });
+        Ok(values.sum())
     }
 
     /// Orders in the database, and how many of them are completed.
@@ -263,17 +308,8 @@ fn mariadb(port: u16) -> Command {
     command
 }
 
-/// Whether a GET is answered with 200.
-fn answers(addr: &str, path: &str) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
-        let mut start = [0; 12];
-        stream.read_exact(&mut start)?;
-        Ok::<_, io::Error>(start)
-    };
-    ask().is_ok_and(|start| &start == b"HTTP/1.1 200")
+fn is_ready(addr: SocketAddr) -> bool {
+    plain::get(addr, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 
 /// User and system time of a process, all its threads together.

@@ -18,6 +18,7 @@ mod foreign;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
+mod open_files;
 mod operate;
 mod outage;
 mod restart;

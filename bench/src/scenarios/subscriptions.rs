@@ -1,0 +1,290 @@
+//! Many subscriptions at once, each on a websocket of its own: what each costs while nothing happens, how
+//! fast a change gets through, and what is left when they are gone.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::histogram::Histogram;
+use crate::load::{Socket, on_this_thread};
+use crate::plain;
+use crate::report::{Machine, Quantiles};
+use crate::servers::Servers;
+
+/// Sockets that are opened at the same time.
+const AT_ONCE: usize = 100;
+/// Orders of one bulk create.
+const BULK: usize = 1_000;
+/// How long to wait for the gateway to notice that everybody has left.
+const LEAVING: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Subscriptions that are open at once
+    #[arg(long, default_value_t = 10_000)]
+    sockets: usize,
+    /// Changes whose way to a subscriber is measured, without and with the open subscriptions
+    #[arg(long, default_value_t = 300)]
+    changes: usize,
+    /// Sockets that subscribe and are cut off, one after the other, to see what is left of them
+    #[arg(long, default_value_t = 100_000)]
+    connects: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    scenario: &'static str,
+    machine: Machine,
+    sockets: usize,
+    /// Memory of the gateway for each idle subscription, in bytes.
+    bytes_each: u64,
+    /// From sending the change over REST to the event at its subscriber, who is the only one.
+    alone_ms: Quantiles,
+    /// The same while all others are open.
+    among_others_ms: Quantiles,
+    /// From sending the change of one order to the event at each of as many subscribers of it.
+    fan_out_ms: Quantiles,
+    /// From cutting them all off to the moment when the gateway counts no subscription.
+    gone_after_ms: f64,
+    connects: usize,
+    /// Memory of the gateway after a tenth, half and all of the connects, in bytes.
+    memory_after: [u64; 3],
+    /// What the gateway counts in the end: subscriptions, sockets and connections beside the question itself.
+    left: [f64; 3],
+}
+
+pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
+    let servers = Servers::without_processor(orders)?;
+    let Settings { sockets, changes, connects } = *settings;
+    let ids = create(&servers, sockets.max(2) + 2 * changes + 1)?;
+    let (idle, rest) = ids.split_at(sockets);
+    let (first, rest) = rest.split_at(changes);
+    let (second, rest) = rest.split_at(changes);
+
+    // What is allocated once for all is not charged to the sockets.
+    let warm = idle.get(..AT_ONCE).unwrap_or(idle);
+    on_this_thread(open(&servers, warm.to_vec()))??;
+    gone(&servers)?;
+    let alone = on_this_thread(latency(&servers, first))??;
+
+    let before = servers.memory("gateway")?;
+    let (bytes_each, among_others) = on_this_thread(async {
+        let open = open(&servers, idle.to_vec()).await?;
+        let bytes_each = (servers.memory("gateway")?.saturating_sub(before)) / sockets.max(1) as u64;
+        let idle: Vec<_> = open
+            .into_iter()
+            .map(|mut socket| tokio::task::spawn_local(async move { socket.idle().await }))
+            .collect();
+        let among_others = latency(&servers, second).await?;
+        if let Some(broken) = idle.iter().find(|socket| socket.is_finished()) {
+            return Err(io::Error::other(format!("an idle subscription has ended: {broken:?}")));
+        }
+        idle.iter().for_each(tokio::task::JoinHandle::abort);
+        Ok((bytes_each, among_others))
+    })??;
+    let gone_after = gone(&servers)?;
+
+    let popular = rest.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let fan_out = on_this_thread(fan_out(&servers, popular, sockets))??;
+    gone(&servers)?;
+
+    let mut memory_after = [0; 3];
+    let parts = [connects / 10, connects / 2 - connects / 10, connects - connects / 2];
+    for (memory, part) in memory_after.iter_mut().zip(parts) {
+        on_this_thread(come_and_go(&servers, idle, part))??;
+        gone(&servers)?;
+        *memory = servers.memory("gateway")?;
+    }
+    let left = [
+        servers.metric("graphql_subscriptions")?,
+        servers.metric("graphql_sockets")?,
+        servers.metric("http_connections")? - 1.0,
+    ];
+    Ok(Report {
+        scenario: "subscriptions",
+        machine: Machine::here(),
+        sockets,
+        bytes_each,
+        alone_ms: (&alone).into(),
+        among_others_ms: (&among_others).into(),
+        fan_out_ms: (&fan_out).into(),
+        gone_after_ms: gone_after.as_secs_f64() * 1_000.0,
+        connects,
+        memory_after,
+        left,
+    })
+}
+
+fn create(servers: &Servers, count: usize) -> io::Result<Vec<String>> {
+    let mut ids = Vec::with_capacity(count);
+    while ids.len() < count {
+        let rows = vec![r#"{"item":"Laptop","quantity":2,"price":1299.99}"#; BULK.min(count - ids.len())];
+        let (status, answer) = plain::post(servers.http, "/orders/bulk", &format!("[{}]", rows.join(",")))?;
+        let answer: Value = serde_json::from_str(&answer)?;
+        let created = answer["results"].as_array().into_iter().flatten();
+        let before = ids.len();
+        ids.extend(created.filter_map(|row| row["order"]["id"].as_str().map(str::to_owned)));
+        if status != 201 || ids.len() == before {
+            return Err(io::Error::other(format!("orders cannot be created: {status} {answer}")));
+        }
+    }
+    Ok(ids)
+}
+
+/// Addresses to connect from, so that ports do not run out.
+fn from(n: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (n / 10_000 % 100) as u8))
+}
+
+/// A subscription of each order, all of which have seen its present state.
+async fn open(servers: &Servers, orders: Vec<String>) -> io::Result<Vec<Socket>> {
+    let http = servers.http;
+    let (mut sockets, mut opening) = (Vec::with_capacity(orders.len()), tokio::task::JoinSet::new());
+    for (n, order) in orders.into_iter().enumerate() {
+        opening.spawn_local(async move {
+            let mut socket = Socket::watch(from(n), http, &order).await?;
+            socket.until("PENDING").await?;
+            Ok::<_, io::Error>(socket)
+        });
+        if opening.len() >= AT_ONCE
+            && let Some(socket) = opening.join_next().await
+        {
+            sockets.push(socket??);
+        }
+    }
+    while let Some(socket) = opening.join_next().await {
+        sockets.push(socket??);
+    }
+    Ok(sockets)
+}
+
+fn cancel(order: &str) -> String {
+    format!("/orders/{order}/cancel")
+}
+
+/// How long it takes from sending a change to its event, one change after the other.
+async fn latency(servers: &Servers, orders: &[String]) -> io::Result<Histogram> {
+    let mut histogram = Histogram::default();
+    for order in orders {
+        let mut socket = Socket::watch(from(0), servers.http, order).await?;
+        socket.until("PENDING").await?;
+        let (http, path) = (servers.http, cancel(order));
+        let began = Instant::now();
+        let change = tokio::task::spawn_blocking(move || plain::post(http, &path, ""));
+        socket.until("CANCELLED").await?;
+        histogram.record(began.elapsed());
+        change.await??;
+    }
+    Ok(histogram)
+}
+
+/// How long it takes from sending one change to its event at each of `count` subscribers.
+async fn fan_out(servers: &Servers, order: &str, count: usize) -> io::Result<Histogram> {
+    let sockets = open(servers, vec![order.to_owned(); count]).await?;
+    let (histogram, began) = (Rc::new(RefCell::new(Histogram::default())), Instant::now());
+    let waiting: Vec<_> = sockets
+        .into_iter()
+        .map(|mut socket| {
+            let histogram = histogram.clone();
+            tokio::task::spawn_local(async move {
+                socket.until("CANCELLED").await?;
+                histogram.borrow_mut().record(began.elapsed());
+                Ok::<_, io::Error>(())
+            })
+        })
+        .collect();
+    let (http, path) = (servers.http, cancel(order));
+    let change = tokio::task::spawn_blocking(move || plain::post(http, &path, ""));
+    for socket in waiting {
+        socket.await??;
+    }
+    change.await??;
+    Ok(histogram.take())
+}
+
+/// Sockets that subscribe, see the present state, and are dropped.
+async fn come_and_go(servers: &Servers, orders: &[String], count: usize) -> io::Result<()> {
+    let mut coming = tokio::task::JoinSet::new();
+    for n in 0..count {
+        let (http, order) = (servers.http, orders[n % orders.len()].clone());
+        coming.spawn_local(async move {
+            let mut socket = Socket::watch(from(n), http, &order).await?;
+            socket.until("PENDING").await
+        });
+        if coming.len() >= AT_ONCE
+            && let Some(done) = coming.join_next().await
+        {
+            done??;
+        }
+    }
+    while let Some(done) = coming.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// Waits until the gateway counts no subscription, and says how long that took.
+fn gone(servers: &Servers) -> io::Result<Duration> {
+    let began = Instant::now();
+    while servers.metric("graphql_subscriptions")? > 0.0 {
+        if began.elapsed() > LEAVING {
+            return Err(io::Error::other("the gateway still counts subscriptions that are gone"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(began.elapsed())
+}
+
+impl Report {
+    pub(crate) fn table(&self) -> String {
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+        let [tenth, half, all] = self.memory_after.map(mib);
+        let [subscriptions, sockets, connections] = self.left;
+        let mut text =
+            format!("| {} subscriptions, each on a websocket of its own | |\n|---|---|\n", self.sockets);
+        let rows = [
+            (
+                "memory of the gateway for each".to_owned(),
+                format!("{:.1} KiB", self.bytes_each as f64 / 1024.0),
+            ),
+            (
+                "change sent to event received, no other subscription: p50, p99".to_owned(),
+                format!("{} ms", self.alone_ms.show()),
+            ),
+            ("the same among all of them".to_owned(), format!("{} ms", self.among_others_ms.show())),
+            (
+                "one change to as many subscribers of one order: p50, p99".to_owned(),
+                format!("{} ms", self.fan_out_ms.show()),
+            ),
+            ("all cut off to none counted".to_owned(), format!("{:.0} ms", self.gone_after_ms)),
+            (
+                format!(
+                    "memory after {}, {} and {} sockets came and went",
+                    self.connects / 10,
+                    self.connects / 2,
+                    self.connects
+                ),
+                format!("{tenth}, {half}, {all}"),
+            ),
+            (
+                "subscriptions, sockets, connections left in the end".to_owned(),
+                format!("{subscriptions}, {sockets}, {connections}"),
+            ),
+        ];
+        for (what, value) in rows {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "| {what} | {value} |");
+        }
+        let _ = writeln!(text, "\n{}", self.machine.show());
+        text
+    }
+}
