@@ -64,14 +64,8 @@ impl Socket {
         }
     }
 
-    /// Reads, and answers pings, until the socket breaks.
-    pub(crate) async fn idle(&mut self) -> io::Result<()> {
-        loop {
-            self.text().await?;
-        }
-    }
-
-    async fn text(&mut self) -> io::Result<String> {
+    /// The next message; pings are answered.
+    pub(crate) async fn text(&mut self) -> io::Result<String> {
         loop {
             let (kind, payload) = self.frame().await?;
             match kind {

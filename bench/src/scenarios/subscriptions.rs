@@ -1,17 +1,21 @@
 //! Many subscriptions at once, each on a websocket of its own: what each costs while nothing happens, how
 //! fast a change gets through, and what is left when they are gone.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::histogram::Histogram;
 use crate::load::{Socket, on_this_thread};
@@ -71,25 +75,18 @@ pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
     let (second, rest) = rest.split_at(changes);
 
     // What is allocated once for all is not charged to the sockets.
-    let warm = idle.get(..AT_ONCE).unwrap_or(idle);
-    on_this_thread(open(&servers, warm.to_vec()))??;
+    let warm = idle.get(..AT_ONCE).unwrap_or(idle).to_vec();
+    on_this_thread(async { stop(open(&servers, warm, idling).await?).await })??;
     gone(&servers)?;
     let alone = on_this_thread(latency(&servers, first))??;
 
     let before = servers.memory("gateway")?;
     let (bytes_each, among_others) = on_this_thread(async {
-        let open = open(&servers, idle.to_vec()).await?;
+        let open = open(&servers, idle.to_vec(), idling).await?;
         let bytes_each = (servers.memory("gateway")?.saturating_sub(before)) / sockets.max(1) as u64;
-        let idle: Vec<_> = open
-            .into_iter()
-            .map(|mut socket| tokio::task::spawn_local(async move { socket.idle().await }))
-            .collect();
         let among_others = latency(&servers, second).await?;
-        if let Some(broken) = idle.iter().find(|socket| socket.is_finished()) {
-            return Err(io::Error::other(format!("an idle subscription has ended: {broken:?}")));
-        }
-        idle.iter().for_each(tokio::task::JoinHandle::abort);
-        Ok((bytes_each, among_others))
+        stop(open).await?;
+        Ok::<_, io::Error>((bytes_each, among_others))
     })??;
     let gone_after = gone(&servers)?;
 
@@ -145,26 +142,43 @@ fn from(n: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (n / 10_000 % 100) as u8))
 }
 
-/// A subscription of each order, all of which have seen its present state.
-async fn open(servers: &Servers, orders: Vec<String>) -> io::Result<Vec<Socket>> {
-    let http = servers.http;
-    let (mut sockets, mut opening) = (Vec::with_capacity(orders.len()), tokio::task::JoinSet::new());
+/// Subscribes to each order and goes on with `then` once its present state has come. Returns when that
+/// was so for all.
+async fn open<T, F>(
+    servers: &Servers,
+    orders: Vec<String>,
+    then: impl Fn(Socket) -> F + Clone + 'static,
+) -> io::Result<Vec<JoinHandle<io::Result<T>>>>
+where
+    F: Future<Output = io::Result<T>>,
+    T: 'static,
+{
+    let (http, opening) = (servers.http, Arc::new(Semaphore::new(AT_ONCE)));
+    let mut open = Vec::with_capacity(orders.len());
     for (n, order) in orders.into_iter().enumerate() {
-        opening.spawn_local(async move {
+        let permit = opening.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let then = then.clone();
+        open.push(tokio::task::spawn_local(async move {
             let mut socket = Socket::watch(from(n), http, &order).await?;
             socket.until("PENDING").await?;
-            Ok::<_, io::Error>(socket)
-        });
-        if opening.len() >= AT_ONCE
-            && let Some(socket) = opening.join_next().await
-        {
-            sockets.push(socket??);
+            drop(permit);
+            then(socket).await
+        }));
+    }
+    let _all = opening.acquire_many(AT_ONCE as u32).await.map_err(io::Error::other)?;
+    Ok(open)
+}
+
+/// Stops what should still be going on.
+async fn stop<T>(open: Vec<JoinHandle<io::Result<T>>>) -> io::Result<()> {
+    for socket in open {
+        socket.abort();
+        // One that was aborted is a `JoinError`; one that has ended by itself has broken.
+        if let Ok(Err(error)) = socket.await {
+            return Err(error);
         }
     }
-    while let Some(socket) = opening.join_next().await {
-        sockets.push(socket??);
-    }
-    Ok(sockets)
+    Ok(())
 }
 
 fn cancel(order: &str) -> String {
@@ -189,22 +203,24 @@ async fn latency(servers: &Servers, orders: &[String]) -> io::Result<Histogram> 
 
 /// How long it takes from sending one change to its event at each of `count` subscribers.
 async fn fan_out(servers: &Servers, order: &str, count: usize) -> io::Result<Histogram> {
-    let sockets = open(servers, vec![order.to_owned(); count]).await?;
-    let (histogram, began) = (Rc::new(RefCell::new(Histogram::default())), Instant::now());
-    let waiting: Vec<_> = sockets
-        .into_iter()
-        .map(|mut socket| {
-            let histogram = histogram.clone();
-            tokio::task::spawn_local(async move {
+    let (histogram, sent) = (Rc::new(RefCell::new(Histogram::default())), Rc::new(Cell::new(None)));
+    let record = {
+        let (histogram, sent) = (histogram.clone(), sent.clone());
+        move |mut socket: Socket| {
+            let (histogram, sent) = (histogram.clone(), sent.clone());
+            async move {
                 socket.until("CANCELLED").await?;
-                histogram.borrow_mut().record(began.elapsed());
-                Ok::<_, io::Error>(())
-            })
-        })
-        .collect();
+                let sent: Option<Instant> = sent.get();
+                histogram.borrow_mut().record(sent.map(|sent| sent.elapsed()).unwrap_or_default());
+                Ok(())
+            }
+        }
+    };
+    let open = open(servers, vec![order.to_owned(); count], record).await?;
     let (http, path) = (servers.http, cancel(order));
+    sent.set(Some(Instant::now()));
     let change = tokio::task::spawn_blocking(move || plain::post(http, &path, ""));
-    for socket in waiting {
+    for socket in open {
         socket.await??;
     }
     change.await??;
@@ -213,23 +229,18 @@ async fn fan_out(servers: &Servers, order: &str, count: usize) -> io::Result<His
 
 /// Sockets that subscribe, see the present state, and are dropped.
 async fn come_and_go(servers: &Servers, orders: &[String], count: usize) -> io::Result<()> {
-    let mut coming = tokio::task::JoinSet::new();
-    for n in 0..count {
-        let (http, order) = (servers.http, orders[n % orders.len()].clone());
-        coming.spawn_local(async move {
-            let mut socket = Socket::watch(from(n), http, &order).await?;
-            socket.until("PENDING").await
-        });
-        if coming.len() >= AT_ONCE
-            && let Some(done) = coming.join_next().await
-        {
-            done??;
-        }
-    }
-    while let Some(done) = coming.join_next().await {
-        done??;
+    let orders = orders.iter().cycle().take(count).cloned().collect();
+    for socket in open(servers, orders, async |_| Ok(())).await? {
+        socket.await??;
     }
     Ok(())
+}
+
+/// Keeps a socket open.
+async fn idling(mut socket: Socket) -> io::Result<Infallible> {
+    loop {
+        socket.text().await?;
+    }
 }
 
 /// Waits until the gateway counts no subscription, and says how long that took.
