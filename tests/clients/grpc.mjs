@@ -7,11 +7,11 @@ import { loadSync } from "@grpc/proto-loader";
 export const address = process.env.GRPC_ADDR || "127.0.0.1:50051";
 const proto = fileURLToPath(new URL("../../proto/orders/v1/orders.proto", import.meta.url));
 
-export function orderService() {
+export function orderService(at = address) {
   // Field names in lowerCamelCase, absent fields with their defaults, 64-bit numbers as texts.
   const definition = loadSync(proto, { defaults: true, longs: String });
   const { OrderService } = loadPackageDefinition(definition).orders.v1;
-  return new OrderService(address, credentials.createInsecure());
+  return new OrderService(at, credentials.createInsecure());
 }
 
 // One call with a deadline; while the gateway is still starting, the call waits for it.

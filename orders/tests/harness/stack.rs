@@ -33,10 +33,12 @@ pub(crate) struct Stack {
     data: Data,
     folder: TempDir,
     processes: Vec<Process>,
+    /// Flags of the processors besides the usual ones.
+    work: &'static [&'static str],
     /// The gateways of the running system: one when embedded, else two.
     pub(crate) gateways: Vec<Api>,
-    /// Where the first gateway speaks gRPC: `host:port`.
-    pub(crate) grpc: String,
+    /// Where each of them speaks gRPC: `host:port`.
+    pub(crate) grpc: Vec<String>,
 }
 
 enum Data {
@@ -47,18 +49,28 @@ enum Data {
 impl Stack {
     /// Everything in one process.
     pub(crate) async fn embedded() -> Self {
-        Self::new(Data::Embedded).await
+        Self::embedded_with(&[]).await
+    }
+
+    /// The same with these flags of a processor besides the usual ones.
+    pub(crate) async fn embedded_with(work: &'static [&'static str]) -> Self {
+        Self::new(Data::Embedded, work).await
     }
 
     /// Two gateways and two processors.
     pub(crate) async fn on_servers() -> Self {
-        Self::new(Data::Servers(Servers::new().await)).await
+        Self::on_servers_with(&[]).await
     }
 
-    async fn new(data: Data) -> Self {
+    /// The same with these flags of a processor besides the usual ones.
+    pub(crate) async fn on_servers_with(work: &'static [&'static str]) -> Self {
+        Self::new(Data::Servers(Servers::new().await), work).await
+    }
+
+    async fn new(data: Data, work: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut stack =
-            Self { data, folder, processes: Vec::new(), gateways: Vec::new(), grpc: String::new() };
+            Self { data, folder, processes: Vec::new(), work, gateways: Vec::new(), grpc: Vec::new() };
         stack.start().await;
         stack
     }
@@ -66,30 +78,33 @@ impl Stack {
     /// Starts it, again on the data that it had.
     pub(crate) async fn start(&mut self) {
         self.gateways.clear();
+        self.grpc.clear();
         match &self.data {
             Data::Embedded => {
                 let arguments = [
                     &["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"][..],
                     &QUICK_WORK,
                     &QUICK_RULES,
+                    self.work,
                 ]
                 .concat();
                 let command = command(self.folder.path(), &arguments, &[]);
                 let mut process = Process::start(command, "orders dev");
                 self.gateways.push(Api::new(base_url(&mut process).await));
+                self.grpc.push(in_banner(&mut process, "gRPC").await);
                 self.processes.push(process);
             }
             Data::Servers(servers) => {
-                let mut grpc = Vec::new();
                 for number in 1..=2 {
                     let (process, api, addr) = gateway(&self.folder, servers, number).await;
                     self.processes.push(process);
                     self.gateways.push(api);
-                    grpc.push(addr);
+                    self.grpc.push(addr);
                 }
-                self.grpc.clone_from(&grpc[0]);
-                let urls = grpc.iter().map(|addr| format!("http://{addr}")).collect::<Vec<_>>().join(",");
-                let work = [&["processor", "--metrics-addr", "127.0.0.1:0"][..], &QUICK_WORK].concat();
+                let urls =
+                    self.grpc.iter().map(|addr| format!("http://{addr}")).collect::<Vec<_>>().join(",");
+                let work =
+                    [&["processor", "--metrics-addr", "127.0.0.1:0"][..], &QUICK_WORK, self.work].concat();
                 for number in 1..=2 {
                     let variables = [
                         ("REDIS_URL", servers.redis_url.as_str()),
@@ -175,9 +190,10 @@ pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) ->
 
 /// The address in the banner of `orders dev`.
 pub(crate) async fn base_url(process: &mut Process) -> String {
-    process
-        .printed("its banner", |line| {
-            Some(line.trim().strip_prefix("Page")?.trim().trim_end_matches('/').to_owned())
-        })
-        .await
+    in_banner(process, "Page").await.trim_end_matches('/').to_owned()
+}
+
+/// What the line of this name says in the banner of `orders dev`.
+async fn in_banner(process: &mut Process, name: &str) -> String {
+    process.printed("its banner", |line| Some(line.trim().strip_prefix(name)?.trim().to_owned())).await
 }

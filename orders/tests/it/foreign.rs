@@ -21,11 +21,11 @@ async fn a_node_worker_completes_an_order() {
     check.env("GRPC_ADDR", &grpc);
     Process::start(check, "check.mjs").ended_well().await;
     // And the reference client of graphql-transport-ws, which follows the order to its end.
-    let mut watch = script("tests/clients", "watch.mjs");
-    watch.arg(&id).env("GRAPHQL_URL", format!("{}/graphql", api.base.replacen("http", "ws", 1)));
-    let mut watch = Process::start(watch, "watch.mjs");
-    watch.printed("the final status", |line| line.contains("COMPLETED").then_some(())).await;
-    watch.ended_well().await;
+    let mut follow = script("tests/clients", "follow.mjs");
+    follow.args(["graphql-ws", &id]).env("ORDERS_URL", &api.base);
+    let mut follow = Process::start(follow, "follow.mjs");
+    follow.printed("the final status", |line| line.contains("COMPLETED").then_some(())).await;
+    follow.ended_well().await;
     let order = api.reaches(&id, "completed").await;
     assert_eq!(order["attempt"], 1);
     let statuses: Vec<String> = api.watch(&id).await.into_iter().map(|(_, status)| status).collect();

@@ -3,7 +3,7 @@
 //!
 //! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
-//! `foreign` a worker in another language, `browser` the page, `arrows` the structure of the source.
+//! `foreign` a worker in another language, `clients` the client libraries that people use, `browser` the page, `arrows` the structure of the source.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
@@ -13,6 +13,7 @@
 mod arrows;
 mod browser;
 mod cli;
+mod clients;
 mod foreign;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]

@@ -1,0 +1,39 @@
+// REST over server-sent events with an `EventSource` as browsers have it: it comes back by itself after
+// the end of a stream, with the id of its last event, until the gateway answers that there is no more.
+
+import { EventSource } from "eventsource";
+import { rest } from "../operations.mjs";
+
+export function open({ gateway }, options = {}) {
+  const sources = new Set();
+  return {
+    follow(orderId, after, seen) {
+      const cursor = after === undefined ? "" : `?after=${after}`;
+      const source = new EventSource(`${gateway}/orders/${orderId}/events${cursor}`, options);
+      sources.add(source);
+      return new Promise((resolve, reject) => {
+        source.onmessage = ({ data, lastEventId }) => {
+          try {
+            const event = JSON.parse(data);
+            if (String(event.sequence) !== lastEventId) throw new Error(`id ${lastEventId} of ${data}`);
+            seen(event);
+          } catch (error) {
+            source.close();
+            reject(error);
+          }
+        };
+        source.onerror = ({ code, message }) => {
+          if (source.readyState !== EventSource.CLOSED) return;
+          sources.delete(source);
+          if (code === 204) resolve();
+          // An `EventSource` does not show the body of a refusal; asked without a stream, REST does.
+          else rest(gateway, `/orders/${orderId}/events${cursor}`).then(
+            () => reject(new Error(`${code} ${message}`)),
+            reject,
+          );
+        };
+      });
+    },
+    close: () => sources.forEach((source) => source.close()),
+  };
+}

@@ -1,0 +1,8 @@
+// graphql-sse in distinct connections mode: a stream of its own for each operation.
+
+import { createClient } from "graphql-sse";
+import { over } from "./graphql-ws.mjs";
+
+export function open({ gateway }, options = {}) {
+  return over(createClient({ url: `${gateway}/graphql`, singleConnection: false, ...options }));
+}
