@@ -99,6 +99,15 @@ impl Process {
         self.stderr.lock().unwrap().lines.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Everything that stdout has said. Only after the end of the process.
+    pub(crate) async fn stdout(&self) -> String {
+        eventually(&format!("the last line of {}", self.name), || {
+            let kept = self.stdout.lock().unwrap();
+            std::future::ready(kept.complete.then(|| kept.lines.join("\n")))
+        })
+        .await
+    }
+
     /// Everything that stderr has said so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().lines.join("\n")

@@ -1,4 +1,7 @@
-//! The client libraries that people use, all against the same orders. The scripts are in `tests/clients`; what they print is shown when they fail.
+//! The client libraries that people use, all against the same orders, and the audits of GraphQL over
+//! HTTP. The scripts are in `tests/clients`; what they print is shown when they fail.
+
+use std::path::Path;
 
 use crate::harness::{Process, Stack, Stop, script};
 
@@ -24,6 +27,18 @@ async fn all_agree(mut stack: Stack) {
     assert!(longest.await > 3, "no order was retried");
     stack.stop(Stop::Terminate).await;
     stack.doctor().await;
+}
+
+#[tokio::test]
+async fn every_audit_of_graphql_over_http_is_ok() {
+    let mut stack = Stack::embedded().await;
+    let mut audit = node(&stack, "audit.mjs", &["--markdown"]);
+    audit.ended_well().await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/graphql-audits.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let now = audit.stdout().await;
+    assert!(now.trim() == page.trim(), "docs/graphql-audits.md is stale; it says how it is written anew");
+    stack.stop(Stop::Terminate).await;
 }
 
 /// A script of `tests/clients` that knows where the gateways are.
