@@ -7,11 +7,12 @@
 //! [`shim`] a process's clock or its disk.
 //!
 //! The faults: [`kill`], [`freeze`], [`memory`], [`network`], [`clock`], [`disk`], [`restart`],
-//! [`poison`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! [`poison`], [`cuts`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
 
 #![cfg(test)]
 
 mod clock;
+mod cuts;
 mod disk;
 mod freeze;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]

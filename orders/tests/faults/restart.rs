@@ -1,7 +1,7 @@
 //! A new version is rolled out: SIGTERM to one part after the other, each started again before the
 //! next. Clients are sent to the gateway that stays, and nobody notices.
 
-use crate::harness::{Api, eventually};
+use crate::harness::Api;
 use crate::run::Run;
 use crate::system::Plan;
 
@@ -14,7 +14,7 @@ async fn rolling_restart() {
         gateway.process.terminate();
         gateway.process.ended_well().await;
         gateway.restart().await;
-        is_ready(&run.system.http[i]).await;
+        Api::new(run.system.http[i].clone()).is_ready().await;
         run.ledger.balance(i, true);
         run.ledger.accepts(50).await;
     }
@@ -28,10 +28,4 @@ async fn rolling_restart() {
     let outcome = run.reckon().await;
     assert_eq!(outcome.unreachable, 0, "clients always find a gateway");
     outcome.costs_delay_only();
-}
-
-async fn is_ready(base: &str) {
-    let api = Api::new(base.to_owned());
-    eventually("the gateway to be ready", || async { (api.try_get("/readyz").await? == 200).then_some(()) })
-        .await;
 }

@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) persistent_redis: bool,
     /// Connections that can be spoilt.
     pub(crate) link: Option<Link>,
+    /// Each processor knows one gateway, so that both gateways have one.
+    pub(crate) one_gateway_each: bool,
     /// Processors send their orders there, each to its own path.
     pub(crate) webhook: Option<String>,
     /// For the first gateway.
@@ -109,6 +111,7 @@ impl Default for Plan {
             lease_ms: 2_000,
             persistent_redis: false,
             link: None,
+            one_gateway_each: false,
             webhook: None,
             gateway_variables: Vec::new(),
             processor_variables: Vec::new(),
@@ -170,7 +173,10 @@ impl System {
         let spoilt = plan.link.filter(|_| i == 0);
         let redis = self.port(redis, spoilt == Some(Link::ProcessorToRedis)).await;
         let mut gateways = Vec::new();
-        for port in grpc {
+        for (number, port) in grpc.into_iter().enumerate() {
+            if plan.one_gateway_each && number != i {
+                continue;
+            }
             let port = self.port(port, spoilt == Some(Link::ProcessorToGateway)).await;
             gateways.push(format!("http://{}", local(port)));
         }

@@ -40,6 +40,14 @@ impl Api {
         id(&self.create().await)
     }
 
+    /// Waits until it takes requests.
+    pub(crate) async fn is_ready(&self) {
+        eventually("the gateway to be ready", || async {
+            (self.try_get("/readyz").await? == 200).then_some(())
+        })
+        .await;
+    }
+
     /// The status of the answer; `None` when there is none.
     pub(crate) async fn try_get(&self, path: &str) -> Option<u16> {
         Some(self.client.get(format!("{}{path}", self.base)).send().await.ok()?.status().as_u16())
