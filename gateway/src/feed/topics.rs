@@ -9,7 +9,8 @@ use tokio::sync::watch;
 /// Events that a topic keeps. A subscriber that is further behind reads the database.
 const KEPT: usize = 16;
 
-/// The latest events of one order, by sequence, and the highest sequence that anybody has seen.
+/// The latest events of one order, by sequence, and the highest sequence that no subscriber still has
+/// to be brought.
 #[derive(Default)]
 pub(super) struct Recent {
     events: VecDeque<Arc<OrderEvent>>,
@@ -30,6 +31,11 @@ impl Recent {
                 true
             }
         }
+    }
+
+    /// Whether the latest event came after `sequence` and is final.
+    pub(super) fn is_final_since(&self, sequence: u32) -> bool {
+        self.events.back().is_some_and(|event| event.sequence > sequence && event.status.is_final())
     }
 
     /// The events that directly follow `last`, and whether there is a hole before later ones.
@@ -66,9 +72,10 @@ impl Topics {
         }
     }
 
-    /// A subscriber has read the database up to this sequence.
+    /// A subscriber has read the database up to this sequence. Counts only while it is alone: others may
+    /// still wait for what it has read, and the comparison with the database would find nothing to bring.
     pub(super) fn reached(&self, id: OrderId, sequence: u32) {
-        if let Some(topic) = self.lock().get(&id) {
+        if let Some(topic) = self.lock().get(&id).filter(|topic| topic.receiver_count() == 1) {
             topic.send_if_modified(|recent| {
                 recent.position = recent.position.max(sequence);
                 false
@@ -151,6 +158,20 @@ mod tests {
         }
         assert_eq!(recent.events.len(), KEPT);
         assert_eq!(sequences(&recent, 0), (vec![], true));
+    }
+
+    #[test]
+    fn what_one_subscriber_read_is_not_taken_for_seen_by_another() {
+        let topics = Topics::default();
+        let id = event(1).order_id;
+        let waiting = topics.attach(id);
+        topics.reached(id, 1);
+        assert_eq!(topics.positions(), [(id, 1)]);
+        let late = topics.attach(id);
+        topics.reached(id, 2);
+        assert_eq!(topics.positions(), [(id, 1)], "nobody has brought event 2 to the first one");
+        topics.detach(id, waiting);
+        topics.detach(id, late);
     }
 
     #[test]

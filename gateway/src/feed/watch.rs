@@ -35,6 +35,8 @@ struct Watch {
     ready: VecDeque<Arc<OrderEvent>>,
     /// `None` only while it is being dropped.
     recent: Option<watch::Receiver<Recent>>,
+    /// The latest event when the subscriber asked for one that had not happened yet.
+    ahead_of: Option<u32>,
     ended: bool,
 }
 
@@ -45,7 +47,7 @@ pub(super) async fn watch(
 ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
     // Attached before the database is read: what happens in between is in the topic.
     let recent = Some(feed.inner.topics.attach(id));
-    let mut watch = Watch { feed, id, last: 0, ready: VecDeque::new(), recent, ended: false };
+    let mut watch = Watch { feed, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
     let store = &watch.feed.inner.store;
     let latest = match store.orders(&[id]).await?.pop() {
         Some(order) => order,
@@ -58,6 +60,7 @@ pub(super) async fn watch(
     if watch.last < latest.version {
         watch.ready = store.events_after(&[(id, watch.last)]).await?.into();
     } else {
+        watch.ahead_of = Some(latest.version).filter(|version| *version < watch.last);
         watch.ended = latest.status.is_final();
     }
     watch.feed.inner.topics.reached(id, latest.version);
@@ -91,6 +94,9 @@ impl Watch {
                         return Some(Err(error));
                     }
                 }
+            } else if self.ahead_of.is_some_and(|seen| recent.borrow().is_final_since(seen)) {
+                // The order ended before it came to what the subscriber asked for.
+                return None;
             } else if recent.changed().await.is_err() {
                 return None;
             }

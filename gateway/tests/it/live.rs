@@ -47,6 +47,34 @@ on_both!(a_watcher_sees_every_change_once_and_then_the_end, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(a_watcher_of_what_never_comes_is_let_go_with_the_order, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let id = gateway.create_order().await;
+    let (ahead, next) =
+        (watch(&gateway, &id, Some(9)).await.unwrap(), watch(&gateway, &id, Some(2)).await.unwrap());
+    complete(&gateway, &id).await;
+    assert_eq!(all(ahead).await, []);
+    assert_eq!(all(next).await, whole()[2..]);
+    gateway.stop().await;
+});
+
+on_both!(a_late_watcher_does_not_hide_what_an_earlier_one_misses, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let id = gateway.create_order().await;
+    let early = watch(&gateway, &id, Some(1)).await.unwrap();
+    // Behind the gateway's back: nothing is published.
+    let cancel = domain::transition::Command::Cancel { reason: None };
+    let commands = vec![(id.parse().unwrap(), cancel)];
+    backend.store.apply(commands.into(), domain::transition::Rules::default()).await.unwrap();
+    let late = watch(&gateway, &id, Some(0)).await.unwrap();
+    let cancelled = (2, "cancelled".to_owned());
+    assert_eq!(all(late).await, [(1, "pending".to_owned()), cancelled.clone()]);
+    assert_eq!(all(early).await, [cancelled]);
+    gateway.stop().await;
+});
+
 on_both!(an_unknown_order_is_an_error_at_once, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
