@@ -1,12 +1,13 @@
-//! The queue as a whole: whether it is paused, and how much waits in it.
+//! The queue as a whole: whether it is paused, how much waits in it, and how many orders there are.
 
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
+use domain::Status;
 
 use super::Services;
 use super::errors::fault;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
-use crate::store::Pause;
+use crate::store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.
 #[derive(Default)]
@@ -43,6 +44,47 @@ impl OrderQueue {
         let length = ctx.data_unchecked::<Services>().queue.len().await.ok()?;
         Some(i32::try_from(length).unwrap_or(i32::MAX))
     }
+
+    /// How many orders there are in each status: all of them, not only those in the queue.
+    async fn counts(&self, ctx: &Context<'_>) -> Option<Result<OrderCounts>> {
+        let counts = ctx.data_unchecked::<Services>().orders.counts().await;
+        Some(counts.map(OrderCounts::from).map_err(fault))
+    }
+}
+
+/// How many orders there are in each status. Counted once for all who ask within a second, so they may be
+/// that old.
+#[derive(SimpleObject)]
+pub(crate) struct OrderCounts {
+    /// Orders that wait for a worker, for a retry or for their time.
+    pending: i32,
+    /// Orders that a worker has.
+    processing: i32,
+    /// Orders that are done.
+    completed: i32,
+    /// Dead letters.
+    failed: i32,
+    /// Orders that were called off.
+    cancelled: i32,
+    /// Where the counting ends: a count of `limit` means so many or more.
+    limit: i32,
+    /// When they were counted. Changes that `orderEvents` shows with a later `occurredAt` are not counted.
+    counted_at: DateTime,
+}
+
+impl From<Counts> for OrderCounts {
+    fn from(counts: Counts) -> Self {
+        let of = |status| i32::try_from(counts.of(status)).unwrap_or(i32::MAX);
+        Self {
+            pending: of(Status::Pending),
+            processing: of(Status::Processing),
+            completed: of(Status::Completed),
+            failed: of(Status::Failed),
+            cancelled: of(Status::Cancelled),
+            limit: i32::try_from(COUNT_LIMIT).unwrap_or(i32::MAX),
+            counted_at: DateTime(counts.at),
+        }
+    }
 }
 
 /// How to pause.
@@ -70,7 +112,7 @@ pub(crate) struct QueueQuery;
 /// What can be asked about the queue.
 #[Object]
 impl QueueQuery {
-    /// Whether the queue is paused, and how long it is.
+    /// Whether the queue is paused, how long it is, and how many orders there are in each status.
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
         let paused = ctx.data_unchecked::<Services>().orders.paused().await;
         Some(paused.map(|pause| OrderQueue { pause }).map_err(fault))

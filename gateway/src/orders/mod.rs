@@ -4,6 +4,7 @@
 //! transaction, and then tells the rest of the system: dispatch is woken, events are published.
 //! Publishing and pushing happen behind the answer; a client never waits for the queue or the bus.
 
+mod counts;
 mod create;
 mod dead_letters;
 mod list;
@@ -18,9 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, Limits};
 use crate::dispatch::Wake;
-use crate::store::{Applied, Creation, Inserted, Pause, Store};
+use crate::store::{Applied, Counts, Creation, Inserted, Pause, Store};
 use crate::{Config, Error};
 
+pub use counts::COUNTS_FRESH;
 pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
 pub use list::{Filter, Page};
@@ -32,6 +34,7 @@ pub struct Orders {
     store: Store,
     config: Arc<Config>,
     wake: Wake,
+    counts: Arc<counts::Cache>,
     creations: Batch<Creation, Result<Inserted, Error>>,
     transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
 }
@@ -76,7 +79,14 @@ impl Orders {
                 },
             )
         };
-        Self { store: store.clone(), config: config.clone(), wake: wake.clone(), creations, transitions }
+        Self {
+            store: store.clone(),
+            config: config.clone(),
+            wake: wake.clone(),
+            counts: Arc::default(),
+            creations,
+            transitions,
+        }
     }
 
     /// One order.
@@ -173,6 +183,15 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn paused(&self) -> Result<Option<Pause>, Error> {
         Ok(self.store.paused().await?)
+    }
+
+    /// How many orders there are in each status. Counted once for all who ask within
+    /// [`COUNTS_FRESH`], so it may be that old.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        self.counts.get(&self.store).await
     }
 
     /// Starts attempts. The same lease again answers the same order again.

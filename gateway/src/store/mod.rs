@@ -12,6 +12,7 @@
 //! neither can starve the other.
 
 mod connect;
+mod counts;
 mod dialect;
 mod due;
 mod error;
@@ -41,6 +42,7 @@ use tokio::time::Instant;
 use crate::log_gate::LogGate;
 
 pub use connect::{ConnectError, Options};
+pub use counts::{COUNT_LIMIT, Counts};
 pub use dialect::Dialect;
 pub use due::Taken;
 pub use error::{Error, Outage};

@@ -10,6 +10,8 @@ mod changes;
 #[cfg(test)]
 mod commit;
 #[cfg(test)]
+mod counts;
+#[cfg(test)]
 mod dispatch;
 #[cfg(test)]
 mod failures;

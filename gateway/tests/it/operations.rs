@@ -185,7 +185,13 @@ on_both!(the_queue_is_paused_over_every_interface, |on| async move {
     let a = backend.gateway(Config::default()).await;
     let b = backend.gateway(Config::default()).await;
     let idle = json!({"paused": false, "pausedAt": null, "pausedUntil": null, "pausedBy": null, "length": 0});
-    assert_eq!(a.ask("/queue").await, idle);
+    let state = || async {
+        let mut queue = a.ask("/queue").await;
+        assert!(queue["counts"].is_object(), "see the tests of the counts");
+        queue.as_object_mut().unwrap().remove("counts");
+        queue
+    };
+    assert_eq!(state().await, idle);
     let until = backend.store.now() + Duration::from_secs(3_600);
     let paused = a.command("/queue/pause", json!({"until": until, "requestedBy": "ann"})).await;
     assert_eq!(
@@ -201,8 +207,7 @@ on_both!(the_queue_is_paused_over_every_interface, |on| async move {
         b.graphql("mutation { resumeQueue { queue { paused } userErrors { code } } }", Value::Null).await;
     assert_eq!(json["data"]["resumeQueue"], json!({"queue": {"paused": false}, "userErrors": []}));
     assert_eq!(b.next_job().await, id);
-    eventually("the first gateway to see it", || async { (a.ask("/queue").await == idle).then_some(()) })
-        .await;
+    eventually("the first gateway to see it", || async { (state().await == idle).then_some(()) }).await;
 
     let pause = "mutation($until: DateTime) { pauseQueue(input: {until: $until}) { queue { paused } userErrors { field } } }";
     let (_, json) = b.graphql(pause, json!({"until": "2020-01-01T00:00:00Z"})).await;

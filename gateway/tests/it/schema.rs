@@ -101,6 +101,11 @@ async fn dispatch_and_lists_use_their_indexes() {
             100,
         ),
         (
+            "SELECT 1 FROM orders WHERE tenant_id = 'default' AND status = 'pending' LIMIT 100000".to_owned(),
+            "orders_by_status",
+            100,
+        ),
+        (
             format!(
                 "SELECT id FROM orders WHERE tenant_id = 'default' AND customer = 'c7' AND id < {last} \
                  ORDER BY id DESC LIMIT 101"

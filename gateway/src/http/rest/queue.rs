@@ -1,8 +1,8 @@
-//! The queue as a whole: whether it is paused, and how much waits in it.
+//! The queue as a whole: whether it is paused, how much waits in it, and how many orders there are.
 
 use axum::Json;
 use axum::extract::{Request, State};
-use domain::Timestamp;
+use domain::{Status, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::store::Pause;
+use crate::store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +33,48 @@ pub(super) struct QueueView {
     /// reached.
     #[schema(required)]
     length: Option<u64>,
+    /// How many orders there are in each status: all of them, not only those in the queue. Absent when the
+    /// database cannot count them at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    counts: Option<CountsView>,
+}
+
+/// How many orders there are in each status. Counted once for all who ask within a second, so they may be
+/// that old.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Counts)]
+pub(super) struct CountsView {
+    /// Orders that wait for a worker, for a retry or for their time.
+    pending: u32,
+    /// Orders that a worker has.
+    processing: u32,
+    /// Orders that are done.
+    completed: u32,
+    /// Dead letters.
+    failed: u32,
+    /// Orders that were called off.
+    cancelled: u32,
+    /// Where the counting ends: a count of `limit` means so many or more.
+    limit: u32,
+    /// When they were counted.
+    #[schema(value_type = String, format = DateTime)]
+    counted_at: Timestamp,
+}
+
+impl From<Counts> for CountsView {
+    fn from(counts: Counts) -> Self {
+        Self {
+            pending: counts.of(Status::Pending),
+            processing: counts.of(Status::Processing),
+            completed: counts.of(Status::Completed),
+            failed: counts.of(Status::Failed),
+            cancelled: counts.of(Status::Cancelled),
+            limit: COUNT_LIMIT,
+            counted_at: counts.at,
+        }
+    }
 }
 
 /// How to pause; may be left out altogether.
@@ -64,7 +106,7 @@ impl PauseQueue {
     }
 }
 
-/// Whether the queue is paused, and how long it is.
+/// Whether the queue is paused, how long it is, and how many orders there are in each status.
 #[utoipa::path(
     get, path = "/queue", tag = "queue", operation_id = "getQueue",
     responses(
@@ -115,6 +157,7 @@ async fn view(app: &App, pause: Option<Pause>) -> QueueView {
         paused_until: pause.as_ref().and_then(|pause| pause.until),
         paused_by: pause.and_then(|pause| pause.by),
         length: app.queue.len().await.ok(),
+        counts: app.orders.counts().await.ok().map(CountsView::from),
     }
 }
 

@@ -1,0 +1,69 @@
+//! How many orders there are in each status, over REST and GraphQL.
+
+use gateway::Config;
+use gateway::orders::COUNTS_FRESH;
+use gateway::store::COUNT_LIMIT;
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, Gateway, eventually};
+use crate::on_both;
+
+const QUERY: &str = "{ queue { counts { pending processing completed failed cancelled limit countedAt } } }";
+
+impl Gateway<'_> {
+    async fn counts(&self) -> Value {
+        let (_, json) = self.graphql(QUERY, json!({})).await;
+        json["data"]["queue"]["counts"].clone()
+    }
+}
+
+/// The numbers in the order of an order's life.
+fn numbers(counts: &Value) -> [u64; 5] {
+    ["pending", "processing", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap())
+}
+
+on_both!(orders_are_counted_by_status, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config { queue_window: 0, ..Config::default() }).await;
+    assert_eq!(numbers(&gateway.counts().await), [0; 5]);
+    for last in ["", "processing", "completed", "failed"] {
+        let id = gateway.create_order().await;
+        if !last.is_empty() {
+            gateway.report(&id, "processing", "").await.unwrap();
+        }
+        if last != "processing" && !last.is_empty() {
+            gateway.report(&id, last, "").await.unwrap();
+        }
+    }
+    gateway.create_order().await;
+    let cancelled = gateway.create_order().await;
+    let url = gateway.url(&format!("/orders/{cancelled}/cancel"));
+    assert_eq!(gateway.client.post(url).send().await.unwrap().status(), 200);
+
+    let counts = eventually("the new counts", || async {
+        let counts = gateway.counts().await;
+        (numbers(&counts) == [2, 1, 1, 1, 1]).then_some(counts)
+    })
+    .await;
+    assert_eq!(counts["limit"], COUNT_LIMIT);
+    let queue: Value = {
+        let answer = gateway.client.get(gateway.url("/queue")).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    };
+    assert_eq!((numbers(&queue["counts"]), &queue["counts"]["limit"]), ([2, 1, 1, 1, 1], &counts["limit"]));
+    assert_eq!((&queue["paused"], &queue["length"]), (&json!(false), &json!(0)), "what was there before");
+    gateway.stop().await;
+});
+
+on_both!(many_who_ask_at_once_share_one_count, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let asked = std::time::Instant::now();
+    let mut times = futures_util::future::join_all((0..50).map(|_| gateway.counts())).await;
+    times.sort_by_key(|counts| counts["countedAt"].to_string());
+    times.dedup_by_key(|counts| counts["countedAt"].to_string());
+    // On a machine that stalls they may have asked over more than one such time.
+    let most = 1 + asked.elapsed().as_millis() / COUNTS_FRESH.as_millis();
+    assert!(times.len() as u128 <= most, "counted {} times", times.len());
+    gateway.stop().await;
+});
