@@ -1,7 +1,14 @@
 // The tools of the checks: a browser, a line to the server that can be cut, the API, and waiting with a deadline.
 
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 /** How long anything may take that has to happen; generous, because only a failure waits for it. */
@@ -12,6 +19,20 @@ export const base = new URL(process.env.BASE_URL ?? 'http://127.0.0.1:3000');
 export const launch = () => chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+});
+
+/** What the running check has started and somebody has to stop. */
+const leftovers = new AsyncLocalStorage();
+const stopLater = (stop) => leftovers.getStore().push(stop);
+
+/** Runs one check, and ends what it has started, also when it fails on the way. */
+export const run = (check, browser) => leftovers.run([], async () => {
+  try {
+    return await check(browser);
+  } finally {
+    // Pages first: without their server they would complain.
+    for (const stop of leftovers.getStore()) await stop();
+  }
 });
 
 /** Calls `probe` until it gives something truthy, and returns that. */
@@ -31,6 +52,7 @@ export async function eventually(what, probe) {
  */
 export async function visit(browser, path = '', { url = base, prepare = () => {}, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-US', ...options });
+  leftovers.getStore().unshift(() => context.close());
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
   page.trouble = [];
@@ -56,8 +78,18 @@ export const isLive = (page) => page.locator('.connection.live').waitFor();
 export const statusOf = (page, id) => row(page, id).locator('.pill').textContent();
 export const steps = (page) => page.locator('.timeline .step b').allTextContents();
 
-async function graphql(query, variables) {
-  const response = await fetch(new URL('graphql', base), {
+/** What the live region says. */
+export const said = (page, text) => eventually(`"${text}" is announced`, async () =>
+  (await page.locator('[aria-live]').textContent()).includes(text));
+
+/** Nothing sticks out sideways. */
+export const fits = async (page) => {
+  const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(content <= screen, `${content} px of content on ${screen} px`);
+};
+
+export async function graphql(query, variables, url = base) {
+  const response = await fetch(new URL('graphql', url), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ query, variables }),
@@ -68,18 +100,25 @@ async function graphql(query, variables) {
 }
 
 /** Creates an order past the page; returns its id. */
-export async function createOrder(item) {
+export async function createOrder(item, { url = base, ...more } = {}) {
   const { createOrder: { order, userErrors } } = await graphql(
-    'mutation ($item: String) { createOrder(input: { item: $item, quantity: 1, price: "9.50" }) { order { id } userErrors { message } } }',
-    { item },
+    'mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } userErrors { message } } }',
+    { input: { item, quantity: 1, price: '9.50', ...more } },
+    url,
   );
   assert.deepEqual(userErrors, []);
   return order.id;
 }
 
+/** An order that is not started by itself. */
+export const createScheduled = (item, more) => createOrder(item, { processAfter: '2099-01-01T00:00:00Z', ...more });
+
+export const cancelOrder = (id, url) => graphql(
+  'mutation ($id: ID!) { cancelOrder(input: { orderId: $id, reason: "called off by a test" }) { userErrors { message } } }', { id }, url);
+
 /** Waits until an order is completed; returns the number of its events. */
-export const completed = (id) => eventually(`order ${id} is completed`, async () => {
-  const { order } = await graphql('query ($id: ID!) { order(id: $id) { status sequence } }', { id });
+export const completed = (id, url = base) => eventually(`order ${id} is completed`, async () => {
+  const { order } = await graphql('query ($id: ID!) { order(id: $id) { status sequence } }', { id }, url);
   return order.status === 'COMPLETED' && order.sequence;
 });
 
@@ -98,6 +137,7 @@ export class Line {
   });
 
   async open() {
+    stopLater(() => (this.#server.listening ? this.cut() : undefined));
     await this.#listen(0);
     return this;
   }
@@ -126,5 +166,51 @@ export class Line {
     this.#frozen = false;
     for (const socket of this.#sockets) socket.destroy();
     if (!this.#server.listening) await this.#listen(Number(this.url.port));
+  }
+}
+
+/** `orders dev` of a check's own, which can be killed and comes back at the same address with the same orders. */
+export class Server {
+  #args;
+  #child;
+  #folder;
+
+  /** The address, or null when ORDERS_BIN does not say which program to start. */
+  static async start(...args) {
+    if (!process.env.ORDERS_BIN) return null;
+    const server = new Server();
+    stopLater(() => server.stop());
+    server.#args = args;
+    server.#folder = await mkdtemp(join(tmpdir(), 'orders-browser-'));
+    await server.revive();
+    return server;
+  }
+
+  async revive() {
+    const address = this.url?.host ?? '127.0.0.1:0';
+    const args = ['dev', '--http-addr', address, '--grpc-addr', '127.0.0.1:0', '--data-dir', this.#folder, ...this.#args];
+    this.#child = spawn(process.env.ORDERS_BIN, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    for await (const line of createInterface({ input: this.#child.stdout })) {
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
+      if (found) {
+        this.url = new URL(found[0]);
+        break;
+      }
+    }
+    this.#child.stdout.resume();
+    await eventually('the server is ready', async () => (await fetch(new URL('readyz', this.url)).catch(() => null))?.ok);
+  }
+
+  /** As when the machine loses its power. */
+  async kill() {
+    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await gone;
+  }
+
+  async stop() {
+    await this.kill();
+    await rm(this.#folder, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,9 @@
 // The page at `/` while the connection holds.
 
 import assert from 'node:assert/strict';
-import { base, completed, createOrder, eventually, isLive, row, statusOf, steps, visit } from './harness.mjs';
+import {
+  base, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, row, said, statusOf, steps, visit,
+} from './harness.mjs';
 
 const LONG = 'Extraordinarily'.repeat(13);
 
@@ -16,14 +18,6 @@ async function create(page, values) {
   await page.waitForURL(/#\/orders\/.+/);
   return page.url().split('/').at(-1);
 }
-
-const said = (page, text) => eventually(`"${text}" is announced`, async () =>
-  (await page.locator('[aria-live]').textContent()).includes(text));
-
-const fits = async (page) => {
-  const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  assert.ok(content <= screen, `${content} px of content on ${screen} px`);
-};
 
 /** Relative luminance of a computed colour, from 0 (black) to 1. */
 const luminance = (page, selector, property) => page.$eval(selector, (element, name) => {
@@ -56,9 +50,6 @@ export const orders = {
     const id = await createOrder('From elsewhere');
     await row(page, id).waitFor();
     await eventually('the row is completed', async () => (await statusOf(page, id)) === 'Completed');
-    const shown = await page.locator('.rows li').count();
-    const counts = await page.locator('.counts b').allTextContents();
-    assert.equal(counts.reduce((sum, number) => sum + Number(number), 0), shown);
     assert.deepEqual(page.trouble, []);
   },
 
@@ -148,6 +139,21 @@ export const orders = {
     await page.locator('.timeline li', { hasText: 'Redriven' }).locator('+ li').waitFor();
     assert.deepEqual(page.trouble, []);
     return undefined;
+  },
+
+  async 'the time in each status is told and goes on'(browser) {
+    const id = await createScheduled('Hourglass');
+    const page = await visit(browser, `#/orders/${id}`);
+    const going = page.locator('.timeline .going .spent-time');
+    const before = await going.textContent();
+    assert.match(before, /^[\d.]+ (ms|s) so far$/);
+    await eventually('the time goes on', async () => (await going.textContent()) !== before);
+    assert.equal(await page.locator('.spent rect').count(), 1);
+    await cancelOrder(id);
+    await page.locator('.timeline [data-status=CANCELLED]', { hasText: 'after' }).waitFor();
+    assert.match(await page.locator('.spent').getAttribute('aria-label'), /^Time in each status: pending [\d.]+ (ms|s); [\d.]+ (ms|s) in all$/);
+    assert.match(await page.locator('.sums').textContent(), /^Pending [\d.]+ (ms|s)$/);
+    assert.deepEqual(page.trouble, []);
   },
 
   async 'an order has an address, and Back closes it'(browser) {

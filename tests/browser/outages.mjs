@@ -1,7 +1,9 @@
 // The page at `/` when the connection is lost.
 
 import assert from 'node:assert/strict';
-import { Line, completed, createOrder, eventually, isLive, row, statusOf, steps, visit } from './harness.mjs';
+import {
+  Line, Server, cancelOrder, completed, createOrder, createScheduled, eventually, isLive, row, said, statusOf, steps, visit,
+} from './harness.mjs';
 
 const banner = (page) => page.locator('.banner', { hasText: 'Connection lost – trying again…' });
 
@@ -42,8 +44,6 @@ export const outages = {
     const after = await createOrder('After the outage');
     await row(page, after).waitFor();
     await caughtUp(page, after);
-    await page.context().close();
-    await line.cut();
   },
 
   async 'a connection that falls silent is noticed'(browser) {
@@ -57,8 +57,6 @@ export const outages = {
     await page.locator('text=Try now').click({ timeout: 1_000 }).catch(() => {}); // it may have come back by itself
     await row(page, during).waitFor();
     await caughtUp(page, during);
-    await page.context().close();
-    await line.cut();
   },
 
   async 'a page that is opened without a connection says so'(browser) {
@@ -71,7 +69,61 @@ export const outages = {
     await banner(page).waitFor();
     await page.locator('text=The list could not be read').waitFor();
     await page.context().unrouteAll();
-    await page.context().close();
-    await line.cut();
+  },
+
+  async 'a server that is killed and comes back is caught up with'(browser) {
+    const server = await Server.start('--simulate-min-ms', '0', '--simulate-max-ms', '0');
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const { url } = server;
+    const watched = await createScheduled('Watched', { url });
+    const page = await visit(browser, `#/orders/${watched}`, { url });
+    await isLive(page);
+    await page.locator('.timeline').waitFor();
+    await server.kill();
+    await banner(page).waitFor();
+    await said(page, 'Connection lost.');
+    await server.revive();
+    const after = await createOrder('After the restart', { url });
+    await completed(after, url);
+    await cancelOrder(watched, url);
+    await isLive(page);
+    await said(page, 'Connected again.');
+    await caughtUp(page, after);
+    await eventually('the timeline goes on behind its last step', async () =>
+      JSON.stringify(await steps(page)) === '["Pending","Cancelled"]');
+    await eventually('the counters are right', async () =>
+      (await page.locator('.counts b').allTextContents()).join() === '0,0,1,0,1');
+    assert.deepEqual(page.trouble.filter((text) => text.startsWith('script')), []);
+    return undefined;
+  },
+
+  async 'a page that was frozen has missed nothing'(browser) {
+    const watched = await createScheduled('Asleep');
+    const page = await visit(browser, `#/orders/${watched}`);
+    await isLive(page);
+    await page.locator('.timeline').waitFor();
+    const browserSide = await page.context().newCDPSession(page);
+    await browserSide.send('Page.setWebLifecycleState', { state: 'frozen' });
+    const during = await createOrder('While it slept');
+    await completed(during);
+    await cancelOrder(watched);
+    await browserSide.send('Page.setWebLifecycleState', { state: 'active' });
+    await caughtUp(page, during);
+    await eventually('the timeline goes on', async () => JSON.stringify(await steps(page)) === '["Pending","Cancelled"]');
+    assert.deepEqual(page.trouble, []);
+  },
+
+  async 'a laptop without network says so and comes back by itself'(browser) {
+    const page = await visit(browser);
+    await isLive(page);
+    await page.context().setOffline(true);
+    await page.locator('.connection.lost').waitFor();
+    const during = await createOrder('While offline');
+    await completed(during);
+    await page.context().setOffline(false);
+    await isLive(page);
+    await row(page, during).waitFor();
+    await caughtUp(page, during);
+    assert.deepEqual(page.trouble.filter((text) => text.startsWith('script')), []);
   },
 };

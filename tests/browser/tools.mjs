@@ -1,7 +1,7 @@
-// GraphQL Playground and GraphiQL: each runs its example query and its example subscription.
+// GraphQL Playground and GraphiQL: each runs its example query, mutation and subscription.
 
 import assert from 'node:assert/strict';
-import { createOrder, eventually, visit } from './harness.mjs';
+import { completed, createOrder, eventually, visit } from './harness.mjs';
 
 /** Runs what stands in the editor, as soon as that has `text`. */
 async function run(page, editor, text) {
@@ -16,6 +16,14 @@ const seesNewOrders = (page, result) => eventually('a new order arrives at the s
   return (await page.locator(result).allTextContents()).some((text) => text.includes(id));
 });
 
+/** The order that the result of the example mutation shows; it is there, and gets completed. */
+async function created(page, result) {
+  const pane = page.locator(result, { hasText: /"createOrder"[^]*"id"/ }).last();
+  const text = await pane.textContent();
+  assert.match(text, /"status": "PENDING"[^]*"total": "2599.98"[^]*"userErrors": \[\]/);
+  return completed(/"id": "([\w-]+)"/.exec(text)[1]);
+}
+
 /** Whether a websocket spoke this subprotocol: each names its first message of a subscription differently. */
 function subscribes(page, word) {
   const seen = { subscribed: false };
@@ -26,7 +34,7 @@ function subscribes(page, word) {
 }
 
 export const tools = {
-  async 'GraphQL Playground runs a query and a subscription'(browser) {
+  async 'GraphQL Playground runs a query, a mutation and a subscription'(browser) {
     await createOrder('Listed');
     const page = await visit(browser, 'playground');
     const legacy = subscribes(page, 'start');
@@ -35,6 +43,9 @@ export const tools = {
     const result = '.graphiql-wrapper.active .CodeMirror-wrap';
     await run(page, editor, 'NewestOrders');
     await page.locator(result, { hasText: 'Listed' }).first().waitFor();
+    await page.locator('text=Create').first().click();
+    await run(page, editor, 'CreateOrder');
+    await created(page, result);
     await page.locator('text=Watch').first().click();
     await run(page, editor, 'Changes');
     await seesNewOrders(page, result);
@@ -42,7 +53,7 @@ export const tools = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'GraphiQL runs a query and a subscription'(browser) {
+  async 'GraphiQL runs a query, a mutation and a subscription'(browser) {
     await createOrder('Listed');
     const page = await visit(browser, 'graphiql');
     const modern = subscribes(page, 'subscribe');
@@ -50,8 +61,14 @@ export const tools = {
     const result = '.result-window';
     await run(page, editor, 'NewestOrders');
     await page.locator(result, { hasText: 'Listed' }).first().waitFor();
-    await page.locator('.graphiql-tab', { hasText: 'Changes' }).click();
+    await page.locator('.graphiql-tab', { hasText: 'CreateOrder' }).click();
     // GraphiQL takes a moment to see that another operation is to be run: until then the server refuses it.
+    await eventually('the order is created', async () => {
+      await run(page, editor, 'CreateOrder');
+      return page.locator(result, { hasText: '"createOrder"' }).waitFor({ timeout: 2_000 }).then(() => true, () => false);
+    });
+    await created(page, result);
+    await page.locator('.graphiql-tab', { hasText: 'Changes' }).click();
     await eventually('the subscription is sent over the modern subprotocol', async () => {
       if (!modern.subscribed) await run(page, editor, 'Changes');
       return modern.subscribed;

@@ -1,6 +1,7 @@
 // The documents that this page sends to the public GraphQL API, and how a query or mutation is sent.
 
-const url = new URL('graphql', document.baseURI);
+// Beside this file's folder, wherever the page itself is.
+const url = new URL('../graphql', import.meta.url);
 
 /** The websocket address of the same endpoint. */
 export const socketUrl = () => Object.assign(new URL(url), { protocol: url.protocol.replace('http', 'ws') }).href;
@@ -23,7 +24,10 @@ export const ONE = `query Order($id: ID!) { order(id: $id) { ${ORDER} } }`;
 export const CREATE = `mutation Create($input: CreateOrderInput!) { payload: createOrder(input: $input) ${PAYLOAD} }`;
 export const CANCEL = `mutation Cancel($input: CancelOrderInput!) { payload: cancelOrder(input: $input) ${PAYLOAD} }`;
 export const REDRIVE = `mutation Redrive($input: RedriveOrderInput!) { payload: redriveOrder(input: $input) ${PAYLOAD} }`;
-const QUEUE_STATE = '{ paused pausedUntil pausedBy }';
+const QUEUE_STATE = `{
+  paused pausedUntil pausedBy
+  counts { pending processing completed failed cancelled limit countedAt }
+}`;
 export const QUEUE = `query Queue { queue ${QUEUE_STATE} }`;
 export const RESUME = `mutation Resume { payload: resumeQueue { queue ${QUEUE_STATE} } }`;
 export const FEED = `subscription Feed {
@@ -33,8 +37,21 @@ export const TIMELINE = `subscription Timeline($id: ID!, $after: Int) {
   orderStatus(orderId: $id, after: $after) { ${EVENT} order { ${ORDER} } }
 }`;
 
+
+// What a customer may see of an order: no reasons, no attempts, no names.
+const TRACKED = 'status sequence createdAt processAfter externalReference currency total lineItems { item quantity price }';
+export const TRACKED_ORDER = `query Tracked($id: ID!) { order(id: $id) { ${TRACKED} } }`;
+export const TRACK = `subscription Track($id: ID!, $after: Int) {
+  orderStatus(orderId: $id, after: $after) { sequence status occurredAt order { ${TRACKED} } }
+}`;
+
 /** The server answered, and the answer is a refusal of the request. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor({ message, extensions }) {
+    super(message);
+    this.code = extensions?.code;
+  }
+}
 
 /**
  * Sends a query or a mutation and returns its `data`. Throws `Refused` with the server's words, or
@@ -48,7 +65,7 @@ export async function request(query, variables) {
     signal: AbortSignal.timeout(15_000),
   });
   const answer = await response.json();
-  if (answer.errors) throw new Refused(answer.errors[0].message);
+  if (answer.errors) throw new Refused(answer.errors[0]);
   return answer.data;
 }
 

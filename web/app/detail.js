@@ -1,11 +1,13 @@
 // The open order: what it is, what can be done with it, and every step of its life.
 
+import { announce } from './announce.js';
 import { CANCEL, REDRIVE, Refused, request } from './api.js';
 import { html } from './html.js';
-import { announce, isFinal, learn, openOrder, set, state } from './state.js';
-import { count, dateTime, duration, money, statusName, time, title } from './format.js';
+import { learn, openOrder, set, state } from './state.js';
+import { count, dateTime, money, title } from './format.js';
 import { Pill } from './list.js';
 import { wide } from './screen.js';
+import { Timeline } from './timeline.js';
 
 export function Detail() {
   const { open } = state;
@@ -34,6 +36,7 @@ function Known({ order, steps, error }) {
       <div><dt>Attempts</dt><dd>${count(order.attempt)}</dd></div>
       ${order.failures > 0 && html`<div><dt>Failures</dt><dd>${count(order.failures)} of at most ${count(order.maxAttempts)}</dd></div>`}
       ${order.errorClass && html`<div><dt>Error class</dt><dd><code>${order.errorClass}</code></dd></div>`}
+      <div><dt>Customer</dt><dd><a href="track/${order.id}">Tracking page</a></dd></div>
     </dl>
     <${Actions} order=${order} />
     <h3>Timeline</h3>
@@ -104,48 +107,8 @@ async function act(order, action, reason) {
     if (payload.order) learn(payload.order);
     const refusal = payload.userErrors[0]?.message;
     answer(refusal ? { kind, error: refusal } : null);
-    if (!refusal) announce(action.done);
+    if (!refusal) announce(`${action.done}.`);
   } catch (error) {
-    answer( { kind, error: error instanceof Refused ? error.message : 'No answer from the server. Look at the timeline before you try again.' });
-  }
-}
-
-/** Each step with the time that the order spent in it; the last one of an unfinished order goes on. */
-function Timeline({ steps }) {
-  const timed = steps.map((step, index) => {
-    const end = steps[index + 1]?.occurredAt;
-    const last = index === steps.length - 1;
-    const ms = Math.max(0, (end ? new Date(end) : Date.now()) - new Date(step.occurredAt));
-    return { ...step, ms: last && isFinal(step.status) ? null : ms, going: last && !isFinal(step.status) };
-  });
-  const spent = timed.filter((step) => step.ms !== null);
-  const total = spent.reduce((sum, step) => sum + step.ms, 0);
-  return html`
-    <div class="spent" role="img" aria-label="Time in each status, ${duration(total)} in all">
-      ${spent.map((step) => html`<span key=${step.sequence} data-status=${step.status} style=${{ flexGrow: step.ms + total / 100 + 1 }}></span>`)}
-    </div>
-    <ol class="timeline">
-      ${timed.map((step) => html`
-        <li key=${step.sequence} data-status=${step.status} class=${step.going ? 'going' : undefined}>
-          <p class="step"><b>${statusName(step.status)}</b> <span class="spent-time">${
-            step.ms === null ? `after ${duration(total)}` : duration(step.ms) + (step.going ? ' so far' : '')}</span>
-            <time dateTime=${step.occurredAt} title=${dateTime(step.occurredAt)}>${time(step.occurredAt)}</time></p>
-          <p class="muted">${explain(step)}</p>
-          ${step.reason && html`<p class="reason">${step.reason}</p>`}
-        </li>`)}
-    </ol>`;
-}
-
-/** What a step means, in words. */
-function explain({ status, previousStatus, attempt }) {
-  switch (status) {
-    case 'PENDING':
-      if (!previousStatus) return 'Accepted';
-      return previousStatus === 'FAILED' ? 'Redriven: starts again' : 'Waits for another attempt';
-    case 'PROCESSING': return `Attempt ${attempt} started`;
-    case 'COMPLETED': return attempt > 1 ? `Done with attempt ${attempt}` : 'Done';
-    case 'FAILED': return `Given up after attempt ${attempt}`;
-    case 'CANCELLED': return previousStatus === 'PROCESSING' ? `Stopped during attempt ${attempt}` : 'Called off before it was started';
-    default: return '';
+    answer({ kind, error: error instanceof Refused ? error.message : 'No answer from the server. Look at the timeline before you try again.' });
   }
 }

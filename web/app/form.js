@@ -1,8 +1,9 @@
 // The form that creates an order. The server decides what is valid; the page shows its words beside the fields.
 
+import { announce } from './announce.js';
 import { CREATE, Refused, byField, request } from './api.js';
 import { html } from './html.js';
-import { announce, learn, set, state } from './state.js';
+import { learn, set, state } from './state.js';
 import { sentence, title } from './format.js';
 import { wide } from './screen.js';
 
@@ -30,7 +31,7 @@ async function submit(event) {
     if (!payload.order) return refuse(form, byField(payload.userErrors));
     set({ form: { busy: false, errors: {} } });
     learn(payload.order, { lit: true });
-    announce(`Order created: ${title(payload.order)}`);
+    announce(`Order created: ${title(payload.order)}.`);
     form.reset();
     field(form, 'item').focus();
     // Beside the list there is room for the timeline of the new order; on a phone it would cover the form.

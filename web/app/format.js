@@ -4,6 +4,7 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const whole = new Intl.NumberFormat();
+const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const currencies = new Map();
 
 /** An exact amount, which is a decimal string and never passes through a float. */
@@ -17,6 +18,9 @@ export function money(amount, currency) {
 export const count = (number) => whole.format(number);
 export const time = (iso) => clock.format(new Date(iso));
 export const dateTime = (iso) => full.format(new Date(iso));
+
+/** A number of orders per second, or a dash when it is not known. */
+export const rate = (perSecond) => (perSecond === null ? '–' : perSecond < 9.95 ? tenths.format(perSecond) : whole.format(perSecond));
 
 /** How long ago, in one unit. */
 export function ago(iso, now = Date.now()) {

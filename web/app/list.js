@@ -4,18 +4,15 @@ import { PAGE } from './api.js';
 import { html } from './html.js';
 import { rows, set, state } from './state.js';
 import { reread } from './live.js';
-import { STATUSES, ago, count, dateTime, money, statusName, title } from './format.js';
+import { ago, count, dateTime, money, statusName, title } from './format.js';
 
 export function List() {
   const orders = rows();
   return html`
     <section class="card list" aria-labelledby="list-title">
-      <div class="list-head">
-        <h2 id="list-title">Newest orders</h2>
-        ${orders.length > 0 && html`<${Counts} orders=${orders} />`}
-      </div>
+      <h2 id="list-title">Newest orders</h2>
       ${state.loadError && html`<p class="error notice" role="alert">The list could not be read: ${state.loadError}</p>`}
-      ${orders.length > 0 && html`<ul class="rows">${orders.map((order) => html`<${Row} key=${order.id} order=${order} />`)}</ul>`}
+      ${orders.length > 0 && html`<${Rows} orders=${orders} />`}
       ${orders.length === 0 && (state.loaded ? html`<${Empty} />` : !state.loadError && html`<${Loading} />`)}
       ${state.more && html`<button type="button" class="quiet older" onClick=${older}>Show older orders</button>`}
     </section>`;
@@ -26,19 +23,23 @@ function older() {
   reread();
 }
 
-/** How many of the shown orders are in each status. */
-function Counts({ orders }) {
-  return html`
-    <ul class="counts" aria-label="Shown orders by status">
-      ${STATUSES.map((status) => {
-        const number = orders.filter((order) => order.status === status).length;
-        return number > 0 && html`<li key=${status} data-status=${status}><b>${count(number)}</b> ${statusName(status).toLowerCase()}</li>`;
-      })}
-    </ul>`;
+/** The rows as drawn last: preact skips what is the same, and most rows are. */
+let drawn = new Map();
+
+function Rows({ orders }) {
+  const rows = new Map();
+  for (const order of orders) {
+    const selected = state.open?.id === order.id;
+    const age = ago(order.createdAt);
+    const last = drawn.get(order.id);
+    const same = last && last.order === order && last.selected === selected && last.age === age;
+    rows.set(order.id, same ? last : { order, selected, age, vnode: html`<${Row} key=${order.id} order=${order} selected=${selected} age=${age} />` });
+  }
+  drawn = rows;
+  return html`<ul class="rows">${[...rows.values()].map((row) => row.vnode)}</ul>`;
 }
 
-function Row({ order }) {
-  const selected = state.open?.id === order.id;
+function Row({ order, selected, age }) {
   // Two names for one animation, in turn: a changed name is what makes a browser play it again.
   const lit = order.lit ? (order.sequence % 2 ? 'odd' : 'even') : undefined;
   const quantity = `${count(order.quantity)} ×`;
@@ -49,7 +50,7 @@ function Row({ order }) {
           <span class="who">${order.customer ?? order.externalReference ?? `#${order.id.slice(-8)}`}</span></span>
         <${Pill} status=${order.status} />
         <span class="total">${money(order.total, order.currency)}</span>
-        <time dateTime=${order.createdAt} title=${dateTime(order.createdAt)}>${ago(order.createdAt)}</time>
+        <time dateTime=${order.createdAt} title=${dateTime(order.createdAt)}>${age}</time>
       </a>
     </li>`;
 }

@@ -1,111 +1,42 @@
-// Keeps the page up to date: one websocket, which is opened again for ever when it is lost.
+// Keeps the list and the figures up to date.
 //
-// The socket only brings what happens while it is open. So after each connection the list is read
-// again, and the timeline asks for what comes after its last step. Nothing is missed and nothing is shown twice.
+// The socket only brings what happens while it is open. So after each connection the list and the counts are read
+// again. Nothing is missed and nothing is shown twice.
 
-import { FEED, ONE, ORDERS, PAGE, QUEUE, RESUME, Refused, TIMELINE, request, socketUrl } from './api.js';
-import { announce, behind, changed, cursor, isFinal, learn, learnEvent, learnList, learnStep, set, state } from './state.js';
+import { announce } from './announce.js';
+import { FEED, ORDERS, PAGE, QUEUE, RESUME, Refused, request } from './api.js';
+import { follow, watchConnection } from './connection.js';
+import { countEvent, learnCounts } from './counts.js';
+import { blind, learnTime, missed, rateEvent, seeing } from './rates.js';
+import { learnEvent, learnList, set, state } from './state.js';
+import { watch } from './watch.js';
 
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
-/** A connection that lived this long was a good one: the next loss starts with the first wait again. */
-const GOOD_AFTER_MS = 5_000;
-/** The socket is asked for a sign of life this often, and has so long to answer. */
-const PING_MS = 10_000;
-const PONG_MS = 5_000;
 /** The list is read again this often even when all seems well, in case a message was lost on the way. */
 const RECHECK_MS = 30_000;
-/** Whether the queue is paused is asked this often; nobody tells. */
+/** After a read that failed the list is read again after so long. */
+const RETRY_MS = 3_000;
+/** Whether the queue is paused, and the counts, are asked for this often. */
 const QUEUE_MS = 5_000;
 /** A subscription has certainly begun this long after it was asked for. */
 const SETTLED_MS = 2_000;
 /** News of unknown orders wait this long, so that many of them cost one read. */
 const GATHER_MS = 150;
-
-let failures = 0;
-let connectedAt = 0;
-let pongTimer;
-
-const client = globalThis.graphqlWs.createClient({
-  url: socketUrl(),
-  retryAttempts: 0, // follow() does that, with the newest cursor
-  keepAlive: PING_MS,
-  connectionAckWaitTimeout: LONGEST_WAIT_MS,
-  on: {
-    connected() {
-      connectedAt = Date.now();
-      if (state.connection === 'lost') announce('Connected again. Everything is up to date.');
-      set({ connection: 'live' });
-      // Nobody tells when the subscription has begun: what happened between the list and it is read a little later.
-      reread();
-      setTimeout(reread, SETTLED_MS);
-    },
-    closed() {
-      clearTimeout(pongTimer);
-      if (state.connection !== 'lost') announce('Connection lost. Trying again.');
-      set({ connection: 'lost' });
-    },
-    ping(received) {
-      if (!received) pongTimer = setTimeout(() => client.terminate(), PONG_MS);
-    },
-    pong(received) {
-      if (received) clearTimeout(pongTimer);
-    },
-  },
-});
-
-let hurry = () => {};
-let waiting = null;
-
-/** Waits before the next attempt; all subscriptions share the wait. */
-function backoff() {
-  waiting ??= new Promise((resolve) => {
-    if (Date.now() - connectedAt > GOOD_AFTER_MS && connectedAt > 0) failures = 0;
-    connectedAt = 0;
-    const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures++);
-    hurry = resolve;
-    setTimeout(resolve, longest * (0.5 + Math.random() / 2));
-  }).finally(() => { waiting = null; });
-  return waiting;
-}
-
-/** Ends the wait before the next attempt. */
-export const tryNow = () => hurry();
-
-/**
- * Keeps a subscription alive until `over()` or until the function that it returns is called. `variables()` is asked
- * at each attempt. A refusal goes to `refused`; it is tried again all the same.
- */
-function follow(query, variables, next, { over = () => false, refused = () => {} } = {}) {
-  let stopped = false;
-  let unsubscribe = () => {};
-  const attempt = () => new Promise((resolve) => {
-    const failed = (why) => {
-      if (Array.isArray(why)) refused(why[0]);
-      resolve();
-    };
-    const take = (message) => (message.errors ? failed(message.errors) : next(message.data));
-    unsubscribe = client.subscribe({ query, variables: variables() }, { next: take, error: failed, complete: resolve });
-  });
-  (async () => {
-    while (!stopped && !over()) {
-      await attempt();
-      unsubscribe();
-      if (!stopped && !over()) await backoff();
-    }
-  })();
-  return () => { stopped = true; unsubscribe(); };
-}
+/** While many orders come, the list is read no more often than this. */
+const BUSY_MS = 1_000;
+/** After a burst of changes the counts are asked for once more. The server's may be a second old. */
+const QUIET_MS = 1_500;
 
 let reading = null;
 let again = false;
+let readAt = 0;
 
 /** Reads the shown part of the list again; calls during a read cause one more. */
 export function reread() {
   if (reading) { again = true; return reading; }
+  readAt = Date.now();
   reading = readList().finally(() => {
     reading = null;
-    if (again) { again = false; setTimeout(reread, GATHER_MS); }
+    if (again) { again = false; gather(); }
   });
   return reading;
 }
@@ -123,7 +54,17 @@ async function readList() {
     watch();
   } catch (error) {
     set({ loadError: error instanceof Refused ? error.message : 'The server does not answer.' });
+    setTimeout(() => { if (state.loadError && !reading) reread(); }, RETRY_MS);
   }
+}
+
+let gathering = false;
+
+function gather() {
+  if (gathering) return;
+  gathering = true;
+  const wait = Math.max(GATHER_MS, readAt + BUSY_MS - Date.now());
+  setTimeout(() => { gathering = false; reread(); }, wait);
 }
 
 async function readQueue() {
@@ -134,8 +75,12 @@ async function readQueue() {
   }
 }
 
-function learnQueue(queue) {
-  if (queue.paused !== state.queue.paused) announce(queue.paused ? 'Processing is paused.' : 'Processing goes on.');
+function learnQueue({ counts, ...queue }) {
+  if (queue.paused !== state.queue.paused) announce(queue.paused ? 'Processing is paused.' : 'Processing goes on.', 'queue');
+  if (counts) {
+    learnCounts(counts);
+    learnTime(counts.countedAt, { anew: true });
+  }
   set({ queue });
 }
 
@@ -148,66 +93,59 @@ export async function resume() {
   }
 }
 
-let gathering = false;
+let newsAt = 0;
+let burst = null;
 
-function gather() {
-  if (gathering) return;
-  gathering = true;
-  setTimeout(() => { gathering = false; reread(); }, GATHER_MS);
+/** Asks for the counts when nothing has happened for a moment. */
+function afterBurst() {
+  newsAt = Date.now();
+  const look = () => {
+    const rest = newsAt + QUIET_MS - Date.now();
+    burst = rest > 0 ? setTimeout(look, rest) : null;
+    if (rest <= 0 && !document.hidden) readQueue();
+  };
+  burst ??= setTimeout(look, QUIET_MS);
+}
+
+function learnNews(news) {
+  if ('missed' in news) {
+    missed();
+    gather();
+  } else {
+    if (countEvent(news)) rateEvent(news);
+    // Only a new order is missing from a list of the newest; changes of older ones are not shown.
+    if (!learnEvent(news) && news.sequence === 1) gather();
+  }
+  afterBurst();
+  watch();
+}
+
+function readAll() {
+  reread();
+  readQueue();
 }
 
 /** Starts the live list. */
 export function start() {
-  reread();
-  readQueue();
-  setInterval(() => { if (!document.hidden) readQueue(); }, QUEUE_MS);
-  follow(FEED, () => ({}), ({ orderEvents: news }) => {
-    // Only a new order is missing from a list of the newest; changes of older ones are not shown.
-    if ('missed' in news || (!learnEvent(news) && news.sequence === 1)) gather();
-    watch();
+  watchConnection({
+    connected() {
+      if (state.connection === 'lost') announce('Connected again. Everything is up to date.', 'connection');
+      set({ connection: 'live' });
+      seeing();
+      // Nobody tells when the subscription has begun: what happened between the list and it is read a little later.
+      readAll();
+      setTimeout(readAll, SETTLED_MS);
+    },
+    lost(since) {
+      if (state.connection !== 'lost') announce('Connection lost. Trying again.', 'connection');
+      set({ connection: 'lost' });
+      blind(since);
+    },
   });
+  readAll();
+  setInterval(() => { if (!document.hidden) readQueue(); }, QUEUE_MS);
+  follow(FEED, () => ({}), ({ orderEvents }) => learnNews(orderEvents));
   setInterval(() => { if (state.connection !== 'live' || !document.hidden) reread(); }, RECHECK_MS);
-  addEventListener('online', tryNow);
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) { tryNow(); reread(); } });
-}
-
-let stopWatching = null;
-
-/** Follows the timeline of the open order, until it is final and complete or another order is opened. */
-function watch() {
-  const { open } = state;
-  const over = () => state.open !== open || open.missing || (isFinal(open.steps.at(-1)?.status) && !behind());
-  if (stopWatching || !open || over()) return;
-  const refused = ({ message, extensions }) => {
-    open.missing = extensions?.code === 'order_not_found';
-    open.error = message;
-    changed();
-  };
-  const stop = follow(TIMELINE, () => ({ id: open.id, after: cursor() }), ({ orderStatus }) => {
-    open.error = null;
-    learnStep(orderStatus);
-    if (!over()) return;
-    // A failed order that is redriven goes on: the next news of it start another watch.
-    stop();
-    if (stopWatching === stop) stopWatching = null;
-  }, { over, refused });
-  stopWatching = stop;
-}
-
-/** Opens one order; `null` closes it. */
-export async function open(id) {
-  stopWatching?.();
-  stopWatching = null;
-  const opened = id && { id, order: state.orders.get(id) ?? null, steps: [], missing: false, error: null };
-  set({ open: opened, action: null });
-  if (!opened) return;
-  watch();
-  try {
-    const { order } = await request(ONE, { id });
-    if (order) learn(order);
-    else opened.missing = true;
-  } catch (error) {
-    if (error instanceof Refused) opened.error = error.message;
-  }
-  changed();
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) readAll(); });
+  document.addEventListener('resume', readAll);
 }

@@ -1,11 +1,12 @@
 // Starts the page. Which order is open is in the address, so that it can be linked, and Back closes it.
 
 import { render } from '../vendor/preact/preact.mjs';
-import { open, start } from './live.js';
+import { start } from './live.js';
 import { changed, onChange, state } from './state.js';
 import { html } from './html.js';
 import { Page } from './page.js';
 import { wide } from './screen.js';
+import { open } from './watch.js';
 
 const root = document.getElementById('app');
 

@@ -2,7 +2,9 @@
 
 import { html } from './html.js';
 import { state } from './state.js';
-import { resume, tryNow } from './live.js';
+import { tryNow } from './connection.js';
+import { resume } from './live.js';
+import { Overview } from './overview.js';
 import { dateTime } from './format.js';
 import { NewOrder } from './form.js';
 import { List } from './list.js';
@@ -18,21 +20,23 @@ const LINKS = [
 ];
 
 export function Page() {
+  const covered = Boolean(state.open) && !wide.matches;
   return html`
     <header class="top">
       <a class="brand" href="#/"><img src="icon.svg" alt="" width="28" height="28" /><h1>Orders</h1></a>
       <${Connection} />
     </header>
-    ${state.connection === 'lost' && html`<${Lost} />`}
-    ${state.queue.paused && html`<${Paused} queue=${state.queue} />`}
     <main class="columns">
-      <div class="left" inert=${Boolean(state.open) && !wide.matches}><${NewOrder} /><${List} /></div>
+      <div class="left" inert=${covered}><${Overview} /><${NewOrder} /><${List} /></div>
       <${Detail} />
     </main>
-    <footer class="foot">
+    ${(state.loaded || state.loadError) && html`<footer class="foot" inert=${covered}>
       <nav aria-label="Interfaces">${LINKS.map(([href, name]) => html`<a href=${href}>${name}</a>`)}</nav>
-    </footer>
-    <p class="unseen" role="status" aria-live="polite">${state.announcement}</p>`;
+    </footer>`}
+    <div class="notes">
+      ${state.queue.paused && html`<${Paused} queue=${state.queue} />`}
+      ${state.connection === 'lost' && html`<${Lost} />`}
+    </div>`;
 }
 
 const CONNECTION = { connecting: 'Connecting…', live: 'Live', lost: 'Offline' };
@@ -40,14 +44,14 @@ const CONNECTION = { connecting: 'Connecting…', live: 'Live', lost: 'Offline' 
 const Connection = () => html`<span class="connection ${state.connection}">${CONNECTION[state.connection]}</span>`;
 
 const Paused = ({ queue }) => html`
-  <div class="banner" role="status">
+  <div class="banner">
     <p><strong>Processing is paused${queue.pausedBy && ` by ${queue.pausedBy}`}${queue.pausedUntil && ` until ${dateTime(queue.pausedUntil)}`}.</strong>
       <span> Orders are accepted, and none is started.</span></p>
     <button type="button" class="quiet" onClick=${resume}>Resume</button>
   </div>`;
 
 const Lost = () => html`
-  <div class="banner" role="alert">
+  <div class="banner">
     <p><strong>Connection lost – trying again…</strong> <span>What you see may be out of date.</span></p>
     <button type="button" class="quiet" onClick=${tryNow}>Try now</button>
   </div>`;

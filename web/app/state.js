@@ -1,10 +1,15 @@
-// What the page knows. Every change goes through this file and asks for one redraw for each frame, so
-// that a thousand events a second cost sixty redraws.
+// What the page knows. Every change goes through this file and asks for a redraw: at once, in the next frame, for what
+// somebody does, and ten times a second for what the server tells, however much that is.
 //
 // An order's `sequence` counts its changes. Whatever is not newer than what is known is ignored, so it does
 // not matter in which order, how often, or over which connection the news arrives.
 
+import { announce } from './announce.js';
 import { PAGE } from './api.js';
+import { title } from './format.js';
+
+/** News of the server are shown this often. */
+const NEWS_MS = 100;
 
 export const state = {
   connection: 'connecting', // or 'live', 'lost'
@@ -17,11 +22,12 @@ export const state = {
   open: null, // the order on the right, see open()
   form: { busy: false, errors: {} },
   action: null, // what is being asked about the open order: { kind, busy, error }
-  announcement: '',
 };
 
 let draw = () => {};
 let frame = null;
+let later = null;
+let drawnAt = 0;
 
 /** `callback` is called after changes, at most once for each frame. */
 export function onChange(callback) {
@@ -32,8 +38,15 @@ export function onChange(callback) {
 /** Asks for a redraw. A hidden page gets no frames, so a timer stands in. */
 export function changed() {
   if (frame !== null) return;
-  const run = () => { frame = null; draw(); };
+  clearTimeout(later);
+  later = null;
+  const run = () => { frame = null; drawnAt = Date.now(); draw(); };
   frame = document.hidden ? setTimeout(run, 250) : requestAnimationFrame(run);
+}
+
+/** Asks for a redraw soon. */
+function news() {
+  if (frame === null) later ??= setTimeout(changed, Math.max(0, drawnAt + NEWS_MS - Date.now()));
 }
 
 /** Changes some members and redraws. */
@@ -41,9 +54,6 @@ export function set(members) {
   Object.assign(state, members);
   changed();
 }
-
-/** Read out by screen readers; not shown. */
-export const announce = (text) => set({ announcement: text });
 
 /** The orders to show, newest first: ids begin with the time of their creation. */
 export function rows() {
@@ -81,7 +91,7 @@ export function learnEvent(event) {
   const known = orders.get(id);
   if (known && known.sequence < event.sequence) orders.set(id, { ...advance(known, event), lit: true });
   if (open?.id === id && open.order && open.order.sequence < event.sequence) open.order = advance(open.order, event);
-  changed();
+  news();
   return Boolean(known);
 }
 
@@ -93,7 +103,7 @@ export function learnStep(event) {
   if (open?.id !== event.orderId) return;
   if (event.sequence > cursor()) {
     open.steps.push(event);
-    announce(`Order ${openOrder()?.lineItems[0].item ?? ''} is ${event.status.toLowerCase()}`);
+    announce(`Order ${title(event.order)} is ${event.status.toLowerCase()}.`, 'order');
   }
   learn(event.order);
 }

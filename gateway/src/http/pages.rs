@@ -1,4 +1,4 @@
-//! The page at `/`, GraphQL Playground and GraphiQL, all from inside the binary.
+//! The page at `/`, the tracking page for customers at `/track/{id}`, GraphQL Playground and GraphiQL, all from inside the binary.
 //!
 //! Every file of `web/` is compiled in, so a copied binary needs no folder beside it, no network and no build step.
 //! The list is [`FILES`]; a test compares it with the folder. Nothing here depends on a request but its caching and
@@ -10,7 +10,7 @@ use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -27,12 +27,13 @@ macro_rules! files {
     };
 }
 
-/// What is served: `index.html` as `/`, `x.html` as `/x`, `x.gz` as `/x` with `Content-Encoding: gzip`.
+/// What is served: `index.html` as `/`, `track.html` as `/track/{id}`, other `x.html` as `/x`, `x.gz` as `/x` with `Content-Encoding: gzip`.
 const FILES: &[(&str, &[u8])] = files![
     "index.html",
-    "style.css",
-    "icon.svg",
+    "app/announce.js",
     "app/api.js",
+    "app/connection.js",
+    "app/counts.js",
     "app/detail.js",
     "app/form.js",
     "app/format.js",
@@ -40,15 +41,26 @@ const FILES: &[(&str, &[u8])] = files![
     "app/list.js",
     "app/live.js",
     "app/main.js",
+    "app/overview.js",
     "app/page.js",
+    "app/rates.js",
     "app/screen.js",
     "app/state.js",
+    "app/timeline.js",
+    "app/track.js",
+    "app/tracking.js",
+    "app/watch.js",
+    "base.css",
     "graphiql.html",
+    "icon.svg",
     "playground.html",
+    "style.css",
     "tools/examples.js",
     "tools/graphiql.js",
     "tools/playground.js",
     "tools/tools.css",
+    "track.css",
+    "track.html",
     "vendor/graphiql/graphiql.min.css.gz",
     "vendor/graphiql/graphiql.min.js.gz",
     "vendor/graphiql/react-dom.production.min.js.gz",
@@ -59,6 +71,10 @@ const FILES: &[(&str, &[u8])] = files![
     "vendor/playground/middleware.js.gz",
     "vendor/preact/preact.mjs",
 ];
+
+/// The page for customers. Their orders are no business of search engines.
+const TRACK: &str = "track";
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
 /// Only files of this server, no inline script or style, and nobody may frame the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -78,8 +94,10 @@ pub fn routes() -> Router<App> {
 fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     FILES.iter().fold(router, |router, &(path, bytes)| {
         let file = File::new(path, bytes);
-        let route = file.route();
-        router.route(&route, get(move |headers: HeaderMap| async move { file.answer(&headers) }))
+        file.routes().into_iter().fold(router, |router, route| {
+            let file = file.clone();
+            router.route(&route, get(move |headers: HeaderMap| async move { file.answer(&headers) }))
+        })
     })
 }
 
@@ -101,11 +119,13 @@ impl File {
         Self { path: plain.unwrap_or(path), bytes, gzip: plain.is_some(), etag }
     }
 
-    fn route(&self) -> String {
+    fn routes(&self) -> Vec<String> {
         match self.path.strip_suffix(".html") {
-            Some("index") => "/".to_owned(),
-            Some(page) => format!("/{page}"),
-            None => format!("/{}", self.path),
+            Some("index") => vec!["/".to_owned()],
+            // It reads the id from its address, and says in words for customers when there is no such order.
+            Some(TRACK) => vec![format!("/{TRACK}"), format!("/{TRACK}/"), format!("/{TRACK}/{{id}}")],
+            Some(page) => vec![format!("/{page}")],
+            None => vec![format!("/{}", self.path)],
         }
     }
 
@@ -140,6 +160,9 @@ impl File {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(self.policy()));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.path.strip_suffix(".html") == Some(TRACK) {
+            headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex, nofollow"));
+        }
         if self.gzip {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
@@ -258,7 +281,7 @@ mod tests {
     /// Nothing on the pages may come from another host, and nothing may be inline: the policy would block it.
     #[tokio::test]
     async fn pages_refer_only_to_files_that_are_served() {
-        for page in ["/", "/playground", "/graphiql"] {
+        for page in ["/", "/track/x", "/playground", "/graphiql"] {
             let html = String::from_utf8(body(ask(Method::GET, page, &[]).await).await.to_vec()).unwrap();
             assert!(
                 !html.contains("<style") && !html.contains("style=") && !html.contains("<script>"),
@@ -268,7 +291,9 @@ mod tests {
             for link in
                 links.filter(|text| text.contains('/') && (text.ends_with("js") || text.ends_with("css")))
             {
-                let response = ask(Method::GET, &format!("/{link}"), &[("accept-encoding", "gzip")]).await;
+                let path = link.strip_prefix("../").unwrap_or(link);
+                assert_eq!(link != path, page.starts_with("/track/"), "{page} wants {link}");
+                let response = ask(Method::GET, &format!("/{path}"), &[("accept-encoding", "gzip")]).await;
                 assert_eq!(response.status(), 200, "{page} wants {link}");
             }
         }
@@ -305,6 +330,17 @@ mod tests {
         ] {
             assert_eq!(ask(Method::GET, path, &[]).await.headers()[CONTENT_TYPE], media_type, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn any_tracking_address_shows_the_page_and_keeps_search_engines_away() {
+        for path in ["/track", "/track/", "/track/01a21350-c2de-7da6-b8ed-e61509e83ca9", "/track/%3Cb%3E"] {
+            let page = ask(Method::GET, path, &[]).await;
+            assert_eq!(page.status(), 200, "{path}");
+            assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
+            assert_eq!(page.headers()["x-robots-tag"], "noindex, nofollow");
+        }
+        assert!(!ask(Method::GET, "/", &[]).await.headers().contains_key("x-robots-tag"));
     }
 
     #[tokio::test]

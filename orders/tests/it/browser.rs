@@ -30,6 +30,7 @@ async fn the_page_works_in_a_browser() {
     let mut dev = Process::start(command(folder.path(), &FREE_PORTS, &[]), "orders dev");
     let mut page = script("tests/browser", "page.mjs");
     page.env("BASE_URL", base_url(&mut dev).await).env("FAILED_ORDER_ID", failed);
+    page.env("ORDERS_BIN", env!("CARGO_BIN_EXE_orders"));
     if let Some(chromium) = std::env::var_os("ORDERS_TEST_CHROMIUM") {
         page.env("CHROMIUM", chromium);
     }
