@@ -2,11 +2,90 @@
 // a strict policy.
 
 import assert from 'node:assert/strict';
-import { completed, createOrder, createScheduled, eventually, isLive, row, said, statusOf, visit } from './harness.mjs';
+import {
+  Server, completed, createOrder, createScheduled, eventually, isLive, row, said, statusOf, visit,
+} from './harness.mjs';
 
 const moving = (page) => page.evaluate(() => document.getAnimations().length);
 
+/** Texts that are hard to read: their contrast is below 4.5, or below 3 where they are large. */
+const pale = (page) => page.evaluate(() => {
+  const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
+  // Paints the colours over each other, the lowest first, and returns the luminance of the result.
+  const luminance = (colors) => {
+    for (const color of colors) {
+      context.fillStyle = color;
+      context.fillRect(0, 0, 1, 1);
+    }
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest('.unseen, title, script')) continue;
+    const grounds = [];
+    for (let each = element; each; each = each.parentElement) grounds.unshift(getComputedStyle(each).backgroundColor);
+    const { color, fontSize, fontWeight } = getComputedStyle(element);
+    const [low, high] = [luminance(['#fff', ...grounds]), luminance(['#fff', ...grounds, color])].sort((a, b) => a - b);
+    const large = parseFloat(fontSize) >= 24 || (parseFloat(fontSize) >= 18.66 && fontWeight >= 700);
+    const contrast = (high + 0.05) / (low + 0.05);
+    if (contrast < (large ? 3 : 4.5)) found.push(`${texts.currentNode.data}: ${contrast.toFixed(2)}`);
+  }
+  return found;
+});
+
 export const care = {
+  async 'every text can be read in light and dark'(browser) {
+    const waiting = await createScheduled('Legible');
+    await completed(await createOrder('Done'));
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await visit(browser, `#/orders/${waiting}`, { colorScheme, reducedMotion: 'reduce' });
+      await page.locator('.timeline').waitFor();
+      await page.locator('.rows').waitFor();
+      await isLive(page);
+      await page.click('text=Create order');
+      await page.locator('.field .error').first().waitFor();
+      assert.deepEqual(await pale(page), [], colorScheme);
+      await page.context().setOffline(true);
+      await page.locator('.banner').waitFor();
+      assert.deepEqual(await pale(page), [], `${colorScheme}, offline`);
+      const customer = await visit(browser, `track/${waiting}`, { colorScheme, reducedMotion: 'reduce' });
+      await customer.locator('.progress').waitFor();
+      assert.deepEqual(await pale(customer), [], `${colorScheme}, tracking`);
+    }
+  },
+
+  async 'nothing jumps while a page is loaded'(browser) {
+    // A server of its own: orders of other checks would move the list.
+    const server = await Server.start();
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const { url } = server;
+    const id = await createOrder('Steady', { url });
+    await completed(id, url);
+    const prepare = (blank) => blank.addInitScript(() => {
+      globalThis.shifted = 0;
+      new PerformanceObserver((list) => {
+        for (const shift of list.getEntries()) globalThis.shifted += shift.value;
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    for (const width of [360, 1280]) {
+      for (const [path, loaded] of [['', '.rows'], [`track/${id}`, '.progress']]) {
+        const page = await visit(browser, path, { url, viewport: { width, height: 860 }, prepare });
+        await page.locator(loaded).waitFor();
+        await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+        const shifted = await page.evaluate(() => globalThis.shifted);
+        // The limit for a good page.
+        assert.ok(shifted < 0.1, `${shifted} at ${width} px of /${path}`);
+      }
+    }
+    return undefined;
+  },
+
   async 'nothing moves for those who prefer that'(browser) {
     const waiting = await createScheduled('Patient');
     for (const [reducedMotion, moves] of [['no-preference', true], ['reduce', false]]) {

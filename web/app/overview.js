@@ -35,9 +35,9 @@ function Throughput() {
 }
 
 function draw({ seconds, accepted, completed }) {
-  const peak = Math.max(1, ...seconds.map((each) => Math.max(each.accepted ?? 0, each.completed ?? 0)));
+  const peak = Math.max(0, ...seconds.map((each) => Math.max(each.accepted ?? 0, each.completed ?? 0)));
   const x = (n) => n + 0.5;
-  const y = (value) => +(HEIGHT - 1 - (value / peak) * (HEIGHT - 2)).toFixed(2);
+  const y = (value) => +(HEIGHT - 1 - (value / Math.max(1, peak)) * (HEIGHT - 2)).toFixed(2);
   const parts = runs(seconds);
   const line = (name) => parts.filter((run) => run.known)
     .map((run) => run.each.map(({ n, ...values }, i) => `${i ? 'L' : 'M'}${x(n)} ${y(values[name])}`).join('')

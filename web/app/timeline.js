@@ -48,7 +48,7 @@ function Spent({ spent, total }) {
   const words = [...sums].map(([status, ms]) => `${statusName(status).toLowerCase()} ${duration(ms)}`).join(', ');
   return html`
     <svg class="spent" viewBox="0 0 100 1" preserveAspectRatio="none" role="img" aria-label="Time in each status: ${words}; ${duration(total)} in all">
-      ${pieces.map((piece) => html`<rect key=${piece.sequence} data-status=${piece.status} x=${piece.x.toFixed(3)} width=${(piece.width - GAP).toFixed(3)} height="1" />`)}
+      ${pieces.map((piece, n) => html`<rect key=${piece.sequence} data-status=${piece.status} x=${piece.x.toFixed(3)} width=${(piece.width - (n < pieces.length - 1 ? GAP : 0)).toFixed(3)} height="1" />`)}
     </svg>
     <ul class="sums" aria-hidden="true">
       ${[...sums].map(([status, ms]) => html`<li key=${status} data-status=${status}>${statusName(status)} <b>${duration(ms)}</b></li>`)}
