@@ -1,9 +1,14 @@
 //! The settings of a gateway. Every batch, queue, buffer and page has its limit here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Currency;
 use domain::transition::Rules;
+use ipnet::IpNet;
+
+use crate::graphql::{InitCheck, TrustedDocuments};
+use crate::http::Origins;
 
 /// All settings of one gateway; [`Config::default`] is what the product ships with.
 #[derive(Debug, Clone)]
@@ -43,8 +48,24 @@ pub struct HttpLimits {
     pub bulk_body_bytes: usize,
     /// Longest wait for the complete head of a request.
     pub header_read_timeout: Duration,
+    /// Largest head of a request, in bytes.
+    pub head_bytes: usize,
+    /// Longest path with its query string, in bytes.
+    pub target_bytes: usize,
     /// Most open connections.
     pub connections: usize,
+    /// Most open connections of one address; trusted proxies are exempt.
+    pub connections_per_address: usize,
+    /// How long a client may take nothing of what waits for it.
+    pub write_stall: Duration,
+    /// Most open websockets.
+    pub websockets: usize,
+    /// Most open websockets of one client's address.
+    pub websockets_per_address: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Other sites whose pages may use the interface.
+    pub cors_origins: Origins,
 }
 
 /// Limits of the GraphQL server. Every one is checked before a resolver runs.
@@ -52,6 +73,8 @@ pub struct HttpLimits {
 pub struct GraphqlLimits {
     /// Longest document, in bytes.
     pub document_bytes: usize,
+    /// Most tokens in a document.
+    pub tokens: usize,
     /// Most selections after every fragment is expanded.
     pub selections: usize,
     /// Deepest nesting of selections; introspection fields are exempt.
@@ -64,7 +87,19 @@ pub struct GraphqlLimits {
     pub directives: usize,
     /// Most complexity: one for each field, times the page size under a connection.
     pub complexity: usize,
-    /// Longest run of a query or mutation.
+    /// Whether the schema may be asked for.
+    pub introspection: bool,
+    /// Most operations in one request; 0 and 1 mean that there are no batches.
+    pub batch: usize,
+    /// Most automatic persisted queries that are remembered; 0 turns them off.
+    pub persisted_queries: usize,
+    /// Most bytes of their documents.
+    pub persisted_bytes: usize,
+    /// The only documents that run; `None` means that all do.
+    pub trusted_documents: Option<Arc<TrustedDocuments>>,
+    /// Who may open a websocket, by the payload of `connection_init`.
+    pub init_check: InitCheck,
+    /// Longest run of a query or mutation, or of a whole batch.
     pub execution_timeout: Duration,
     /// How long a websocket may stay without `connection_init`.
     pub init_timeout: Duration,
@@ -95,16 +130,31 @@ impl Default for Config {
                 body_bytes: 256 * 1024,
                 bulk_body_bytes: 4 * 1024 * 1024,
                 header_read_timeout: Duration::from_secs(10),
+                head_bytes: 32 * 1024,
+                target_bytes: 16 * 1024,
                 connections: 20_000,
+                connections_per_address: 12_000,
+                write_stall: Duration::from_secs(20),
+                websockets: 15_000,
+                websockets_per_address: 12_000,
+                trusted_proxies: Vec::new(),
+                cors_origins: Origins::default(),
             },
             graphql: GraphqlLimits {
                 document_bytes: 16 * 1024,
+                tokens: 4_000,
                 selections: 1_000,
                 depth: 12,
                 aliases: 30,
                 root_fields: 20,
                 directives: 50,
                 complexity: 3_000,
+                introspection: true,
+                batch: 0,
+                persisted_queries: 1_000,
+                persisted_bytes: 4 * 1024 * 1024,
+                trusted_documents: None,
+                init_check: InitCheck::default(),
                 execution_timeout: Duration::from_secs(10),
                 init_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(12),

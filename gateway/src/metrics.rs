@@ -17,16 +17,24 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 14] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
     ("graphql_events_sent_total", "Events handed to GraphQL subscribers."),
     (
+        "graphql_persisted_queries_total",
+        "Documents that came as a hash, by outcome: found, unknown, or registered.",
+    ),
+    (
         "graphql_refusals_total",
         "GraphQL requests and sockets that were refused, by the limit that they broke.",
     ),
     ("graphql_socket_closes_total", "GraphQL sockets that were closed, by close code."),
+    (
+        "http_refusals_total",
+        "HTTP requests and connections that were refused or given up, by the limit that they broke.",
+    ),
     ("http_requests_total", "Answered HTTP requests, by method, route and status."),
     ("leases_expired_total", "Attempts that were given up because their worker showed no sign of life."),
     ("order_transitions_total", "Changes of orders after their creation, by the new status."),

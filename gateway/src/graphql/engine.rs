@@ -15,11 +15,13 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use metrics::{counter, gauge};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::OrdersSchema;
+use super::documents::{Documents, Validator};
 use super::errors::{
-    BAD_USER_INPUT, LIMIT_EXCEEDED, PARSE_FAILED, TIMEOUT, VALIDATION_FAILED, internal, request_error, tidy,
-    with_code,
+    BAD_USER_INPUT, CODE, PARSE_FAILED, TIMEOUT, VALIDATION_FAILED, internal, limit_error, request_error,
+    tidy, with_code,
 };
 use super::guard::{self, TooMuch};
 use super::params::Params;
@@ -31,12 +33,15 @@ use crate::Config;
 pub(crate) struct Engine {
     schema: OrdersSchema,
     config: Arc<Config>,
+    documents: Arc<Documents>,
+    validator: Validator,
 }
 
 /// A document that may run: parsed, within the limits, its operation chosen.
 pub(crate) struct Operation {
     kind: OperationType,
     request: Request,
+    complexity: usize,
 }
 
 /// One result of an operation.
@@ -73,6 +78,11 @@ impl Operation {
         self.kind
     }
 
+    /// What it costs; a batch costs the sum.
+    pub(crate) fn complexity(&self) -> usize {
+        self.complexity
+    }
+
     /// Lets a subscription resume, and follow it.
     pub(crate) fn at(self, position: Position) -> Self {
         Self { request: self.request.data(position), ..self }
@@ -85,7 +95,7 @@ impl Answer {
         Self { data: Value::Null, errors: vec![error], stage: Stage::Refused(status) }
     }
 
-    fn rejected(error: ServerError) -> Self {
+    pub(crate) fn rejected(error: ServerError) -> Self {
         Self { data: Value::Null, errors: vec![error], stage: Stage::Rejected }
     }
 
@@ -127,17 +137,24 @@ impl Answer {
 
 impl Engine {
     pub(crate) fn new(schema: OrdersSchema, config: Arc<Config>) -> Self {
-        Self { schema, config }
+        let documents = Arc::new(Documents::new(&config.graphql));
+        Self { schema, config, documents, validator: Validator::new() }
     }
 
     /// Parses a document once, checks it and chooses its operation. What is returned as an error is
     /// the whole answer.
-    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
+    pub(crate) async fn prepare(&self, params: Params) -> Result<Operation, Answer> {
         let limits = &self.config.graphql;
-        guard::check_text(&params.query, limits).map_err(refuse)?;
-        let mut document = parse_query(&params.query)
+        let found = self.documents.find(&params)?;
+        guard::check_text(&found.text, limits).map_err(refuse)?;
+        let mut document = parse_query(&*found.text)
             .map_err(|error| Answer::rejected(with_code(error.into(), PARSE_FAILED)))?;
-        guard::check(&document, &params.variables, limits).map_err(refuse)?;
+        let complexity = guard::check(&document, &params.variables, limits).map_err(refuse)?;
+        if let Some(hash) = found.register
+            && self.validator.check(document.clone()).await.is_ok()
+        {
+            self.documents.register(hash, &found.text);
+        }
 
         let name = params.operation_name.as_deref();
         let operation = choose(&document, name)
@@ -150,17 +167,31 @@ impl Engine {
                 show_root_field(&mut document, name, field);
             }
         }
-        let mut request = Request::new(params.query).variables(params.variables);
+        let mut request = Request::new(&*found.text).variables(params.variables);
         request.operation_name = params.operation_name;
         request.set_parsed_query(document);
-        Ok(Operation { kind, request })
+        Ok(Operation { kind, request, complexity })
     }
 
     /// Runs a query or a mutation. Stops when it takes too long, or when the caller goes away.
     pub(crate) async fn run(&self, operation: Operation) -> Answer {
-        let work = AssertUnwindSafe(self.schema.execute(operation.request)).catch_unwind();
+        self.run_until(operation, self.deadline()).await
+    }
+
+    /// When an operation that begins now has to be done.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.config.graphql.execution_timeout
+    }
+
+    /// The same for one of several operations that share their time.
+    pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant) -> Answer {
+        if Instant::now() >= deadline {
+            let message = "the operation was not run: those before it took all the time";
+            return Answer::failed(request_error(TIMEOUT, message));
+        }
         let limit = self.config.graphql.execution_timeout;
-        match tokio::time::timeout(limit, work).await {
+        let work = AssertUnwindSafe(self.schema.execute(operation.request)).catch_unwind();
+        match tokio::time::timeout_at(deadline, work).await {
             Ok(Ok(response)) => Answer::from_response(response),
             Ok(Err(panic)) => Answer::failed(internal(&panic_text(&*panic))),
             Err(_) => {
@@ -206,9 +237,8 @@ impl Drop for Active {
 }
 
 fn refuse(too_much: TooMuch) -> Answer {
-    counter!("graphql_refusals_total", "limit" => too_much.limit).increment(1);
-    let mut error = request_error(LIMIT_EXCEEDED, too_much.message);
-    error.extensions.get_or_insert_default().set("limit", too_much.limit);
+    let mut error = limit_error(too_much.limit, too_much.message);
+    error.extensions.get_or_insert_default().set(CODE, too_much.code);
     Answer::refused(too_much.status, error)
 }
 

@@ -21,6 +21,14 @@ pub(crate) const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
 pub(crate) const BAD_USER_INPUT: &str = "BAD_USER_INPUT";
 /// A limit; which one is in `extensions.limit`.
 pub(crate) const LIMIT_EXCEEDED: &str = "LIMIT_EXCEEDED";
+/// The schema is asked for, and that is switched off.
+pub(crate) const INTROSPECTION_DISABLED: &str = "INTROSPECTION_DISABLED";
+/// A hash without its document, which is not known (any more): the client sends both.
+pub(crate) const PERSISTED_QUERY_NOT_FOUND: &str = "PERSISTED_QUERY_NOT_FOUND";
+/// Hashes are not taken here: the client sends documents.
+pub(crate) const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
+/// Only listed documents run here, and this one is not listed.
+pub(crate) const DOCUMENT_NOT_TRUSTED: &str = "DOCUMENT_NOT_TRUSTED";
 /// The operation took too long and was stopped.
 pub(crate) const TIMEOUT: &str = "EXECUTION_TIMEOUT";
 
@@ -53,6 +61,14 @@ pub(crate) fn bad_input(message: impl Into<String>) -> async_graphql::Error {
 pub(crate) fn request_error(word: &'static str, message: impl Into<String>) -> ServerError {
     let mut error = ServerError::new(message, None);
     error.extensions = Some(code(word));
+    error
+}
+
+/// A limit that was exceeded, by its word.
+pub(crate) fn limit_error(limit: &'static str, message: impl Into<String>) -> ServerError {
+    metrics::counter!("graphql_refusals_total", "limit" => limit).increment(1);
+    let mut error = request_error(LIMIT_EXCEEDED, message);
+    error.extensions.get_or_insert_default().set("limit", limit);
     error
 }
 

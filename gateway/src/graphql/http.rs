@@ -3,12 +3,15 @@
 //! | answer | when |
 //! |---|---|
 //! | 200 | it ran, or it was rejected and the client asked for `application/json` |
-//! | 400 | not a GraphQL request; over a limit; or it was rejected and the client asked for `application/graphql-response+json` |
+//! | 400 | not a GraphQL request; over a limit; a hash that is not that of its document; or it was rejected and the client asked for `application/graphql-response+json` |
+//! | 403 | only listed documents run here, and this is none |
 //! | 405 | a mutation by `GET` |
 //! | 406 | nothing that we can answer is accepted |
 //! | 408 | the body did not come in time |
 //! | 413 | the body or the document is too long |
 //! | 415 | the body is not JSON |
+
+use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
@@ -19,14 +22,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use metrics::counter;
 
 use super::engine::{Answer, Engine, Operation, Stage};
-use super::errors::{BAD_REQUEST, LIMIT_EXCEEDED, request_error};
+use super::errors::{BAD_REQUEST, limit_error, request_error};
 use super::negotiate::{Accepted, Media, accepted, is_json};
-use super::params::Params;
+use super::params::{Params, Requests};
 use super::{sse, ws};
 use crate::App;
+use crate::http::addresses::Addresses;
 
 /// A client that is still sending does not see an answer that comes too early. So this many times
 /// the limit is read and thrown away before a body is refused.
@@ -52,16 +55,18 @@ pub(crate) async fn post(
     let body = match body {
         Ok(body) => body,
         Err(BodyError::TooLong) => {
-            counter!("graphql_refusals_total", "limit" => "body").increment(1);
             let message = format!("the body has more than {limit} bytes");
-            return refusal(StatusCode::PAYLOAD_TOO_LARGE, LIMIT_EXCEEDED, &message);
+            return over(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
         }
         Err(BodyError::Broken) => {
             return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the body could not be read");
         }
     };
-    match Params::from_body(&body) {
-        Ok(params) => answer(&app, &engine, &parts, accepts, engine.prepare(params)).await,
+    match Requests::from_body(&body) {
+        Ok(Requests::One(params)) => {
+            answer(&app, &engine, &parts, accepts, engine.prepare(params).await).await
+        }
+        Ok(Requests::Batch(batch)) => several(&app, &engine, accepts, batch).await,
         Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
     }
 }
@@ -70,18 +75,19 @@ pub(crate) async fn post(
 pub(crate) async fn get(
     State(app): State<App>,
     Extension(engine): Extension<Engine>,
+    Extension(sockets): Extension<Arc<Addresses>>,
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
     if ws::is_upgrade(&parts.headers) {
-        return ws::upgrade(app, engine, parts).await;
+        return ws::upgrade(app, engine, &sockets, parts).await;
     }
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
         Ok(params) => params,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
     };
-    let operation = engine.prepare(params);
+    let operation = engine.prepare(params).await;
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
         let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, message);
@@ -121,6 +127,51 @@ async fn answer(
     }
 }
 
+/// Runs operations one after the other. They share the time and the complexity of one.
+async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Params>) -> Response {
+    let limits = &app.config.graphql;
+    if limits.batch < 2 {
+        let message = "several operations in one request are not accepted here: send each by itself";
+        return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, message);
+    }
+    let Some(media) = accepts.media else { return not_acceptable() };
+    if batch.is_empty() {
+        return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the batch has no operation");
+    }
+    if batch.len() > limits.batch {
+        let (length, most) = (batch.len(), limits.batch);
+        let message = format!("the batch has {length} operations: the most is {most}");
+        return over(StatusCode::BAD_REQUEST, "batch", &message);
+    }
+    let mut operations = Vec::with_capacity(batch.len());
+    let mut complexity: usize = 0;
+    for params in batch {
+        let operation = engine.prepare(params).await;
+        complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
+        operations.push(operation);
+    }
+    if complexity > limits.complexity {
+        let most = limits.complexity;
+        let message =
+            format!("the operations of the batch have too many fields times page sizes: the most is {most}");
+        return over(StatusCode::BAD_REQUEST, "complexity", &message);
+    }
+    let deadline = engine.deadline();
+    let mut answers = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let answer = match operation {
+            Ok(operation) if operation.kind() == OperationType::Subscription => {
+                let message = "a subscription cannot be part of a batch";
+                Answer::refused(StatusCode::BAD_REQUEST, request_error(BAD_REQUEST, message))
+            }
+            Ok(operation) => engine.run_until(operation, deadline).await,
+            Err(answer) => answer,
+        };
+        answers.push(answer.to_json());
+    }
+    write(StatusCode::OK, media, format!("[{}]", answers.join(",")))
+}
+
 fn not_acceptable() -> Response {
     let message = "accept application/graphql-response+json, application/json or text/event-stream";
     refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)
@@ -130,9 +181,17 @@ fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
     respond(Media::Json, &Answer::refused(status, request_error(code, message)))
 }
 
+fn over(status: StatusCode, limit: &'static str, message: &str) -> Response {
+    respond(Media::Json, &Answer::refused(status, limit_error(limit, message)))
+}
+
 fn respond(media: Media, answer: &Answer) -> Response {
+    write(media.status(answer.stage()), media, answer.to_json())
+}
+
+fn write(status: StatusCode, media: Media, json: String) -> Response {
     let headers = [(CONTENT_TYPE, media.content_type()), (CACHE_CONTROL, "no-store"), (VARY, "Accept")];
-    (media.status(answer.stage()), headers, answer.to_json()).into_response()
+    (status, headers, json).into_response()
 }
 
 enum BodyError {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the schema | [`types`], [`query`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
 //! | which documents are refused | [`guard`] |
+//! | documents that are named and not sent | [`documents`] |
 //! | how an operation is run | [`engine`] |
 //! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
 //! | the codes of errors | [`errors`] |
@@ -15,6 +16,7 @@
 
 mod bulk;
 mod dead_letters;
+mod documents;
 mod engine;
 mod errors;
 mod guard;
@@ -39,17 +41,21 @@ use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use broker::Queue;
 use futures_util::FutureExt;
+use tower::ServiceBuilder;
 
 use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
+pub use self::documents::TrustedDocuments;
 use self::engine::Engine;
 use self::loader::OrderLoader;
 use self::mutation::OrderMutation;
+pub use self::protocol::InitCheck;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
 use crate::App;
 use crate::feed::Feed;
+use crate::http::addresses::Addresses;
 use crate::orders::Orders;
 
 /// What can be asked.
@@ -79,10 +85,17 @@ pub fn routes(app: &App) -> Router<App> {
     });
     let services =
         Services { orders: app.orders.clone(), feed: app.feed.clone(), queue: app.queue.clone(), loader };
-    let schema = builder().data(services).finish();
+    let mut builder = builder().data(services);
+    if !app.config.graphql.introspection {
+        builder = builder.disable_introspection().disable_suggestions();
+    }
+    let schema = builder.finish();
     let engine = Engine::new(schema, Arc::clone(&app.config));
+    let limits = &app.config.http;
+    let sockets = Addresses::new(limits.websockets, limits.websockets_per_address);
     let methods = MethodRouter::new().get(http::get).post(http::post);
-    Router::new().route("/graphql", methods.layer(Extension(engine)))
+    let shared = ServiceBuilder::new().layer(Extension(engine)).layer(Extension(sockets));
+    Router::new().route("/graphql", methods.layer(shared))
 }
 
 /// The schema in SDL, as `schema.graphql` has it.

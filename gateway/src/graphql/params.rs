@@ -7,12 +7,34 @@ use serde_json::{Map, Value};
 /// What a client wants to run.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Params {
-    /// The document.
-    pub(crate) query: String,
+    /// The document. Without it one of the next two is there.
+    pub(crate) query: Option<String>,
+    /// Its hash, as automatic persisted queries have it.
+    pub(crate) persisted: Option<PersistedQuery>,
+    /// Its name in the list of trusted documents.
+    pub(crate) document_id: Option<String>,
     /// Which of its operations.
     pub(crate) operation_name: Option<String>,
     /// The values of its variables.
     pub(crate) variables: Variables,
+}
+
+/// `extensions.persistedQuery`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct PersistedQuery {
+    /// Of the protocol. There is only 1.
+    pub(crate) version: Value,
+    /// SHA-256 of the document, in hexadecimal.
+    pub(crate) hash: String,
+}
+
+/// What a body asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Requests {
+    /// One operation.
+    One(Params),
+    /// Several, to be run one after the other.
+    Batch(Vec<Params>),
 }
 
 /// What is wrong with the parameters, as a sentence.
@@ -27,35 +49,25 @@ impl BadParams {
 }
 
 impl Params {
-    /// From the bytes of a body.
-    pub(crate) fn from_body(body: &[u8]) -> Result<Self, BadParams> {
-        let json = serde_json::from_slice(body)
-            .map_err(|error| BadParams::new(format!("the body is not JSON: {error}")))?;
-        Self::from_json(json)
-    }
-
     /// From a JSON value. Members with other names are ignored, as the specification asks.
     pub(crate) fn from_json(json: Value) -> Result<Self, BadParams> {
         let mut members = match json {
             Value::Object(members) => members,
-            Value::Array(_) => {
-                return Err(BadParams::new("several operations in one request are not supported"));
-            }
             _ => return Err(BadParams::new("the request must be a JSON object")),
         };
+        let operation_name = string("operationName", members.remove("operationName"))?;
+        let document_id = string("documentId", members.remove("documentId"))?;
+        let variables = object("variables", members.remove("variables"))?;
+        let mut extensions = object("extensions", members.remove("extensions"))?;
+        let persisted = extensions.remove("persistedQuery").map(persisted).transpose()?;
         let query = match members.remove("query") {
-            Some(Value::String(query)) => query,
+            Some(Value::String(query)) => Some(query),
+            None | Some(Value::Null) if persisted.is_some() || document_id.is_some() => None,
             Some(_) => return Err(BadParams::new("query must be a string")),
             None => return Err(BadParams::new("query is missing: it must be a GraphQL document")),
         };
-        let operation_name = match members.remove("operationName") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
-            Some(_) => return Err(BadParams::new("operationName must be a string or null")),
-        };
-        let variables = object("variables", members.remove("variables"))?;
-        object("extensions", members.remove("extensions"))?;
-        Ok(Self { query, operation_name, variables: Variables::from_json(Value::Object(variables)) })
+        let variables = Variables::from_json(Value::Object(variables));
+        Ok(Self { query, persisted, document_id, operation_name, variables })
     }
 
     /// From the query of a URL. Empty parameters count as absent.
@@ -64,7 +76,7 @@ impl Params {
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             let value = match name.as_ref() {
                 _ if value.is_empty() => continue,
-                "query" | "operationName" => Value::String(value.into_owned()),
+                "query" | "operationName" | "documentId" => Value::String(value.into_owned()),
                 "variables" | "extensions" => serde_json::from_str(&value)
                     .map_err(|error| BadParams::new(format!("{name} is not JSON: {error}")))?,
                 _ => continue,
@@ -74,6 +86,41 @@ impl Params {
             }
         }
         Self::from_json(Value::Object(members))
+    }
+}
+
+impl Requests {
+    /// From the bytes of a body.
+    pub(crate) fn from_body(body: &[u8]) -> Result<Self, BadParams> {
+        let json = serde_json::from_slice(body)
+            .map_err(|error| BadParams::new(format!("the body is not JSON: {error}")))?;
+        let Value::Array(operations) = json else { return Params::from_json(json).map(Self::One) };
+        let read = |(n, json)| {
+            Params::from_json(json).map_err(|error| BadParams::new(format!("operation {n}: {error}")))
+        };
+        operations.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self::Batch)
+    }
+}
+
+fn persisted(value: Value) -> Result<PersistedQuery, BadParams> {
+    let wrong = || {
+        BadParams::new(
+            "extensions.persistedQuery must be an object with a version and a sha256Hash, which is a string",
+        )
+    };
+    let Value::Object(mut members) = value else { return Err(wrong()) };
+    match (members.remove("version"), members.remove("sha256Hash")) {
+        (Some(version), Some(Value::String(hash))) => Ok(PersistedQuery { version, hash }),
+        _ => Err(wrong()),
+    }
+}
+
+/// Empty counts as absent.
+fn string(name: &str, value: Option<Value>) -> Result<Option<String>, BadParams> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(_) => Err(BadParams::new(format!("{name} must be a string or null"))),
     }
 }
 
@@ -89,15 +136,22 @@ fn object(name: &str, value: Option<Value>) -> Result<Map<String, Value>, BadPar
 mod tests {
     use super::*;
 
+    fn read(body: &str) -> Result<Params, BadParams> {
+        match Requests::from_body(body.as_bytes())? {
+            Requests::One(params) => Ok(params),
+            Requests::Batch(_) => panic!("{body} is one operation"),
+        }
+    }
+
     fn refusal(body: &str) -> String {
-        Params::from_body(body.as_bytes()).unwrap_err().to_string()
+        Requests::from_body(body.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_full_request_is_read() {
         let body = r#"{"query":"query A { a }","operationName":"A","variables":{"x":[1]},"extensions":{},"other":1}"#;
-        let params = Params::from_body(body.as_bytes()).unwrap();
-        assert_eq!(params.query, "query A { a }");
+        let params = read(body).unwrap();
+        assert_eq!(params.query.as_deref(), Some("query A { a }"));
         assert_eq!(params.operation_name.as_deref(), Some("A"));
         assert_eq!(params.variables.len(), 1);
     }
@@ -105,9 +159,25 @@ mod tests {
     #[test]
     fn null_and_empty_are_absent() {
         let body = r#"{"query":"{a}","operationName":null,"variables":null,"extensions":null}"#;
-        let bare = Params { query: "{a}".to_owned(), ..Params::default() };
-        assert_eq!(Params::from_body(body.as_bytes()).unwrap(), bare);
+        let bare = Params { query: Some("{a}".to_owned()), ..Params::default() };
+        assert_eq!(read(body).unwrap(), bare);
         assert_eq!(Params::from_url_query("query=%7Ba%7D&variables=&operationName=").unwrap(), bare);
+    }
+
+    #[test]
+    fn a_document_can_be_named_instead_of_sent() {
+        let hash = r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}}"#;
+        let persisted = PersistedQuery { version: 1.into(), hash: "ab".to_owned() };
+        let expected = Params { persisted: Some(persisted), ..Params::default() };
+        assert_eq!(read(hash).unwrap(), expected);
+        let extensions =
+            "extensions=%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22ab%22%7D%7D";
+        assert_eq!(Params::from_url_query(extensions).unwrap(), expected);
+        let named = Params { document_id: Some("sha256:ab".to_owned()), ..Params::default() };
+        assert_eq!(read(r#"{"documentId":"sha256:ab","query":null}"#).unwrap(), named);
+        assert_eq!(Params::from_url_query("documentId=sha256:ab").unwrap(), named);
+        let batch = Requests::from_body(br#"[{"query":"{a}"},{"query":"{b}"}]"#).unwrap();
+        assert!(matches!(batch, Requests::Batch(operations) if operations.len() == 2));
     }
 
     #[test]
@@ -116,8 +186,12 @@ mod tests {
             ("", "not JSON"),
             ("{", "not JSON"),
             ("5", "object"),
-            ("[]", "several"),
-            (r#"[{"query":"{a}"}]"#, "several"),
+            (r#"[{"query":"{a}"}, 5]"#, "operation 1: the request must"),
+            (r#"[[{"query":"{a}"}]]"#, "operation 0: the request must"),
+            (r#"{"documentId":5}"#, "documentId"),
+            (r#"{"extensions":{"persistedQuery":5}}"#, "persistedQuery must"),
+            (r#"{"extensions":{"persistedQuery":{"version":1}}}"#, "persistedQuery must"),
+            (r#"{"query":5,"documentId":"x"}"#, "query must"),
             ("{}", "query is missing"),
             (r#"{"query":5}"#, "query must"),
             (r#"{"query":null}"#, "query must"),

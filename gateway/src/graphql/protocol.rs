@@ -14,13 +14,14 @@
 //! clients of both only tell apart whether trying again makes sense.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::engine::Answer;
-use super::errors::{LIMIT_EXCEEDED, request_error};
+use super::errors::limit_error;
 use super::params::Params;
 
 /// Longest reason of a close frame, in bytes. With a longer one clients see code 1006.
@@ -56,14 +57,44 @@ pub(crate) enum Action {
     Start { id: Arc<str>, number: u64, params: Params },
     /// Stop the operation with this number.
     Stop { number: u64 },
+    /// Send this, then close the socket.
+    Refuse { message: Option<String>, close: Close },
     /// Close the socket.
     Close(Close),
+}
+
+/// Decides who may open a websocket, by the payload of its `connection_init`. Everybody may, by
+/// default.
+#[derive(Clone)]
+pub struct InitCheck(Arc<CheckInit>);
+
+type CheckInit = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
+
+impl InitCheck {
+    /// `check` sees the payload, an object or null, and says why somebody is refused. The client is
+    /// told.
+    pub fn new(check: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl Default for InitCheck {
+    fn default() -> Self {
+        Self::new(|_| Ok(()))
+    }
+}
+
+impl fmt::Debug for InitCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InitCheck")
+    }
 }
 
 /// The state of one conversation.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     protocol: Protocol,
+    init_check: InitCheck,
     acknowledged: bool,
     max_operations: usize,
     next_number: u64,
@@ -146,8 +177,9 @@ fn message(kind: &str, id: &str, payload: Option<&str>) -> String {
 }
 
 impl Conversation {
-    pub(crate) fn new(protocol: Protocol, max_operations: usize) -> Self {
-        Self { protocol, acknowledged: false, max_operations, next_number: 0, active: HashMap::new() }
+    pub(crate) fn new(protocol: Protocol, max_operations: usize, init_check: InitCheck) -> Self {
+        let active = HashMap::new();
+        Self { protocol, init_check, acknowledged: false, max_operations, next_number: 0, active }
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -199,6 +231,16 @@ impl Conversation {
         if self.acknowledged {
             return Action::Close(Close::new(4429, "Too many initialisation requests"));
         }
+        if let Err(reason) = (self.init_check.0)(payload.unwrap_or(&Value::Null)) {
+            let message = match self.protocol {
+                Protocol::Modern => None,
+                Protocol::Legacy => {
+                    let payload = serde_json::json!({ "message": reason });
+                    Some(format!(r#"{{"type":"connection_error","payload":{payload}}}"#))
+                }
+            };
+            return Action::Refuse { message, close: Close::new(4403, &reason) };
+        }
         self.acknowledged = true;
         let acknowledgement = r#"{"type":"connection_ack"}"#.to_owned();
         Action::Send(std::iter::once(acknowledgement).chain(self.protocol.keepalive()).collect())
@@ -221,9 +263,7 @@ impl Conversation {
         }
         if self.active.len() >= self.max_operations {
             let text = format!("the connection has {} operations already", self.max_operations);
-            let mut error = request_error(LIMIT_EXCEEDED, text);
-            error.extensions.get_or_insert_default().set("limit", "operations");
-            metrics::counter!("graphql_refusals_total", "limit" => "operations").increment(1);
+            let error = limit_error("operations", text);
             let answer = Answer::refused(axum::http::StatusCode::TOO_MANY_REQUESTS, error);
             return Action::Send(vec![self.protocol.error(&id, &answer)]);
         }
@@ -254,8 +294,12 @@ fn pong(payload: Option<Value>) -> String {
 mod tests {
     use super::*;
 
+    fn new(protocol: Protocol) -> Conversation {
+        Conversation::new(protocol, 2, InitCheck::default())
+    }
+
     fn ready(protocol: Protocol) -> Conversation {
-        let mut conversation = Conversation::new(protocol, 2);
+        let mut conversation = new(protocol);
         assert!(matches!(conversation.receive(r#"{"type":"connection_init"}"#), Action::Send(_)));
         conversation
     }
@@ -279,7 +323,7 @@ mod tests {
             (Protocol::Legacy, vec![ack, r#"{"type":"ka"}"#.to_owned()]),
         ] {
             for payload in ["", r#","payload":null"#, r#","payload":{"token":"x"}"#] {
-                let mut conversation = Conversation::new(protocol, 2);
+                let mut conversation = new(protocol);
                 let action = conversation.receive(&format!(r#"{{"type":"connection_init"{payload}}}"#));
                 assert_eq!(action, Action::Send(expected.clone()));
                 assert!(conversation.is_acknowledged());
@@ -315,12 +359,12 @@ mod tests {
             assert_eq!(code(&ready(Protocol::Legacy).receive(text)), Some(4400), "{text}");
         }
         let odd_init = r#"{"type":"connection_init","payload":"x"}"#;
-        assert_eq!(code(&Conversation::new(Protocol::Modern, 2).receive(odd_init)), Some(4400));
+        assert_eq!(code(&new(Protocol::Modern).receive(odd_init)), Some(4400));
     }
 
     #[test]
     fn order_and_ids_are_kept() {
-        let mut conversation = Conversation::new(Protocol::Modern, 2);
+        let mut conversation = new(Protocol::Modern);
         assert_eq!(code(&conversation.receive(&subscribe("1"))), Some(4401));
 
         let mut conversation = ready(Protocol::Modern);
@@ -362,10 +406,33 @@ mod tests {
 
     #[test]
     fn pings_are_answered_with_their_payload() {
-        let mut conversation = Conversation::new(Protocol::Modern, 2);
+        let mut conversation = new(Protocol::Modern);
         let pong = Action::Send(vec![r#"{"type":"pong","payload":{"a":1}}"#.to_owned()]);
         assert_eq!(conversation.receive(r#"{"type":"ping","payload":{"a":1}}"#), pong);
         assert_eq!(conversation.receive(r#"{"type":"pong"}"#), Action::Nothing);
+    }
+
+    #[test]
+    fn who_is_refused_is_told_in_both_protocols() {
+        let check = InitCheck::new(|payload| match payload["token"].as_str() {
+            Some("good") => Ok(()),
+            _ => Err("the token is \"wrong\"".to_owned()),
+        });
+        let error =
+            r#"{"type":"connection_error","payload":{"message":"the token is \"wrong\""}}"#.to_owned();
+        for (protocol, message) in [(Protocol::Modern, None), (Protocol::Legacy, Some(error))] {
+            let conversation = || Conversation::new(protocol, 2, check.clone());
+            let close = Close::new(4403, "the token is \"wrong\"");
+            let refused = Action::Refuse { message, close };
+            for payload in ["", r#","payload":{"token":"bad"}"#] {
+                let init = format!(r#"{{"type":"connection_init"{payload}}}"#);
+                let mut conversation = conversation();
+                assert_eq!(conversation.receive(&init), refused);
+                assert!(!conversation.is_acknowledged());
+            }
+            let good = r#"{"type":"connection_init","payload":{"token":"good"}}"#;
+            assert!(matches!(conversation().receive(good), Action::Send(_)));
+        }
     }
 
     #[test]
@@ -375,7 +442,7 @@ mod tests {
         assert!(matches!(conversation.receive(start), Action::Start { .. }));
         assert_eq!(conversation.receive(r#"{"type":"stop","id":"1"}"#), Action::Stop { number: 0 });
         assert_eq!(code(&conversation.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
-        let error = request_error(LIMIT_EXCEEDED, "x");
+        let error = limit_error("x", "x");
         let error = Answer::refused(axum::http::StatusCode::BAD_REQUEST, error);
         assert!(Protocol::Legacy.error("1", &error).contains(r#""payload":{"message""#));
         assert!(Protocol::Modern.error("1", &error).contains(r#""payload":[{"message""#));

@@ -170,6 +170,7 @@ async fn drain(body: &mut axum::body::Body) {
 }
 
 fn too_large(limit: usize) -> Problem {
+    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
     Problem::new("body_too_large", format!("a body may have at most {limit} bytes"))
 }
 

@@ -191,6 +191,12 @@ impl Problem {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// Its text.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // A struct of strings and numbers always has a JSON text.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// The machine-readable kind.
     pub fn code(&self) -> &'static str {
         self.code
@@ -227,8 +233,7 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // A struct of strings and numbers always has a JSON text.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = self.to_json();
         let mut response = (self.status(), [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs_f64().ceil().max(1.0);

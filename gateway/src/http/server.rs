@@ -3,13 +3,17 @@
 //! | what a client may do | what it gets |
 //! |---|---|
 //! | connect and send no complete request head | the connection is closed after the limit |
-//! | send a head that is too large | 431 |
+//! | send a head that is too large, or is not HTTP | 431, 414 or 400 as a problem |
+//! | open more connections than an address may | 429 as a problem, or closed when many do at once |
 //! | open connections without end | the next ones wait in the kernel's queue |
+//! | take nothing of what waits for it | the connection is closed after the limit |
+//! | ask over HTTP/2 and take back, again and again | GOAWAY, and the connection is closed |
 //! | stop answering HTTP/2 pings | the connection is closed |
 //!
 //! At shutdown: nothing new is accepted, open requests are finished, and what is still open after
 //! the grace is cut.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,28 +23,45 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::Request;
+use axum::response::IntoResponse;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use metrics::counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use self::counted::Counted;
+use self::pace::Pace;
+use self::stream::Stream;
 use crate::config::HttpLimits;
+use crate::http::addresses::{Addresses, is_trusted};
+use crate::http::problem::Problem;
 
-mod counted;
+mod pace;
+mod stream;
 
-/// Largest head of a request, in bytes.
-const HEAD_BYTES: usize = 32 * 1024;
-/// Most headers of a request.
-const HEADERS: usize = 100;
+/// The last line before [`super::heads`], which refuses sooner: what is read of a head at most.
+const READ_BYTES: usize = 128 * 1024;
+/// Most headers of a request; more than [`super::heads`] allows.
+const HEADERS: usize = 2 * super::heads::HEADERS;
 /// Most requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 250;
+const STREAMS: u32 = 100;
+/// Most streams of HTTP/2 that were reset and that we have not looked at yet.
+const RESETS: usize = 20;
+/// Most resets of our own that a client of HTTP/2 may make us send.
+const LOCAL_RESETS: usize = 100;
+/// What is kept for one stream of HTTP/2 whose client takes nothing, in bytes.
+const SEND_BYTES: usize = 64 * 1024;
+/// Most connections at once that are told that their address has too many, and how long that may take.
+const TURNED_AWAY: (usize, Duration) = (64, Duration::from_secs(2));
+/// When to come back then.
+const COME_BACK: Duration = Duration::from_secs(5);
 /// How often an HTTP/2 connection is pinged, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// How long to wait after a failed accept: no file descriptors left, usually.
@@ -61,10 +82,13 @@ pub async fn serve(
         http: builder(limits),
         router,
         first_request: limits.header_read_timeout,
+        stall: limits.write_stall,
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     });
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::new(usize::MAX, limits.connections_per_address);
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY.0));
     let connections = TaskTracker::new();
     let mut accepting = Accepting::default();
 
@@ -81,7 +105,22 @@ pub async fn serve(
         match accepted {
             (slot, Ok((stream, peer))) => {
                 let server = server.clone();
-                connections.spawn(async move { server.connection(Counted::new(stream, slot), peer).await });
+                // A proxy speaks for many.
+                let address = Some(peer.ip()).filter(|ip| !is_trusted(*ip, &limits.trusted_proxies));
+                match addresses.enter(address) {
+                    Ok(place) => {
+                        let stream = Stream::new(stream, limits.write_stall, slot, Some(place));
+                        connections.spawn(async move { server.connection(stream, peer).await });
+                    }
+                    Err(_) => {
+                        drop(slot);
+                        counter!("http_refusals_total", "limit" => "connections_per_address").increment(1);
+                        if let Ok(slot) = turned_away.clone().try_acquire_owned() {
+                            let stream = Stream::new(stream, TURNED_AWAY.1, slot, None).with_linger();
+                            connections.spawn(async move { server.turn_away(stream).await });
+                        }
+                    }
+                }
             }
             (_, Err(error)) => accepting.failed(&error).await,
         }
@@ -102,13 +141,16 @@ fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_timeout)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(READ_BYTES)
         .max_headers(HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS)
+        .max_send_buf_size(SEND_BYTES)
+        .max_header_list_size(u32::try_from(READ_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
     builder
@@ -119,21 +161,32 @@ struct Server {
     http: Builder<TokioExecutor>,
     router: Router,
     first_request: Duration,
+    stall: Duration,
     shutdown: CancellationToken,
     /// The grace is over.
     cut: CancellationToken,
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: Counted<TcpStream>, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, stream: Stream<TcpStream>, peer: SocketAddr) {
         // Without it small answers wait for the client's acknowledgement of the one before.
         let _ = stream.get_ref().set_nodelay(true);
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = AtomicBool::new(false);
+        let pace = Arc::new(Pace::default());
         let service = service_fn(|request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
+            let paced = (request.version() == Version::HTTP_2).then(|| pace.asked());
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            self.router.clone().oneshot(request)
+            let answer = self.router.clone().oneshot(request);
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(match paced {
+                    Some(paced) => answer.map(|body| paced.answered(body)),
+                    None => answer,
+                })
+            }
         });
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -152,11 +205,24 @@ impl Server {
             tokio::select! {
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
+                        if error.downcast_ref().is_some_and(hyper::Error::is_timeout) {
+                            counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
+                        }
                         tracing::debug!(%peer, error, "connection failed");
                     }
                     return;
                 }
-                () = &mut silent => return,
+                () = &mut silent => {
+                    counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
+                    return;
+                }
+                limit = pace.exceeded(self.stall) => {
+                    counter!("http_refusals_total", "limit" => limit).increment(1);
+                    connection.as_mut().graceful_shutdown();
+                    // Long enough for the word that it is over.
+                    let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
+                    return;
+                }
                 () = self.shutdown.cancelled(), if !ending => {
                     connection.as_mut().graceful_shutdown();
                     ending = true;
@@ -164,6 +230,25 @@ impl Server {
                 () = self.cut.cancelled() => return,
             }
         }
+    }
+}
+
+impl Server {
+    /// Answers the first request of a connection that is one too many, whatever it asks for.
+    async fn turn_away(self: Arc<Self>, stream: Stream<TcpStream>) {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let problem = Problem::new(
+                "too_many_connections",
+                "this address has too many open connections: close some, or use one for several requests",
+            );
+            let mut answer = problem.retry_after(COME_BACK).into_response();
+            if request.version() != Version::HTTP_2 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
     }
 }
 

@@ -24,6 +24,8 @@ mod idempotency;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod operations;

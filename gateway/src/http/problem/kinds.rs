@@ -26,6 +26,24 @@ pub const KINDS: &[Kind] = &[
         "The body is not JSON",
         "Mend the body where line and column in `detail` point.",
     ),
+    kind(
+        "malformed_request",
+        400,
+        "The request is not HTTP",
+        "Send a request line and headers as RFC 9112 says.",
+    ),
+    kind(
+        "websocket_handshake",
+        400,
+        "The websocket cannot be opened",
+        "`detail` says what the handshake lacks.",
+    ),
+    kind(
+        "origin_not_allowed",
+        403,
+        "Pages of that site may not do this",
+        "Operators: allow the site with `--cors-origins`.",
+    ),
     kind("body_incomplete", 400, "The body broke off", "Send it again; a proxy between may have cut it."),
     kind(
         "invalid_body",
@@ -58,6 +76,12 @@ pub const KINDS: &[Kind] = &[
     kind("stale_lease", 409, "The lease is not valid", "Drop the work: somebody else has it."),
     kind("lease_not_expired", 409, "The lease has not expired", "Nothing is to be done."),
     kind("body_too_large", 413, "The body is too large", "`detail` says how much is allowed."),
+    kind(
+        "uri_too_long",
+        414,
+        "The path with its query string is too long",
+        "`detail` says how much is allowed.",
+    ),
     kind("unsupported_media_type", 415, "The body is not JSON", "Send `Content-Type: application/json`."),
     kind(
         "invalid_order",
@@ -72,7 +96,26 @@ pub const KINDS: &[Kind] = &[
         "Use a new key for a new order, and the same body with the same key.",
     ),
     kind("invalid_row_count", 422, "There are too many orders, or none", "Send 1 to 1,000 orders at once."),
+    kind(
+        "too_many_connections",
+        429,
+        "The address has too many open connections",
+        "Close some, or use one connection for several requests.",
+    ),
+    kind(
+        "too_many_websockets",
+        429,
+        "The address has too many open websockets",
+        "Close some: one websocket carries many subscriptions.",
+    ),
+    kind("head_too_large", 431, "The head of the request is too large", "Send fewer or shorter headers."),
     kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
+    kind(
+        "websockets_exhausted",
+        503,
+        "All websockets are taken",
+        "Try again after `Retry-After`, or use another gateway.",
+    ),
     kind(
         "overloaded",
         503,

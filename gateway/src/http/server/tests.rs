@@ -104,13 +104,148 @@ async fn a_head_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
     let server = start(limits(), Duration::ZERO, Router::new()).await;
-    let many: String = (0..=HEADERS).map(|n| format!("x-{n}: y\r\n")).collect();
-    for headers in [format!("x: {}\r\n", "y".repeat(HEAD_BYTES)), many] {
-        let answer = server.say(&format!("GET /peer HTTP/1.1\r\n{headers}\r\n")).await;
-        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let many = |count| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
+    let get = |headers: &str| format!("GET /peer HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    let long = |length| format!("x: {}\r\n", "y".repeat(length));
+    for (request, status, code) in [
+        // What the layer sees.
+        (get(&long(limits().head_bytes)), "431", "head_too_large"),
+        (get(&many(101)), "431", "head_too_large"),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(limits().target_bytes)),
+            "414",
+            "uri_too_long",
+        ),
+        // What hyper refuses by itself.
+        (get(&long(READ_BYTES)), "431", "head_too_large"),
+        (get(&long(4 * READ_BYTES)), "431", "head_too_large"),
+        (get(&many(HEADERS + 1)), "431", "head_too_large"),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(70_000)), "414", "uri_too_long"),
+        ("nonsense\r\n\r\n".to_owned(), "400", "malformed_request"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), "400", "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), "400", "malformed_request"),
+        ("GET /a b HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", "malformed_request"),
+        ("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n".to_owned(), "400", "malformed_request"),
+    ] {
+        let close = request.replacen("host: x\r\n", "host: x\r\nconnection: close\r\n", 1);
+        let answer = server.say(&close).await;
+        let shown = request.get(..60).unwrap_or(&request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer}");
+        assert!(answer.contains(problem::MEDIA_TYPE), "{shown:?}: {answer}");
+        assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{shown:?}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn one_address_may_have_so_many_connections_and_is_told() {
+    let server =
+        start(HttpLimits { connections_per_address: 2, ..limits() }, Duration::ZERO, Router::new()).await;
+    let held = [server.connect().await, server.connect().await];
+    let request =
+        "POST /peer HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n".to_owned() + &"x".repeat(100_000);
+    let answer = server.say(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("too_many_connections") && answer.contains("retry-after: 5"), "{answer}");
+    let stream = TokioIo::new(server.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/peer", server.address)).body(Body::empty()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 429);
+    drop((held, sender));
+    // The places are free again as soon as the server has seen the ends.
+    loop {
+        let answer = server.say("GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        if answer.starts_with("HTTP/1.1 200") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_may_have_more() {
+    let limits = HttpLimits {
+        connections_per_address: 1,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..limits()
+    };
+    let server = start(limits, Duration::ZERO, Router::new()).await;
+    let _held = [server.connect().await, server.connect().await];
+    let answer = server.say("GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// More than any socket takes without a reader.
+fn endless() -> Router {
+    let chunk = || Ok::<_, Infallible>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]));
+    let body = move || async move { Body::from_stream(futures_util::stream::repeat_with(chunk)) };
+    Router::new().route("/endless", get(body))
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_cut_off() {
+    let server =
+        start(HttpLimits { write_stall: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
+            .await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // Writing fails once the server has closed; nothing is read meanwhile.
+    let gone = async {
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the server closes the connection");
+
+    // Over HTTP/2 the connection stays busy while one stream stands still.
+    let stream = server.connect().await;
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = || Request::get(format!("http://{}/endless", server.address)).body(()).unwrap();
+    let (answer, _) = sender.send_request(request(), true).unwrap();
+    let _untouched = answer.await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), connection).await;
+    let _ = ended.expect("the server closes the connection").unwrap();
+    assert!(server.say("GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn asking_and_taking_back_without_end_ends() {
+    let stuck = get(std::future::pending::<()>);
+    let server = start(limits(), Duration::ZERO, Router::new().route("/stuck", stuck)).await;
+    // Many in one go, and so slowly that the server begins to work on each.
+    for at_once in [50, 1] {
+        let stream = server.connect().await;
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut asked = 0;
+        let flood = async {
+            loop {
+                let mut streams = Vec::new();
+                for _ in 0..at_once {
+                    asked += 1;
+                    sender = match sender.ready().await {
+                        Ok(sender) => sender,
+                        Err(error) => return error,
+                    };
+                    let request = Request::get(format!("http://{}/stuck", server.address)).body(()).unwrap();
+                    streams.extend(sender.send_request(request, true));
+                }
+                // What is taken back before it is sent is not sent at all.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                for (_, mut stream) in streams {
+                    stream.send_reset(h2::Reason::CANCEL);
+                }
+            }
+        };
+        let error = tokio::time::timeout(Duration::from_secs(20), flood).await.expect("the flood ends");
+        assert!(error.is_go_away() || error.is_io(), "{error:?}");
+        assert!(asked < 5_000, "{asked} were taken");
+        let _ = connection.await.unwrap();
+    }
+    assert!(server.say("GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! GraphQL over its three transports.
 
+mod documents;
 mod http;
 mod operations;
+mod socket_limits;
 mod sockets;
 mod streams;
 
@@ -72,15 +74,22 @@ impl Gateway<'_> {
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Opens one; `Err` is the status that was answered instead.
-    async fn try_open(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
+    /// Opens one; `Err` is the problem that was answered instead.
+    async fn try_open(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Result<Self, Value> {
         let mut request = gateway.ws_url("/graphql").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((socket, _)) => Ok(Self(socket)),
-            Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            Err(tungstenite::Error::Http(response)) => {
+                assert_eq!(response.headers()["content-type"], "application/problem+json");
+                let problem: Value = serde_json::from_slice(response.body().as_deref().unwrap()).unwrap();
+                assert_eq!(problem["status"], response.status().as_u16());
+                let comes_back = response.headers().contains_key("retry-after");
+                assert_eq!(comes_back, matches!(response.status().as_u16(), 429 | 503), "{problem}");
+                Err(problem)
+            }
             Err(error) => panic!("{error}"),
         }
     }

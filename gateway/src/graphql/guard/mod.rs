@@ -9,6 +9,8 @@
 //! It counts over all operations of the document and over fragments that nothing spreads, because
 //! validation visits those too.
 
+mod text;
+
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::Variables;
@@ -19,12 +21,12 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Positioned, Value};
 use axum::http::StatusCode;
 
+pub(crate) use self::text::check_text;
+use super::errors::{INTROSPECTION_DISABLED, LIMIT_EXCEEDED};
 use super::query::{DEFAULT_PAGE, MAX_PAGE};
 use crate::config::GraphqlLimits;
 use crate::orders::MAX_ROWS;
 
-/// Most open brackets of any kind in the text. The parser calls itself for each.
-const MAX_BRACKETS: usize = 64;
 /// Most selection sets inside each other, through fragments and introspection too. Tools' full
 /// introspection query has 15.
 const MAX_NESTING: usize = 32;
@@ -39,6 +41,8 @@ const DATABASE_READ: usize = 10;
 pub(crate) struct TooMuch {
     /// A stable word for the limit.
     pub(crate) limit: &'static str,
+    /// The code of the error.
+    pub(crate) code: &'static str,
     /// 413 for length, 400 for the rest.
     pub(crate) status: StatusCode,
     /// For people.
@@ -47,7 +51,7 @@ pub(crate) struct TooMuch {
 
 impl TooMuch {
     fn new(limit: &'static str, message: String) -> Self {
-        Self { limit, status: StatusCode::BAD_REQUEST, message }
+        Self { limit, code: LIMIT_EXCEEDED, status: StatusCode::BAD_REQUEST, message }
     }
 
     fn over(limit: &'static str, what: &str, most: usize) -> Self {
@@ -55,36 +59,19 @@ impl TooMuch {
     }
 }
 
-/// Checks the text, so that it is safe to parse.
-pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMuch> {
-    if text.len() > limits.document_bytes {
-        let (length, most) = (text.len(), limits.document_bytes);
-        let message = format!("the document has {length} bytes: the most is {most}");
-        return Err(TooMuch { limit: "document", status: StatusCode::PAYLOAD_TOO_LARGE, message });
-    }
-    // Brackets in strings and comments count too: telling them apart would need a lexer, and no
-    // honest document has that many unbalanced ones.
-    let mut open: usize = 0;
-    for byte in text.bytes() {
-        match byte {
-            b'{' | b'[' | b'(' => open += 1,
-            b'}' | b']' | b')' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        if open > MAX_BRACKETS {
-            return Err(TooMuch::over("brackets", "brackets inside each other", MAX_BRACKETS));
-        }
-    }
-    Ok(())
-}
-
-/// Checks a parsed document with its variables, so that it is safe to validate.
+/// Checks a parsed document with its variables, so that it is safe to validate. Returns its complexity.
 pub(crate) fn check(
     document: &ExecutableDocument,
     variables: &Variables,
     limits: &GraphqlLimits,
-) -> Result<(), TooMuch> {
-    let mut walk = Walk { document, variables, defaults: defaults(document), known: HashMap::new() };
+) -> Result<usize, TooMuch> {
+    let mut walk = Walk {
+        document,
+        variables,
+        introspection: limits.introspection,
+        defaults: defaults(document),
+        known: HashMap::new(),
+    };
     let mut total = Cost::default();
     for (_, operation) in document.operations.iter() {
         let cost = walk.set(&operation.node.selection_set.node, 0)?;
@@ -123,7 +110,7 @@ pub(crate) fn check(
             return Err(TooMuch::over(limit, what, most));
         }
     }
-    Ok(())
+    Ok(total.complexity)
 }
 
 /// What a part of a document costs.
@@ -175,6 +162,8 @@ impl Cost {
 struct Walk<'a> {
     document: &'a ExecutableDocument,
     variables: &'a Variables,
+    /// Whether the schema may be asked for.
+    introspection: bool,
     /// Default values of variables that are numbers, by name.
     defaults: HashMap<&'a Name, i64>,
     /// Fragments that were seen; `None` while one is being looked at.
@@ -234,6 +223,11 @@ impl<'a> Walk<'a> {
 
     fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, TooMuch> {
         let name = field.name.node.as_str();
+        if !self.introspection && matches!(name, "__schema" | "__type") {
+            let message = format!("introspection is switched off here, so {name} cannot be asked for");
+            let refusal = TooMuch::new("introspection_disabled", message);
+            return Err(TooMuch { code: INTROSPECTION_DISABLED, ..refusal });
+        }
         let inner = if field.selection_set.node.items.is_empty() {
             Cost::default()
         } else {
@@ -346,183 +340,4 @@ pub(crate) fn hidden_root_field<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use async_graphql::parser::parse_query;
-
-    use super::*;
-
-    fn limits() -> GraphqlLimits {
-        GraphqlLimits { complexity: 1_000, ..crate::Config::default().graphql }
-    }
-
-    fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
-        let refused = check_text(text, &limits())
-            .and_then(|()| check(&parse_query(text).unwrap(), &Variables::from_json(variables), &limits()));
-        refused.err().map(|too_much| too_much.limit)
-    }
-
-    fn refused(text: &str) -> Option<&'static str> {
-        checked(text, serde_json::Value::Null)
-    }
-
-    fn times(count: usize, piece: impl Fn(usize) -> String) -> String {
-        (0..count).map(piece).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
-        type Document = Box<dyn Fn(usize) -> String>;
-        let cases: [(&str, usize, Document); 9] = [
-            ("document", 16 * 1024, Box::new(|n| format!("{{ a }}{}", " ".repeat(n - 5)))),
-            (
-                "brackets",
-                64,
-                Box::new(|n| {
-                    let depth = n - 2;
-                    format!("{{ a(b: {}{}) }}", "[".repeat(depth), "]".repeat(depth))
-                }),
-            ),
-            (
-                "selections",
-                1_000,
-                Box::new(|n| {
-                    // 10 in the operation, then spreads of a fragment with 98 fields: 99 each.
-                    let (spreads, rest) = ((n - 1) / 99, (n - 1) % 99);
-                    let fields = times(98, |_| "f".to_owned());
-                    let more = times(rest, |_| "f".to_owned());
-                    let spreads = times(spreads, |_| "...F".to_owned());
-                    format!("{{ a {{ {spreads} {more} }} }} fragment F on A {{ {fields} }}")
-                }),
-            ),
-            ("depth", 12, Box::new(|n| format!("{}a{}", "{ a ".repeat(n - 1) + "{", "}".repeat(n)))),
-            ("aliases", 30, Box::new(|n| format!("{{ x {{ {} }} }}", times(n, |i| format!("a{i}: a"))))),
-            ("root_fields", 20, Box::new(|n| format!("{{ {} }}", times(n, |_| "a".to_owned())))),
-            (
-                "directives",
-                50,
-                Box::new(|n| format!("{{ a {} }}", times(n, |_| "@skip(if: false)".to_owned()))),
-            ),
-            (
-                "introspection",
-                2,
-                Box::new(|n| {
-                    format!(
-                        "{{ __schema {{ types {} name {} }} }}",
-                        "{ fields { type ".repeat(n) + "{",
-                        "}".repeat(2 * n + 1)
-                    )
-                }),
-            ),
-            (
-                "complexity",
-                1_000,
-                Box::new(|n| {
-                    // 9 nodes at 100 each and the rest outside of the list.
-                    let fields = times(8, |_| "f".to_owned());
-                    let rest = times(n - 902, |_| "f".to_owned());
-                    format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} x {{ {rest} }} }}")
-                }),
-            ),
-        ];
-        for (limit, n, document) in cases {
-            assert_eq!(refused(&document(n)), None, "{limit} at {n}");
-            assert_eq!(refused(&document(n + 1)), Some(limit), "{limit} at {}", n + 1);
-        }
-    }
-
-    #[test]
-    fn exponential_spreads_are_refused_at_once() {
-        let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
-        let bomb = format!("{{ order(id: 1) {{ ...f0 }} }} {fragments} fragment f25 on Order {{ id }}");
-        assert!(bomb.len() < 1_500);
-        let document = parse_query(&bomb).unwrap();
-        let start = Instant::now();
-        let refused = check(&document, &Variables::default(), &limits()).unwrap_err();
-        // Followed one by one, the spreads would take minutes.
-        assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
-        assert_eq!(refused.limit, "selections");
-    }
-
-    #[test]
-    fn a_bomb_that_nothing_spreads_is_refused_too() {
-        let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
-        assert_eq!(
-            refused(&format!("{{ a }} {fragments} fragment f25 on Order {{ id }}")),
-            Some("selections")
-        );
-    }
-
-    #[test]
-    fn long_chains_of_fragments_do_not_exhaust_the_stack() {
-        let fragments = times(400, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
-        assert_eq!(refused(&format!("{{ ...f0 }} {fragments}")), Some("depth"));
-        // A fragment that was looked at before keeps its height.
-        let fragments = times(22, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
-        let deep = format!("{}...f0{}", "{ a ".repeat(11) + "{", "}".repeat(12));
-        assert_eq!(refused(&format!("{deep} {fragments} fragment f22 on O {{ id }}")), Some("depth"));
-    }
-
-    #[test]
-    fn circles_are_refused_wherever_they_are() {
-        assert_eq!(refused("{ ...A } fragment A on Q { ...A }"), Some("fragment_cycle"));
-        let two = "fragment A on Q { a { ...B } } fragment B on Q { b { ...A } }";
-        assert_eq!(refused(&format!("{{ ...A }} {two}")), Some("fragment_cycle"));
-        assert_eq!(refused(&format!("{{ a }} {two}")), Some("fragment_cycle"));
-    }
-
-    #[test]
-    fn a_subscription_has_one_field_however_it_is_written() {
-        for (text, good) in [
-            ("subscription { a }", true),
-            ("subscription { ...F } fragment F on S { a }", true),
-            ("subscription { ... on S { a } }", true),
-            ("subscription { a b }", false),
-            ("subscription { x: a y: a }", false),
-            ("subscription { a ...F } fragment F on S { b }", false),
-            ("subscription { ...F } fragment F on S { a b }", false),
-        ] {
-            assert_eq!(refused(text), (!good).then_some("subscription_fields"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_page_size_counts_however_it_is_given() {
-        let list = |first: &str| format!("{first} nodes {{ {} }} }} }}", times(10, |_| "f".to_owned()));
-        let literal = |n: &str| list(&format!("{{ orders(first: {n}) {{"));
-        assert_eq!(refused(&literal("50")), None);
-        assert_eq!(refused(&literal("100")), Some("complexity"));
-        assert_eq!(refused(&literal("-1")), Some("complexity"));
-        assert_eq!(refused(&list("{ orders {")), None);
-        let variable = list("query($n: Int = 100) { orders(first: $n) {");
-        assert_eq!(refused(&variable), Some("complexity"));
-        assert_eq!(checked(&variable, serde_json::json!({"n": 5})), None);
-        assert_eq!(checked(&variable, serde_json::json!({"n": 1000})), Some("complexity"));
-    }
-
-    #[test]
-    fn timelines_cost_a_database_read_each() {
-        assert_eq!(refused("{ orders { nodes { events { status } } } }"), None);
-        assert_eq!(refused("{ orders(first: 100) { nodes { events { status } } } }"), Some("complexity"));
-        let bulk = |of: &str| {
-            format!("mutation {{ createOrders(input: {{orders: []}}) {{ results {{ order {{ {of} }} }} }} }}")
-        };
-        assert_eq!(refused(&bulk("id status total")), None);
-        assert_eq!(refused(&bulk("events { status }")), Some("complexity"));
-    }
-
-    #[test]
-    fn the_hidden_field_of_a_subscription_is_found() {
-        for (text, hidden) in [
-            ("subscription { a }", None),
-            ("subscription { ... { ... on S { a } } }", Some("a")),
-            ("subscription { ...F } fragment F on S { ...G } fragment G on S { a }", Some("a")),
-        ] {
-            let document = parse_query(text).unwrap();
-            let (_, operation) = document.operations.iter().next().unwrap();
-            let found = hidden_root_field(&document, &operation.node);
-            assert_eq!(found.map(|field| field.node.name.node.as_str()), hidden, "{text}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,188 @@
+//! Each limit where it holds and where it breaks, and the documents that others fell for.
+
+use std::time::{Duration, Instant};
+
+use async_graphql::parser::parse_query;
+
+use super::*;
+
+fn limits() -> GraphqlLimits {
+    GraphqlLimits { complexity: 1_000, ..crate::Config::default().graphql }
+}
+
+fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
+    let refused = check_text(text, &limits())
+        .and_then(|()| check(&parse_query(text).unwrap(), &Variables::from_json(variables), &limits()));
+    refused.err().map(|too_much| too_much.limit)
+}
+
+fn refused(text: &str) -> Option<&'static str> {
+    checked(text, serde_json::Value::Null)
+}
+
+fn times(count: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..count).map(piece).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
+    type Document = Box<dyn Fn(usize) -> String>;
+    let cases: [(&str, usize, Document); 10] = [
+        ("document", 16 * 1024, Box::new(|n| format!("{{ a }}{}", " ".repeat(n - 5)))),
+        ("tokens", 4_000, Box::new(|n| format!("{{ a(b: [{}]) }}", times(n - 9, |_| "1".to_owned())))),
+        (
+            "brackets",
+            64,
+            Box::new(|n| {
+                let depth = n - 2;
+                format!("{{ a(b: {}{}) }}", "[".repeat(depth), "]".repeat(depth))
+            }),
+        ),
+        (
+            "selections",
+            1_000,
+            Box::new(|n| {
+                // 10 in the operation, then spreads of a fragment with 98 fields: 99 each.
+                let (spreads, rest) = ((n - 1) / 99, (n - 1) % 99);
+                let fields = times(98, |_| "f".to_owned());
+                let more = times(rest, |_| "f".to_owned());
+                let spreads = times(spreads, |_| "...F".to_owned());
+                format!("{{ a {{ {spreads} {more} }} }} fragment F on A {{ {fields} }}")
+            }),
+        ),
+        ("depth", 12, Box::new(|n| format!("{}a{}", "{ a ".repeat(n - 1) + "{", "}".repeat(n)))),
+        ("aliases", 30, Box::new(|n| format!("{{ x {{ {} }} }}", times(n, |i| format!("a{i}: a"))))),
+        ("root_fields", 20, Box::new(|n| format!("{{ {} }}", times(n, |_| "a".to_owned())))),
+        ("directives", 50, Box::new(|n| format!("{{ a {} }}", times(n, |_| "@skip(if: false)".to_owned())))),
+        (
+            "introspection",
+            2,
+            Box::new(|n| {
+                format!(
+                    "{{ __schema {{ types {} name {} }} }}",
+                    "{ fields { type ".repeat(n) + "{",
+                    "}".repeat(2 * n + 1)
+                )
+            }),
+        ),
+        (
+            "complexity",
+            1_000,
+            Box::new(|n| {
+                // 9 nodes at 100 each and the rest outside of the list.
+                let fields = times(8, |_| "f".to_owned());
+                let rest = times(n - 902, |_| "f".to_owned());
+                format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} x {{ {rest} }} }}")
+            }),
+        ),
+    ];
+    for (limit, n, document) in cases {
+        assert_eq!(refused(&document(n)), None, "{limit} at {n}");
+        assert_eq!(refused(&document(n + 1)), Some(limit), "{limit} at {}", n + 1);
+    }
+}
+
+#[test]
+fn exponential_spreads_are_refused_at_once() {
+    let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
+    let bomb = format!("{{ order(id: 1) {{ ...f0 }} }} {fragments} fragment f25 on Order {{ id }}");
+    assert!(bomb.len() < 1_500);
+    let document = parse_query(&bomb).unwrap();
+    let start = Instant::now();
+    let refused = check(&document, &Variables::default(), &limits()).unwrap_err();
+    // Followed one by one, the spreads would take minutes.
+    assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+    assert_eq!(refused.limit, "selections");
+}
+
+#[test]
+fn a_bomb_that_nothing_spreads_is_refused_too() {
+    let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
+    assert_eq!(refused(&format!("{{ a }} {fragments} fragment f25 on Order {{ id }}")), Some("selections"));
+}
+
+#[test]
+fn long_chains_of_fragments_do_not_exhaust_the_stack() {
+    let fragments = times(400, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
+    assert_eq!(refused(&format!("{{ ...f0 }} {fragments}")), Some("depth"));
+    // A fragment that was looked at before keeps its height.
+    let fragments = times(22, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
+    let deep = format!("{}...f0{}", "{ a ".repeat(11) + "{", "}".repeat(12));
+    assert_eq!(refused(&format!("{deep} {fragments} fragment f22 on O {{ id }}")), Some("depth"));
+}
+
+#[test]
+fn circles_are_refused_wherever_they_are() {
+    assert_eq!(refused("{ ...A } fragment A on Q { ...A }"), Some("fragment_cycle"));
+    let two = "fragment A on Q { a { ...B } } fragment B on Q { b { ...A } }";
+    assert_eq!(refused(&format!("{{ ...A }} {two}")), Some("fragment_cycle"));
+    assert_eq!(refused(&format!("{{ a }} {two}")), Some("fragment_cycle"));
+}
+
+#[test]
+fn a_subscription_has_one_field_however_it_is_written() {
+    for (text, good) in [
+        ("subscription { a }", true),
+        ("subscription { ...F } fragment F on S { a }", true),
+        ("subscription { ... on S { a } }", true),
+        ("subscription { a b }", false),
+        ("subscription { x: a y: a }", false),
+        ("subscription { a ...F } fragment F on S { b }", false),
+        ("subscription { ...F } fragment F on S { a b }", false),
+    ] {
+        assert_eq!(refused(text), (!good).then_some("subscription_fields"), "{text}");
+    }
+}
+
+#[test]
+fn the_page_size_counts_however_it_is_given() {
+    let list = |first: &str| format!("{first} nodes {{ {} }} }} }}", times(10, |_| "f".to_owned()));
+    let literal = |n: &str| list(&format!("{{ orders(first: {n}) {{"));
+    assert_eq!(refused(&literal("50")), None);
+    assert_eq!(refused(&literal("100")), Some("complexity"));
+    assert_eq!(refused(&literal("-1")), Some("complexity"));
+    assert_eq!(refused(&list("{ orders {")), None);
+    let variable = list("query($n: Int = 100) { orders(first: $n) {");
+    assert_eq!(refused(&variable), Some("complexity"));
+    assert_eq!(checked(&variable, serde_json::json!({"n": 5})), None);
+    assert_eq!(checked(&variable, serde_json::json!({"n": 1000})), Some("complexity"));
+}
+
+#[test]
+fn timelines_cost_a_database_read_each() {
+    assert_eq!(refused("{ orders { nodes { events { status } } } }"), None);
+    assert_eq!(refused("{ orders(first: 100) { nodes { events { status } } } }"), Some("complexity"));
+    let bulk = |of: &str| {
+        format!("mutation {{ createOrders(input: {{orders: []}}) {{ results {{ order {{ {of} }} }} }} }}")
+    };
+    assert_eq!(refused(&bulk("id status total")), None);
+    assert_eq!(refused(&bulk("events { status }")), Some("complexity"));
+}
+
+#[test]
+fn the_hidden_field_of_a_subscription_is_found() {
+    for (text, hidden) in [
+        ("subscription { a }", None),
+        ("subscription { ... { ... on S { a } } }", Some("a")),
+        ("subscription { ...F } fragment F on S { ...G } fragment G on S { a }", Some("a")),
+    ] {
+        let document = parse_query(text).unwrap();
+        let (_, operation) = document.operations.iter().next().unwrap();
+        let found = hidden_root_field(&document, &operation.node);
+        assert_eq!(found.map(|field| field.node.name.node.as_str()), hidden, "{text}");
+    }
+}
+
+#[test]
+fn the_schema_is_hidden_when_introspection_is_off() {
+    let limits = GraphqlLimits { introspection: false, ..limits() };
+    for (text, code) in [
+        ("{ __typename a { __typename } }", None),
+        ("{ __schema { types { name } } }", Some(INTROSPECTION_DISABLED)),
+        ("{ x: __type(name: \"A\") { name } }", Some(INTROSPECTION_DISABLED)),
+        ("{ ...F } fragment F on Q { ... { __schema { types { name } } } }", Some(INTROSPECTION_DISABLED)),
+    ] {
+        let outcome = check(&parse_query(text).unwrap(), &Variables::default(), &limits);
+        assert_eq!(outcome.err().map(|too_much| too_much.code), code, "{text}");
+    }
+}

@@ -1,0 +1,137 @@
+//! What the text of a document may be like before it is parsed.
+
+use axum::http::StatusCode;
+
+use super::TooMuch;
+use crate::config::GraphqlLimits;
+use crate::graphql::errors::LIMIT_EXCEEDED;
+
+/// Most open brackets of any kind in the text. The parser calls itself for each.
+const MAX_BRACKETS: usize = 64;
+
+/// Checks the text in one pass, so that it is safe to parse.
+pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMuch> {
+    if text.len() > limits.document_bytes {
+        let (length, most) = (text.len(), limits.document_bytes);
+        let message = format!("the document has {length} bytes: the most is {most}");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(TooMuch { limit: "document", code: LIMIT_EXCEEDED, status, message });
+    }
+    // Brackets in strings and comments count too: whatever the parser takes for one, it is counted
+    // here, and no honest document has that many unbalanced ones.
+    let mut open: usize = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' | b'(' => open += 1,
+            b'}' | b']' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_BRACKETS {
+            return Err(TooMuch::over("brackets", "brackets inside each other", MAX_BRACKETS));
+        }
+    }
+    if tokens(text.as_bytes()) > limits.tokens {
+        return Err(TooMuch::over("tokens", "tokens", limits.tokens));
+    }
+    Ok(())
+}
+
+/// How many tokens a text has: names, numbers, strings and signs. What is no token of GraphQL counts as
+/// one for each byte; the parser will refuse it.
+fn tokens(text: &[u8]) -> usize {
+    let mut count = 0;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let rest = &text[at..];
+        let length = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => {
+                at += 1;
+                continue;
+            }
+            b'#' => {
+                at += run(rest, |byte| byte != b'\n' && byte != b'\r');
+                continue;
+            }
+            b'"' if rest.starts_with(b"\"\"\"") => block_string(rest),
+            b'"' => string(rest),
+            b'.' if rest.starts_with(b"...") => 3,
+            b'-' | b'0'..=b'9' => {
+                1 + run(&rest[1..], |byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            }
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                run(rest, |byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            }
+            _ => 1,
+        };
+        count += 1;
+        at += length;
+    }
+    count
+}
+
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    text.iter().take_while(|byte| belongs(**byte)).count()
+}
+
+/// The length of a string, which ends with its line at the latest.
+fn string(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\n' | b'\r' => return at,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+fn block_string(text: &[u8]) -> usize {
+    let mut at = 3;
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with(b"\"\"\"") {
+            return at + 3;
+        }
+        at += if rest.starts_with(b"\\\"\"\"") { 4 } else { 1 };
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_those_of_graphql() {
+        for (text, count) in [
+            ("", 0),
+            (" ,\n\t", 0),
+            ("{ a }", 3),
+            ("{a}", 3),
+            ("query A($x: [Int!]! = [1, -2.5e+3]) @d { ...F, b: c(d: $x) }", 32),
+            ("# { all of this } is a comment\n{ a } # and this", 3),
+            ("# ends with a return\r{ a }", 3),
+            (r#"{ a(b: "one { string \" still") }"#, 8),
+            ("{ a(b: \"unfinished\n) }", 8),
+            (r#"{ a(b: """block " \""" string""") }"#, 8),
+            (r#"{ a(b: """unfinished) }"#, 6),
+            (r#"{ a(b: "") }"#, 8),
+            ("\"\\", 1),
+            ("1a2", 1),
+            ("\u{feff}", 3),
+            ("....", 2),
+        ] {
+            assert_eq!(tokens(text.as_bytes()), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_counted_in_one_pass() {
+        for piece in ["{", "[", "\"", "\\", "#", ".", "\"\"\"", "-", "ä", "a", "[[{(", "\"\\\"\"\""] {
+            let text = piece.repeat(16 * 1024 / piece.len());
+            assert!(tokens(text.as_bytes()) <= text.len());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is there, by address: how many connections or websockets each has open, and who a client
+//! behind a proxy is.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
+
+/// Where a proxy says for whom it speaks, the client first.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Places for a number of guests in all and for each address.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    most: usize,
+    most_per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The address has as many as it may.
+    Address,
+    /// There are as many as there may be.
+    All,
+}
+
+/// A place, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    addresses: Arc<Addresses>,
+    /// `None` counts in all only.
+    address: Option<IpAddr>,
+}
+
+impl Addresses {
+    pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
+        Arc::new(Self { most, most_per_address, open: Mutex::default() })
+    }
+
+    /// Takes a place. Without an address only the limit of all counts.
+    pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+        let address = address.map(group);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.all >= self.most {
+            return Err(Full::All);
+        }
+        if let Some(address) = address {
+            let count = open.by_address.get(&address).copied().unwrap_or(0);
+            if count >= self.most_per_address {
+                return Err(Full::Address);
+            }
+            open.by_address.insert(address, count + 1);
+        }
+        open.all += 1;
+        Ok(Place { addresses: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all -= 1;
+        let Some(address) = self.address else { return };
+        match open.by_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the IPv6 network that one customer gets.
+fn group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Whether an address is that of a trusted proxy.
+pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    proxies.iter().any(|network| network.contains(&address))
+}
+
+/// The address of whoever sent a request: the peer of the connection or, when that is a trusted proxy,
+/// the last hop in `X-Forwarded-For` that is none. What stands before that hop anybody could have
+/// written.
+pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    let mut client = peer.ip();
+    let lines: Vec<&str> =
+        headers.get_all(FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or_default()).collect();
+    for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
+        if !is_trusted(client, proxies) {
+            break;
+        }
+        match address_of(hop.trim()) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    Some(client)
+}
+
+/// Some proxies add the port.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_limited_for_each_address_and_in_all() {
+        let addresses = Addresses::new(3, 2);
+        let first = addresses.enter(Some(ip("10.0.0.1"))).unwrap();
+        let second = addresses.enter(Some(ip("::ffff:10.0.0.1"))).unwrap();
+        assert_eq!(addresses.enter(Some(ip("10.0.0.1"))).unwrap_err(), Full::Address);
+        let other = addresses.enter(Some(ip("10.0.0.2"))).unwrap();
+        assert_eq!(addresses.enter(Some(ip("10.0.0.3"))).unwrap_err(), Full::All);
+        assert_eq!(addresses.enter(None).unwrap_err(), Full::All);
+        drop((first, second, other));
+        assert!(addresses.open.lock().unwrap().by_address.is_empty(), "nobody is remembered");
+        let _again = addresses.enter(Some(ip("10.0.0.1"))).unwrap();
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address() {
+        let addresses = Addresses::new(9, 1);
+        let _first = addresses.enter(Some(ip("2001:db8::1"))).unwrap();
+        assert!(addresses.enter(Some(ip("2001:db8::ffff:2"))).is_err());
+        assert!(addresses.enter(Some(ip("2001:db8:0:1::1"))).is_ok());
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let proxies = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        for (peer, forwarded, client_is) in [
+            ("192.0.2.1:5", "203.0.113.9", "192.0.2.1"),
+            ("10.0.0.1:5", "203.0.113.9", "203.0.113.9"),
+            ("[::ffff:10.0.0.1]:5", "203.0.113.9", "203.0.113.9"),
+            ("10.0.0.1:5", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
+            ("10.0.0.1:5", "1.1.1.1, 203.0.113.9, 10.2.3.4", "203.0.113.9"),
+            ("10.0.0.1:5", "1.1.1.1,203.0.113.9:80", "203.0.113.9"),
+            ("10.0.0.1:5", "[2001:db8::1]", "2001:db8::1"),
+            ("10.0.0.1:5", "unknown", "10.0.0.1"),
+            ("10.0.0.1:5", "", "10.0.0.1"),
+            ("10.0.0.1:5", "1.1.1.1, nonsense, 10.0.0.2", "10.0.0.2"),
+        ] {
+            let mut extensions = Extensions::new();
+            extensions.insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+            let headers = [("x-forwarded-for".parse().unwrap(), HeaderValue::from_static(forwarded))];
+            let found = client(&extensions, &HeaderMap::from_iter(headers), &proxies);
+            assert_eq!(found, Some(ip(client_is)), "{peer} {forwarded}");
+        }
+        assert_eq!(client(&Extensions::new(), &HeaderMap::new(), &proxies), None);
+    }
+}

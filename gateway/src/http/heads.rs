@@ -1,0 +1,72 @@
+//! Refuses requests whose head is too long, with an answer that says so. hyper would do it too, at
+//! larger limits.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+
+/// Most headers of a request.
+pub(super) const HEADERS: usize = 100;
+
+/// Checks the head; the limits are those of the whole head and of the path with its query string.
+pub(super) async fn check(
+    State((head_bytes, target_bytes)): State<(usize, usize)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match too_long(&request, head_bytes, target_bytes) {
+        Some(problem) => {
+            metrics::counter!("http_refusals_total", "limit" => problem.code()).increment(1);
+            problem.into_response()
+        }
+        None => next.run(request).await,
+    }
+}
+
+fn too_long<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usize) -> Option<Problem> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > target_bytes {
+        let detail = format!("the path with its query string may have at most {target_bytes} bytes");
+        return Some(Problem::new("uri_too_long", detail));
+    }
+    // A colon, a blank and a line break go with each.
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.saturating_add(target) > head_bytes {
+        let detail = format!("the head of the request may have at most {head_bytes} bytes");
+        return Some(Problem::new("head_too_large", detail));
+    }
+    (request.headers().len() > HEADERS)
+        .then(|| Problem::new("head_too_large", format!("a request may have at most {HEADERS} headers")))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    #[test]
+    fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
+        let code = |request: &Request<()>| too_long(request, 3_000, 100).map(|problem| problem.code());
+        let target = |length: usize| Request::get(format!("/{}", "x".repeat(length - 1))).body(()).unwrap();
+        assert_eq!((code(&target(100)), code(&target(101))), (None, Some("uri_too_long")));
+        let long = |length: usize| {
+            let mut request = target(1);
+            let value = HeaderValue::from_str(&"x".repeat(length - 1 - 5)).unwrap();
+            request.headers_mut().insert("a", value);
+            request
+        };
+        assert_eq!((code(&long(3_000)), code(&long(3_001))), (None, Some("head_too_large")));
+        let many = |count| {
+            let mut request = target(1);
+            for _ in 0..count {
+                request.headers_mut().append("a", HeaderValue::from_static("x"));
+            }
+            request
+        };
+        assert_eq!((code(&many(HEADERS)), code(&many(HEADERS + 1))), (None, Some("head_too_large")));
+    }
+}

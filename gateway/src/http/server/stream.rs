@@ -1,0 +1,212 @@
+//! A connection that holds its slot until it is closed, also as a websocket; that gives up on a client
+//! which takes nothing; and that explains what hyper refuses by itself.
+//!
+//! hyper answers a head that it cannot read with a status and no body. Such an answer is told from
+//! ours by its exact text, and a problem is sent instead.
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use metrics::{counter, gauge};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::http::addresses::Place;
+use crate::http::problem::{self, Problem};
+
+/// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much of that is read, in bytes.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Gives its slot back when it is dropped. hyper moves the whole of it into an upgrade.
+pub(super) struct Stream<T> {
+    io: T,
+    stall: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Our words instead of hyper's, not sent yet.
+    explanation: Bytes,
+    /// What may still be read after the end of a refusal.
+    linger: Option<usize>,
+    lingering: Option<Pin<Box<Sleep>>>,
+    _slot: OwnedSemaphorePermit,
+    _place: Option<Place>,
+}
+
+impl<T> Stream<T> {
+    /// `stall` is how long the client may take nothing.
+    pub(super) fn new(io: T, stall: Duration, slot: OwnedSemaphorePermit, place: Option<Place>) -> Self {
+        gauge!("http_connections").increment(1);
+        Self {
+            io,
+            stall,
+            stalled: None,
+            explanation: Bytes::new(),
+            linger: None,
+            lingering: None,
+            _slot: slot,
+            _place: place,
+        }
+    }
+
+    /// Lets the client finish what it is sending before it is closed.
+    pub(super) fn with_linger(mut self) -> Self {
+        self.linger = Some(LINGER_BYTES);
+        self
+    }
+
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Passes the outcome of a write on, or an error when the client has taken nothing for too long.
+    fn watched<V>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let stall = self.stall;
+        let sleep = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
+        ready!(sleep.as_mut().poll(cx));
+        counter!("http_refusals_total", "limit" => "write_stall").increment(1);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    /// Takes over an answer that hyper gave by itself.
+    fn explain(&mut self, bytes: &[u8]) -> bool {
+        let Some(problem) = bare_refusal(bytes) else { return false };
+        counter!("http_refusals_total", "limit" => problem.code()).increment(1);
+        self.explanation = as_text(problem);
+        self.linger = Some(LINGER_BYTES);
+        true
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Stream<T> {
+    fn poll_explanation(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.explanation.is_empty() {
+            let outcome = Pin::new(&mut self.io).poll_write(cx, &self.explanation);
+            let written = ready!(self.watched(cx, outcome))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.explanation.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> Stream<T> {
+    /// Reads and drops what still comes, for a moment.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = &mut self.linger else { return Poll::Ready(()) };
+        let sleep = self.lingering.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
+        let mut space = [0; 4 * 1024];
+        while sleep.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut space);
+            if ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).is_err() {
+                break;
+            }
+            match left.checked_sub(buffer.filled().len()) {
+                Some(rest) if !buffer.filled().is_empty() => *left = rest,
+                _ => break,
+            }
+        }
+        self.linger = None;
+        Poll::Ready(())
+    }
+}
+
+impl<T> Drop for Stream<T> {
+    fn drop(&mut self) {
+        gauge!("http_connections").decrement(1);
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.explain(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.watched(cx, outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_explanation(cx))?;
+        let outcome = Pin::new(&mut self.io).poll_flush(cx);
+        self.watched(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_explanation(cx))?;
+        let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
+        ready!(self.watched(cx, outcome))?;
+        self.poll_linger(cx).map(Ok)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [bytes] = slices
+            && self.explain(bytes)
+        {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.watched(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+/// What hyper wanted to say, when these bytes are all of an answer of its own: a status, three headers
+/// and nothing else. No answer of ours has these three alone.
+fn bare_refusal(bytes: &[u8]) -> Option<Problem> {
+    let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
+    let (line, headers) = text.strip_prefix("HTTP/1.1 ")?.split_once("\r\n")?;
+    let headers = headers.strip_prefix("connection: close\r\ncontent-length: 0\r\ndate: ")?;
+    let (_date, rest) = headers.split_once("\r\n")?;
+    if rest != "\r\n" {
+        return None;
+    }
+    Some(match line.get(..3)? {
+        "400" => Problem::new("malformed_request", "the head of the request is not HTTP"),
+        "414" => Problem::new("uri_too_long", "the path with its query string is too long"),
+        "431" => Problem::new("head_too_large", "the head of the request is too large"),
+        _ => return None,
+    })
+}
+
+fn as_text(problem: Problem) -> Bytes {
+    let status = problem.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let body = problem.to_json();
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        status.as_u16(),
+        problem::MEDIA_TYPE,
+        body.len()
+    );
+    Bytes::from([head.into_bytes(), body].concat())
+}

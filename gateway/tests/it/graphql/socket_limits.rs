@@ -1,0 +1,154 @@
+//! Websockets that are refused, and one that is not read from.
+
+use std::time::Duration;
+
+use gateway::graphql::InitCheck;
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::{LEGACY, MODERN, Socket, config};
+use crate::harness::{Backend, Gateway, On, eventually};
+
+async fn code(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Option<Value> {
+    let protocol = ("sec-websocket-protocol", MODERN);
+    let headers: Vec<_> = headers.iter().copied().chain([protocol]).collect();
+    Socket::try_open(gateway, &headers).await.err().map(|problem| problem["code"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_at_the_introduction_is_told_why() {
+    let mut config = config();
+    config.graphql.init_check = InitCheck::new(|payload| match payload["token"].as_str() {
+        Some("good") => Ok(()),
+        _ => Err("the token is wrong".to_owned()),
+    });
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+    let init = |token| json!({"type": "connection_init", "payload": {"token": token}});
+    for protocol in [MODERN, LEGACY] {
+        let mut socket = Socket::open(&gateway, protocol).await;
+        socket.say(init("bad")).await;
+        if protocol == LEGACY {
+            let told = json!({"type": "connection_error", "payload": {"message": "the token is wrong"}});
+            assert_eq!(socket.hear().await, told);
+        }
+        assert_eq!(socket.closed().await, 4403);
+        let mut socket = Socket::open(&gateway, protocol).await;
+        socket.say(init("good")).await;
+        assert_eq!(socket.hear().await["type"], "connection_ack");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_are_limited_for_each_client_and_in_all() {
+    let mut config = config();
+    config.http.websockets = 3;
+    config.http.websockets_per_address = 2;
+    config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+    let from = |address| [("x-forwarded-for", address), ("sec-websocket-protocol", MODERN)];
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(Socket::try_open(&gateway, &from("203.0.113.1")).await.unwrap());
+    }
+    assert_eq!(code(&gateway, &from("203.0.113.1")[..1]).await, Some(json!("too_many_websockets")));
+    assert_eq!(code(&gateway, &from("1.1.1.1, 203.0.113.1")[..1]).await, Some(json!("too_many_websockets")));
+    open.push(Socket::try_open(&gateway, &from("203.0.113.2")).await.unwrap());
+    assert_eq!(code(&gateway, &from("203.0.113.3")[..1]).await, Some(json!("websockets_exhausted")));
+    drop(open);
+    eventually("a free place", async || {
+        code(&gateway, &from("203.0.113.1")[..1]).await.is_none().then_some(())
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_allowed_sites_get_in() {
+    let mut config = config();
+    config.http.cors_origins = "https://shop.example".parse().unwrap();
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+    assert_eq!(code(&gateway, &[("origin", "https://shop.example")]).await, None);
+    assert_eq!(
+        code(&gateway, &[("origin", "https://evil.example")]).await,
+        Some(json!("origin_not_allowed"))
+    );
+    gateway.stop().await;
+}
+
+/// Each event is large, so that the buffers of the system are soon full.
+const LARGE: &str = "subscription { orderEvents { ... on OrderStatusEvent { sequence order { externalReference \
+    a: lineItems { item } b: lineItems { item } c: lineItems { item } d: lineItems { item } \
+    e: lineItems { item } f: lineItems { item } g: lineItems { item } h: lineItems { item } } } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_is_told_and_keeps_nobody_waiting() {
+    gateway::metrics::install();
+    let mut config = config();
+    config.graphql.dead_after = Duration::from_millis(300);
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+
+    // The small window makes the server notice early.
+    let address = gateway.http_addr().parse().unwrap();
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(8 * 1024).unwrap();
+    let tcp = tcp.connect(address).await.unwrap();
+    let mut request = gateway.ws_url("/graphql").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", MODERN.parse().unwrap());
+    let stream = tokio_tungstenite::MaybeTlsStream::Plain(tcp);
+    let (deaf, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut deaf = Socket(deaf);
+    deaf.say(json!({"type": "connection_init"})).await;
+    assert_eq!(deaf.hear().await["type"], "connection_ack");
+    deaf.subscribe("1", LARGE).await;
+    let mut other = Socket::ready(&gateway, MODERN).await;
+    let small = "subscription { orderEvents { ... on OrderStatusEvent { order { externalReference } } } }";
+    other.subscribe("1", small).await;
+    // Both feeds have begun when both have shown an order.
+    let reference = |message: &Value| {
+        message["payload"]["data"]["orderEvents"]["order"]["externalReference"].as_str().map(str::to_owned)
+    };
+    for socket in [&mut deaf, &mut other] {
+        let begun = async {
+            loop {
+                gateway.create(json!({"item": "x", "quantity": 1, "price": 1})).await;
+                if tokio::time::timeout(Duration::from_millis(200), socket.next()).await.is_ok() {
+                    break;
+                }
+            }
+        };
+        begun.await;
+    }
+
+    let items: Vec<_> =
+        (0..200).map(|_| json!({"item": "x".repeat(200), "quantity": 1, "price": 1})).collect();
+    let create = async {
+        for n in 0..40 {
+            gateway.create(json!({"externalReference": format!("o{n}"), "lineItems": items})).await;
+        }
+    };
+    let hear = async {
+        let mut heard = Vec::new();
+        while heard.len() < 40 {
+            heard.extend(reference(&other.hear().await));
+        }
+        heard
+    };
+    let ((), heard) = futures_util::future::join(create, hear).await;
+    assert_eq!(heard, (0..40).map(|n| format!("o{n}")).collect::<Vec<_>>());
+
+    // Reading again at once or too late: it was told, or was cut off.
+    let closed = deaf.closed().await;
+    assert!([4408, 1006].contains(&closed), "{closed}");
+    eventually("the close is counted", async || {
+        let metrics = gateway.client.get(gateway.url("/metrics")).send().await.ok()?.text().await.ok()?;
+        metrics.contains(r#"graphql_socket_closes_total{code="4408"}"#).then_some(())
+    })
+    .await;
+    gateway.stop().await;
+}
