@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::redis::Redis;
+use gateway::config::{GraphqlLimits, HttpLimits};
+use gateway::graphql::TrustedDocuments;
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
 
-use crate::cli::{DatabaseArgs, Handler, ProcessArgs, RedisArgs, RuleArgs, WorkArgs};
+use crate::cli::{DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, Switch, WorkArgs};
 use crate::error::Error;
 use crate::values::DatabaseUrl;
 
 /// The name of the SQLite file in the data folder.
 const SQLITE_FILE: &str = "orders.db";
 
-/// What a gateway needs to know.
-pub(crate) fn gateway(rules: &RuleArgs, process: &ProcessArgs) -> gateway::Config {
+/// What a gateway needs to know. Reads and checks the file of trusted documents, if there is one.
+pub(crate) async fn gateway(
+    rules: &RuleArgs,
+    limits: &LimitArgs,
+    process: &ProcessArgs,
+) -> Result<gateway::Config, Error> {
     let mut config = gateway::Config {
         default_currency: rules.default_currency,
         redelivery_guard: Duration::from_millis(rules.redelivery_guard_ms),
@@ -26,7 +32,44 @@ pub(crate) fn gateway(rules: &RuleArgs, process: &ProcessArgs) -> gateway::Confi
         ..gateway::Config::default()
     };
     config.rules.lease = Duration::from_millis(rules.lease_ms);
-    config
+    config.http = HttpLimits {
+        body_bytes: limits.body_bytes,
+        bulk_body_bytes: limits.bulk_body_bytes,
+        header_read_timeout: Duration::from_millis(limits.header_timeout_ms),
+        connections: limits.http_connections,
+        connections_per_address: limits.http_connections_per_address,
+        websockets: limits.websockets,
+        websockets_per_address: limits.websockets_per_address,
+        trusted_proxies: limits.trusted_proxies.clone().map(|networks| networks.0).unwrap_or_default(),
+        cors_origins: limits.cors_origins.clone().unwrap_or_default(),
+        ..config.http
+    };
+    config.graphql = GraphqlLimits {
+        document_bytes: limits.graphql_document_bytes,
+        tokens: limits.graphql_tokens,
+        depth: limits.graphql_depth,
+        aliases: limits.graphql_aliases,
+        complexity: limits.graphql_complexity,
+        introspection: limits.graphql_introspection == Switch::On,
+        batch: limits.graphql_batch_limit,
+        persisted_queries: limits.graphql_persisted_queries,
+        ..config.graphql
+    };
+    if let Some(file) = &limits.graphql_trusted_documents {
+        let trusted = trusted_documents(file, &config.graphql).await?;
+        config.graphql.trusted_documents = Some(Arc::new(trusted));
+    }
+    Ok(config)
+}
+
+async fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<TrustedDocuments, Error> {
+    let setting = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
+    let wrong = |problem: String| {
+        Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
+            .hint("give a JSON file of names and documents, as GraphQL Code Generator writes it")
+    };
+    let json = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    TrustedDocuments::read(&json, limits).await.map_err(wrong)
 }
 
 /// What a processor needs to know.

@@ -5,6 +5,7 @@
 //! configurations of the gateway and the processor.
 
 mod groups;
+mod limits;
 mod operate;
 mod parse;
 mod report;
@@ -17,6 +18,7 @@ pub(crate) use groups::{
     DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs, MetricsArgs, ProcessArgs, RedisArgs,
     RuleArgs, WorkArgs,
 };
+pub(crate) use limits::{LimitArgs, Switch};
 pub(crate) use operate::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
@@ -92,6 +94,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
@@ -110,6 +114,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) redis: RedisArgs,
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
 }
@@ -192,6 +198,8 @@ pub(crate) struct ConfigArgs {
     redis: RedisArgs,
     #[command(flatten)]
     rules: RuleArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     gateways: GatewayUrlArgs,
     #[command(flatten)]

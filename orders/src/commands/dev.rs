@@ -19,7 +19,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let handler = settings::handler(&args.work)?;
     let redis = settings::redis(&args.redis)?;
     log::install(args.process.log.log_format)?;
+    let gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     gateway::metrics::install();
+    start::allow_open_files(gateway_config.http.connections);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -37,8 +39,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
     };
 
-    let config = settings::gateway(&args.rules, &args.process);
-    let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
+    let parts = Parts { config: gateway_config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let gateway_url = format!("http://{}", reachable(grpc_addr));

@@ -12,7 +12,9 @@ use crate::{log, settings, signal, start};
 pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let redis = settings::redis_required(&args.redis)?;
     log::install(args.process.log.log_format)?;
+    let gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     gateway::metrics::install();
+    start::allow_open_files(gateway_config.http.connections);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -27,9 +29,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
         database = %settings::database(&args.database),
         "the gateway is ready"
     );
-    let config = settings::gateway(&args.rules, &args.process);
     let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus()));
-    let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
+    let parts = Parts { config: gateway_config, store: store.clone(), queue, bus, http, grpc };
     let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
     store.close().await;
     result.map_err(|error| Error::failed(format!("the gateway ended: {error}")))

@@ -44,9 +44,6 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 fn on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    // Each connection is an open file, and shells allow 1,024 unless they are told otherwise. What the
-    // system does not grant is noticed, and logged, when a connection cannot be accepted.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(command);

@@ -4,10 +4,12 @@
 mod urls;
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use domain::{Currency, OrderId, Timestamp};
+use gateway::http::Origins;
+use ipnet::IpNet;
 
 pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
 /// A value that cannot be used.
@@ -103,6 +105,35 @@ where
         }
         T::try_from(value).map_err(|_| Wrong::new("it is too large", hint()))
     }
+}
+
+/// Networks of IP addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Networks(pub(crate) Vec<IpNet>);
+
+/// Addresses and networks, separated by commas.
+pub(crate) fn networks(text: &str) -> Result<Networks, Wrong> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let read = |entry: &str| {
+        let alone = || entry.parse::<IpAddr>().map(IpNet::from);
+        entry.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
+            Wrong::new(
+                format!("{entry:?} is neither an address nor a network"),
+                "give addresses or networks such as 10.0.0.0/8,fd00::/8,192.0.2.7",
+            )
+        })
+    };
+    entries.map(read).collect::<Result<_, _>>().map(Networks)
+}
+
+/// Sites, separated by commas, or all of them.
+pub(crate) fn origins(text: &str) -> Result<Origins, Wrong> {
+    text.parse().map_err(|entry| {
+        Wrong::new(
+            format!("{entry:?} is not an origin"),
+            "give scheme and host, without a path, such as https://shop.example,http://localhost:8080, or *",
+        )
+    })
 }
 
 /// A share from 0 to 1.
