@@ -26,7 +26,7 @@ use axum::extract::ConnectInfo;
 use axum::response::IntoResponse;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -116,7 +116,8 @@ pub async fn serve(
                         drop(slot);
                         counter!("http_refusals_total", "limit" => "connections_per_address").increment(1);
                         if let Ok(slot) = turned_away.clone().try_acquire_owned() {
-                            let stream = Stream::new(stream, TURNED_AWAY.1, slot, None).with_linger();
+                            let stream = Stream::new(stream, TURNED_AWAY.1, slot, None);
+                            stream.linger().store(true, Ordering::Relaxed);
                             connections.spawn(async move { server.turn_away(stream).await });
                         }
                     }
@@ -171,17 +172,23 @@ impl Server {
     async fn connection(self: Arc<Self>, stream: Stream<TcpStream>, peer: SocketAddr) {
         // Without it small answers wait for the client's acknowledgement of the one before.
         let _ = stream.get_ref().set_nodelay(true);
+        let linger = stream.linger();
         let asked = AtomicBool::new(false);
         let pace = Arc::new(Pace::default());
         let service = service_fn(|request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
             let paced = (request.version() == Version::HTTP_2).then(|| pace.asked());
+            let (linger, empty) = (linger.clone(), request.body().is_end_stream());
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             let answer = self.router.clone().oneshot(request);
             async move {
                 let answer = answer.await?;
+                // Its body may be on its way still, and nobody is going to read it.
+                if !empty && !answer.status().is_success() {
+                    linger.store(true, Ordering::Relaxed);
+                }
                 Ok::<_, Infallible>(match paced {
                     Some(paced) => answer.map(|body| paced.answered(body)),
                     None => answer,

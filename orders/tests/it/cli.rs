@@ -58,6 +58,22 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["processor", "--gateway-url", "http://u:hush@a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
         (&["--drain-ms", "1", "--drain-ms", "2"], &["--drain-ms (ORDERS_DRAIN_MS)", "more than once"]),
         (&["--http-addr"], &["--http-addr (ORDERS_HTTP_ADDR) needs a value"]),
+        (&["--http-connections", "0"], &["--http-connections (ORDERS_HTTP_CONNECTIONS)", "1 to 1000000"]),
+        (
+            &["--cors-origins", "shop.example"],
+            &["--cors-origins (ORDERS_CORS_ORIGINS)", "https://shop.example"],
+        ),
+        (&["--cors-origins", "https://a/b"], &["--cors-origins (ORDERS_CORS_ORIGINS)", "without a path"]),
+        (
+            &["--trusted-proxies", "10.0.0.0/99"],
+            &["--trusted-proxies (ORDERS_TRUSTED_PROXIES)", "10.0.0.0/8"],
+        ),
+        (&["--graphql-introspection", "no"], &["ORDERS_GRAPHQL_INTROSPECTION", "on, off"]),
+        (&["--graphql-depth", "99"], &["--graphql-depth (ORDERS_GRAPHQL_DEPTH)", "1 to 32"]),
+        (
+            &["--graphql-trusted-documents", "none.json"],
+            &["ORDERS_GRAPHQL_TRUSTED_DOCUMENTS", "cannot be read"],
+        ),
         (&["--htp-addr", "x"], &["--htp-addr", "did you mean --http-addr?"]),
         (&["processor", "--http-addr", "127.0.0.1:1"], &["--http-addr", "another command"]),
         (&["gateway", "--gateway-url", "http://x"], &["--gateway-url", "another command"]),
@@ -81,6 +97,32 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         assert_readable(&output, 2, parts);
         assert_eq!(text(&output.stdout), "");
         assert!(!text(&output.stderr).contains("hush"), "a password is shown");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_trusted_document_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (documents, parts) in [
+        ("nonsense", vec!["not a JSON object"]),
+        (r#"{"good": "{ __typename }", "bad": "{ nonsense }"}"#, vec!["\"bad\"", "does not fit the schema"]),
+    ] {
+        std::fs::write(folder.path().join("documents.json"), documents).expect("the folder is writable");
+        let output = run(folder.path(), &["--graphql-trusted-documents", "documents.json"], &[]).await;
+        let flag = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
+        assert_readable(&output, 2, &[&[flag], parts.as_slice()].concat());
+    }
+}
+
+#[tokio::test]
+async fn the_readme_lists_every_setting_of_a_gateway() {
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    let printed = text(&orders(&["config", "gateway"], &[]).await.stdout);
+    let flags: Vec<&str> = printed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let flags: Vec<&str> = flags.into_iter().filter(|flag| flag.starts_with("--")).collect();
+    assert!(flags.len() > 20, "{printed}");
+    for flag in flags {
+        assert!(readme.contains(&format!("`{flag}`")), "{flag} is not in the README");
     }
 }
 

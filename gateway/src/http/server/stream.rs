@@ -7,6 +7,8 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,8 +34,9 @@ pub(super) struct Stream<T> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Our words instead of hyper's, not sent yet.
     explanation: Bytes,
-    /// What may still be read after the end of a refusal.
-    linger: Option<usize>,
+    /// Whether a refused client may be sending still.
+    linger: Arc<AtomicBool>,
+    linger_left: usize,
     lingering: Option<Pin<Box<Sleep>>>,
     _slot: OwnedSemaphorePermit,
     _place: Option<Place>,
@@ -48,17 +51,17 @@ impl<T> Stream<T> {
             stall,
             stalled: None,
             explanation: Bytes::new(),
-            linger: None,
+            linger: Arc::default(),
+            linger_left: LINGER_BYTES,
             lingering: None,
             _slot: slot,
             _place: place,
         }
     }
 
-    /// Lets the client finish what it is sending before it is closed.
-    pub(super) fn with_linger(mut self) -> Self {
-        self.linger = Some(LINGER_BYTES);
-        self
+    /// Turned on, it lets the client finish what it is sending before it is closed.
+    pub(super) fn linger(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.linger)
     }
 
     pub(super) fn get_ref(&self) -> &T {
@@ -83,7 +86,7 @@ impl<T> Stream<T> {
         let Some(problem) = bare_refusal(bytes) else { return false };
         counter!("http_refusals_total", "limit" => problem.code()).increment(1);
         self.explanation = as_text(problem);
-        self.linger = Some(LINGER_BYTES);
+        self.linger.store(true, Ordering::Relaxed);
         true
     }
 }
@@ -105,7 +108,9 @@ impl<T: AsyncWrite + Unpin> Stream<T> {
 impl<T: AsyncRead + Unpin> Stream<T> {
     /// Reads and drops what still comes, for a moment.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(left) = &mut self.linger else { return Poll::Ready(()) };
+        if !self.linger.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
         let sleep = self.lingering.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
         let mut space = [0; 4 * 1024];
         while sleep.as_mut().poll(cx).is_pending() {
@@ -113,12 +118,12 @@ impl<T: AsyncRead + Unpin> Stream<T> {
             if ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).is_err() {
                 break;
             }
-            match left.checked_sub(buffer.filled().len()) {
-                Some(rest) if !buffer.filled().is_empty() => *left = rest,
+            match self.linger_left.checked_sub(buffer.filled().len()) {
+                Some(rest) if !buffer.filled().is_empty() => self.linger_left = rest,
                 _ => break,
             }
         }
-        self.linger = None;
+        self.linger.store(false, Ordering::Relaxed);
         Poll::Ready(())
     }
 }

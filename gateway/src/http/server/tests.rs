@@ -139,6 +139,17 @@ async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
+async fn whoever_is_still_sending_gets_to_read_the_refusal() {
+    let server = start(limits(), Duration::ZERO, Router::new()).await;
+    let length = 2_000_000;
+    let head = |line: &str| format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    for (line, status) in [("POST /nothing", "404"), ("POST /peer", "405")] {
+        let answer = server.say(&(head(line) + &"x".repeat(length))).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn one_address_may_have_so_many_connections_and_is_told() {
     let server =
         start(HttpLimits { connections_per_address: 2, ..limits() }, Duration::ZERO, Router::new()).await;
