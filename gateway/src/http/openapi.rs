@@ -17,6 +17,8 @@ use crate::{App, Config};
         description = "Accepts orders, has them processed, and shows live what becomes of them.\n\n\
             Amounts are exact: they are JSON numbers with all decimals of their currency and go through no float.\n\n\
             Errors are `application/problem+json` (RFC 9457) with a stable `code`; `/problems` explains each. \
+            Any request may be refused with 403 `origin_not_allowed`, 414 `uri_too_long`, 429 `too_many_connections` or \
+            431 `head_too_large`. \
             Every answer has an `X-Request-Id`; one that is sent along is kept.",
         license(name = "MIT", identifier = "MIT"),
     ),

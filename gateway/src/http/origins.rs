@@ -89,8 +89,8 @@ fn origin(text: &str) -> Option<String> {
 pub(crate) fn is_foreign(headers: &HeaderMap, allowed: &Origins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return false };
     // A proxy may have changed the host, but nobody changes what the browser found out.
-    let same_site = headers.get("sec-fetch-site").is_some_and(|value| value == "same-origin");
-    !same_site && !is_same_host(origin, headers) && !allowed.allows(origin)
+    let own = headers.get("sec-fetch-site").is_some_and(|value| value == "same-origin");
+    !own && !is_same_host(origin, headers) && !allowed.allows(origin)
 }
 
 fn is_same_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
