@@ -20,6 +20,8 @@ pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
 
 /// Files that are open besides HTTP connections: the database, Redis, workers, the program's own.
 const OTHER_FILES: u64 = 256;
+/// With fewer connections than this somebody should be told.
+const FEW_CONNECTIONS: usize = 4_000;
 
 /// The first and the longest pause between two attempts to reach a server.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -42,23 +44,22 @@ pub(crate) async fn bind(addr: &ListenAddr, setting: &str) -> Result<TcpListener
 }
 
 /// Every connection is an open file, and many systems allow a process 1,024 of them unless it asks for
-/// more. Asks for as many as it may have.
-pub(crate) fn allow_open_files(connections: usize) {
+/// more. Asks for as many as it may have, and says how many connections of `wanted` that makes.
+pub(crate) fn connections(wanted: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let allowed = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
     // Some systems have no end to it and refuse it all the same; then it stays as it was.
     let _ = setrlimit(Resource::Nofile, raised);
-    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
-    match getrlimit(Resource::Nofile).current {
-        Some(files) if files < needed => tracing::warn!(
+    let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
+    let possible = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    if possible < wanted.min(FEW_CONNECTIONS) {
+        tracing::warn!(
             files,
-            needed,
-            "fewer files may be open than --http-connections (ORDERS_HTTP_CONNECTIONS) asks for: raise the \
-             limit (ulimit -n) or lower the setting"
-        ),
-        _ => {}
+            "few files may be open, so few connections are possible: raise the limit (ulimit -Hn)"
+        );
     }
+    wanted.min(possible.max(1))
 }
 
 /// The real address of a listener, with the port that port 0 became.

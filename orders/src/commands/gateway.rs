@@ -12,9 +12,9 @@ use crate::{log, settings, signal, start};
 pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let redis = settings::redis_required(&args.redis)?;
     log::install(args.process.log.log_format)?;
-    let gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
+    let mut gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     gateway::metrics::install();
-    start::allow_open_files(gateway_config.http.connections);
+    gateway_config.http.connections = start::connections(gateway_config.http.connections);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
