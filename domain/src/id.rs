@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// The id of an order: a UUID version 7, so ids sort by creation time (millisecond precision).
+/// The id of an order: a UUID version 7, so ids sort by creation time. The bits behind the
+/// milliseconds hold the microseconds, as the standard allows; in ids that are older than this they are
+/// random.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrderId(Uuid);
@@ -24,7 +26,20 @@ impl OrderId {
     pub fn new(now: Timestamp) -> Self {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
         let (secs, nanos) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000);
-        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)))
+        let mut bytes = *Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)).as_bytes();
+        // Twelve bits tell 1,000 microseconds apart.
+        let [.., high, low] = (micros % 1_000 * 4_096 / 1_000).to_be_bytes();
+        bytes[6] = 0x70 | high;
+        bytes[7] = low;
+        Self::from_bytes(bytes)
+    }
+
+    /// No order that was created in the millisecond of `time`, or later, has an id below this one.
+    pub fn first_at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.as_micros()).unwrap_or(0) / 1_000;
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self::from_bytes(bytes)
     }
 
     /// New ids for orders that are created together: `count` of them, in a row, so that the first one
@@ -92,6 +107,27 @@ mod tests {
         let late = OrderId::new(Timestamp::from_micros(1_700_000_000_001_000));
         assert!(early < late);
         assert!(early.as_bytes() < late.as_bytes());
+    }
+
+    #[test]
+    fn ids_sort_by_microseconds_and_are_of_version_7() {
+        let start = 1_700_000_000_000_000;
+        let ids: Vec<OrderId> = (0..3_000).map(|n| OrderId::new(Timestamp::from_micros(start + n))).collect();
+        assert!(ids.is_sorted());
+        for id in &ids {
+            assert_eq!(Uuid::from_bytes(*id.as_bytes()).get_version_num(), 7);
+            assert_eq!(Uuid::from_bytes(*id.as_bytes()).get_variant(), uuid::Variant::RFC4122);
+        }
+    }
+
+    #[test]
+    fn a_time_bounds_the_ids() {
+        let at = |micros| Timestamp::from_micros(micros);
+        let time = 1_700_000_000_000_999;
+        assert!(OrderId::first_at(at(time)) <= OrderId::new(at(time - 999)));
+        assert!(OrderId::first_at(at(time)) > OrderId::new(at(time - 1_000)));
+        assert!(OrderId::first_at(at(-1)) <= OrderId::new(at(-1)));
+        assert!(OrderId::first_at(at(i64::MAX)) > OrderId::new(at(time)), "the last time there is");
     }
 
     #[test]
