@@ -123,6 +123,16 @@ impl Error {
         }
     }
 
+    /// A list whose filter leaves too many orders to read through.
+    pub fn query_timeout() -> Self {
+        Self::Unavailable {
+            code: "query_timeout",
+            message: "reading through so many orders takes too long; ask for fewer of them, such as those of one \
+                      customer, of one status or of a shorter time",
+            retry_after: Duration::from_secs(5),
+        }
+    }
+
     /// The database takes no changes; usually until another server has taken its place.
     pub fn database_read_only() -> Self {
         Self::Unavailable {

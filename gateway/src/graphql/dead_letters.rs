@@ -2,14 +2,14 @@
 //! [FAILED], …})`.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::OrderId;
+use domain::{Currency, OrderId};
 
 use super::Services;
 use super::errors::fault;
+use super::list::OrderFilter;
 use super::mutation::{UserError, requester};
-use super::query::OrderFilter;
 use super::scalars::DateTime;
-use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
+use crate::orders::{Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
 
 /// Which failed orders to try again, and how.
 #[derive(InputObject)]
@@ -64,13 +64,14 @@ impl DeadLetterMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which orders, and how.")] input: RedriveOrdersInput,
     ) -> Option<Result<RedriveOrdersPayload>> {
-        let redrive = match read(input) {
+        let services = ctx.data_unchecked::<Services>();
+        let redrive = match read(input, services.default_currency) {
             Ok(redrive) => redrive,
             Err(user_errors) => {
                 return Some(Ok(RedriveOrdersPayload { user_errors, ..RedriveOrdersPayload::default() }));
             }
         };
-        let redriven = ctx.data_unchecked::<Services>().orders.redrive_all(&redrive).await;
+        let redriven = services.orders.redrive_all(&redrive).await;
         let id = |id: OrderId| ID(id.to_string());
         Some(redriven.map_err(fault).map(|redriven| RedriveOrdersPayload {
             count: i32::try_from(redriven.orders.len()).unwrap_or(i32::MAX),
@@ -82,7 +83,10 @@ impl DeadLetterMutation {
     }
 }
 
-fn read(input: RedriveOrdersInput) -> std::result::Result<Redrive, Vec<UserError>> {
+fn read(
+    input: RedriveOrdersInput,
+    default_currency: Currency,
+) -> std::result::Result<Redrive, Vec<UserError>> {
     let mut errors = Vec::new();
     let mut count = |name, value: Option<i32>, max: u32| {
         let value = value?;
@@ -102,6 +106,10 @@ fn read(input: RedriveOrdersInput) -> std::result::Result<Redrive, Vec<UserError
             None
         }
     };
+    let filter = input.filter.check(Sort::default(), default_currency).unwrap_or_else(|problems| {
+        errors.extend(problems.iter().map(UserError::filter));
+        Filter::default()
+    });
     let requester = match requester(input.requested_by) {
         Ok(requester) => requester,
         Err(error) => {
@@ -113,7 +121,7 @@ fn read(input: RedriveOrdersInput) -> std::result::Result<Redrive, Vec<UserError
         return Err(errors);
     }
     Ok(Redrive {
-        filter: input.filter.into(),
+        filter,
         after,
         limit,
         dry_run: input.dry_run,

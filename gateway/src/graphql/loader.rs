@@ -1,5 +1,5 @@
-//! Loads orders together that are asked for together, so that a list of events with their orders
-//! costs one query and not one for each event.
+//! Loads together what is asked for together, so that a list of events with their orders, or of orders
+//! with their events, costs one query and not one for each line.
 //!
 //! One loader serves the whole gateway: a change that a thousand subscribers want with its order is
 //! read once. Nothing is kept: whoever asks gets the order as it is in a query that began after
@@ -7,33 +7,85 @@
 //! others, then asks for all; those who come meanwhile are the next batch.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{Order, OrderId};
+use domain::{Order, OrderEvent, OrderId};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::Error;
+use crate::orders::Orders;
 
-type Answer = Result<Option<Arc<Order>>, Error>;
-type Load = dyn Fn(Vec<OrderId>) -> BoxFuture<'static, Result<Vec<Order>, Error>> + Send + Sync;
+type Answer<V> = Result<Option<V>, Error>;
+type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, Error>> + Send + Sync;
+
+/// Orders by their ids.
+pub(crate) type OrderLoader = Loader<OrderId, Arc<Order>>;
+/// The events of an order with a sequence above the given one, oldest first.
+pub(crate) type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
+
+/// Orders as they are.
+pub(crate) fn orders(orders: Orders, batch_size: usize) -> OrderLoader {
+    Loader::new(batch_size, move |ids| {
+        let orders = orders.clone();
+        async move {
+            let found = orders.get_many(&ids).await?;
+            Ok(found.into_iter().map(|order| (order.id, Arc::new(order))).collect())
+        }
+        .boxed()
+    })
+}
+
+/// The timelines of orders.
+pub(crate) fn events(orders: Orders, batch_size: usize) -> EventLoader {
+    Loader::new(batch_size, move |cursors: Vec<(OrderId, u32)>| {
+        let orders = orders.clone();
+        async move {
+            // Who asks for the same order after different sequences shares what is read for it.
+            let mut firsts: HashMap<OrderId, u32> = HashMap::new();
+            for (id, after) in &cursors {
+                firsts.entry(*id).and_modify(|first| *first = (*first).min(*after)).or_insert(*after);
+            }
+            let firsts: Vec<(OrderId, u32)> = firsts.into_iter().collect();
+            let mut timelines: HashMap<OrderId, Vec<Arc<OrderEvent>>> = HashMap::new();
+            for event in orders.events_of_many(&firsts).await? {
+                timelines.entry(event.order_id).or_default().push(event);
+            }
+            let timeline = |(id, after): (OrderId, u32)| {
+                let events = timelines.get(&id).into_iter().flatten();
+                ((id, after), events.filter(|event| event.sequence > after).cloned().collect())
+            };
+            Ok(cursors.into_iter().map(timeline).collect())
+        }
+        .boxed()
+    })
+}
 
 /// Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct OrderLoader(Arc<Inner>);
+pub(crate) struct Loader<K, V>(Arc<Inner<K, V>>);
 
-struct Inner {
-    load: Box<Load>,
+struct Inner<K, V> {
+    load: Box<Load<K, V>>,
     batch_size: usize,
-    waiting: Mutex<HashMap<OrderId, Vec<oneshot::Sender<Answer>>>>,
+    waiting: Mutex<Waiting<K, V>>,
     turn: tokio::sync::Mutex<()>,
 }
 
-impl OrderLoader {
-    /// `load` answers those of at most `batch_size` orders that exist.
-    pub(crate) fn new(
+type Waiting<K, V> = HashMap<K, Vec<oneshot::Sender<Answer<V>>>>;
+
+impl<K, V> Clone for Loader<K, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
+    /// `load` answers those of at most `batch_size` keys that there is something for.
+    fn new(
         batch_size: usize,
-        load: impl Fn(Vec<OrderId>) -> BoxFuture<'static, Result<Vec<Order>, Error>> + Send + Sync + 'static,
+        load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, Error>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             load: Box::new(load),
@@ -43,10 +95,10 @@ impl OrderLoader {
         }))
     }
 
-    /// One order; `None` when there is none.
-    pub(crate) async fn load(&self, id: OrderId) -> Answer {
+    /// What there is for one key; `None` when there is nothing.
+    pub(crate) async fn load(&self, key: K) -> Answer<V> {
         loop {
-            let mut mine = self.ask(id);
+            let mut mine = self.ask(key);
             tokio::task::yield_now().await;
             let turn = tokio::select! {
                 biased;
@@ -70,9 +122,9 @@ impl OrderLoader {
         }
     }
 
-    fn ask(&self, id: OrderId) -> oneshot::Receiver<Answer> {
+    fn ask(&self, key: K) -> oneshot::Receiver<Answer<V>> {
         let (sender, receiver) = oneshot::channel();
-        self.lock().entry(id).or_default().push(sender);
+        self.lock().entry(key).or_default().push(sender);
         receiver
     }
 
@@ -80,11 +132,9 @@ impl OrderLoader {
         let mut waiting: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
         while !waiting.is_empty() {
             let batch = waiting.split_off(waiting.len().saturating_sub(self.0.batch_size));
-            let loaded = (self.0.load)(batch.iter().map(|(id, _)| *id).collect()).await;
-            let loaded: Result<HashMap<_, _>, _> =
-                loaded.map(|orders| orders.into_iter().map(|order| (order.id, Arc::new(order))).collect());
-            for (id, senders) in batch {
-                let answer = loaded.as_ref().map(|orders| orders.get(&id).cloned()).map_err(Error::clone);
+            let loaded = (self.0.load)(batch.iter().map(|(key, _)| *key).collect()).await;
+            for (key, senders) in batch {
+                let answer = loaded.as_ref().map(|found| found.get(&key).cloned()).map_err(Error::clone);
                 for sender in senders {
                     // Nobody listens any more when the client left; that is fine.
                     let _ = sender.send(answer.clone());
@@ -93,7 +143,7 @@ impl OrderLoader {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OrderId, Vec<oneshot::Sender<Answer>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting<K, V>> {
         // No code that can panic runs under this lock.
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +154,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use domain::{Currency, Money, Status, Timestamp};
-    use futures_util::FutureExt;
     use futures_util::future::join_all;
 
     use super::*;
@@ -140,11 +189,11 @@ mod tests {
     fn counting(batch_size: usize) -> (OrderLoader, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
-        let loader = OrderLoader::new(batch_size, move |ids| {
+        let loader = Loader::new(batch_size, move |ids| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;
-                Ok(ids.into_iter().map(order).collect())
+                Ok(ids.into_iter().map(|id| (id, Arc::new(order(id)))).collect())
             }
             .boxed()
         });
@@ -174,13 +223,13 @@ mod tests {
     async fn somebody_takes_over_when_the_one_who_loads_leaves() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
-        let loader = OrderLoader::new(100, move |ids| {
+        let loader = Loader::new(100, move |ids| {
             let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
             async move {
                 if first {
                     std::future::pending::<()>().await;
                 }
-                Ok(ids.into_iter().map(order).collect())
+                Ok(ids.into_iter().map(|id| (id, Arc::new(order(id)))).collect())
             }
             .boxed()
         });

@@ -2,7 +2,7 @@
 //!
 //! | to see | read |
 //! |---|---|
-//! | the schema | [`types`], [`query`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
+//! | the schema | [`types`], [`query`], [`list`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
 //! | which documents are refused | [`guard`] |
 //! | documents that are named and not sent | [`documents`] |
 //! | how an operation is run | [`engine`] |
@@ -21,6 +21,7 @@ mod engine;
 mod errors;
 mod guard;
 mod http;
+mod list;
 mod loader;
 mod mutation;
 mod negotiate;
@@ -40,14 +41,14 @@ use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder};
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use broker::Queue;
-use futures_util::FutureExt;
+use domain::Currency;
 use tower::ServiceBuilder;
 
 use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
 pub use self::documents::TrustedDocuments;
 use self::engine::Engine;
-use self::loader::OrderLoader;
+use self::loader::{EventLoader, OrderLoader};
 use self::mutation::OrderMutation;
 pub use self::protocol::InitCheck;
 use self::query::OrderQuery;
@@ -73,18 +74,22 @@ struct Services {
     orders: Orders,
     feed: Feed,
     queue: Arc<dyn Queue>,
-    loader: OrderLoader,
+    order_loader: OrderLoader,
+    event_loader: EventLoader,
+    default_currency: Currency,
 }
 
 /// The routes.
 pub fn routes(app: &App) -> Router<App> {
-    let orders = app.orders.clone();
-    let loader = OrderLoader::new(app.config.batch_size, move |ids| {
-        let orders = orders.clone();
-        async move { orders.get_many(&ids).await }.boxed()
-    });
-    let services =
-        Services { orders: app.orders.clone(), feed: app.feed.clone(), queue: app.queue.clone(), loader };
+    let batch_size = app.config.batch_size;
+    let services = Services {
+        orders: app.orders.clone(),
+        feed: app.feed.clone(),
+        queue: app.queue.clone(),
+        order_loader: loader::orders(app.orders.clone(), batch_size),
+        event_loader: loader::events(app.orders.clone(), batch_size),
+        default_currency: app.config.default_currency,
+    };
     let mut builder = builder().data(services);
     if !app.config.graphql.introspection {
         builder = builder.disable_introspection().disable_suggestions();

@@ -12,7 +12,7 @@ use super::errors::fault;
 use super::scalars::{DateTime, Decimal};
 use super::types::{Order, OrderPriority};
 use crate::Error;
-use crate::orders::Requester;
+use crate::orders::{InvalidCriterion, Requester};
 
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]
@@ -113,6 +113,13 @@ impl UserError {
     pub(super) fn input(name: &str, message: impl Display) -> Self {
         let field = Some(vec!["input".to_owned(), name.to_owned()]);
         Self { code: "invalid_input".to_owned(), message: format!("{name} {message}"), field }
+    }
+
+    /// A part of the input's filter that does not make sense.
+    pub(super) fn filter(problem: &InvalidCriterion) -> Self {
+        let InvalidCriterion { name, message } = problem;
+        let field = ["input", "filter", name].map(str::to_owned).to_vec();
+        Self { code: "invalid_input".to_owned(), message: format!("{name} {message}"), field: Some(field) }
     }
 
     pub(super) fn bad_key(error: &InvalidIdempotencyKey) -> Self {

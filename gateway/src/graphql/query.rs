@@ -1,56 +1,15 @@
-//! What can be asked, and the cursors of its lists.
+//! What can be asked.
 //!
 //! Fields that can fail are `Option<Result<…>>` and not the other way round: so a field that failed
 //! is null and its neighbours are still answered. An outer `Result` would take the parent down.
 
-use async_graphql::{Context, ID, InputObject, Object, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use domain::OrderId;
+use async_graphql::{Context, ID, Object, Result};
 
 use super::Services;
-use super::errors::{bad_input, fault};
-use super::scalars::DateTime;
-use super::types::{Node, Order, OrderConnection, OrderEdge, OrderStatus, PageInfo};
+use super::errors::fault;
+use super::list::{OrderConnection, OrderFilter, OrderSort, Window, page};
+use super::types::{Node, Order};
 use crate::Error;
-use crate::orders::Filter;
-
-/// Orders of a page when the client does not say.
-pub(crate) const DEFAULT_PAGE: i32 = 20;
-/// Most orders of a page.
-pub(crate) const MAX_PAGE: i32 = 100;
-/// What every cursor begins with before it is encoded.
-const CURSOR_VERSION: &str = "v1:";
-
-/// Which orders a list shows; everything that is set must match.
-#[derive(InputObject, Default)]
-pub(crate) struct OrderFilter {
-    /// Any of these statuses; absent or empty means all.
-    statuses: Option<Vec<OrderStatus>>,
-    /// Exactly this customer.
-    customer: Option<String>,
-    /// Exactly this reference.
-    external_reference: Option<String>,
-    /// Exactly this error class: the latest event is a failure of this kind.
-    error_class: Option<String>,
-    /// Created at or after this time.
-    created_from: Option<DateTime>,
-    /// Created before this time.
-    created_before: Option<DateTime>,
-}
-
-impl From<OrderFilter> for Filter {
-    fn from(filter: OrderFilter) -> Self {
-        Self {
-            statuses: filter.statuses.unwrap_or_default().into_iter().map(Into::into).collect(),
-            customer: filter.customer,
-            external_reference: filter.external_reference,
-            error_class: filter.error_class,
-            created_from: filter.created_from.map(|time| time.0),
-            created_before: filter.created_before.map(|time| time.0),
-        }
-    }
-}
 
 /// What can be asked about orders.
 #[derive(Default)]
@@ -77,41 +36,25 @@ impl OrderQuery {
         find(ctx, &id).await.transpose()
     }
 
-    /// Orders, newest first.
+    /// Orders, a page at a time, as the Relay cursor connections specification says. Orders that are
+    /// created meanwhile do not shift the pages.
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of the field")]
     async fn orders(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many, 1 to 100; 20 when absent.")] first: Option<i32>,
+        #[graphql(
+            desc = "How many from the beginning, 1 to 100; 20 when neither `first` nor `last` is given."
+        )]
+        first: Option<i32>,
         #[graphql(desc = "Only orders behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100. Not together with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Only orders in front of this cursor.")] before: Option<String>,
         #[graphql(desc = "Only orders that match.")] filter: Option<OrderFilter>,
+        #[graphql(desc = "In which order; CREATED_AT_DESC when absent.")] sort: Option<OrderSort>,
     ) -> Option<Result<OrderConnection>> {
-        Some(page(ctx, first.unwrap_or(DEFAULT_PAGE), after, filter.unwrap_or_default()).await)
+        let window = Window { first, after, last, before };
+        Some(page(ctx, window, filter.unwrap_or_default(), sort).await)
     }
-}
-
-async fn page(
-    ctx: &Context<'_>,
-    first: i32,
-    after: Option<String>,
-    filter: OrderFilter,
-) -> Result<OrderConnection> {
-    let limit = u32::try_from(first).ok().filter(|_| (1..=MAX_PAGE).contains(&first));
-    let limit = limit.ok_or_else(|| bad_input(format!("first must be 1 to {MAX_PAGE}, is {first}")))?;
-    let after = after.as_deref().map(read_cursor).transpose()?;
-    let services = ctx.data_unchecked::<Services>();
-    let filter = filter.into();
-    let page = services.orders.list(&filter, after, limit).await.map_err(fault)?;
-
-    let nodes: Vec<Order> = page.orders.into_iter().map(Order::from).collect();
-    let edges: Vec<OrderEdge> =
-        nodes.iter().map(|node| OrderEdge { cursor: cursor(node.0.id), node: node.clone() }).collect();
-    let page_info = PageInfo {
-        has_next_page: page.has_more,
-        has_previous_page: false,
-        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-        end_cursor: edges.last().map(|edge| edge.cursor.clone()),
-    };
-    Ok(OrderConnection { edges, nodes, page_info })
 }
 
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
@@ -121,32 +64,5 @@ async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
         Ok(order) => Ok(Some(order.into())),
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(fault(error)),
-    }
-}
-
-/// The version in front lets a later one tell old cursors from its own.
-fn cursor(id: OrderId) -> String {
-    BASE64.encode(format!("{CURSOR_VERSION}{id}"))
-}
-
-fn read_cursor(text: &str) -> Result<OrderId> {
-    let read = || {
-        let bytes = BASE64.decode(text).ok()?;
-        std::str::from_utf8(&bytes).ok()?.strip_prefix(CURSOR_VERSION)?.parse().ok()
-    };
-    read().ok_or_else(|| bad_input("after is not a cursor of this list"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_round_trip_and_others_are_refused() {
-        let id = OrderId::new(domain::Timestamp::from_micros(1));
-        assert_eq!(read_cursor(&cursor(id)).unwrap(), id);
-        for bad in ["", "x", &id.to_string(), &BASE64.encode(format!("v2:{id}")), &BASE64.encode("v1:abc")] {
-            assert!(read_cursor(bad).is_err(), "{bad}");
-        }
     }
 }

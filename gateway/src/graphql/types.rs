@@ -162,8 +162,8 @@ impl Order {
             Err(error) => return Some(Err(error)),
         };
         let services = ctx.data_unchecked::<Services>();
-        let events = services.orders.events(self.0.id, after).await.map_err(fault);
-        Some(events.map(|events| events.into_iter().map(OrderStatusEvent).collect()))
+        let events = services.event_loader.load((self.0.id, after)).await.map_err(fault);
+        Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
     }
 }
 
@@ -211,7 +211,7 @@ impl OrderStatusEvent {
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
         let services = ctx.data_unchecked::<Services>();
         let id = self.0.order_id;
-        let order = services.loader.load(id).await.map_err(fault)?;
+        let order = services.order_loader.load(id).await.map_err(fault)?;
         order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))
     }
 
@@ -259,39 +259,6 @@ pub(crate) enum OrderFeedItem {
 pub(crate) struct OrderFeedLag {
     /// How many; 0 when that is not known.
     pub(crate) missed: i32,
-}
-
-/// A page of orders, newest first.
-#[derive(SimpleObject)]
-pub(crate) struct OrderConnection {
-    /// The orders with their cursors.
-    pub(crate) edges: Vec<OrderEdge>,
-    /// The orders alone.
-    pub(crate) nodes: Vec<Order>,
-    /// Whether there is more, and where it begins.
-    pub(crate) page_info: PageInfo,
-}
-
-/// An order in a list.
-#[derive(SimpleObject)]
-pub(crate) struct OrderEdge {
-    /// The order.
-    pub(crate) node: Order,
-    /// Give this as `after` to go on behind this order. Opaque.
-    pub(crate) cursor: String,
-}
-
-/// Where a page is in its list.
-#[derive(SimpleObject)]
-pub(crate) struct PageInfo {
-    /// Whether there are orders behind this page.
-    pub(crate) has_next_page: bool,
-    /// Always false: lists are read forwards only.
-    pub(crate) has_previous_page: bool,
-    /// The cursor of the first order.
-    pub(crate) start_cursor: Option<String>,
-    /// The cursor of the last order.
-    pub(crate) end_cursor: Option<String>,
 }
 
 /// A sequence that a client sent.

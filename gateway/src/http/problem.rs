@@ -32,6 +32,10 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub(super) const UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
     `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was changed, try \
     again after `Retry-After`";
+/// The 503 of a list.
+pub(super) const LIST_UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
+    `database_connection_limit`, `shutting_down`: try again after `Retry-After`. `query_timeout`: the filter leaves \
+    too many orders to read through, narrow it down";
 /// The 503 of a create.
 pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
     `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was stored, try \

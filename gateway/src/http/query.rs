@@ -37,6 +37,17 @@ impl<'a> Query<'a> {
         Self { pairs, errors }
     }
 
+    /// Whether the parameter is there at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
+    }
+
+    /// Every known parameter but those with these names, to be sent again.
+    pub(super) fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
+        let kept = self.pairs.iter().filter(|(key, _)| !names.contains(&key.as_ref()));
+        kept.map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
     /// Every value of the parameter.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.to_string()).collect()

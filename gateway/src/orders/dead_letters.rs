@@ -89,9 +89,11 @@ impl Orders {
     /// [`Error::Unavailable`]. What was redriven before the error stays so; asking again goes on.
     pub async fn redrive_all(&self, redrive: &Redrive) -> Result<Redriven, Error> {
         let filter = Filter { statuses: vec![Status::Failed], ..redrive.filter.clone() };
-        let page = self.list(&filter, redrive.after, redrive.limit.min(MAX_REDRIVEN)).await?;
-        let ids: Vec<OrderId> = page.orders.iter().map(|order| order.id).collect();
-        let next = if page.has_more { ids.last().copied() } else { None };
+        let limit = redrive.limit.min(MAX_REDRIVEN);
+        // One more than asked for tells whether there are more.
+        let orders = self.store.list(&filter, redrive.after, limit.saturating_add(1)).await?;
+        let ids: Vec<OrderId> = orders.iter().map(|order| order.id).take(limit as usize).collect();
+        let next = if orders.len() > ids.len() { ids.last().copied() } else { None };
         let now = self.store.now();
         let first = redrive.start_at.map_or(now, |at| at.max(now));
         let pause = redrive.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));

@@ -1,4 +1,19 @@
-use domain::{Order, Status, Timestamp};
+//! Lists of orders: which ones, in which order, and which stretch of them.
+//!
+//! A place in a list is the key of an order ([`Position`]) and not a number of orders to skip, so what
+//! is created or changes meanwhile never shifts a page: an order that is there all the time, and
+//! matches, comes up once.
+//!
+//! There is no sorting by the time of the last change. An order would move through the list while it
+//! is read, and could be met twice or never.
+
+use std::fmt;
+use std::str::FromStr;
+
+use domain::{Currency, Order, OrderId, Status, Timestamp};
+
+use super::Orders;
+use crate::Error;
 
 /// Which orders a list shows; everything that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,13 +30,188 @@ pub struct Filter {
     pub created_from: Option<Timestamp>,
     /// Created before this time.
     pub created_before: Option<Timestamp>,
+    /// In this currency. Set whenever totals are compared.
+    pub currency: Option<Currency>,
+    /// A total of at least so many minor units.
+    pub total_from: Option<i64>,
+    /// A total of at most so many minor units.
+    pub total_to: Option<i64>,
+    /// The name of at least one line item contains this text, upper and lower case being the same.
+    pub item_contains: Option<String>,
 }
 
-/// A page of orders, newest first.
+/// The order in which a list shows its orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Newest first.
+    #[default]
+    CreatedDescending,
+    /// Oldest first.
+    CreatedAscending,
+    /// Largest total first, of one currency; among equal ones the newest first.
+    TotalDescending,
+    /// Smallest total first, of one currency; among equal ones the oldest first.
+    TotalAscending,
+}
+
+/// The text is not a way to sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not one of -createdAt, createdAt, -total, total")]
+pub struct InvalidSort;
+
+impl Sort {
+    /// Whether it compares totals, and not ids alone.
+    pub fn is_by_total(self) -> bool {
+        matches!(self, Self::TotalDescending | Self::TotalAscending)
+    }
+
+    pub(crate) fn is_descending(self) -> bool {
+        matches!(self, Self::CreatedDescending | Self::TotalDescending)
+    }
+
+    /// The same list from its other end.
+    fn reversed(self) -> Self {
+        match self {
+            Self::CreatedDescending => Self::CreatedAscending,
+            Self::CreatedAscending => Self::CreatedDescending,
+            Self::TotalDescending => Self::TotalAscending,
+            Self::TotalAscending => Self::TotalDescending,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CreatedDescending => "-createdAt",
+            Self::CreatedAscending => "createdAt",
+            Self::TotalDescending => "-total",
+            Self::TotalAscending => "total",
+        }
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Sort {
+    type Err = InvalidSort;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSort> {
+        let all =
+            [Self::CreatedDescending, Self::CreatedAscending, Self::TotalDescending, Self::TotalAscending];
+        all.into_iter().find(|sort| sort.as_str() == text).ok_or(InvalidSort)
+    }
+}
+
+/// A place in a list: that of an order which is, or was, there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The order's total in minor units; looked at only when totals are compared.
+    pub total_minor: i64,
+    /// The order.
+    pub id: OrderId,
+}
+
+impl From<&Order> for Position {
+    fn from(order: &Order) -> Self {
+        Self { total_minor: order.total.minor(), id: order.id }
+    }
+}
+
+/// Which end of a stretch is shown, and at most how many orders of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Those at its beginning.
+    First(u32),
+    /// Those at its end.
+    Last(u32),
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Which orders the list has.
+    pub filter: Filter,
+    /// In which order.
+    pub sort: Sort,
+    /// Only those behind this place.
+    pub after: Option<Position>,
+    /// Only those in front of this place.
+    pub before: Option<Position>,
+    /// How many, and from which end.
+    pub take: Take,
+}
+
+/// The orders of a page, always in the order of the list, from whichever end they were taken.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The orders.
     pub orders: Vec<Order>,
-    /// Whether older ones follow.
-    pub has_more: bool,
+    /// Whether there are orders in front of the page.
+    pub has_previous: bool,
+    /// Whether there are orders behind it.
+    pub has_next: bool,
+}
+
+/// What is read from the database: from a place on, in one direction, up to a number of orders.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Which orders.
+    pub filter: Filter,
+    /// In which order they are read.
+    pub sort: Sort,
+    /// Where it begins.
+    pub start: Start,
+    /// Where it ends, at the latest: in front of this place.
+    pub end: Option<Position>,
+    /// At most so many orders.
+    pub limit: u32,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning of the list.
+    Begin,
+    /// With this place.
+    At(Position),
+    /// Behind this place.
+    Behind(Position),
+}
+
+impl Orders {
+    /// A page of a list, and whether there are orders around it. Towards the end that it was not read
+    /// to, that is looked up only when the page begins at a cursor; one row of the index tells.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn list(&self, listing: Listing) -> Result<Page, Error> {
+        let Listing { filter, sort, after, before, take } = listing;
+        let (limit, sort, from, end) = match take {
+            Take::First(limit) => (limit, sort, after, before),
+            Take::Last(limit) => (limit, sort.reversed(), before, after),
+        };
+        // One more than asked for tells whether there are more.
+        let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
+        let mut orders =
+            self.store.scan(Scan { filter: filter.clone(), sort, start, end, limit: most }).await?;
+        let more = orders.len() > limit as usize;
+        orders.truncate(limit as usize);
+        let more_behind_start = match from.map(Start::At) {
+            None => false,
+            Some(start) => {
+                let scan = Scan { filter, sort: sort.reversed(), start, end: None, limit: 1 };
+                !self.store.scan(scan).await?.is_empty()
+            }
+        };
+        Ok(match take {
+            Take::First(_) => Page { orders, has_previous: more_behind_start, has_next: more },
+            Take::Last(_) => {
+                orders.reverse();
+                Page { orders, has_previous: more, has_next: more_behind_start }
+            }
+        })
+    }
 }

@@ -6,6 +6,8 @@
 
 mod counts;
 mod create;
+mod criteria;
+mod cursor;
 mod dead_letters;
 mod list;
 mod publish;
@@ -24,8 +26,10 @@ use crate::{Config, Error};
 
 pub use counts::COUNTS_FRESH;
 pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
+pub use criteria::{Criteria, InvalidCriterion, MAX_ITEM_CONTAINS};
+pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
-pub use list::{Filter, Page};
+pub use list::{Filter, InvalidSort, Listing, Page, Position, Scan, Sort, Start, Take};
 pub(crate) use publish::Publisher;
 
 /// The use cases. Cheap to clone.
@@ -113,18 +117,6 @@ impl Orders {
         Ok(self.store.orders(ids).await?)
     }
 
-    /// Up to `limit` orders older than `after`, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn list(&self, filter: &Filter, after: Option<OrderId>, limit: u32) -> Result<Page, Error> {
-        // One more than asked for tells whether there are more.
-        let mut orders = self.store.list(filter, after, limit.saturating_add(1)).await?;
-        let has_more = orders.len() > limit as usize;
-        orders.truncate(limit as usize);
-        Ok(Page { orders, has_more })
-    }
-
     /// The events of an order with a sequence above `after`, oldest first.
     ///
     /// # Errors
@@ -135,6 +127,15 @@ impl Orders {
             return Err(Error::NotFound(id));
         }
         Ok(events)
+    }
+
+    /// For each order and sequence, the events of that order with a higher sequence; the events of
+    /// one order come oldest first. For batched loading.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn events_of_many(&self, cursors: &[(OrderId, u32)]) -> Result<Vec<Arc<OrderEvent>>, Error> {
+        Ok(self.store.events_after(cursors).await?)
     }
 
     /// Calls an order off; answers the order as it is then. Again answers the same.

@@ -149,6 +149,7 @@ impl Store {
                 clock_offset: AtomicI64::new(0),
                 ailing: AtomicBool::new(false),
                 answers: AtomicU64::new(0),
+                statements: Arc::default(),
                 log: LogGate::default(),
                 _lock: lock,
             }),

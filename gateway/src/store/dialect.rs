@@ -54,6 +54,19 @@ impl Dialect {
         }
     }
 
+    /// The condition that an order is beyond a place by total and id, and how often the total is bound
+    /// in it; `sign` is one of `<`, `<=`, `>`, `>=`. Each database makes a range of its index out of its
+    /// own form only.
+    pub(super) fn beyond(self, sign: &str) -> (String, usize) {
+        match self {
+            Self::MySql => {
+                let strict = sign.trim_end_matches('=');
+                (format!("(total_minor {strict} ? OR (total_minor = ? AND id {sign} ?))"), 2)
+            }
+            Self::Sqlite => (format!("(total_minor, id) {sign} (?, ?)"), 1),
+        }
+    }
+
     /// How long a pooled connection may be unused. The pool looks once in this time, so it may become
     /// twice as old, which has to be less than the server's patience in [`Self::session`].
     pub(super) fn idle(self) -> Duration {

@@ -18,6 +18,9 @@ pub enum Error {
     /// It did not answer in time, before anything was committed.
     #[error("the database did not answer in time")]
     TimedOut,
+    /// It answers, but there was too much to read through for what was asked.
+    #[error("reading through the orders took too long")]
+    TooMuchToRead,
     /// COMMIT was sent and its answer never came: it was done, or it was not.
     #[error("the answer to COMMIT was lost")]
     CommitUnknown,
@@ -34,7 +37,9 @@ impl Error {
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::TimedOut | Self::CommitUnknown => true,
-            Self::Conflict(_) | Self::Locked(_) | Self::Defect(_) | Self::Row(_) => false,
+            Self::Conflict(_) | Self::Locked(_) | Self::TooMuchToRead | Self::Defect(_) | Self::Row(_) => {
+                false
+            }
         }
     }
 }
@@ -168,6 +173,7 @@ impl From<Error> for crate::Error {
             | Error::Locked(_)
             | Error::TimedOut
             | Error::CommitUnknown => Self::database_unavailable(),
+            Error::TooMuchToRead => Self::query_timeout(),
             Error::Defect(_) | Error::Row(_) => {
                 tracing::error!(%error, "database");
                 Self::Internal

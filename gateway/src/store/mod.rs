@@ -1,7 +1,7 @@
 //! SQL. Nothing outside this module knows any.
 //!
 //! Start with [`transition`]: every change of an order goes through it. [`insert`] accepts orders,
-//! [`due`] finds those that need attention, [`read`] shows them.
+//! [`due`] finds those that need attention, [`read`] and [`list`] show them.
 //!
 //! One body of SQL serves MySQL, MariaDB and SQLite; where they differ, [`Dialect`] says how. Every
 //! write is one short transaction over many rows, at READ COMMITTED, with the rows locked while the
@@ -19,6 +19,7 @@ mod error;
 mod idempotency;
 mod insert;
 mod inspect;
+mod list;
 #[cfg(test)]
 mod model;
 mod pause;
@@ -70,6 +71,8 @@ struct Inner {
     ailing: AtomicBool,
     /// How often the database has answered.
     answers: AtomicU64,
+    /// How many statements were sent.
+    statements: Arc<AtomicU64>,
     log: LogGate,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     _lock: Option<std::fs::File>,
@@ -95,6 +98,11 @@ impl Store {
     /// Which kind of database this is.
     pub fn dialect(&self) -> Dialect {
         self.inner.dialect
+    }
+
+    /// How many statements this store has sent, those that open and end transactions not counted.
+    pub fn statements(&self) -> u64 {
+        self.inner.statements.load(Ordering::Relaxed)
     }
 
     /// Asks the database for its time and remembers the difference. Also tells whether it answers.
@@ -176,7 +184,8 @@ impl Store {
         let deadline = Instant::now() + self.inner.deadline;
         let mut reading = Reading(Some(self.acquire(&self.inner.readers).await?));
         let Some(connection) = reading.0.as_mut() else { return Err(Error::TimedOut) };
-        let result = tokio::time::timeout_at(deadline, work(connection)).await;
+        let work = sql::counted(&self.inner.statements, work(connection));
+        let result = tokio::time::timeout_at(deadline, work).await;
         if result.is_ok() {
             drop(reading.0.take());
         }
@@ -248,7 +257,7 @@ impl Store {
         let mut connection = self.acquire(&self.inner.writers).await?;
         let result = tokio::time::timeout_at(deadline, async {
             sqlx::raw_sql(self.inner.dialect.begin()).execute(&mut *connection).await?;
-            work(&mut connection).await
+            sql::counted(&self.inner.statements, work(&mut connection)).await
         })
         .await
         .unwrap_or(Err(Error::TimedOut));
@@ -346,11 +355,24 @@ fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
 mod tests {
     use super::*;
 
-    async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Store {
+    pub(super) async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Store {
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let store = Store::connect(&url, options).await.unwrap();
         store.migrate().await.unwrap();
         store
+    }
+
+    /// So many orders of something whose name is 200 times `x`.
+    pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[Creation]> {
+        let draft = domain::Draft {
+            item: Some("x".repeat(200)),
+            quantity: Some(1),
+            price: Some("1".into()),
+            ..domain::Draft::default()
+        };
+        let content = draft.check(domain::Currency::USD).unwrap();
+        let order = |id| NewOrder { id, content: content.clone(), created_at };
+        (0..count).map(|_| order(domain::OrderId::new(created_at)).into()).collect()
     }
 
     #[tokio::test]
@@ -375,18 +397,7 @@ mod tests {
         let mut writer = store.inner.writers.acquire().await.unwrap();
         sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
         drop(writer);
-        let draft = domain::Draft {
-            item: Some("x".repeat(200)),
-            quantity: Some(1),
-            price: Some("1".into()),
-            ..domain::Draft::default()
-        };
-        let content = draft.check(domain::Currency::USD).unwrap();
-        let created_at = store.now();
-        let orders: Arc<[Creation]> = (0..200)
-            .map(|_| NewOrder { id: domain::OrderId::new(created_at), content: content.clone(), created_at })
-            .map(Into::into)
-            .collect();
+        let orders = orders(store.now(), 200);
         let full = store.insert(orders.clone()).await;
         assert!(matches!(full, Err(Error::Unavailable(Outage::Full(_)))), "{full:?}");
         let report = store.inspect(Duration::ZERO).await.unwrap();

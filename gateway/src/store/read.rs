@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{DEFAULT_TENANT, LeaseToken, Order, OrderEvent, OrderId};
+use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
-use super::sql::{Sql, pieces};
+use super::sql::{Sql, padded};
 use super::{Error, Store, rows};
-use crate::orders::Filter;
 
 impl Store {
     /// Those of the orders that exist, in any order.
@@ -18,7 +17,7 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut orders = Vec::with_capacity(ids.len());
-                for piece in pieces(&ids) {
+                for piece in padded(&ids) {
                     let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
                     sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
                     for row in sql.fetch(connection).await? {
@@ -47,23 +46,6 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` orders that match, with ids below `after`, newest first.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn list(
-        &self,
-        filter: &Filter,
-        after: Option<OrderId>,
-        limit: u32,
-    ) -> Result<Vec<Order>, Error> {
-        let sql = list(filter, after, limit);
-        self.read(move |connection| {
-            Box::pin(async move { sql.fetch(connection).await?.iter().map(rows::order).collect() })
-        })
-        .await
-    }
-
     /// For each order and sequence, the events of that order with a higher sequence; the events of
     /// one order come oldest first.
     ///
@@ -74,7 +56,7 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut events = Vec::new();
-                for piece in pieces(&cursors) {
+                for piece in padded(&cursors) {
                     let mut sql = Sql::new(&format!("SELECT {} FROM order_events WHERE ", rows::EVENT));
                     for (n, (id, after)) in piece.iter().enumerate() {
                         sql.push(if n == 0 { "" } else { " OR " });
@@ -101,7 +83,7 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut versions = Vec::with_capacity(ids.len());
-                for piece in pieces(&ids) {
+                for piece in padded(&ids) {
                     let mut sql = Sql::new("SELECT id, version FROM orders WHERE id");
                     sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
                     for row in sql.fetch(connection).await? {
@@ -113,38 +95,4 @@ impl Store {
         })
         .await
     }
-}
-
-/// The page is found by ids alone, which one of the indexes holds, and only then are its orders
-/// read: a filter that skips many orders does not read them all.
-fn list(filter: &Filter, after: Option<OrderId>, limit: u32) -> Sql {
-    let mut sql = Sql::new(&format!(
-        "SELECT {} FROM orders JOIN (SELECT id FROM orders WHERE tenant_id = ?",
-        rows::ORDER
-    ));
-    sql.bind(DEFAULT_TENANT);
-    if !filter.statuses.is_empty() {
-        sql.push(" AND status").within(filter.statuses.iter().map(|status| status.as_str().to_owned()));
-    }
-    if let Some(customer) = &filter.customer {
-        sql.push(" AND customer = ?").bind(customer.clone());
-    }
-    if let Some(reference) = &filter.external_reference {
-        sql.push(" AND external_reference = ?").bind(reference.clone());
-    }
-    if let Some(class) = &filter.error_class {
-        sql.push(" AND error_class = ?").bind(class.clone());
-    }
-    if let Some(from) = filter.created_from {
-        sql.push(" AND created_at >= ?").bind(from.as_micros());
-    }
-    if let Some(before) = filter.created_before {
-        sql.push(" AND created_at < ?").bind(before.as_micros());
-    }
-    if let Some(after) = after {
-        sql.push(" AND id < ?").bind(after.as_bytes().to_vec());
-    }
-    sql.push(" ORDER BY id DESC LIMIT ?) page ON page.id = orders.id ORDER BY orders.id DESC");
-    sql.bind(i64::from(limit));
-    sql
 }

@@ -24,6 +24,7 @@ pub(super) const EVENT: &str = "order_id, sequence, status, previous_status, att
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredLineItem<'a> {
+    #[serde(borrow)]
     item: std::borrow::Cow<'a, str>,
     quantity: u32,
     price_minor: i64,
@@ -116,6 +117,13 @@ fn line_items_from_json(json: &str, currency: Currency) -> Result<Vec<LineItem>,
             price: Money::from_minor(line.price_minor, currency),
         })
         .collect())
+}
+
+/// Whether one of the line items has a name that `matches`.
+pub(super) fn any_item(json: &str, matches: impl FnMut(&str) -> bool) -> Result<bool, Error> {
+    let stored: Vec<StoredLineItem<'_>> =
+        serde_json::from_str(json).map_err(|error| Error::Row(format!("line items: {error}")))?;
+    Ok(stored.iter().map(|line| line.item.as_ref()).any(matches))
 }
 
 pub(super) fn id<I: ColumnIndex<AnyRow>>(row: &AnyRow, index: I) -> Result<OrderId, Error> {

@@ -1,6 +1,11 @@
 //! Statements over many rows at once.
 
-use sqlx::any::AnyArguments;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Type};
 
 use super::Error;
@@ -16,6 +21,12 @@ pub(super) struct Sql {
 impl Sql {
     pub(super) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
+    }
+
+    /// The statement that explains this one.
+    #[cfg(test)]
+    pub(super) fn explained(self) -> Self {
+        Self { text: format!("EXPLAIN QUERY PLAN {}", self.text), ..self }
     }
 
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
@@ -55,12 +66,25 @@ impl Sql {
 
     pub(super) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
         let query = self.query()?;
+        count_statement();
         Ok(query.execute(connection).await?.rows_affected())
     }
 
-    pub(super) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<sqlx::any::AnyRow>, Error> {
+    pub(super) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, Error> {
         let query = self.query()?;
+        count_statement();
         Ok(query.fetch_all(connection).await?)
+    }
+
+    /// The rows one by one, so that no more than one of them takes up memory here.
+    pub(super) fn stream(self, connection: &mut AnyConnection) -> BoxStream<'_, Result<AnyRow, Error>> {
+        match self.query() {
+            Ok(query) => {
+                count_statement();
+                query.fetch(connection).map_err(Error::from).boxed()
+            }
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
     }
 
     fn query(self) -> Result<sqlx::query::Query<'static, Any, AnyArguments>, Error> {
@@ -69,6 +93,23 @@ impl Sql {
             None => Ok(sqlx::query_with(AssertSqlSafe(self.text), self.arguments)),
         }
     }
+}
+
+tokio::task_local! {
+    /// The counter of the store that the present work belongs to.
+    static STATEMENTS: Arc<AtomicU64>;
+}
+
+/// Counts the statements that `work` sends.
+pub(super) fn counted<F: Future>(counter: &Arc<AtomicU64>, work: F) -> impl Future<Output = F::Output> {
+    STATEMENTS.scope(Arc::clone(counter), work)
+}
+
+/// Notes that a statement is sent.
+pub(super) fn count_statement() {
+    metrics::counter!("sql_statements_total").increment(1);
+    // Outside of a piece of work nobody counts.
+    let _ = STATEMENTS.try_with(|counter| counter.fetch_add(1, Ordering::Relaxed));
 }
 
 /// Cuts `items` into pieces whose lengths are powers of two. A statement's text depends on its
@@ -87,6 +128,16 @@ pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// As [`pieces`], for statements that may name a row twice: as few pieces as there can be, each filled
+/// up to a power of two with its last item.
+pub(super) fn padded<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
+    items.chunks(LARGEST_PIECE).map(|chunk| {
+        let mut piece = chunk.to_vec();
+        piece.extend(vec![chunk[chunk.len() - 1].clone(); chunk.len().next_power_of_two() - chunk.len()]);
+        piece
+    })
+}
+
 /// Rows in the largest statement.
 const LARGEST_PIECE: usize = 256;
 
@@ -101,5 +152,15 @@ mod tests {
         assert_eq!(lengths(1), [1]);
         assert_eq!(lengths(100), [64, 32, 4]);
         assert_eq!(lengths(600), [256, 256, 64, 16, 8]);
+    }
+
+    #[test]
+    fn padded_pieces_are_few_and_lose_nothing() {
+        let lengths = |n: usize| padded(&vec![0; n]).map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(100), [128]);
+        assert_eq!(lengths(257), [256, 1]);
+        assert_eq!(padded(&[1, 2, 3]).collect::<Vec<_>>(), [[1, 2, 3, 3]]);
     }
 }

@@ -119,12 +119,16 @@ impl Backend {
 
     /// A gateway on this backend.
     pub(crate) async fn gateway(&self, config: Config) -> Gateway<'_> {
-        // Each gateway has its own connections, except to an SQLite file, which has one owner.
-        let store = match self.on {
+        self.gateway_with(self.gateway_store().await, config).await
+    }
+
+    /// The store of a gateway. Each has its own connections, except to an SQLite file, which has one
+    /// owner.
+    pub(crate) async fn gateway_store(&self) -> Store {
+        match self.on {
             On::Embedded => self.store.clone(),
             On::Servers => Store::connect(&self.url, &Options::default()).await.unwrap(),
-        };
-        self.gateway_with(store, config).await
+        }
     }
 
     /// A gateway on this backend that has its own way to the database.

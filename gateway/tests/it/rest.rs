@@ -18,11 +18,11 @@ use crate::on_both;
 const UNKNOWN: &str = "/orders/01890a5d-ac96-774b-bcce-b302099a8057";
 
 impl Gateway<'_> {
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         request.body(body).send().await.unwrap()
     }
@@ -35,12 +35,12 @@ impl Gateway<'_> {
     }
 }
 
-async fn value(response: Response) -> Value {
+pub(crate) async fn value(response: Response) -> Value {
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
 }
 
 /// The problem in an answer; its status and media type are as they should be.
-async fn problem(response: Response) -> Value {
+pub(crate) async fn problem(response: Response) -> Value {
     let status = response.status();
     assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
     let problem = value(response).await;
@@ -173,6 +173,15 @@ async fn every_other_mistake_is_a_problem_too() {
     gateway.stop().await;
 }
 
+/// Where the `Link` header leads to.
+pub(crate) fn link(response: &Response, relation: &str) -> Option<String> {
+    let links = response.headers().get("link")?.to_str().unwrap();
+    links.split(", ").find_map(|link| {
+        let target = link.strip_suffix(&format!(">; rel=\"{relation}\""))?;
+        Some(target.strip_prefix('<').unwrap().to_owned())
+    })
+}
+
 on_both!(pages_lead_through_all_orders_without_repeats, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
@@ -194,10 +203,7 @@ on_both!(pages_lead_through_all_orders_without_repeats, |on| async move {
         let mut next = Some(format!("/orders?limit=5{filter}"));
         while let Some(path) = next {
             let response = gateway.get(&path).await;
-            next = response.headers().get("link").map(|link| {
-                let link = link.to_str().unwrap();
-                link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned()
-            });
+            next = link(&response, "next");
             let page = value(response).await;
             let page = page.as_array().unwrap();
             assert!(page.len() == 5 || next.is_none(), "only the last page is short");

@@ -53,18 +53,18 @@ async fn what_is_wrong_with_a_database_url_is_said_without_its_password() {
     }
 }
 
-/// The queries that run all the time read an index range, however many orders there are.
-#[tokio::test(flavor = "multi_thread")]
-async fn dispatch_and_lists_use_their_indexes() {
+/// Enough rows for the planner to care: 20,000 completed orders and 20 pending ones. Half of them have
+/// the same total.
+async fn full_database() -> (Backend, AnyConnection) {
     let backend = Backend::new(On::Servers).await;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
-    // Enough rows for the planner to care: 20,000 completed orders and 20 pending ones.
     let mut rows = Vec::new();
     for n in 0..20_020 {
         let (status, due) = if n % 1_001 == 0 { ("pending", "5") } else { ("completed", "NULL") };
         let priority = ["high", "normal", "low"][n % 3];
+        let total = if n % 2 == 0 { 259_998 } else { n };
         rows.push(format!(
-            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', 1, 1, '{status}', 1, 0, 0, 5, NULL, {due}, 0, NULL, {n}, {n}, '{priority}')",
+            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', {total}, 1, '{status}', 1, 0, 0, 5, NULL, {due}, 0, NULL, {n}, {n}, '{priority}')",
             n % 500
         ));
     }
@@ -78,6 +78,13 @@ async fn dispatch_and_lists_use_their_indexes() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
     }
     sqlx::raw_sql("ANALYZE TABLE orders").execute(&mut connection).await.unwrap();
+    (backend, connection)
+}
+
+/// The queries that run all the time read an index range, however many orders there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn dispatch_and_lists_use_their_indexes() {
+    let (_backend, mut connection) = full_database().await;
     let last = "UNHEX('00000000000000000000000000003000')";
     for (query, index, most_rows) in [
         (
@@ -123,5 +130,50 @@ async fn dispatch_and_lists_use_their_indexes() {
         };
         assert_eq!(used, index, "{query}");
         assert!(rows <= most_rows, "{rows} rows: {query}");
+    }
+}
+
+/// How many rows and index entries this connection has read so far.
+async fn reads(connection: &mut AnyConnection) -> i64 {
+    let status = sqlx::query("SHOW SESSION STATUS LIKE 'Handler_read_%'");
+    let rows = status.fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>(1).parse::<i64>().unwrap()).sum()
+}
+
+/// Wherever a page is in its list, its orders are read and hardly anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_page_reads_as_little_as_the_first_one() {
+    let (_backend, mut connection) = full_database().await;
+    let (deep, shallow) = ("UNHEX(LPAD(HEX(2000), 32, '0'))", "UNHEX(LPAD(HEX(18000), 32, '0'))");
+    let (newest, largest, smallest) = ("id DESC", "total_minor DESC, id DESC", "total_minor ASC, id ASC");
+    let below = |total: u32, id| {
+        format!("AND currency = 'USD' AND (total_minor < {total} OR (total_minor = {total} AND id < {id}))")
+    };
+    for (condition, order) in [
+        (String::new(), newest),
+        (format!("AND id < {deep}"), newest),
+        (format!("AND status IN ('completed') AND id < {deep}"), newest),
+        (format!("AND status IN ('completed', 'failed') AND id < {deep}"), newest),
+        ("AND status IN ('pending', 'processing')".to_owned(), newest),
+        (format!("AND id > {shallow}"), "id ASC"),
+        ("AND currency = 'USD'".to_owned(), largest),
+        (below(259_998, deep), largest),
+        (below(1_001, deep), largest),
+        (
+            format!(
+                "AND currency = 'USD' AND (total_minor > 259998 OR (total_minor = 259998 AND id > {shallow}))"
+            ),
+            smallest,
+        ),
+        (format!("{} AND total_minor >= 5 AND total_minor <= 300000", below(259_998, deep)), largest),
+    ] {
+        let query = format!(
+            "SELECT id FROM orders WHERE +tenant_id = 'default' {condition} ORDER BY {order} LIMIT 101"
+        );
+        // The question itself reads as well.
+        let (before, between) = (reads(&mut connection).await, reads(&mut connection).await);
+        let page = sqlx::query(sqlx::AssertSqlSafe(query.clone())).fetch_all(&mut connection).await.unwrap();
+        let read = reads(&mut connection).await - between - (between - before);
+        assert!(!page.is_empty() && read <= 300, "{read} reads: {query}");
     }
 }

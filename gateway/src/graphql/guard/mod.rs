@@ -23,7 +23,7 @@ use axum::http::StatusCode;
 
 pub(crate) use self::text::check_text;
 use super::errors::{INTROSPECTION_DISABLED, LIMIT_EXCEEDED};
-use super::query::{DEFAULT_PAGE, MAX_PAGE};
+use super::list::{DEFAULT_PAGE, MAX_PAGE};
 use crate::config::GraphqlLimits;
 use crate::orders::MAX_ROWS;
 
@@ -33,8 +33,9 @@ const MAX_NESTING: usize = 32;
 /// Most lists inside each other in introspection (`fields` of the types of `fields` …): each level
 /// multiplies the answer by the size of the schema.
 const MAX_INTROSPECTION_LISTS: usize = 2;
-/// What a field costs that reads the database for each object it is on.
-const DATABASE_READ: usize = 10;
+/// How many events an order is taken to have where their number multiplies: with timelines inside
+/// timelines. One level of them is read for a whole page at once and costs as much as any other field.
+const TIMELINE: usize = 10;
 
 /// A document that is too much, and why.
 #[derive(Debug, PartialEq, Eq)]
@@ -233,11 +234,11 @@ impl<'a> Walk<'a> {
         } else {
             self.set(&field.selection_set.node, level + 1)?
         };
-        let own = if name == "events" { DATABASE_READ } else { 1 };
         let times = match name {
             "orders" => self.page_size(field),
             // The rows of a bulk create are there already; only what is read for each of them counts.
             "createOrders" if inner.reads => MAX_ROWS,
+            "events" if inner.reads => TIMELINE,
             _ => 1,
         };
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
@@ -245,7 +246,7 @@ impl<'a> Walk<'a> {
             selections: inner.selections.saturating_add(1),
             aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
             directives: inner.directives.saturating_add(field.directives.len()),
-            complexity: inner.complexity.saturating_mul(times).saturating_add(own),
+            complexity: inner.complexity.saturating_mul(times).saturating_add(1),
             reads: inner.reads || name == "events",
             fields: 1,
             depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
@@ -254,15 +255,17 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The page that a list will have. A size that is not allowed counts as the largest one; the
-    /// resolver refuses it.
+    /// The page that a list will have, from whichever end. A size that is not allowed counts as the
+    /// largest one; the resolver refuses it.
     fn page_size(&self, field: &Field) -> usize {
-        let argument = field.get_argument("first").map(|argument| argument.node.clone());
-        let value = argument.and_then(|argument| argument.into_const_with(|name| self.variable(&name)).ok());
-        let size = value.as_ref().and_then(as_number);
-        let size = size.unwrap_or(i64::from(DEFAULT_PAGE));
-        let (most, size) = (i64::from(MAX_PAGE), if size < 1 { i64::from(MAX_PAGE) } else { size });
-        usize::try_from(size.min(most)).unwrap_or(usize::MAX)
+        let size = |name| {
+            let argument = field.get_argument(name)?.node.clone();
+            let value = argument.into_const_with(|name| self.variable(&name)).ok()?;
+            let size = as_number(&value)?;
+            Some(if size < 1 { i64::from(MAX_PAGE) } else { size })
+        };
+        let size = size("first").max(size("last")).unwrap_or(i64::from(DEFAULT_PAGE));
+        usize::try_from(size.min(i64::from(MAX_PAGE))).unwrap_or(usize::MAX)
     }
 
     fn variable(&self, name: &Name) -> Result<Value, ()> {

@@ -146,17 +146,23 @@ fn the_page_size_counts_however_it_is_given() {
     assert_eq!(refused(&variable), Some("complexity"));
     assert_eq!(checked(&variable, serde_json::json!({"n": 5})), None);
     assert_eq!(checked(&variable, serde_json::json!({"n": 1000})), Some("complexity"));
+    for arguments in ["last: 100", "first: 1, last: 100", "first: 100, last: 1", "last: -1", "last: 1000"] {
+        let document = list(&format!("{{ orders({arguments}) {{"));
+        assert_eq!(refused(&document), Some("complexity"), "{arguments}");
+    }
+    assert_eq!(refused(&list("{ orders(last: 5) {")), None);
 }
 
 #[test]
-fn timelines_cost_a_database_read_each() {
-    assert_eq!(refused("{ orders { nodes { events { status } } } }"), None);
-    assert_eq!(refused("{ orders(first: 100) { nodes { events { status } } } }"), Some("complexity"));
-    let bulk = |of: &str| {
-        format!("mutation {{ createOrders(input: {{orders: []}}) {{ results {{ order {{ {of} }} }} }} }}")
-    };
-    assert_eq!(refused(&bulk("id status total")), None);
-    assert_eq!(refused(&bulk("events { status }")), Some("complexity"));
+fn timelines_are_fields_and_those_inside_each_other_multiply() {
+    let page = |of: &str| format!("{{ orders(first: 100) {{ nodes {{ {of} }} }} }}");
+    assert_eq!(refused(&page("events { sequence status occurredAt }")), None);
+    assert_eq!(refused(&page("events { order { status } }")), None);
+    assert_eq!(refused(&page("events { order { events { status } } }")), Some("complexity"));
+    let nested = "{ order(id: 1) { events { order { events { order { events { order { id } } } } } } } }";
+    assert_eq!(refused(nested), None);
+    let deeper = nested.replace("{ id }", "{ events { order { events { order { id } } } } }");
+    assert_eq!(refused(&deeper), Some("complexity"));
 }
 
 #[test]

@@ -166,6 +166,12 @@ pub const KINDS: &[Kind] = &[
          `orderId` first.",
     ),
     kind(
+        "query_timeout",
+        503,
+        "There are too many orders to read through",
+        "Ask for fewer of them, such as those of one customer, of one status or of a shorter time.",
+    ),
+    kind(
         "request_timeout",
         503,
         "The answer took too long",

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use domain::{OrderId, Timestamp, text};
+use domain::{Currency, OrderId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::orders::{Filter, MAX_RATE, MAX_REDRIVEN, Redrive};
+use crate::orders::{Criteria, Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
 
 /// Which dead letters to redrive, and how.
 #[derive(Debug, ToSchema)]
@@ -57,6 +57,15 @@ struct DeadLetterFilter {
     external_reference: Option<String>,
     /// Exactly this error class.
     error_class: Option<String>,
+    /// This text in the name of a line item, in upper or lower case.
+    #[schema(max_length = 200)]
+    item_contains: Option<String>,
+    /// In this currency (ISO 4217); with a total and without a currency, the gateway's default one.
+    currency: Option<String>,
+    /// A total of at least this amount: a number, or a decimal number as a string.
+    total_from: Option<String>,
+    /// A total of at most this amount: a number, or a decimal number as a string.
+    total_to: Option<String>,
     /// Created at or after this time.
     #[schema(format = DateTime)]
     created_from: Option<String>,
@@ -87,8 +96,17 @@ pub(super) struct RedrivenDeadLetters {
 
 const FIELDS: &[&str] =
     &["filter", "dryRun", "ratePerSecond", "limit", "after", "startAt", "requestedBy", "reason"];
-const FILTER_FIELDS: &[&str] =
-    &["customer", "externalReference", "errorClass", "createdFrom", "createdBefore"];
+const FILTER_FIELDS: &[&str] = &[
+    "customer",
+    "externalReference",
+    "errorClass",
+    "itemContains",
+    "currency",
+    "totalFrom",
+    "totalTo",
+    "createdFrom",
+    "createdBefore",
+];
 
 /// Gives the failed orders that match a new set of attempts, up to 1,000 in one request. With
 /// `ratePerSecond` each gets a time of its own before which it is not started, which outlives whatever
@@ -108,7 +126,7 @@ pub(super) async fn redrive(
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, Problem> {
     let body = body::json(request, &app.config.http).await?;
-    let redrive = read(&body)?;
+    let redrive = read(&body, app.config.default_currency)?;
     let redriven = app.orders.redrive_all(&redrive).await?;
     Ok(Json(RedrivenDeadLetters {
         count: redriven.orders.len(),
@@ -119,7 +137,7 @@ pub(super) async fn redrive(
     }))
 }
 
-fn read(body: &[u8]) -> Result<Redrive, Problem> {
+fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
     let document = json::document(body)?;
     let mut shape = Shape::default();
     let mut redrive = Redrive {
@@ -134,7 +152,7 @@ fn read(body: &[u8]) -> Result<Redrive, Problem> {
     };
     if let Some(fields) = shape.object("", document, FIELDS) {
         match fields.get("filter") {
-            Some((at, value)) => redrive.filter = filter(&mut shape, &at, value),
+            Some((at, value)) => redrive.filter = filter(&mut shape, &at, value, default_currency),
             // Redriving everything has to be said.
             None => shape.note("/filter", "is required; {} means every failed order"),
         }
@@ -152,21 +170,33 @@ fn read(body: &[u8]) -> Result<Redrive, Problem> {
     Ok(redrive)
 }
 
-fn filter(shape: &mut Shape, at: &str, value: &serde_json::value::RawValue) -> Filter {
+fn filter(
+    shape: &mut Shape,
+    at: &str,
+    value: &serde_json::value::RawValue,
+    default_currency: Currency,
+) -> Filter {
     let Some(fields) = shape.object(at, value, FILTER_FIELDS) else { return Filter::default() };
-    let mut checked = |name, max| fields.get(name).and_then(|(at, value)| shape.checked(&at, value, max));
-    let customer = checked("customer", text::MAX_CUSTOMER);
-    let external_reference = checked("externalReference", text::MAX_EXTERNAL_REFERENCE);
-    let error_class = checked("errorClass", text::MAX_ERROR_CLASS);
+    let mut text = |name| fields.get(name).and_then(|(at, value)| shape.text(&at, value));
+    let criteria = Criteria {
+        customer: text("customer"),
+        external_reference: text("externalReference"),
+        error_class: text("errorClass"),
+        item_contains: text("itemContains"),
+        currency: text("currency"),
+        ..Criteria::default()
+    };
+    let mut amount = |name| fields.get(name).and_then(|(at, value)| shape.decimal(&at, value));
+    let criteria = Criteria { total_from: amount("totalFrom"), total_to: amount("totalTo"), ..criteria };
     let mut time = |name| fields.get(name).and_then(|(at, value)| shape.parsed(&at, value));
-    Filter {
-        statuses: Vec::new(),
-        customer,
-        external_reference,
-        error_class,
-        created_from: time("createdFrom"),
-        created_before: time("createdBefore"),
-    }
+    let (created_from, created_before) = (time("createdFrom"), time("createdBefore"));
+    let criteria = Criteria { created_from, created_before, ..criteria };
+    criteria.check(Sort::default(), default_currency).unwrap_or_else(|problems| {
+        problems
+            .into_iter()
+            .for_each(|problem| shape.note(&format!("{at}/{}", problem.name), problem.message));
+        Filter::default()
+    })
 }
 
 #[cfg(test)]
@@ -178,11 +208,11 @@ mod tests {
         let body =
             br#"{"filter":{"customer":"Ann","errorClass":"http_503","createdFrom":"2026-01-31T12:00:00Z"},
             "dryRun":true,"ratePerSecond":50,"limit":7,"requestedBy":"ann","reason":"it is back"}"#;
-        let redrive = read(body).unwrap();
+        let redrive = read(body, Currency::USD).unwrap();
         assert_eq!((redrive.dry_run, redrive.rate, redrive.limit), (true, Some(50), 7));
         assert_eq!(redrive.filter.error_class.as_deref(), Some("http_503"));
         assert_eq!(redrive.requester.to_string(), "by ann");
-        let all = read(br#"{"filter":{}}"#).unwrap();
+        let all = read(br#"{"filter":{}}"#, Currency::USD).unwrap();
         assert_eq!((all.filter, all.limit, all.rate), (Filter::default(), MAX_REDRIVEN, None));
     }
 
@@ -192,6 +222,9 @@ mod tests {
             ("{}", "/filter"),
             (r#"{"filter":{"class":"x"}}"#, "/filter/class"),
             (r#"{"filter":{"createdFrom":"yesterday"}}"#, "/filter/createdFrom"),
+            (r#"{"filter":{"customer":""}}"#, "/filter/customer"),
+            (r#"{"filter":{"totalFrom":1.999}}"#, "/filter/totalFrom"),
+            (r#"{"filter":{"itemContains":7}}"#, "/filter/itemContains"),
             (r#"{"filter":{},"ratePerSecond":0}"#, "/ratePerSecond"),
             (r#"{"filter":{},"ratePerSecond":10001}"#, "/ratePerSecond"),
             (r#"{"filter":{},"limit":1001}"#, "/limit"),
@@ -200,7 +233,7 @@ mod tests {
             (r#"{"filter":{},"requestedBy":""}"#, "/requestedBy"),
             ("[]", ""),
         ] {
-            let problem = serde_json::to_value(read(body.as_bytes()).unwrap_err()).unwrap();
+            let problem = serde_json::to_value(read(body.as_bytes(), Currency::USD).unwrap_err()).unwrap();
             assert_eq!(
                 (&problem["code"], &problem["errors"][0]["pointer"]),
                 (&"invalid_body".into(), &pointer.into())

@@ -1,83 +1,81 @@
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use domain::{OrderId, Status, Timestamp, text};
+use domain::{Currency, Status, Timestamp};
 use http::header;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
 use super::view::{OrderView, StatusWord};
 use crate::App;
-use crate::http::problem::Problem;
+use crate::http::problem::{self, Problem};
 use crate::http::query::Query;
-use crate::orders::Filter;
+use crate::orders::{Criteria, Cursor, Filter, Listing, Page, Position, Sort, Take};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
-/// What a list of dead letters can be asked for: everything but a status.
-const KNOWN_OF_DEAD_LETTERS: &[&str] =
-    &["limit", "after", "customer", "externalReference", "errorClass", "createdFrom", "createdBefore"];
+/// What every list can be asked for, in the order of [`ListParams`].
 const KNOWN: &[&str] = &[
     "limit",
+    "sort",
     "after",
-    "status",
+    "before",
     "customer",
     "externalReference",
     "errorClass",
+    "itemContains",
+    "currency",
+    "totalFrom",
+    "totalTo",
     "createdFrom",
     "createdBefore",
 ];
+/// What a list of orders can be asked for besides.
+const STATUS: &str = "status";
 
-/// What a list request asks for.
-#[derive(Debug, PartialEq, Eq, IntoParams)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-struct ListQuery {
-    /// Most orders on the page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-    /// Only orders older than the one with this id; the `Link` header has it for the next page.
-    #[param(value_type = Option<String>, format = Uuid)]
-    after: Option<OrderId>,
-    /// Only orders with one of these statuses: repeat the parameter or put commas between.
-    #[param(value_type = Option<Vec<StatusWord>>)]
-    status: Vec<Status>,
-    /// Only orders of exactly this customer.
-    #[param(max_length = 200)]
-    customer: Option<String>,
-    /// Only orders with exactly this reference.
-    #[param(max_length = 200)]
-    external_reference: Option<String>,
-    /// Only orders whose latest event is a failure of exactly this class.
-    #[param(max_length = 64)]
-    error_class: Option<String>,
-    /// Only orders created at or after this time (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    created_from: Option<Timestamp>,
-    /// Only orders created before this time (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    created_before: Option<Timestamp>,
-}
-
-/// The parameters of a list of dead letters, for the documentation.
+/// The parameters of every list, for the documentation.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "read as a `ListQuery`")]
-struct DeadLettersQuery {
+struct ListParams {
     /// Most orders on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: (),
-    /// Only orders older than the one with this id.
-    #[param(value_type = Option<String>, format = Uuid)]
+    /// In which order: by creation or by total, descending with a minus. By total the list has orders of one
+    /// currency; equal totals are in the order of creation.
+    #[param(value_type = Option<String>, default = "-createdAt", pattern = "^-?(createdAt|total)$")]
+    sort: (),
+    /// Only orders behind this cursor; the `Link` header has it for the next page. Sorted by creation, the id
+    /// of an order does as well.
+    #[param(value_type = Option<String>)]
     after: (),
+    /// Only orders in front of this cursor, those next to it: the `Link` header has it for the previous page.
+    /// Not together with `after`.
+    #[param(value_type = Option<String>)]
+    before: (),
     /// Only orders of exactly this customer.
     #[param(value_type = Option<String>, max_length = 200)]
     customer: (),
     /// Only orders with exactly this reference.
     #[param(value_type = Option<String>, max_length = 200)]
     external_reference: (),
-    /// Only orders that failed with exactly this class.
+    /// Only orders whose latest event is a failure of exactly this class.
     #[param(value_type = Option<String>, max_length = 64)]
     error_class: (),
+    /// Only orders with this text in the name of a line item. Upper and lower case are the same in every
+    /// script, and no character has a special meaning.
+    #[param(value_type = Option<String>, max_length = 200)]
+    item_contains: (),
+    /// Only orders in this currency (ISO 4217). Where totals are compared and none is given, it is the
+    /// gateway's default currency.
+    #[param(value_type = Option<String>, example = "EUR")]
+    currency: (),
+    /// Only orders with a total of at least this amount.
+    #[param(value_type = Option<String>, example = "19.99")]
+    total_from: (),
+    /// Only orders with a total of at most this amount.
+    #[param(value_type = Option<String>, example = "1299.99")]
+    total_to: (),
     /// Only orders created at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     created_from: (),
@@ -86,47 +84,74 @@ struct DeadLettersQuery {
     created_before: (),
 }
 
+/// The parameter that only lists of all orders have, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read as a `ListQuery`")]
+struct StatusParam {
+    /// Only orders with one of these statuses: repeat the parameter or put commas between.
+    #[param(value_type = Option<Vec<StatusWord>>)]
+    status: (),
+}
+
+/// What a list request asks for.
+#[derive(Debug)]
+struct ListQuery {
+    listing: Listing,
+    /// The parameters of the list without those of the page, as they were sent.
+    pairs: Vec<(String, String)>,
+}
+
 impl ListQuery {
-    fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
-        let mut query = Query::new(query, known);
-        let list = Self {
-            limit: limit(&mut query),
-            after: query.parse("after"),
-            status: statuses(&mut query),
-            customer: filter_text(&mut query, "customer", text::MAX_CUSTOMER),
-            external_reference: filter_text(&mut query, "externalReference", text::MAX_EXTERNAL_REFERENCE),
-            error_class: filter_text(&mut query, "errorClass", text::MAX_ERROR_CLASS),
-            created_from: time(&mut query, "createdFrom"),
-            created_before: time(&mut query, "createdBefore"),
-        };
+    /// `only` are the statuses of a list that cannot be asked for others.
+    fn read(query: Option<&str>, only: Option<Status>, default_currency: Currency) -> Result<Self, Problem> {
+        let all: Vec<&str> = KNOWN.iter().copied().chain([STATUS]).collect();
+        let mut query = Query::new(query, if only.is_some() { KNOWN } else { &all });
+        let pairs = query.pairs_without(&["after", "before"]);
+        let limit = limit(&mut query);
+        let sort = query.parse("sort").unwrap_or_default();
+        let statuses = only.map_or_else(|| statuses(&mut query), |status| vec![status]);
+        let filter = filter(&mut query, statuses, sort, default_currency);
+        let currency = filter.currency;
+        let mut place = |name| place(&mut query, name, sort, currency);
+        let (after, before) = (place("after"), place("before"));
+        if query.has("after") && query.has("before") {
+            query.add("before", "cannot be given together with after");
+        }
+        let take = if query.has("before") { Take::Last(limit) } else { Take::First(limit) };
         query.finish()?;
-        Ok(list)
+        Ok(Self { listing: Listing { filter, sort, after, before, take }, pairs })
     }
 
-    /// The same list at the same path, continued after `last`.
-    fn next(&self, path: &str, last: OrderId) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &self.limit.to_string()).append_pair("after", &last.to_string());
-        for status in &self.status {
-            query.append_pair("status", status.as_str());
-        }
-        let texts = [
-            ("customer", &self.customer),
-            ("externalReference", &self.external_reference),
-            ("errorClass", &self.error_class),
-        ];
-        for (name, value) in texts {
-            if let Some(value) = value {
-                query.append_pair(name, value);
+    /// The `Link` header of a page at `path`, if there is anything around it.
+    fn links(&self, path: &str, page: &Page) -> Option<String> {
+        let sort = self.listing.sort;
+        let link = |relation: &str, place: Option<(&str, Cursor)>| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(&self.pairs);
+            if let Some((name, cursor)) = place {
+                query.append_pair(name, &cursor.to_string());
             }
-        }
-        let times = [("createdFrom", self.created_from), ("createdBefore", self.created_before)];
-        for (name, value) in times {
-            if let Some(value) = value {
-                query.append_pair(name, &value.to_string());
-            }
-        }
-        format!("{path}?{}", query.finish())
+            let query = query.finish();
+            let mark = if query.is_empty() { "" } else { "?" };
+            format!("<{path}{mark}{query}>; rel=\"{relation}\"")
+        };
+        let next = page.orders.last().filter(|_| page.has_next).map(|last| ("after", Cursor::of(last, sort)));
+        let previous = page
+            .orders
+            .first()
+            .filter(|_| page.has_previous)
+            .map(|first| ("before", Cursor::of(first, sort)));
+        let by_cursor = self.listing.after.or(self.listing.before).is_some();
+        let links: Vec<String> = [
+            next.map(|place| link("next", Some(place))),
+            previous.map(|place| link("prev", Some(place))),
+            by_cursor.then(|| link("first", None)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!links.is_empty()).then(|| links.join(", "))
     }
 }
 
@@ -143,12 +168,11 @@ fn limit(query: &mut Query<'_>) -> u32 {
 
 fn statuses(query: &mut Query<'_>) -> Vec<Status> {
     let mut statuses = Vec::new();
-    for word in query.all("status").iter().flat_map(|value| value.split(',')) {
+    for word in query.all(STATUS).iter().flat_map(|value| value.split(',')) {
         match word.parse() {
-            Ok(status) if statuses.contains(&status) => {}
             Ok(status) => statuses.push(status),
             Err(domain::status::InvalidStatus) => {
-                query.add("status", domain::status::InvalidStatus.to_string());
+                query.add(STATUS, domain::status::InvalidStatus.to_string());
                 break;
             }
         }
@@ -156,12 +180,36 @@ fn statuses(query: &mut Query<'_>) -> Vec<Status> {
     statuses
 }
 
-fn filter_text(query: &mut Query<'_>, name: &'static str, max: usize) -> Option<String> {
-    let value = query.one(name)?;
-    match text::check(&value, max) {
-        Ok(()) => Some(value),
-        Err(message) => {
-            query.add(name, message);
+fn filter(query: &mut Query<'_>, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
+    let criteria = Criteria {
+        statuses,
+        customer: query.one("customer"),
+        external_reference: query.one("externalReference"),
+        error_class: query.one("errorClass"),
+        item_contains: query.one("itemContains"),
+        currency: query.one("currency"),
+        total_from: query.one("totalFrom"),
+        total_to: query.one("totalTo"),
+        created_from: time(query, "createdFrom"),
+        created_before: time(query, "createdBefore"),
+    };
+    criteria.check(sort, default_currency).unwrap_or_else(|problems| {
+        problems.into_iter().for_each(|problem| query.add(problem.name, problem.message));
+        Filter::default()
+    })
+}
+
+fn place(
+    query: &mut Query<'_>,
+    name: &'static str,
+    sort: Sort,
+    currency: Option<Currency>,
+) -> Option<Position> {
+    let text = query.one(name)?;
+    match Cursor::read_or_id(&text, sort, currency) {
+        Ok(position) => Some(position),
+        Err(error) => {
+            query.add(name, error.to_string());
             None
         }
     }
@@ -180,52 +228,42 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
     }
 }
 
-/// Lists orders, newest first, a page at a time. While a `Link` header with `rel="next"` comes,
-/// there are older ones; orders that are created meanwhile never shift the pages.
+/// Lists orders, newest first, a page at a time. The `Link` header leads to the next page and back;
+/// orders that are created meanwhile never shift the pages.
 #[utoipa::path(
-    get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListQuery),
+    get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListParams, StatusParam),
     responses(
         (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<OrderView>,
-            headers(("Link" = String, description = "`<…>; rel=\"next\"`: where the next page is."))),
+            headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
         (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let query = ListQuery::read(query.as_deref(), KNOWN)?;
-    page(&app, "/orders", &query, query.status.clone()).await
+    page(&app, "/orders", query.as_deref(), None).await
 }
 
 /// Lists dead letters, the orders that are `failed`, newest first, a page at a time as for `/orders`.
 #[utoipa::path(
-    get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(DeadLettersQuery),
+    get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(ListParams),
     responses(
         (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<OrderView>,
-            headers(("Link" = String, description = "`<…>; rel=\"next\"`: where the next page is."))),
+            headers(("Link" = String, description = "As for `/orders`."))),
         (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn dead_letters(
     State(app): State<App>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = ListQuery::read(query.as_deref(), KNOWN_OF_DEAD_LETTERS)?;
-    page(&app, "/dead-letters", &query, vec![Status::Failed]).await
+    page(&app, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
 }
 
-async fn page(app: &App, path: &str, query: &ListQuery, statuses: Vec<Status>) -> Result<Response, Problem> {
-    let filter = Filter {
-        statuses,
-        customer: query.customer.clone(),
-        external_reference: query.external_reference.clone(),
-        error_class: query.error_class.clone(),
-        created_from: query.created_from,
-        created_before: query.created_before,
-    };
-    let page = app.orders.list(&filter, query.after, query.limit).await?;
-    let next = page.orders.last().filter(|_| page.has_more).map(|last| query.next(path, last.id));
-    let link = next.map(|next| [(header::LINK, format!("<{next}>; rel=\"next\""))]);
+async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) -> Result<Response, Problem> {
+    let query = ListQuery::read(query, only, app.config.default_currency)?;
+    let page = app.orders.list(query.listing.clone()).await?;
+    let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     let orders: Vec<OrderView> = page.orders.into_iter().map(Into::into).collect();
     Ok((link, Json(orders)).into_response())
 }
@@ -236,31 +274,39 @@ mod tests {
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-    #[test]
-    fn without_parameters_there_is_a_page_of_everything() {
-        let list = ListQuery::read(None, KNOWN).unwrap();
-        assert_eq!((list.limit, list.after, list.status.len()), (100, None, 0));
+    fn read(query: &str) -> Result<ListQuery, Problem> {
+        ListQuery::read(Some(query), None, Currency::USD)
     }
 
     #[test]
-    fn every_filter_survives_in_the_link() {
+    fn without_parameters_there_is_a_page_of_everything() {
+        let Listing { filter, sort, after, before, take } =
+            ListQuery::read(None, None, Currency::USD).unwrap().listing;
+        assert_eq!((filter, sort), (Filter::default(), Sort::default()));
+        assert_eq!((after, before, take), (None, None, Take::First(100)));
+        let dead = ListQuery::read(None, Some(Status::Failed), Currency::USD).unwrap();
+        assert_eq!(dead.listing.filter.statuses, [Status::Failed]);
+    }
+
+    #[test]
+    fn every_filter_survives_in_the_links() {
         let query = format!(
-            "limit=7&after={ID}&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
-             &errorClass=http_503\
-             &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z"
+            "limit=7&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
+             &errorClass=http_503&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
+             &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z&after={ID}"
         );
-        let list = ListQuery::read(Some(&query), KNOWN).unwrap();
-        assert_eq!(list.status, [Status::Failed, Status::Pending]);
-        assert_eq!(list.customer.as_deref(), Some("A&B ä"));
-        assert_eq!(list.created_from.unwrap().to_string(), "2026-01-31T11:00:00.000000Z");
-        let next = list.next("/orders", ID.parse().unwrap());
-        let (path, next) = next.split_once('?').unwrap();
-        assert_eq!(path, "/orders");
-        assert_eq!(ListQuery::read(Some(next), KNOWN).unwrap(), list);
-        assert!(
-            ListQuery::read(Some(&query), KNOWN_OF_DEAD_LETTERS).is_err(),
-            "their status is not asked for"
-        );
+        let list = read(&query).unwrap();
+        let filter = &list.listing.filter;
+        assert_eq!(filter.statuses, [Status::Failed, Status::Pending]);
+        assert_eq!(filter.customer.as_deref(), Some("A&B ä"));
+        assert_eq!(filter.created_from.unwrap().to_string(), "2026-01-31T11:00:00.000000Z");
+        assert_eq!((filter.total_from, filter.total_to), (Some(150), Some(700)));
+        let page = Page { orders: Vec::new(), has_previous: true, has_next: true };
+        let links = list.links("/orders", &page).unwrap();
+        let first = links.strip_prefix("</orders?").unwrap().strip_suffix(">; rel=\"first\"").unwrap();
+        let again = read(first).unwrap().listing;
+        assert_eq!((&again.filter, again.sort, again.take), (filter, list.listing.sort, list.listing.take));
+        assert_eq!(again.after, None);
     }
 
     #[test]
@@ -270,16 +316,29 @@ mod tests {
             ("limit=1001", "limit"),
             ("limit=ten", "limit"),
             ("limit=1&limit=2", "limit"),
+            ("sort=updatedAt", "sort"),
+            ("sort=total,createdAt", "sort"),
+            ("sort=", "sort"),
             ("after=1", "after"),
+            ("before=1", "before"),
+            (&format!("after={ID}&before={ID}"), "before"),
+            (&format!("sort=total&after={ID}"), "after"),
             ("status=done", "status"),
             ("status=", "status"),
             ("customer=", "customer"),
+            ("currency=EURO", "currency"),
+            ("totalFrom=1,5", "totalFrom"),
+            ("totalFrom=-1", "totalFrom"),
+            ("currency=JPY&totalTo=1.5", "totalTo"),
+            ("itemContains=", "itemContains"),
             ("createdFrom=yesterday", "createdFrom"),
             ("offset=10", "offset"),
         ] {
-            let problem = serde_json::to_value(ListQuery::read(Some(query), KNOWN).unwrap_err()).unwrap();
+            let problem = serde_json::to_value(read(query).unwrap_err()).unwrap();
             assert_eq!(problem["code"], "invalid_query");
             assert_eq!(problem["errors"][0]["parameter"], name, "{query}");
         }
+        let dead = ListQuery::read(Some("status=failed"), Some(Status::Failed), Currency::USD).unwrap_err();
+        assert_eq!(dead.code(), "invalid_query", "their status is not asked for");
     }
 }

@@ -1,0 +1,152 @@
+//! What a client says about the orders that it wants, before anybody has looked at it. REST and
+//! GraphQL mean the same by it, because it is read here.
+
+use domain::{Currency, Money, Status, Timestamp, text};
+
+use super::list::{Filter, Sort};
+
+/// Longest text that is looked for in items, in characters.
+pub const MAX_ITEM_CONTAINS: usize = text::MAX_ITEM;
+
+/// A filter as it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct Criteria {
+    /// Any of these; empty means all.
+    pub statuses: Vec<Status>,
+    /// Exactly this customer.
+    pub customer: Option<String>,
+    /// Exactly this reference.
+    pub external_reference: Option<String>,
+    /// Exactly this error class.
+    pub error_class: Option<String>,
+    /// Created at or after this time.
+    pub created_from: Option<Timestamp>,
+    /// Created before this time.
+    pub created_before: Option<Timestamp>,
+    /// In this currency.
+    pub currency: Option<String>,
+    /// A total of at least so much.
+    pub total_from: Option<String>,
+    /// A total of at most so much.
+    pub total_to: Option<String>,
+    /// In the name of a line item.
+    pub item_contains: Option<String>,
+}
+
+/// What is wrong with one of the criteria.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidCriterion {
+    /// Which one, as clients call it.
+    pub name: &'static str,
+    /// What to change; reads on from the name.
+    pub message: String,
+}
+
+impl Criteria {
+    /// The filter that is meant. Totals are amounts of one currency: that of the filter or, where it
+    /// names none, `default_currency`. So is a list that is sorted by them.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn check(self, sort: Sort, default_currency: Currency) -> Result<Filter, Vec<InvalidCriterion>> {
+        let mut problems = Vec::new();
+        let mut add = |name, message| problems.push(InvalidCriterion { name, message });
+        for (name, value, max) in [
+            ("customer", &self.customer, text::MAX_CUSTOMER),
+            ("externalReference", &self.external_reference, text::MAX_EXTERNAL_REFERENCE),
+            ("errorClass", &self.error_class, text::MAX_ERROR_CLASS),
+            ("itemContains", &self.item_contains, MAX_ITEM_CONTAINS),
+        ] {
+            if let Some(Err(message)) = value.as_deref().map(|value| text::check(value, max)) {
+                add(name, message);
+            }
+        }
+        let named = self.currency.as_deref().map(str::parse::<Currency>);
+        // What an amount means is not known without its currency.
+        let amounts_in = match &named {
+            None => Some(default_currency),
+            Some(Ok(currency)) => Some(*currency),
+            Some(Err(error)) => {
+                add("currency", error.to_string());
+                None
+            }
+        };
+        let compares_totals = sort.is_by_total() || self.total_from.is_some() || self.total_to.is_some();
+        let currency = amounts_in.filter(|_| named.is_some() || compares_totals);
+        let mut total = |name, value: Option<String>| match Money::parse(&value?, amounts_in?) {
+            Ok(total) => Some(total.minor()),
+            Err(error) => {
+                add(name, error.to_string());
+                None
+            }
+        };
+        let total_from = total("totalFrom", self.total_from);
+        let total_to = total("totalTo", self.total_to);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut statuses = Vec::new();
+        for status in self.statuses {
+            if !statuses.contains(&status) {
+                statuses.push(status);
+            }
+        }
+        Ok(Filter {
+            statuses,
+            customer: self.customer,
+            external_reference: self.external_reference,
+            error_class: self.error_class,
+            created_from: self.created_from,
+            created_before: self.created_before,
+            currency,
+            total_from,
+            total_to,
+            item_contains: self.item_contains,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_of_one_currency() {
+        let check = |criteria: Criteria, sort| criteria.check(sort, Currency::USD).unwrap();
+        let yen = || Some("JPY".to_owned());
+        let from = |text: &str| Some(text.to_owned());
+        let all = check(Criteria::default(), Sort::CreatedAscending);
+        assert_eq!(all, Filter::default());
+        let sorted = check(Criteria::default(), Sort::TotalAscending);
+        assert_eq!(sorted.currency, Some(Currency::USD));
+        let range = check(Criteria { total_from: from("12.5"), ..Criteria::default() }, Sort::default());
+        assert_eq!((range.currency, range.total_from), (Some(Currency::USD), Some(1_250)));
+        let named = Criteria { currency: yen(), total_to: from("300"), ..Criteria::default() };
+        let named = check(named, Sort::TotalDescending);
+        assert_eq!((named.currency.unwrap().code(), named.total_to), ("JPY", Some(300)));
+        let only = check(Criteria { currency: yen(), ..Criteria::default() }, Sort::default());
+        assert_eq!(only.currency.unwrap().code(), "JPY");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named() {
+        let long = |length: usize| Some("x".repeat(length));
+        let criteria = Criteria {
+            customer: long(201),
+            external_reference: Some(String::new()),
+            error_class: long(65),
+            total_from: Some("-1".to_owned()),
+            total_to: Some("1.999".to_owned()),
+            item_contains: long(201),
+            ..Criteria::default()
+        };
+        let names = |criteria: Criteria| -> Vec<&str> {
+            let problems = criteria.check(Sort::default(), Currency::USD).unwrap_err();
+            problems.into_iter().map(|problem| problem.name).collect()
+        };
+        let texts = ["customer", "externalReference", "errorClass", "itemContains"];
+        assert_eq!(names(criteria.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
+        let nowhere = Criteria { currency: Some("EURO".to_owned()), ..criteria };
+        assert_eq!(names(nowhere), [&texts[..], &["currency"]].concat());
+    }
+}

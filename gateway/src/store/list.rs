@@ -1,0 +1,346 @@
+//! Lists of orders.
+//!
+//! What an index can answer is one statement. A text in the items is looked for by reading the orders
+//! in the order of the list and comparing here, so that every database finds the same: piece by piece,
+//! each of them a short statement, until the page is full, the list ends or the time is up.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::{DEFAULT_TENANT, Order, OrderId};
+use futures_util::TryStreamExt;
+use sqlx::AnyConnection;
+use tokio::time::Instant;
+
+use super::sql::{Sql, padded};
+use super::{Dialect, Error, Store, rows};
+use crate::orders::{Filter, Position, Scan, Sort, Start};
+
+/// Orders that a search reads in its first statement; in each further one twice as many as before.
+const SEARCHED_FIRST: u32 = 64;
+/// Most orders that a search reads in one statement.
+const SEARCHED_AT_ONCE: u32 = 2_048;
+
+impl Store {
+    /// Up to `limit` orders that match, with ids below `after`, newest first.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<Order>, Error> {
+        let behind = |id| Start::Behind(Position { total_minor: 0, id });
+        let start = after.map_or(Start::Begin, behind);
+        self.scan(Scan { filter: filter.clone(), sort: Sort::default(), start, end: None, limit }).await
+    }
+
+    /// Orders in the order of a list, from a place on.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same.
+    pub async fn scan(&self, scan: Scan) -> Result<Vec<Order>, Error> {
+        let answers = || self.inner.answers.load(Ordering::Relaxed);
+        let before = answers();
+        let orders = match &scan.filter.item_contains {
+            None => {
+                let sql = page(self.dialect(), &scan, rows::ORDER);
+                self.read(move |connection| {
+                    Box::pin(async move { sql.fetch(connection).await?.iter().map(rows::order).collect() })
+                })
+                .await
+            }
+            Some(text) => {
+                let (text, until) = (Needle::new(text), Instant::now() + self.search_time());
+                let search = Search { dialect: self.dialect(), scan, text, until };
+                self.read(move |connection| Box::pin(search.run(connection))).await
+            }
+        };
+        match orders {
+            // Others were answered meanwhile.
+            Err(Error::TimedOut) if answers() != before => Err(Error::TooMuchToRead),
+            orders => orders,
+        }
+    }
+
+    /// How long a search may take: it gives up early enough to say why.
+    fn search_time(&self) -> Duration {
+        self.inner.deadline * 3 / 4
+    }
+}
+
+/// A text that is looked for, without regard to case.
+struct Needle(String);
+
+impl Needle {
+    fn new(text: &str) -> Self {
+        Self(without_case(text).collect())
+    }
+
+    /// `space` is what the comparison works in, to be given again.
+    fn is_in(&self, item: &str, space: &mut String) -> bool {
+        space.clear();
+        space.extend(without_case(item));
+        space.contains(&self.0)
+    }
+}
+
+/// The lower case of the upper case, as Unicode has them, so that `Σ`, `σ` and `ς` are one letter and `ẞ`,
+/// `ß` and `ss` are the same. Each character for itself: what a part becomes is a part of what the whole
+/// becomes.
+fn without_case(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+struct Search {
+    dialect: Dialect,
+    scan: Scan,
+    text: Needle,
+    until: Instant,
+}
+
+impl Search {
+    async fn run(mut self, connection: &mut AnyConnection) -> Result<Vec<Order>, Error> {
+        let limit = self.scan.limit as usize;
+        let mut found = Vec::new();
+        let mut size = SEARCHED_FIRST;
+        while self.piece(connection, size, &mut found).await? && found.len() < limit {
+            if Instant::now() >= self.until {
+                return Err(Error::TooMuchToRead);
+            }
+            size = (size * 2).min(SEARCHED_AT_ONCE);
+        }
+        found.truncate(limit);
+        let mut orders = Vec::with_capacity(found.len());
+        for piece in padded(&found) {
+            let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
+            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+            for row in sql.fetch(connection).await? {
+                orders.push(rows::order(&row)?);
+            }
+        }
+        let sort = self.scan.sort;
+        orders.sort_unstable_by_key(|order| {
+            (if sort.is_by_total() { order.total.minor() } else { 0 }, order.id)
+        });
+        if sort.is_descending() {
+            orders.reverse();
+        }
+        Ok(orders)
+    }
+
+    /// Looks through the next `size` orders. Says whether there may be more behind them.
+    async fn piece(
+        &mut self,
+        connection: &mut AnyConnection,
+        size: u32,
+        found: &mut Vec<OrderId>,
+    ) -> Result<bool, Error> {
+        let scan = Scan { limit: size, ..self.scan.clone() };
+        let sql = page(self.dialect, &scan, "orders.id, total_minor, line_items");
+        let mut seen = 0;
+        let mut space = String::new();
+        let mut rows = sql.stream(connection);
+        while let Some(row) = rows.try_next().await? {
+            seen += 1;
+            let id = rows::id(&row, 0)?;
+            self.scan.start = Start::Behind(Position { total_minor: rows::get(&row, 1)?, id });
+            if rows::any_item(rows::get(&row, 2)?, |item| self.text.is_in(item, &mut space))? {
+                found.push(id);
+            }
+        }
+        Ok(seen == size)
+    }
+}
+
+/// The page is found by keys alone, which one of the indexes holds, and only then are its orders
+/// read: a filter that skips many orders does not read them all.
+fn page(dialect: Dialect, scan: &Scan, columns: &str) -> Sql {
+    let Scan { filter, sort, start, end, limit } = scan;
+    let mut sql = Sql::new(&format!("SELECT {columns} FROM orders JOIN (SELECT id FROM orders WHERE "));
+    matching(&mut sql, filter);
+    let (behind, in_front) = if sort.is_descending() { ("<", ">") } else { (">", "<") };
+    match start {
+        Start::Begin => {}
+        Start::At(position) => beyond(&mut sql, dialect, *sort, &format!("{behind}="), position),
+        Start::Behind(position) => beyond(&mut sql, dialect, *sort, behind, position),
+    }
+    if let Some(position) = end {
+        beyond(&mut sql, dialect, *sort, in_front, position);
+    }
+    sql.push(&order_by(*sort, "")).push(" LIMIT ?) page ON page.id = orders.id");
+    sql.push(&order_by(*sort, "orders.")).bind(i64::from(*limit));
+    sql
+}
+
+/// SQLite keeps no statistics and would use any index that begins with a column that is compared. A plus
+/// sign keeps a column out of that; the other databases do not see it.
+fn matching(sql: &mut Sql, filter: &Filter) {
+    let of_somebody = filter.customer.is_some() || filter.external_reference.is_some();
+    // Without one of these the list is the primary key's.
+    let indexed = of_somebody || !filter.statuses.is_empty() || filter.currency.is_some();
+    sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(DEFAULT_TENANT);
+    if !filter.statuses.is_empty() {
+        sql.push(" AND status").within(filter.statuses.iter().map(|status| status.as_str().to_owned()));
+    }
+    for (column, value) in [
+        ("customer", &filter.customer),
+        ("external_reference", &filter.external_reference),
+        ("error_class", &filter.error_class),
+    ] {
+        if let Some(value) = value {
+            sql.push(&format!(" AND {column} = ?")).bind(value.clone());
+        }
+    }
+    if let Some(currency) = filter.currency {
+        // Few orders are of one customer, most of them in one currency.
+        let plus = if of_somebody { "+" } else { "" };
+        sql.push(&format!(" AND {plus}currency = ?")).bind(currency.code().to_owned());
+    }
+    for (sign, total) in [(">=", filter.total_from), ("<=", filter.total_to)] {
+        if let Some(total) = total {
+            sql.push(&format!(" AND total_minor {sign} ?")).bind(total);
+        }
+    }
+    // Ids begin with the millisecond of the creation, and unlike the times they have an index.
+    if let Some(from) = filter.created_from {
+        sql.push(" AND created_at >= ? AND id >= ?").bind(from.as_micros());
+        sql.bind(OrderId::first_at(from).as_bytes().to_vec());
+    }
+    if let Some(before) = filter.created_before {
+        sql.push(" AND created_at < ? AND id < ?").bind(before.as_micros());
+        sql.bind(OrderId::first_at(before + Duration::from_millis(1)).as_bytes().to_vec());
+    }
+}
+
+/// `sign` is one of `<`, `<=`, `>`, `>=`: on which side of the place, and whether with it.
+fn beyond(sql: &mut Sql, dialect: Dialect, sort: Sort, sign: &str, place: &Position) {
+    let id = place.id.as_bytes().to_vec();
+    if !sort.is_by_total() {
+        sql.push(&format!(" AND id {sign} ?")).bind(id);
+        return;
+    }
+    let (condition, times) = dialect.beyond(sign);
+    sql.push(" AND ").push(&condition);
+    for _ in 0..times {
+        sql.bind(place.total_minor);
+    }
+    sql.bind(id);
+}
+
+fn order_by(sort: Sort, table: &str) -> String {
+    let way = if sort.is_descending() { "DESC" } else { "ASC" };
+    if sort.is_by_total() {
+        format!(" ORDER BY {table}total_minor {way}, {table}id {way}")
+    } else {
+        format!(" ORDER BY {table}id {way}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Currency, Status, Timestamp};
+
+    use super::super::Options;
+    use super::super::tests::{orders, sqlite};
+    use super::*;
+
+    /// SQLite's plans do not depend on what is in the tables.
+    #[tokio::test]
+    async fn lists_read_a_range_of_an_index_in_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let id = OrderId::new(store.now());
+        let at = Position { total_minor: 5, id };
+        let currency = Some(Currency::USD);
+        let failed = Filter { statuses: vec![Status::Failed], ..Filter::default() };
+        let ann = Filter { customer: Some("Ann".into()), ..Filter::default() };
+        let created = Filter { created_from: Some(Timestamp::from_micros(1)), ..Filter::default() };
+        let dollars = Filter { currency, ..Filter::default() };
+        let range = Filter { total_from: Some(1), total_to: Some(9), ..dollars.clone() };
+        let class = Filter { error_class: Some("x".into()), ..Filter::default() };
+        let (by_time, by_total) = (
+            [Sort::CreatedDescending, Sort::CreatedAscending],
+            [Sort::TotalDescending, Sort::TotalAscending],
+        );
+        for (filter, sorts, range) in [
+            (Filter::default(), by_time, ""),
+            (class, by_time, ""),
+            (created, by_time, "PRIMARY KEY"),
+            (failed, by_time, "orders_by_status (tenant_id=? AND status=?"),
+            (ann, by_time, "orders_by_customer (tenant_id=? AND customer=?"),
+            (dollars, by_total, "orders_by_total (tenant_id=? AND currency=?"),
+            (range, by_total, "orders_by_total (tenant_id=? AND currency=? AND "),
+        ] {
+            for sort in sorts {
+                for start in [Start::Begin, Start::Behind(at), Start::At(at)] {
+                    let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
+                    let sql = page(Dialect::Sqlite, &scan, "orders.id").explained();
+                    let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
+                    let steps: Vec<String> = plan.iter().map(|row| rows::get(row, 3).unwrap()).collect();
+                    // The keys of the page are found first; sorting twenty orders afterwards is cheap.
+                    let at = steps.iter().position(|step| step.contains("SCAN page")).unwrap();
+                    let keys = steps[..at].join("; ");
+                    assert!(!keys.contains("TEMP B-TREE") && keys.contains(range), "{scan:?}: {steps:#?}");
+                    if start != Start::Begin {
+                        assert!(keys.contains("SEARCH"), "{scan:?}: {steps:#?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_whose_time_is_up_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        store.insert(orders(store.now(), 65)).await.unwrap();
+        for (text, until, answer) in [
+            // All that there are is found in the first statement.
+            ("x", Instant::now(), Some(65)),
+            ("y", Instant::now(), None),
+            ("y", Instant::now() + Duration::from_secs(60), Some(0)),
+        ] {
+            let scan = Scan {
+                filter: Filter::default(),
+                sort: Sort::default(),
+                start: Start::Begin,
+                end: None,
+                limit: 64,
+            };
+            let search = Search { dialect: Dialect::Sqlite, scan, text: Needle::new(text), until };
+            let found = store.read(move |connection| Box::pin(search.run(connection))).await;
+            match answer {
+                Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),
+                None => assert!(matches!(found, Err(Error::TooMuchToRead)), "{found:?}"),
+            }
+        }
+        assert_eq!(crate::Error::from(Error::TooMuchToRead).code(), "query_timeout");
+    }
+
+    #[test]
+    fn case_makes_no_difference_and_every_character_is_itself() {
+        let mut space = String::new();
+        for (text, item, there) in [
+            ("LAP", "a laptop", true),
+            ("lap", "a LAPTOP", true),
+            ("äpfel", "ÄPFEL", true),
+            ("ΔΟΣ", "οδός οδος", true),
+            ("ς", "Σ", true),
+            ("STRASSE", "Straße", true),
+            ("ẞ", "strasse", true),
+            ("İ", "İ", true),
+            ("é", "e", false),
+            ("100%", "100% wool", true),
+            ("1%0", "1000", false),
+            ("a_c", "abc", false),
+            ("\\", "a\\b", true),
+            ("\"", "15\" screen", true),
+            ("item", "Laptop", false),
+        ] {
+            assert_eq!(Needle::new(text).is_in(item, &mut space), there, "{text} in {item}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a page costs: the same few statements, however many orders are on it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, Gateway, quick};
+use crate::on_both;
+
+/// How often a request is counted. What the gateway asks by itself meanwhile only adds to some of them.
+const COUNTED: usize = 12;
+
+/// The statements that a document takes, and its answer.
+async fn cost(gateway: &Gateway<'_>, store: &gateway::Store, document: &str) -> (u64, Value) {
+    let mut least = u64::MAX;
+    let mut answer = Value::Null;
+    for _ in 0..COUNTED {
+        let before = store.statements();
+        let (_, json) = gateway.graphql(document, Value::Null).await;
+        least = least.min(store.statements() - before);
+        answer = json;
+    }
+    assert_eq!(answer["errors"], Value::Null, "{document}");
+    (least, answer)
+}
+
+on_both!(a_page_costs_the_same_few_statements_whatever_is_on_it, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = backend.gateway_store().await;
+    // Nothing is dispatched, so the gateway has little to ask by itself.
+    let config = gateway::Config { queue_window: 1, ..quick() };
+    let gateway = backend.gateway_with(store.clone(), config).await;
+    let body = |n: usize| json!({"item": format!("x{n}"), "quantity": 1, "price": n});
+    let created = gateway.create_all(&(0..60).map(body).collect::<Vec<_>>()).await;
+    for id in &created {
+        gateway.post(&format!("/orders/{id}/cancel"), "").await;
+    }
+    for (of, most) in [
+        ("id lineItems { item total }", 1),
+        ("events { sequence status }", 2),
+        ("lineItems { item } events { sequence } late: events(after: 1) { sequence }", 2),
+        ("events { sequence order { id status } }", 3),
+    ] {
+        let page =
+            |size| format!("{{ orders(first: {size}) {{ nodes {{ {of} }} edges {{ node {{ {of} }} }} }} }}");
+        let (few, small) = cost(&gateway, &store, &page(5)).await;
+        let (many, large) = cost(&gateway, &store, &page(50)).await;
+        assert_eq!((few, many), (most, most), "{of}");
+        assert_eq!(small["data"]["orders"]["nodes"].as_array().unwrap().len(), 5);
+        let nodes = large["data"]["orders"]["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 50);
+        for node in nodes.iter().filter(|_| of.contains("events {")) {
+            let sequences: Vec<_> =
+                node["events"].as_array().unwrap().iter().map(|event| event["sequence"].as_u64()).collect();
+            assert_eq!(sequences, [Some(1), Some(2)], "{of}");
+        }
+        if of.contains("late") {
+            assert_eq!(nodes[0]["late"], json!([{"sequence": 2}]));
+        }
+    }
+    // A page in the middle looks besides whether there is something in front of it.
+    let (_, first) = cost(&gateway, &store, "{ orders(first: 5) { pageInfo { endCursor } } }").await;
+    let cursor = first["data"]["orders"]["pageInfo"]["endCursor"].as_str().unwrap();
+    for size in [5, 50] {
+        let page = format!(
+            "{{ orders(first: {size}, after: \"{cursor}\") {{ nodes {{ id }} pageInfo {{ hasPreviousPage }} }} }}"
+        );
+        assert_eq!(cost(&gateway, &store, &page).await.0, 2);
+    }
+    gateway.stop().await;
+});
