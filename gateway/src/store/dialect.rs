@@ -67,6 +67,14 @@ impl Dialect {
         }
     }
 
+    /// Makes a SELECT read this index. SQLite does by itself what this is needed for.
+    pub(super) fn force_index(self, index: &str) -> String {
+        match self {
+            Self::MySql => format!(" FORCE INDEX ({index})"),
+            Self::Sqlite => String::new(),
+        }
+    }
+
     /// How long a pooled connection may be unused. The pool looks once in this time, so it may become
     /// twice as old, which has to be less than the server's patience in [`Self::session`].
     pub(super) fn idle(self) -> Duration {

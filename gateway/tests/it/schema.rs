@@ -145,30 +145,34 @@ async fn reads(connection: &mut AnyConnection) -> i64 {
 async fn a_deep_page_reads_as_little_as_the_first_one() {
     let (_backend, mut connection) = full_database().await;
     let (deep, shallow) = ("UNHEX(LPAD(HEX(2000), 32, '0'))", "UNHEX(LPAD(HEX(18000), 32, '0'))");
-    let (newest, largest, smallest) = ("id DESC", "total_minor DESC, id DESC", "total_minor ASC, id ASC");
-    let below = |total: u32, id| {
-        format!("AND currency = 'USD' AND (total_minor < {total} OR (total_minor = {total} AND id < {id}))")
+    let (none, by_id) = ("", "FORCE INDEX (PRIMARY)");
+    let (by_status, by_total) = ("FORCE INDEX (orders_by_status)", "FORCE INDEX (orders_by_total)");
+    let (newest, oldest) = ("id DESC", "id ASC");
+    let (largest, smallest) = ("total_minor DESC, id DESC", "total_minor ASC, id ASC");
+    let beyond = |sign: &str, total: u32, id: &str| {
+        let strict = &sign[..1];
+        format!(
+            "AND currency = 'USD' AND (total_minor {strict} {total} OR (total_minor = {total} AND id {sign} {id}))"
+        )
     };
-    for (condition, order) in [
-        (String::new(), newest),
-        (format!("AND id < {deep}"), newest),
-        (format!("AND status IN ('completed') AND id < {deep}"), newest),
-        (format!("AND status IN ('completed', 'failed') AND id < {deep}"), newest),
-        ("AND status IN ('pending', 'processing')".to_owned(), newest),
-        (format!("AND id > {shallow}"), "id ASC"),
-        ("AND currency = 'USD'".to_owned(), largest),
-        (below(259_998, deep), largest),
-        (below(1_001, deep), largest),
-        (
-            format!(
-                "AND currency = 'USD' AND (total_minor > 259998 OR (total_minor = 259998 AND id > {shallow}))"
-            ),
-            smallest,
-        ),
-        (format!("{} AND total_minor >= 5 AND total_minor <= 300000", below(259_998, deep)), largest),
+    for (index, condition, order) in [
+        (by_id, String::new(), newest),
+        (by_id, format!("AND id < {deep}"), newest),
+        (by_id, format!("AND id > {shallow}"), oldest),
+        (none, "AND status IN ('pending', 'processing')".to_owned(), newest),
+        (by_status, format!("AND status IN ('completed') AND id < {deep}"), newest),
+        (by_status, format!("AND status IN ('completed') AND id >= {deep}"), oldest),
+        (by_total, "AND currency = 'USD'".to_owned(), largest),
+        (by_total, beyond("<", 259_998, deep), largest),
+        (by_total, beyond("<", 259_998, shallow), largest),
+        (by_total, beyond("<", 1_001, deep), largest),
+        (by_total, beyond(">", 259_998, deep), smallest),
+        (by_total, beyond(">=", 259_998, deep), smallest),
+        (by_total, beyond(">=", 259_998, shallow), smallest),
+        (by_total, format!("{} AND total_minor BETWEEN 5 AND 300000", beyond("<", 259_998, deep)), largest),
     ] {
         let query = format!(
-            "SELECT id FROM orders WHERE +tenant_id = 'default' {condition} ORDER BY {order} LIMIT 101"
+            "SELECT id FROM orders {index} WHERE +tenant_id = 'default' {condition} ORDER BY {order} LIMIT 101"
         );
         // The question itself reads as well.
         let (before, between) = (reads(&mut connection).await, reads(&mut connection).await);
