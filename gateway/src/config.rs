@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use crate::graphql::{InitCheck, TrustedDocuments};
 use crate::http::Origins;
 
+use crate::store::Retention;
+
 /// All settings of one gateway; [`Config::default`] is what the product ships with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,6 +31,8 @@ pub struct Config {
     pub writers: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: Duration,
+    /// How long final orders are kept. Never shorter than [`Self::idempotency_ttl`].
+    pub retention: Retention,
     /// How long a request may wait for the database.
     pub request_timeout: Duration,
     /// How long open requests, streams and sockets get to end at shutdown.
@@ -124,6 +128,7 @@ impl Default for Config {
             batch_backlog: 4_096,
             writers: 2,
             idempotency_ttl: Duration::from_secs(24 * 60 * 60),
+            retention: Retention::default(),
             request_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(10),
             http: HttpLimits {

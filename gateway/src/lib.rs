@@ -23,6 +23,7 @@ pub mod store;
 mod app;
 mod batch;
 mod log_gate;
+mod retention;
 mod serve;
 
 pub use app::App;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
 use crate::orders::{Orders, Publisher};
-use crate::{App, Config, Store, grpc, http};
+use crate::{App, Config, Store, grpc, http, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -77,6 +77,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     loops.spawn(feed.run(bus, stop_loops.clone()));
     loops.spawn(follow_database(store.clone(), stop_loops.clone()));
     loops.spawn(prune(store.clone(), stop_loops.clone()));
+    loops.spawn(retention::run(store.clone(), config.retention, stop_loops.clone()));
     let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake };
     let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use broker::redis::Redis;
 use gateway::config::{GraphqlLimits, HttpLimits};
 use gateway::graphql::TrustedDocuments;
+use gateway::store::Retention;
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
 
@@ -16,6 +17,8 @@ use crate::values::DatabaseUrl;
 
 /// The name of the SQLite file in the data folder.
 const SQLITE_FILE: &str = "orders.db";
+/// A day in seconds.
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// What a gateway needs to know. Reads and checks the file of trusted documents, if there is one.
 pub(crate) async fn gateway(
@@ -28,6 +31,18 @@ pub(crate) async fn gateway(
         redelivery_guard: Duration::from_millis(rules.redelivery_guard_ms),
         queue_window: rules.queue_window,
         idempotency_ttl: Duration::from_secs(rules.idempotency_ttl_s),
+        retention: Retention {
+            finished: retained(
+                "--retain-final-days (ORDERS_RETAIN_FINAL_DAYS)",
+                rules.retain_final_days,
+                rules,
+            )?,
+            failed: retained(
+                "--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS)",
+                rules.retain_failed_days,
+                rules,
+            )?,
+        },
         drain: Duration::from_millis(process.drain_ms),
         ..gateway::Config::default()
     };
@@ -70,6 +85,23 @@ async fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<Truste
     };
     let json = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
     TrustedDocuments::read(&json, limits).await.map_err(wrong)
+}
+
+/// How long orders are kept. An order that was removed before its idempotency key expires could be
+/// created a second time by a client that repeats itself.
+fn retained(setting: &str, days: u64, rules: &RuleArgs) -> Result<Option<Duration>, Error> {
+    let (kept, ttl) = (days * DAY_S, rules.idempotency_ttl_s);
+    if days > 0 && kept < ttl {
+        return Err(Error::usage(format!(
+            "{setting} is {days}, which is shorter than --idempotency-ttl-s (ORDERS_IDEMPOTENCY_TTL_S) with {ttl} \
+             seconds"
+        ))
+        .hint(format!(
+            "keep orders for at least {} days, or remember keys for at most {kept} seconds",
+            ttl.div_ceil(DAY_S)
+        )));
+    }
+    Ok((days > 0).then(|| Duration::from_secs(kept)))
 }
 
 /// What a processor needs to know.

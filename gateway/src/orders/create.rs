@@ -17,6 +17,9 @@ use crate::store::{
 /// The most orders that one request can create.
 pub const MAX_ROWS: usize = 1_000;
 
+/// How often a create is tried whose key turns out to stand for orders that are gone.
+const KEY_TRIES: u32 = 2;
+
 /// The answer to a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
@@ -151,24 +154,32 @@ impl Orders {
         let orders = ids.into_iter().zip(contents).map(|(id, content)| NewOrder { id, content, created_at });
         let creation = Creation { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
-        let answers = self.creations.submit(vec![creation.clone()]).await;
-        match answers.map(|mut answers| answers.pop()) {
-            Ok(Some(Ok(Inserted::New))) => {
-                Ok((creation.orders.into_iter().map(NewOrder::into_order).collect(), false))
-            }
-            Ok(Some(Ok(Inserted::Before(id)))) => {
-                let orders = self.store.orders_as_created(&id.run(count)).await?;
-                if orders.len() == count { Ok((orders, true)) } else { Err(Error::NotFound(id)) }
-            }
-            Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
-            Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
-                Err(Error::OutcomeUnknown(first))
-            }
-            Ok(Some(Err(error))) => Err(error),
-            Ok(None) => Err(Error::Internal),
-            Err(Failure::Overloaded) => Err(Error::overloaded()),
-            Err(Failure::NotDone) => Err(self.too_late()),
+        for _ in 0..KEY_TRIES {
+            let answers = self.creations.submit(vec![creation.clone()]).await;
+            return match answers.map(|mut answers| answers.pop()) {
+                Ok(Some(Ok(Inserted::New))) => {
+                    Ok((creation.orders.into_iter().map(NewOrder::into_order).collect(), false))
+                }
+                Ok(Some(Ok(Inserted::Before(id)))) => {
+                    let orders = self.store.orders_as_created(&id.run(count)).await?;
+                    if orders.len() < count {
+                        // Removed since (see `retention`), so the key stands for nothing any more.
+                        self.store.forget_key_of(id).await?;
+                        continue;
+                    }
+                    Ok((orders, true))
+                }
+                Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
+                Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
+                    Err(Error::OutcomeUnknown(first))
+                }
+                Ok(Some(Err(error))) => Err(error),
+                Ok(None) => Err(Error::Internal),
+                Err(Failure::Overloaded) => Err(Error::overloaded()),
+                Err(Failure::NotDone) => Err(self.too_late()),
+            };
         }
+        Err(Error::Internal)
     }
 }
 

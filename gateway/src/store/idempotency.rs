@@ -120,7 +120,33 @@ pub(super) async fn insert_keys(
     Ok(())
 }
 
+/// Removes the keys of these orders. They are looked up without a lock first, so that creates under
+/// way are not waited for.
+pub(super) async fn delete_keys(connection: &mut AnyConnection, orders: &[OrderId]) -> Result<(), Error> {
+    for piece in pieces(orders) {
+        let mut sql = Sql::new("SELECT idempotency_key FROM idempotency_keys WHERE order_id");
+        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+        let found = sql.fetch(connection).await?;
+        let keys = found.iter().map(|row| rows::get(row, 0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+        for keys in pieces(&keys) {
+            let mut sql = Sql::new("DELETE FROM idempotency_keys WHERE tenant_id = ? AND idempotency_key");
+            sql.bind(DEFAULT_TENANT).within(keys.iter().cloned()).push(" AND order_id");
+            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+            sql.execute(connection).await?;
+        }
+    }
+    Ok(())
+}
+
 impl Store {
+    /// Makes the key of a create new again whose orders are no longer there, all or some of them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn forget_key_of(&self, first: OrderId) -> Result<(), Error> {
+        self.write(|connection| Box::pin(async move { delete_keys(connection, &[first]).await })).await
+    }
+
     /// Orders as they were right after their creation, whatever has become of them since; those that
     /// exist, sorted by their ids.
     ///

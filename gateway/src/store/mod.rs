@@ -1,7 +1,7 @@
 //! SQL. Nothing outside this module knows any.
 //!
 //! Start with [`transition`]: every change of an order goes through it. [`insert`] accepts orders,
-//! [`due`] finds those that need attention, [`read`] and [`list`] show them.
+//! [`due`] finds those that need attention, [`read`] and [`list`] show them, [`prune`] removes them.
 //!
 //! One body of SQL serves MySQL, MariaDB and SQLite; where they differ, [`Dialect`] says how. Every
 //! write is one short transaction over many rows, at READ COMMITTED, with the rows locked while the
@@ -23,6 +23,7 @@ mod list;
 #[cfg(test)]
 mod model;
 mod pause;
+mod prune;
 mod read;
 mod rows;
 mod sql;
@@ -51,6 +52,7 @@ pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
 pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
 pub use pause::Pause;
+pub use prune::{PRUNE_BATCH, Pruned, Retention};
 pub use transition::Applied;
 
 /// The database. Cheap to clone.

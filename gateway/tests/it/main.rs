@@ -36,6 +36,8 @@ mod outages;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]
+mod retain;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod wait;

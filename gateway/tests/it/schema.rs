@@ -108,6 +108,14 @@ async fn dispatch_and_lists_use_their_indexes() {
             100,
         ),
         (
+            format!(
+                "SELECT id FROM orders FORCE INDEX (orders_by_status) WHERE tenant_id = 'default' \
+                 AND status = 'completed' AND id > {last} ORDER BY id LIMIT 128"
+            ),
+            "orders_by_status",
+            20_000,
+        ),
+        (
             "SELECT 1 FROM orders WHERE tenant_id = 'default' AND status = 'pending' LIMIT 100000".to_owned(),
             "orders_by_status",
             100,

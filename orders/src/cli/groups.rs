@@ -162,6 +162,27 @@ pub(crate) struct RuleArgs {
         default_value = "86400"
     )]
     pub(crate) idempotency_ttl_s: u64,
+    /// Completed and cancelled orders are removed so many days after their last change, with their
+    /// events and idempotency keys; 0 keeps them for ever: 0 to 36500
+    #[arg(
+        long,
+        env = "ORDERS_RETAIN_FINAL_DAYS",
+        hide_env_values = true,
+        value_name = "DAYS",
+        value_parser = values::number::<u64>(0, 36_500),
+        default_value = "0"
+    )]
+    pub(crate) retain_final_days: u64,
+    /// The same for failed orders, which can no longer be redriven then: 0 to 36500
+    #[arg(
+        long,
+        env = "ORDERS_RETAIN_FAILED_DAYS",
+        hide_env_values = true,
+        value_name = "DAYS",
+        value_parser = values::number::<u64>(0, 36_500),
+        default_value = "0"
+    )]
+    pub(crate) retain_failed_days: u64,
 }
 
 /// What a processor does with an order.

@@ -16,12 +16,12 @@ use crate::{console, log, settings, signal, start};
 
 /// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
 pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
+    let mut config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     let handler = settings::handler(&args.work)?;
     let redis = settings::redis(&args.redis)?;
     log::install(args.process.log.log_format)?;
-    let mut gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     gateway::metrics::install();
-    gateway_config.http.connections = start::connections(gateway_config.http.connections);
+    config.http.connections = start::connections(config.http.connections);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -39,7 +39,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
     };
 
-    let parts = Parts { config: gateway_config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
+    let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let gateway_url = format!("http://{}", reachable(grpc_addr));

@@ -10,11 +10,11 @@ use crate::{log, settings, signal, start};
 
 /// Runs until a signal comes.
 pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
+    let mut config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     let redis = settings::redis_required(&args.redis)?;
     log::install(args.process.log.log_format)?;
-    let mut gateway_config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
     gateway::metrics::install();
-    gateway_config.http.connections = start::connections(gateway_config.http.connections);
+    config.http.connections = start::connections(config.http.connections);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -30,7 +30,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
         "the gateway is ready"
     );
     let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus()));
-    let parts = Parts { config: gateway_config, store: store.clone(), queue, bus, http, grpc };
+    let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
     let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
     store.close().await;
     result.map_err(|error| Error::failed(format!("the gateway ended: {error}")))

@@ -35,6 +35,23 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["--concurrency", "0"], &["--concurrency (ORDERS_CONCURRENCY)", "1 to 10000"]),
         (&["--concurrency", "many"], &["--concurrency (ORDERS_CONCURRENCY)", "whole number"]),
         (&["--lease-ms", "1"], &["--lease-ms (ORDERS_LEASE_MS)", "1000 to 3600000"]),
+        (&["--retain-final-days", "-1"], &["--retain-final-days (ORDERS_RETAIN_FINAL_DAYS)", "0 to 36500"]),
+        (
+            &["--retain-failed-days", "1.5"],
+            &["--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS)", "whole number"],
+        ),
+        (
+            &["--retain-final-days", "1", "--idempotency-ttl-s", "86401"],
+            &[
+                "--retain-final-days (ORDERS_RETAIN_FINAL_DAYS) is 1",
+                "ORDERS_IDEMPOTENCY_TTL_S",
+                "at least 2 days",
+            ],
+        ),
+        (
+            &["gateway", "--retain-failed-days", "29", "--idempotency-ttl-s", "2592000"],
+            &["--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS) is 29", "at most 2505600 seconds"],
+        ),
         (&["--queue-window", "-1"], &["--queue-window (ORDERS_QUEUE_WINDOW)", "not within"]),
         (&["--queue-window", "99999999999999999999"], &["ORDERS_QUEUE_WINDOW", "not within"]),
         (&["--simulate-failure-rate", "2"], &["--simulate-failure-rate (ORDERS_SIMULATE_FAILURE_RATE)"]),
@@ -146,6 +163,7 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
     let variables = [
         ("DATABASE_URL", "mysql://ann:hush@db:3306/shop"),
         ("REDIS_URL", ""),
+        ("ORDERS_RETAIN_FINAL_DAYS", "90"),
         ("ORDERS_WEBHOOK_SECRET", "hush"),
         ("ORDERS_WEBHOOK_URL", "https://hook.example/orders?token=hush"),
     ];
@@ -165,6 +183,14 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
     );
     assert_eq!(line("--redis-url"), ["--redis-url", "REDIS_URL", "(in", "memory)", "default"]);
     assert_eq!(line("--lease-ms"), ["--lease-ms", "ORDERS_LEASE_MS", "30000", "default"]);
+    assert_eq!(
+        line("--retain-final-days"),
+        ["--retain-final-days", "ORDERS_RETAIN_FINAL_DAYS", "90", "environment"]
+    );
+    assert_eq!(
+        line("--retain-failed-days"),
+        ["--retain-failed-days", "ORDERS_RETAIN_FAILED_DAYS", "0", "default"]
+    );
     assert!(!shown.contains("hush"), "{shown}");
 
     let output = orders(&["config", "processor"], &[("REDIS_URL", "redis://:hush@cache")]).await;

@@ -60,7 +60,12 @@ pub const KINDS: &[Kind] = &[
     kind("invalid_header", 400, "A header has an unusable value", "`detail` names the header."),
     kind("invalid_id", 400, "The path holds no order id", "An order id is a UUID with hyphens."),
     kind("not_found", 404, "There is nothing at this path", "`/docs` lists every path."),
-    kind("order_not_found", 404, "There is no such order", "Check the id."),
+    kind(
+        "order_not_found",
+        404,
+        "There is no such order",
+        "Check the id. A final order may have been removed after the time that this installation keeps them.",
+    ),
     kind("method_not_allowed", 405, "The path does not know this method", "The `Allow` header lists them."),
     kind("body_timeout", 408, "The body did not arrive in time", "Send it again, faster."),
     kind("order_final", 409, "The order is final already", "Nothing can be changed any more."),

@@ -1,0 +1,149 @@
+//! Removing orders that have been final for long enough, with all that belongs to them.
+//!
+//! The orders of one status are walked through along the index `orders_by_status`, the oldest first, a
+//! page at a time; so orders that stay for ever are not looked at again and again. A page is read without
+//! locks. What is to go is then locked by its id, looked at once more, and removed with its events and its
+//! idempotency keys in one short transaction. Rows that somebody else has locked are left for another
+//! round, so gateways that prune at once, and everybody else, do not wait for each other.
+
+use std::time::Duration;
+
+use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
+use sqlx::AnyConnection;
+
+use super::idempotency::delete_keys;
+use super::sql::{Sql, pieces};
+use super::{Dialect, Error, Store, rows};
+
+/// Most orders that one transaction removes.
+pub const PRUNE_BATCH: usize = 128;
+
+/// How long orders are kept after their last change; `None` is for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Completed and cancelled orders.
+    pub finished: Option<Duration>,
+    /// Dead letters, which may still be redriven.
+    pub failed: Option<Duration>,
+}
+
+impl Retention {
+    /// How long orders of this status are kept. One that is not final is never removed.
+    pub fn of(self, status: Status) -> Option<Duration> {
+        match status {
+            Status::Pending | Status::Processing => None,
+            Status::Completed | Status::Cancelled => self.finished,
+            Status::Failed => self.failed,
+        }
+    }
+}
+
+/// What became of one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Orders that were removed, at most [`PRUNE_BATCH`].
+    pub orders: u64,
+    /// Where to go on; `None` when what follows is not old enough.
+    pub next: Option<OrderId>,
+}
+
+impl Store {
+    /// Looks at the [`PRUNE_BATCH`] oldest orders of a status that follow `after`, and removes those whose
+    /// last change is longer ago than they are kept.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was removed, unless it is [`Error::CommitUnknown`].
+    pub async fn prune_orders(
+        &self,
+        status: Status,
+        retention: Retention,
+        after: Option<OrderId>,
+    ) -> Result<Pruned, Error> {
+        let Some(keep) = retention.of(status) else { return Ok(Pruned { orders: 0, next: None }) };
+        let cut = self.now() - keep;
+        let sql = page(self.inner.dialect, status, after);
+        let page = self
+            .read(move |connection| {
+                Box::pin(async move { sql.fetch(connection).await?.iter().map(Seen::new).collect() })
+            })
+            .await?;
+        let page: Vec<Seen> = page;
+        let last = page.last().filter(|last| page.len() == PRUNE_BATCH && last.created_at < cut);
+        let next = last.map(|last| last.id);
+        let old: Vec<OrderId> =
+            page.iter().filter(|seen| seen.updated_at < cut).map(|seen| seen.id).collect();
+        if old.is_empty() {
+            return Ok(Pruned { orders: 0, next });
+        }
+        let skip_locked = self.inner.dialect.for_update_skip_locked();
+        let orders = self
+            .write(|connection| {
+                let old = old.clone();
+                Box::pin(async move {
+                    let gone = lock(connection, &old, status, cut, skip_locked).await?;
+                    delete_keys(connection, &gone).await?;
+                    for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
+                        for piece in pieces(&gone) {
+                            let mut sql = Sql::new(&format!("DELETE FROM {table} WHERE {column}"));
+                            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                            sql.execute(connection).await?;
+                        }
+                    }
+                    Ok(gone.len() as u64)
+                })
+            })
+            .await?;
+        Ok(Pruned { orders, next })
+    }
+}
+
+/// An order of a page.
+struct Seen {
+    id: OrderId,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl Seen {
+    fn new(row: &sqlx::any::AnyRow) -> Result<Self, Error> {
+        let time = |column| rows::get(row, column).map(Timestamp::from_micros);
+        Ok(Self { id: rows::id(row, 0)?, created_at: time(1)?, updated_at: time(2)? })
+    }
+}
+
+/// The ids are found in the index alone, and only then are their orders read. Left to itself, MySQL walks
+/// the primary key when most orders have this status: past each dead letter that is kept, in each round.
+fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Sql {
+    let mut sql =
+        Sql::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
+    sql.push(dialect.by_status()).push(
+        " WHERE tenant_id = ? AND status = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
+         ORDER BY orders.id",
+    );
+    let after = after.map_or([0; 16], |after| *after.as_bytes());
+    sql.bind(DEFAULT_TENANT).bind(status.as_str()).bind(after.to_vec()).bind(PRUNE_BATCH as i64);
+    sql
+}
+
+/// Locks those of the orders that nobody else has locked and that are still to go: a dead letter may have
+/// been redriven since it was read.
+async fn lock(
+    connection: &mut AnyConnection,
+    old: &[OrderId],
+    status: Status,
+    cut: Timestamp,
+    skip_locked: &str,
+) -> Result<Vec<OrderId>, Error> {
+    let mut gone = Vec::with_capacity(old.len());
+    for piece in pieces(old) {
+        let mut sql = Sql::new("SELECT id, status, updated_at FROM orders WHERE id");
+        sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(skip_locked);
+        for row in sql.fetch(connection).await? {
+            let (now, updated_at): (String, i64) = (rows::get(&row, 1)?, rows::get(&row, 2)?);
+            if now == status.as_str() && updated_at < cut.as_micros() {
+                gone.push(rows::id(&row, 0)?);
+            }
+        }
+    }
+    Ok(gone)
+}

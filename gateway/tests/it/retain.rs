@@ -1,0 +1,335 @@
+//! Final orders that were kept long enough are removed, and nothing else is.
+
+use std::time::Duration;
+
+use domain::transition::{Command, Outcome, Rules};
+use domain::{Draft, LeaseToken, OrderId, Status};
+use gateway::store::{Creation, Idempotency, NewOrder, PRUNE_BATCH, Retention, request_hash};
+use gateway::{Config, Store};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
+
+use crate::harness::{Backend, Gateway, On, check_invariants, eventually};
+use crate::on_both;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Retention = Retention { finished: Some(Duration::from_secs(30 * 24 * 60 * 60)), failed: None };
+
+fn retaining(retention: Retention) -> Config {
+    Config { retention, ..Config::default() }
+}
+
+/// Orders that came so many days ago, each with a key, and have had this status ever since.
+async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -> Vec<OrderId> {
+    let created_at = backend.store.now() - days * DAY;
+    let draft =
+        Draft { item: Some("Laptop".into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let creation = |id: &OrderId| Creation {
+        orders: vec![NewOrder { id: *id, content: content.clone(), created_at }],
+        idempotency: Some(Idempotency {
+            key: format!("key-{id}").parse().unwrap(),
+            request_hash: request_hash(&content),
+            expires_at: backend.store.now() + DAY,
+        }),
+    };
+    let lease = LeaseToken::random();
+    let commands = |id: &OrderId| -> Vec<(OrderId, Command)> {
+        let finish =
+            |outcome| vec![(*id, Command::Start { lease }), (*id, Command::Finish { lease, outcome })];
+        match status {
+            Status::Pending => vec![],
+            Status::Processing => vec![(*id, Command::Start { lease })],
+            Status::Completed => finish(Outcome::Completed),
+            Status::Failed => finish(Outcome::Failed { reason: "no".into(), class: None }),
+            Status::Cancelled => vec![(*id, Command::Cancel { reason: None })],
+        }
+    };
+    let ids = OrderId::new_run(created_at, count);
+    for ids in ids.chunks(500) {
+        backend.store.insert(ids.iter().map(creation).collect()).await.unwrap();
+        let commands: Vec<_> = ids.iter().flat_map(commands).collect();
+        backend.store.apply(commands.into(), Rules::default()).await.unwrap();
+    }
+    let created_at = created_at.as_micros();
+    run(backend, &format!("UPDATE orders SET updated_at = created_at WHERE created_at = {created_at}")).await;
+    ids
+}
+
+async fn connect(backend: &Backend) -> AnyConnection {
+    AnyConnection::connect(backend.url()).await.unwrap()
+}
+
+async fn run(backend: &Backend, sql: &str) {
+    let statement = sqlx::AssertSqlSafe(sql.to_owned());
+    sqlx::raw_sql(statement).execute(&mut connect(backend).await).await.unwrap();
+}
+
+/// How many rows the tables of orders, events and keys have.
+async fn rows(backend: &Backend) -> [i64; 3] {
+    let mut connection = connect(backend).await;
+    let mut counts = [0; 3];
+    for (count, table) in counts.iter_mut().zip(["orders", "order_events", "idempotency_keys"]) {
+        let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        *count = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+    }
+    counts
+}
+
+/// Removes what there is to remove of one status, and says how many orders went with each batch.
+async fn prune(store: &Store, status: Status, retention: Retention) -> Vec<u64> {
+    let (mut batches, mut after) = (Vec::new(), None);
+    loop {
+        let pruned = store.prune_orders(status, retention, after).await.unwrap();
+        batches.push(pruned.orders);
+        match pruned.next {
+            Some(next) => after = Some(next),
+            None => return batches,
+        }
+    }
+}
+
+async fn get(gateway: &Gateway<'_>, path: &str) -> (StatusCode, Value) {
+    let response = gateway.client.get(gateway.url(path)).send().await.unwrap();
+    (response.status(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+fn sorted(mut ids: Vec<OrderId>) -> Vec<OrderId> {
+    ids.sort_unstable();
+    ids
+}
+
+on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on| async move {
+    gateway::metrics::install();
+    let backend = Backend::new(on).await;
+    let mut old = orders_of(&backend, 40, Status::Completed, 3).await;
+    old.extend(orders_of(&backend, 31, Status::Cancelled, 2).await);
+    let mut kept = Vec::new();
+    for status in [Status::Pending, Status::Processing, Status::Failed] {
+        kept.extend(orders_of(&backend, 41, status, 2).await);
+    }
+    kept.extend(orders_of(&backend, 29, Status::Completed, 2).await);
+    // Came long ago, and was completed only now.
+    let late = orders_of(&backend, 42, Status::Pending, 1).await[0];
+    let lease = LeaseToken::random();
+    let completed = Command::Finish { lease, outcome: Outcome::Completed };
+    let commands = [(late, Command::Start { lease }), (late, completed)];
+    backend.store.apply(commands.into(), Rules::default()).await.unwrap();
+    kept.push(late);
+    let all: Vec<OrderId> = old.iter().chain(&kept).copied().collect();
+
+    let gateway = backend.gateway(retaining(MONTH)).await;
+    eventually("the end of the old orders", || async {
+        backend.store.orders(&old).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    let left = backend.store.orders(&all).await.unwrap().iter().map(|order| order.id).collect();
+    assert_eq!(sorted(left), sorted(kept.clone()));
+    let cursors: Vec<_> = old.iter().map(|id| (*id, 0)).collect();
+    assert!(backend.store.events_after(&cursors).await.unwrap().is_empty());
+    let [orders, _, keys] = rows(&backend).await;
+    assert_eq!((orders, keys), (kept.len() as i64, kept.len() as i64));
+    for path in [format!("/orders/{}", old[0]), format!("/orders/{}/events", old[4])] {
+        let (status, problem) = get(&gateway, &path).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("order_not_found")));
+    }
+    assert!(gateway::metrics::render().contains("\norders_pruned_total "));
+    gateway.stop().await;
+});
+
+on_both!(without_the_setting_nothing_goes, |on| async move {
+    let backend = Backend::new(on).await;
+    orders_of(&backend, 20_000, Status::Completed, 2).await;
+    for status in Status::ALL {
+        assert_eq!(prune(&backend.store, status, Retention::default()).await, [0]);
+    }
+    assert_eq!(rows(&backend).await, [2, 6, 2]);
+});
+
+on_both!(dead_letters_have_a_time_of_their_own, |on| async move {
+    let backend = Backend::new(on).await;
+    let dead = orders_of(&backend, 10, Status::Failed, 2).await;
+    orders_of(&backend, 10, Status::Completed, 1).await;
+    orders_of(&backend, 6, Status::Failed, 1).await;
+    let week = Retention { failed: Some(7 * DAY), ..MONTH };
+    let redrive = Command::Redrive { reason: None, not_before: None };
+    backend.store.apply([(dead[0], redrive)].into(), Rules::default()).await.unwrap();
+    let mut batches = Vec::new();
+    for status in Status::ALL {
+        batches.extend(prune(&backend.store, status, week).await);
+    }
+    assert_eq!(batches.iter().sum::<u64>(), 1);
+    let left = backend.store.orders(&dead).await.unwrap();
+    assert_eq!(left.iter().map(|order| order.id).collect::<Vec<_>>(), [dead[0]], "it was redriven");
+    assert_eq!(rows(&backend).await[0], 3);
+    check_invariants(&backend.store).await;
+});
+
+on_both!(a_batch_is_bounded_and_a_walk_goes_past_what_stays, |on| async move {
+    let backend = Backend::new(on).await;
+    let batch = PRUNE_BATCH as u64;
+    // More than a page of orders that were changed since come before those that go.
+    orders_of(&backend, 50, Status::Cancelled, PRUNE_BATCH + 1).await;
+    let now = backend.store.now().as_micros();
+    run(&backend, &format!("UPDATE orders SET updated_at = {now}")).await;
+    orders_of(&backend, 40, Status::Cancelled, 2 * PRUNE_BATCH).await;
+    let before = rows(&backend).await;
+    assert_eq!(prune(&backend.store, Status::Cancelled, MONTH).await, [0, batch - 1, batch, 1,]);
+    let gone = [1, 2, 1].map(|each| each * 2 * batch as i64);
+    let left: Vec<i64> = before.iter().zip(gone).map(|(before, gone)| before - gone).collect();
+    assert_eq!(rows(&backend).await.to_vec(), left);
+    check_invariants(&backend.store).await;
+});
+
+on_both!(a_batch_that_breaks_off_removes_nothing, |on| async move {
+    let backend = Backend::new(on).await;
+    let old = orders_of(&backend, 40, Status::Completed, 10).await;
+    let before = rows(&backend).await;
+    // The last statement of the transaction is refused for one of them.
+    run(&backend, "CREATE TABLE hold (id BINARY(16) NOT NULL, FOREIGN KEY (id) REFERENCES orders (id))")
+        .await;
+    let id = old[7].to_string().replace('-', "");
+    run(&backend, &format!("INSERT INTO hold (id) VALUES (x'{id}')")).await;
+    let refused = backend.store.prune_orders(Status::Completed, MONTH, None).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(rows(&backend).await, before);
+    check_invariants(&backend.store).await;
+    run(&backend, "DROP TABLE hold").await;
+    assert_eq!(prune(&backend.store, Status::Completed, MONTH).await, [10]);
+    assert_eq!(rows(&backend).await, [0, 0, 0]);
+});
+
+/// SQLite locks no rows. Where there is hardly any, MySQL looks at them all to delete some, and waits.
+#[tokio::test]
+async fn a_locked_order_is_left_for_another_round() {
+    let backend = Backend::new(On::Servers).await;
+    orders_of(&backend, 40, Status::Failed, 500).await;
+    let old = orders_of(&backend, 40, Status::Completed, 5).await;
+    let mut other = connect(&backend).await;
+    let id = old[2].to_string().replace('-', "");
+    sqlx::raw_sql("START TRANSACTION").execute(&mut other).await.unwrap();
+    let lock = sqlx::AssertSqlSafe(format!("SELECT id FROM orders WHERE id = x'{id}' FOR UPDATE"));
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    assert_eq!(prune(&backend.store, Status::Completed, MONTH).await, [4]);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(prune(&backend.store, Status::Completed, MONTH).await, [1]);
+    assert_eq!(rows(&backend).await[0], 500);
+}
+
+async fn post(gateway: &Gateway<'_>, path: &str, body: &Value) -> (bool, Value) {
+    let request = gateway.client.post(gateway.url(path)).header("idempotency-key", "the-key");
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let replayed = response.headers().contains_key("idempotent-replayed");
+    (replayed, serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+/// Cancels an order and removes it.
+async fn remove(gateway: &Gateway<'_>, id: &Value) {
+    let id: OrderId = id.as_str().unwrap().parse().unwrap();
+    let store = &gateway.backend.store;
+    store.apply([(id, Command::Cancel { reason: None })].into(), Rules::default()).await.unwrap();
+    run(gateway.backend, "UPDATE orders SET updated_at = 1, created_at = 1 WHERE status = 'cancelled'").await;
+    assert_eq!(prune(store, Status::Cancelled, MONTH).await, [1]);
+}
+
+on_both!(a_create_that_is_repeated_after_its_order_is_gone_makes_a_new_one, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let body = json!({"item": "Laptop", "quantity": 1, "price": 1});
+    let first = post(&gateway, "/orders", &body).await.1;
+    assert_eq!(post(&gateway, "/orders", &body).await, (true, first.clone()));
+    remove(&gateway, &first["id"]).await;
+    let (replayed, second) = post(&gateway, "/orders", &body).await;
+    assert!(!replayed && second["id"] != first["id"]);
+    assert_eq!(post(&gateway, "/orders", &body).await, (true, second));
+    gateway.stop().await;
+});
+
+on_both!(a_bulk_of_which_an_order_is_gone_is_made_anew, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let row = json!({"item": "Laptop", "quantity": 1, "price": 1});
+    let body = json!([row, row, row]);
+    let first = post(&gateway, "/orders/bulk", &body).await.1;
+    remove(&gateway, &first["results"][1]["order"]["id"]).await;
+    let (replayed, second) = post(&gateway, "/orders/bulk", &body).await;
+    assert!(!replayed && second["results"][0]["order"]["id"] != first["results"][0]["order"]["id"]);
+    assert_eq!(post(&gateway, "/orders/bulk", &body).await, (true, second));
+    assert_eq!(rows(&backend).await, [5, 5, 1]);
+    gateway.stop().await;
+});
+
+on_both!(pages_go_on_after_an_order_that_is_gone, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let mut kept = Vec::new();
+    let mut newest = Vec::new();
+    for days in 40..60 {
+        kept.extend(orders_of(&backend, days, Status::Failed, 1).await);
+        newest = [newest, orders_of(&backend, days, Status::Cancelled, 1).await].concat();
+    }
+    let mut seen: Vec<String> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = get(&gateway, &format!("/orders?limit=7{after}")).await.1;
+        let ids: Vec<String> =
+            page.as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect();
+        let Some(last) = ids.last() else { break };
+        after = format!("&after={last}");
+        seen.extend(ids);
+        // Some of what was shown goes, and some of what comes.
+        prune(&backend.store, Status::Cancelled, MONTH).await;
+    }
+    let distinct: std::collections::HashSet<&String> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "an order is shown twice");
+    assert!(kept.iter().all(|id| distinct.contains(&id.to_string())), "an order is left out");
+    gateway.stop().await;
+});
+
+/// Takes orders from the queue, one at a time, until there are so many completed ones.
+async fn work(gateway: &Gateway<'_>, orders: usize) {
+    for _ in 0..orders {
+        let id = gateway.next_job().await;
+        gateway.report(&id, "processing", "").await.unwrap();
+        gateway.report(&id, "completed", "").await.unwrap();
+    }
+}
+
+on_both!(two_gateways_remove_many_while_orders_are_made_and_done, |on| async move {
+    const OLD: usize = 20_000;
+    const NEW: usize = 100;
+    let backend = Backend::new(on).await;
+    orders_of(&backend, 40, Status::Completed, OLD / 2).await;
+    orders_of(&backend, 35, Status::Cancelled, OLD / 2).await;
+    let a = backend.gateway(retaining(MONTH)).await;
+    let b = backend.gateway(retaining(MONTH)).await;
+    let create = |gateway: &'static str| {
+        let gateway = if gateway == "a" { &a } else { &b };
+        async move {
+            let mut ids = Vec::new();
+            for _ in 0..NEW {
+                ids.push(gateway.create_order().await);
+            }
+            ids
+        }
+    };
+    let (one, other, (), ()) = tokio::join!(create("a"), create("b"), work(&a, NEW), work(&b, NEW));
+    let mut left = rows(&backend).await[0];
+    while left > 2 * NEW as i64 {
+        let before = left;
+        left = eventually("fewer orders", || async {
+            Some(rows(&backend).await[0]).filter(|left| *left < before)
+        })
+        .await;
+    }
+    let ids: Vec<OrderId> = one.iter().chain(&other).map(|id| id.parse().unwrap()).collect();
+    let orders = backend.store.orders(&ids).await.unwrap();
+    assert_eq!(orders.len(), 2 * NEW);
+    assert!(orders.iter().all(|order| order.status == Status::Completed));
+    assert_eq!(rows(&backend).await, [200, 600, 0]);
+    a.stop().await;
+    b.stop().await;
+});
