@@ -23,6 +23,8 @@ impl Socket {
     /// from: each has some 28,000 ports.
     pub(crate) async fn watch(from: IpAddr, to: SocketAddr, order: &str) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
+        // Dropping it cuts the connection and frees its port at once.
+        socket.set_zero_linger()?;
         socket.bind(SocketAddr::new(from, 0))?;
         let mut stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;

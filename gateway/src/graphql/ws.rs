@@ -46,8 +46,8 @@ use crate::http::addresses::{Addresses, Full, client};
 use crate::http::origins::{foreign, is_foreign};
 use crate::http::problem::Problem;
 
-/// Small buffers: the defaults cost 132 KiB for each socket, these 7.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
+const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 512;
 /// Results that wait for the socket, of all its operations together. The queue serves them in turn,
 /// so that a busy operation starves nobody.
@@ -175,8 +175,9 @@ struct Session {
     limits: GraphqlLimits,
     conversation: Conversation,
     running: HashMap<u64, Running>,
-    queue: mpsc::Sender<Outgoing>,
-    outgoing: mpsc::Receiver<Outgoing>,
+    // Boxed, because a channel keeps room for 32.
+    queue: mpsc::Sender<Box<Outgoing>>,
+    outgoing: mpsc::Receiver<Box<Outgoing>>,
     leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -290,7 +291,7 @@ impl Session {
     }
 
     /// Sends what waits in the queue, in one go.
-    async fn deliver(&mut self, first: Outgoing) -> Result<(), End> {
+    async fn deliver(&mut self, first: Box<Outgoing>) -> Result<(), End> {
         let mut texts = Vec::new();
         let mut next = Some(first);
         while let Some(outgoing) = next {
@@ -355,10 +356,10 @@ async fn operate(
     protocol: Protocol,
     id: Arc<str>,
     number: u64,
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Box<Outgoing>>,
 ) {
     let send = |text, last| {
-        let outgoing = Outgoing { id: Arc::clone(&id), number, text, last };
+        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last });
         let queue = &queue;
         async move { queue.send(outgoing).await.is_ok() }
     };
