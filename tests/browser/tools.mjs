@@ -12,8 +12,8 @@ async function run(page, editor, text) {
 /** Creates orders until one of them appears: nobody can tell when a subscription has begun. */
 const seesNewOrders = (page, result) => eventually('a new order arrives at the subscription', async () => {
   const id = await createOrder('Watched');
-  await page.locator(result, { hasText: id }).waitFor({ timeout: 2_000 }).catch(() => {});
-  return (await page.locator(result).allTextContents()).some((text) => text.includes(id));
+  const shown = page.locator(result, { hasText: id }).first();
+  return shown.waitFor({ timeout: 5_000 }).then(() => true, () => false);
 });
 
 /** The order that the result of the example mutation shows; it is there, and gets completed. */
