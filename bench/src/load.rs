@@ -36,16 +36,43 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     /// A whole request, head and body.
     pub(crate) request: Rc<[u8]>,
+    /// The status of an answer that counts as accepted.
+    pub(crate) good: u16,
+    /// Keep the id in each accepted answer and when it came.
+    pub(crate) remember: bool,
 }
 
+/// The order that everybody wants.
+pub(crate) const ORDER: &str = r#"{"item":"Laptop","quantity":2,"price":1299.99}"#;
+
 impl Target {
-    /// `POST path` with a JSON body.
+    /// Creates an order.
+    pub(crate) fn create(addr: SocketAddr) -> Self {
+        Self::post(addr, "/orders", ORDER)
+    }
+
+    /// Creates the same order over GraphQL.
+    pub(crate) fn create_by_graphql(addr: SocketAddr) -> Self {
+        let query =
+            "mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { id status } } }";
+        // Money is a text in GraphQL.
+        let input = serde_json::json!({"item": "Laptop", "quantity": 2, "price": "1299.99"});
+        let body = serde_json::json!({"query": query, "variables": {"input": input}});
+        Self { good: 200, ..Self::post(addr, "/graphql", &body.to_string()) }
+    }
+
+    pub(crate) fn get(addr: SocketAddr, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n");
+        Self { addr, request: request.into_bytes().into(), good: 200, remember: false }
+    }
+
+    /// `POST path` with a JSON body, which is answered 201.
     pub(crate) fn post(addr: SocketAddr, path: &str, json: &str) -> Self {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
             json.len()
         );
-        Self { addr, request: request.into_bytes().into() }
+        Self { addr, request: request.into_bytes().into(), good: 201, remember: false }
     }
 }
 
@@ -59,11 +86,11 @@ pub(crate) struct Tally {
     pub(crate) answers: BTreeMap<String, u64>,
     /// Answers that came after the load had ended.
     pub(crate) late: u64,
-    /// 201 answers that came while the load lasted.
+    /// Accepted answers (201 for most targets) that came while the load lasted.
     pub(crate) accepted: u64,
     /// Those, second by second.
     pub(crate) by_second: Vec<u64>,
-    /// Latency of everything that was answered 201, also after the load ended.
+    /// Latency of everything that was accepted, also after the load ended.
     pub(crate) accepted_latency: Histogram,
     /// Latency of every other answer.
     pub(crate) refused_latency: Histogram,
@@ -71,6 +98,8 @@ pub(crate) struct Tally {
     pub(crate) lasted: Duration,
     /// Connections that were opened.
     pub(crate) connections: u64,
+    /// The id of each accepted order and when its answer came, if the target says so.
+    pub(crate) answered: Vec<(String, Instant)>,
 }
 
 impl Tally {
@@ -78,8 +107,9 @@ impl Tally {
         let latency = now.saturating_duration_since(intended);
         let since = now.saturating_duration_since(began);
         let late = since >= self.lasted;
-        if answer.status == 201 {
+        if answer.good {
             self.accepted_latency.record(latency);
+            self.answered.extend(answer.id.map(|id| (id.to_owned(), now)));
             if !late {
                 self.accepted += 1;
                 let second = since.as_secs() as usize;
@@ -106,8 +136,16 @@ impl Tally {
 
 /// One answer.
 struct Answer<'a> {
-    status: u16,
+    good: bool,
     kind: &'a str,
+    /// The id of the order, if somebody wants it.
+    id: Option<&'a str>,
+}
+
+impl<'a> Answer<'a> {
+    fn none(kind: &'a str) -> Self {
+        Self { good: false, kind, id: None }
+    }
 }
 
 /// Runs on this thread alone.
@@ -145,12 +183,12 @@ async fn send(connection: &mut Connection, tally: &RefCell<Tally>, began: Instan
         Ok(Ok(answer)) => tally.borrow_mut().record(began, intended, &answer, Instant::now()),
         Ok(Err(error)) => {
             let kind = format!("broken: {}", error.kind());
-            let answer = Answer { status: 0, kind: &kind };
+            let answer = Answer::none(&kind);
             tally.borrow_mut().record(began, intended, &answer, Instant::now());
             connection.reset();
         }
         Err(_) => {
-            let answer = Answer { status: 0, kind: "no answer in time" };
+            let answer = Answer::none("no answer in time");
             tally.borrow_mut().record(began, intended, &answer, Instant::now());
             connection.reset();
         }

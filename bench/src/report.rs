@@ -53,12 +53,12 @@ pub(crate) struct Phase {
 }
 
 /// Latencies in milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Quantiles {
-    p50: Option<f64>,
-    p99: Option<f64>,
-    max: Option<f64>,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) max: Option<f64>,
 }
 
 impl Machine {
@@ -157,8 +157,16 @@ impl Quantiles {
             _ => "–".to_owned(),
         }
     }
+
+    /// For latencies below a millisecond.
+    pub(crate) fn show_precisely(&self) -> String {
+        match (self.p50, self.p99) {
+            (Some(p50), Some(p99)) => format!("{p50:.3}, {p99:.3}"),
+            _ => "–".to_owned(),
+        }
+    }
 }
 
-fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }

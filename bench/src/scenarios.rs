@@ -1,4 +1,11 @@
 //! What can be measured: one file for each scenario, one variant in `main` to choose it.
 
+pub(crate) mod accept;
+pub(crate) mod backlog;
+pub(crate) mod compare;
+pub(crate) mod limits;
+pub(crate) mod listing;
 pub(crate) mod overload;
+pub(crate) mod pipeline;
+pub(crate) mod push;
 pub(crate) mod subscriptions;

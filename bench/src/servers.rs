@@ -1,34 +1,87 @@
-//! What is measured: a gateway and a processor on a MariaDB and a Redis, all private to this run.
+//! What is measured, with a MariaDB and a Redis, all private to one measurement.
 //!
 //! MariaDB keeps what it has acknowledged (`innodb_flush_log_at_trx_commit=1`), as in production. Free
 //! ports on 127.0.0.1, one temporary folder. Everything ends with the run: each process asks the
 //! kernel to be killed with its parent, so a run that is killed leaves none behind.
 
+mod database;
+mod process;
+mod stock;
+mod systems;
+
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::database::Database;
+use self::process::{as_user, bound, free_ports, local, log_of, make_readable, own_folder};
+use self::process::{resident_bytes, seconds_of_cpu};
+pub(crate) use self::stock::Stock;
+pub(crate) use self::systems::{System, Tuning};
 use crate::plain;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(60);
-/// Clock ticks of `/proc/PID/stat` in a second; the same on every Linux.
-const TICKS: f64 = 100.0;
+
+/// What every measurement starts from.
+pub(crate) struct Lab {
+    /// The product's program.
+    pub(crate) orders: PathBuf,
+    /// The folder of the systems that it is compared with.
+    pub(crate) peers: PathBuf,
+    /// An empty data folder of MariaDB, made when it is first needed and copied for each start.
+    empty: OnceCell<tempfile::TempDir>,
+}
+
+impl Lab {
+    pub(crate) fn new(orders: PathBuf, peers: PathBuf) -> Self {
+        Self { orders, peers, empty: OnceCell::new() }
+    }
+
+    fn empty_database(&self) -> io::Result<PathBuf> {
+        if let Some(folder) = self.empty.get() {
+            return Ok(folder.path().join("mariadb/data"));
+        }
+        let folder = temporary()?;
+        let data = own_folder(folder.path(), "mariadb", "mysql")?.join("data");
+        let install = as_user("mysql", "mariadb-install-db")
+            .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve", "--force"])
+            .args(["--auth-root-authentication-method=normal", "--innodb-log-file-size=256M"])
+            .arg(format!("--datadir={}", data.display()))
+            .stdin(Stdio::null())
+            .output()?;
+        if !install.status.success() {
+            let problem = String::from_utf8_lossy(&install.stderr);
+            return Err(io::Error::other(format!("mariadb-install-db failed: {problem}")));
+        }
+        let _ = self.empty.set(folder);
+        Ok(data)
+    }
+}
+
+fn temporary() -> io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix("orders-bench.").tempdir()?;
+    make_readable(folder.path())?;
+    Ok(folder)
+}
 
 /// Everything that runs.
 pub(crate) struct Servers {
     processes: Vec<Process>,
-    mysql_port: u16,
-    redis_url: String,
     /// Where orders are accepted.
     pub(crate) http: SocketAddr,
-    grpc: SocketAddr,
+    /// Where workers report.
+    pub(crate) grpc: SocketAddr,
+    /// For programs outside: `mysql://…` or `sqlite:…`.
+    pub(crate) database_url: String,
+    pub(crate) redis_url: String,
     // Removed after the processes are gone.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct Process {
@@ -39,81 +92,51 @@ struct Process {
 /// Seconds of CPU that each process has used.
 pub(crate) type Cpu = BTreeMap<String, f64>;
 
+/// What the load generator's own use is called; everything else is servers.
+pub(crate) const LOAD: &str = "load";
+
 impl Servers {
-    /// Starts everything and waits until orders are accepted. `orders` is the program.
-    pub(crate) fn start(orders: &Path) -> io::Result<Self> {
-        let mut servers = Self::without_processor(orders)?;
-        servers.start_processor(orders)?;
+    /// A MariaDB and a Redis that nobody uses yet.
+    pub(crate) fn bare(lab: &Lab) -> io::Result<Self> {
+        let mut servers = Self::nothing()?;
+        let [mysql, redis] = free_ports()?;
+        servers.database_url = format!("mysql://orders:orders@127.0.0.1:{mysql}/orders");
+        servers.redis_url = format!("redis://127.0.0.1:{redis}/");
+        servers.start_mariadb(lab, mysql)?;
+        servers.start_redis(redis)?;
         Ok(servers)
     }
 
-    /// Starts everything but a processor, so that orders stay as they are.
-    pub(crate) fn without_processor(orders: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("orders-bench.").tempdir()?;
-        let [mysql_port, redis_port, http, grpc] = free_ports()?;
-        let mut servers = Self {
+    /// Ports and a folder.
+    pub(crate) fn nothing() -> io::Result<Self> {
+        let [http, grpc] = free_ports()?;
+        Ok(Self {
             processes: Vec::new(),
-            mysql_port,
-            redis_url: format!("redis://127.0.0.1:{redis_port}/"),
             http: local(http),
             grpc: local(grpc),
-            _folder: folder,
-        };
-        let home = servers._folder.path().to_owned();
-        make_readable(&home)?;
-        servers.start_mariadb(&home)?;
-        servers.start_redis(&home, redis_port)?;
-
-        let (redis, http, grpc) =
-            (servers.redis_url.clone(), servers.http.to_string(), servers.grpc.to_string());
-        let database = format!("mysql://orders:orders@127.0.0.1:{mysql_port}/orders");
-        let gateway = ["gateway", "--http-addr", &http, "--grpc-addr", &grpc, "--database-url", &database];
-        servers.spawn("gateway", &home, bound(orders).args(gateway).args(["--redis-url", &redis]))?;
-        let addr = servers.http;
-        servers.wait(&home, "gateway", || is_ready(addr))?;
-        Ok(servers)
+            database_url: String::new(),
+            redis_url: String::new(),
+            folder: temporary()?,
+        })
     }
 
-    fn start_processor(&mut self, orders: &Path) -> io::Result<()> {
-        let home = self._folder.path().to_owned();
-        let [metrics] = free_ports()?;
-        let metrics = local(metrics);
-        let (url, metrics_addr) = (format!("http://{}", self.grpc), metrics.to_string());
-        let redis = self.redis_url.clone();
-        let processor =
-            ["processor", "--gateway-url", &url, "--metrics-addr", &metrics_addr, "--redis-url", &redis];
-        let no_work = ["--simulate-min-ms", "0", "--simulate-max-ms", "0"];
-        self.spawn("processor", &home, bound(orders).args(processor).args(no_work))?;
-        self.wait(&home, "processor", || is_ready(metrics))
-    }
-
-    fn start_mariadb(&mut self, home: &Path) -> io::Result<()> {
-        let folder = own_folder(home, "mariadb", "mysql")?;
-        let data = folder.join("data");
-        let install = as_user("mysql", "mariadb-install-db")
-            .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve", "--force"])
-            .arg("--auth-root-authentication-method=normal")
-            .arg(format!("--datadir={}", data.display()))
-            .stdin(Stdio::null())
-            .output()?;
-        if !install.status.success() {
-            return Err(io::Error::other(format!(
-                "mariadb-install-db failed: {}",
-                String::from_utf8_lossy(&install.stderr)
-            )));
+    fn start_mariadb(&mut self, lab: &Lab, port: u16) -> io::Result<()> {
+        let empty = lab.empty_database()?;
+        let folder = own_folder(self.folder.path(), "mariadb", "mysql")?;
+        let copied = Command::new("cp").arg("-a").arg(empty).arg(&folder).status()?;
+        if !copied.success() {
+            return Err(io::Error::other("the empty database cannot be copied"));
         }
         let init = folder.join("init.sql");
         std::fs::write(
             &init,
             "CREATE DATABASE orders;\nCREATE USER 'orders'@'%' IDENTIFIED BY 'orders';\nGRANT ALL ON orders.* TO 'orders'@'%';\n",
         )?;
-        let port = self.mysql_port;
         self.spawn(
             "mariadb",
-            home,
             as_user("mysql", "mariadbd")
                 .arg("--no-defaults")
-                .arg(format!("--datadir={}", data.display()))
+                .arg(format!("--datadir={}", folder.join("data").display()))
                 .arg(format!("--tmpdir={}", folder.display()))
                 .arg(format!("--socket={}", folder.join("socket").display()))
                 .arg(format!("--pid-file={}", folder.join("pid").display()))
@@ -124,36 +147,55 @@ impl Servers {
                 .args(["--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M"])
                 .arg("--performance-schema=OFF"),
         )?;
-        self.wait(home, "mariadb", || {
-            let ping = mariadb(port).args(["-e", "SELECT 1", "orders"]).output();
-            ping.is_ok_and(|output| output.status.success())
-        })
+        let url = self.database_url.clone();
+        self.wait("mariadb", || Database::connect(&url).is_ok())
     }
 
-    fn start_redis(&mut self, home: &Path, port: u16) -> io::Result<()> {
-        let folder = own_folder(home, "redis", "redis")?;
+    fn start_redis(&mut self, port: u16) -> io::Result<()> {
+        let folder = own_folder(self.folder.path(), "redis", "redis")?;
         let port_text = port.to_string();
         self.spawn(
             "redis",
-            home,
             as_user("redis", "redis-server")
                 .args(["--bind", "127.0.0.1", "--port", &port_text, "--save", "", "--appendonly", "no"])
                 .arg("--dir")
                 .arg(folder),
         )?;
-        self.wait(home, "redis", || TcpStream::connect(local(port)).is_ok())
+        self.wait("redis", || TcpStream::connect(local(port)).is_ok())
     }
 
-    fn spawn(&mut self, name: &'static str, home: &Path, command: &mut Command) -> io::Result<()> {
-        let log = File::create(log_of(home, name))?;
+    fn spawn(&mut self, name: &'static str, command: &mut Command) -> io::Result<()> {
+        let log = File::create(log_of(self.folder.path(), name))?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         let child = child.map_err(|error| io::Error::other(format!("cannot start {name}: {error}")))?;
         self.processes.push(Process { name, child });
         Ok(())
     }
 
+    /// Starts a program of this run that is ready when `ready` says so.
+    pub(crate) fn add(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        args: &[&str],
+        ready: impl Fn() -> bool,
+    ) -> io::Result<()> {
+        self.spawn(name, bound(program).args(args))?;
+        self.wait(name, ready)
+    }
+
+    /// Makes the product's tables, without starting it.
+    pub(crate) fn migrate(&self, lab: &Lab) -> io::Result<()> {
+        let migrate =
+            Command::new(&lab.orders).args(["migrate", "--database-url", &self.database_url]).output()?;
+        if !migrate.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&migrate.stderr).into_owned()));
+        }
+        Ok(())
+    }
+
     /// Waits until `ready`, or says what the process has logged.
-    fn wait(&mut self, home: &Path, name: &str, ready: impl Fn() -> bool) -> io::Result<()> {
+    fn wait(&mut self, name: &str, ready: impl Fn() -> bool) -> io::Result<()> {
         let deadline = Instant::now() + START;
         while !ready() {
             let ended = match self.processes.last_mut() {
@@ -161,7 +203,7 @@ impl Servers {
                 None => true,
             };
             if ended || Instant::now() > deadline {
-                let log = std::fs::read_to_string(log_of(home, name)).unwrap_or_default();
+                let log = std::fs::read_to_string(log_of(self.folder.path(), name)).unwrap_or_default();
                 return Err(io::Error::other(format!("{name} did not start:\n{log}")));
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -171,22 +213,23 @@ impl Servers {
 
     /// The CPU that each process, and this one, has used so far.
     pub(crate) fn cpu(&self) -> io::Result<Cpu> {
-        let mut used = Cpu::from([("load".to_owned(), seconds_of_cpu(std::process::id())?)]);
+        let mut used = Cpu::from([(LOAD.to_owned(), seconds_of_cpu(std::process::id())?)]);
         for Process { name, child } in &self.processes {
             used.insert((*name).to_owned(), seconds_of_cpu(child.id())?);
         }
         Ok(used)
     }
 
+    /// Bytes of memory that each process has in use.
+    pub(crate) fn memory_of_all(&self) -> io::Result<BTreeMap<String, u64>> {
+        let of = |Process { name, child }: &Process| Ok(((*name).to_owned(), resident_bytes(child.id())?));
+        self.processes.iter().map(of).collect()
+    }
+
     /// Bytes of memory that a process has in use.
     pub(crate) fn memory(&self, name: &str) -> io::Result<u64> {
         let process = self.processes.iter().find(|process| process.name == name);
-        let pid = process.map(|process| process.child.id()).ok_or(io::ErrorKind::NotFound)?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib =
-            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not tell the memory"))
+        resident_bytes(process.map(|process| process.child.id()).ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// A metric of the gateway, added up over its labels; 0 while it has not been used.
@@ -199,20 +242,15 @@ impl Servers {
         Ok(values.sum())
     }
 
-    /// Orders in the database, and how many of them are completed.
-    pub(crate) fn count_orders(&self) -> io::Result<(u64, u64)> {
-        Ok((
-            self.count("SELECT COUNT(*) FROM orders")?,
-            self.count("SELECT COUNT(*) FROM orders WHERE status = 'completed'")?,
-        ))
+    /// The database, seen past the system that uses it.
+    pub(crate) fn database(&self) -> io::Result<Database> {
+        Database::connect(&self.database_url)
     }
 
-    fn count(&self, query: &str) -> io::Result<u64> {
-        let output = mariadb(self.mysql_port).args(["-N", "-B", "-e", query, "orders"]).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.trim().parse().map_err(|_| {
-            io::Error::other(format!("cannot count the orders: {}", String::from_utf8_lossy(&output.stderr)))
-        })
+    /// Orders in the database, and how many of them are completed.
+    pub(crate) fn count_orders(&self) -> io::Result<(u64, u64)> {
+        let mut database = self.database()?;
+        Ok((database.stored()?, database.completed()?))
     }
 }
 
@@ -233,94 +271,4 @@ pub(crate) fn used(before: &Cpu, after: &Cpu) -> Cpu {
         (name.clone(), after - before.get(name).copied().unwrap_or_default())
     };
     after.iter().map(used).collect()
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// Ports that nobody listens on. Another program may take one before it is used; then the start fails.
-fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
-    let mut listeners = Vec::with_capacity(N);
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = TcpListener::bind(local(0))?;
-        *port = listener.local_addr()?.port();
-        // Kept until all are found, so that none is found twice.
-        listeners.push(listener);
-    }
-    Ok(ports)
-}
-
-/// A command that is killed with this process.
-fn bound(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
-    command
-}
-
-/// The same, and as `user` when this process is root: neither server wants to be.
-fn as_user(user: &str, program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));
-    if let Some((uid, gid)) = ids(user) {
-        command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]);
-    }
-    command.args(["--pdeathsig", "KILL", program]);
-    command
-}
-
-/// User and group to run as; `None` when this process is not root and can only be itself.
-fn ids(user: &str) -> Option<(String, String)> {
-    let id = |args: &[&str]| {
-        let output = Command::new("id").args(args).output().ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    if id(&["-u"])? != "0" {
-        return None;
-    }
-    let user = if id(&["-u", user]).is_some() { user } else { "nobody" };
-    Some((id(&["-u", user])?, id(&["-g", user])?))
-}
-
-/// A folder below `home` that belongs to `user`.
-fn own_folder(home: &Path, name: &str, user: &str) -> io::Result<PathBuf> {
-    let folder = home.join(name);
-    std::fs::create_dir(&folder)?;
-    if let Some((uid, gid)) = ids(user) {
-        let number = |text: &str| text.parse().map_err(io::Error::other);
-        std::os::unix::fs::chown(&folder, Some(number(&uid)?), Some(number(&gid)?))?;
-    }
-    Ok(folder)
-}
-
-/// Temporary folders are private; the servers of other users have to pass through.
-fn make_readable(home: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755))
-}
-
-fn mariadb(port: u16) -> Command {
-    let mut command = Command::new("mariadb");
-    command.args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-uorders", "-porders"]);
-    command.arg(format!("-P{port}"));
-    command
-}
-
-fn is_ready(addr: SocketAddr) -> bool {
-    plain::get(addr, "/readyz").is_ok_and(|(status, _)| status == 200)
-}
-
-/// User and system time of a process, all its threads together.
-fn seconds_of_cpu(pid: u32) -> io::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold anything; the fields begin after it.
-    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
-    let ticks = fields.map(|fields| fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()));
-    Ok(ticks.map_or(0.0, Iterator::sum) / TICKS)
-}
-
-fn log_of(home: &Path, name: &str) -> PathBuf {
-    home.join(format!("{name}.log"))
 }

@@ -17,7 +17,7 @@ const Order = sequelize.define('Order', {
   quantity: { type: DataTypes.INTEGER, allowNull: false },
   price: { type: DataTypes.DECIMAL(12, 2), allowNull: false },
   status: { type: DataTypes.STRING, allowNull: false, defaultValue: 'pending' },
-});
+}, { tableName: 'orders' });
 await sequelize.sync();
 const redis = new Redis(process.env.REDIS_URL);
 

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::{Answer, Target};
 
 /// Longest answer.
-const ANSWER_BYTES: usize = 64 * 1024;
+const ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection that is opened when it is first needed, and again after it was closed.
 pub(super) struct Connection {
@@ -69,7 +69,8 @@ impl Connection {
         if !head.closes {
             self.stream = Some(stream);
         }
-        Ok(Answer { status: head.status, kind: kind(&self.buffer, &head) })
+        let id = if self.target.remember { text_after(&self.buffer, &head, "\"id\":\"") } else { None };
+        Ok(Answer { good: head.status == self.target.good, kind: kind(&self.buffer, &head), id })
     }
 }
 
@@ -95,12 +96,14 @@ fn head(buffer: &[u8]) -> io::Result<Option<Head>> {
 
 /// The code of a problem, or else the status.
 fn kind<'a>(buffer: &'a [u8], head: &Head) -> &'a str {
-    const CODE: &str = "\"code\":\"";
-    let body = std::str::from_utf8(&buffer[head.body..head.end]).unwrap_or_default();
-    let code = || body.split_once(CODE)?.1.split('"').next();
-    let status = || std::str::from_utf8(&buffer[9..12]).ok();
-    let code = if head.status >= 400 { code() } else { None };
-    code.or_else(status).unwrap_or_default()
+    let code = if head.status >= 400 { text_after(buffer, head, "\"code\":\"") } else { None };
+    code.or_else(|| std::str::from_utf8(&buffer[9..12]).ok()).unwrap_or_default()
+}
+
+/// A text in the body of an answer, found by the name before it.
+fn text_after<'a>(buffer: &'a [u8], head: &Head, name: &str) -> Option<&'a str> {
+    let body = std::str::from_utf8(&buffer[head.body..head.end]).ok()?;
+    body.split_once(name)?.1.split('"').next()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -22,6 +22,12 @@ impl Socket {
     /// Connects and subscribes to an order, from its latest event on. `from` is the address to connect
     /// from: each has some 28,000 ports.
     pub(crate) async fn watch(from: IpAddr, to: SocketAddr, order: &str) -> io::Result<Self> {
+        let query = "subscription($id: ID!) { orderStatus(orderId: $id) { sequence status } }";
+        Self::subscribe(from, to, json!({"query": query, "variables": {"id": order}})).await
+    }
+
+    /// Connects and subscribes.
+    pub(crate) async fn subscribe(from: IpAddr, to: SocketAddr, payload: Value) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         // Dropping it cuts the connection and frees its port at once.
         socket.set_zero_linger()?;
@@ -45,8 +51,6 @@ impl Socket {
             return Err(io::Error::other(format!("no websocket: {answer}")));
         }
         socket.buffer.drain(..length);
-        let query = "subscription($id: ID!) { orderStatus(orderId: $id) { sequence status } }";
-        let payload = json!({"query": query, "variables": {"id": order}});
         socket.send(TEXT, br#"{"type":"connection_init"}"#).await?;
         let subscribe = json!({"id": "1", "type": "subscribe", "payload": payload}).to_string();
         socket.send(TEXT, subscribe.as_bytes()).await?;

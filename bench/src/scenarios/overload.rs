@@ -5,17 +5,13 @@
 //! count while their phase lasts; at the end each 201 must be a row in the database.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::load::{self, Tally, Target};
 use crate::report::{Phase, Report};
-use crate::servers::{Servers, used};
-
-/// The order that everybody wants.
-const ORDER: &str = r#"{"item":"Laptop","quantity":2,"price":1299.99}"#;
+use crate::servers::{Lab, Servers, System, Tuning, used};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -40,11 +36,13 @@ pub(crate) struct Settings {
     /// Most connections of the overload; further requests wait in the client, which counts
     #[arg(long, default_value_t = 8_000)]
     crowd: usize,
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
-pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
-    let servers = Servers::start(orders)?;
-    let target = Target::post(servers.http, "/orders", ORDER);
+pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
+    let servers = Servers::start(lab, System::Orders, &settings.tuning)?;
+    let target = Target::create(servers.http);
     let normal = |seconds| load::closed(&target, settings.connections, Duration::from_secs(seconds));
 
     let mut accepted = normal(settings.warm_up_s)?.accepted_latency.count();

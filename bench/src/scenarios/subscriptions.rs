@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +17,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::histogram::Histogram;
-use crate::load::{Socket, on_this_thread};
+use crate::load::{ORDER, Socket, on_this_thread};
 use crate::plain;
 use crate::report::{Machine, Quantiles};
-use crate::servers::Servers;
+use crate::servers::{Lab, Servers, Tuning};
 
 /// Sockets that are opened at the same time.
 const AT_ONCE: usize = 100;
@@ -41,6 +40,8 @@ pub(crate) struct Settings {
     /// Sockets that subscribe and are cut off, one after the other, to see what is left of them
     #[arg(long, default_value_t = 100_000)]
     connects: usize,
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,9 +67,9 @@ pub(crate) struct Report {
     left: [f64; 3],
 }
 
-pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
-    let servers = Servers::without_processor(orders)?;
-    let Settings { sockets, changes, connects } = *settings;
+pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
+    let servers = Servers::without_processor(lab, &settings.tuning)?;
+    let Settings { sockets, changes, connects, .. } = *settings;
     let ids = create(&servers, sockets.max(2) + 2 * changes + 1)?;
     let (idle, rest) = ids.split_at(sockets);
     let (first, rest) = rest.split_at(changes);
@@ -124,7 +125,7 @@ pub(crate) fn run(orders: &Path, settings: &Settings) -> io::Result<Report> {
 fn create(servers: &Servers, count: usize) -> io::Result<Vec<String>> {
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
-        let rows = vec![r#"{"item":"Laptop","quantity":2,"price":1299.99}"#; BULK.min(count - ids.len())];
+        let rows = vec![ORDER; BULK.min(count - ids.len())];
         let (status, answer) = plain::post(servers.http, "/orders/bulk", &format!("[{}]", rows.join(",")))?;
         let answer: Value = serde_json::from_str(&answer)?;
         let created = answer["results"].as_array().into_iter().flatten();

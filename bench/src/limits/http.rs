@@ -1,0 +1,48 @@
+//! An axum handler that parses the order and answers it, and nothing else.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::serve::ListenerExt;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::{Limit, cpu_since};
+use crate::load::{self, Target};
+use crate::servers::Servers;
+
+/// Seconds before the measurement.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Order {
+    item: String,
+    quantity: u32,
+    price: f64,
+}
+
+pub(super) async fn serve(addr: SocketAddr) -> io::Result<()> {
+    async fn create(Json(order): Json<Order>) -> (StatusCode, Json<Order>) {
+        (StatusCode::CREATED, Json(order))
+    }
+    let listener = tokio::net::TcpListener::bind(addr).await?;
+    // It may fail for a connection that is gone already.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    axum::serve(listener, Router::new().route("/orders", post(create))).await
+}
+
+pub(crate) fn measure(connections: usize, lasting: Duration) -> io::Result<Limit> {
+    let mut servers = Servers::nothing()?;
+    let addr = servers.http;
+    let (program, to) = (std::env::current_exe()?, addr.to_string());
+    servers.add("server", &program, &["serve", "http", &to], || TcpStream::connect(addr).is_ok())?;
+    let target = Target::create(addr);
+    load::closed(&target, connections, WARM_UP)?;
+    let before = servers.cpu()?;
+    let tally = load::closed(&target, connections, lasting)?;
+    let name = format!("an HTTP handler (axum) that only parses and answers, {connections} clients");
+    Ok(Limit::new(name, Some(connections), tally.accepted, lasting, cpu_since(&servers, &before)?))
+}

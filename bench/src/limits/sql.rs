@@ -1,0 +1,65 @@
+//! Orders and their first events in statements of many rows, one transaction after the other.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use sqlx::any::install_default_drivers;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+
+use super::{Limit, cpu_since};
+use crate::load::on_this_thread;
+use crate::servers::Servers;
+
+/// Connections that write at the same time.
+const WRITERS: usize = 2;
+const LINE_ITEMS: &str = r#"[{"item":"Laptop","quantity":2,"price":"1299.99"}]"#;
+
+pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::Result<Limit> {
+    install_default_drivers();
+    let before = servers.cpu()?;
+    let count = on_this_thread(async {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| tokio::task::spawn_local(write(servers.database_url.clone(), rows, lasting)))
+            .collect();
+        let mut count = 0;
+        for writer in writers {
+            count += writer.await?.map_err(io::Error::other)?;
+        }
+        Ok::<_, io::Error>(count)
+    })??;
+    let name = format!("orders with their event, {rows} in a transaction, {WRITERS} connections");
+    Ok(Limit::new(name, None, count, lasting, cpu_since(servers, &before)?))
+}
+
+async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx::Error> {
+    let mut connection = AnyConnection::connect(&url).await?;
+    let values = |row: &str| vec![row; rows].join(", ");
+    let orders = format!(
+        "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, attempt, \
+         failures, max_attempts, due_at, not_before, created_at, updated_at) VALUES {}",
+        values("(?, 'default', ?, 'USD', 259998, 2, 'pending', 1, 0, 0, 5, ?, ?, ?, ?)")
+    );
+    let events = format!(
+        "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) VALUES {}",
+        values("(?, 1, 'pending', 0, ?)")
+    );
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < lasting {
+        let ids: Vec<_> = (0..rows).map(|_| uuid::Uuid::now_v7().as_bytes().to_vec()).collect();
+        let now = count as i64;
+        let mut transaction = connection.begin().await?;
+        let mut statement = sqlx::query(AssertSqlSafe(orders.as_str()));
+        for id in &ids {
+            statement = statement.bind(id.clone()).bind(LINE_ITEMS).bind(now).bind(now).bind(now).bind(now);
+        }
+        statement.execute(&mut *transaction).await?;
+        let mut statement = sqlx::query(AssertSqlSafe(events.as_str()));
+        for id in ids {
+            statement = statement.bind(id).bind(now);
+        }
+        statement.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        count += rows as u64;
+    }
+    Ok(count)
+}

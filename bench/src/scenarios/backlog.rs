@@ -1,0 +1,178 @@
+//! How fast waiting orders are worked off while none are accepted: few, many, and by a worker that
+//! reports each status by itself.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use proto::v1;
+use proto::v1::order_service_client::OrderServiceClient;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tonic::transport::Channel;
+
+use crate::load::on_this_thread;
+use crate::report::{Machine, round};
+use crate::servers::{Database, Lab, Servers, Stock, Tuning};
+
+/// How often to look how many are completed.
+const LOOK: Duration = Duration::from_millis(25);
+/// How long the measured orders may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Orders that one pull of the simple worker takes.
+const PULL: usize = 100;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Settings {
+    /// Orders that wait; several with commas
+    #[arg(long, value_delimiter = ',', default_values_t = [20_000, 200_000])]
+    waiting: Vec<u64>,
+    /// Orders whose completion is measured, of all that wait
+    #[arg(long, default_value_t = 18_000)]
+    measured: u64,
+    /// Orders that the worker with single reports works on at the same time
+    #[arg(long, default_value_t = 256)]
+    unary_concurrency: usize,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    scenario: &'static str,
+    machine: Machine,
+    runs: Vec<Run>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    waiting: u64,
+    reports: Reports,
+    completed_per_s: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Reports {
+    /// The product's processor.
+    Batched,
+    /// `UpdateStatus` twice for each order.
+    Single,
+}
+
+pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
+    let mut runs = Vec::new();
+    for waiting in &settings.waiting {
+        runs.push(work_off(lab, settings, *waiting, Reports::Batched)?);
+    }
+    if let Some(waiting) = settings.waiting.first() {
+        runs.push(work_off(lab, settings, *waiting, Reports::Single)?);
+    }
+    Ok(Report { scenario: "backlog", machine: Machine::here(), runs })
+}
+
+fn work_off(lab: &Lab, settings: &Settings, waiting: u64, reports: Reports) -> io::Result<Run> {
+    let mut servers = Servers::without_processor(lab, &settings.tuning)?;
+    let mut database = servers.database()?;
+    Stock::new(&servers)?.fill_with_waiting(&mut database, waiting)?;
+    let measured = settings.measured.min(waiting * 9 / 10);
+    let completed_per_s = match reports {
+        Reports::Batched => {
+            servers.start_processor(lab, &settings.tuning)?;
+            rate(&mut database, measured)?
+        }
+        Reports::Single => {
+            let (redis, grpc) = (servers.redis_url.clone(), format!("http://{}", servers.grpc));
+            let at_once = settings.unary_concurrency;
+            // Ends with the process: it never runs out of work to wait for.
+            let worker = std::thread::spawn(move || on_this_thread(simple_worker(redis, grpc, at_once)));
+            let rate = rate(&mut database, measured);
+            if worker.is_finished() {
+                let ended = worker.join().map_err(|_| io::Error::other("the worker has panicked"))?;
+                ended?.map_err(io::Error::other)?;
+            }
+            rate?
+        }
+    };
+    Ok(Run { waiting, reports, completed_per_s })
+}
+
+/// Completed orders in a second, without the first and the last of those that are measured.
+fn rate(database: &mut Database, measured: u64) -> io::Result<f64> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut reach = |count: u64| loop {
+        let (at, completed) = (Instant::now(), database.completed()?);
+        if completed >= count {
+            return Ok((at, completed));
+        }
+        if at > deadline {
+            return Err(io::Error::other(format!("{completed} of {count} orders are completed")));
+        }
+        std::thread::sleep(LOOK);
+    };
+    let (from, first) = reach(measured / 10)?;
+    let (to, last) = reach(measured)?;
+    Ok(round((last - first) as f64 / to.duration_since(from).as_secs_f64()))
+}
+
+/// A worker of the simplest kind: it pops jobs and reports `processing` and `completed` of each.
+async fn simple_worker(redis: String, grpc: String, at_once: usize) -> Result<(), redis::RedisError> {
+    let failed = |error: tonic::transport::Error| io::Error::other(error);
+    let client = OrderServiceClient::connect(grpc).await.map_err(failed)?;
+    let mut queue = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;
+    let slots = Arc::new(Semaphore::new(at_once));
+    let mut pop = redis::cmd("BLMPOP");
+    pop.arg(0.1).arg(1).arg("orders:queue").arg("RIGHT").arg("COUNT").arg(PULL);
+    loop {
+        let popped: Option<(String, Vec<String>)> = pop.query_async(&mut queue).await?;
+        for job in popped.map(|(_, jobs)| jobs).unwrap_or_default() {
+            let job: serde_json::Value = serde_json::from_str(&job).map_err(io::Error::other)?;
+            let id = job["orderId"].as_str().unwrap_or_default().to_owned();
+            let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let client = client.clone();
+            tokio::task::spawn_local(async move {
+                // An order that is refused, or whose gateway is gone, is not completed, which is what counts.
+                let _ = complete(client, id).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn complete(mut client: OrderServiceClient<Channel>, id: String) -> Result<(), tonic::Status> {
+    let report = |status: &str, lease_token: String| v1::UpdateStatusRequest {
+        order_id: id.clone(),
+        status: status.to_owned(),
+        lease_token,
+        ..Default::default()
+    };
+    let started = client.update_status(report("processing", String::new())).await?.into_inner();
+    client.update_status(report("completed", started.lease_token)).await?;
+    Ok(())
+}
+
+impl Report {
+    pub(crate) fn table(&self) -> String {
+        let mut text =
+            String::from("| orders waiting | reports | completed/s | of the first |\n|---|---|---|---|\n");
+        let first = self.runs.first().map_or(f64::NAN, |run| run.completed_per_s);
+        for Run { waiting, reports, completed_per_s } in &self.runs {
+            let reports = match reports {
+                Reports::Batched => "in batches on a stream",
+                Reports::Single => "one `UpdateStatus` for each status",
+            };
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                text,
+                "| {waiting} | {reports} | {completed_per_s:.0} | {:.2}× |",
+                completed_per_s / first
+            );
+        }
+        let _ = writeln!(text, "\n{}", self.machine.show());
+        text
+    }
+}
