@@ -127,7 +127,7 @@ fn measure(servers: &Servers, rate: f64, lasting: Duration) -> io::Result<Rate> 
     }
     Ok(Rate {
         orders_per_s: rate,
-        accepted: tally.accepted,
+        accepted: tally.accepted_latency.count(),
         events: received.recorded.count(),
         missed: received.missed,
         accepted_ms: (&tally.accepted_latency).into(),
@@ -192,7 +192,7 @@ async fn publish(redis: String, until: Instant) -> redis::RedisResult<Histogram>
 impl Report {
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
-            "| orders/s | events | missed | 201: p50, p99 (ms) | recorded to received | answered to received | bare PUBLISH | recorded against PUBLISH | answered against PUBLISH |\n|---|---|---|---|---|---|---|---|---|\n",
+            "| orders/s | orders accepted | events | missed | 201: p50, p99 (ms) | recorded to received | answered to received | bare PUBLISH | recorded against PUBLISH | answered against PUBLISH |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for rate in &self.rates {
             let against = |ms: &Quantiles| {
@@ -204,8 +204,9 @@ impl Report {
             // Writing to a String does not fail.
             let _ = writeln!(
                 text,
-                "| {:.0} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {:.0} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 rate.orders_per_s,
+                rate.accepted,
                 rate.events,
                 rate.missed,
                 rate.accepted_ms.show_precisely(),
