@@ -229,7 +229,8 @@ pub(crate) fn open(target: &Target, rate: f64, lasting: Duration, connections: u
         let mut begun: u64 = 0;
         let mut ticks = tokio::time::interval(TICK);
         while began.elapsed() < lasting {
-            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            // The first one is due at once.
+            let due = (began.elapsed().as_secs_f64() * rate) as u64 + 1;
             while begun < due {
                 let intended = began + Duration::from_secs_f64(begun as f64 / rate);
                 begun += 1;
