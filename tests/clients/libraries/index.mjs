@@ -27,8 +27,7 @@ export const libraries = {
   "subscriptions-transport-ws": graphql(legacy),
   "graphql-sse": graphql(graphqlSse),
   apollo: graphql(apollo),
-  // Needs a gateway with automatic persisted queries.
-  ...(process.env.ORDERS_PERSISTED_QUERIES && { "apollo-persisted": graphql(apollo, { persisted: true }) }),
+  "apollo-persisted": graphql(apollo, { persisted: true }),
   urql: graphql(urql),
   "urql-sse": { ...graphql(urql, { fetchSubscriptions: true }), empty: false },
   eventsource: { ...rest, open: eventsource.open },
