@@ -189,7 +189,9 @@ export class Server {
   async revive() {
     const address = this.url?.host ?? '127.0.0.1:0';
     const args = ['dev', '--http-addr', address, '--grpc-addr', '127.0.0.1:0', '--data-dir', this.#folder, ...this.#args];
-    this.#child = spawn(process.env.ORDERS_BIN, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    // Killed together with this program, however that ends.
+    const bound = ['--pdeathsig', 'KILL', process.env.ORDERS_BIN, ...args];
+    this.#child = spawn('setpriv', bound, { stdio: ['ignore', 'pipe', 'ignore'] });
     for await (const line of createInterface({ input: this.#child.stdout })) {
       const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
       if (found) {
