@@ -4,7 +4,6 @@
 //! goes on.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
@@ -37,7 +36,7 @@ pub(crate) fn stream(app: &App, engine: &Engine, headers: &HeaderMap, operation:
         }
     };
     let token = app.tasks.token();
-    let events = results.chain(stream::iter([complete()])).take_until(leaving(app)).map(move |event| {
+    let events = results.chain(stream::iter([complete()])).take_until(app.leaving()).map(move |event| {
         // Shutdown waits for whoever holds a token.
         let _held = &token;
         event
@@ -48,18 +47,6 @@ pub(crate) fn stream(app: &App, engine: &Engine, headers: &HeaderMap, operation:
 /// A stream of one result.
 pub(crate) fn single(answer: Answer) -> Response {
     response(stream::iter([next(&answer, None), complete()]), Duration::MAX)
-}
-
-/// Ends at a random moment of the first half of the drain window once shutdown begins, so that not everybody comes
-/// back at once.
-pub(crate) fn leaving(app: &App) -> impl Future<Output = ()> + Send + 'static {
-    let draining = app.draining.clone();
-    // The second half of the window is left for farewells.
-    let moment = app.config.drain.mul_f64(0.5 * rand::random::<f64>());
-    async move {
-        draining.cancelled().await;
-        tokio::time::sleep(moment).await;
-    }
 }
 
 /// `keep_alive` is how long the stream may be silent.

@@ -29,6 +29,7 @@ use axum::http::HeaderMap;
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, StreamExt};
 use metrics::{counter, gauge};
 use tokio::sync::mpsc;
@@ -36,15 +37,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::engine::Engine;
+use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
-use super::sse::leaving;
-use crate::App;
-use crate::config::GraphqlLimits;
 use crate::http::addresses::{Addresses, Full, client};
 use crate::http::origins::{foreign, is_foreign};
 use crate::http::problem::Problem;
+use crate::{App, Config};
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -172,7 +171,7 @@ struct Session {
     socket: WebSocket,
     engine: Engine,
     tasks: TaskTracker,
-    limits: GraphqlLimits,
+    config: Arc<Config>,
     conversation: Conversation,
     running: HashMap<u64, Running>,
     // Boxed, because a channel keeps room for 32.
@@ -184,7 +183,7 @@ struct Session {
 impl Session {
     fn new(socket: WebSocket, app: App, engine: Engine, protocol: Protocol) -> Self {
         let (queue, outgoing) = mpsc::channel(QUEUE);
-        let limits = app.config.graphql.clone();
+        let limits = &app.config.graphql;
         Self {
             socket,
             engine,
@@ -196,9 +195,9 @@ impl Session {
             running: HashMap::new(),
             queue,
             outgoing,
-            leaving: Box::pin(leaving(&app)),
+            leaving: Box::pin(app.leaving()),
             tasks: app.tasks,
-            limits,
+            config: app.config,
         }
     }
 
@@ -230,9 +229,10 @@ impl Session {
 
     async fn serve(&mut self) -> End {
         let opened = Instant::now();
-        let silence = self.limits.ping_interval + self.limits.dead_after;
+        let silence = self.config.graphql.ping_interval + self.config.graphql.dead_after;
         let mut last_frame = opened;
-        let mut ping = interval_at(opened + self.limits.ping_interval, self.limits.ping_interval);
+        let mut ping =
+            interval_at(opened + self.config.graphql.ping_interval, self.config.graphql.ping_interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
@@ -243,7 +243,7 @@ impl Session {
                 Some(outgoing) = self.outgoing.recv() => self.deliver(outgoing).await,
                 _ = ping.tick() => self.ping().await,
                 () = sleep_until(last_frame + silence) => Err(End::Dropped),
-                () = sleep_until(opened + self.limits.init_timeout), if !self.conversation.is_acknowledged() => {
+                () = sleep_until(opened + self.config.graphql.init_timeout), if !self.conversation.is_acknowledged() => {
                     Err(End::Close(Close::new(4408, "Connection initialisation timeout")))
                 }
                 () = &mut self.leaving => Err(End::Close(Close::new(1012, "the gateway is restarting"))),
@@ -320,7 +320,7 @@ impl Session {
     }
 
     async fn send_all(&mut self, messages: impl Iterator<Item = Message>) -> Result<(), End> {
-        let deadline = self.limits.dead_after;
+        let deadline = self.config.graphql.dead_after;
         let work = async {
             for message in messages {
                 self.socket.feed(message).await?;
@@ -349,6 +349,17 @@ fn read_error(error: &axum::Error) -> End {
     }
 }
 
+/// What an operation answers, one result or many.
+async fn answers(engine: Engine, params: Params) -> Result<BoxStream<'static, Answer>, Answer> {
+    let operation = engine.prepare(params).await?;
+    Ok(match operation.kind() {
+        OperationType::Subscription => engine.stream(operation),
+        OperationType::Query | OperationType::Mutation => {
+            futures_util::stream::once(async move { engine.run(operation).await }).boxed()
+        }
+    })
+}
+
 /// Runs one operation and hands over its results. A stalled socket makes it wait here.
 async fn operate(
     engine: Engine,
@@ -363,17 +374,12 @@ async fn operate(
         let queue = &queue;
         async move { queue.send(outgoing).await.is_ok() }
     };
-    let operation = match engine.prepare(params).await {
-        Ok(operation) => operation,
+    // Boxed: what preparing needs is given back while the operation waits for news.
+    let mut answers = match Box::pin(answers(engine, params)).await {
+        Ok(answers) => answers,
         Err(answer) => {
             send(protocol.error(&id, &answer), true).await;
             return;
-        }
-    };
-    let mut answers = match operation.kind() {
-        OperationType::Subscription => engine.stream(operation),
-        OperationType::Query | OperationType::Mutation => {
-            futures_util::stream::once(async move { engine.run(operation).await }).boxed()
         }
     };
     let mut first = true;
