@@ -21,7 +21,7 @@ declare -A sections=(
   [push]="push"
   [backlog]="backlog"
   [listing]="listing"
-  [subscriptions]="subscriptions --connects 20000"
+  [subscriptions]="subscriptions"
   [overload]="overload --overload-s 30"
 )
 order=(compare limits accept embedded defaults push backlog listing subscriptions overload)
