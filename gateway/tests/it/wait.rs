@@ -49,7 +49,6 @@ on_both!(an_answer_waits_for_the_sequence, |on| async move {
 });
 
 on_both!(a_wait_ends_with_the_present_state, |on| async move {
-    gateway::metrics::install();
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -59,7 +58,14 @@ on_both!(a_wait_ends_with_the_present_state, |on| async move {
         let (status, events) = gateway.poll(&format!("/orders/{id}/events?after=1&timeout={wait}")).await;
         assert_eq!((status, &events), (200, &json!([])));
     }
-    // So does a shutdown.
+    gateway.stop().await;
+});
+
+on_both!(a_shutdown_ends_a_wait_with_the_present_state, |on| async move {
+    gateway::metrics::install();
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let id = gateway.create_order().await;
     let path = gateway.url(&format!("/orders/{id}?waitForSequence=2&timeout=60"));
     let asked = tokio::spawn(gateway.client.get(path).send());
     crate::harness::eventually("the wait", || async {
