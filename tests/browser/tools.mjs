@@ -9,11 +9,20 @@ async function run(page, editor, text) {
   await page.keyboard.press('Control+Enter');
 }
 
+/** Whether `shown` appears within a while; what is not there by then is asked for again. */
+const appears = (shown, timeout = 5_000) => shown.waitFor({ timeout }).then(() => true, () => false);
+
+/** Runs the example query until it shows an order of ours: others may have made ten newer ones meanwhile. */
+const listsOrders = (page, editor, result) => eventually('the newest orders are listed', async () => {
+  await createOrder('Listed');
+  await run(page, editor, 'NewestOrders');
+  return appears(page.locator(result, { hasText: 'Listed' }).first());
+});
+
 /** Creates orders until one of them appears: nobody can tell when a subscription has begun. */
 const seesNewOrders = (page, result) => eventually('a new order arrives at the subscription', async () => {
   const id = await createOrder('Watched');
-  const shown = page.locator(result, { hasText: id }).first();
-  return shown.waitFor({ timeout: 5_000 }).then(() => true, () => false);
+  return appears(page.locator(result, { hasText: id }).first());
 });
 
 /** The order that the result of the example mutation shows; it is there, and gets completed. */
@@ -35,14 +44,12 @@ function subscribes(page, word) {
 
 export const tools = {
   async 'GraphQL Playground runs a query, a mutation and a subscription'(browser) {
-    await createOrder('Listed');
     const page = await visit(browser, 'playground');
     const legacy = subscribes(page, 'start');
     // Its class names are generated, but for the pane of the active tab: the query comes before the results.
     const editor = '.graphiql-wrapper.active .CodeMirror-lines';
     const result = '.graphiql-wrapper.active .CodeMirror-wrap';
-    await run(page, editor, 'NewestOrders');
-    await page.locator(result, { hasText: 'Listed' }).first().waitFor();
+    await listsOrders(page, editor, result);
     await page.locator('text=Create').first().click();
     await run(page, editor, 'CreateOrder');
     await created(page, result);
@@ -54,18 +61,16 @@ export const tools = {
   },
 
   async 'GraphiQL runs a query, a mutation and a subscription'(browser) {
-    await createOrder('Listed');
     const page = await visit(browser, 'graphiql');
     const modern = subscribes(page, 'subscribe');
     const editor = '.graphiql-query-editor .CodeMirror-lines';
     const result = '.result-window';
-    await run(page, editor, 'NewestOrders');
-    await page.locator(result, { hasText: 'Listed' }).first().waitFor();
+    await listsOrders(page, editor, result);
     await page.locator('.graphiql-tab', { hasText: 'CreateOrder' }).click();
     // GraphiQL takes a moment to see that another operation is to be run: until then the server refuses it.
     await eventually('the order is created', async () => {
       await run(page, editor, 'CreateOrder');
-      return page.locator(result, { hasText: '"createOrder"' }).waitFor({ timeout: 2_000 }).then(() => true, () => false);
+      return appears(page.locator(result, { hasText: '"createOrder"' }), 2_000);
     });
     await created(page, result);
     await page.locator('.graphiql-tab', { hasText: 'Changes' }).click();

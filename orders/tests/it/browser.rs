@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, id, script};
 
 /// A browser that checks everything, one thing after the other, on a machine that may be busy.
-const DEADLINE: Duration = Duration::from_secs(170);
+const DEADLINE: Duration = Duration::from_secs(540);
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 

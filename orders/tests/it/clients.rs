@@ -2,8 +2,12 @@
 //! HTTP. The scripts are in `tests/clients`; what they print is shown when they fail.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::harness::{Process, Stack, Stop, script};
+
+/// Eight libraries, one order after the other, on a machine that may be busy.
+const DEADLINE: Duration = Duration::from_secs(170);
 
 /// Half of all attempts fail, so that orders are retried and some end as failed.
 const RETRIES: [&str; 2] = ["--simulate-failure-rate", "0.5"];
@@ -20,7 +24,7 @@ async fn all_client_libraries_agree_on_servers() {
 
 async fn all_agree(mut stack: Stack) {
     let mut suite = node(&stack, "suite.mjs", &["--orders", "24"]);
-    suite.ended_well().await;
+    suite.ended_well_within(DEADLINE).await;
     let longest = suite.printed("the longest timeline", |line| {
         line.strip_prefix("longest timeline: ")?.split(' ').next()?.parse::<u32>().ok()
     });
