@@ -55,11 +55,12 @@ pub enum Place {
     reason = "the dispatcher asks how much room is left, nobody else asks"
 )]
 pub trait Queue: Send + Sync + 'static {
-    /// Adds jobs, so that the first of them is pulled first. Nothing happens for an empty slice.
+    /// Adds jobs, so that the first of them is pulled first. Answers how many jobs wait now. Nothing
+    /// happens for an empty slice, which is answered 0.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; some of the jobs may have been added.
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error>;
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error>;
 
     /// Takes up to `max` jobs from the front, oldest first. Waits up to `wait` for the first one and
     /// never for more; empty when none came. `max` 0 answers at once. An entry that is not a job is

@@ -41,18 +41,19 @@ impl Queue {
 
 #[async_trait]
 impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error> {
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error> {
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut waiting = lock(&self.jobs);
         match place {
             Place::End => waiting.extend(jobs),
             Place::Front => jobs.iter().rev().for_each(|job| waiting.push_front(*job)),
         }
+        let length = waiting.len() as u64;
         drop(waiting);
         self.arrival.notify_one();
-        Ok(())
+        Ok(length)
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {

@@ -10,7 +10,8 @@
 //! orders of all priorities wait, of ten that are pushed six are high, three normal and one low, and
 //! the high ones go to the front of the queue. A paused queue gets nothing.
 //!
-//! Every gateway runs this loop. Rows that one is taking are left out by the others.
+//! Every gateway runs this loop. Rows that one is taking are left out by the others. While nothing waits,
+//! new orders do not come this way at all (see `shortcut`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
+use crate::shortcut::Room;
 use crate::store::Taken;
 use crate::{Config, Store};
 
@@ -61,6 +63,7 @@ pub(crate) struct Dispatch {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
+    pub(crate) room: Room,
 }
 
 /// When leases are taken back.
@@ -76,6 +79,8 @@ struct Sweep {
 enum Round {
     /// Nothing more to push now.
     Idle,
+    /// The queue is paused.
+    Paused,
     /// More is due than was pushed in one go.
     More,
     /// The queue holds as many jobs as it should.
@@ -96,9 +101,12 @@ impl Dispatch {
                 sweep.last = Instant::now();
             }
             let round = self.push().await;
+            if !matches!(round, Ok(Round::Idle)) {
+                self.room.close();
+            }
             let pause = match round {
                 Ok(Round::More) => continue,
-                Ok(Round::Idle) => IDLE,
+                Ok(Round::Idle | Round::Paused) => IDLE,
                 Ok(Round::Full) => FULL,
                 Err(ref error) => {
                     if !failing {
@@ -130,12 +138,21 @@ impl Dispatch {
             return Ok(Round::Full);
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
-        let Taken { ahead, behind, more } = self.store.take_due(limit, self.config.redelivery_guard).await?;
+        let mark = self.room.mark();
+        let Some(taken) = self.store.take_due(limit, self.config.redelivery_guard).await? else {
+            return Ok(Round::Paused);
+        };
+        let Taken { ahead, behind, more } = taken;
         // Should this fail, the orders turn up again when their guard runs out.
         self.queue.push(&ahead, Place::Front).await?;
         self.queue.push(&behind, Place::End).await?;
-        metrics::counter!("orders_dispatched_total").increment((ahead.len() + behind.len()) as u64);
-        Ok(if more { Round::More } else { Round::Idle })
+        let pushed = (ahead.len() + behind.len()) as u64;
+        metrics::counter!("orders_dispatched_total").increment(pushed);
+        if more {
+            return Ok(Round::More);
+        }
+        self.room.open(mark, u64::from(free).saturating_sub(pushed));
+        Ok(Round::Idle)
     }
 
     /// Takes back what has run out. After the database was away the workers first get half a lease to

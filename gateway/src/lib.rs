@@ -25,6 +25,7 @@ mod batch;
 mod log_gate;
 mod retention;
 mod serve;
+mod shortcut;
 
 pub use app::App;
 pub use config::Config;

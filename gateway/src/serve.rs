@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
 use crate::orders::{Orders, Publisher};
+use crate::shortcut::{Room, Shortcut};
 use crate::{App, Config, Store, grpc, http, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
@@ -59,7 +60,17 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     // The batches and the publisher end by themselves once nobody can hand them anything.
     let writes = TaskTracker::new();
     let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
-    let orders = Orders::start(&store, &config, &wake, &publisher, &writes);
+    let room = Room::default();
+    let shortcut = Shortcut {
+        room: room.clone(),
+        store: store.clone(),
+        queue: queue.clone(),
+        config: config.clone(),
+        wake: wake.clone(),
+        tasks: writes.clone(),
+    };
+    let orders = Orders::start(&store, &config, &shortcut, &publisher, &writes);
+    drop(shortcut);
     drop(publisher);
     let app = App {
         orders: orders.clone(),
@@ -78,7 +89,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     loops.spawn(follow_database(store.clone(), stop_loops.clone()));
     loops.spawn(prune(store.clone(), stop_loops.clone()));
     loops.spawn(retention::run(store.clone(), config.retention, stop_loops.clone()));
-    let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake };
+    let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room };
     let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
 
     let stop_http = CancellationToken::new();

@@ -111,29 +111,35 @@ impl Queue {
     }
 
     /// Puts jobs to the front, the first of them foremost.
-    async fn push_to_front(&self, jobs: &[Job]) -> Result<(), Error> {
+    async fn push_to_front(&self, jobs: &[Job]) -> Result<u64, Error> {
         let mut commands = redis::pipe();
         for chunk in jobs.rchunks(MAX_VALUES_PER_COMMAND) {
-            commands.cmd("RPUSH").arg(self.key()).arg(entries(chunk.iter().rev())).ignore();
+            commands.cmd("RPUSH").arg(self.key()).arg(entries(chunk.iter().rev()));
         }
-        self.redis.command(&commands).await
+        self.last_length(&commands).await
+    }
+
+    /// Sends pushes, each of which is answered with the length of the list.
+    async fn last_length(&self, pushes: &redis::Pipeline) -> Result<u64, Error> {
+        let lengths: Vec<u64> = self.redis.command(pushes).await?;
+        Ok(lengths.last().copied().unwrap_or_default())
     }
 }
 
 #[async_trait]
 impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<(), Error> {
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error> {
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         if place == Place::Front {
             return self.push_to_front(jobs).await;
         }
         let mut commands = redis::pipe();
         for chunk in jobs.chunks(MAX_VALUES_PER_COMMAND) {
-            commands.cmd("LPUSH").arg(self.key()).arg(entries(chunk)).ignore();
+            commands.cmd("LPUSH").arg(self.key()).arg(entries(chunk));
         }
-        self.redis.command(&commands).await
+        self.last_length(&commands).await
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {

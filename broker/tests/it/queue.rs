@@ -15,8 +15,8 @@ const AT_ONCE: Duration = Duration::ZERO;
 pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { queue, .. }: Backend) {
     // More than fit one command, in several pushes.
     let all = jobs(0..1_300);
-    queue.push(&all[..700], Place::End).await.unwrap();
-    queue.push(&all[700..], Place::End).await.unwrap();
+    assert_eq!(queue.push(&all[..700], Place::End).await.unwrap(), 700);
+    assert_eq!(queue.push(&all[700..], Place::End).await.unwrap(), 1_300);
     assert_eq!(queue.len().await.unwrap(), 1_300);
 
     let mut pulled = Vec::new();
@@ -33,7 +33,7 @@ pub(crate) async fn urgent_jobs_come_out_first(Backend { queue, .. }: Backend) {
     let all = jobs(0..700);
     queue.push(&all[400..], Place::End).await.unwrap();
     // More than fit one command.
-    queue.push(&all[..400], Place::Front).await.unwrap();
+    assert_eq!(queue.push(&all[..400], Place::Front).await.unwrap(), 700);
     let mut pulled = Vec::new();
     while pulled.len() < all.len() {
         let more = queue.pull(100_000, DEADLINE).await.unwrap();
@@ -60,7 +60,7 @@ pub(crate) async fn a_pull_for_nothing_answers_at_once(Backend { queue, .. }: Ba
 }
 
 pub(crate) async fn an_empty_push_changes_nothing(Backend { queue, .. }: Backend) {
-    queue.push(&[], Place::End).await.unwrap();
+    assert_eq!(queue.push(&[], Place::End).await.unwrap(), 0);
     assert_eq!(queue.len().await.unwrap(), 0);
     assert_eq!(queue.pull(1, AT_ONCE).await.unwrap(), []);
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Orders, Publisher};
 use crate::Error;
 use crate::batch::Failure;
-use crate::dispatch::Wake;
+use crate::shortcut::Shortcut;
 use crate::store::{
     Creation, Error as StoreError, Idempotency, Inserted, NewOrder, Store, request_hash, request_hash_of_all,
 };
@@ -186,24 +186,35 @@ impl Orders {
 /// Flushes a batch of creations and tells the system about the new orders.
 pub(super) async fn create_all(
     store: Store,
-    wake: Wake,
+    shortcut: Shortcut,
     publisher: Publisher,
     creations: Vec<Creation>,
 ) -> Vec<Result<Inserted, Error>> {
     let creations: Arc<[Creation]> = creations.into();
-    let results = match store.insert(creations.clone()).await {
+    let mut passage = shortcut.reserve(&creations);
+    let inserted = match &passage {
+        Some(_) => store.insert_taken(creations.clone(), shortcut.config.redelivery_guard).await,
+        None => store.insert(creations.clone()).await,
+    };
+    let results = match inserted {
         Ok(inserted) => inserted.into_iter().map(Ok).collect(),
-        Err(StoreError::Locked(_)) if creations.len() > 1 => one_by_one(&store, &creations).await,
+        Err(StoreError::Locked(_)) if creations.len() > 1 => {
+            passage = None;
+            one_by_one(&store, &creations).await
+        }
         Err(error) => vec![Err(failed(error, creations[0].id())); creations.len()],
     };
-    let mut events = Vec::new();
-    for (creation, result) in creations.iter().zip(&results) {
-        if matches!(result, Ok(Inserted::New)) {
-            events.extend(creation.orders.iter().map(|order| Arc::new(order.event())));
-        }
+    let new = || {
+        let creations = creations.iter().zip(&results);
+        let new = creations.filter(|(_, result)| matches!(result, Ok(Inserted::New)));
+        new.flat_map(|(creation, _)| &creation.orders)
+    };
+    match passage {
+        Some(passage) => passage.push(new()),
+        None => shortcut.wake.due(),
     }
+    let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
     metrics::counter!("orders_created_total").increment(events.len() as u64);
-    wake.due();
     publisher.publish(events);
     results
 }

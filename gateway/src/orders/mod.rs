@@ -20,7 +20,7 @@ use domain::{LeaseToken, Order, OrderEvent, OrderId, Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, Limits};
-use crate::dispatch::Wake;
+use crate::shortcut::Shortcut;
 use crate::store::{Applied, Counts, Creation, Inserted, Pause, Store};
 use crate::{Config, Error};
 
@@ -37,7 +37,7 @@ pub(crate) use publish::Publisher;
 pub struct Orders {
     store: Store,
     config: Arc<Config>,
-    wake: Wake,
+    shortcut: Shortcut,
     counts: Arc<counts::Cache>,
     creations: Batch<Creation, Result<Inserted, Error>>,
     transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
@@ -47,7 +47,7 @@ impl Orders {
     pub(crate) fn start(
         store: &Store,
         config: &Arc<Config>,
-        wake: &Wake,
+        shortcut: &Shortcut,
         publisher: &Publisher,
         tasks: &TaskTracker,
     ) -> Self {
@@ -64,14 +64,14 @@ impl Orders {
             }
         };
         let creations = {
-            let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
+            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
             let rows = |creation: &Creation| creation.orders.len();
             Batch::start(limits, tasks, rows, ready(store.clone()), move |creations| {
-                create::create_all(store.clone(), wake.clone(), publisher.clone(), creations)
+                create::create_all(store.clone(), shortcut.clone(), publisher.clone(), creations)
             })
         };
         let transitions = {
-            let (store, wake, publisher) = (store.clone(), wake.clone(), publisher.clone());
+            let (store, wake, publisher) = (store.clone(), shortcut.wake.clone(), publisher.clone());
             let rules = config.rules;
             Batch::start(
                 limits,
@@ -86,7 +86,7 @@ impl Orders {
         Self {
             store: store.clone(),
             config: config.clone(),
-            wake: wake.clone(),
+            shortcut: shortcut.clone(),
             counts: Arc::default(),
             creations,
             transitions,
@@ -159,6 +159,7 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
         let pause = self.store.pause(until, by).await?;
+        self.shortcut.room.close();
         tracing::info!(until = ?pause.until, by = pause.by, "the queue is paused");
         metrics::gauge!("queue_paused").set(1.0);
         Ok(pause)
@@ -173,7 +174,7 @@ impl Orders {
         metrics::gauge!("queue_paused").set(0.0);
         if paused {
             tracing::info!("the queue is resumed");
-            self.wake.due();
+            self.shortcut.wake.due();
         }
         Ok(paused)
     }

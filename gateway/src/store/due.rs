@@ -1,5 +1,6 @@
 //! Finding the orders that need attention. See [`crate::dispatch`] for the loop around it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Job;
@@ -10,7 +11,7 @@ use rand::Rng;
 use sqlx::AnyConnection;
 
 use super::pause::paused;
-use super::sql::{Sql, pieces};
+use super::sql::{Sql, padded, pieces};
 use super::{Error, Store, rows};
 
 /// No guard is longer than this; a pushed order is due within it.
@@ -35,18 +36,18 @@ impl Store {
     /// that another gateway has just taken are left out.
     ///
     /// Within a priority the oldest go first. Among the priorities the places are divided by
-    /// [`domain::priority::divide`]. Nothing is taken while the queue is paused.
+    /// [`domain::priority::divide`]. `None` when nothing is taken because the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Taken, Error> {
+    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Option<Taken>, Error> {
         let now = self.now();
         let until = now + guard;
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         self.write(|connection| {
             Box::pin(async move {
                 if paused(connection, "", now).await? {
-                    return Ok(Taken::default());
+                    return Ok(None);
                 }
                 let waiting = waiting(connection, now).await?;
                 let places = divide(limit, waiting, rand::rng().random());
@@ -70,7 +71,29 @@ impl Store {
                     sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
                     sql.execute(connection).await?;
                 }
-                Ok(taken)
+                Ok(Some(taken))
+            })
+        })
+        .await
+    }
+
+    /// Makes those of the orders due that have never been started and wait for nothing but their guard.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn drop_guards_of(&self, ids: Vec<OrderId>) -> Result<(), Error> {
+        let ids: Arc<[OrderId]> = ids.into();
+        self.write(|connection| {
+            let ids = ids.clone();
+            Box::pin(async move {
+                for piece in padded(&ids) {
+                    let mut sql = Sql::new(
+                        "UPDATE orders SET due_at = not_before WHERE status = 'pending' AND version = 1 AND id",
+                    );
+                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                    sql.execute(connection).await?;
+                }
+                Ok(())
             })
         })
         .await

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Content, DEFAULT_TENANT, Order, OrderEvent, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
@@ -81,6 +82,11 @@ impl NewOrder {
         }
     }
 
+    /// Whether it is not scheduled for later.
+    pub fn starts_at_once(&self) -> bool {
+        self.content.process_after.is_none()
+    }
+
     /// When it may be started.
     fn not_before(&self) -> Timestamp {
         self.content.process_after.map_or(self.created_at, |at| at.max(self.created_at))
@@ -118,6 +124,19 @@ impl Store {
     /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
     /// other error means that they are not.
     pub async fn insert(&self, creations: Arc<[Creation]>) -> Result<Vec<Inserted>, Error> {
+        self.insert_taken(creations, Duration::ZERO).await
+    }
+
+    /// As [`Self::insert`], but as if [`Self::take_due`] had taken those that can be started at once: the
+    /// caller pushes them to the queue, and they are due again after `guard`.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub async fn insert_taken(
+        &self,
+        creations: Arc<[Creation]>,
+        guard: Duration,
+    ) -> Result<Vec<Inserted>, Error> {
         let dialect = self.inner.dialect;
         let mut unknown = false;
         for _ in 0..COMMIT_TRIES {
@@ -141,7 +160,7 @@ impl Store {
                             .map(|(creation, _)| creation)
                             .collect();
                         insert_keys(connection, &new).await?;
-                        insert_orders(connection, &new).await?;
+                        insert_orders(connection, &new, guard).await?;
                         Ok(inserted)
                     })
                 })
@@ -205,7 +224,11 @@ async fn sort_out(
     Ok(inserted)
 }
 
-async fn insert_orders(connection: &mut AnyConnection, creations: &[&Creation]) -> Result<(), Error> {
+async fn insert_orders(
+    connection: &mut AnyConnection,
+    creations: &[&Creation],
+    guard: Duration,
+) -> Result<(), Error> {
     let orders: Vec<&NewOrder> = creations.iter().flat_map(|creation| &creation.orders).collect();
     let line_items = orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items));
     let rows: Vec<(&NewOrder, String)> = orders.iter().copied().zip(line_items).collect();
@@ -226,7 +249,8 @@ async fn insert_orders(connection: &mut AnyConnection, creations: &[&Creation]) 
         sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?,?,?)");
         for (order, line_items) in piece {
             let NewOrder { id, content, created_at } = order;
-            let (at, start) = (created_at.as_micros(), order.not_before().as_micros());
+            let (at, start) = (created_at.as_micros(), order.not_before());
+            let due = if order.starts_at_once() { start + guard } else { start };
             sql.bind(id.as_bytes().to_vec())
                 .bind(DEFAULT_TENANT)
                 .bind(content.external_reference.clone())
@@ -236,8 +260,8 @@ async fn insert_orders(connection: &mut AnyConnection, creations: &[&Creation]) 
                 .bind(content.total.minor())
                 .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
                 .bind(i64::from(content.max_attempts))
-                .bind(start)
-                .bind(start)
+                .bind(due.as_micros())
+                .bind(start.as_micros())
                 .bind(at)
                 .bind(at)
                 .bind(content.priority.as_str())

@@ -20,7 +20,7 @@ const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(4), cap: Dura
 
 #[derive(Debug, Clone)]
 enum Step {
-    Create { priority: Priority, max_attempts: u32, in_ms: Option<u64>, key: Option<u8> },
+    Create { priority: Priority, max_attempts: u32, in_ms: Option<u64>, key: Option<u8>, taken: bool },
     Apply(Vec<(usize, Ask)>),
     Dispatch { limit: u32 },
     Sweep,
@@ -72,9 +72,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1..4_u32,
         prop::option::weighted(0.3, 0..20_000_u64),
         prop::option::weighted(0.4, 0..3_u8),
+        any::<bool>(),
     );
     let step = prop_oneof![
-        3 => create.prop_map(|(priority, max_attempts, in_ms, key)| Step::Create { priority, max_attempts, in_ms, key }),
+        3 => create.prop_map(|(priority, max_attempts, in_ms, key, taken)| Step::Create { priority, max_attempts, in_ms, key, taken }),
         8 => prop::collection::vec((0..4_usize, ask), 1..5).prop_map(Step::Apply),
         2 => (1..6_u32).prop_map(|limit| Step::Dispatch { limit }),
         2 => Just(Step::Sweep),
@@ -136,8 +137,8 @@ impl World {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Create { priority, max_attempts, in_ms, key } => {
-                self.create(priority, max_attempts, in_ms, key).await;
+            Step::Create { priority, max_attempts, in_ms, key, taken } => {
+                self.create(priority, max_attempts, in_ms, key, taken).await;
             }
             Step::Apply(asks) => self.apply(asks).await,
             Step::Dispatch { limit } => self.dispatch(limit).await,
@@ -158,7 +159,14 @@ impl World {
         self.check().await;
     }
 
-    async fn create(&mut self, priority: Priority, max_attempts: u32, in_ms: Option<u64>, key: Option<u8>) {
+    async fn create(
+        &mut self,
+        priority: Priority,
+        max_attempts: u32,
+        in_ms: Option<u64>,
+        key: Option<u8>,
+        taken: bool,
+    ) {
         let now = self.store.now();
         let at = in_ms.map(|ms| now + Duration::from_millis(ms));
         let draft = Draft {
@@ -179,8 +187,9 @@ impl World {
             expires_at: now + Duration::from_secs(86_400),
         });
         let order = NewOrder { id, content, created_at: now };
-        let inserted =
-            self.store.insert([Creation { orders: vec![order], idempotency }].into()).await.unwrap();
+        let guard = if taken { GUARD } else { Duration::ZERO };
+        let creation = Creation { orders: vec![order], idempotency };
+        let inserted = self.store.insert_taken([creation].into(), guard).await.unwrap();
         let expected = match key.and_then(|key| self.keys.get(&key)) {
             None => Inserted::New,
             Some((before, same)) if *same == hash => Inserted::Before(*before),
@@ -205,7 +214,7 @@ impl World {
             lease_end: now,
             start: (start, start),
             scheduled: at,
-            guarded: start,
+            guarded: if at.is_none() { start + guard } else { start },
             timeline: vec![Status::Pending],
         });
     }
@@ -264,10 +273,11 @@ impl World {
     async fn dispatch(&mut self, limit: u32) {
         let now = self.store.now();
         let taken = self.store.take_due(limit, GUARD).await.unwrap();
+        assert_eq!(taken.is_none(), self.paused, "nothing is dispatched during a pause");
+        let taken = taken.unwrap_or_default();
         let later = self.store.now();
         assert!(taken.ahead.len() + taken.behind.len() <= limit as usize);
         let jobs: Vec<_> = taken.ahead.iter().chain(&taken.behind).collect();
-        assert!(!self.paused || jobs.is_empty(), "nothing is dispatched during a pause");
         for job in &jobs {
             let order = self.orders.iter_mut().find(|order| order.id == job.order_id).unwrap();
             assert_eq!(order.status, Status::Pending);

@@ -44,7 +44,7 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
 
 /// What a round of dispatch takes, the front of the queue first.
 async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
-    let taken = backend.store.take_due(limit, guard).await.unwrap();
+    let taken = backend.store.take_due(limit, guard).await.unwrap().unwrap();
     taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect()
 }
 

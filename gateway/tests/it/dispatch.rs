@@ -1,7 +1,12 @@
 //! Which orders are handed to the workers, and when: priorities, schedules, pauses.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use broker::{Job, Place, Queue};
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
 use gateway::Config;
@@ -31,7 +36,7 @@ async fn insert_with(backend: &Backend, priority: Priority, count: usize) -> Vec
 }
 
 async fn take(backend: &Backend, limit: u32) -> Taken {
-    backend.store.take_due(limit, GUARD).await.unwrap()
+    backend.store.take_due(limit, GUARD).await.unwrap().expect("the queue is not paused")
 }
 
 async fn start(backend: &Backend, id: OrderId) -> Applied {
@@ -149,13 +154,14 @@ on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
     assert_eq!(gateway.next_job().await, queued);
     assert_eq!(backend.store.paused().await.unwrap(), None);
 
-    let pause = backend.store.pause(None, Some("ann".into())).await.unwrap();
-    assert_eq!(backend.store.paused().await.unwrap(), Some(pause.clone()));
+    gateway.command("/queue/pause", json!({"requestedBy": "ann"})).await;
+    let pause = backend.store.paused().await.unwrap().expect("it is paused");
+    assert_eq!((pause.until, pause.by.as_deref()), (None, Some("ann")));
     let refused = gateway.report(&queued, "processing", "").await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), proto::reason::PAUSED);
     let waiting = gateway.create_order().await;
-    assert_eq!(take(&backend, 10).await, Taken::default());
+    assert_eq!(backend.store.take_due(10, GUARD).await.unwrap(), None);
     assert_eq!(backend.queue.len().await.unwrap(), 0);
 
     // Once more only changes until when.
@@ -177,7 +183,7 @@ on_both!(a_pause_ends_by_itself, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let until = backend.store.now() + Duration::from_millis(700);
-    backend.store.pause(Some(until), None).await.unwrap();
+    gateway.command("/queue/pause", json!({"until": until.to_string()})).await;
     let id = gateway.create_order().await;
     assert_eq!(gateway.next_job().await, id);
     assert!(backend.store.now() >= until);
@@ -213,4 +219,73 @@ on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
     let processing = gateway::orders::Filter { statuses: vec![Status::Processing], ..Default::default() };
     let at_the_answer = backend.store.list(&processing, None, 1_000).await.unwrap().len();
     assert_eq!(starting.await.unwrap().len(), at_the_answer, "nothing was started after the answer");
+});
+
+/// A queue whose server goes away, and comes back.
+struct Leaving {
+    queue: Arc<dyn Queue>,
+    away: AtomicBool,
+    /// Pushes that did not get through, and questions for the length.
+    failed: AtomicUsize,
+    unanswered: AtomicUsize,
+}
+
+impl Leaving {
+    fn check(&self) -> Result<(), broker::Error> {
+        let away = self.away.load(Ordering::SeqCst);
+        if away { Err(broker::Error::Unavailable("away".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Queue for Leaving {
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, broker::Error> {
+        if !jobs.is_empty() {
+            self.check().inspect_err(|_| _ = self.failed.fetch_add(1, Ordering::SeqCst))?;
+        }
+        self.queue.push(jobs, place).await
+    }
+
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, broker::Error> {
+        self.queue.pull(max, wait).await
+    }
+
+    async fn len(&self) -> Result<u64, broker::Error> {
+        self.check().inspect_err(|_| _ = self.unanswered.fetch_add(1, Ordering::SeqCst))?;
+        self.queue.len().await
+    }
+}
+
+on_both!(a_new_order_that_the_queue_does_not_take_waits_no_longer_than_the_queue_is_away, |on| async move {
+    let mut backend = Backend::new(on).await;
+    let queue = Arc::new(Leaving {
+        queue: backend.queue.clone(),
+        away: AtomicBool::new(false),
+        failed: AtomicUsize::new(0),
+        unanswered: AtomicUsize::new(0),
+    });
+    backend.queue_of_gateways = Some(queue.clone());
+    // A guard that nobody here lives to see.
+    let gateway = backend.gateway(Config { redelivery_guard: GUARD, ..Config::default() }).await;
+    let mut waiting = BTreeSet::new();
+    // Dispatch asks for the length before it takes anything, so what fails is the push of a new order. It
+    // is pushed only when dispatch has just found the queue at work and with room.
+    while queue.failed.load(Ordering::SeqCst) == 0 {
+        queue.away.store(false, Ordering::SeqCst);
+        waiting.insert(gateway.create_order().await);
+        assert!(waiting.remove(&gateway.next_job().await));
+        queue.away.store(true, Ordering::SeqCst);
+        let before = queue.unanswered.load(Ordering::SeqCst);
+        waiting.insert(gateway.create_order().await);
+        eventually("somebody needs the queue", || async {
+            let failed = queue.failed.load(Ordering::SeqCst);
+            (failed > 0 || queue.unanswered.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
+    }
+    queue.away.store(false, Ordering::SeqCst);
+    while !waiting.is_empty() {
+        assert!(waiting.remove(&gateway.next_job().await));
+    }
+    gateway.stop().await;
 });

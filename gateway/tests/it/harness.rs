@@ -58,6 +58,8 @@ pub(crate) struct Backend {
     url: String,
     prefix: String,
     pub(crate) queue: Arc<dyn Queue>,
+    /// What gateways get instead of a connection of their own to it.
+    pub(crate) queue_of_gateways: Option<Arc<dyn Queue>>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) store: Store,
     _folder: Option<tempfile::TempDir>,
@@ -114,7 +116,7 @@ impl Backend {
                 (Arc::new(redis.queue()), Arc::new(redis.bus()))
             }
         };
-        Self { on, url, prefix, queue, bus, store, _folder: folder }
+        Self { on, url, prefix, queue, queue_of_gateways: None, bus, store, _folder: folder }
     }
 
     /// A gateway on this backend.
@@ -149,6 +151,7 @@ impl Backend {
         let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http_addr, grpc_addr) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
+        let queue = self.queue_of_gateways.clone().unwrap_or(queue);
         let parts = Parts { config, store, queue, bus, http, grpc };
         let running = tokio::spawn(gateway::serve(parts, async move {
             let _ = stopped.await;

@@ -15,7 +15,7 @@ impl Gateway<'_> {
         serde_json::from_str(&response.text().await.unwrap()).unwrap()
     }
 
-    async fn command(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn command(&self, path: &str, body: Value) -> Value {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         let response = request.body(body.to_string()).send().await.unwrap();
         serde_json::from_str(&response.text().await.unwrap()).unwrap()

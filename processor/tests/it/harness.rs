@@ -59,10 +59,10 @@ impl TestQueue {
 
 #[async_trait]
 impl Queue for TestQueue {
-    async fn push(&self, jobs: &[Job], _: broker::Place) -> Result<(), broker::Error> {
+    async fn push(&self, jobs: &[Job], _: broker::Place) -> Result<u64, broker::Error> {
         self.jobs.lock().unwrap().extend(jobs);
         self.arrived.notify_one();
-        Ok(())
+        Ok(jobs.len() as u64)
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, broker::Error> {
