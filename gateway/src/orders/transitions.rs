@@ -1,5 +1,7 @@
 //! Changes of existing orders: the batch behind them and what its answers mean.
 
+use std::sync::Arc;
+
 use domain::transition::{Command, Rules};
 use domain::{Order, OrderId, Status};
 
@@ -65,7 +67,7 @@ pub(super) async fn apply_all(
 pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
     match applied {
         Applied::Changed { order, .. } | Applied::Unchanged { order } => {
-            order.map(|order| *order).ok_or(Error::Internal)
+            order.map(Arc::unwrap_or_clone).ok_or(Error::Internal)
         }
         Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
         Applied::NotFound => Err(Error::NotFound(id)),

@@ -13,6 +13,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
+use super::recent::Recent;
 use super::{Dialect, Inner, LocalClock, Store};
 use crate::log_gate::LogGate;
 
@@ -148,6 +149,7 @@ impl Store {
                 local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),
                 ailing: AtomicBool::new(false),
+                recent: Recent::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogGate::default(),

@@ -21,6 +21,9 @@ pub enum Error {
     /// It answers, but there was too much to read through for what was asked.
     #[error("reading through the orders took too long")]
     TooMuchToRead,
+    /// An order is not as it was when it was decided about; nothing was written.
+    #[error("an order has changed since it was decided about")]
+    Outdated,
     /// COMMIT was sent and its answer never came: it was done, or it was not.
     #[error("the answer to COMMIT was lost")]
     CommitUnknown,
@@ -37,9 +40,12 @@ impl Error {
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::TimedOut | Self::CommitUnknown => true,
-            Self::Conflict(_) | Self::Locked(_) | Self::TooMuchToRead | Self::Defect(_) | Self::Row(_) => {
-                false
-            }
+            Self::Conflict(_)
+            | Self::Locked(_)
+            | Self::TooMuchToRead
+            | Self::Outdated
+            | Self::Defect(_)
+            | Self::Row(_) => false,
         }
     }
 }
@@ -174,7 +180,7 @@ impl From<Error> for crate::Error {
             | Error::TimedOut
             | Error::CommitUnknown => Self::database_unavailable(),
             Error::TooMuchToRead => Self::query_timeout(),
-            Error::Defect(_) | Error::Row(_) => {
+            Error::Outdated | Error::Defect(_) | Error::Row(_) => {
                 tracing::error!(%error, "database");
                 Self::Internal
             }

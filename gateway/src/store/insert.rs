@@ -4,10 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::transition::State;
 use domain::{Content, DEFAULT_TENANT, Order, OrderEvent, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 
 use super::idempotency::{Idempotency, insert_keys, used_keys};
+use super::recent::Row;
+use super::rows::Locked;
 use super::sql::{Sql, pieces};
 use super::{Dialect, Error, Store, rows};
 
@@ -166,6 +169,12 @@ impl Store {
                 })
                 .await;
             match result {
+                Ok(inserted) => {
+                    if !guard.is_zero() {
+                        self.remember(&creations, &inserted);
+                    }
+                    return Ok(inserted);
+                }
                 Err(Error::CommitUnknown) => unknown = true,
                 // Not even the look-up worked.
                 Err(Error::Unavailable(_) | Error::TimedOut | Error::Locked(_)) if unknown => {}
@@ -173,6 +182,32 @@ impl Store {
             }
         }
         Err(Error::CommitUnknown)
+    }
+}
+
+impl Store {
+    /// Keeps new orders that are about to be started.
+    fn remember(&self, creations: &[Creation], inserted: &[Inserted]) {
+        let new = creations.iter().zip(inserted).filter(|(_, inserted)| **inserted == Inserted::New);
+        let orders = new.flat_map(|(creation, _)| &creation.orders).filter(|order| order.starts_at_once());
+        self.inner.recent.put(orders.map(|order| Row {
+            locked: Locked {
+                id: order.id,
+                state: State {
+                    status: Status::Pending,
+                    version: 1,
+                    attempt: 0,
+                    failures: 0,
+                    max_attempts: order.content.max_attempts,
+                    lease: None,
+                    due_at: None,
+                    not_before: order.not_before(),
+                    process_after: None,
+                },
+                updated_at: order.created_at,
+            },
+            order: Some(Arc::new(order.clone().into_order())),
+        }));
     }
 }
 

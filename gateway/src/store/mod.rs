@@ -25,6 +25,7 @@ mod model;
 mod pause;
 mod prune;
 mod read;
+mod recent;
 mod rows;
 mod sql;
 mod transition;
@@ -71,6 +72,8 @@ struct Inner {
     clock_offset: AtomicI64,
     /// The last write did not get through to the database.
     ailing: AtomicBool,
+    /// What transitions need not read.
+    recent: recent::Recent,
     /// How often the database has answered.
     answers: AtomicU64,
     /// How many statements were sent.

@@ -31,6 +31,7 @@ struct StoredLineItem<'a> {
 }
 
 /// What [`State`] does not have: when the order last changed.
+#[derive(Clone)]
 pub(super) struct Locked {
     pub(super) id: OrderId,
     pub(super) state: State,

@@ -64,6 +64,17 @@ impl Sql {
         self
     }
 
+    /// As [`Self::within`], filled up to a power of two with the last value.
+    pub(super) fn within_padded<T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
+    where
+        T: Clone + for<'t> Encode<'t, Any> + Type<Any>,
+    {
+        let mut values: Vec<T> = values.collect();
+        let length = values.len().next_power_of_two();
+        values.extend(values.last().cloned().into_iter().cycle().take(length - values.len()));
+        self.within(values.into_iter())
+    }
+
     pub(super) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
         let query = self.query()?;
         count_statement();
@@ -139,7 +150,7 @@ pub(super) fn padded<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
 }
 
 /// Rows in the largest statement.
-const LARGEST_PIECE: usize = 256;
+pub(super) const LARGEST_PIECE: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,11 @@
 //! what happens to each, orders that change in the same way share an UPDATE, and each change writes
 //! one event with the next sequence. A lease token is compared while its row is locked, in the
 //! transaction that writes, so a stale report cannot slip in between.
+//!
+//! Rows that this gateway has written last are not read again (see `recent`). An UPDATE names the version
+//! of the orders that it was decided for, and what makes a lease another one makes another version; so a
+//! row that somebody else has changed meanwhile is not changed, the transaction is rolled back, and
+//! everything is decided again with locked rows.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,8 +20,9 @@ use sqlx::AnyConnection;
 
 use super::insert::insert_events;
 use super::pause::paused;
+use super::recent::Row;
 use super::rows::Locked;
-use super::sql::{Sql, pieces};
+use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
 use super::{Error, Store, rows};
 
 /// What became of one command.
@@ -27,12 +33,12 @@ pub enum Applied {
         /// The new event.
         event: Arc<OrderEvent>,
         /// The order after the change, for commands whose caller wants it.
-        order: Option<Box<Order>>,
+        order: Option<Arc<Order>>,
     },
     /// Nothing was left to do: a lease was renewed, or the same command came before.
     Unchanged {
         /// The order, for commands whose caller wants it.
-        order: Option<Box<Order>>,
+        order: Option<Arc<Order>>,
     },
     /// It cannot be done.
     Refused(Refusal),
@@ -60,15 +66,31 @@ impl Store {
         rules: Rules,
     ) -> Result<Vec<Applied>, Error> {
         let dialect = self.inner.dialect;
+        let ids = || commands.iter().map(|(id, _)| id);
+        let mut recent = Arc::new(self.inner.recent.get(ids()));
         let (mut skip_locked, mut lost) = (false, false);
         loop {
             let for_update =
                 if skip_locked { dialect.for_update_skip_locked() } else { dialect.for_update() };
-            match self.try_apply(&commands, rules, for_update).await {
+            let result = self.try_apply(&commands, rules, &recent, for_update).await;
+            if result.is_err() {
+                self.inner.recent.remove(ids());
+            }
+            match result {
                 Err(Error::CommitUnknown) if !lost => lost = true,
                 Err(Error::Locked(_)) if !skip_locked => skip_locked = true,
-                result => return result,
+                Err(Error::Outdated) if !recent.is_empty() => {}
+                Err(error) => return Err(error),
+                Ok((applied, orders)) => {
+                    let (running, done): (Vec<_>, Vec<_>) =
+                        orders.into_values().partition(|row| row.locked.state.status == Status::Processing);
+                    self.inner.recent.remove(done.iter().map(|row| &row.locked.id));
+                    self.inner.recent.put(running.into_iter().map(|row| Row { order: None, ..row }));
+                    return Ok(applied);
+                }
             }
+            // From now on only what the rows say counts.
+            recent = Arc::default();
         }
     }
 
@@ -76,18 +98,21 @@ impl Store {
         &self,
         commands: &Arc<[(OrderId, Command)]>,
         rules: Rules,
+        recent: &Arc<HashMap<OrderId, Row>>,
         for_update: &'static str,
-    ) -> Result<Vec<Applied>, Error> {
+    ) -> Result<(Vec<Applied>, HashMap<OrderId, Row>), Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
+        let table = dialect.orders_by_id();
         self.write(|connection| {
-            let commands = commands.clone();
+            let (commands, recent) = (commands.clone(), recent.clone());
             Box::pin(async move {
                 let mut rules = rules;
                 if commands.iter().any(|(_, command)| matches!(command, Command::Start { .. })) {
                     rules.paused = paused(connection, dialect.for_share(), now).await?;
                 }
-                let mut orders = lock(connection, &commands, for_update).await?;
+                let mut orders = predictable(&recent, &commands, now, &rules);
+                lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = left_out(connection, &commands, &orders).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
                 for round in rounds(&commands) {
@@ -100,43 +125,69 @@ impl Store {
                             Some(row) => run(row, command, now, &rules, &mut changes),
                         });
                     }
-                    changes.write(connection).await?;
+                    changes.write(connection, table).await?;
                 }
-                Ok(applied.into_iter().map(|applied| applied.unwrap_or(Applied::NotFound)).collect())
+                let applied = applied.into_iter().map(|applied| applied.unwrap_or(Applied::NotFound));
+                Ok((applied.collect(), orders))
             })
         })
         .await
     }
 }
 
-/// A locked order: its state and, where somebody wants it, all of it.
-struct Row {
-    locked: Locked,
-    order: Option<Order>,
+/// Those of the orders about which can be decided by what is remembered: each has one command, and that
+/// changes it.
+fn predictable(
+    recent: &HashMap<OrderId, Row>,
+    commands: &[(OrderId, Command)],
+    now: Timestamp,
+    rules: &Rules,
+) -> HashMap<OrderId, Row> {
+    let mut orders = HashMap::with_capacity(commands.len());
+    if recent.is_empty() {
+        return orders;
+    }
+    let (mut seen, mut twice) = (HashSet::with_capacity(commands.len()), Vec::new());
+    for (id, command) in commands {
+        if !seen.insert(*id) {
+            twice.push(*id);
+        }
+        let Some(row) = recent.get(id) else { continue };
+        let shown = row.order.is_some() || !wants_order(command);
+        if shown && matches!(decide(&row.locked.state, command, now, rules, 0), Decision::Change(_)) {
+            orders.insert(*id, row.clone());
+        }
+    }
+    for id in twice {
+        orders.remove(&id);
+    }
+    orders
 }
 
+/// Reads and locks the orders that are not among `orders` yet.
 async fn lock(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     for_update: &str,
-) -> Result<HashMap<OrderId, Row>, Error> {
+    orders: &mut HashMap<OrderId, Row>,
+) -> Result<(), Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
-    let mut ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
+    let mut ids: Vec<OrderId> =
+        commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut orders = HashMap::with_capacity(ids.len());
-    for piece in pieces(&ids) {
+    for piece in padded(&ids) {
         let columns = if whole { rows::ORDER } else { rows::STATE };
         let mut sql = Sql::new(&format!("SELECT {columns} FROM orders WHERE id"));
         sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(for_update);
         for row in sql.fetch(connection).await? {
             let locked = rows::state(&row)?;
-            let order = if whole { Some(rows::order(&row)?) } else { None };
+            let order = if whole { Some(Arc::new(rows::order(&row)?)) } else { None };
             orders.insert(locked.id, Row { locked, order });
         }
     }
-    Ok(orders)
+    Ok(())
 }
 
 /// The orders that exist and were not locked, because somebody else has.
@@ -184,14 +235,12 @@ fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
 /// Decides about one command and notes what is to be written.
 fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes: &mut Changes) -> Applied {
     let decision = decide(&row.locked.state, command, now, rules, rand::rng().random());
-    let wanted = |row: &Row| {
-        if wants_order(command) { row.order.clone().map(Box::new) } else { None }
-    };
+    let wanted = |row: &Row| row.order.clone().filter(|_| wants_order(command));
     match decision {
         Decision::Change(change) => {
             let error_class = change.error_class.clone();
             let event = Arc::new(changes.add(&mut row.locked, change, now));
-            if let Some(order) = &mut row.order {
+            if let Some(order) = row.order.as_mut().map(Arc::make_mut) {
                 order.status = event.status;
                 order.version = event.sequence;
                 order.attempt = event.attempt;
@@ -228,6 +277,7 @@ struct Changes {
 #[derive(PartialEq, Eq, Hash)]
 struct Update {
     from: Status,
+    version: u32,
     status: Status,
     attempt: Option<u32>,
     failures: Option<u32>,
@@ -265,6 +315,7 @@ impl Changes {
         };
         let update = Update {
             from: state.status,
+            version: state.version,
             status: change.status,
             attempt: differs(change.attempt, state.attempt),
             failures: differs(change.failures, state.failures),
@@ -292,20 +343,19 @@ impl Changes {
         event
     }
 
-    async fn write(self, connection: &mut AnyConnection) -> Result<(), Error> {
+    async fn write(self, connection: &mut AnyConnection, table: &str) -> Result<(), Error> {
         for (update, ids) in &self.groups {
-            for piece in pieces(ids) {
-                let written = update.statement(piece).execute(connection).await?;
+            for piece in ids.chunks(LARGEST_PIECE) {
+                let written = update.statement(piece, table).execute(connection).await?;
                 if written != piece.len() as u64 {
-                    // The rows are locked, so this cannot happen; if it does, nothing is written.
-                    return Err(Error::Row(format!("{} orders changed under a lock", piece.len())));
+                    return Err(Error::Outdated);
                 }
             }
         }
         for (until, ids) in &self.postponed {
-            for piece in pieces(ids) {
+            for piece in ids.chunks(LARGEST_PIECE) {
                 let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
-                sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                sql.bind(until.as_micros()).within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
                 sql.execute(connection).await?;
             }
         }
@@ -314,9 +364,10 @@ impl Changes {
 }
 
 impl Update {
-    fn statement(&self, ids: &[OrderId]) -> Sql {
-        let mut sql = Sql::new("UPDATE orders SET version = version + 1, status = ?");
-        sql.bind(self.status.as_str());
+    fn statement(&self, ids: &[OrderId], table: &str) -> Sql {
+        let mut sql = Sql::new("UPDATE ");
+        sql.push(table).push(" SET version = ?, status = ?");
+        sql.bind(i64::from(self.version + 1)).bind(self.status.as_str());
         if let Some(attempt) = self.attempt {
             sql.push(", attempt = ?").bind(i64::from(attempt));
         }
@@ -329,13 +380,17 @@ impl Update {
         if let Some(not_before) = self.not_before {
             sql.push(", not_before = ?").bind(not_before.as_micros());
         }
-        sql.push(", due_at = ?, reason = ?, error_class = ?, updated_at = ? WHERE status = ? AND id")
-            .bind(self.due_at.map(Timestamp::as_micros))
-            .bind(self.reason.clone())
-            .bind(self.error_class.clone())
-            .bind(self.updated_at.as_micros())
-            .bind(self.from.as_str())
-            .within(ids.iter().map(|id| id.as_bytes().to_vec()));
+        sql.push(
+            ", due_at = ?, reason = ?, error_class = ?, updated_at = ? \
+                  WHERE status = ? AND version = ? AND id",
+        )
+        .bind(self.due_at.map(Timestamp::as_micros))
+        .bind(self.reason.clone())
+        .bind(self.error_class.clone())
+        .bind(self.updated_at.as_micros())
+        .bind(self.from.as_str())
+        .bind(i64::from(self.version))
+        .within_padded(ids.iter().map(|id| id.as_bytes().to_vec()));
         sql
     }
 }

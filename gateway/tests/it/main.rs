@@ -34,6 +34,8 @@ mod operations;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod remembered;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod retain;

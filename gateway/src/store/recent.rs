@@ -1,0 +1,114 @@
+//! Orders that this gateway has written last, as they were then.
+//!
+//! Most orders are started and finished over the gateway that wrote their previous event. Then what the
+//! rows say is known, and the decision can be made without reading and locking them first: the UPDATE
+//! names the version it was made for. A version that has moved on means that somebody else was faster,
+//! and everything is done again with the rows as they are. So nothing here has to be right; it only has
+//! to be right most of the time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::{Order, OrderId};
+
+use super::rows::Locked;
+
+/// Orders in one generation.
+const GENERATION: usize = 4_096;
+/// Longest texts of an order that is kept, together.
+const TEXTS: usize = 2_048;
+
+/// What is known about an order: its state and, where somebody is going to want it, all of it.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) locked: Locked,
+    pub(super) order: Option<Arc<Order>>,
+}
+
+/// At most two generations of orders, the older of which goes when the younger is full.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<Generations>);
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<OrderId, Row>,
+    old: HashMap<OrderId, Row>,
+}
+
+impl Recent {
+    /// What is known of these orders.
+    pub(super) fn get<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> HashMap<OrderId, Row> {
+        let generations = self.lock();
+        let known = |id| generations.young.get(id).or_else(|| generations.old.get(id));
+        ids.filter_map(|id| Some((*id, known(id)?.clone()))).collect()
+    }
+
+    /// Remembers orders that were just written. One that is large is left out.
+    pub(super) fn put(&self, rows: impl Iterator<Item = Row>) {
+        let mut generations = self.lock();
+        for row in rows.filter(|row| row.order.as_ref().is_none_or(|order| texts(order) <= TEXTS)) {
+            if generations.young.len() >= GENERATION {
+                generations.old = std::mem::take(&mut generations.young);
+            }
+            generations.young.insert(row.locked.id, row);
+        }
+    }
+
+    /// Forgets orders.
+    pub(super) fn remove<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) {
+        let mut generations = self.lock();
+        for id in ids {
+            generations.young.remove(id);
+            generations.old.remove(id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn texts(order: &Order) -> usize {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let items: usize = order.line_items.iter().map(|line| size_of_val(line) + line.item.len()).sum();
+    items + optional(&order.customer) + optional(&order.external_reference) + optional(&order.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::transition::State;
+    use domain::{Status, Timestamp};
+
+    use super::*;
+
+    fn row(n: u16) -> Row {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let at = Timestamp::from_micros(1);
+        let state = State {
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            max_attempts: 1,
+            lease: None,
+            due_at: None,
+            not_before: at,
+            process_after: None,
+        };
+        Row { locked: Locked { id: OrderId::from_bytes(id), state, updated_at: at }, order: None }
+    }
+
+    #[test]
+    fn the_latest_orders_are_remembered_and_no_more_than_two_generations() {
+        let recent = Recent::default();
+        let count = u16::try_from(3 * GENERATION).unwrap();
+        recent.put((0..count).map(row));
+        let ids: Vec<_> = (0..count).map(|n| row(n).locked.id).collect();
+        let known = recent.get(ids.iter());
+        assert!((GENERATION..=2 * GENERATION).contains(&known.len()), "{}", known.len());
+        assert!(ids[ids.len() - GENERATION..].iter().all(|id| known.contains_key(id)));
+        recent.remove(ids.iter());
+        assert!(recent.get(ids.iter()).is_empty());
+    }
+}
