@@ -85,7 +85,7 @@ impl Store {
         DRIVERS.call_once(sqlx::any::install_default_drivers);
 
         let (dialect, url, lock) = match url.split_once(':') {
-            Some(("mysql" | "mariadb", _)) => (Dialect::MySql, url.to_owned(), None),
+            Some(("mysql" | "mariadb", _)) => (Dialect::MySql, with_statements(url), None),
             Some(("sqlite", path)) => {
                 let path = PathBuf::from(path.trim_start_matches("//"));
                 let lock = lock(&path)?;
@@ -194,6 +194,20 @@ impl Store {
                 other => other.to_string(),
             })
         })
+    }
+}
+
+/// The URL with room for every text of a statement, for each number of rows, unless it says something else:
+/// a connection that has to drop prepared statements would prepare them again and again.
+fn with_statements(url: &str) -> String {
+    const CAPACITY: &str = "statement-cache-capacity";
+    match Url::parse(url) {
+        Ok(mut url) if url.query_pairs().all(|(name, _)| name != CAPACITY) => {
+            url.query_pairs_mut().append_pair(CAPACITY, "256");
+            url.into()
+        }
+        // What is wrong with it is said when it is used.
+        Ok(_) | Err(_) => url.to_owned(),
     }
 }
 

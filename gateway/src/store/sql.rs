@@ -123,16 +123,17 @@ pub(super) fn count_statement() {
     let _ = STATEMENTS.try_with(|counter| counter.fetch_add(1, Ordering::Relaxed));
 }
 
-/// Cuts `items` into pieces whose lengths are powers of two. A statement's text depends on its
-/// number of rows and is prepared once for each text; so there are nine texts for up to 256 rows,
-/// and not 256.
+/// Cuts `items` into few pieces of certain lengths: up to 8, and then four between each power of two and
+/// the next. A statement's text depends on its number of rows and is prepared once for each text; so
+/// there are 28 texts for up to 256 rows, and not 256.
 pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     let mut rest = items;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let length = (1_usize << rest.len().ilog2()).min(LARGEST_PIECE);
+        let step = (1_usize << rest.len().ilog2()).div_ceil(4).max(1);
+        let length = (rest.len() / step * step).min(LARGEST_PIECE);
         let (piece, tail) = rest.split_at(length);
         rest = tail;
         Some(piece)
@@ -157,12 +158,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_powers_of_two_and_lose_nothing() {
+    fn pieces_are_few_and_lose_nothing() {
         let lengths = |n: usize| pieces(&vec![0; n]).map(<[i32]>::len).collect::<Vec<_>>();
         assert_eq!(lengths(0), [0; 0]);
         assert_eq!(lengths(1), [1]);
-        assert_eq!(lengths(100), [64, 32, 4]);
-        assert_eq!(lengths(600), [256, 256, 64, 16, 8]);
+        assert_eq!(lengths(7), [7]);
+        assert_eq!(lengths(9), [8, 1]);
+        assert_eq!(lengths(100), [96, 4]);
+        assert_eq!(lengths(607), [256, 256, 80, 14, 1]);
+        let texts: std::collections::BTreeSet<_> = (1..=LARGEST_PIECE).flat_map(lengths).collect();
+        assert_eq!(texts.len(), 28);
     }
 
     #[test]
