@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
 use crate::shortcut::Room;
-use crate::store::Taken;
+use crate::store::{Marks, Taken};
 use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
@@ -92,15 +92,17 @@ impl Dispatch {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         let now = Instant::now();
+        let mut marks = Marks::default();
         let mut sweep = Sweep { last: now, blind: false, not_before: now };
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notify.notified();
             if sweep.last.elapsed() >= IDLE {
+                marks = Marks::default();
                 self.expire(&mut sweep).await;
                 sweep.last = Instant::now();
             }
-            let round = self.push().await;
+            let round = self.push(&mut marks).await;
             if !matches!(round, Ok(Round::Idle)) {
                 self.room.close();
             }
@@ -128,7 +130,7 @@ impl Dispatch {
         }
     }
 
-    async fn push(&self) -> Result<Round, Failure> {
+    async fn push(&self, marks: &mut Marks) -> Result<Round, Failure> {
         let waiting = self.queue.len().await?;
         metrics::gauge!("queue_length").set(waiting as f64);
         let window = u64::from(self.config.queue_window);
@@ -139,10 +141,11 @@ impl Dispatch {
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
         let mark = self.room.mark();
-        let Some(taken) = self.store.take_due(limit, self.config.redelivery_guard).await? else {
+        let Some(taken) = self.store.take_due(limit, self.config.redelivery_guard, *marks).await? else {
             return Ok(Round::Paused);
         };
-        let Taken { ahead, behind, more } = taken;
+        let Taken { ahead, behind, more, marks: reached } = taken;
+        *marks = if more { reached } else { Marks::default() };
         // Should this fail, the orders turn up again when their guard runs out.
         self.queue.push(&ahead, Place::Front).await?;
         self.queue.push(&behind, Place::End).await?;

@@ -11,7 +11,7 @@ use rand::Rng;
 use sqlx::AnyConnection;
 
 use super::pause::paused;
-use super::sql::{Sql, padded, pieces};
+use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, Store, rows};
 
 /// No guard is longer than this; a pushed order is due within it.
@@ -28,6 +28,22 @@ pub struct Taken {
     pub behind: Vec<Job>,
     /// Whether there may be more that is due.
     pub more: bool,
+    /// Where the next round may begin while there is more.
+    pub marks: Marks,
+}
+
+/// How far dispatch has come along the due times of each priority. What was taken leaves entries in the
+/// index that are passed one by one until the database has purged them; a search that begins behind them
+/// does not meet them. An order may become due before the mark all the same, so every now and then a
+/// search has to begin at the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks([Timestamp; 3]);
+
+/// The beginning.
+impl Default for Marks {
+    fn default() -> Self {
+        Self([Timestamp::from_micros(i64::MIN); 3])
+    }
 }
 
 impl Store {
@@ -36,27 +52,30 @@ impl Store {
     /// that another gateway has just taken are left out.
     ///
     /// Within a priority the oldest go first. Among the priorities the places are divided by
-    /// [`domain::priority::divide`]. `None` when nothing is taken because the queue is paused.
+    /// [`domain::priority::divide`]. The search begins at the marks. `None` when nothing is taken because the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn take_due(&self, limit: u32, guard: Duration) -> Result<Option<Taken>, Error> {
+    pub async fn take_due(&self, limit: u32, guard: Duration, marks: Marks) -> Result<Option<Taken>, Error> {
         let now = self.now();
         let until = now + guard;
         let skip_locked = self.inner.dialect.for_update_skip_locked();
+        let table = self.inner.dialect.orders_by_id();
         self.write(|connection| {
             Box::pin(async move {
                 if paused(connection, "", now).await? {
                     return Ok(None);
                 }
-                let waiting = waiting(connection, now).await?;
+                let waiting = waiting(connection, marks, now).await?;
                 let places = divide(limit, waiting, rand::rng().random());
-                let mut taken = Taken::default();
-                for (priority, places) in Priority::ALL.into_iter().zip(places) {
+                let mut taken = Taken { marks, ..Taken::default() };
+                for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
                     if places == 0 {
                         continue;
                     }
-                    let jobs = take(connection, priority, places, now, skip_locked).await?;
+                    let range = (marks.0[n], now);
+                    let (jobs, reached) = take(connection, priority, places, range, skip_locked).await?;
+                    taken.marks.0[n] = reached;
                     // Priorities that wait for less than their share leave places for another round.
                     taken.more |= jobs.len() == places as usize;
                     match priority {
@@ -66,9 +85,9 @@ impl Store {
                 }
                 let ids: Vec<OrderId> =
                     taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
-                for piece in pieces(&ids) {
-                    let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
-                    sql.bind(until.as_micros()).within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                for piece in ids.chunks(LARGEST_PIECE) {
+                    let mut sql = Sql::new(&format!("UPDATE {table} SET due_at = ? WHERE id"));
+                    sql.bind(until.as_micros()).within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
                     sql.execute(connection).await?;
                 }
                 Ok(Some(taken))
@@ -170,12 +189,14 @@ impl Store {
 }
 
 /// For which priorities, in the order of [`Priority::ALL`], orders are due.
-async fn waiting(connection: &mut AnyConnection, now: Timestamp) -> Result<[bool; 3], Error> {
+async fn waiting(connection: &mut AnyConnection, marks: Marks, now: Timestamp) -> Result<[bool; 3], Error> {
     let mut sql = Sql::new("SELECT ");
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
-        sql.push("EXISTS(SELECT 1 FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ?)");
-        sql.bind(priority.as_str()).bind(now.as_micros());
+        sql.push(
+            "EXISTS(SELECT 1 FROM orders WHERE status = 'pending' AND priority = ? AND due_at >= ? AND due_at <= ?)",
+        );
+        sql.bind(priority.as_str()).bind(marks.0[n].as_micros()).bind(now.as_micros());
     }
     let found = sql.fetch(connection).await?;
     let row = found.first().ok_or_else(|| Error::Row("EXISTS without an answer".into()))?;
@@ -186,22 +207,26 @@ async fn waiting(connection: &mut AnyConnection, now: Timestamp) -> Result<[bool
     Ok(waiting)
 }
 
-/// Locks the orders of one priority that have been due for longest.
+/// Locks the orders of one priority that have been due for longest, within a range of times. Says when the
+/// last of them was due.
 async fn take(
     connection: &mut AnyConnection,
     priority: Priority,
     limit: u32,
-    now: Timestamp,
+    (from, to): (Timestamp, Timestamp),
     skip_locked: &str,
-) -> Result<Vec<Job>, Error> {
+) -> Result<(Vec<Job>, Timestamp), Error> {
     let mut sql = Sql::new(
-        "SELECT id, quantity FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ? \
-         ORDER BY due_at LIMIT ?",
+        "SELECT id, quantity, due_at FROM orders WHERE status = 'pending' AND priority = ? AND due_at >= ? \
+         AND due_at <= ? ORDER BY due_at LIMIT ?",
     );
-    sql.push(skip_locked).bind(priority.as_str()).bind(now.as_micros()).bind(i64::from(limit));
+    sql.push(skip_locked).bind(priority.as_str()).bind(from.as_micros()).bind(to.as_micros());
+    sql.bind(i64::from(limit));
     let mut jobs = Vec::new();
+    let mut reached = from;
     for row in sql.fetch(connection).await? {
         jobs.push(Job { order_id: rows::id(&row, 0)?, quantity: rows::number(&row, 1)? });
+        reached = rows::time(&row, 2)?;
     }
-    Ok(jobs)
+    Ok((jobs, reached))
 }

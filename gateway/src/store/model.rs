@@ -10,7 +10,7 @@ use domain::transition::{Command, Outcome, Rules};
 use domain::{Draft, LeaseToken, OrderId, Priority, RetryPolicy, Status, Timestamp};
 use proptest::prelude::*;
 
-use super::{Applied, Creation, Idempotency, Inserted, NewOrder, Options, Store, request_hash};
+use super::{Applied, Creation, Idempotency, Inserted, Marks, NewOrder, Options, Store, request_hash};
 
 const LEASE: Duration = Duration::from_secs(30);
 const GUARD: Duration = Duration::from_secs(10);
@@ -272,7 +272,7 @@ impl World {
 
     async fn dispatch(&mut self, limit: u32) {
         let now = self.store.now();
-        let taken = self.store.take_due(limit, GUARD).await.unwrap();
+        let taken = self.store.take_due(limit, GUARD, Marks::default()).await.unwrap();
         assert_eq!(taken.is_none(), self.paused, "nothing is dispatched during a pause");
         let taken = taken.unwrap_or_default();
         let later = self.store.now();

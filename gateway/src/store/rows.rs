@@ -137,7 +137,7 @@ pub(super) fn number<N: TryFrom<i64>>(row: &AnyRow, index: usize) -> Result<N, E
     N::try_from(value).map_err(|_| Error::Row(format!("column {index} is out of range: {value}")))
 }
 
-fn time(row: &AnyRow, index: usize) -> Result<Timestamp, Error> {
+pub(super) fn time(row: &AnyRow, index: usize) -> Result<Timestamp, Error> {
     Ok(Timestamp::from_micros(get(row, index)?))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::transition::{Command, Outcome, Refusal, Rules};
 use domain::{Draft, LeaseToken, Order, OrderId, Status};
-use gateway::store::{Applied, NewOrder};
+use gateway::store::{Applied, Marks, NewOrder};
 
 use crate::harness::{Backend, check_invariants};
 use crate::on_both;
@@ -44,7 +44,7 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
 
 /// What a round of dispatch takes, the front of the queue first.
 async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
-    let taken = backend.store.take_due(limit, guard).await.unwrap().unwrap();
+    let taken = backend.store.take_due(limit, guard, Marks::default()).await.unwrap().unwrap();
     taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect()
 }
 
@@ -220,7 +220,7 @@ on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
     let id = insert(&backend, 1).await[0];
     let created = order(&backend, id).await.created_at;
     // Also while its job is in the queue.
-    backend.store.take_due(10, std::time::Duration::from_secs(60)).await.unwrap();
+    backend.store.take_due(10, std::time::Duration::from_secs(60), Marks::default()).await.unwrap();
     let waited = oldest().await.expect("it waits");
     assert!(waited <= backend.store.now().since(created), "{waited:?}");
     let lease = LeaseToken::random();

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use broker::{Job, Place, Queue};
-use domain::transition::{Command, Refusal, Rules};
+use domain::transition::{Command, Outcome, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
 use gateway::Config;
-use gateway::store::{Applied, NewOrder, Taken};
+use gateway::store::{Applied, Marks, NewOrder, Taken};
 use serde_json::json;
 
 use crate::harness::{Backend, eventually};
@@ -36,11 +36,15 @@ async fn insert_with(backend: &Backend, priority: Priority, count: usize) -> Vec
 }
 
 async fn take(backend: &Backend, limit: u32) -> Taken {
-    backend.store.take_due(limit, GUARD).await.unwrap().expect("the queue is not paused")
+    backend.store.take_due(limit, GUARD, Marks::default()).await.unwrap().expect("the queue is not paused")
 }
 
 async fn start(backend: &Backend, id: OrderId) -> Applied {
-    let command = Command::Start { lease: LeaseToken::random() };
+    start_with(backend, id, LeaseToken::random()).await
+}
+
+async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> Applied {
+    let command = Command::Start { lease };
     backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
 }
 
@@ -50,7 +54,7 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     let normal = insert_with(&backend, Priority::Normal, 40).await;
     let high = insert_with(&backend, Priority::High, 70).await;
     for round in 0..10 {
-        let Taken { ahead, behind, more } = take(&backend, 10).await;
+        let Taken { ahead, behind, more, .. } = take(&backend, 10).await;
         let among = |ids: &[OrderId]| behind.iter().filter(|job| ids.contains(&job.order_id)).count();
         assert!(more && ahead.len() == 6 && ahead.iter().all(|job| high.contains(&job.order_id)), "{round}");
         assert_eq!((among(&normal), among(&low)), (3, 1), "{round}");
@@ -58,7 +62,7 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     // What is left goes by itself, in as many rounds as it takes.
     let mut left = 0;
     loop {
-        let Taken { ahead, behind, more } = take(&backend, 10).await;
+        let Taken { ahead, behind, more, .. } = take(&backend, 10).await;
         left += ahead.len() + behind.len();
         if !more {
             break;
@@ -135,6 +139,33 @@ on_both!(a_scheduled_order_is_never_early, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut ids = insert(&backend, draft(), 3).await;
+    ids.extend(insert(&backend, draft(), 4).await);
+    let mut marks = Marks::default();
+    let mut taken = vec![];
+    for count in [3, 3, 1] {
+        let round = backend.store.take_due(3, GUARD, marks).await.unwrap().unwrap();
+        assert_eq!((round.behind.len(), round.more), (count, count == 3));
+        taken.extend(round.behind.iter().map(|job| job.order_id));
+        marks = round.marks;
+    }
+    assert_eq!(taken, ids);
+    // What is due before the mark is found from the beginning.
+    let lease = LeaseToken::random();
+    assert!(matches!(start_with(&backend, ids[0], lease).await, Applied::Changed { .. }));
+    let released = Command::Finish { lease, outcome: Outcome::Released };
+    let content = draft().check(domain::Currency::USD).unwrap();
+    let created_at = Timestamp::from_micros(1);
+    let late = NewOrder { id: OrderId::new(created_at), content, created_at };
+    backend.store.insert([late.clone().into()].into()).await.unwrap();
+    backend.store.apply([(ids[0], released)].into(), Rules::default()).await.unwrap();
+    let beyond = backend.store.take_due(3, GUARD, marks).await.unwrap().unwrap();
+    assert_eq!(beyond.behind.iter().map(|job| job.order_id).collect::<Vec<_>>(), [ids[0]]);
+    assert_eq!(take(&backend, 3).await.behind.iter().map(|job| job.order_id).collect::<Vec<_>>(), [late.id]);
+});
+
 on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
     let backend = Backend::new(on).await;
     let hour = backend.store.now() + Duration::from_secs(3_600);
@@ -161,7 +192,7 @@ on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), proto::reason::PAUSED);
     let waiting = gateway.create_order().await;
-    assert_eq!(backend.store.take_due(10, GUARD).await.unwrap(), None);
+    assert_eq!(backend.store.take_due(10, GUARD, Marks::default()).await.unwrap(), None);
     assert_eq!(backend.queue.len().await.unwrap(), 0);
 
     // Once more only changes until when.
