@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything in about 25 minutes, and writes the tables into BENCHMARKS.md:
+# Measures everything in about 35 minutes, and writes the tables into BENCHMARKS.md:
 #
 #   bench/run.sh                    all sections
 #   bench/run.sh compare limits     some of them
@@ -22,9 +22,11 @@ declare -A sections=(
   [backlog]="backlog"
   [listing]="listing"
   [subscriptions]="subscriptions"
+  [fan-out]="fan-out"
+  [mixed]="mixed"
   [overload]="overload --overload-s 30"
 )
-order=(compare limits accept embedded defaults push backlog listing subscriptions overload)
+order=(compare limits accept embedded defaults push backlog listing subscriptions fan-out mixed overload)
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; echo "sections: ${order[*]}"; exit 2; }
 
@@ -43,7 +45,7 @@ if [ -z "${BENCH:-}" ]; then
   BENCH=${CARGO_TARGET_DIR:-target}/release/bench
 fi
 case " ${wanted[*]} " in
-  *" compare "*) [ -d bench/peers/node_modules ] || npm ci --prefix bench/peers ;;
+  *" compare "* | *" backlog "*) [ -d bench/peers/node_modules ] || npm ci --prefix bench/peers ;;
 esac
 
 table=$(mktemp)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::report::round;
-use crate::servers::{Cpu, Servers, used};
+use crate::servers::{Cpu, Servers, System, used};
 
 /// One limit.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub(crate) struct Limit {
     pub(crate) name: String,
     /// For how many clients it holds, if that matters.
     pub(crate) connections: Option<usize>,
+    /// Whose limit it is.
+    pub(crate) systems: Vec<System>,
     pub(crate) per_s: f64,
     /// CPU of each process for one, `load` being the other side.
     pub(crate) cpu_us: BTreeMap<String, f64>,
@@ -42,9 +44,14 @@ impl Limit {
         Self {
             name: name.into(),
             connections,
+            systems: vec![System::Orders],
             per_s: round(count as f64 / lasted.as_secs_f64()),
             cpu_us: cpu.map(|(name, seconds)| (name, each(seconds))).collect(),
         }
+    }
+
+    fn of(self, systems: &[System]) -> Self {
+        Self { systems: systems.to_vec(), ..self }
     }
 
     pub(crate) fn show_cpu(&self) -> String {

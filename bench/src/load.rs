@@ -11,7 +11,7 @@
 mod connection;
 mod socket;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -34,10 +34,14 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
-    /// A whole request, head and body.
-    pub(crate) request: Rc<[u8]>,
+    /// Whole requests, head and body, that take turns.
+    pub(crate) requests: Rc<[Vec<u8>]>,
+    /// How many were sent.
+    pub(crate) sent: Rc<Cell<usize>>,
     /// The status of an answer that counts as accepted.
     pub(crate) good: u16,
+    /// What is in an answer with that status when it refuses nevertheless.
+    pub(crate) refusal: Option<&'static str>,
     /// Keep the id in each accepted answer and when it came.
     pub(crate) remember: bool,
 }
@@ -58,12 +62,22 @@ impl Target {
         // Money is a text in GraphQL.
         let input = serde_json::json!({"item": "Laptop", "quantity": 2, "price": "1299.99"});
         let body = serde_json::json!({"query": query, "variables": {"input": input}});
-        Self { good: 200, ..Self::post(addr, "/graphql", &body.to_string()) }
+        let refusal = Some("\"errors\":");
+        Self { good: 200, refusal, ..Self::post(addr, "/graphql", &body.to_string()) }
     }
 
     pub(crate) fn get(addr: SocketAddr, path: &str) -> Self {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n");
-        Self { addr, request: request.into_bytes().into(), good: 200, remember: false }
+        Self::get_each(addr, &[path.to_owned()])
+    }
+
+    /// Each path in turn.
+    pub(crate) fn get_each(addr: SocketAddr, paths: &[String]) -> Self {
+        let request = |path| format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").into_bytes();
+        Self { good: 200, ..Self::new(addr, paths.iter().map(request).collect()) }
+    }
+
+    fn new(addr: SocketAddr, requests: Rc<[Vec<u8>]>) -> Self {
+        Self { addr, requests, sent: Rc::default(), good: 201, refusal: None, remember: false }
     }
 
     /// `POST path` with a JSON body, which is answered 201.
@@ -72,7 +86,7 @@ impl Target {
             "POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
             json.len()
         );
-        Self { addr, request: request.into_bytes().into(), good: 201, remember: false }
+        Self::new(addr, [request.into_bytes()].into())
     }
 }
 
@@ -217,40 +231,58 @@ struct State {
 /// Begins `rate` requests a second for `lasting`, over as many connections as that takes, but at most
 /// `connections`. Then waits for the answers that are still to come.
 pub(crate) fn open(target: &Target, rate: f64, lasting: Duration, connections: usize) -> io::Result<Tally> {
-    on_this_thread(async {
-        let began = Instant::now();
-        let crowd = Rc::new(Crowd {
-            target: target.clone(),
-            began,
-            tally: RefCell::new(Tally { lasted: lasting, ..Tally::default() }),
-            state: RefCell::default(),
-        });
-        let mut senders = Vec::new();
-        let mut begun: u64 = 0;
-        let mut ticks = tokio::time::interval(TICK);
-        while began.elapsed() < lasting {
-            // The first one is due at once.
-            let due = (began.elapsed().as_secs_f64() * rate) as u64 + 1;
-            while begun < due {
-                let intended = began + Duration::from_secs_f64(begun as f64 / rate);
-                begun += 1;
-                if let Some(sender) = crowd.begin(intended, connections) {
-                    senders.push(sender);
-                }
+    on_this_thread(open_among_others(target, rate, lasting, connections))?
+}
+
+/// The same on a thread that does more than this.
+pub(crate) async fn open_among_others(
+    target: &Target,
+    rate: f64,
+    lasting: Duration,
+    connections: usize,
+) -> io::Result<Tally> {
+    let began = Instant::now();
+    let crowd = Rc::new(Crowd {
+        target: target.clone(),
+        began,
+        tally: RefCell::new(Tally { lasted: lasting, ..Tally::default() }),
+        state: RefCell::default(),
+    });
+    let mut senders = Vec::new();
+    let mut begun: u64 = 0;
+    let mut ticks = tokio::time::interval(TICK);
+    while began.elapsed() < lasting {
+        // The first one is due at once.
+        let due = (began.elapsed().as_secs_f64() * rate) as u64 + 1;
+        while begun < due {
+            let intended = began + Duration::from_secs_f64(begun as f64 / rate);
+            begun += 1;
+            if let Some(sender) = crowd.begin(intended, connections) {
+                senders.push(sender);
             }
-            ticks.tick().await;
         }
-        crowd.tally.borrow_mut().offered = begun;
-        {
-            let mut state = crowd.state.borrow_mut();
-            state.stopped = true;
-            state.idle.clear();
-        }
-        for sender in senders {
-            sender.await?;
-        }
-        Ok(crowd.tally.take())
-    })?
+        ticks.tick().await;
+    }
+    crowd.tally.borrow_mut().offered = begun;
+    {
+        let mut state = crowd.state.borrow_mut();
+        state.stopped = true;
+        state.idle.clear();
+    }
+    for sender in senders {
+        sender.await?;
+    }
+    Ok(crowd.tally.take())
+}
+
+/// Accepts one order and says its id.
+pub(crate) async fn create_one(addr: SocketAddr) -> io::Result<String> {
+    let mut connection = Connection::new(Target { remember: true, ..Target::create(addr) });
+    let answer = connection.exchange().await?;
+    match (answer.good, answer.id) {
+        (true, Some(id)) => Ok(id.to_owned()),
+        _ => Err(io::Error::other(format!("an order is refused: {}", answer.kind))),
+    }
 }
 
 impl Crowd {

@@ -11,6 +11,7 @@ mod plain;
 mod report;
 mod scenarios;
 mod servers;
+mod watchers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -49,6 +50,10 @@ enum Scenario {
     Overload(WithCommon<scenarios::overload::Settings>),
     /// Many subscriptions: memory of each, the way of a change to its subscriber, and what is left of them
     Subscriptions(WithCommon<scenarios::subscriptions::Settings>),
+    /// One change to 1 to 10,000 subscribers of its order, and what the subscriptions of other orders cost it
+    FanOut(WithCommon<scenarios::fan_out::Settings>),
+    /// Clients of every kind at once, at fixed rates: latencies of each, errors, and whether memory stays flat
+    Mixed(WithCommon<scenarios::mixed::Settings>),
     /// Is the other side of a limit
     #[command(hide = true, subcommand)]
     Serve(limits::Role),
@@ -118,6 +123,8 @@ fn main() -> ExitCode {
         Scenario::Subscriptions(with) => {
             with.run(scenarios::subscriptions::run, scenarios::subscriptions::Report::table)
         }
+        Scenario::FanOut(with) => with.run(scenarios::fan_out::run, scenarios::fan_out::Report::table),
+        Scenario::Mixed(with) => with.run(scenarios::mixed::run, scenarios::mixed::Report::table),
     };
     match outcome.and_then(|text| io::stdout().lock().write_all(text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,

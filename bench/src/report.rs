@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 
@@ -165,6 +166,12 @@ impl Quantiles {
             _ => "–".to_owned(),
         }
     }
+}
+
+/// Tells whoever waits for the report what has been measured so far.
+pub(crate) fn progress(line: &str) {
+    // Nobody may be looking.
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 pub(crate) fn round(value: f64) -> f64 {

@@ -3,8 +3,10 @@
 pub(crate) mod accept;
 pub(crate) mod backlog;
 pub(crate) mod compare;
+pub(crate) mod fan_out;
 pub(crate) mod limits;
 pub(crate) mod listing;
+pub(crate) mod mixed;
 pub(crate) mod overload;
 pub(crate) mod pipeline;
 pub(crate) mod push;

@@ -92,6 +92,9 @@ struct Process {
 /// Seconds of CPU that each process has used.
 pub(crate) type Cpu = BTreeMap<String, f64>;
 
+/// Bytes of memory that each process has in use.
+pub(crate) type Memory = BTreeMap<String, u64>;
+
 /// What the load generator's own use is called; everything else is servers.
 pub(crate) const LOAD: &str = "load";
 
@@ -211,6 +214,15 @@ impl Servers {
         Ok(())
     }
 
+    /// Ends a process.
+    pub(crate) fn stop(&mut self, name: &str) -> io::Result<()> {
+        let at = self.processes.iter().position(|process| process.name == name);
+        let mut process = self.processes.remove(at.ok_or(io::ErrorKind::NotFound)?);
+        process.child.kill()?;
+        process.child.wait()?;
+        Ok(())
+    }
+
     /// The CPU that each process, and this one, has used so far.
     pub(crate) fn cpu(&self) -> io::Result<Cpu> {
         let mut used = Cpu::from([(LOAD.to_owned(), seconds_of_cpu(std::process::id())?)]);
@@ -221,7 +233,7 @@ impl Servers {
     }
 
     /// Bytes of memory that each process has in use.
-    pub(crate) fn memory_of_all(&self) -> io::Result<BTreeMap<String, u64>> {
+    pub(crate) fn memory_of_all(&self) -> io::Result<Memory> {
         let of = |Process { name, child }: &Process| Ok(((*name).to_owned(), resident_bytes(child.id())?));
         self.processes.iter().map(of).collect()
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Limit, cpu_since};
 use crate::load::{self, Target};
-use crate::servers::Servers;
+use crate::servers::{Servers, System};
 
 /// Seconds before the measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -44,5 +44,7 @@ pub(crate) fn measure(connections: usize, lasting: Duration) -> io::Result<Limit
     let before = servers.cpu()?;
     let tally = load::closed(&target, connections, lasting)?;
     let name = format!("an HTTP handler (axum) that only parses and answers, {connections} clients");
-    Ok(Limit::new(name, Some(connections), tally.accepted, lasting, cpu_since(&servers, &before)?))
+    let cpu = cpu_since(&servers, &before)?;
+    let limit = Limit::new(name, Some(connections), tally.accepted, lasting, cpu);
+    Ok(limit.of(&[System::Orders, System::Embedded]))
 }

@@ -8,17 +8,21 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 use super::{Limit, cpu_since};
 use crate::load::on_this_thread;
-use crate::servers::Servers;
+use crate::servers::{Servers, System};
 
-/// Connections that write at the same time.
+/// Connections that write at the same time; SQLite lets one write.
 const WRITERS: usize = 2;
+/// What the product tells each connection to SQLite.
+const SQLITE: [&str; 2] = ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"];
 const LINE_ITEMS: &str = r#"[{"item":"Laptop","quantity":2,"price":"1299.99"}]"#;
 
 pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::Result<Limit> {
     install_default_drivers();
+    let sqlite = servers.database_url.starts_with("sqlite:");
+    let (writers, database) = if sqlite { (1, "SQLite") } else { (WRITERS, "MariaDB") };
     let before = servers.cpu()?;
     let count = on_this_thread(async {
-        let writers: Vec<_> = (0..WRITERS)
+        let writers: Vec<_> = (0..writers)
             .map(|_| tokio::task::spawn_local(write(servers.database_url.clone(), rows, lasting)))
             .collect();
         let mut count = 0;
@@ -27,12 +31,17 @@ pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::
         }
         Ok::<_, io::Error>(count)
     })??;
-    let name = format!("orders with their event, {rows} in a transaction, {WRITERS} connections");
-    Ok(Limit::new(name, None, count, lasting, cpu_since(servers, &before)?))
+    let name =
+        format!("{database}: orders with their event, {rows} in a transaction, connections: {writers}");
+    let limit = Limit::new(name, None, count, lasting, cpu_since(servers, &before)?);
+    Ok(limit.of(&[if sqlite { System::Embedded } else { System::Orders }]))
 }
 
 async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx::Error> {
     let mut connection = AnyConnection::connect(&url).await?;
+    for pragma in SQLITE.iter().filter(|_| url.starts_with("sqlite:")) {
+        sqlx::query(*pragma).execute(&mut connection).await?;
+    }
     let values = |row: &str| vec![row; rows].join(", ");
     let orders = format!(
         "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, attempt, \

@@ -51,7 +51,8 @@ impl Connection {
                 stream
             }
         };
-        stream.write_all(&self.target.request).await?;
+        let Target { requests, sent, .. } = &self.target;
+        stream.write_all(&requests[sent.replace(sent.get() + 1) % requests.len()]).await?;
         self.buffer.clear();
         let head = loop {
             if let Some(head) = head(&self.buffer)?
@@ -69,8 +70,10 @@ impl Connection {
         if !head.closes {
             self.stream = Some(stream);
         }
+        let refusal = self.target.refusal.and_then(|text| text_after(&self.buffer, &head, text));
+        let good = head.status == self.target.good && refusal.is_none();
         let id = if self.target.remember { text_after(&self.buffer, &head, "\"id\":\"") } else { None };
-        Ok(Answer { good: head.status == self.target.good, kind: kind(&self.buffer, &head), id })
+        Ok(Answer { good, kind: kind(&self.buffer, &head), id })
     }
 }
 

@@ -1,5 +1,5 @@
 //! How fast waiting orders are worked off while none are accepted: few, many, and by a worker that
-//! reports each status by itself.
+//! reports each status by itself. And what memory that takes, beside a peer with fewer orders waiting.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,9 +13,10 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tonic::transport::Channel;
 
-use crate::load::on_this_thread;
+use crate::load::{self, ORDER, Target, on_this_thread};
+use crate::plain;
 use crate::report::{Machine, round};
-use crate::servers::{Database, Lab, Servers, Stock, Tuning};
+use crate::servers::{Database, Lab, Memory, Servers, Stock, Tuning};
 
 /// How often to look how many are completed.
 const LOOK: Duration = Duration::from_millis(25);
@@ -35,6 +36,9 @@ pub(crate) struct Settings {
     /// Orders that the worker with single reports works on at the same time
     #[arg(long, default_value_t = 256)]
     unary_concurrency: usize,
+    /// Fastify, for its memory, gets the last number of waiting orders divided by this; 0 leaves it out
+    #[arg(long, default_value_t = 10)]
+    peer_share: u64,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -45,6 +49,7 @@ pub(crate) struct Report {
     scenario: &'static str,
     machine: Machine,
     runs: Vec<Run>,
+    peer: Option<Run>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +58,12 @@ struct Run {
     waiting: u64,
     reports: Reports,
     completed_per_s: f64,
+    /// Before there were orders.
+    empty: Memory,
+    /// While nobody works on those that wait.
+    full: Memory,
+    /// The most that each process had while they were worked off.
+    most: Memory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,6 +73,8 @@ enum Reports {
     Batched,
     /// `UpdateStatus` twice for each order.
     Single,
+    /// The workers of Fastify: one UPDATE for each status.
+    Fastify,
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
@@ -72,39 +85,86 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     if let Some(waiting) = settings.waiting.first() {
         runs.push(work_off(lab, settings, *waiting, Reports::Single)?);
     }
-    Ok(Report { scenario: "backlog", machine: Machine::here(), runs })
+    let peer = match settings.waiting.last().filter(|_| settings.peer_share > 0) {
+        Some(waiting) => Some(peer(lab, settings, waiting / settings.peer_share)?),
+        None => None,
+    };
+    Ok(Report { scenario: "backlog", machine: Machine::here(), runs, peer })
 }
 
 fn work_off(lab: &Lab, settings: &Settings, waiting: u64, reports: Reports) -> io::Result<Run> {
     let mut servers = Servers::without_processor(lab, &settings.tuning)?;
     let mut database = servers.database()?;
-    Stock::new(&servers)?.fill_with_waiting(&mut database, waiting)?;
+    let mut stock = Stock::new(&servers)?;
+    plain::post(servers.http, "/queue/pause", "{}")?;
+    if reports == Reports::Batched {
+        servers.start_processor(lab, &settings.tuning)?;
+    }
+    let empty = servers.memory_of_all()?;
+    stock.fill_with_waiting(&mut database, waiting)?;
+    let full = servers.memory_of_all()?;
+    plain::post(servers.http, "/queue/resume", "{}")?;
     let measured = settings.measured.min(waiting * 9 / 10);
-    let completed_per_s = match reports {
-        Reports::Batched => {
-            servers.start_processor(lab, &settings.tuning)?;
-            rate(&mut database, measured)?
+    let (completed_per_s, most) = if reports == Reports::Batched {
+        rate(&servers, &mut database, measured)?
+    } else {
+        let (redis, grpc) = (servers.redis_url.clone(), format!("http://{}", servers.grpc));
+        let at_once = settings.unary_concurrency;
+        // Ends with the process: it never runs out of work to wait for.
+        let worker = std::thread::spawn(move || on_this_thread(simple_worker(redis, grpc, at_once)));
+        let rate = rate(&servers, &mut database, measured);
+        if worker.is_finished() {
+            let ended = worker.join().map_err(|_| io::Error::other("the worker has panicked"))?;
+            ended?.map_err(io::Error::other)?;
         }
-        Reports::Single => {
-            let (redis, grpc) = (servers.redis_url.clone(), format!("http://{}", servers.grpc));
-            let at_once = settings.unary_concurrency;
-            // Ends with the process: it never runs out of work to wait for.
-            let worker = std::thread::spawn(move || on_this_thread(simple_worker(redis, grpc, at_once)));
-            let rate = rate(&mut database, measured);
-            if worker.is_finished() {
-                let ended = worker.join().map_err(|_| io::Error::other("the worker has panicked"))?;
-                ended?.map_err(io::Error::other)?;
-            }
-            rate?
-        }
+        rate?
     };
-    Ok(Run { waiting, reports, completed_per_s })
+    Ok(Run { waiting, reports, completed_per_s, empty, full, most })
 }
 
-/// Completed orders in a second, without the first and the last of those that are measured.
-fn rate(database: &mut Database, measured: u64) -> io::Result<f64> {
+/// The same with Fastify, whose orders are accepted over HTTP while it has no workers.
+fn peer(lab: &Lab, settings: &Settings, waiting: u64) -> io::Result<Run> {
+    let mut servers = Servers::peer(lab, "fastify", &settings.tuning)?;
+    let mut database = servers.database()?;
+    servers.start_workers(lab, "fastify", &settings.tuning)?;
+    plain::post(servers.http, "/orders", ORDER)?;
+    reach(&mut database, 1, || Ok(()))?;
+    let empty = servers.memory_of_all()?;
+    servers.stop("worker")?;
+    while database.stored()? < waiting {
+        load::closed(&Target::create(servers.http), 64, Duration::from_secs(1))?;
+    }
+    let full = servers.memory_of_all()?;
+    servers.start_workers(lab, "fastify", &settings.tuning)?;
+    let measured = settings.measured.min(waiting * 9 / 10);
+    let (completed_per_s, most) = rate(&servers, &mut database, measured)?;
+    Ok(Run { waiting, reports: Reports::Fastify, completed_per_s, empty, full, most })
+}
+
+/// Completed orders in a second, without the first and the last of those that are measured; and the most
+/// memory that each process had meanwhile.
+fn rate(servers: &Servers, database: &mut Database, measured: u64) -> io::Result<(f64, Memory)> {
+    let mut most = Memory::new();
+    let mut look = || {
+        for (name, bytes) in servers.memory_of_all()? {
+            let most = most.entry(name).or_default();
+            *most = bytes.max(*most);
+        }
+        Ok(())
+    };
+    let (from, first) = reach(database, measured / 10, &mut look)?;
+    let (to, last) = reach(database, measured, &mut look)?;
+    Ok((round((last - first) as f64 / to.duration_since(from).as_secs_f64()), most))
+}
+
+/// When so many were completed, and how many that were.
+fn reach(
+    database: &mut Database,
+    count: u64,
+    mut look: impl FnMut() -> io::Result<()>,
+) -> io::Result<(Instant, u64)> {
     let deadline = Instant::now() + PATIENCE;
-    let mut reach = |count: u64| loop {
+    loop {
         let (at, completed) = (Instant::now(), database.completed()?);
         if completed >= count {
             return Ok((at, completed));
@@ -112,11 +172,9 @@ fn rate(database: &mut Database, measured: u64) -> io::Result<f64> {
         if at > deadline {
             return Err(io::Error::other(format!("{completed} of {count} orders are completed")));
         }
+        look()?;
         std::thread::sleep(LOOK);
-    };
-    let (from, first) = reach(measured / 10)?;
-    let (to, last) = reach(measured)?;
-    Ok(round((last - first) as f64 / to.duration_since(from).as_secs_f64()))
+    }
 }
 
 /// A worker of the simplest kind: it pops jobs and reports `processing` and `completed` of each.
@@ -160,19 +218,51 @@ impl Report {
         let mut text =
             String::from("| orders waiting | reports | completed/s | of the first |\n|---|---|---|---|\n");
         let first = self.runs.first().map_or(f64::NAN, |run| run.completed_per_s);
-        for Run { waiting, reports, completed_per_s } in &self.runs {
-            let reports = match reports {
-                Reports::Batched => "in batches on a stream",
-                Reports::Single => "one `UpdateStatus` for each status",
-            };
+        let runs = || self.runs.iter().chain(&self.peer);
+        for Run { waiting, reports, completed_per_s, .. } in runs() {
             // Writing to a String does not fail.
             let _ = writeln!(
                 text,
-                "| {waiting} | {reports} | {completed_per_s:.0} | {:.2}× |",
+                "| {waiting} | {} | {completed_per_s:.0} | {:.2}× |",
+                reports.show(),
                 completed_per_s / first
+            );
+        }
+        text.push_str(
+            "\n| orders waiting | reports | memory (MiB): empty | while they wait | at most while they are worked off |\n|---|---|---|---|---|\n",
+        );
+        let show = |memory: &Memory| {
+            let of = |(name, bytes): (&String, &u64)| format!("{name} {:.0}", *bytes as f64 / 1_048_576.0);
+            memory.iter().filter(|(name, _)| *name != "mariadb").map(of).collect::<Vec<_>>().join(", ")
+        };
+        for Run { waiting, reports, empty, full, most, .. } in runs() {
+            let (empty, full, most) = (show(empty), show(full), show(most));
+            let _ = writeln!(text, "| {waiting} | {} | {empty} | {full} | {most} |", reports.show());
+        }
+        let product = self.runs.iter().rev().find(|run| run.reports == Reports::Batched);
+        if let (Some(product), Some(peer)) = (product, &self.peer) {
+            let sum = |run: &Run, names: [&str; 2]| {
+                names.iter().filter_map(|name| run.most.get(*name)).sum::<u64>() as f64
+            };
+            let _ = writeln!(
+                text,
+                "| {} against {} | gateway and processor against server and worker | | | {:.2}× |",
+                product.waiting,
+                peer.waiting,
+                sum(product, ["gateway", "processor"]) / sum(peer, ["server", "worker"])
             );
         }
         let _ = writeln!(text, "\n{}", self.machine.show());
         text
+    }
+}
+
+impl Reports {
+    fn show(self) -> &'static str {
+        match self {
+            Self::Batched => "in batches on a stream",
+            Self::Single => "one `UpdateStatus` for each status",
+            Self::Fastify => "Fastify, its own workers",
+        }
     }
 }

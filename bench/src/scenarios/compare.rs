@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::pipeline::{self, HEADING, Load, Shape};
-use crate::report::Machine;
+use crate::report::{Machine, progress};
 use crate::servers::{Lab, System};
 
 #[derive(Debug, Args)]
@@ -51,10 +51,15 @@ struct Ratio {
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     let mut rounds = Vec::new();
-    for _ in 0..settings.rounds.max(1) {
+    let turns = settings.rounds.max(1);
+    for turn in 1..=turns {
         let mut round = Vec::new();
         for system in &settings.systems {
-            round.extend(pipeline::measure(lab, *system, &settings.shape)?);
+            let loads = pipeline::measure(lab, *system, &settings.shape)?;
+            for load in &loads {
+                progress(&format!("round {turn} of {turns}: {}", load.line()));
+            }
+            round.extend(loads);
         }
         rounds.push(round);
     }

@@ -28,7 +28,7 @@ pub(crate) struct Report {
     scenario: &'static str,
     machine: Machine,
     shape: Shape,
-    /// The product between the limits, in the same run.
+    /// The product in the same run, in both its forms.
     loads: Vec<Load>,
     limits: Vec<Limit>,
 }
@@ -48,8 +48,16 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
         }
         limits.push(limits::queue::measure(&servers, lasting)?);
     }
+    {
+        let servers = Servers::sqlite()?;
+        servers.migrate(lab)?;
+        for rows in [100, 256] {
+            limits.push(limits::sql::measure(&servers, rows, lasting)?);
+        }
+    }
     limits.push(limits::stream::measure(lasting)?);
-    let loads = pipeline::measure(lab, System::Orders, shape)?;
+    let mut loads = pipeline::measure(lab, System::Orders, shape)?;
+    loads.extend(pipeline::measure(lab, System::Embedded, shape)?);
     Ok(Report { scenario: "limits", machine: Machine::here(), shape: shape.clone(), loads, limits })
 }
 
@@ -59,7 +67,7 @@ impl Report {
         self.loads.iter().for_each(|load| text.push_str(&load.row()));
         text.push_str("\n| limit | a second | CPU of each, µs |");
         for load in &self.loads {
-            let _ = write!(text, " accepted, completed at {} clients |", load.connections);
+            let _ = write!(text, " {}: accepted, completed at {} clients |", load.system, load.connections);
         }
         text.push_str("\n|---|---|---|");
         text.push_str(&"---|".repeat(self.loads.len()));
@@ -68,7 +76,8 @@ impl Report {
             let _ = write!(text, "\n| {} | {:.0} | {} |", limit.name, limit.per_s, limit.show_cpu());
             for load in &self.loads {
                 let share = |rate: f64| 100.0 * rate / limit.per_s;
-                let matches = limit.connections.is_none_or(|connections| connections == load.connections);
+                let matches = limit.connections.is_none_or(|connections| connections == load.connections)
+                    && limit.systems.contains(&load.system);
                 let (accepted, completed) = (share(load.accepted_per_s), share(load.completed_per_s));
                 let _ = match matches {
                     true => write!(text, " {accepted:.1} %, {completed:.1} % |"),

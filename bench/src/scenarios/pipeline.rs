@@ -144,6 +144,16 @@ pub(crate) const HEADING: &str = "| system | clients | accepted/s | p50, p99 (ms
      |---|---|---|---|---|---|---|---|---|---|\n";
 
 impl Load {
+    /// The most important of it, for whoever waits.
+    pub(crate) fn line(&self) -> String {
+        let Self { system, connections, accepted_per_s, completed_per_s, servers_cpu_us, .. } = self;
+        format!(
+            "{system}, {connections} clients: accepted {accepted_per_s:.0}/s (p50, p99: {} ms), \
+             completed {completed_per_s:.0}/s, {servers_cpu_us:.0} µs of CPU per order",
+            self.accepted_ms.show()
+        )
+    }
+
     /// A line of a Markdown table.
     pub(crate) fn row(&self) -> String {
         let cpu = self.cpu_us.iter().map(|(name, us)| format!("{name} {us:.0}"));

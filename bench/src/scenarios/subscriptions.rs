@@ -2,32 +2,20 @@
 //! fast a change gets through, and what is left when they are gone.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 use crate::histogram::Histogram;
-use crate::load::{ORDER, Socket, on_this_thread};
+use crate::load::{Socket, on_this_thread};
 use crate::plain;
 use crate::report::{Machine, Quantiles};
 use crate::servers::{Lab, Servers, Tuning};
-
-/// Sockets that are opened at the same time.
-const AT_ONCE: usize = 100;
-/// Orders of one bulk create.
-const BULK: usize = 1_000;
-/// How long to wait for the gateway to notice that everybody has left.
-const LEAVING: Duration = Duration::from_secs(60);
+use crate::watchers::{AT_ONCE, create, from, gone, idling, open, stop};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -122,66 +110,6 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     })
 }
 
-fn create(servers: &Servers, count: usize) -> io::Result<Vec<String>> {
-    let mut ids = Vec::with_capacity(count);
-    while ids.len() < count {
-        let rows = vec![ORDER; BULK.min(count - ids.len())];
-        let (status, answer) = plain::post(servers.http, "/orders/bulk", &format!("[{}]", rows.join(",")))?;
-        let answer: Value = serde_json::from_str(&answer)?;
-        let created = answer["results"].as_array().into_iter().flatten();
-        let before = ids.len();
-        ids.extend(created.filter_map(|row| row["order"]["id"].as_str().map(str::to_owned)));
-        if status != 201 || ids.len() == before {
-            return Err(io::Error::other(format!("orders cannot be created: {status} {answer}")));
-        }
-    }
-    Ok(ids)
-}
-
-/// Addresses to connect from, so that ports do not run out.
-fn from(n: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (n / 10_000 % 100) as u8))
-}
-
-/// Subscribes to each order and goes on with `then` once its present state has come. Returns when that
-/// was so for all.
-async fn open<T, F>(
-    servers: &Servers,
-    orders: Vec<String>,
-    then: impl Fn(Socket) -> F + Clone + 'static,
-) -> io::Result<Vec<JoinHandle<io::Result<T>>>>
-where
-    F: Future<Output = io::Result<T>>,
-    T: 'static,
-{
-    let (http, opening) = (servers.http, Arc::new(Semaphore::new(AT_ONCE)));
-    let mut open = Vec::with_capacity(orders.len());
-    for (n, order) in orders.into_iter().enumerate() {
-        let permit = opening.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let then = then.clone();
-        open.push(tokio::task::spawn_local(async move {
-            let mut socket = Socket::watch(from(n), http, &order).await?;
-            socket.until("PENDING").await?;
-            drop(permit);
-            then(socket).await
-        }));
-    }
-    let _all = opening.acquire_many(AT_ONCE as u32).await.map_err(io::Error::other)?;
-    Ok(open)
-}
-
-/// Stops what should still be going on.
-async fn stop<T>(open: Vec<JoinHandle<io::Result<T>>>) -> io::Result<()> {
-    for socket in open {
-        socket.abort();
-        // One that was aborted is a `JoinError`; one that has ended by itself has broken.
-        if let Ok(Err(error)) = socket.await {
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
 fn cancel(order: &str) -> String {
     format!("/orders/{order}/cancel")
 }
@@ -235,25 +163,6 @@ async fn come_and_go(servers: &Servers, orders: &[String], count: usize) -> io::
         socket.await??;
     }
     Ok(())
-}
-
-/// Keeps a socket open.
-async fn idling(mut socket: Socket) -> io::Result<Infallible> {
-    loop {
-        socket.text().await?;
-    }
-}
-
-/// Waits until the gateway counts no subscription, and says how long that took.
-fn gone(servers: &Servers) -> io::Result<Duration> {
-    let began = Instant::now();
-    while servers.metric("graphql_subscriptions")? > 0.0 {
-        if began.elapsed() > LEAVING {
-            return Err(io::Error::other("the gateway still counts subscriptions that are gone"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(began.elapsed())
 }
 
 impl Report {

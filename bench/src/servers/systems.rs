@@ -85,8 +85,8 @@ impl Servers {
                 Ok(servers)
             }
             System::Embedded => Self::embedded(lab, tuning),
-            System::Express => Self::peer(lab, "express", tuning),
-            System::Fastify => Self::peer(lab, "fastify", tuning),
+            System::Express => Self::peer_with_workers(lab, "express", tuning),
+            System::Fastify => Self::peer_with_workers(lab, "fastify", tuning),
         }
     }
 
@@ -106,7 +106,18 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Starts the product's processor, whose handler takes no time.
     pub(crate) fn start_processor(&mut self, lab: &Lab, tuning: &Tuning) -> io::Result<()> {
+        self.start_processor_with(lab, tuning, &NO_WORK)
+    }
+
+    /// The same with other settings of the handler.
+    pub(crate) fn start_processor_with(
+        &mut self,
+        lab: &Lab,
+        tuning: &Tuning,
+        handler: &[&str],
+    ) -> io::Result<()> {
         let [metrics] = free_ports()?;
         let metrics = local(metrics);
         self.spawn(
@@ -114,16 +125,24 @@ impl Servers {
             bound(&lab.orders)
                 .args(["processor", "--gateway-url", &format!("http://{}", self.grpc)])
                 .args(["--metrics-addr", &metrics.to_string(), "--redis-url", &self.redis_url])
-                .args(NO_WORK)
+                .args(handler)
                 .args(tuning.processor()),
         )?;
         self.wait("processor", || is_ready(metrics))
     }
 
-    fn embedded(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+    /// A folder for SQLite, and its URL; nothing runs.
+    pub(crate) fn sqlite() -> io::Result<Self> {
         let mut servers = Self::nothing()?;
         let data = servers.folder.path().join("data");
+        std::fs::create_dir(&data)?;
         servers.database_url = format!("sqlite:{}", data.join("orders.db").display());
+        Ok(servers)
+    }
+
+    fn embedded(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::sqlite()?;
+        let data = servers.folder.path().join("data");
         let (http, grpc) = (servers.http.to_string(), servers.grpc.to_string());
         servers.spawn(
             "orders",
@@ -139,18 +158,27 @@ impl Servers {
         Ok(servers)
     }
 
-    fn peer(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
+    /// Starts a peer without its workers, so that orders stay as they are.
+    pub(crate) fn peer(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
         if !lab.peers.join("node_modules").is_dir() {
             let hint = format!("npm ci --prefix {}", lab.peers.display());
             return Err(io::Error::other(format!("the peers are not installed: {hint}")));
         }
         let mut servers = Self::bare(lab)?;
-        let folder = lab.peers.join(name);
-        servers.script("server", &folder.join("server.mjs"), tuning)?;
+        servers.script("server", &lab.peers.join(name).join("server.mjs"), tuning)?;
         let addr = servers.http;
         servers.wait("server", || is_ready(addr))?;
-        // Has no port to ask; the warm-up waits for what it completes.
-        servers.script("worker", &folder.join("worker.mjs"), tuning)?;
+        Ok(servers)
+    }
+
+    /// Starts the workers of a peer. They have no port to ask: what they complete shows that they are there.
+    pub(crate) fn start_workers(&mut self, lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<()> {
+        self.script("worker", &lab.peers.join(name).join("worker.mjs"), tuning)
+    }
+
+    fn peer_with_workers(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::peer(lab, name, tuning)?;
+        servers.start_workers(lab, name, tuning)?;
         Ok(servers)
     }
 
