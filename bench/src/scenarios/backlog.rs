@@ -1,6 +1,7 @@
 //! How fast waiting orders are worked off while none are accepted: few, many, and by a worker that
 //! reports each status by itself. And what memory that takes, beside a peer with fewer orders waiting.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -16,14 +17,16 @@ use tonic::transport::Channel;
 use crate::load::{self, ORDER, Target, on_this_thread};
 use crate::plain;
 use crate::report::{Machine, round};
-use crate::servers::{Database, Lab, Memory, Servers, Stock, Tuning};
+use crate::servers::{Database, Lab, Memory, Servers, Stock, Tuning, used};
 
 /// How often to look how many are completed.
 const LOOK: Duration = Duration::from_millis(25);
 /// How long the measured orders may take.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Orders that one pull of the simple worker takes.
-const PULL: usize = 100;
+/// Orders that one pull of the simple workers takes.
+const PULL: usize = 256;
+/// Connections of the simple workers to the gateway.
+const CONNECTIONS: usize = 4;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
@@ -33,8 +36,8 @@ pub(crate) struct Settings {
     /// Orders whose completion is measured, of all that wait
     #[arg(long, default_value_t = 18_000)]
     measured: u64,
-    /// Orders that the worker with single reports works on at the same time
-    #[arg(long, default_value_t = 256)]
+    /// Orders that the workers with single reports work on at the same time
+    #[arg(long, default_value_t = 1_000)]
     unary_concurrency: usize,
     /// Fastify, for its memory, gets the last number of waiting orders divided by this; 0 leaves it out
     #[arg(long, default_value_t = 10)]
@@ -58,6 +61,8 @@ struct Run {
     waiting: u64,
     reports: Reports,
     completed_per_s: f64,
+    /// CPU of each process for each completed order.
+    cpu_us: BTreeMap<String, f64>,
     /// Before there were orders.
     empty: Memory,
     /// While nobody works on those that wait.
@@ -105,13 +110,13 @@ fn work_off(lab: &Lab, settings: &Settings, waiting: u64, reports: Reports) -> i
     let full = servers.memory_of_all()?;
     plain::post(servers.http, "/queue/resume", "{}")?;
     let measured = settings.measured.min(waiting * 9 / 10);
-    let (completed_per_s, most) = if reports == Reports::Batched {
+    let (completed_per_s, cpu_us, most) = if reports == Reports::Batched {
         rate(&servers, &mut database, measured)?
     } else {
         let (redis, grpc) = (servers.redis_url.clone(), format!("http://{}", servers.grpc));
         let at_once = settings.unary_concurrency;
         // Ends with the process: it never runs out of work to wait for.
-        let worker = std::thread::spawn(move || on_this_thread(simple_worker(redis, grpc, at_once)));
+        let worker = std::thread::spawn(move || on_this_thread(simple_workers(redis, grpc, at_once)));
         let rate = rate(&servers, &mut database, measured);
         if worker.is_finished() {
             let ended = worker.join().map_err(|_| io::Error::other("the worker has panicked"))?;
@@ -119,7 +124,7 @@ fn work_off(lab: &Lab, settings: &Settings, waiting: u64, reports: Reports) -> i
         }
         rate?
     };
-    Ok(Run { waiting, reports, completed_per_s, empty, full, most })
+    Ok(Run { waiting, reports, completed_per_s, cpu_us, empty, full, most })
 }
 
 /// The same with Fastify, whose orders are accepted over HTTP while it has no workers.
@@ -137,13 +142,17 @@ fn peer(lab: &Lab, settings: &Settings, waiting: u64) -> io::Result<Run> {
     let full = servers.memory_of_all()?;
     servers.start_workers(lab, "fastify", &settings.tuning)?;
     let measured = settings.measured.min(waiting * 9 / 10);
-    let (completed_per_s, most) = rate(&servers, &mut database, measured)?;
-    Ok(Run { waiting, reports: Reports::Fastify, completed_per_s, empty, full, most })
+    let (completed_per_s, cpu_us, most) = rate(&servers, &mut database, measured)?;
+    Ok(Run { waiting, reports: Reports::Fastify, completed_per_s, cpu_us, empty, full, most })
 }
 
-/// Completed orders in a second, without the first and the last of those that are measured; and the most
-/// memory that each process had meanwhile.
-fn rate(servers: &Servers, database: &mut Database, measured: u64) -> io::Result<(f64, Memory)> {
+/// Completed orders in a second, without the first and the last of those that are measured; what CPU each
+/// took, and the most memory that each process had meanwhile.
+fn rate(
+    servers: &Servers,
+    database: &mut Database,
+    measured: u64,
+) -> io::Result<(f64, BTreeMap<String, f64>, Memory)> {
     let mut most = Memory::new();
     let mut look = || {
         for (name, bytes) in servers.memory_of_all()? {
@@ -153,8 +162,12 @@ fn rate(servers: &Servers, database: &mut Database, measured: u64) -> io::Result
         Ok(())
     };
     let (from, first) = reach(database, measured / 10, &mut look)?;
+    let before = servers.cpu()?;
     let (to, last) = reach(database, measured, &mut look)?;
-    Ok((round((last - first) as f64 / to.duration_since(from).as_secs_f64()), most))
+    let cpu = used(&before, &servers.cpu()?);
+    let count = (last - first) as f64;
+    let cpu_us = cpu.into_iter().map(|(name, seconds)| (name, round(seconds * 1e6 / count))).collect();
+    Ok((round(count / to.duration_since(from).as_secs_f64()), cpu_us, most))
 }
 
 /// When so many were completed, and how many that were.
@@ -177,21 +190,25 @@ fn reach(
     }
 }
 
-/// A worker of the simplest kind: it pops jobs and reports `processing` and `completed` of each.
-async fn simple_worker(redis: String, grpc: String, at_once: usize) -> Result<(), redis::RedisError> {
+/// Workers of the simplest kind: they pop jobs and report `processing` and `completed` of each.
+async fn simple_workers(redis: String, grpc: String, at_once: usize) -> Result<(), redis::RedisError> {
     let failed = |error: tonic::transport::Error| io::Error::other(error);
-    let client = OrderServiceClient::connect(grpc).await.map_err(failed)?;
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(OrderServiceClient::connect(grpc.clone()).await.map_err(failed)?);
+    }
     let mut queue = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;
     let slots = Arc::new(Semaphore::new(at_once));
     let mut pop = redis::cmd("BLMPOP");
     pop.arg(0.1).arg(1).arg("orders:queue").arg("RIGHT").arg("COUNT").arg(PULL);
+    let mut turns = clients.iter().cycle();
     loop {
         let popped: Option<(String, Vec<String>)> = pop.query_async(&mut queue).await?;
         for job in popped.map(|(_, jobs)| jobs).unwrap_or_default() {
             let job: serde_json::Value = serde_json::from_str(&job).map_err(io::Error::other)?;
             let id = job["orderId"].as_str().unwrap_or_default().to_owned();
             let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let client = client.clone();
+            let Some(client) = turns.next().cloned() else { return Ok(()) };
             tokio::task::spawn_local(async move {
                 // An order that is refused, or whose gateway is gone, is not completed, which is what counts.
                 let _ = complete(client, id).await;
@@ -215,17 +232,20 @@ async fn complete(mut client: OrderServiceClient<Channel>, id: String) -> Result
 
 impl Report {
     pub(crate) fn table(&self) -> String {
-        let mut text =
-            String::from("| orders waiting | reports | completed/s | of the first |\n|---|---|---|---|\n");
+        let mut text = String::from(
+            "| orders waiting | reports | completed/s | of the first | CPU for each (µs) |\n|---|---|---|---|---|\n",
+        );
         let first = self.runs.first().map_or(f64::NAN, |run| run.completed_per_s);
         let runs = || self.runs.iter().chain(&self.peer);
-        for Run { waiting, reports, completed_per_s, .. } in runs() {
+        for Run { waiting, reports, completed_per_s, cpu_us, .. } in runs() {
+            let cpu: Vec<_> = cpu_us.iter().map(|(name, us)| format!("{name} {us:.0}")).collect();
             // Writing to a String does not fail.
             let _ = writeln!(
                 text,
-                "| {waiting} | {} | {completed_per_s:.0} | {:.2}× |",
+                "| {waiting} | {} | {completed_per_s:.0} | {:.2}× | {} |",
                 reports.show(),
-                completed_per_s / first
+                completed_per_s / first,
+                cpu.join(", ")
             );
         }
         text.push_str(

@@ -22,7 +22,7 @@ mod errors;
 mod guard;
 mod http;
 mod list;
-mod loader;
+pub(crate) mod loader;
 mod mutation;
 mod negotiate;
 mod params;

@@ -4,6 +4,7 @@
 //! many orders at once. Both decide nothing: they call the same use cases as everybody else.
 
 mod status;
+mod tokens;
 mod unary;
 mod work;
 
@@ -22,6 +23,9 @@ use crate::App;
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// Longest message that is taken. A full batch of reports with long reasons has about 700 KB.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Most open calls of one connection; clients keep further ones back. Workers that report single statuses
+/// are served in batches, so many of their calls are open at once.
+const CALLS: u32 = 1_000;
 
 /// Serves until `shutdown` ends and the calls that are open have ended.
 ///
@@ -48,11 +52,12 @@ pub async fn serve(
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<OrderServiceServer<unary::Service>>().await;
     });
-    let service = OrderServiceServer::new(unary::Service { app }).max_decoding_message_size(MESSAGE_BYTES);
+    let service = OrderServiceServer::new(unary::Service::new(app)).max_decoding_message_size(MESSAGE_BYTES);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .tcp_nodelay(true)
+        .max_concurrent_streams(CALLS)
         .add_service(service)
         .add_service(health_service)
         .add_service(v1)

@@ -1,7 +1,7 @@
 //! One call, one order.
 
 use domain::transition::Outcome;
-use domain::{LeaseToken, Order, OrderId};
+use domain::{LeaseToken, OrderId};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
@@ -9,8 +9,10 @@ use proto::v1::order_service_server::OrderService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::{illegal, invalid};
+use super::tokens::Tokens;
 use super::work;
 use crate::feed::Cursor;
+use crate::graphql::loader::{self, OrderLoader};
 use crate::{App, Error};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
@@ -18,7 +20,10 @@ use crate::{App, Error};
 const SHOWN: usize = 100;
 
 pub(super) struct Service {
-    pub(super) app: App,
+    app: App,
+    tokens: Tokens,
+    /// Answers show the order; those of many calls are read together.
+    loader: OrderLoader,
 }
 
 #[tonic::async_trait]
@@ -71,7 +76,7 @@ impl OrderService for Service {
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
         let id = proto::order_id(&request.into_inner().order_id).map_err(invalid)?;
-        Ok(Response::new((&self.app.orders.get(id).await?).into()))
+        Ok(Response::new(self.order(id).await?))
     }
 
     async fn watch_order(
@@ -104,6 +109,15 @@ impl OrderService for Service {
 }
 
 impl Service {
+    pub(super) fn new(app: App) -> Self {
+        let loader = loader::orders(app.orders.clone(), app.config.batch_size);
+        Self { app, tokens: Tokens::new(), loader }
+    }
+
+    async fn order(&self, id: OrderId) -> Result<v1::Order, Error> {
+        Ok(self.loader.load(id).await?.ok_or(Error::NotFound(id))?.as_ref().into())
+    }
+
     async fn start(
         &self,
         id: OrderId,
@@ -113,16 +127,16 @@ impl Service {
             // The worker shows the token of its attempt: it is still at it.
             Some(lease) => {
                 one(self.app.orders.heartbeat(&[(id, lease)]).await)?;
-                (self.app.orders.get(id).await?, lease)
+                (self.order(id).await?, lease)
             }
             None => {
-                let lease = LeaseToken::random();
-                (one(self.app.orders.start_attempts(&[(id, lease)]).await)?, lease)
+                let lease = self.tokens.draw(id);
+                ((&one(self.app.orders.start_attempts(&[(id, lease)]).await)?).into(), lease)
             }
         };
         let lease_ms = self.app.config.rules.lease.as_millis();
         Ok(v1::UpdateStatusResponse {
-            order: Some((&order).into()),
+            order: Some(order),
             lease_token: lease.to_string(),
             lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
         })
@@ -146,7 +160,7 @@ impl Service {
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // The same report once more.
-                    _ if order.status == wanted => return Ok(answer(&order)),
+                    _ if order.status == wanted => return Ok(answer((&order).into())),
                     _ => {
                         return Err(illegal(format!(
                             "the order is {} and cannot become {wanted} without being processed",
@@ -157,12 +171,12 @@ impl Service {
             }
         };
         one(self.app.orders.finish(vec![(id, lease, outcome)]).await)?;
-        Ok(answer(&self.app.orders.get(id).await?))
+        Ok(answer(self.order(id).await?))
     }
 }
 
-fn answer(order: &Order) -> v1::UpdateStatusResponse {
-    v1::UpdateStatusResponse { order: Some(order.into()), ..v1::UpdateStatusResponse::default() }
+fn answer(order: v1::Order) -> v1::UpdateStatusResponse {
+    v1::UpdateStatusResponse { order: Some(order), ..v1::UpdateStatusResponse::default() }
 }
 
 /// The answer to a group of one.
