@@ -62,8 +62,8 @@ pub(crate) enum Event {
     Connected { heartbeat_interval: Duration },
     /// There is none. What was sent is kept.
     Disconnected,
-    /// The answer to a Start of `leases`; those not among `attempts` were refused.
-    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt>, more: bool },
+    /// The answer to a Start of `leases`, after so long; those not among `attempts` were refused.
+    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt>, more: bool, took: Duration },
     /// The answer to a Finish of so many reports; those that were not refused are recorded.
     Finished { reports: usize, refused: Vec<v1::Refused>, more: bool },
     /// Leases that are gone: refused heartbeats, or cancelled orders.
@@ -95,6 +95,8 @@ enum Search {
 struct Unanswered {
     request: Request,
     state: State,
+    /// When it was last given to a stream.
+    since: Instant,
     /// How often the gateway has said TryAgain.
     backoff: Backoff,
 }
@@ -136,8 +138,9 @@ impl Client {
             Request::Heartbeats(_) => self.heartbeat_timeout,
             Request::Start(_) | Request::Finish(_) => self.answer_timeout,
         };
-        let state = State::Due(Instant::now() + timeout);
-        self.unanswered.insert(id, Unanswered { request, state, backoff: Backoff::default() });
+        let since = Instant::now();
+        let state = State::Due(since + timeout);
+        self.unanswered.insert(id, Unanswered { request, state, since, backoff: Backoff::default() });
         self.outbox.push_back(id);
     }
 
@@ -193,9 +196,11 @@ impl Client {
         self.stream = Some(stream);
         self.search = Search::Resting(gateways);
         self.useful = false;
-        let due = Instant::now() + self.answer_timeout;
+        let now = Instant::now();
+        let due = now + self.answer_timeout;
         self.unanswered.retain(|_, waiting| {
             waiting.state = State::Due(due);
+            waiting.since = now;
             !matches!(waiting.request, Request::Heartbeats(_))
         });
         self.outbox = self.unanswered.keys().copied().collect();
@@ -230,6 +235,7 @@ impl Client {
                 }
                 State::Paused(at) if at <= now => {
                     waiting.state = State::Due(due);
+                    waiting.since = now;
                     self.outbox.push_back(*id);
                 }
                 State::Due(_) | State::Paused(_) => {}
@@ -263,7 +269,8 @@ impl Client {
                 let (later, leases) =
                     leases.into_iter().partition::<Vec<_>, _>(|lease| later.contains(lease));
                 let more = !later.is_empty() && self.postpone(id, Request::Start(later), waiting.backoff);
-                Some(Event::Started { leases, attempts: started.attempts, more })
+                let took = waiting.since.elapsed();
+                Some(Event::Started { leases, attempts: started.attempts, more, took })
             }
             (Request::Finish(reports), Message::Finished(finished)) => {
                 let (later, refused) = split(finished.refused);
@@ -278,9 +285,9 @@ impl Client {
             }
             (request, _) => {
                 // Not a gateway of this protocol: another one may be.
-                let backoff = Backoff::default();
-                self.unanswered
-                    .insert(id, Unanswered { request, backoff, state: State::Due(Instant::now()) });
+                let (backoff, since) = (Backoff::default(), waiting.since);
+                let state = State::Due(Instant::now());
+                self.unanswered.insert(id, Unanswered { request, state, since, backoff });
                 self.useful = false;
                 Some(self.lose("it answered a request with an answer of another kind"))
             }
@@ -289,8 +296,9 @@ impl Client {
 
     /// Sends the rest of a request again after a pause.
     fn postpone(&mut self, id: u64, request: Request, mut backoff: Backoff) -> bool {
-        let state = State::Paused(Instant::now() + backoff.next());
-        self.unanswered.insert(id, Unanswered { request, backoff, state });
+        let since = Instant::now();
+        let state = State::Paused(since + backoff.next());
+        self.unanswered.insert(id, Unanswered { request, state, since, backoff });
         true
     }
 

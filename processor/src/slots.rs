@@ -1,30 +1,48 @@
 //! The orders in hand. Each takes one slot, whatever happens to it:
 //!
 //! - *starting* from its hint to the gateway's answer,
+//! - *waiting* while as many handlers run as may,
 //! - *running* until its handler ends,
 //! - *abandoned* when the result is no longer wanted while it is starting or its handler winds down.
 //!
 //! There is one entry for an order, so an order never has two handlers in one processor.
+//!
+//! There are as many slots as handlers may run, and some more while handlers are short: as many as end in the
+//! time that a Start takes. Those are started ahead, so that handlers that take no time do not wait for the
+//! gateway, and handlers that take long leave the orders to other processors.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{LeaseToken, OrderId};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Lease;
 use crate::{Attempt, OrderHandler, Verdict, attempt, metrics};
 
+/// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
+/// handlers take, also when they take longer all of a sudden.
+const MOST_AHEAD: usize = 4;
+/// How much of an average is made of the values before the latest one.
+const MEMORY: f64 = 0.9;
+
 pub(crate) struct Slots {
     handler: Arc<dyn OrderHandler>,
+    concurrency: usize,
     attempt_timeout: Duration,
     orders: HashMap<OrderId, Held>,
+    /// Those that wait for a handler's end, oldest first; some of them may be gone.
+    waiting: VecDeque<Lease>,
     running: usize,
     /// Dropping it stops them all.
-    handlers: JoinSet<(Lease, Option<Verdict>)>,
+    handlers: JoinSet<(Lease, Option<Verdict>, Duration)>,
+    /// Averages of late: how long a handler takes, and how long a Start takes.
+    handler_takes: Option<Duration>,
+    start_takes: Option<Duration>,
 }
 
 struct Held {
@@ -34,6 +52,7 @@ struct Held {
 
 enum State {
     Starting,
+    Waiting(Box<Attempt>),
     Running {
         cancel: CancellationToken,
         abort: AbortHandle,
@@ -43,24 +62,54 @@ enum State {
 }
 
 /// How a task of `handlers` ended.
-pub(crate) type Ended = Result<(Lease, Option<Verdict>), JoinError>;
+pub(crate) type Ended = Result<(Lease, Option<Verdict>, Duration), JoinError>;
 
 impl Slots {
-    pub(crate) fn new(handler: Arc<dyn OrderHandler>, attempt_timeout: Duration) -> Self {
-        Self { handler, attempt_timeout, orders: HashMap::new(), running: 0, handlers: JoinSet::new() }
+    /// At most `concurrency` handlers run at the same time.
+    pub(crate) fn new(handler: Arc<dyn OrderHandler>, concurrency: usize, attempt_timeout: Duration) -> Self {
+        Self {
+            handler,
+            concurrency,
+            attempt_timeout,
+            orders: HashMap::new(),
+            waiting: VecDeque::new(),
+            running: 0,
+            handlers: JoinSet::new(),
+            handler_takes: None,
+            start_takes: None,
+        }
     }
 
     pub(crate) fn taken(&self) -> usize {
         self.orders.len()
     }
 
+    /// How many more orders may be taken.
+    pub(crate) fn room(&self) -> usize {
+        (self.concurrency + self.ahead()).saturating_sub(self.taken())
+    }
+
+    /// As many handlers as end in the time that a Start takes.
+    fn ahead(&self) -> usize {
+        let (Some(handler), Some(start)) = (self.handler_takes, self.start_takes) else { return 0 };
+        let most = self.concurrency * MOST_AHEAD;
+        let ends = start.as_secs_f64() / handler.as_secs_f64().max(1e-6) * self.concurrency as f64;
+        most.min(ends as usize)
+    }
+
+    /// A Start was answered after so long.
+    pub(crate) fn start_took(&mut self, took: Duration) {
+        average(&mut self.start_takes, took);
+    }
+
     pub(crate) fn running(&self) -> usize {
         self.running
     }
 
-    /// The attempts whose handler runs.
+    /// The attempts whose handler runs, or waits for its turn.
     pub(crate) fn leases(&self) -> impl Iterator<Item = Lease> {
-        let running = self.orders.iter().filter(|(_, held)| matches!(held.state, State::Running { .. }));
+        let started = |held: &Held| matches!(held.state, State::Running { .. } | State::Waiting(_));
+        let running = self.orders.iter().filter(move |(_, held)| started(held));
         running.map(|(order_id, held)| Lease { order_id: *order_id, token: held.token })
     }
 
@@ -89,12 +138,42 @@ impl Slots {
             .is_some_and(|held| held.token == lease.token && matches!(held.state, State::Starting))
     }
 
-    /// Runs the handler for an attempt that [`is_starting`](Self::is_starting).
+    /// Runs the handler for an attempt that [`is_starting`](Self::is_starting), or lets it wait for its turn.
     pub(crate) fn run(&mut self, attempt: Attempt) {
+        // Handlers that wind down count: they still do something.
+        if self.handlers.len() < self.concurrency {
+            return self.spawn(attempt);
+        }
+        let lease = Lease { order_id: attempt.order.id, token: attempt.lease };
+        let held = Held { token: lease.token, state: State::Waiting(Box::new(attempt)) };
+        self.orders.insert(lease.order_id, held);
+        self.waiting.push_back(lease);
+    }
+
+    /// Whose turn has come.
+    fn run_waiting(&mut self) {
+        while self.handlers.len() < self.concurrency
+            && let Some(lease) = self.waiting.pop_front()
+        {
+            let Entry::Occupied(held) = self.orders.entry(lease.order_id) else { continue };
+            if held.get().token != lease.token || !matches!(held.get().state, State::Waiting(_)) {
+                continue;
+            }
+            if let State::Waiting(attempt) = held.remove().state {
+                self.spawn(*attempt);
+            }
+        }
+    }
+
+    fn spawn(&mut self, attempt: Attempt) {
         let lease = Lease { order_id: attempt.order.id, token: attempt.lease };
         let cancel = CancellationToken::new();
         let run = attempt::run(self.handler.clone(), attempt, cancel.clone(), self.attempt_timeout);
-        let abort = self.handlers.spawn(async move { (lease, run.await) });
+        let abort = self.handlers.spawn(async move {
+            let began = Instant::now();
+            let verdict = run.await;
+            (lease, verdict, began.elapsed())
+        });
         let held = Held { token: lease.token, state: State::Running { cancel, abort } };
         self.orders.insert(lease.order_id, held);
         metrics::started();
@@ -117,6 +196,11 @@ impl Slots {
                 held.state = State::Abandoned(None);
                 true
             }
+            State::Waiting(_) => {
+                self.orders.remove(&lease.order_id);
+                metrics::abandoned();
+                true
+            }
             State::Abandoned(_) => false,
         }
     }
@@ -131,10 +215,19 @@ impl Slots {
         self.handlers.try_join_next()
     }
 
-    /// Frees the slot of a handler that ended. The verdict, if it is wanted.
+    /// Frees the slot of a handler that ended, and runs the next one that waits. The verdict, if it is wanted.
     pub(crate) fn ended(&mut self, ended: Ended) -> Option<(Lease, Verdict)> {
+        let verdict = self.free_ended(ended);
+        self.run_waiting();
+        verdict
+    }
+
+    fn free_ended(&mut self, ended: Ended) -> Option<(Lease, Verdict)> {
         let (lease, verdict) = match ended {
-            Ok(ended) => ended,
+            Ok((lease, verdict, took)) => {
+                average(&mut self.handler_takes, took);
+                (lease, verdict)
+            }
             // Dropping the handler's future panicked; or the shutdown stopped it, and then its order
             // is not in hand any more.
             Err(error) => (
@@ -157,16 +250,16 @@ impl Slots {
                 metrics::abandoned();
                 None
             }
-            State::Starting => None,
+            State::Starting | State::Waiting(_) => None,
         }
     }
 
-    /// Stops every handler at once and frees their slots. What ran; what is starting stays.
+    /// Stops every handler at once and frees their slots. What ran or waited; what is starting stays.
     pub(crate) fn stop(&mut self) -> Vec<Lease> {
         let running = self.leases().collect();
         self.orders.retain(|_, held| match &held.state {
             State::Starting => true,
-            State::Abandoned(_) => false,
+            State::Abandoned(_) | State::Waiting(_) => false,
             State::Running { cancel, abort: _ } => {
                 cancel.cancel();
                 false
@@ -180,7 +273,7 @@ impl Slots {
     fn lease_of(&self, error: &JoinError) -> Option<Lease> {
         let of_task = |held: &Held| match &held.state {
             State::Running { abort, .. } | State::Abandoned(Some(abort)) => abort.id() == error.id(),
-            State::Starting | State::Abandoned(None) => false,
+            State::Starting | State::Waiting(_) | State::Abandoned(None) => false,
         };
         let (order_id, held) = self.orders.iter().find(|(_, held)| of_task(held))?;
         Some(Lease { order_id: *order_id, token: held.token })
@@ -189,5 +282,51 @@ impl Slots {
     fn count(&mut self, running: usize) {
         self.running = running;
         metrics::running(running);
+    }
+}
+
+fn average(of: &mut Option<Duration>, latest: Duration) {
+    let before = of.unwrap_or(latest);
+    *of = Some(before.mul_f64(MEMORY) + latest.mul_f64(1.0 - MEMORY));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    #[crate::async_trait]
+    impl OrderHandler for Nothing {
+        async fn handle(&self, _: Attempt, _: CancellationToken) -> Verdict {
+            Verdict::Completed
+        }
+    }
+
+    #[test]
+    fn as_many_are_started_ahead_as_end_during_a_start() {
+        let millis = Duration::from_millis;
+        let ahead = |handler, start| {
+            let mut slots = Slots::new(Arc::new(Nothing), 64, millis(1_000));
+            (slots.handler_takes, slots.start_takes) = (handler, start);
+            slots.ahead()
+        };
+        assert_eq!(ahead(None, Some(millis(10))), 0, "nothing is known");
+        assert_eq!(ahead(Some(millis(10)), None), 0, "nothing is known");
+        assert_eq!(ahead(Some(millis(1_000)), Some(millis(10))), 0);
+        assert_eq!(ahead(Some(millis(100)), Some(millis(10))), 6);
+        assert_eq!(ahead(Some(millis(10)), Some(millis(10))), 64);
+        assert_eq!(ahead(Some(Duration::ZERO), Some(millis(10))), 4 * 64);
+    }
+
+    #[test]
+    fn averages_follow_what_is_seen() {
+        let mut takes = None;
+        average(&mut takes, Duration::from_secs(1));
+        assert_eq!(takes, Some(Duration::from_secs(1)));
+        for _ in 0..100 {
+            average(&mut takes, Duration::ZERO);
+        }
+        assert!(takes < Some(Duration::from_millis(1)));
     }
 }

@@ -6,7 +6,7 @@
 //! and hundreds when there is much.
 //!
 //! An ended handler frees its slot at once; its report waits outside the slots, and reports have a
-//! bound of their own.
+//! bound of their own. Orders are started ahead of free handlers as far as those are short (see `slots`).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Worker {
     pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
         Self {
             client: Client::new(gateways, config.answer_timeout),
-            slots: Slots::new(handler, config.attempt_timeout),
+            slots: Slots::new(handler, config.concurrency, config.attempt_timeout),
             config,
             hints: Vec::new(),
             starts_in_flight: 0,
@@ -125,12 +125,12 @@ impl Worker {
         matches!(self.stage, Stage::Working)
             && self.client.is_ready()
             && self.hints.is_empty()
-            && self.slots.taken() < self.config.concurrency
+            && self.slots.room() > 0
             && self.reports.len() + self.reports_in_flight <= self.config.report_buffer
     }
 
     fn pull<'a>(&mut self, queue: &'a dyn Queue) -> BoxFuture<'a, Pulled> {
-        let free = (self.config.concurrency - self.slots.taken()).min(MAX_BATCH);
+        let free = self.slots.room().min(MAX_BATCH);
         let pause = self.queue_pause.take();
         Box::pin(async move {
             if let Some(pause) = pause {
@@ -183,8 +183,9 @@ impl Worker {
                 self.heartbeat = Some(ticks);
             }
             Event::Disconnected => self.heartbeat = None,
-            Event::Started { leases, attempts, more } => {
+            Event::Started { leases, attempts, more, took } => {
                 self.starts_in_flight -= usize::from(!more);
+                self.slots.start_took(took);
                 for attempt in attempts {
                     self.on_started(attempt);
                 }
@@ -256,7 +257,7 @@ impl Worker {
 
     /// Whether no handler runs, and none is about to.
     fn is_idle(&self) -> bool {
-        self.slots.running() == 0 && self.starts_in_flight == 0
+        self.slots.leases().next().is_none() && self.starts_in_flight == 0
     }
 
     /// Moves the shutdown on; true when it is over.

@@ -198,7 +198,7 @@ pub(crate) enum Handler {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Work")]
 pub(crate) struct WorkArgs {
-    /// Orders that this processor works on at the same time: 1 to 10000
+    /// Handlers that this processor runs at the same time: 1 to 10000
     #[arg(
         long,
         env = "ORDERS_CONCURRENCY",

@@ -1,12 +1,12 @@
 //! What happens to orders while everything is in its place.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::OrderId;
 use domain::transition::Outcome;
-use processor::{Config, Verdict};
+use processor::{Attempt, Config, Verdict};
 use proto::v1::{self, gateway_message};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -27,7 +27,8 @@ async fn many_orders_are_completed_in_few_messages() {
     processor.stop().await;
     let mind = gateway.mind();
     assert!(ids.iter().all(|id| mind.outcome(*id) == Some(Outcome::Completed)));
-    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 64));
+    // The concurrency and four times as many ahead.
+    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 5 * 64));
     assert!(mind.seen.len() < ids.len(), "{} messages for {} orders", mind.seen.len(), ids.len());
 }
 
@@ -58,8 +59,127 @@ async fn no_more_is_pulled_than_can_run() {
     gate.add_permits(19);
     eventually("all are reported", || gateway.mind().reports.len() == 20).await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=3).contains(max)));
+    // The concurrency and four times as many ahead.
+    assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=5 * 3).contains(max)));
     processor.stop().await;
+}
+
+/// A processor whose short handlers have let it start orders ahead, and whose handlers now take until the
+/// gate opens: two run, the others wait.
+struct Ahead {
+    processor: Processor,
+    gate: Arc<Semaphore>,
+    most: Arc<AtomicUsize>,
+    /// The orders whose handlers were called, in that order.
+    called: Arc<Mutex<Vec<OrderId>>>,
+    ids: Vec<OrderId>,
+}
+
+impl Ahead {
+    async fn reach(gateway: &FakeGateway, config: Config) -> Self {
+        const SHORT: usize = 500;
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, called) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let handler = {
+            let (most, gate, called) = (most.clone(), gate.clone(), called.clone());
+            move |attempt: Attempt, _| {
+                let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+                let nth = {
+                    let mut called = called.lock().unwrap();
+                    called.push(attempt.order.id);
+                    called.len()
+                };
+                async move {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    if nth > SHORT {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Verdict::Completed
+                }
+            }
+        };
+        let processor = Processor::start(Config { concurrency: 2, ..config }, handler);
+        let short = gateway.add_orders(SHORT);
+        processor.queue.add(&short);
+        eventually("the short ones are reported", || gateway.mind().reports.len() == SHORT).await;
+        let ids = gateway.add_orders(20);
+        processor.queue.add(&ids);
+        let ahead = Self { processor, gate, most, called, ids };
+        eventually("some are started ahead", || {
+            ahead.started(gateway).len() > 2 && ahead.called.lock().unwrap().len() == SHORT + 2
+        })
+        .await;
+        ahead
+    }
+
+    fn started(&self, gateway: &FakeGateway) -> Vec<OrderId> {
+        let mind = gateway.mind();
+        self.ids.iter().filter(|id| mind.orders[id].1.is_some()).copied().collect()
+    }
+
+    /// An order that is started and has no handler.
+    fn waiting(&self, gateway: &FakeGateway) -> OrderId {
+        let called = self.called.lock().unwrap();
+        self.started(gateway).into_iter().rfind(|id| !called.contains(id)).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_started_ahead_of_short_handlers_and_no_more_handlers_run() {
+    let gateway = FakeGateway::start();
+    gateway.mind().heartbeat_interval = Some(Duration::from_millis(20));
+    let ahead = Ahead::reach(&gateway, config(&gateway)).await;
+    let started = ahead.started(&gateway).len();
+    assert!(started <= 2 + 4 * 2, "{started}");
+    let waiting = ahead.waiting(&gateway);
+    let renewed = || gateway.mind().heartbeats().iter().any(|lease| lease.order_id == waiting.to_string());
+    eventually("the lease of one that waits is renewed", renewed).await;
+    ahead.gate.add_permits(20);
+    eventually("all are reported", || gateway.mind().reports.len() == 520).await;
+    assert_eq!(ahead.most.load(Ordering::SeqCst), 2);
+    ahead.processor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_while_it_waits_gets_no_handler() {
+    let gateway = FakeGateway::start();
+    let ahead = Ahead::reach(&gateway, config(&gateway)).await;
+    let waiting = ahead.waiting(&gateway);
+    let token = gateway.mind().orders[&waiting].1.unwrap();
+    let leases = vec![v1::Lease::new(waiting, token)];
+    gateway.say(gateway_message::Message::Cancel(v1::Cancel { leases }));
+    // Its slot is free for one that was not started before.
+    let before = ahead.started(&gateway).len();
+    eventually("another one is started", || ahead.started(&gateway).len() > before).await;
+    ahead.gate.add_permits(20);
+    eventually("the others are reported", || gateway.mind().reports.len() == 519).await;
+    ahead.processor.stop().await;
+    assert!(!ahead.called.lock().unwrap().contains(&waiting));
+    assert_eq!(gateway.mind().outcome(waiting), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_at_the_end_is_finished_or_given_back() {
+    for (grace, opens, expected) in [
+        (Duration::from_secs(60), true, Outcome::Completed),
+        (Duration::from_millis(50), false, Outcome::Released),
+    ] {
+        let gateway = FakeGateway::start();
+        let config = Config { drain_grace: grace, ..config(&gateway) };
+        let ahead = Ahead::reach(&gateway, config).await;
+        let waiting = ahead.waiting(&gateway);
+        let gate = ahead.gate.clone();
+        let task = ahead.processor.shut_down().await;
+        if opens {
+            gate.add_permits(20);
+        }
+        task.await.unwrap().unwrap();
+        assert_eq!(gateway.mind().outcome(waiting), Some(expected));
+        let mind = gateway.mind();
+        let started = ahead.ids.iter().filter(|id| mind.orders[id].1.is_some());
+        assert!(started.into_iter().all(|id| mind.outcome(*id).is_some()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
