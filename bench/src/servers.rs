@@ -53,6 +53,8 @@ impl Lab {
             .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve", "--force"])
             .args(["--auth-root-authentication-method=normal", "--innodb-log-file-size=256M"])
             .arg(format!("--datadir={}", data.display()))
+            // Two that are made at the same time trip over each other's files in /tmp.
+            .arg(format!("--tmpdir={}", data.with_file_name("").display()))
             .stdin(Stdio::null())
             .output()?;
         if !install.status.success() {
