@@ -27,6 +27,9 @@ use crate::{Attempt, OrderHandler, Verdict, attempt, metrics};
 /// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
 /// handlers take, also when they take longer all of a sudden.
 const MOST_AHEAD: usize = 4;
+/// Of a Start that takes longer no more than this counts: then the gateway or its database has trouble, which
+/// is no reason to hold more orders, whose leases may run out.
+const LONGEST_START: Duration = Duration::from_millis(100);
 /// How much of an average is made of the values before the latest one.
 const MEMORY: f64 = 0.9;
 
@@ -99,7 +102,7 @@ impl Slots {
 
     /// A Start was answered after so long.
     pub(crate) fn start_took(&mut self, took: Duration) {
-        average(&mut self.start_takes, took);
+        average(&mut self.start_takes, took.min(LONGEST_START));
     }
 
     pub(crate) fn running(&self) -> usize {
@@ -328,5 +331,13 @@ mod tests {
             average(&mut takes, Duration::ZERO);
         }
         assert!(takes < Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_gateway_in_trouble_is_no_reason_to_hold_more() {
+        let mut slots = Slots::new(Arc::new(Nothing), 64, Duration::from_secs(1));
+        slots.handler_takes = Some(Duration::from_secs(1));
+        slots.start_took(Duration::from_secs(10));
+        assert_eq!(slots.ahead(), 6);
     }
 }
