@@ -1,28 +1,21 @@
 //! Refuses requests whose head is too long, with an answer that says so. hyper would do it too, at
 //! larger limits.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-
 use super::problem::Problem;
 
 /// Most headers of a request.
 pub(super) const HEADERS: usize = 100;
 
-/// Checks the head; the limits are those of the whole head and of the path with its query string.
-pub(super) async fn check(
-    State((head_bytes, target_bytes)): State<(usize, usize)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match too_long(&request, head_bytes, target_bytes) {
-        Some(problem) => {
-            metrics::counter!("http_refusals_total", "limit" => problem.code()).increment(1);
-            problem.into_response()
-        }
-        None => next.run(request).await,
-    }
+/// Says why a request is refused for the length of its head. The limits are those of the whole head and
+/// of the path with its query string.
+pub(super) fn check<B>(
+    request: &http::Request<B>,
+    head_bytes: usize,
+    target_bytes: usize,
+) -> Result<(), Problem> {
+    let Some(problem) = too_long(request, head_bytes, target_bytes) else { return Ok(()) };
+    metrics::counter!("http_refusals_total", "limit" => problem.code()).increment(1);
+    Err(problem)
 }
 
 fn too_long<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usize) -> Option<Problem> {

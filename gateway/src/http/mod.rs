@@ -1,7 +1,7 @@
 //! The HTTP side: one router for REST, GraphQL, the pages and the operational endpoints.
 //!
 //! `rest` is where orders come in; [`server`] accepts the connections; [`problem`] is the one
-//! table of errors; what happens to every request is in `layers`. Nothing here decides about
+//! table of errors; what happens to every request is in `dress`. Nothing here decides about
 //! orders: that is [`crate::orders`]. Pages of other sites are kept out unless `origins` lets
 //! them in.
 
@@ -13,26 +13,28 @@ pub(crate) mod addresses;
 pub(crate) mod origins;
 
 mod body;
+mod dress;
 mod heads;
 mod health;
 mod json;
 mod layers;
+mod meters;
 mod openapi;
 mod query;
 mod rest;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::Request;
 use axum::routing::get;
-use axum::{Router, middleware};
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower::layer::layer_fn;
+use tower::service_fn;
 
+use self::dress::Dress;
 pub use self::openapi::openapi;
 pub use self::origins::Origins;
 use crate::App;
-use crate::log_gate::LogGate;
 
 /// Everything on the HTTP port.
 pub fn router(app: App) -> Router {
@@ -48,19 +50,14 @@ pub fn router(app: App) -> Router {
     dress(routes, &app.config.http).with_state(app)
 }
 
-/// Puts what happens to every request around the routes; the first one here is the outermost.
+/// Puts what happens to every request around the routes.
 fn dress<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     limits: &crate::config::HttpLimits,
 ) -> Router<S> {
-    let cors = origins::cors(&limits.cors_origins);
-    routes.layer(
-        ServiceBuilder::new()
-            .layer(middleware::from_fn_with_state(Arc::<LogGate>::default(), layers::observe))
-            .layer(middleware::from_fn(layers::security_headers))
-            .layer(middleware::from_fn_with_state((limits.head_bytes, limits.target_bytes), heads::check))
-            .layer(middleware::from_fn_with_state((limits.cors_origins.clone(), cors), origins::guard))
-            .layer(CatchPanicLayer::custom(layers::panicked))
-            .layer(RequestBodyTimeoutLayer::new(limits.header_read_timeout)),
-    )
+    let dress = Arc::new(Dress::new(limits));
+    routes.layer(layer_fn(move |mut route| {
+        let dress = dress.clone();
+        service_fn(move |request: Request| dress.clone().around(&mut route, request))
+    }))
 }

@@ -7,12 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HOST, LINK, LOCATION, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use url::Url;
 
@@ -135,25 +131,15 @@ pub(super) fn cors(allowed: &Origins) -> Option<CorsLayer> {
     })
 }
 
-/// Puts [`cors`] around the interface, and refuses changes that a page of another site has a browser
-/// send without asking: forms, text, and requests without a body.
-pub(super) async fn guard(
-    State((allowed, cors)): State<(Origins, Option<CorsLayer>)>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Refuses changes that a page of another site has a browser send without asking: forms, text, and
+/// requests without a body.
+pub(super) fn check<B>(request: &http::Request<B>, allowed: &Origins) -> Result<(), Problem> {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && is_simple(request.headers()) && is_foreign(request.headers(), &allowed) {
+    if changes && is_simple(request.headers()) && is_foreign(request.headers(), allowed) {
         metrics::counter!("http_refusals_total", "limit" => "origin").increment(1);
-        return foreign().into_response();
+        return Err(foreign());
     }
-    match cors.filter(|_| request.uri().path() != "/metrics") {
-        Some(cors) => match cors.layer(next).oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
-        None => next.run(request).await,
-    }
+    Ok(())
 }
 
 /// The refusal of a page of another site.

@@ -35,7 +35,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::Service;
 
 use self::pace::Pace;
 use self::stream::Stream;
@@ -182,7 +182,8 @@ impl Server {
             let (linger, empty) = (linger.clone(), request.body().is_end_stream());
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = self.router.clone().oneshot(request);
+            // A router is always ready.
+            let answer = self.router.clone().call(request);
             async move {
                 let answer = answer.await?;
                 // Its body may be on its way still, and nobody is going to read it.

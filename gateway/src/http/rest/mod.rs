@@ -15,9 +15,16 @@ mod queue;
 mod view;
 mod wait;
 
-use axum::middleware;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::Route;
+use axum::routing::future::RouteFuture;
 use http::{HeaderValue, header};
-use tower_http::set_header::SetResponseHeaderLayer;
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,7 +35,11 @@ use crate::{App, Config};
 pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
     // A request is read and answered within this. Streams begin within it and may last longer.
     let longest = config.http.header_read_timeout + config.request_timeout;
-    let within = |longest| middleware::from_fn_with_state(longest, super::layers::deadline);
+    let within = |longest| {
+        layer_fn(move |mut route: Route| {
+            service_fn(move |request: Request| answered(longest, route.call(request)))
+        })
+    };
     let may_wait = OpenApiRouter::new()
         .routes(routes!(get::get))
         .routes(routes!(events::events))
@@ -45,8 +56,16 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(queue::resume))
         .layer(within(longest))
         .merge(may_wait)
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        ))
+}
+
+/// The answer of a route, or of ours when it takes longer than it may, which no cache is to keep. Only
+/// the wait for the head of the answer counts: streams go on.
+async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<Response, Infallible> {
+    let mut response = match tokio::time::timeout(longest, answer).await {
+        Ok(Ok(response)) => response,
+        Err(_) => super::layers::too_late(longest),
+    };
+    let caching = response.headers_mut().entry(header::CACHE_CONTROL);
+    caching.or_insert(HeaderValue::from_static("no-store"));
+    Ok(response)
 }

@@ -65,14 +65,19 @@ async fn until_closed(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn handlers_know_the_peer_and_every_answer_has_the_safe_headers() {
-    let server = start(limits(), Duration::ZERO, Router::new()).await;
+async fn handlers_know_the_peer_and_every_answer_has_the_safe_headers_once() {
+    let named = get(|| async { [("x-content-type-options", "nosniff"), ("x-request-id", "another")] });
+    let server = start(limits(), Duration::ZERO, Router::new().route("/named", named)).await;
     let answer =
         server.say("GET /peer HTTP/1.1\r\nhost: x\r\nx-request-id: r1\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("127.0.0.1:"));
     for header in ["x-request-id: r1", "x-content-type-options: nosniff", "x-frame-options: DENY"] {
         assert!(answer.contains(header), "{header} is missing in {answer}");
+    }
+    let answer = server.say("GET /named HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    for header in ["x-request-id: ", "x-content-type-options: ", "x-frame-options: "] {
+        assert_eq!(answer.matches(header).count(), 1, "{header} in {answer}");
     }
 }
 

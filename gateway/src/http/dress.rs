@@ -1,0 +1,180 @@
+//! What happens to every request, whatever it asks for: an id, measuring, limits of its head, the check
+//! where it comes from, a last line of defence against panics, and headers that tell browsers to be
+//! careful.
+//!
+//! It is one layer and not one for each of these, because each layer of a router costs a request about
+//! as much as reading its body.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, ready};
+use http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::{HeaderMap, Method, StatusCode};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::meters::Meters;
+use super::origins::{self, Origins};
+use super::{heads, layers};
+use crate::config::HttpLimits;
+use crate::log_gate::LogGate;
+
+/// Names a request in answers and logs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id that is taken over from a client or a proxy.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Headers for browsers. Pages add their own content security policy.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// What all requests share.
+pub(super) struct Dress {
+    head_bytes: usize,
+    target_bytes: usize,
+    origins: Origins,
+    cors: Option<CorsLayer>,
+    meters: Meters,
+    /// Refusals because of a part that is away come by the thousand and share a line in the log.
+    outage: LogGate,
+}
+
+impl Dress {
+    pub(super) fn new(limits: &HttpLimits) -> Self {
+        Self {
+            head_bytes: limits.head_bytes,
+            target_bytes: limits.target_bytes,
+            origins: limits.cors_origins.clone(),
+            cors: origins::cors(&limits.cors_origins),
+            meters: Meters::default(),
+            outage: LogGate::default(),
+        }
+    }
+
+    /// Gives the request an id, counts it, and logs it when it went wrong on our side.
+    pub(super) fn around(
+        self: Arc<Self>,
+        route: &mut Route,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        let started = Instant::now();
+        let id = request_id(request.headers());
+        let method = method_label(request.method());
+        let path = request.extensions().get::<MatchedPath>().cloned();
+        let span = tracing::debug_span!(
+            "request",
+            id = id.to_str().unwrap_or_default(),
+            method,
+            path = request.uri().path()
+        );
+        let work = self.work(route, request).instrument(span);
+        async move {
+            let mut response = work.await;
+            let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
+            let status = response.status();
+            if status.is_server_error() {
+                self.log(&id, method, route, status, started);
+            }
+            self.meters.answered(method, route, status, started.elapsed());
+            let headers = response.headers_mut();
+            headers.reserve(HEADERS.len() + 1);
+            for (name, value) in HEADERS {
+                headers.insert(name, value);
+            }
+            headers.insert(REQUEST_ID, id);
+            Ok(response)
+        }
+    }
+
+    /// Refuses the request, or has it answered.
+    fn work(&self, route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        let checked = heads::check(&request, self.head_bytes, self.target_bytes)
+            .and_then(|()| origins::check(&request, &self.origins));
+        if let Err(problem) = checked {
+            return Either::Left(ready(problem.into_response()));
+        }
+        // The metrics are not for pages.
+        match self.cors.as_ref().filter(|_| request.uri().path() != "/metrics") {
+            None => Either::Right(Either::Left(caught(route, request))),
+            Some(cors) => {
+                let mut route = route.clone();
+                let inner = service_fn(move |request| caught(&mut route, request).map(Ok::<_, Infallible>));
+                let answered = cors.layer(inner).oneshot(request).map(|Ok(response)| response);
+                let answered: BoxFuture<'static, Response> = answered.boxed();
+                Either::Right(Either::Right(answered))
+            }
+        }
+    }
+
+    fn log(&self, id: &HeaderValue, method: &str, route: &str, status: StatusCode, started: Instant) {
+        let more = if status == StatusCode::SERVICE_UNAVAILABLE { self.outage.opens() } else { Some(0) };
+        if let Some(more) = more {
+            let (request_id, ms) = (id.to_str().unwrap_or_default(), started.elapsed().as_millis());
+            tracing::warn!(request_id, method, route, status = status.as_u16(), ms, more, "request failed");
+        }
+    }
+}
+
+/// The answer of the route, or that of a handler that panicked.
+fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
+    AssertUnwindSafe(route.call(request)).catch_unwind().map(|outcome| match outcome {
+        Ok(Ok(response)) => response,
+        Err(panic) => layers::panicked(panic),
+    })
+}
+
+/// A sane id that came with the request, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        // Nobody has to be unable to guess it, so the system is not asked for each.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let mut text = Uuid::encode_buffer();
+        HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).expect("a UUID is a header value")
+    })
+}
+
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_when_it_is_sane() {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1.2_3"));
+        assert_eq!(request_id(&headers), "abc-1.2_3");
+        for bad in ["", "a b", "<x>", &"x".repeat(65)] {
+            headers.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
+            assert_eq!(request_id(&headers).len(), 36, "{bad}");
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn unknown_methods_share_a_label() {
+        assert_eq!(method_label(&Method::POST), "POST");
+        assert_eq!(method_label(&Method::from_bytes(b"BREW").unwrap()), "OTHER");
+    }
+}
