@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use broker::Queue;
@@ -7,9 +8,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Config, Store, feed::Feed, orders::Orders};
 
-/// What every request handler needs. Cheap to clone.
+/// What every request handler needs. Each request clones it several times, so it is one pointer.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<AppParts>);
+
+/// The parts of an [`App`].
+pub struct AppParts {
     /// The use cases.
     pub orders: Orders,
     /// The live feed.
@@ -25,6 +29,20 @@ pub struct App {
     pub draining: CancellationToken,
     /// Tasks that outlive their request (websockets, streams) run here, so that shutdown can wait.
     pub tasks: TaskTracker,
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+impl From<AppParts> for App {
+    fn from(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
 }
 
 impl App {

@@ -27,7 +27,7 @@ mod retention;
 mod serve;
 mod shortcut;
 
-pub use app::App;
+pub use app::{App, AppParts};
 pub use config::Config;
 pub use error::Error;
 pub use serve::{Parts, serve};

@@ -22,7 +22,7 @@ use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
-use crate::{App, Config, Store, grpc, http, retention};
+use crate::{App, AppParts, Config, Store, grpc, http, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -72,7 +72,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let orders = Orders::start(&store, &config, &shortcut, &publisher, &writes);
     drop(shortcut);
     drop(publisher);
-    let app = App {
+    let app = App::from(AppParts {
         orders: orders.clone(),
         feed: feed.clone(),
         store: store.clone(),
@@ -80,7 +80,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         config: config.clone(),
         draining: CancellationToken::new(),
         tasks: TaskTracker::new(),
-    };
+    });
 
     // Background loops: they stop with their token and must not end before.
     let loops = TaskTracker::new();

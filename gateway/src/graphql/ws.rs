@@ -196,8 +196,8 @@ impl Session {
             queue,
             outgoing,
             leaving: Box::pin(app.leaving()),
-            tasks: app.tasks,
-            config: app.config,
+            tasks: app.tasks.clone(),
+            config: app.config.clone(),
         }
     }
 
