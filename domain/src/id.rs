@@ -25,8 +25,8 @@ impl OrderId {
     /// A new id whose time part is `now`; the rest is random.
     pub fn new(now: Timestamp) -> Self {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
-        let (secs, nanos) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000);
-        let mut bytes = *Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)).as_bytes();
+        let mut bytes =
+            *uuid::Builder::from_unix_timestamp_millis(micros / 1_000, &rand::random()).as_uuid().as_bytes();
         // Twelve bits tell 1,000 microseconds apart.
         let [.., high, low] = (micros % 1_000 * 4_096 / 1_000).to_be_bytes();
         bytes[6] = 0x70 | high;

@@ -55,21 +55,28 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// Puts a number into the text, as many digits as there is room.
+fn put(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at =
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.microsecond()
-        )
+        // Each answer has several times in it, so they are written without `write!`.
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        put(&mut text[..4], at.year().unsigned_abs());
+        put(&mut text[5..7], u8::from(at.month()).into());
+        put(&mut text[8..10], at.day().into());
+        put(&mut text[11..13], at.hour().into());
+        put(&mut text[14..16], at.minute().into());
+        put(&mut text[17..19], at.second().into());
+        put(&mut text[20..26], at.microsecond());
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -112,6 +119,8 @@ mod tests {
         assert_eq!(at.to_string(), "2023-11-14T22:13:20.123456Z");
         assert_eq!(at.to_string().parse(), Ok(at));
         assert_eq!("2023-11-14T23:13:20.123456+01:00".parse(), Ok(at));
+        assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(Timestamp::from_micros(951_782_400_000_001).to_string(), "2000-02-29T00:00:00.000001Z");
     }
 
     #[test]

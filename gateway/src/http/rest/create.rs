@@ -1,4 +1,3 @@
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::IdempotencyKey;
@@ -41,7 +40,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     let created = app.orders.create(NewOrder::read(&body)?.into(), key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
-    Ok((StatusCode::CREATED, location, replayed, Json(OrderView::from(created.order))).into_response())
+    Ok((StatusCode::CREATED, location, replayed, OrderView::from(created.order)).into_response())
 }
 
 /// The key as the IETF draft writes it, in quotes, or bare as most clients send it.

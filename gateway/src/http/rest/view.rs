@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::{LineItem, Money, Order, OrderEvent, Priority, Status, Timestamp};
+use axum::response::{IntoResponse, Response};
+use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp};
+use http::{HeaderValue, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::RefOr;
@@ -17,11 +19,11 @@ use utoipa::{PartialSchema, ToSchema};
 #[schema(as = Order)]
 pub(super) struct OrderView {
     /// The order's id, a UUID version 7: ids sort by time of creation.
-    #[schema(format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
-    id: String,
+    #[schema(value_type = String, format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    id: OrderId,
     /// The same as `id`.
-    #[schema(format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
-    order_id: String,
+    #[schema(value_type = String, format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    order_id: OrderId,
     /// Item of the first line item.
     #[schema(example = "Laptop")]
     item: String,
@@ -97,11 +99,10 @@ struct LineItemView {
 
 impl From<Order> for OrderView {
     fn from(order: Order) -> Self {
-        let id = order.id.to_string();
         let first = order.line_items.first();
         Self {
-            order_id: id.clone(),
-            id,
+            order_id: order.id,
+            id: order.id,
             item: first.map(|line| line.item.clone()).unwrap_or_default(),
             quantity: first.map_or(0, |line| line.quantity),
             price: first.map_or(Money::zero(order.total.currency()), |line| line.price).into(),
@@ -126,6 +127,15 @@ impl From<Order> for OrderView {
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
+    }
+}
+
+impl IntoResponse for OrderView {
+    fn into_response(self) -> Response {
+        // Room for most orders, so that the text is not moved as it grows.
+        let mut text = Vec::with_capacity(1_024);
+        serde_json::to_writer(&mut text, &self).expect("strings and numbers have a JSON text");
+        ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
     }
 }
 
@@ -256,7 +266,7 @@ impl ToSchema for EventView {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Currency, OrderId};
+    use domain::Currency;
 
     use super::*;
 
