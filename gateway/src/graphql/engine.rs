@@ -25,6 +25,7 @@ use super::errors::{
 };
 use super::guard::{self, TooMuch};
 use super::params::Params;
+use super::parsed::Parsed;
 use super::subscription::Position;
 use crate::Config;
 
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
     schema: OrdersSchema,
     config: Arc<Config>,
     documents: Arc<Documents>,
+    parsed: Arc<Parsed>,
     validator: Validator,
 }
 
@@ -138,7 +140,7 @@ impl Answer {
 impl Engine {
     pub(crate) fn new(schema: OrdersSchema, config: Arc<Config>) -> Self {
         let documents = Arc::new(Documents::new(&config.graphql));
-        Self { schema, config, documents, validator: Validator::new() }
+        Self { schema, config, documents, parsed: Arc::default(), validator: Validator::new() }
     }
 
     /// Parses a document once, checks it and chooses its operation. What is returned as an error is
@@ -146,12 +148,20 @@ impl Engine {
     pub(crate) async fn prepare(&self, params: Params) -> Result<Operation, Answer> {
         let limits = &self.config.graphql;
         let found = self.documents.find(&params)?;
-        guard::check_text(&found.text, limits).map_err(refuse)?;
-        let mut document = parse_query(&*found.text)
-            .map_err(|error| Answer::rejected(with_code(error.into(), PARSE_FAILED)))?;
+        let document = match self.parsed.get(&found.text) {
+            Some(document) => document,
+            None => {
+                guard::check_text(&found.text, limits).map_err(refuse)?;
+                let document = parse_query(&*found.text)
+                    .map_err(|error| Answer::rejected(with_code(error.into(), PARSE_FAILED)))?;
+                let document = Arc::new(document);
+                self.parsed.keep(&found.text, &document);
+                document
+            }
+        };
         let complexity = guard::check(&document, &params.variables, limits).map_err(refuse)?;
         if let Some(hash) = found.register
-            && self.validator.check(document.clone()).await.is_ok()
+            && self.validator.check(ExecutableDocument::clone(&document)).await.is_ok()
         {
             self.documents.register(hash, &found.text);
         }
@@ -161,11 +171,13 @@ impl Engine {
             .map_err(|message| Answer::rejected(request_error(VALIDATION_FAILED, message)))?;
         require_variables(&operation.node, &params.variables)?;
         let kind = operation.node.ty;
-        if kind == OperationType::Subscription {
-            let hidden = guard::hidden_root_field(&document, &operation.node).cloned();
-            if let Some(field) = hidden {
-                show_root_field(&mut document, name, field);
-            }
+        let hidden = match kind {
+            OperationType::Subscription => guard::hidden_root_field(&document, &operation.node).cloned(),
+            OperationType::Query | OperationType::Mutation => None,
+        };
+        let mut document = Arc::unwrap_or_clone(document);
+        if let Some(field) = hidden {
+            show_root_field(&mut document, name, field);
         }
         let mut request = Request::new(&*found.text).variables(params.variables);
         request.operation_name = params.operation_name;

@@ -5,6 +5,7 @@
 //! | the schema | [`types`], [`query`], [`list`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
 //! | which documents are refused | [`guard`] |
 //! | documents that are named and not sent | [`documents`] |
+//! | how it is not parsed again | [`parsed`] |
 //! | how an operation is run | [`engine`] |
 //! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
 //! | the codes of errors | [`errors`] |
@@ -26,6 +27,7 @@ pub(crate) mod loader;
 mod mutation;
 mod negotiate;
 mod params;
+mod parsed;
 mod protocol;
 mod query;
 mod queue;
