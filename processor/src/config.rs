@@ -15,7 +15,7 @@ pub struct Config {
     /// that resolves to several addresses counts as several gateways. Default:
     /// `http://127.0.0.1:50051`.
     pub gateway_urls: Vec<String>,
-    /// The most handlers that run at the same time: 1 to 100,000. While handlers are short, up to four
+    /// The most handlers that run at the same time: 1 to 100,000. While handlers are short, up to sixteen
     /// times as many orders are started ahead and wait for their turn: as many as handlers end in the time
     /// that a start takes. Default: 64.
     pub concurrency: usize,

@@ -26,7 +26,7 @@ use crate::{Attempt, OrderHandler, Verdict, attempt, metrics};
 
 /// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
 /// handlers take, also when they take longer all of a sudden.
-const MOST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 16;
 /// Of a Start that takes longer no more than this counts: then the gateway or its database has trouble, which
 /// is no reason to hold more orders, whose leases may run out.
 const LONGEST_START: Duration = Duration::from_millis(100);
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(ahead(Some(millis(1_000)), Some(millis(10))), 0);
         assert_eq!(ahead(Some(millis(100)), Some(millis(10))), 6);
         assert_eq!(ahead(Some(millis(10)), Some(millis(10))), 64);
-        assert_eq!(ahead(Some(Duration::ZERO), Some(millis(10))), 4 * 64);
+        assert_eq!(ahead(Some(Duration::ZERO), Some(millis(10))), 16 * 64);
     }
 
     #[test]

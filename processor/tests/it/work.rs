@@ -27,8 +27,8 @@ async fn many_orders_are_completed_in_few_messages() {
     processor.stop().await;
     let mind = gateway.mind();
     assert!(ids.iter().all(|id| mind.outcome(*id) == Some(Outcome::Completed)));
-    // The concurrency and four times as many ahead.
-    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 5 * 64));
+    // The concurrency and sixteen times as many ahead.
+    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 17 * 64));
     assert!(mind.seen.len() < ids.len(), "{} messages for {} orders", mind.seen.len(), ids.len());
 }
 
@@ -59,8 +59,8 @@ async fn no_more_is_pulled_than_can_run() {
     gate.add_permits(19);
     eventually("all are reported", || gateway.mind().reports.len() == 20).await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    // The concurrency and four times as many ahead.
-    assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=5 * 3).contains(max)));
+    // The concurrency and sixteen times as many ahead.
+    assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=17 * 3).contains(max)));
     processor.stop().await;
 }
 
@@ -131,7 +131,7 @@ async fn orders_are_started_ahead_of_short_handlers_and_no_more_handlers_run() {
     gateway.mind().heartbeat_interval = Some(Duration::from_millis(20));
     let ahead = Ahead::reach(&gateway, config(&gateway)).await;
     let started = ahead.started(&gateway).len();
-    assert!(started <= 2 + 4 * 2, "{started}");
+    assert!(started <= 2 + 16 * 2, "{started}");
     let waiting = ahead.waiting(&gateway);
     let renewed = || gateway.mind().heartbeats().iter().any(|lease| lease.order_id == waiting.to_string());
     eventually("the lease of one that waits is renewed", renewed).await;
