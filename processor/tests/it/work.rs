@@ -76,6 +76,8 @@ struct Ahead {
 }
 
 impl Ahead {
+    /// More than can be started at once.
+    const LONG: usize = 60;
     async fn reach(gateway: &FakeGateway, config: Config) -> Self {
         const SHORT: usize = 500;
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -103,7 +105,7 @@ impl Ahead {
         let short = gateway.add_orders(SHORT);
         processor.queue.add(&short);
         eventually("the short ones are reported", || gateway.mind().reports.len() == SHORT).await;
-        let ids = gateway.add_orders(20);
+        let ids = gateway.add_orders(Self::LONG);
         processor.queue.add(&ids);
         let ahead = Self { processor, gate, most, called, ids };
         eventually("some are started ahead", || {
@@ -135,8 +137,8 @@ async fn orders_are_started_ahead_of_short_handlers_and_no_more_handlers_run() {
     let waiting = ahead.waiting(&gateway);
     let renewed = || gateway.mind().heartbeats().iter().any(|lease| lease.order_id == waiting.to_string());
     eventually("the lease of one that waits is renewed", renewed).await;
-    ahead.gate.add_permits(20);
-    eventually("all are reported", || gateway.mind().reports.len() == 520).await;
+    ahead.gate.add_permits(Ahead::LONG);
+    eventually("all are reported", || gateway.mind().reports.len() == 500 + Ahead::LONG).await;
     assert_eq!(ahead.most.load(Ordering::SeqCst), 2);
     ahead.processor.stop().await;
 }
@@ -152,8 +154,8 @@ async fn an_order_that_is_cancelled_while_it_waits_gets_no_handler() {
     // Its slot is free for one that was not started before.
     let before = ahead.started(&gateway).len();
     eventually("another one is started", || ahead.started(&gateway).len() > before).await;
-    ahead.gate.add_permits(20);
-    eventually("the others are reported", || gateway.mind().reports.len() == 519).await;
+    ahead.gate.add_permits(Ahead::LONG);
+    eventually("the others are reported", || gateway.mind().reports.len() == 499 + Ahead::LONG).await;
     ahead.processor.stop().await;
     assert!(!ahead.called.lock().unwrap().contains(&waiting));
     assert_eq!(gateway.mind().outcome(waiting), None);
@@ -172,7 +174,7 @@ async fn what_waits_at_the_end_is_finished_or_given_back() {
         let gate = ahead.gate.clone();
         let task = ahead.processor.shut_down().await;
         if opens {
-            gate.add_permits(20);
+            gate.add_permits(Ahead::LONG);
         }
         task.await.unwrap().unwrap();
         assert_eq!(gateway.mind().outcome(waiting), Some(expected));
