@@ -100,16 +100,18 @@ impl Run {
         outcome
     }
 
-    /// Waits until the orders that were accepted before `until` are final; all of them when it is `None`.
+    /// Waits until the orders that were accepted before `until` are final; when it is `None` all that
+    /// are stored, those whose clients got no answer as well.
     /// Those that are not within the deadline are found by the comparison.
     async fn finished(&self, until: Option<Instant>) {
         let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
             let unfinished = ledger::unfinished(&self.system.database_url).await;
-            let waits = self.ledger.look(|book| {
-                let mut accepted = book.accepted.values();
-                accepted
-                    .any(|order| until.is_none_or(|until| order.at < until) && unfinished.contains(&order.id))
+            let waits = self.ledger.look(|book| match until {
+                Some(until) => {
+                    book.accepted.values().any(|order| order.at < until && unfinished.contains(&order.id))
+                }
+                None => !unfinished.is_empty(),
             });
             if !waits {
                 return;
