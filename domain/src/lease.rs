@@ -1,30 +1,31 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 /// Names one lease of one order. The worker draws it, so that a repeated Start is recognised, and
 /// shows it with every heartbeat and report; a report with any other token is stale.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LeaseToken(u64);
+pub struct LeaseToken(NonZeroU64);
 
 /// The text is not a lease token.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("not a lease token: expected 16 hexadecimal digits")]
+#[error("not a lease token: expected 16 hexadecimal digits that are not all zero")]
 pub struct InvalidLeaseToken;
 
 impl LeaseToken {
     /// A token nobody else holds (63 random bits).
     pub fn random() -> Self {
-        Self(rand::random::<u64>() >> 1)
+        Self(NonZeroU64::new(rand::random::<u64>() >> 1).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The token as a number that fits a signed 64-bit column.
     pub fn as_i64(self) -> i64 {
-        self.0.cast_signed()
+        self.0.get().cast_signed()
     }
 
-    /// The token with this number.
-    pub fn from_i64(value: i64) -> Self {
-        Self(value.cast_unsigned())
+    /// The token with this number; none has 0.
+    pub fn from_i64(value: i64) -> Option<Self> {
+        NonZeroU64::new(value.cast_unsigned()).map(Self)
     }
 }
 
@@ -47,7 +48,7 @@ impl FromStr for LeaseToken {
         if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(InvalidLeaseToken);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidLeaseToken)
+        u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new).map(Self).ok_or(InvalidLeaseToken)
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     fn text_round_trips() {
         let token = LeaseToken::random();
         assert_eq!(token.to_string().parse(), Ok(token));
-        assert_eq!(LeaseToken::from_i64(token.as_i64()), token);
+        assert_eq!(LeaseToken::from_i64(token.as_i64()), Some(token));
         for bad in ["", "12", "+123456789abcdef", "xyzxyzxyzxyzxyzx"] {
             assert_eq!(bad.parse::<LeaseToken>(), Err(InvalidLeaseToken));
         }

@@ -1,12 +1,13 @@
 //! Pushes due orders to the queue and takes back expired leases.
 //!
-//! `orders.due_at` says when an order next needs attention, and this loop is all that reads it. It
-//! takes no input but the table: the wake-ups only make it look earlier, and the first round after a
-//! crash is like any other.
+//! An order waits until it is due (`orders.due_at`), or it is held until a time (`held_until`) by the queue or by
+//! a worker, or it is final. This loop pushes what is due and takes back what was held for too long. It takes
+//! no input but the table: the wake-ups only make it look earlier, and the first round after a crash is like
+//! any other.
 //!
-//! The queue is kept short. A job in it is a hint with a guard: the order becomes due again when
-//! nobody has started it within `redelivery_guard`, so a lost hint costs that much time, and nothing
-//! has to be acknowledged. The backlog waits in the table, where its sequence can still change: while
+//! The queue is kept short. A job in it is a hint with a guard: the order waits again when nobody has
+//! started it within `redelivery_guard`, so a lost hint costs that much time, and nothing has to be
+//! acknowledged. The backlog waits in the table, where its sequence can still change: while
 //! orders of all priorities wait, of ten that are pushed six are high, three normal and one low, and
 //! the high ones go to the front of the queue. A paused queue gets nothing.
 //!
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
 use crate::shortcut::Room;
-use crate::store::{Marks, Taken};
+use crate::store::{Marks, Overdue, Taken};
 use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
@@ -33,8 +34,10 @@ const IDLE: Duration = Duration::from_millis(500);
 const FULL: Duration = Duration::from_millis(50);
 /// How long it waits after the queue or the database did not work.
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Most expired leases in one round.
-const EXPIRED: u32 = 500;
+/// Most overdue orders in one round.
+const OVERDUE: u32 = 1_000;
+/// Looking for overdue orders takes at most this part of the time, however many are held.
+const SWEEP_PART: u32 = 20;
 
 /// Wakes the loop. Cheap to clone.
 #[derive(Clone, Default)]
@@ -66,9 +69,11 @@ pub(crate) struct Dispatch {
     pub(crate) room: Room,
 }
 
-/// When leases are taken back.
+/// When jobs and leases are taken back.
 struct Sweep {
-    last: Instant,
+    next: Instant,
+    /// There may be more than the last look has shown.
+    more: bool,
     /// The last look did not work: then nobody could renew a lease either.
     blind: bool,
     /// Workers that were kept from it get until then.
@@ -93,14 +98,16 @@ impl Dispatch {
         let mut failing = false;
         let now = Instant::now();
         let mut marks = Marks::default();
-        let mut sweep = Sweep { last: now, blind: false, not_before: now };
+        let mut sweep = Sweep { next: now + IDLE, more: false, blind: false, not_before: now };
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notify.notified();
-            if sweep.last.elapsed() >= IDLE {
+            let begin = Instant::now();
+            if begin >= sweep.next {
                 marks = Marks::default();
-                self.expire(&mut sweep).await;
-                sweep.last = Instant::now();
+                self.sweep(&mut sweep).await;
+                let pause = if sweep.more { Duration::ZERO } else { IDLE };
+                sweep.next = Instant::now() + pause.max(begin.elapsed() * SWEEP_PART);
             }
             let round = self.push(&mut marks).await;
             if !matches!(round, Ok(Round::Idle)) {
@@ -158,24 +165,30 @@ impl Dispatch {
         Ok(Round::Idle)
     }
 
-    /// Takes back what has run out. After the database was away the workers first get half a lease to
+    /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the database was away the workers first get half a lease to
     /// renew theirs: an attempt must not count as failed because nobody could write down that it goes on.
-    async fn expire(&self, sweep: &mut Sweep) {
-        let expired = match self.store.expired_leases(EXPIRED).await {
-            Ok(expired) => expired,
+    async fn sweep(&self, sweep: &mut Sweep) {
+        let Overdue { guards, leases, more } = match self.store.overdue(OVERDUE).await {
+            Ok(overdue) => overdue,
             Err(error) => {
                 sweep.blind = true;
                 return tracing::debug!(%error, "expired leases cannot be read");
             }
         };
+        sweep.more = more;
+        if !guards.is_empty()
+            && let Err(error) = self.store.drop_guards_of(guards).await
+        {
+            tracing::debug!(%error, "orders whose jobs are lost are tried again in the next round");
+        }
         let now = Instant::now();
         if std::mem::take(&mut sweep.blind) {
             sweep.not_before = now + self.config.rules.lease / 2;
         }
-        if expired.is_empty() || now < sweep.not_before {
+        if leases.is_empty() || now < sweep.not_before {
             return;
         }
-        match self.orders.expire(expired).await {
+        match self.orders.expire(leases).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(count, "leases ran out; their orders are retried or failed");

@@ -38,15 +38,28 @@ impl Stock {
 
     /// Up to `orders` orders, one in 10 of them failed, the others completed.
     pub(crate) fn fill_with_final(&mut self, database: &mut Database, orders: u64) -> io::Result<()> {
-        self.fill(database, orders, "IF(seq % 10 = 0, 'failed', 'completed')", "NULL")
+        self.fill(
+            database,
+            orders,
+            "IF(seq % 10 = 0, 'failed', 'completed')",
+            "IF(seq % 10 = 0, 'failed', 'completed')",
+            "9223372036854775807",
+        )
     }
 
     /// Up to `orders` orders that wait for a worker.
     pub(crate) fn fill_with_waiting(&mut self, database: &mut Database, orders: u64) -> io::Result<()> {
-        self.fill(database, orders, "'pending'", "created_at")
+        self.fill(database, orders, "'pending'", "'waiting'", "not_before")
     }
 
-    fn fill(&mut self, database: &mut Database, orders: u64, status: &str, due: &str) -> io::Result<()> {
+    fn fill(
+        &mut self,
+        database: &mut Database,
+        orders: u64,
+        status: &str,
+        stage: &str,
+        due: &str,
+    ) -> io::Result<()> {
         while self.orders < orders {
             let (from, to) = (self.orders + 1, orders.min(self.orders + CHUNK));
             // Like a UUID version 7: the time in milliseconds first, then what makes it unique. The time
@@ -56,8 +69,8 @@ impl Stock {
                 "UNHEX(CONCAT(LPAD(HEX({at}), 12, '0'), '7', LPAD(HEX(seq % 4096), 3, '0'), '8', LPAD(HEX(seq), 15, '0')))"
             );
             let copy = format!(
-                "INSERT INTO orders (id, status, due_at, created_at, updated_at, {SAME}) \
-                 SELECT {id}, {status}, {due}, {at} * 1000, {at} * 1000, {SAME} \
+                "INSERT INTO orders (id, status, stage, due_at, created_at, updated_at, {SAME}) \
+                 SELECT {id}, {status}, {stage}, {due}, {at} * 1000, {at} * 1000, {SAME} \
                  FROM seq_{from}_to_{to}, (SELECT {SAME}, created_at FROM orders WHERE id = UNHEX('{}')) AS first",
                 self.first
             );

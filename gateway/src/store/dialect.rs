@@ -46,11 +46,11 @@ impl Dialect {
         }
     }
 
-    /// Makes a SELECT use the index `orders_by_status`, for where the planner guesses wrong.
-    pub(super) fn by_status(self) -> &'static str {
+    /// Makes a statement use the index `orders_by_stage`, for where the planner guesses wrong.
+    pub(super) fn by_stage(self) -> &'static str {
         match self {
-            Self::MySql => " FORCE INDEX (orders_by_status)",
-            Self::Sqlite => " INDEXED BY orders_by_status",
+            Self::MySql => " FORCE INDEX (orders_by_stage)",
+            Self::Sqlite => " INDEXED BY orders_by_stage",
         }
     }
 

@@ -6,18 +6,14 @@ use std::time::Duration;
 use broker::Job;
 use domain::priority::divide;
 use domain::transition::Command;
-use domain::{OrderId, Priority, Timestamp};
+use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
 
 use super::pause::paused;
+use super::rows::Stage;
 use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, Store, rows};
-
-/// No guard is longer than this; a pushed order is due within it.
-const LONGEST_GUARD: Duration = Duration::from_secs(3_600);
-/// Orders that are looked at for the oldest one: twice as many as the queue holds by default.
-const FIRST_IN_LINE: i64 = 2_000;
 
 /// What a round of dispatch has taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,10 +42,21 @@ impl Default for Marks {
     }
 }
 
+/// Orders that have been held for too long.
+#[derive(Debug, Clone, Default)]
+pub struct Overdue {
+    /// In the queue: nobody has started them, so their jobs are taken for lost.
+    pub guards: Vec<OrderId>,
+    /// By a worker: commands for [`Store::apply`], which checks each again under its lock.
+    pub leases: Vec<(OrderId, Command)>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
 impl Store {
-    /// Takes up to `limit` pending orders that are due, and makes them due again only after `guard`:
-    /// the caller pushes them to the queue, and should that hint get lost, they turn up again. Orders
-    /// that another gateway has just taken are left out.
+    /// Takes up to `limit` waiting orders that are due. The queue holds them until `guard` is over: the
+    /// caller pushes them, and should that hint get lost, [`Self::overdue`] finds them. Orders that another
+    /// gateway has just taken are left out.
     ///
     /// Within a priority the oldest go first. Among the priorities the places are divided by
     /// [`domain::priority::divide`]. The search begins at the marks. `None` when nothing is taken because the queue is paused.
@@ -58,7 +65,6 @@ impl Store {
     /// [`Error`].
     pub async fn take_due(&self, limit: u32, guard: Duration, marks: Marks) -> Result<Option<Taken>, Error> {
         let now = self.now();
-        let until = now + guard;
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
         self.write(|connection| {
@@ -85,9 +91,14 @@ impl Store {
                 }
                 let ids: Vec<OrderId> =
                     taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
+                let stage = Stage::held(now + guard);
                 for piece in ids.chunks(LARGEST_PIECE) {
-                    let mut sql = Sql::new(&format!("UPDATE {table} SET due_at = ? WHERE id"));
-                    sql.bind(until.as_micros()).within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+                    let mut sql = Sql::new("UPDATE ");
+                    sql.push(table)
+                        .push(" SET stage = ?, due_at = ?, held_until = ? WHERE id")
+                        .bind(stage.name);
+                    sql.bind(stage.due_at).bind(stage.held_until);
+                    sql.within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
                     sql.execute(connection).await?;
                 }
                 Ok(Some(taken))
@@ -96,20 +107,33 @@ impl Store {
         .await
     }
 
-    /// Makes those of the orders due that have never been started and wait for nothing but their guard.
+    /// Lets those of the orders wait again that are only held by their job in the queue: that job is lost,
+    /// or it is taken for lost. Orders that somebody else has locked are left out.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn drop_guards_of(&self, ids: Vec<OrderId>) -> Result<(), Error> {
         let ids: Arc<[OrderId]> = ids.into();
+        let skip_locked = self.inner.dialect.for_update_skip_locked();
+        let table = self.inner.dialect.orders_by_id();
         self.write(|connection| {
             let ids = ids.clone();
             Box::pin(async move {
                 for piece in padded(&ids) {
-                    let mut sql = Sql::new(
-                        "UPDATE orders SET due_at = not_before WHERE status = 'pending' AND version = 1 AND id",
-                    );
-                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                    let mut sql =
+                        Sql::new("SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id");
+                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(skip_locked);
+                    let mut locked = Vec::new();
+                    for row in sql.fetch(connection).await? {
+                        locked.push(rows::id(&row, 0)?.as_bytes().to_vec());
+                    }
+                    if locked.is_empty() {
+                        continue;
+                    }
+                    let mut sql = Sql::new("UPDATE ");
+                    sql.push(table)
+                        .push(" SET stage = 'waiting', due_at = not_before, held_until = 0 WHERE id");
+                    sql.within_padded(locked.into_iter());
                     sql.execute(connection).await?;
                 }
                 Ok(())
@@ -118,70 +142,85 @@ impl Store {
         .await
     }
 
-    /// Makes every pending order due that waits for nothing but its guard. For a start with an empty
-    /// queue in memory: there are no jobs that the guards could belong to.
+    /// Lets every order wait again that is only held by its job in the queue. For a start with an empty
+    /// queue in memory: there are no such jobs.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn drop_guards(&self) -> Result<(), Error> {
-        let now = self.now().as_micros();
+        let table = format!("orders{}", self.inner.dialect.by_stage());
         self.write(|connection| {
+            let table = table.clone();
             Box::pin(async move {
-                let mut sql = Sql::new(
-                    "UPDATE orders SET due_at = not_before WHERE status = 'pending' AND due_at > ? AND not_before <= ?",
-                );
-                sql.bind(now).bind(now);
+                let mut sql = Sql::new(&format!(
+                    "UPDATE {table} SET stage = 'waiting', due_at = not_before, held_until = 0 \
+                     WHERE tenant_id = ? AND stage = 'held' AND status = 'pending'"
+                ));
+                sql.bind(DEFAULT_TENANT);
                 sql.execute(connection).await.map(drop)
             })
         })
         .await
     }
 
-    /// Up to `limit` orders whose lease ran out, as commands for [`Store::apply`], which checks each
-    /// again under its lock.
+    /// Up to `limit` orders that have been held for too long. Reads all held orders, of which there are no
+    /// more than the queue takes and the workers work on.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn expired_leases(&self, limit: u32) -> Result<Vec<(OrderId, Command)>, Error> {
+    pub async fn overdue(&self, limit: u32) -> Result<Overdue, Error> {
         let now = self.now();
+        let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(
-                    "SELECT id FROM orders WHERE status = 'processing' AND priority IN ('high', 'normal', 'low') \
-                     AND due_at <= ? LIMIT ?",
-                );
-                sql.bind(now.as_micros()).bind(i64::from(limit));
+                let mut sql = Sql::new("SELECT id, status FROM orders");
+                sql.push(by_stage);
+                sql.push(" WHERE tenant_id = ? AND stage = 'held' AND held_until <= ? LIMIT ?");
+                sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(i64::from(limit));
+                let mut overdue = Overdue::default();
                 let found = sql.fetch(connection).await?;
-                found.iter().map(|row| Ok((rows::id(row, 0)?, Command::Expire))).collect()
+                overdue.more = found.len() == limit as usize;
+                for row in found {
+                    let id = rows::id(&row, 0)?;
+                    match rows::status(&rows::get::<String, _>(&row, 1)?)? {
+                        Status::Pending => overdue.guards.push(id),
+                        Status::Processing => overdue.leases.push((id, Command::Expire)),
+                        Status::Completed | Status::Failed | Status::Cancelled => {}
+                    }
+                }
+                Ok(overdue)
             })
         })
         .await
     }
 
     /// How long the order that could be started and has waited longest has been waiting, whether its
-    /// job is in the queue or not. Orders that wait for a retry do not count. Looks at those that
-    /// need attention first, not at the whole backlog.
+    /// job is in the queue or not. Orders that wait for a retry do not count. Looks at the held orders and
+    /// at the first in line of each priority, not at the whole backlog.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn oldest_claimable(&self) -> Result<Option<Duration>, Error> {
         let now = self.now();
+        let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut times = Vec::new();
+                let mut sql = Sql::new("SELECT MIN(not_before) FROM orders");
+                sql.push(by_stage).push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending'");
+                sql.bind(DEFAULT_TENANT);
                 for priority in Priority::ALL {
-                    let mut sql = Sql::new(
-                        "SELECT not_before FROM orders WHERE status = 'pending' AND priority = ? AND due_at <= ? \
-                         ORDER BY due_at LIMIT ?",
+                    sql.push(
+                        " UNION ALL SELECT MIN(due_at) FROM orders WHERE stage = 'waiting' AND priority = ?",
                     );
                     sql.bind(priority.as_str());
-                    sql.bind((now + LONGEST_GUARD).as_micros()).bind(FIRST_IN_LINE);
-                    for row in sql.fetch(connection).await? {
-                        times.push(rows::get::<i64, _>(&row, 0)?);
+                }
+                let mut oldest = now;
+                for row in sql.fetch(connection).await? {
+                    if let Some(at) = rows::get::<Option<i64>, _>(&row, 0)? {
+                        oldest = oldest.min(Timestamp::from_micros(at));
                     }
                 }
-                let oldest = times.into_iter().map(Timestamp::from_micros).min().filter(|at| *at <= now);
-                Ok(oldest.map(|at| now.since(at)))
+                Ok((oldest < now).then(|| now.since(oldest)))
             })
         })
         .await
@@ -194,7 +233,7 @@ async fn waiting(connection: &mut AnyConnection, marks: Marks, now: Timestamp) -
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push(
-            "EXISTS(SELECT 1 FROM orders WHERE status = 'pending' AND priority = ? AND due_at >= ? AND due_at <= ?)",
+            "EXISTS(SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)",
         );
         sql.bind(priority.as_str()).bind(marks.0[n].as_micros()).bind(now.as_micros());
     }
@@ -217,7 +256,7 @@ async fn take(
     skip_locked: &str,
 ) -> Result<(Vec<Job>, Timestamp), Error> {
     let mut sql = Sql::new(
-        "SELECT id, quantity, due_at FROM orders WHERE status = 'pending' AND priority = ? AND due_at >= ? \
+        "SELECT id, quantity, due_at FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? \
          AND due_at <= ? ORDER BY due_at LIMIT ?",
     );
     sql.push(skip_locked).bind(priority.as_str()).bind(from.as_micros()).bind(to.as_micros());

@@ -10,7 +10,7 @@ use sqlx::AnyConnection;
 
 use super::idempotency::{Idempotency, insert_keys, used_keys};
 use super::recent::Row;
-use super::rows::Locked;
+use super::rows::{Locked, Stage};
 use super::sql::{Sql, pieces};
 use super::{Dialect, Error, Store, rows};
 
@@ -278,14 +278,15 @@ async fn insert_orders(
     for piece in statements.flat_map(pieces) {
         let mut sql = Sql::new(
             "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
-             quantity, status, version, attempt, failures, max_attempts, lease_token, due_at, not_before, reason, \
-             created_at, updated_at, priority, process_after) VALUES ",
+             quantity, status, version, attempt, failures, max_attempts, lease_token, not_before, reason, created_at, \
+             updated_at, priority, process_after, stage, due_at, held_until) VALUES ",
         );
-        sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,NULL,?,?,NULL,?,?,?,?)");
+        sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,0,?,NULL,?,?,?,?,?,?,?)");
         for (order, line_items) in piece {
             let NewOrder { id, content, created_at } = order;
             let (at, start) = (created_at.as_micros(), order.not_before());
-            let due = if order.starts_at_once() { start + guard } else { start };
+            let taken = !guard.is_zero() && order.starts_at_once();
+            let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
             sql.bind(id.as_bytes().to_vec())
                 .bind(DEFAULT_TENANT)
                 .bind(content.external_reference.clone())
@@ -295,12 +296,14 @@ async fn insert_orders(
                 .bind(content.total.minor())
                 .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
                 .bind(i64::from(content.max_attempts))
-                .bind(due.as_micros())
                 .bind(start.as_micros())
                 .bind(at)
                 .bind(at)
                 .bind(content.priority.as_str())
-                .bind(content.process_after.map(Timestamp::as_micros));
+                .bind(content.process_after.map(Timestamp::as_micros))
+                .bind(stage.name)
+                .bind(stage.due_at)
+                .bind(stage.held_until);
         }
         sql.execute(connection).await?;
     }

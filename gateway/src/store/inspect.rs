@@ -140,16 +140,26 @@ impl Store {
         let now = self.now().as_micros();
         self.write(|connection| {
             Box::pin(async move {
-                let mut due = Sql::new(
-                    "UPDATE orders SET due_at = ? WHERE status IN ('pending', 'processing') AND due_at IS NULL",
+                let mut pending = Sql::new(
+                    "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
+                     WHERE status = 'pending' AND stage <> 'held' AND (stage <> 'waiting' OR due_at = ?)",
                 );
-                due.bind(now);
-                let made_due = due.execute(connection).await?;
-                let done = Sql::new(
-                    "UPDATE orders SET due_at = NULL WHERE status IN ('completed', 'failed', 'cancelled') \
-                     AND due_at IS NOT NULL",
+                pending.bind(rows::NEVER);
+                let mut processing = Sql::new(
+                    "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
+                     WHERE status = 'processing' AND stage <> 'held'",
                 );
-                Ok(made_due + done.execute(connection).await?)
+                processing.bind(rows::NEVER).bind(now);
+                let mut done = Sql::new(
+                    "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
+                     WHERE status IN ('completed', 'failed', 'cancelled') AND stage <> status",
+                );
+                done.bind(rows::NEVER);
+                let mut mended = 0;
+                for sql in [pending, processing, done] {
+                    mended += sql.execute(connection).await?;
+                }
+                Ok(mended)
             })
         })
         .await

@@ -47,7 +47,7 @@ use crate::log_gate::LogGate;
 pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
 pub use dialect::Dialect;
-pub use due::{Marks, Taken};
+pub use due::{Marks, Overdue, Taken};
 pub use error::{Error, Outage};
 pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
 pub use insert::{Creation, Inserted, NewOrder};

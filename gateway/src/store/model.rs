@@ -230,7 +230,7 @@ impl World {
             let order = &mut self.orders[index];
             let token = |back: usize| {
                 let used = order.tokens.len();
-                used.checked_sub(1 + back).map_or(LeaseToken::from_i64(-1), |at| order.tokens[at])
+                used.checked_sub(1 + back).map_or(LeaseToken::from_i64(-1).unwrap(), |at| order.tokens[at])
             };
             let command = match ask {
                 Ask::Start => Command::Start { lease: LeaseToken::random() },
@@ -272,6 +272,13 @@ impl World {
 
     async fn dispatch(&mut self, limit: u32) {
         let now = self.store.now();
+        let overdue = self.store.overdue(100).await.unwrap();
+        let later = self.store.now();
+        for id in &overdue.guards {
+            let order = self.orders.iter().find(|order| order.id == *id).unwrap();
+            assert!(order.status == Status::Pending && order.guarded <= later, "its guard is not over");
+        }
+        self.store.drop_guards_of(overdue.guards).await.unwrap();
         let taken = self.store.take_due(limit, GUARD, Marks::default()).await.unwrap();
         assert_eq!(taken.is_none(), self.paused, "nothing is dispatched during a pause");
         let taken = taken.unwrap_or_default();
@@ -297,7 +304,7 @@ impl World {
 
     async fn sweep(&mut self) {
         let now = self.store.now();
-        let expired = self.store.expired_leases(100).await.unwrap();
+        let expired = self.store.overdue(100).await.unwrap().leases;
         for order in &self.orders {
             let runs_out = order.status == Status::Processing && order.lease_end <= now;
             let found = expired.iter().any(|(id, _)| *id == order.id);

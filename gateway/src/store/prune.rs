@@ -1,6 +1,6 @@
 //! Removing orders that have been final for long enough, with all that belongs to them.
 //!
-//! The orders of one status are walked through along the index `orders_by_status`, the oldest first, a
+//! The orders of one status are walked through along the index `orders_by_stage`, the oldest first, a
 //! page at a time; so orders that stay for ever are not looked at again and again. A page is read without
 //! locks. What is to go is then locked by its id, looked at once more, and removed with its events and its
 //! idempotency keys in one short transaction. Rows that somebody else has locked are left for another
@@ -116,8 +116,8 @@ impl Seen {
 fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Sql {
     let mut sql =
         Sql::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
-    sql.push(dialect.by_status()).push(
-        " WHERE tenant_id = ? AND status = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
+    sql.push(dialect.by_stage()).push(
+        " WHERE tenant_id = ? AND stage = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
          ORDER BY orders.id",
     );
     let after = after.map_or([0; 16], |after| *after.as_bytes());

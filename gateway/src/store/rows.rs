@@ -2,20 +2,22 @@
 
 use domain::transition::State;
 use domain::{
-    Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp,
+    Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{Any, ColumnIndex, Decode, Row, Type};
 
 use super::Error;
+use super::sql::Sql;
 
 /// The columns of [`state`], in its order.
 pub(super) const STATE: &str = "id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, process_after, updated_at";
+    not_before, process_after, updated_at, stage, held_until";
 /// The columns of [`order`]: those of [`STATE`], then the rest.
 pub(super) const ORDER: &str = "orders.id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, process_after, updated_at, tenant_id, external_reference, customer, line_items, currency, \
+    not_before, process_after, updated_at, stage, held_until, tenant_id, external_reference, customer, line_items, currency, \
     total_minor, quantity, priority, reason, error_class, created_at";
 /// The columns of [`event`], in its order.
 pub(super) const EVENT: &str = "order_id, sequence, status, previous_status, attempt, reason, occurred_at";
@@ -30,6 +32,78 @@ struct StoredLineItem<'a> {
     price_minor: i64,
 }
 
+/// The stage of an order that dispatch is to push when it is due.
+pub(super) const WAITING: &str = "waiting";
+/// The stage of an order that the queue or a worker has.
+pub(super) const HELD: &str = "held";
+/// `due_at` of an order that does not wait.
+pub(super) const NEVER: i64 = i64::MAX;
+
+/// Where an order is: the three columns that its status and its due time make.
+pub(super) struct Stage {
+    pub(super) name: &'static str,
+    pub(super) due_at: i64,
+    pub(super) held_until: i64,
+}
+
+impl Stage {
+    /// Of an order that waits for dispatch.
+    pub(super) fn waiting(due_at: Timestamp) -> Self {
+        Self { name: WAITING, due_at: due_at.as_micros(), held_until: 0 }
+    }
+
+    /// Of an order that the queue or a worker has.
+    pub(super) fn held(held_until: Timestamp) -> Self {
+        Self { name: HELD, due_at: NEVER, held_until: held_until.as_micros() }
+    }
+
+    /// Of an order after a change. One that becomes pending again is in nobody's hands.
+    pub(super) fn after(status: Status, due_at: Option<Timestamp>) -> Self {
+        match (status, due_at) {
+            (Status::Pending, Some(at)) => Self::waiting(at),
+            (Status::Processing, Some(at)) => Self::held(at),
+            (status, _) => Self { name: status.as_str(), due_at: NEVER, held_until: 0 },
+        }
+    }
+}
+
+/// Orders that stand in a row in the index `orders_by_stage`: those of one stage, and where two statuses share
+/// it, the one that is meant.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) stage: &'static str,
+    pub(super) status: Option<Status>,
+}
+
+impl Part {
+    /// The parts that make up the orders with these statuses.
+    pub(super) fn of(statuses: &[Status]) -> Vec<Self> {
+        let (pending, processing) =
+            (statuses.contains(&Status::Pending), statuses.contains(&Status::Processing));
+        let part = |stage, status| Self { stage, status };
+        let finals = statuses.iter().filter(|status| status.is_final());
+        let mut parts: Vec<Self> = finals.map(|status| part(status.as_str(), None)).collect();
+        if pending {
+            parts.push(part(WAITING, None));
+        }
+        match (pending, processing) {
+            (false, false) => {}
+            (true, true) => parts.push(part(HELD, None)),
+            (true, false) => parts.push(part(HELD, Some(Status::Pending))),
+            (false, true) => parts.push(part(HELD, Some(Status::Processing))),
+        }
+        parts
+    }
+
+    /// The condition of its orders.
+    pub(super) fn condition(self, sql: &mut Sql) {
+        sql.push("tenant_id = ? AND stage = ?").bind(DEFAULT_TENANT).bind(self.stage);
+        if let Some(status) = self.status {
+            sql.push(" AND status = ?").bind(status.as_str());
+        }
+    }
+}
+
 /// What [`State`] does not have: when the order last changed.
 #[derive(Clone)]
 pub(super) struct Locked {
@@ -39,16 +113,28 @@ pub(super) struct Locked {
 }
 
 pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
+    let status = status(&get::<String, _>(row, 1)?)?;
+    let due_at = match (status, get::<String, _>(row, 11)?.as_str()) {
+        (Status::Pending, WAITING) => {
+            Some(get(row, 7)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
+        }
+        (Status::Pending | Status::Processing, HELD) => Some(time(row, 12)?),
+        // An order that is not final has to be in one of these stages, and one that is final in none.
+        (Status::Completed | Status::Failed | Status::Cancelled, stage) if stage != status.as_str() => {
+            Some(time(row, 10)?)
+        }
+        _ => None,
+    };
     Ok(Locked {
         id: id(row, 0)?,
         state: State {
-            status: status(&get::<String, _>(row, 1)?)?,
+            status,
             version: number(row, 2)?,
             attempt: number(row, 3)?,
             failures: number(row, 4)?,
             max_attempts: number(row, 5)?,
-            lease: get::<Option<i64>, _>(row, 6)?.map(LeaseToken::from_i64),
-            due_at: get::<Option<i64>, _>(row, 7)?.map(Timestamp::from_micros),
+            lease: LeaseToken::from_i64(get(row, 6)?),
+            due_at,
             not_before: time(row, 8)?,
             process_after: get::<Option<i64>, _>(row, 9)?.map(Timestamp::from_micros),
         },
@@ -58,27 +144,27 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
 
 pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
     let Locked { id, state, updated_at } = state(row)?;
-    let currency: Currency = get::<String, _>(row, 15)?
+    let currency: Currency = get::<String, _>(row, 17)?
         .parse()
         .map_err(|error| Error::Row(format!("currency of {id} {error}")))?;
     Ok(Order {
         id,
-        tenant_id: get(row, 11)?,
-        external_reference: get(row, 12)?,
-        customer: get(row, 13)?,
-        line_items: line_items_from_json(&get::<String, _>(row, 14)?, currency)?,
-        total: Money::from_minor(get(row, 16)?, currency),
-        quantity: number::<u64>(row, 17)?,
+        tenant_id: get(row, 13)?,
+        external_reference: get(row, 14)?,
+        customer: get(row, 15)?,
+        line_items: line_items_from_json(&get::<String, _>(row, 16)?, currency)?,
+        total: Money::from_minor(get(row, 18)?, currency),
+        quantity: number::<u64>(row, 19)?,
         status: state.status,
         version: state.version,
         attempt: state.attempt,
         failures: state.failures,
         max_attempts: state.max_attempts,
-        priority: priority(&get::<String, _>(row, 18)?)?,
+        priority: priority(&get::<String, _>(row, 20)?)?,
         process_after: state.process_after,
-        reason: get(row, 19)?,
-        error_class: get(row, 20)?,
-        created_at: time(row, 21)?,
+        reason: get(row, 21)?,
+        error_class: get(row, 22)?,
+        created_at: time(row, 23)?,
         updated_at,
     })
 }

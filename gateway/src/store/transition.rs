@@ -21,7 +21,7 @@ use sqlx::AnyConnection;
 use super::insert::insert_events;
 use super::pause::paused;
 use super::recent::Row;
-use super::rows::Locked;
+use super::rows::{HELD, Locked, Stage};
 use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
 use super::{Error, Store, rows};
 
@@ -268,8 +268,8 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
 #[derive(Default)]
 struct Changes {
     groups: HashMap<Update, Vec<OrderId>>,
-    /// Orders of which only the due time changes.
-    postponed: HashMap<Timestamp, Vec<OrderId>>,
+    /// Orders of which only the due time changes, by status.
+    postponed: HashMap<(Status, Timestamp), Vec<OrderId>>,
     events: Vec<OrderEvent>,
 }
 
@@ -292,7 +292,7 @@ struct Update {
 impl Changes {
     /// Notes that an order next needs attention at this time, without an event.
     fn postpone(&mut self, locked: &mut Locked, until: Timestamp) {
-        self.postponed.entry(until).or_default().push(locked.id);
+        self.postponed.entry((locked.state.status, until)).or_default().push(locked.id);
         locked.state.due_at = Some(until);
     }
 
@@ -352,10 +352,15 @@ impl Changes {
                 }
             }
         }
-        for (until, ids) in &self.postponed {
+        for ((status, until), ids) in &self.postponed {
+            let stage = Stage::after(*status, Some(*until));
             for piece in ids.chunks(LARGEST_PIECE) {
-                let mut sql = Sql::new("UPDATE orders SET due_at = ? WHERE id");
-                sql.bind(until.as_micros()).within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+                let mut sql = Sql::new("UPDATE ");
+                sql.push(table).push(" SET held_until = ?").bind(stage.held_until);
+                if stage.name != HELD {
+                    sql.push(", stage = ?, due_at = ?").bind(stage.name).bind(stage.due_at);
+                }
+                sql.push(" WHERE id").within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
                 sql.execute(connection).await?;
             }
         }
@@ -365,6 +370,7 @@ impl Changes {
 
 impl Update {
     fn statement(&self, ids: &[OrderId], table: &str) -> Sql {
+        let stage = Stage::after(self.status, self.due_at);
         let mut sql = Sql::new("UPDATE ");
         sql.push(table).push(" SET version = ?, status = ?");
         sql.bind(i64::from(self.version + 1)).bind(self.status.as_str());
@@ -375,16 +381,18 @@ impl Update {
             sql.push(", failures = ?").bind(i64::from(failures));
         }
         if let Some(lease) = self.lease {
-            sql.push(", lease_token = ?").bind(lease.map(LeaseToken::as_i64));
+            sql.push(", lease_token = ?").bind(lease.map_or(0, LeaseToken::as_i64));
         }
         if let Some(not_before) = self.not_before {
             sql.push(", not_before = ?").bind(not_before.as_micros());
         }
         sql.push(
-            ", due_at = ?, reason = ?, error_class = ?, updated_at = ? \
+            ", stage = ?, due_at = ?, held_until = ?, reason = ?, error_class = ?, updated_at = ? \
                   WHERE status = ? AND version = ? AND id",
         )
-        .bind(self.due_at.map(Timestamp::as_micros))
+        .bind(stage.name)
+        .bind(stage.due_at)
+        .bind(stage.held_until)
         .bind(self.reason.clone())
         .bind(self.error_class.clone())
         .bind(self.updated_at.as_micros())

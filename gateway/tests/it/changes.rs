@@ -173,6 +173,34 @@ on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
     assert_eq!(take().await, []);
 });
 
+on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut ids = insert(&backend, 3).await;
+    ids.sort_unstable();
+    let (over, hour) = (std::time::Duration::ZERO, std::time::Duration::from_secs(3_600));
+    let guards = || async {
+        let mut found = backend.store.overdue(10).await.unwrap().guards;
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(guards().await, [], "waiting orders are held by nobody");
+    assert_eq!(take(&backend, 10, hour).await.len(), 3);
+    assert_eq!(guards().await, []);
+    backend.store.drop_guards_of(ids.clone()).await.unwrap();
+    assert_eq!(take(&backend, 10, over).await.len(), 3);
+    assert_eq!(guards().await, ids);
+    assert!(backend.store.overdue(2).await.unwrap().more);
+    one(&backend, ids[0], Command::Start { lease: LeaseToken::random() }).await;
+    assert_eq!(guards().await, ids[1..]);
+    // One that was started meanwhile stays where it is.
+    backend.store.drop_guards_of(ids.clone()).await.unwrap();
+    let mut again = take(&backend, 10, hour).await;
+    again.sort_unstable();
+    assert_eq!(again, ids[1..]);
+    assert_eq!(order(&backend, ids[0]).await.status, Status::Processing);
+    check_invariants(&backend.store).await;
+});
+
 on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 3).await;
@@ -198,7 +226,7 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     let starts: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
     backend.store.apply(starts.into(), lasting(0)).await.unwrap();
     let expired = || async {
-        let mut found = backend.store.expired_leases(10).await.unwrap();
+        let mut found = backend.store.overdue(10).await.unwrap().leases;
         found.sort_by_key(|(id, _)| *id);
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };

@@ -47,12 +47,13 @@ on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
         sqlx::AssertSqlSafe(statement.replace("{id}", &format!("x'{id}'")))
     };
     for (index, statement) in [
-        (0, "UPDATE orders SET due_at = NULL WHERE id = {id}"),
-        (1, "UPDATE orders SET status = 'completed' WHERE id = {id}"),
+        (0, "UPDATE orders SET stage = 'waiting', due_at = 9223372036854775807 WHERE id = {id}"),
+        (3, "UPDATE orders SET stage = 'completed' WHERE id = {id}"),
+        (1, "UPDATE orders SET status = 'completed', stage = 'held' WHERE id = {id}"),
         (2, "DELETE FROM order_events WHERE order_id = {id}"),
         (498, "UPDATE order_events SET status = 'processing' WHERE order_id = {id}"),
         (499, "UPDATE order_events SET sequence = 2 WHERE order_id = {id}"),
-        (500, "UPDATE orders SET status = 'processing' WHERE id = {id}"),
+        (500, "UPDATE orders SET status = 'processing', stage = 'waiting' WHERE id = {id}"),
         (509, "DELETE FROM orders WHERE id = {id}"),
     ] {
         sqlx::raw_sql(damage(index, statement)).execute(&mut connection).await.unwrap();
@@ -65,10 +66,12 @@ on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
             finding(1, differs(Status::Completed, Status::Pending)),
             finding(1, Problem::FinalButDue(Status::Completed)),
             finding(2, Problem::Gap { version: 1, sequences: vec![] }),
+            finding(3, Problem::NeverDue(Status::Pending)),
             finding(498, Problem::Undeclared(1)),
             finding(498, differs(Status::Pending, Status::Processing)),
             finding(499, Problem::Gap { version: 1, sequences: vec![2] }),
             finding(500, differs(Status::Processing, Status::Pending)),
+            finding(500, Problem::NeverDue(Status::Processing)),
             finding(500, Problem::NoLease),
             finding(509, Problem::NoOrder),
         ];
@@ -79,6 +82,6 @@ on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
     };
     let report = backend.store.inspect(MINUTE).await.unwrap();
     assert_eq!((report.accepted(), report.findings), (509, expected(false)));
-    assert_eq!(backend.store.repair().await.unwrap(), 2);
+    assert_eq!(backend.store.repair().await.unwrap(), 4);
     assert_eq!(backend.store.inspect(MINUTE).await.unwrap().findings, expected(true));
 });

@@ -60,18 +60,19 @@ async fn full_database() -> (Backend, AnyConnection) {
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
     let mut rows = Vec::new();
     for n in 0..20_020 {
-        let (status, due) = if n % 1_001 == 0 { ("pending", "5") } else { ("completed", "NULL") };
+        let (status, stage, due) =
+            if n % 1_001 == 0 { ("pending", "waiting", 5) } else { ("completed", "completed", i64::MAX) };
         let priority = ["high", "normal", "low"][n % 3];
         let total = if n % 2 == 0 { 259_998 } else { n };
         rows.push(format!(
-            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', {total}, 1, '{status}', 1, 0, 0, 5, NULL, {due}, 0, NULL, {n}, {n}, '{priority}')",
+            "(UNHEX(LPAD(HEX({n}), 32, '0')), 'default', NULL, 'c{}', '[]', 'USD', {total}, 1, '{status}', '{stage}', 1, 0, 0, 5, {due}, 0, NULL, {n}, {n}, '{priority}')",
             n % 500
         ));
     }
     for chunk in rows.chunks(2_000) {
         let insert = format!(
             "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
-             quantity, status, version, attempt, failures, max_attempts, lease_token, due_at, not_before, reason, \
+             quantity, status, stage, version, attempt, failures, max_attempts, due_at, not_before, reason, \
              created_at, updated_at, priority) VALUES {}",
             chunk.join(",")
         );
@@ -88,36 +89,36 @@ async fn dispatch_and_lists_use_their_indexes() {
     let last = "UNHEX('00000000000000000000000000003000')";
     for (query, index, most_rows) in [
         (
-            "SELECT id, quantity FROM orders WHERE status = 'pending' AND priority = 'normal' AND due_at <= 9 \
+            "SELECT id, quantity FROM orders WHERE stage = 'waiting' AND priority = 'normal' AND due_at <= 9 \
              ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),
             "orders_due",
             100,
         ),
         (
-            "SELECT id FROM orders WHERE status = 'processing' AND priority IN ('high', 'normal', 'low') \
-             AND due_at <= 9 LIMIT 500"
+            "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
+             AND stage = 'held' AND held_until <= 9 LIMIT 500"
                 .to_owned(),
-            "orders_due",
+            "orders_by_stage",
             100,
         ),
         (
-            "SELECT id FROM orders WHERE tenant_id = 'default' AND status IN ('pending') ORDER BY id DESC LIMIT 101"
+            "SELECT id FROM orders WHERE tenant_id = 'default' AND stage = 'waiting' ORDER BY id DESC LIMIT 101"
                 .to_owned(),
-            "orders_by_status",
+            "orders_by_stage",
             100,
         ),
         (
             format!(
-                "SELECT id FROM orders FORCE INDEX (orders_by_status) WHERE tenant_id = 'default' \
-                 AND status = 'completed' AND id > {last} ORDER BY id LIMIT 128"
+                "SELECT id FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
+                 AND stage = 'completed' AND id > {last} ORDER BY id LIMIT 128"
             ),
-            "orders_by_status",
+            "orders_by_stage",
             20_000,
         ),
         (
-            "SELECT 1 FROM orders WHERE tenant_id = 'default' AND status = 'pending' LIMIT 100000".to_owned(),
-            "orders_by_status",
+            "SELECT 1 FROM orders WHERE tenant_id = 'default' AND stage = 'waiting' LIMIT 100000".to_owned(),
+            "orders_by_stage",
             100,
         ),
         (
@@ -153,8 +154,8 @@ async fn reads(connection: &mut AnyConnection) -> i64 {
 async fn a_deep_page_reads_as_little_as_the_first_one() {
     let (_backend, mut connection) = full_database().await;
     let (deep, shallow) = ("UNHEX(LPAD(HEX(2000), 32, '0'))", "UNHEX(LPAD(HEX(18000), 32, '0'))");
-    let (none, by_id) = ("", "FORCE INDEX (PRIMARY)");
-    let (by_status, by_total) = ("FORCE INDEX (orders_by_status)", "FORCE INDEX (orders_by_total)");
+    let by_id = "FORCE INDEX (PRIMARY)";
+    let (by_stage, by_total) = ("FORCE INDEX (orders_by_stage)", "FORCE INDEX (orders_by_total)");
     let (newest, oldest) = ("id DESC", "id ASC");
     let (largest, smallest) = ("total_minor DESC, id DESC", "total_minor ASC, id ASC");
     let beyond = |sign: &str, total: u32, id: &str| {
@@ -167,9 +168,9 @@ async fn a_deep_page_reads_as_little_as_the_first_one() {
         (by_id, String::new(), newest),
         (by_id, format!("AND id < {deep}"), newest),
         (by_id, format!("AND id > {shallow}"), oldest),
-        (none, "AND status IN ('pending', 'processing')".to_owned(), newest),
-        (by_status, format!("AND status IN ('completed') AND id < {deep}"), newest),
-        (by_status, format!("AND status IN ('completed') AND id >= {deep}"), oldest),
+        (by_stage, "AND stage = 'waiting'".to_owned(), newest),
+        (by_stage, format!("AND stage = 'completed' AND id < {deep}"), newest),
+        (by_stage, format!("AND stage = 'completed' AND id >= {deep}"), oldest),
         (by_total, "AND currency = 'USD'".to_owned(), largest),
         (by_total, beyond("<", 259_998, deep), largest),
         (by_total, beyond("<", 259_998, shallow), largest),
@@ -187,5 +188,54 @@ async fn a_deep_page_reads_as_little_as_the_first_one() {
         let page = sqlx::query(sqlx::AssertSqlSafe(query.clone())).fetch_all(&mut connection).await.unwrap();
         let read = reads(&mut connection).await - between - (between - before);
         assert!(!page.is_empty() && read <= 300, "{read} reads: {query}");
+    }
+}
+
+/// Orders in each state, written by the version before the stages came, are where they belong afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_of_the_version_before_get_their_stages() {
+    for (on, folder) in [(On::Servers, "mysql"), (On::Embedded, "sqlite")] {
+        let (url, _folder) = Backend::empty_database(on).await;
+        let new = if on == On::Embedded { "?mode=rwc" } else { "" };
+        let mut connection = AnyConnection::connect(&format!("{url}{new}")).await.unwrap();
+        let all = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(folder);
+        sqlx::migrate::Migrator::new(all).await.unwrap().run_to(4, &mut connection).await.unwrap();
+        for (n, status, lease, due) in [
+            (1, "pending", "NULL", "1000"),
+            (2, "pending", "NULL", "1001"),
+            (3, "processing", "7", "2000"),
+            (4, "completed", "7", "NULL"),
+            (5, "failed", "NULL", "NULL"),
+            (6, "pending", "NULL", "NULL"),
+        ] {
+            let insert = format!(
+                "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, \
+                 attempt, failures, max_attempts, lease_token, due_at, not_before, created_at, updated_at) \
+                 VALUES (x'{n:032}', 'default', '[]', 'USD', 1, 1, '{status}', 1, 0, 0, 5, {lease}, {due}, 1000, 1, 1)"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        drop(store);
+        let mut connection = AnyConnection::connect(&url).await.unwrap();
+        let read = "SELECT stage, lease_token, due_at, held_until FROM orders ORDER BY id";
+        let rows = sqlx::query(read).fetch_all(&mut connection).await.unwrap();
+        let found: Vec<(String, i64, i64, i64)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+        let expected = [
+            ("waiting", 0, 1_000, 0),
+            ("held", 0, i64::MAX, 1_001),
+            ("held", 7, i64::MAX, 2_000),
+            ("completed", 7, i64::MAX, 0),
+            ("failed", 0, i64::MAX, 0),
+            ("waiting", 0, 1_000, 0),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(stage, lease, due, held)| (stage.to_owned(), lease, due, held)),
+            "{folder}"
+        );
     }
 }
