@@ -112,8 +112,6 @@ pub(crate) struct Tally {
     pub(crate) lasted: Duration,
     /// Connections that were opened.
     pub(crate) connections: u64,
-    /// The id of each accepted order and when its answer came, if the target says so.
-    pub(crate) answered: Vec<(String, Instant)>,
 }
 
 impl Tally {
@@ -123,7 +121,6 @@ impl Tally {
         let late = since >= self.lasted;
         if answer.good {
             self.accepted_latency.record(latency);
-            self.answered.extend(answer.id.map(|id| (id.to_owned(), now)));
             if !late {
                 self.accepted += 1;
                 let second = since.as_secs() as usize;

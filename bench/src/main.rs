@@ -4,6 +4,7 @@
 //! its own, loads them and prints what came of it. A scenario is a file in `scenarios`; [`servers`]
 //! starts what is measured, [`load`] sends requests, [`report`] holds the figures and shows them.
 
+mod commits;
 mod histogram;
 mod limits;
 mod load;

@@ -19,7 +19,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::database::Database;
-use self::process::{as_user, bound, free_ports, local, log_of, make_readable, own_folder};
+pub(crate) use self::process::local;
+use self::process::{as_user, bound, free_ports, log_of, make_readable, own_folder};
 use self::process::{resident_bytes, seconds_of_cpu};
 pub(crate) use self::stock::Stock;
 pub(crate) use self::systems::{System, Tuning};

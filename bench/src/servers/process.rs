@@ -10,7 +10,7 @@ use crate::plain;
 /// Clock ticks of `/proc/PID/stat` in a second; the same on every Linux.
 const TICKS: f64 = 100.0;
 
-pub(super) fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::process::{bound, free_ports, is_ready, local};
 use super::{Lab, Servers};
+use crate::commits::Commits;
 
 /// A system that accepts `POST /orders` and completes what it has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -93,17 +94,31 @@ impl Servers {
     /// Starts the product without a processor, so that orders stay as they are.
     pub(crate) fn without_processor(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
         let mut servers = Self::bare(lab)?;
-        let (http, grpc) = (servers.http.to_string(), servers.grpc.to_string());
-        servers.spawn(
+        let url = servers.database_url.clone();
+        servers.start_gateway(lab, tuning, &url)?;
+        Ok(servers)
+    }
+
+    /// Starts the product and its processor, and notes when its transactions are committed.
+    pub(crate) fn start_watched(lab: &Lab, tuning: &Tuning) -> io::Result<(Self, Commits)> {
+        let mut servers = Self::bare(lab)?;
+        let (commits, url) = Commits::watch(&servers.database_url)?;
+        servers.start_gateway(lab, tuning, &url)?;
+        servers.start_processor(lab, tuning)?;
+        Ok((servers, commits))
+    }
+
+    fn start_gateway(&mut self, lab: &Lab, tuning: &Tuning, database_url: &str) -> io::Result<()> {
+        let (http, grpc) = (self.http.to_string(), self.grpc.to_string());
+        self.spawn(
             "gateway",
             bound(&lab.orders)
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
-                .args(["--database-url", &servers.database_url, "--redis-url", &servers.redis_url])
+                .args(["--database-url", database_url, "--redis-url", &self.redis_url])
                 .args(tuning.gateway()),
         )?;
-        let addr = servers.http;
-        servers.wait("gateway", || is_ready(addr))?;
-        Ok(servers)
+        let addr = self.http;
+        self.wait("gateway", || is_ready(addr))
     }
 
     /// Starts the product's processor, whose handler takes no time.

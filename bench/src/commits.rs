@@ -1,0 +1,171 @@
+//! When a system's transactions were committed, seen from the outside: it reaches its MariaDB through a door of
+//! this process, which passes everything on and notes when the answer to each COMMIT comes out of the
+//! database, and which events the transaction has written.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::servers::local;
+
+/// A statement as text: three bytes of length, the number of the packet, the kind, the text.
+const BEGIN: &[u8] = b"\x12\0\0\0\x03START TRANSACTION";
+const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
+/// Bytes that are passed on in one go.
+const PIECE: usize = 64 * 1024;
+
+/// An order's id and the sequence of one of its events.
+pub(crate) type EventKey = (u128, u32);
+
+/// The door to a database.
+#[derive(Clone, Default)]
+pub(crate) struct Commits(Arc<Mutex<HashMap<EventKey, Instant>>>);
+
+/// What a connection has sent since its transaction began.
+#[derive(Default)]
+struct Transaction {
+    sent: Vec<u8>,
+    open: bool,
+    /// COMMIT was sent, and its answer has not come.
+    ending: bool,
+}
+
+impl Commits {
+    /// Opens a door to the database of a `mysql://` URL. Answers the URL that leads through it.
+    pub(crate) fn watch(database_url: &str) -> io::Result<(Self, String)> {
+        let wrong = || io::Error::other(format!("{database_url} has no port"));
+        let (before, after) = database_url.rsplit_once(':').ok_or_else(wrong)?;
+        let (port, path) = after.split_once('/').ok_or_else(wrong)?;
+        let database = local(port.parse().map_err(|_| wrong())?);
+        let door = TcpListener::bind(local(0))?;
+        let url = format!("{before}:{}/{path}", door.local_addr()?.port());
+        let commits = Self::default();
+        let all = commits.clone();
+        // Ends with this process, like everything that comes through.
+        std::thread::spawn(move || {
+            for client in door.incoming().flatten() {
+                let commits = all.clone();
+                std::thread::spawn(move || commits.pass(client, database));
+            }
+        });
+        Ok((commits, url))
+    }
+
+    /// When the transaction that has written this event was committed.
+    pub(crate) fn of(&self, event: EventKey) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&event).copied()
+    }
+
+    /// Passes one connection on, both ways, until one side ends it.
+    fn pass(&self, client: TcpStream, database: SocketAddr) -> io::Result<()> {
+        let server = TcpStream::connect(database)?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let transaction = Arc::new(Mutex::new(Transaction::default()));
+        let (answers, from) = (self.clone(), transaction.clone());
+        let (back, forth) = (client.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || {
+            stream(server, back, |_| {
+                let at = Instant::now();
+                let mut transaction = from.lock().unwrap_or_else(PoisonError::into_inner);
+                if std::mem::take(&mut transaction.ending) {
+                    transaction.open = false;
+                    let events = events(&transaction.sent);
+                    let mut commits = answers.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    commits.extend(events.map(|event| (event, at)));
+                }
+            })
+        });
+        stream(client, forth, |piece| {
+            let mut transaction = transaction.lock().unwrap_or_else(PoisonError::into_inner);
+            if piece.starts_with(BEGIN) {
+                transaction.sent.clear();
+                transaction.open = true;
+            }
+            transaction.ending = piece.ends_with(COMMIT);
+            if transaction.open {
+                transaction.sent.extend_from_slice(piece);
+            }
+        })
+    }
+}
+
+/// Passes on what comes, after `look` has seen it.
+fn stream(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece) {
+            Ok(length) if length > 0 => {
+                look(&piece[..length]);
+                to.write_all(&piece[..length])?;
+            }
+            _ => return to.shutdown(Shutdown::Both),
+        }
+    }
+}
+
+/// The events among the values of prepared statements: an id of 16 bytes, a sequence of eight, and a status, as
+/// the rows of `order_events` begin.
+fn events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
+    const STATUSES: [&[u8]; 5] =
+        [b"\x07pending", b"\x0aprocessing", b"\x09completed", b"\x06failed", b"\x09cancelled"];
+    let id = |row: &[u8]| Some(u128::from_be_bytes(row.strip_prefix(b"\x10")?.get(..16)?.try_into().ok()?));
+    let sequence = |row: &[u8]| Some(u64::from_le_bytes(row.get(17..25)?.try_into().ok()?));
+    (0..sent.len()).filter_map(move |at| {
+        let row = &sent[at..];
+        let status = row.get(25..)?;
+        STATUSES.iter().find(|name| status.starts_with(name))?;
+        Some((id(row)?, u32::try_from(sequence(row)?).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_found_among_other_values() {
+        let id = 0x0190_1234_5678_7abc_8def_0123_4567_89ab_u128;
+        let mut sent = b"\x17\x01\0\0\0\x10".to_vec();
+        sent.extend(id.to_be_bytes());
+        sent.extend(b"\x07default\x07pending\x10");
+        for (sequence, status) in [(1_u64, "pending"), (2, "processing")] {
+            sent.push(16);
+            sent.extend(id.to_be_bytes());
+            sent.extend(sequence.to_le_bytes());
+            sent.push(status.len() as u8);
+            sent.extend(status.as_bytes());
+        }
+        assert_eq!(events(&sent).collect::<Vec<_>>(), [(id, 1), (id, 2)]);
+    }
+
+    #[test]
+    fn what_goes_through_the_door_is_noted_and_passed_on() {
+        let database = TcpListener::bind(local(0)).unwrap();
+        let port = database.local_addr().unwrap().port();
+        let (commits, url) = Commits::watch(&format!("mysql://a:b@127.0.0.1:{port}/orders")).unwrap();
+        let door: u16 = url.rsplit_once(':').unwrap().1.split_once('/').unwrap().0.parse().unwrap();
+        let mut client = TcpStream::connect(local(door)).unwrap();
+        let (mut server, _) = database.accept().unwrap();
+        let mut asked = |sent: &[u8]| {
+            client.write_all(sent).unwrap();
+            let mut got = vec![0; sent.len()];
+            server.read_exact(&mut got).unwrap();
+            assert_eq!(got, sent);
+            server.write_all(b"ok").unwrap();
+            let mut answer = [0; 2];
+            client.read_exact(&mut answer).unwrap();
+        };
+        let mut row = vec![16];
+        row.extend(7_u128.to_be_bytes());
+        row.extend(2_u64.to_le_bytes());
+        row.extend(b"\x09completed");
+        asked(BEGIN);
+        asked(&row);
+        assert!(commits.of((7, 2)).is_none());
+        asked(COMMIT);
+        assert!(commits.of((7, 2)).is_some());
+    }
+}
