@@ -11,10 +11,12 @@ use std::time::Instant;
 use crate::servers::local;
 
 /// A statement as text: three bytes of length, the number of the packet, the kind, the text.
-const BEGIN: &[u8] = b"\x12\0\0\0\x03START TRANSACTION";
+const ROLLBACK: &[u8] = b"\x09\0\0\0\x03ROLLBACK";
 const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
 /// Bytes that are passed on in one go.
 const PIECE: usize = 64 * 1024;
+/// No transaction sends more; a connection that only reads would.
+const MOST: usize = 4 * 1024 * 1024;
 
 /// An order's id and the sequence of one of its events.
 pub(crate) type EventKey = (u128, u32);
@@ -23,11 +25,10 @@ pub(crate) type EventKey = (u128, u32);
 #[derive(Clone, Default)]
 pub(crate) struct Commits(Arc<Mutex<HashMap<EventKey, Instant>>>);
 
-/// What a connection has sent since its transaction began.
+/// What a connection has sent since its last transaction ended.
 #[derive(Default)]
 struct Transaction {
     sent: Vec<u8>,
-    open: bool,
     /// COMMIT was sent, and its answer has not come.
     ending: bool,
 }
@@ -71,8 +72,8 @@ impl Commits {
                 let at = Instant::now();
                 let mut transaction = from.lock().unwrap_or_else(PoisonError::into_inner);
                 if std::mem::take(&mut transaction.ending) {
-                    transaction.open = false;
-                    let events = events(&transaction.sent);
+                    let sent = std::mem::take(&mut transaction.sent);
+                    let events = events(&sent);
                     let mut commits = answers.0.lock().unwrap_or_else(PoisonError::into_inner);
                     commits.extend(events.map(|event| (event, at)));
                 }
@@ -80,14 +81,11 @@ impl Commits {
         });
         stream(client, forth, |piece| {
             let mut transaction = transaction.lock().unwrap_or_else(PoisonError::into_inner);
-            if piece.starts_with(BEGIN) {
-                transaction.sent.clear();
-                transaction.open = true;
-            }
             transaction.ending = piece.ends_with(COMMIT);
-            if transaction.open {
-                transaction.sent.extend_from_slice(piece);
+            if piece.ends_with(ROLLBACK) || transaction.sent.len() > MOST {
+                transaction.sent.clear();
             }
+            transaction.sent.extend_from_slice(piece);
         })
     }
 }
@@ -162,7 +160,10 @@ mod tests {
         row.extend(7_u128.to_be_bytes());
         row.extend(2_u64.to_le_bytes());
         row.extend(b"\x09completed");
-        asked(BEGIN);
+        asked(&row);
+        asked(ROLLBACK);
+        asked(COMMIT);
+        assert!(commits.of((7, 2)).is_none());
         asked(&row);
         assert!(commits.of((7, 2)).is_none());
         asked(COMMIT);
