@@ -34,10 +34,13 @@ const IDLE: Duration = Duration::from_millis(500);
 const FULL: Duration = Duration::from_millis(50);
 /// How long it waits after the queue or the database did not work.
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Most overdue orders in one round.
-const OVERDUE: u32 = 1_000;
-/// Looking for overdue orders takes at most this part of the time, however many are held.
-const SWEEP_PART: u32 = 20;
+/// Most overdue orders in one round, and in one transaction.
+const OVERDUE: u32 = 10_000;
+const OVERDUE_AT_ONCE: usize = 1_000;
+/// Looking for overdue orders takes one part in so many of the time, however many are held ...
+const SWEEP_PARTS: u32 = 20;
+/// ... unless that would make it rarer than this.
+const SWEEP_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Wakes the loop. Cheap to clone.
 #[derive(Clone, Default)]
@@ -72,8 +75,6 @@ pub(crate) struct Dispatch {
 /// When jobs and leases are taken back.
 struct Sweep {
     next: Instant,
-    /// There may be more than the last look has shown.
-    more: bool,
     /// The last look did not work: then nobody could renew a lease either.
     blind: bool,
     /// Workers that were kept from it get until then.
@@ -98,16 +99,14 @@ impl Dispatch {
         let mut failing = false;
         let now = Instant::now();
         let mut marks = Marks::default();
-        let mut sweep = Sweep { next: now + IDLE, more: false, blind: false, not_before: now };
+        let mut sweep = Sweep { next: now + IDLE, blind: false, not_before: now };
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notify.notified();
-            let begin = Instant::now();
-            if begin >= sweep.next {
+            if Instant::now() >= sweep.next {
                 marks = Marks::default();
-                self.sweep(&mut sweep).await;
-                let pause = if sweep.more { Duration::ZERO } else { IDLE };
-                sweep.next = Instant::now() + pause.max(begin.elapsed() * SWEEP_PART);
+                let pause = self.sweep(&mut sweep).await;
+                sweep.next = Instant::now() + pause.clamp(IDLE, SWEEP_AT_LEAST);
             }
             let round = self.push(&mut marks).await;
             if !matches!(round, Ok(Round::Idle)) {
@@ -165,37 +164,43 @@ impl Dispatch {
         Ok(Round::Idle)
     }
 
-    /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the database was away the workers first get half a lease to
-    /// renew theirs: an attempt must not count as failed because nobody could write down that it goes on.
-    async fn sweep(&self, sweep: &mut Sweep) {
-        let Overdue { guards, leases, more } = match self.store.overdue(OVERDUE).await {
+    /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the
+    /// database was away the workers first get half a lease to renew theirs: an attempt must not count as
+    /// failed because nobody could write down that it goes on. Says how long to wait before the next look.
+    async fn sweep(&self, sweep: &mut Sweep) -> Duration {
+        let begin = Instant::now();
+        let Overdue { guards, leases } = match self.store.overdue(OVERDUE).await {
             Ok(overdue) => overdue,
             Err(error) => {
                 sweep.blind = true;
-                return tracing::debug!(%error, "expired leases cannot be read");
+                tracing::debug!(%error, "overdue orders cannot be read");
+                return IDLE;
             }
         };
-        sweep.more = more;
-        if !guards.is_empty()
-            && let Err(error) = self.store.drop_guards_of(guards).await
-        {
-            tracing::debug!(%error, "orders whose jobs are lost are tried again in the next round");
+        let pause = begin.elapsed() * SWEEP_PARTS;
+        for guards in guards.chunks(OVERDUE_AT_ONCE) {
+            if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
+                tracing::debug!(%error, "orders whose jobs are lost are tried again in the next round");
+            }
         }
         let now = Instant::now();
         if std::mem::take(&mut sweep.blind) {
             sweep.not_before = now + self.config.rules.lease / 2;
         }
-        if leases.is_empty() || now < sweep.not_before {
-            return;
+        if now < sweep.not_before {
+            return pause;
         }
-        match self.orders.expire(leases).await {
-            Ok(0) => {}
-            Ok(count) => {
-                tracing::warn!(count, "leases ran out; their orders are retried or failed");
-                metrics::counter!("leases_expired_total").increment(count as u64);
+        for leases in leases.chunks(OVERDUE_AT_ONCE) {
+            match self.orders.expire(leases.to_vec()).await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::warn!(count, "leases ran out; their orders are retried or failed");
+                    metrics::counter!("leases_expired_total").increment(count as u64);
+                }
+                Err(error) => tracing::debug!(%error, "expired leases are tried again in the next round"),
             }
-            Err(error) => tracing::debug!(%error, "expired leases are tried again in the next round"),
         }
+        pause
     }
 }
 

@@ -6,7 +6,7 @@
 //! change for each of them. As soon as there is no room, or anything waits in the table, new orders
 //! wait there as well, so that nobody is overtaken by more than a batch.
 //!
-//! A push that does not get through makes its orders due again. One that is lost together with this
+//! A push that does not get through lets its orders wait. One that is lost together with this
 //! process costs the guard, as any lost job does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

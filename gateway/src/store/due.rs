@@ -49,8 +49,6 @@ pub struct Overdue {
     pub guards: Vec<OrderId>,
     /// By a worker: commands for [`Store::apply`], which checks each again under its lock.
     pub leases: Vec<(OrderId, Command)>,
-    /// Whether there may be more.
-    pub more: bool,
 }
 
 impl Store {
@@ -178,9 +176,7 @@ impl Store {
                 sql.push(" WHERE tenant_id = ? AND stage = 'held' AND held_until <= ? LIMIT ?");
                 sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(i64::from(limit));
                 let mut overdue = Overdue::default();
-                let found = sql.fetch(connection).await?;
-                overdue.more = found.len() == limit as usize;
-                for row in found {
+                for row in sql.fetch(connection).await? {
                     let id = rows::id(&row, 0)?;
                     match rows::status(&rows::get::<String, _>(&row, 1)?)? {
                         Status::Pending => overdue.guards.push(id),

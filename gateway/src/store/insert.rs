@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// As [`Self::insert`], but as if [`Self::take_due`] had taken those that can be started at once: the
-    /// caller pushes them to the queue, and they are due again after `guard`.
+    /// caller pushes them to the queue, which holds them until `guard` is over.
     ///
     /// # Errors
     /// As [`Self::insert`].
