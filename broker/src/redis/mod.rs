@@ -8,8 +8,8 @@
 //!
 //! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
-//! A restricted Redis user needs these two names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH,
-//! LLEN, LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
+//! A restricted Redis user needs these two names and the commands INFO, PING, LPUSH, RPUSH, LLEN,
+//! LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
 //!
 //! # What is promised
 //! [`Redis::new`] never connects, so a program starts while Redis is away. Every call has a deadline
@@ -21,6 +21,7 @@
 
 mod address;
 mod bus;
+mod pool;
 mod queue;
 mod server;
 
@@ -28,10 +29,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use deadpool::managed::{Pool, PoolError};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError};
 
 use self::address::Address;
+use self::pool::Manager;
 pub use self::bus::Bus;
 pub use self::queue::Queue;
 pub use self::server::ServerInfo;
@@ -42,9 +44,6 @@ pub const DEFAULT_PREFIX: &str = "orders";
 
 /// The longest that a command may take, from asking for a connection to the answer.
 pub const DEADLINE: Duration = Duration::from_secs(2);
-
-/// How long a pooled connection may take to show that it is still good.
-const RECYCLE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The most values in one command. A longer slice becomes several commands in one round trip.
 const MAX_VALUES_PER_COMMAND: usize = 500;
@@ -66,9 +65,9 @@ struct Shared {
     shown: String,
     /// For connections outside the pools: one for each subscription.
     client: Client,
-    commands: Pool,
+    commands: Pool<Manager>,
     /// Apart from `commands`, because a blocking command makes all others on its connection wait.
-    pulls: Pool,
+    pulls: Pool<Manager>,
     queue_key: String,
     channel: String,
 }
@@ -86,22 +85,12 @@ impl Redis {
             install_crypto_provider();
         }
         let unusable = |cause: RedisError| Error::InvalidUrl(format!("the Redis URL {shown}: {cause}"));
-        let client = Client::open(info.clone()).map_err(unusable)?;
-        let pool = |config: AsyncConnectionConfig, connections: usize| {
-            let manager = Manager::new_with_config(info.clone(), config).map_err(unusable)?;
-            Ok(Pool::builder(manager)
-                .max_size(connections)
-                .wait_timeout(Some(DEADLINE))
-                .create_timeout(Some(DEADLINE))
-                .recycle_timeout(Some(RECYCLE_DEADLINE))
-                .runtime(Runtime::Tokio1)
-                .build()
-                .expect("a pool with timeouts has been given a runtime"))
-        };
+        let client = Client::open(info).map_err(unusable)?;
+        let pool = |config, connections| pool::pool(&client, config, connections);
         let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(DEADLINE));
-        let commands = pool(config().set_response_timeout(Some(DEADLINE)), MAX_COMMAND_CONNECTIONS)?;
+        let commands = pool(config().set_response_timeout(Some(DEADLINE)), MAX_COMMAND_CONNECTIONS);
         // A pull waits longer than any other command; it keeps its own deadline.
-        let pulls = pool(config().set_response_timeout(None), MAX_PULL_CONNECTIONS)?;
+        let pulls = pool(config().set_response_timeout(None), MAX_PULL_CONNECTIONS);
         let (queue_key, channel) = (format!("{prefix}:queue"), format!("{prefix}:events"));
         Ok(Self { shared: Arc::new(Shared { shown, client, commands, pulls, queue_key, channel }) })
     }
@@ -136,17 +125,17 @@ impl Redis {
         let call = async {
             let pooled = self.shared.commands.get().await.map_err(|cause| self.not_connected(&cause))?;
             let connection = used.insert(pooled);
-            commands.query_async(connection).await.map_err(|cause| self.failed(&cause))
+            commands.query_async(&mut **connection).await.map_err(|cause| self.failed(&cause))
         };
         let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(self.no_answer()));
         if let (Err(_), Some(connection)) = (&answer, used) {
-            // It may be dead without knowing it yet; the next call should not have to find out.
-            drop(Connection::take(connection));
+            // It may be dead without knowing it yet.
+            pool::give_up(connection);
         }
         answer
     }
 
-    fn not_connected(&self, cause: &PoolError) -> Error {
+    fn not_connected(&self, cause: &PoolError<RedisError>) -> Error {
         match cause {
             PoolError::Backend(cause) => self.failed(cause),
             PoolError::Timeout(_) => self.no_answer(),

@@ -8,13 +8,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::Connection;
 use redis::Cmd;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis};
+use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis, pool};
 use crate::{Error, Job, Place};
 
 /// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
@@ -60,7 +60,7 @@ impl Queue {
                 Ok(_) => {}
                 Err(error) => {
                     // An answer may still be under way on it: not for the next user.
-                    drop(Connection::take(connection));
+                    pool::give_up(connection);
                     return Err(error);
                 }
             }
@@ -70,7 +70,7 @@ impl Queue {
 
     async fn pop_once(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Job>, Error> {

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &str, &str)] = &[
     ("sqlx", "gateway", "gateway/src/store"),
     ("redis", "broker", "broker/src/redis"),
-    ("deadpool-redis", "broker", "broker/src/redis"),
+    ("deadpool", "broker", "broker/src/redis"),
     ("async-graphql", "gateway", "gateway/src/graphql"),
     ("clap", "orders", "orders/src"),
 ];
@@ -32,7 +32,7 @@ const NOT_IN_DOMAIN: &[&str] = &[
     "tokio",
     "sqlx",
     "redis",
-    "deadpool-redis",
+    "deadpool",
     "axum",
     "hyper",
     "tonic",
@@ -139,7 +139,7 @@ fn mentions(line: &str, name: &str) -> bool {
 fn a_mention_is_told_from_a_lookalike() {
     assert!(mentions("use sqlx::Row;", "sqlx"));
     assert!(mentions("    let x: redis::Client = …", "redis"));
-    for lookalike in ["use broker::redis::Redis;", "deadpool_redis::Pool", "// sqlx::Row", "pub mod redis;"] {
+    for lookalike in ["use broker::redis::Redis;", "deadpool::managed", "// sqlx::Row", "pub mod redis;"] {
         assert!(!mentions(lookalike, "redis") && !mentions(lookalike, "sqlx"), "{lookalike}");
     }
 }
