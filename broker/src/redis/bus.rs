@@ -4,10 +4,9 @@
 //! by. So each subscription is one task with one connection that it watches and replaces for ever, and
 //! it says [`Signal::Connected`] each time.
 //!
-//! A message is a JSON list of events. An empty list says that events were lost on their way here.
+//! A message is a list of events (see `message`). An empty list says that events were lost on their way here.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use super::{DEADLINE, Redis};
+use super::{DEADLINE, Redis, message};
 use crate::subscriber::Subscriber;
 use crate::{Error, MAX_EVENTS_PER_MESSAGE, Signal};
 
@@ -58,15 +57,14 @@ impl crate::Bus for Bus {
         }
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            let message = serde_json::to_string(chunk).expect("an event always has a JSON form");
-            commands.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message).ignore();
+            commands.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message::write(chunk)).ignore();
         }
         self.redis.command(&commands).await
     }
 
     async fn announce_loss(&self) -> Result<(), Error> {
         let mut command = redis::pipe();
-        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg("[]").ignore();
+        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message::LOSS).ignore();
         self.redis.command(&command).await
     }
 
@@ -122,12 +120,12 @@ async fn listen(
     loop {
         tokio::select! {
             error = &mut broken => return Err(error),
-            message = messages.next() => match message {
-                Some(message) => match serde_json::from_slice::<Arc<[Arc<OrderEvent>]>>(message.get_payload_bytes()) {
+            received = messages.next() => match received {
+                Some(received) => match message::read(received.get_payload_bytes()) {
                     Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
                     Ok(events) => subscriber.deliver(Signal::Events(events)),
                     Err(error) if garbage.opens() => {
-                        warn!(channel = redis.shared.channel, %error, "left out a message that is not a list of events");
+                        warn!(channel = redis.shared.channel, %error, "left out a message that cannot be read");
                     }
                     Err(_) => {}
                 },

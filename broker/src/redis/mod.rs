@@ -4,7 +4,7 @@
 //! | key or channel | holds |
 //! |---|---|
 //! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: `LPUSH` in on the left, `BLMPOP … RIGHT COUNT n` out on the right |
-//! | `<prefix>:events` | a pub/sub channel; one message is a JSON array of order events |
+//! | `<prefix>:events` | a pub/sub channel; one message is a list of order events, in a form of our own (`message`) |
 //!
 //! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
@@ -21,6 +21,7 @@
 
 mod address;
 mod bus;
+mod message;
 mod pool;
 mod queue;
 mod server;
@@ -33,8 +34,8 @@ use deadpool::managed::{Pool, PoolError};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError};
 
 use self::address::Address;
-use self::pool::Manager;
 pub use self::bus::Bus;
+use self::pool::Manager;
 pub use self::queue::Queue;
 pub use self::server::ServerInfo;
 use crate::Error;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult};
 use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 

@@ -62,7 +62,7 @@ async fn messages_that_are_not_events_are_left_out() {
     let mut subscription = bus.subscribe().await;
     connected(&mut subscription).await;
     let mut foreign = plain_client().await;
-    for garbage in ["", "{}", "[1]", "\u{1}"] {
+    for garbage in ["", "{}", "[1]", "\u{1}garbage"] {
         let _: () = foreign.publish(format!("{prefix}:events"), garbage).await.unwrap();
     }
     let all = events(1..3);

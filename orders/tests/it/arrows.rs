@@ -28,18 +28,8 @@ const HOMES: &[(&str, &str, &str)] = &[
 ];
 
 /// What does I/O, keeps time or speaks a protocol has no place in the domain.
-const NOT_IN_DOMAIN: &[&str] = &[
-    "tokio",
-    "sqlx",
-    "redis",
-    "deadpool",
-    "axum",
-    "hyper",
-    "tonic",
-    "prost",
-    "async-graphql",
-    "reqwest",
-];
+const NOT_IN_DOMAIN: &[&str] =
+    &["tokio", "sqlx", "redis", "deadpool", "axum", "hyper", "tonic", "prost", "async-graphql", "reqwest"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
