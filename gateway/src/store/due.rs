@@ -96,7 +96,7 @@ impl Store {
                         .push(" SET stage = ?, due_at = ?, held_until = ? WHERE id")
                         .bind(stage.name);
                     sql.bind(stage.due_at).bind(stage.held_until);
-                    sql.within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+                    sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
                     sql.execute(connection).await?;
                 }
                 Ok(Some(taken))
@@ -120,7 +120,7 @@ impl Store {
                 for piece in padded(&ids) {
                     let mut sql =
                         Sql::new("SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id");
-                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(skip_locked);
+                    sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(skip_locked);
                     let mut locked = Vec::new();
                     for row in sql.fetch(connection).await? {
                         locked.push(rows::id(&row, 0)?.as_bytes().to_vec());

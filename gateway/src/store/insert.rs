@@ -221,7 +221,8 @@ async fn existing(
     let mut found = HashSet::new();
     for piece in pieces(creations) {
         let mut sql = Sql::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|creation| creation.id().as_bytes().to_vec())).push(dialect.for_update());
+        sql.within(piece.iter().map(|creation| creation.orders[0].id.as_bytes().as_slice()))
+            .push(dialect.for_update());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
         }
@@ -287,12 +288,12 @@ async fn insert_orders(
             let (at, start) = (created_at.as_micros(), order.not_before());
             let taken = !guard.is_zero() && order.starts_at_once();
             let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
-            sql.bind(id.as_bytes().to_vec())
+            sql.bind(id.as_bytes().as_slice())
                 .bind(DEFAULT_TENANT)
-                .bind(content.external_reference.clone())
-                .bind(content.customer.clone())
-                .bind(line_items.clone())
-                .bind(content.total.currency().code().to_owned())
+                .bind(content.external_reference.as_deref())
+                .bind(content.customer.as_deref())
+                .bind(line_items.as_str())
+                .bind(content.total.currency().code())
                 .bind(content.total.minor())
                 .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
                 .bind(i64::from(content.max_attempts))
@@ -321,12 +322,12 @@ pub(super) async fn insert_events(
         let mut sql = Sql::new("INSERT INTO order_events (");
         sql.push(rows::EVENT).push(") VALUES ").rows(piece.len(), "(?,?,?,?,?,?,?)");
         for event in piece {
-            sql.bind(event.order_id.as_bytes().to_vec())
+            sql.bind(event.order_id.as_bytes().as_slice())
                 .bind(i64::from(event.sequence))
                 .bind(event.status.as_str())
                 .bind(event.previous_status.map(Status::as_str))
                 .bind(i64::from(event.attempt))
-                .bind(event.reason.clone())
+                .bind(event.reason.as_deref())
                 .bind(event.occurred_at.as_micros());
         }
         sql.execute(connection).await?;

@@ -53,9 +53,9 @@ impl Sql {
     }
 
     /// ` IN (?,?,…)`, and binds the values.
-    pub(super) fn within<T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
+    pub(super) fn within<'t, T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
     where
-        T: for<'t> Encode<'t, Any> + Type<Any>,
+        T: Encode<'t, Any> + Type<Any>,
     {
         self.push(" IN (").rows(values.len(), "?").push(")");
         for value in values {
@@ -65,9 +65,9 @@ impl Sql {
     }
 
     /// As [`Self::within`], filled up to a power of two with the last value.
-    pub(super) fn within_padded<T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
+    pub(super) fn within_padded<'t, T>(&mut self, values: impl ExactSizeIterator<Item = T>) -> &mut Self
     where
-        T: Clone + for<'t> Encode<'t, Any> + Type<Any>,
+        T: Clone + Encode<'t, Any> + Type<Any>,
     {
         let mut values: Vec<T> = values.collect();
         let length = values.len().next_power_of_two();

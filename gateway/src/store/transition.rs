@@ -180,7 +180,7 @@ async fn lock(
     for piece in padded(&ids) {
         let columns = if whole { rows::ORDER } else { rows::STATE };
         let mut sql = Sql::new(&format!("SELECT {columns} FROM orders WHERE id"));
-        sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(for_update);
+        sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(for_update);
         for row in sql.fetch(connection).await? {
             let locked = rows::state(&row)?;
             let order = if whole { Some(Arc::new(rows::order(&row)?)) } else { None };
@@ -202,7 +202,7 @@ async fn left_out(
     let mut found = HashSet::new();
     for piece in pieces(&missing) {
         let mut sql = Sql::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+        sql.within(piece.iter().map(|id| id.as_bytes().as_slice()));
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
         }
@@ -360,7 +360,7 @@ impl Changes {
                 if stage.name != HELD {
                     sql.push(", stage = ?, due_at = ?").bind(stage.name).bind(stage.due_at);
                 }
-                sql.push(" WHERE id").within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+                sql.push(" WHERE id").within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
                 sql.execute(connection).await?;
             }
         }
@@ -393,12 +393,12 @@ impl Update {
         .bind(stage.name)
         .bind(stage.due_at)
         .bind(stage.held_until)
-        .bind(self.reason.clone())
-        .bind(self.error_class.clone())
+        .bind(self.reason.as_deref())
+        .bind(self.error_class.as_deref())
         .bind(self.updated_at.as_micros())
         .bind(self.from.as_str())
         .bind(i64::from(self.version))
-        .within_padded(ids.iter().map(|id| id.as_bytes().to_vec()));
+        .within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
         sql
     }
 }
