@@ -72,10 +72,6 @@ impl Currency {
     pub fn exponent(&self) -> u8 {
         self.exponent
     }
-
-    fn minor_per_major(self) -> u64 {
-        10_u64.pow(u32::from(self.exponent))
-    }
 }
 
 impl FromStr for Currency {
@@ -83,7 +79,8 @@ impl FromStr for Currency {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| Error::UnknownCurrency)?;
-        let listed = |list: &str| list.split(' ').any(|known| known == text);
+        // Three letters and a blank each.
+        let listed = |list: &str| list.as_bytes().chunks(4).any(|known| known[..3] == code);
         let exponent = if listed(TWO_DECIMALS) {
             2
         } else {
@@ -215,13 +212,27 @@ fn as_i32(length: usize) -> i32 {
 /// The plain decimal number with all of the currency's decimals: `1299.99`, `5.00`, `300`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.minor < 0 { "-" } else { "" };
-        let unit = self.currency.minor_per_major();
-        let (whole, rest) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
-        match usize::from(self.currency.exponent) {
-            0 => write!(f, "{sign}{whole}"),
-            width => write!(f, "{sign}{whole}.{rest:0width$}"),
+        // Each answer has several amounts in it, so they are written without `write!`: from the last digit
+        // to the first. There are 19 at most.
+        let decimals = usize::from(self.currency.exponent);
+        let (mut text, mut start) = ([0; 24], 24);
+        let mut put = |byte| {
+            start -= 1;
+            text[start] = byte;
+        };
+        let (mut rest, mut written) = (self.minor.unsigned_abs(), 0);
+        while rest > 0 || written <= decimals {
+            if written == decimals && decimals > 0 {
+                put(b'.');
+            }
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            written += 1;
         }
+        if self.minor < 0 {
+            put(b'-');
+        }
+        f.write_str(std::str::from_utf8(&text[start..]).map_err(|_| fmt::Error)?)
     }
 }
 
