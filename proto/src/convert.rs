@@ -31,34 +31,34 @@ pub fn order_id(text: &str) -> Result<OrderId, Invalid> {
     text.parse().map_err(|error| Invalid::new("orderId", error))
 }
 
-impl From<&Order> for v1::Order {
-    fn from(order: &Order) -> Self {
+impl From<Order> for v1::Order {
+    fn from(order: Order) -> Self {
         Self {
             order_id: order.id.to_string(),
-            status: order.status.to_string(),
-            line_items: order.line_items.iter().map(Into::into).collect(),
-            currency: order.total.currency().to_string(),
+            status: order.status.as_str().to_owned(),
+            line_items: order.line_items.into_iter().map(Into::into).collect(),
+            currency: order.total.currency().code().to_owned(),
             total: order.total.to_string(),
             quantity: order.quantity,
-            customer: order.customer.clone(),
-            external_reference: order.external_reference.clone(),
+            customer: order.customer,
+            external_reference: order.external_reference,
             sequence: order.version,
             attempt: order.attempt,
             failures: order.failures,
             max_attempts: order.max_attempts,
-            reason: order.reason.clone(),
+            reason: order.reason,
             created_at: order.created_at.to_string(),
             updated_at: order.updated_at.to_string(),
-            priority: order.priority.to_string(),
+            priority: order.priority.as_str().to_owned(),
             process_after: order.process_after.map(|at| at.to_string()),
-            error_class: order.error_class.clone(),
+            error_class: order.error_class,
         }
     }
 }
 
-impl From<&LineItem> for v1::LineItem {
-    fn from(line: &LineItem) -> Self {
-        Self { item: line.item.clone(), quantity: line.quantity, price: line.price.to_string() }
+impl From<LineItem> for v1::LineItem {
+    fn from(line: LineItem) -> Self {
+        Self { item: line.item, quantity: line.quantity, price: line.price.to_string() }
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn an_order_survives_the_wire() {
         let order = order();
-        assert_eq!(Order::try_from(v1::Order::from(&order)), Ok(order));
+        assert_eq!(Order::try_from(v1::Order::from(order.clone())), Ok(order));
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let wire = v1::Order { total: "1.234".into(), ..v1::Order::from(&order()) };
+        let wire = v1::Order { total: "1.234".into(), ..v1::Order::from(order()) };
         assert!(Order::try_from(wire).unwrap_err().to_string().starts_with("total: "));
         let report = v1::Report { lease: None, outcome: None };
         assert_eq!(report.parse().unwrap_err().to_string(), "lease: is required");

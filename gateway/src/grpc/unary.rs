@@ -1,5 +1,7 @@
 //! One call, one order.
 
+use std::sync::Arc;
+
 use domain::transition::Outcome;
 use domain::{LeaseToken, OrderId};
 use futures_util::StreamExt;
@@ -115,7 +117,7 @@ impl Service {
     }
 
     async fn order(&self, id: OrderId) -> Result<v1::Order, Error> {
-        Ok(self.loader.load(id).await?.ok_or(Error::NotFound(id))?.as_ref().into())
+        Ok(Arc::unwrap_or_clone(self.loader.load(id).await?.ok_or(Error::NotFound(id))?).into())
     }
 
     async fn start(
@@ -131,7 +133,7 @@ impl Service {
             }
             None => {
                 let lease = self.tokens.draw(id);
-                ((&one(self.app.orders.start_attempts(&[(id, lease)]).await)?).into(), lease)
+                (one(self.app.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
             }
         };
         let lease_ms = self.app.config.rules.lease.as_millis();
@@ -160,7 +162,7 @@ impl Service {
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // The same report once more.
-                    _ if order.status == wanted => return Ok(answer((&order).into())),
+                    _ if order.status == wanted => return Ok(answer(order.into())),
                     _ => {
                         return Err(illegal(format!(
                             "the order is {} and cannot become {wanted} without being processed",

@@ -164,8 +164,7 @@ impl Session {
             match answer {
                 Ok(order) => {
                     self.running().insert(id, token);
-                    attempts
-                        .push(v1::Attempt { order: Some((&order).into()), lease_token: token.to_string() });
+                    attempts.push(v1::Attempt { order: Some(order.into()), lease_token: token.to_string() });
                 }
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }

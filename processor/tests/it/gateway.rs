@@ -242,7 +242,7 @@ impl Mind {
                             }
                             *held = Some(token);
                             started.attempts.push(v1::Attempt {
-                                order: Some((&*order).into()),
+                                order: Some(order.clone().into()),
                                 lease_token: lease.lease_token,
                             });
                         }
