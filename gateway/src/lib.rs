@@ -27,6 +27,9 @@ mod retention;
 mod serve;
 mod shortcut;
 
+/// By order. The hash is keyed as that of the standard library, and costs a fraction of it.
+type ById<V> = std::collections::HashMap<domain::OrderId, V, hashlink::DefaultHashBuilder>;
+
 pub use app::{App, AppParts};
 pub use config::Config;
 pub use error::Error;

@@ -3,7 +3,6 @@
 //! An event may come twice (directly and over the bus), late, or not at all. What is passed on is, for
 //! each order, in order and without repeats; what is left out is told.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{OrderEvent, OrderId};
@@ -12,6 +11,8 @@ use futures_util::stream::BoxStream;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+use crate::ById;
 
 /// Items that a subscriber may be behind before it is told that it lags.
 const BACKLOG: usize = 4_096;
@@ -79,8 +80,8 @@ impl All {
 /// half is forgotten; the next event of a forgotten order is taken as it comes.
 #[derive(Default)]
 struct Passed {
-    newer: HashMap<OrderId, Span>,
-    older: HashMap<OrderId, Span>,
+    newer: ById<Span>,
+    older: ById<Span>,
     /// How often it was told that an unknown number is missing.
     outages: u32,
 }

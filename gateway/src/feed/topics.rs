@@ -1,10 +1,12 @@
 //! The watched orders and the latest events of each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{OrderEvent, OrderId};
 use tokio::sync::watch;
+
+use crate::ById;
 
 /// Events that a topic keeps. A subscriber that is further behind reads the database.
 const KEPT: usize = 16;
@@ -54,7 +56,7 @@ impl Recent {
 
 #[derive(Default)]
 pub(super) struct Topics {
-    topics: Mutex<HashMap<OrderId, watch::Sender<Recent>>>,
+    topics: Mutex<ById<watch::Sender<Recent>>>,
 }
 
 impl Topics {
@@ -101,7 +103,7 @@ impl Topics {
         self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, watch::Sender<Recent>>> {
+    fn lock(&self) -> MutexGuard<'_, ById<watch::Sender<Recent>>> {
         // Nothing in here panics half way through a change.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

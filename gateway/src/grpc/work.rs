@@ -10,7 +10,6 @@
 //! At shutdown the worker is told to drain: starts are answered with TryAgain, reports and heartbeats
 //! are carried out as before, and the stream ends once nothing runs that was started over it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{LeaseToken, OrderId};
@@ -24,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::status::{invalid, reason};
-use crate::{App, Error};
+use crate::{App, ById, Error};
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
@@ -125,7 +124,7 @@ struct Session {
     sender: Sender,
     /// The leases that this stream has started or renewed and not reported, to tell their worker
     /// about cancellations.
-    running: Arc<Mutex<HashMap<OrderId, LeaseToken>>>,
+    running: Arc<Mutex<ById<LeaseToken>>>,
     /// See the Hello of the interface.
     repeats_entries: bool,
 }
@@ -254,7 +253,7 @@ impl Session {
         }
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<OrderId, LeaseToken>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, ById<LeaseToken>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

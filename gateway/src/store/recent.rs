@@ -6,12 +6,12 @@
 //! and everything is done again with the rows as they are. So nothing here has to be right; it only has
 //! to be right most of the time.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{Order, OrderId};
 
 use super::rows::Locked;
+use crate::ById;
 
 /// Orders in one generation.
 const GENERATION: usize = 4_096;
@@ -31,16 +31,15 @@ pub(super) struct Recent(Mutex<Generations>);
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<OrderId, Row>,
-    old: HashMap<OrderId, Row>,
+    young: ById<Row>,
+    old: ById<Row>,
 }
 
 impl Recent {
-    /// What is known of these orders.
-    pub(super) fn get<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> HashMap<OrderId, Row> {
-        let generations = self.lock();
-        let known = |id| generations.young.get(id).or_else(|| generations.old.get(id));
-        ids.filter_map(|id| Some((*id, known(id)?.clone()))).collect()
+    /// What is known of these orders, and forgets it: whoever asks is going to change them.
+    pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> ById<Row> {
+        let mut generations = self.lock();
+        ids.filter_map(|id| Some((*id, generations.take(id)?))).collect()
     }
 
     /// Remembers orders that were just written. One that is large is left out.
@@ -58,13 +57,19 @@ impl Recent {
     pub(super) fn remove<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) {
         let mut generations = self.lock();
         for id in ids {
-            generations.young.remove(id);
-            generations.old.remove(id);
+            generations.take(id);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn take(&mut self, id: &OrderId) -> Option<Row> {
+        let old = self.old.remove(id);
+        self.young.remove(id).or(old)
     }
 }
 
@@ -105,10 +110,12 @@ mod tests {
         let count = u16::try_from(3 * GENERATION).unwrap();
         recent.put((0..count).map(row));
         let ids: Vec<_> = (0..count).map(|n| row(n).locked.id).collect();
-        let known = recent.get(ids.iter());
+        let known = recent.take(ids.iter());
         assert!((GENERATION..=2 * GENERATION).contains(&known.len()), "{}", known.len());
         assert!(ids[ids.len() - GENERATION..].iter().all(|id| known.contains_key(id)));
+        assert!(recent.take(ids.iter()).is_empty());
+        recent.put(known.into_values());
         recent.remove(ids.iter());
-        assert!(recent.get(ids.iter()).is_empty());
+        assert!(recent.take(ids.iter()).is_empty());
     }
 }

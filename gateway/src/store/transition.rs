@@ -11,7 +11,7 @@
 //! everything is decided again with locked rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::transition::{Change, Command, Decision, Refusal, Rules, State, decide};
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
@@ -24,6 +24,7 @@ use super::recent::Row;
 use super::rows::{HELD, Locked, Stage};
 use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
 use super::{Error, Store, rows};
+use crate::ById;
 
 /// What became of one command.
 #[derive(Debug, Clone)]
@@ -67,19 +68,22 @@ impl Store {
     ) -> Result<Vec<Applied>, Error> {
         let dialect = self.inner.dialect;
         let ids = || commands.iter().map(|(id, _)| id);
-        let mut recent = Arc::new(self.inner.recent.get(ids()));
+        let mut recent = self.inner.recent.take(ids());
         let (mut skip_locked, mut lost) = (false, false);
         loop {
             let for_update =
                 if skip_locked { dialect.for_update_skip_locked() } else { dialect.for_update() };
-            let result = self.try_apply(&commands, rules, &recent, for_update).await;
+            // They count once; after that only what the rows say.
+            let remembered = std::mem::take(&mut recent);
+            let by_memory = !remembered.is_empty();
+            let result = self.try_apply(&commands, rules, remembered, for_update).await;
             if result.is_err() {
                 self.inner.recent.remove(ids());
             }
             match result {
                 Err(Error::CommitUnknown) if !lost => lost = true,
                 Err(Error::Locked(_)) if !skip_locked => skip_locked = true,
-                Err(Error::Outdated) if !recent.is_empty() => {}
+                Err(Error::Outdated) if by_memory => {}
                 Err(error) => return Err(error),
                 Ok((applied, orders)) => {
                     let (running, done): (Vec<_>, Vec<_>) =
@@ -89,8 +93,6 @@ impl Store {
                     return Ok(applied);
                 }
             }
-            // From now on only what the rows say counts.
-            recent = Arc::default();
         }
     }
 
@@ -98,12 +100,13 @@ impl Store {
         &self,
         commands: &Arc<[(OrderId, Command)]>,
         rules: Rules,
-        recent: &Arc<HashMap<OrderId, Row>>,
+        recent: ById<Row>,
         for_update: &'static str,
-    ) -> Result<(Vec<Applied>, HashMap<OrderId, Row>), Error> {
+    ) -> Result<(Vec<Applied>, ById<Row>), Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = dialect.orders_by_id();
+        let recent = Arc::new(Mutex::new(recent));
         self.write(|connection| {
             let (commands, recent) = (commands.clone(), recent.clone());
             Box::pin(async move {
@@ -111,11 +114,13 @@ impl Store {
                 if commands.iter().any(|(_, command)| matches!(command, Command::Start { .. })) {
                     rules.paused = paused(connection, dialect.for_share(), now).await?;
                 }
-                let mut orders = predictable(&recent, &commands, now, &rules);
+                let rounds = rounds(&commands);
+                let recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
+                let mut orders = predictable(recent, &commands, &rounds, now, &rules);
                 lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = left_out(connection, &commands, &orders).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
-                for round in rounds(&commands) {
+                for round in rounds {
                     let mut changes = Changes::default();
                     for index in round {
                         let (id, command) = &commands[index];
@@ -138,28 +143,22 @@ impl Store {
 /// Those of the orders about which can be decided by what is remembered: each has one command, and that
 /// changes it.
 fn predictable(
-    recent: &HashMap<OrderId, Row>,
+    mut recent: ById<Row>,
     commands: &[(OrderId, Command)],
+    rounds: &[Vec<usize>],
     now: Timestamp,
     rules: &Rules,
-) -> HashMap<OrderId, Row> {
-    let mut orders = HashMap::with_capacity(commands.len());
-    if recent.is_empty() {
-        return orders;
-    }
-    let (mut seen, mut twice) = (HashSet::with_capacity(commands.len()), Vec::new());
+) -> ById<Row> {
+    let mut orders = ById::with_capacity_and_hasher(commands.len(), Default::default());
     for (id, command) in commands {
-        if !seen.insert(*id) {
-            twice.push(*id);
-        }
-        let Some(row) = recent.get(id) else { continue };
+        let Some(row) = recent.remove(id) else { continue };
         let shown = row.order.is_some() || !wants_order(command);
         if shown && matches!(decide(&row.locked.state, command, now, rules, 0), Decision::Change(_)) {
-            orders.insert(*id, row.clone());
+            orders.insert(*id, row);
         }
     }
-    for id in twice {
-        orders.remove(&id);
+    for index in rounds.iter().skip(1).flatten() {
+        orders.remove(&commands[*index].0);
     }
     orders
 }
@@ -169,7 +168,7 @@ async fn lock(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     for_update: &str,
-    orders: &mut HashMap<OrderId, Row>,
+    orders: &mut ById<Row>,
 ) -> Result<(), Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
@@ -194,7 +193,7 @@ async fn lock(
 async fn left_out(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
-    orders: &HashMap<OrderId, Row>,
+    orders: &ById<Row>,
 ) -> Result<HashSet<OrderId>, Error> {
     let missing: HashSet<OrderId> =
         commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
@@ -220,7 +219,7 @@ fn wants_order(command: &Command) -> bool {
 
 /// The indexes of the commands in rounds: within a round each order has at most one command.
 fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
-    let mut seen: HashMap<OrderId, usize> = HashMap::with_capacity(commands.len());
+    let mut seen: ById<usize> = ById::with_capacity_and_hasher(commands.len(), Default::default());
     let mut rounds: Vec<Vec<usize>> = Vec::new();
     for (index, (id, _)) in commands.iter().enumerate() {
         let round = seen.entry(*id).and_modify(|round| *round += 1).or_insert(0);
@@ -267,7 +266,7 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
 /// What one round writes: orders that change in the same way are written together.
 #[derive(Default)]
 struct Changes {
-    groups: HashMap<Update, Vec<OrderId>>,
+    groups: HashMap<Update, Vec<OrderId>, hashlink::DefaultHashBuilder>,
     /// Orders of which only the due time changes, by status.
     postponed: HashMap<(Status, Timestamp), Vec<OrderId>>,
     events: Vec<OrderEvent>,
