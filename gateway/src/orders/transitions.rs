@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::transition::{Command, Rules};
-use domain::{Order, OrderId, Status};
+use domain::{Order, OrderEvent, OrderId, Status};
 
 use super::{Orders, Publisher};
 use crate::Error;
@@ -50,13 +50,18 @@ pub(super) async fn apply_all(
     let mut events = Vec::new();
     for applied in &applied {
         if let Applied::Changed { event, .. } = applied {
-            metrics::counter!("order_transitions_total", "status" => event.status.as_str()).increment(1);
             match event.status {
                 Status::Processing => wake.started(),
                 Status::Pending => wake.due(),
                 Status::Completed | Status::Failed | Status::Cancelled => {}
             }
             events.push(event.clone());
+        }
+    }
+    for status in Status::ALL {
+        let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;
+        if count > 0 {
+            metrics::counter!("order_transitions_total", "status" => status.as_str()).increment(count);
         }
     }
     publisher.publish(events);
