@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp};
 use http::{HeaderValue, header};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
@@ -152,13 +152,20 @@ impl LineItemView {
 }
 
 /// An amount as a JSON number with all decimals of its currency, written digit by digit.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Amount(Box<RawValue>);
+#[derive(Debug)]
+struct Amount(Money);
 
 impl From<Money> for Amount {
     fn from(money: Money) -> Self {
-        Self(RawValue::from_string(money.to_string()).expect("a decimal number is JSON"))
+        Self(money)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.to_string();
+        let number: &RawValue = serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
     }
 }
 
