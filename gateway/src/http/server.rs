@@ -48,8 +48,6 @@ mod stream;
 
 /// The last line before [`super::heads`], which refuses sooner: what is read of a head at most.
 const READ_BYTES: usize = 128 * 1024;
-/// Most headers of a request; more than [`super::heads`] allows.
-const HEADERS: usize = 2 * super::heads::HEADERS;
 /// Most requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 100;
 /// Most streams of HTTP/2 that were reset and that we have not looked at yet.
@@ -142,8 +140,9 @@ fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_timeout)
-        .max_buf_size(READ_BYTES)
-        .max_headers(HEADERS);
+        // No `max_headers`: hyper's own limit is that of `heads`, and one that is set costs each request two
+        // allocations of its size.
+        .max_buf_size(READ_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

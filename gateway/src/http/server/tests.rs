@@ -117,7 +117,6 @@ async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
     for (request, status, code) in [
         // What the layer sees.
         (get(&long(limits().head_bytes)), "431", "head_too_large"),
-        (get(&many(101)), "431", "head_too_large"),
         (
             format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(limits().target_bytes)),
             "414",
@@ -126,7 +125,7 @@ async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
         // What hyper refuses by itself.
         (get(&long(READ_BYTES)), "431", "head_too_large"),
         (get(&long(4 * READ_BYTES)), "431", "head_too_large"),
-        (get(&many(HEADERS + 1)), "431", "head_too_large"),
+        (get(&many(101)), "431", "head_too_large"),
         (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(70_000)), "414", "uri_too_long"),
         ("nonsense\r\n\r\n".to_owned(), "400", "malformed_request"),
         ("GET / HTTP/9.9\r\n\r\n".to_owned(), "400", "malformed_request"),
