@@ -1,7 +1,7 @@
 //! The names of the processor's metrics, once.
 
 use domain::transition::Outcome;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 const RUNNING: &str = "processor_running";
 const STARTED: &str = "processor_started_total";
@@ -20,28 +20,55 @@ pub(crate) fn describe() {
     describe_counter!(QUEUE_ERRORS, "Pulls from the queue that failed.");
 }
 
-pub(crate) fn running(now: usize) {
-    // Exact up to 2^53.
-    gauge!(RUNNING).set(now as f64);
+/// What is counted for each order. Finding a metric costs more than adding to it, so these are found once.
+#[derive(Clone)]
+pub(crate) struct Meters {
+    running: Gauge,
+    started: Counter,
+    completed: Counter,
+    retry: Counter,
+    failed: Counter,
+    released: Counter,
+    abandoned: Counter,
 }
 
-pub(crate) fn started() {
-    counter!(STARTED).increment(1);
-}
+impl Meters {
+    pub(crate) fn find() -> Self {
+        let finished = |outcome: &'static str| counter!(FINISHED, "outcome" => outcome);
+        Self {
+            running: gauge!(RUNNING),
+            started: counter!(STARTED),
+            completed: finished("completed"),
+            retry: finished("retry"),
+            failed: finished("failed"),
+            released: finished("released"),
+            abandoned: finished("abandoned"),
+        }
+    }
 
-pub(crate) fn finished(outcome: &Outcome) {
-    let label = match outcome {
-        Outcome::Completed => "completed",
-        Outcome::Retry { .. } => "retry",
-        Outcome::Failed { .. } => "failed",
-        Outcome::Released => "released",
-    };
-    counter!(FINISHED, "outcome" => label).increment(1);
-}
+    pub(crate) fn running(&self, now: usize) {
+        // Exact up to 2^53.
+        self.running.set(now as f64);
+    }
 
-/// Cancelled, or its lease was lost.
-pub(crate) fn abandoned() {
-    counter!(FINISHED, "outcome" => "abandoned").increment(1);
+    pub(crate) fn started(&self) {
+        self.started.increment(1);
+    }
+
+    pub(crate) fn finished(&self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Completed => &self.completed,
+            Outcome::Retry { .. } => &self.retry,
+            Outcome::Failed { .. } => &self.failed,
+            Outcome::Released => &self.released,
+        };
+        counter.increment(1);
+    }
+
+    /// Cancelled, or its lease was lost.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.increment(1);
+    }
 }
 
 pub(crate) fn refused(reports: usize) {

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Lease;
-use crate::{Attempt, OrderHandler, Verdict, attempt, metrics};
+use crate::metrics::Meters;
+use crate::{Attempt, OrderHandler, Verdict, attempt};
 
 /// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
 /// handlers take, also when they take longer all of a sudden.
@@ -46,6 +47,7 @@ pub(crate) struct Slots {
     /// Averages of late: how long a handler takes, and how long a Start takes.
     handler_takes: Option<Duration>,
     start_takes: Option<Duration>,
+    meters: Meters,
 }
 
 struct Held {
@@ -69,7 +71,12 @@ pub(crate) type Ended = Result<(Lease, Option<Verdict>, Duration), JoinError>;
 
 impl Slots {
     /// At most `concurrency` handlers run at the same time.
-    pub(crate) fn new(handler: Arc<dyn OrderHandler>, concurrency: usize, attempt_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        handler: Arc<dyn OrderHandler>,
+        concurrency: usize,
+        attempt_timeout: Duration,
+        meters: Meters,
+    ) -> Self {
         Self {
             handler,
             concurrency,
@@ -80,6 +87,7 @@ impl Slots {
             handlers: JoinSet::new(),
             handler_takes: None,
             start_takes: None,
+            meters,
         }
     }
 
@@ -179,7 +187,7 @@ impl Slots {
         });
         let held = Held { token: lease.token, state: State::Running { cancel, abort } };
         self.orders.insert(lease.order_id, held);
-        metrics::started();
+        self.meters.started();
         self.count(self.running + 1);
     }
 
@@ -201,7 +209,7 @@ impl Slots {
             }
             State::Waiting(_) => {
                 self.orders.remove(&lease.order_id);
-                metrics::abandoned();
+                self.meters.abandoned();
                 true
             }
             State::Abandoned(_) => false,
@@ -250,7 +258,7 @@ impl Slots {
                 Some((lease, verdict))
             }
             State::Abandoned(_) => {
-                metrics::abandoned();
+                self.meters.abandoned();
                 None
             }
             State::Starting | State::Waiting(_) => None,
@@ -284,7 +292,7 @@ impl Slots {
 
     fn count(&mut self, running: usize) {
         self.running = running;
-        metrics::running(running);
+        self.meters.running(running);
     }
 }
 
@@ -310,7 +318,7 @@ mod tests {
     fn as_many_are_started_ahead_as_end_during_a_start() {
         let millis = Duration::from_millis;
         let ahead = |handler, start| {
-            let mut slots = Slots::new(Arc::new(Nothing), 64, millis(1_000));
+            let mut slots = Slots::new(Arc::new(Nothing), 64, millis(1_000), Meters::find());
             (slots.handler_takes, slots.start_takes) = (handler, start);
             slots.ahead()
         };
@@ -335,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_gateway_in_trouble_is_no_reason_to_hold_more() {
-        let mut slots = Slots::new(Arc::new(Nothing), 64, Duration::from_secs(1));
+        let mut slots = Slots::new(Arc::new(Nothing), 64, Duration::from_secs(1), Meters::find());
         slots.handler_takes = Some(Duration::from_secs(1));
         slots.start_took(Duration::from_secs(10));
         assert_eq!(slots.ahead(), 6);

@@ -23,6 +23,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_
 use crate::backoff::Backoff;
 use crate::client::{Client, Event, Lease, Request};
 use crate::connect::Gateways;
+use crate::metrics::Meters;
 use crate::slots::Slots;
 use crate::{Attempt, Config, OrderHandler, Verdict, metrics};
 
@@ -50,6 +51,7 @@ pub(crate) struct Worker {
     /// Before the next pull, after one that failed.
     queue_pause: Option<Duration>,
     stage: Stage,
+    meters: Meters,
 }
 
 /// Where the processor is in its life.
@@ -65,9 +67,10 @@ type Pulled = Result<Vec<Job>, broker::Error>;
 
 impl Worker {
     pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
+        let meters = Meters::find();
         Self {
             client: Client::new(gateways, config.answer_timeout),
-            slots: Slots::new(handler, config.concurrency, config.attempt_timeout),
+            slots: Slots::new(handler, config.concurrency, config.attempt_timeout, meters.clone()),
             config,
             hints: Vec::new(),
             starts_in_flight: 0,
@@ -78,6 +81,7 @@ impl Worker {
             queue_backoff: Backoff::default(),
             queue_pause: None,
             stage: Stage::Working,
+            meters,
         }
     }
 
@@ -233,7 +237,7 @@ impl Worker {
     }
 
     fn report(&mut self, lease: Lease, outcome: Outcome) {
-        metrics::finished(&outcome);
+        self.meters.finished(&outcome);
         self.reports.push((lease, outcome));
     }
 

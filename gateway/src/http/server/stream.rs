@@ -198,7 +198,10 @@ fn bare_refusal(bytes: &[u8]) -> Option<Problem> {
     Some(match line.get(..3)? {
         "400" => Problem::new("malformed_request", "the head of the request is not HTTP"),
         "414" => Problem::new("uri_too_long", "the path with its query string is too long"),
-        "431" => Problem::new("head_too_large", "the head of the request is too large, or has more than 100 headers"),
+        "431" => Problem::new(
+            "head_too_large",
+            "the head of the request is too large, or has more than 100 headers",
+        ),
         _ => return None,
     })
 }
