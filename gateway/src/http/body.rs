@@ -10,6 +10,7 @@ use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 
 use super::problem::Problem;
 use crate::config::HttpLimits;
@@ -137,6 +138,10 @@ async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
         if collected.len() + data.len() > limit {
             drain(&mut body).await;
             return Err(too_large(limit));
+        }
+        if collected.is_empty() && body.is_end_stream() {
+            // Nearly every body comes in one piece.
+            return Ok(data);
         }
         collected.extend_from_slice(&data);
     }

@@ -37,7 +37,10 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http).await?;
-    let created = app.orders.create(NewOrder::read(&body)?.into(), key).await?;
+    let draft = NewOrder::read(&body)?.into();
+    // It is a part of the connection's buffer, which is wanted for the next request.
+    drop(body);
+    let created = app.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
     Ok((StatusCode::CREATED, location, replayed, OrderView::from(created.order)).into_response())
