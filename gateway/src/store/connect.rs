@@ -14,6 +14,7 @@ use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
 use super::recent::Recent;
+use super::writers::Writers;
 use super::{Dialect, Inner, LocalClock, Store};
 use crate::log_gate::LogGate;
 
@@ -21,7 +22,7 @@ static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// A connection that was unused for so long is tested before it is used.
-const TESTED_AFTER: Duration = Duration::from_millis(500);
+pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
 
 /// Sizes and limits of a store.
 #[derive(Debug, Clone)]
@@ -144,7 +145,7 @@ impl Store {
             inner: Arc::new(Inner {
                 dialect,
                 readers: pool(options.connections),
-                writers: pool(writers),
+                writers: Writers::new(pool(writers)),
                 deadline: options.deadline,
                 local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),

@@ -29,6 +29,7 @@ mod recent;
 mod rows;
 mod sql;
 mod transition;
+mod writers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,7 +66,7 @@ pub struct Store {
 struct Inner {
     dialect: Dialect,
     readers: AnyPool,
-    writers: AnyPool,
+    writers: writers::Writers,
     deadline: Duration,
     local: LocalClock,
     /// Database time minus local time, in microseconds.
@@ -187,7 +188,7 @@ impl Store {
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut reading = Reading(Some(self.acquire(&self.inner.readers).await?));
+        let mut reading = Reading(Some(self.acquired(self.inner.readers.acquire()).await?));
         let Some(connection) = reading.0.as_mut() else { return Err(Error::TimedOut) };
         let work = sql::counted(&self.inner.statements, work(connection));
         let result = tokio::time::timeout_at(deadline, work).await;
@@ -200,9 +201,12 @@ impl Store {
     }
 
     /// A connection. The pool waits for half of the deadline, which leaves the other half to the work.
-    async fn acquire(&self, pool: &AnyPool) -> Result<PoolConnection<Any>, Error> {
+    async fn acquired(
+        &self,
+        connection: impl Future<Output = Result<PoolConnection<Any>, sqlx::Error>>,
+    ) -> Result<PoolConnection<Any>, Error> {
         let before = self.inner.answers.load(Ordering::Relaxed);
-        pool.acquire().await.map_err(|error| match error {
+        connection.await.map_err(|error| match error {
             sqlx::Error::PoolTimedOut if self.inner.answers.load(Ordering::Relaxed) != before => {
                 Error::Unavailable(Outage::PoolExhausted)
             }
@@ -259,7 +263,7 @@ impl Store {
         work: &(impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut connection = self.acquire(&self.inner.writers).await?;
+        let mut connection = self.acquired(self.inner.writers.acquire()).await?;
         let result = tokio::time::timeout_at(deadline, async {
             sqlx::raw_sql(self.inner.dialect.begin()).execute(&mut *connection).await?;
             sql::counted(&self.inner.statements, work(&mut connection)).await
@@ -286,7 +290,10 @@ impl Store {
         };
         let commit = sqlx::raw_sql("COMMIT").execute(&mut *connection);
         match tokio::time::timeout(self.inner.deadline, commit).await {
-            Ok(Ok(_)) => Ok(value),
+            Ok(Ok(_)) => {
+                self.inner.writers.give_back(connection);
+                Ok(value)
+            }
             Ok(Err(sqlx::Error::Database(error))) => {
                 // The database answered: it was not committed.
                 drop(connection.detach());
@@ -304,9 +311,7 @@ impl Store {
     /// Drops the writing connections that nobody uses: when one ends at a server that has become
     /// read-only so do all, and new ones may reach the new primary.
     fn leave_replica(&self) {
-        while let Some(connection) = self.inner.writers.try_acquire() {
-            drop(connection.detach());
-        }
+        self.inner.writers.give_up_idle();
     }
 }
 

@@ -43,6 +43,8 @@ impl Sql {
 
     /// `(?,?,?)` `rows` times, each with `columns` placeholders or whatever `row` says.
     pub(super) fn rows(&mut self, rows: usize, row: &str) -> &mut Self {
+        self.text.reserve(rows * (row.len() + 1));
+        self.arguments.reserve(rows * row.matches('?').count(), 0);
         for n in 0..rows {
             if n > 0 {
                 self.text.push(',');

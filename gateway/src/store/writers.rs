@@ -1,0 +1,135 @@
+//! The connections that write.
+//!
+//! The pool asks each connection that comes back whether it is still good, which would be one more round
+//! trip for each transaction. So a connection that has just committed is kept here for the next one. It goes
+//! back to the pool as soon as somebody waits there, or when it is not used for a moment.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool};
+
+use super::connect::TESTED_AFTER;
+
+pub(super) struct Writers {
+    pool: AnyPool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// With the time of their last use, the latest of which comes last. None while somebody waits.
+    connections: Vec<(PoolConnection<Any>, Instant)>,
+    /// Who waits for the pool.
+    waiting: usize,
+    closed: bool,
+}
+
+impl Writers {
+    pub(super) fn new(pool: AnyPool) -> Self {
+        Self { pool, kept: Mutex::default() }
+    }
+
+    /// A connection that was in use just now, or one of the pool.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
+        let _waiting = {
+            let mut kept = self.lock();
+            let old = kept.connections.iter().take_while(|(_, used)| used.elapsed() >= TESTED_AFTER).count();
+            // Back to the pool, which tests them.
+            kept.connections.drain(..old);
+            if let Some((connection, _)) = kept.connections.pop() {
+                return Ok(connection);
+            }
+            kept.waiting += 1;
+            Waiting(self)
+        };
+        self.pool.acquire().await
+    }
+
+    /// Takes back a connection that is good and in no transaction.
+    pub(super) fn give_back(&self, connection: PoolConnection<Any>) {
+        let mut kept = self.lock();
+        if kept.waiting == 0 && !kept.closed {
+            kept.connections.push((connection, Instant::now()));
+        }
+    }
+
+    /// Gives up the connections that nobody uses.
+    pub(super) fn give_up_idle(&self) {
+        let kept = std::mem::take(&mut self.lock().connections);
+        for connection in kept.into_iter().map(|(connection, _)| connection).chain(self.idle()) {
+            drop(connection.detach());
+        }
+    }
+
+    fn idle(&self) -> impl Iterator<Item = PoolConnection<Any>> {
+        std::iter::from_fn(|| self.pool.try_acquire())
+    }
+
+    /// Closes every connection; what still runs ends first.
+    pub(super) async fn close(&self) {
+        {
+            let mut kept = self.lock();
+            kept.closed = true;
+            kept.connections.clear();
+        }
+        self.pool.close().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits for the pool.
+struct Waiting<'w>(&'w Writers);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // On its way back to the pool a connection needs the runtime, which may be gone.
+        for (connection, _) in self.connections.drain(..) {
+            drop(connection.detach());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::store::Options;
+    use crate::store::tests::sqlite;
+
+    #[tokio::test]
+    async fn a_connection_is_kept_for_the_next_transaction_and_goes_to_who_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            sqlite(&folder, &Options { deadline: Duration::from_secs(60), ..Options::default() }).await;
+        let writers = &store.inner.writers;
+        let only = writers.acquire().await.unwrap();
+        writers.give_back(only);
+        assert_eq!(writers.lock().connections.len(), 1);
+        let only = writers.acquire().await.unwrap();
+
+        let mut waiting = Box::pin(writers.acquire());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        writers.give_back(only);
+        assert_eq!(writers.lock().connections.len(), 0);
+        writers.give_back(waiting.await.unwrap());
+        assert_eq!(writers.lock().connections.len(), 1);
+        assert_eq!(writers.lock().waiting, 0);
+
+        writers.give_up_idle();
+        assert_eq!(writers.lock().connections.len(), 0);
+        writers.give_back(writers.acquire().await.unwrap());
+        store.close().await;
+        assert!(writers.acquire().await.is_err());
+    }
+}
