@@ -117,7 +117,7 @@ impl Store {
             Err(_) => return Err(unreachable(&url, "no answer in time")),
         }
 
-        let pool = |size| {
+        let pool = |size, more: &'static [&'static str]| {
             AnyPoolOptions::new()
                 .max_connections(size)
                 .acquire_timeout(options.deadline / 2)
@@ -132,7 +132,7 @@ impl Store {
                 })
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
-                        for statement in dialect.session() {
+                        for statement in dialect.session().iter().chain(more) {
                             sqlx::raw_sql(*statement).execute(&mut *connection).await?;
                         }
                         Ok(())
@@ -144,8 +144,8 @@ impl Store {
         let store = Self {
             inner: Arc::new(Inner {
                 dialect,
-                readers: pool(options.connections),
-                writers: Writers::new(pool(writers)),
+                readers: pool(options.connections, &[]),
+                writers: Writers::new(pool(writers, dialect.writing())),
                 deadline: options.deadline,
                 local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),
@@ -184,6 +184,10 @@ impl Store {
             }
         }
         let result = migrator.run(&mut *connection).await;
+        // The last thing that it notes is how long a migration took, outside of a transaction of its own.
+        if let (Ok(()), Dialect::MySql) = (&result, self.inner.dialect) {
+            sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+        }
         // The lock goes with the connection.
         drop(connection.detach());
         result.map_err(|error| {

@@ -12,12 +12,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Opens a transaction that is going to write. SQLite takes its write lock at once: a
-    /// transaction that first reads and then asks for the lock is refused without any waiting.
-    pub(super) fn begin(self) -> &'static str {
+    /// Opens a transaction that is going to write, where its first statement does not ([`Self::writing`]).
+    /// SQLite takes its write lock at once: a transaction that first reads and then asks for the lock is
+    /// refused without any waiting.
+    pub(super) fn begin(self) -> Option<&'static str> {
         match self {
-            Self::MySql => "START TRANSACTION",
-            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::MySql => None,
+            Self::Sqlite => Some("BEGIN IMMEDIATE"),
         }
     }
 
@@ -98,6 +99,15 @@ impl Dialect {
         match self {
             Self::MySql => Duration::from_secs(10),
             Self::Sqlite => Duration::from_secs(600),
+        }
+    }
+
+    /// What every new connection is told that writes, besides [`Self::session`].
+    pub(super) fn writing(self) -> &'static [&'static str] {
+        match self {
+            // Saves each transaction the round trip that opens it.
+            Self::MySql => &["SET SESSION autocommit = 0"],
+            Self::Sqlite => &[],
         }
     }
 

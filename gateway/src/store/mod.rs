@@ -265,7 +265,9 @@ impl Store {
         let deadline = Instant::now() + self.inner.deadline;
         let mut connection = self.acquired(self.inner.writers.acquire()).await?;
         let result = tokio::time::timeout_at(deadline, async {
-            sqlx::raw_sql(self.inner.dialect.begin()).execute(&mut *connection).await?;
+            if let Some(begin) = self.inner.dialect.begin() {
+                sqlx::raw_sql(begin).execute(&mut *connection).await?;
+            }
             sql::counted(&self.inner.statements, work(&mut connection)).await
         })
         .await
