@@ -70,7 +70,8 @@ impl Feed {
         id: OrderId,
         cursor: Cursor,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
-        watch::watch(self.clone(), id, cursor).await
+        // Boxed: whoever streams the events keeps this future, and with it room for the queries.
+        Box::pin(watch::watch(self.clone(), id, cursor)).await
     }
 
     /// Every change from now on, for dashboards.

@@ -87,7 +87,8 @@ impl Watch {
             if !next.is_empty() {
                 self.ready.extend(next);
             } else if hole {
-                match self.read().await {
+                // Boxed, so that a subscriber that waits for news does not keep room for a query.
+                match Box::pin(self.read()).await {
                     Ok(events) => self.ready.extend(events),
                     Err(error) => {
                         self.ended = true;

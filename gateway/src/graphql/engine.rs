@@ -11,7 +11,7 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{Positioned, parse_query};
 use async_graphql::{Request, Response, ServerError, Value, Variables};
 use axum::http::StatusCode;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use metrics::{counter, gauge};
 use serde::Serialize;
@@ -24,6 +24,7 @@ use super::errors::{
     tidy, with_code,
 };
 use super::guard::{self, TooMuch};
+use super::live::Handover;
 use super::params::Params;
 use super::parsed::Parsed;
 use super::subscription::Position;
@@ -217,7 +218,9 @@ impl Engine {
     /// Runs a subscription until it ends or the stream is dropped.
     pub(crate) fn stream(&self, operation: Operation) -> BoxStream<'static, Answer> {
         let active = Active::new();
-        let answers = self.schema.execute_stream(operation.request);
+        let handover = Handover::default();
+        let begun = self.schema.execute_stream(operation.request.data(handover.taker()));
+        let answers = begun.chain(stream::once(async move { handover.take() }).flatten());
         let answers = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
             let _active = &active;
             match answer {

@@ -6,7 +6,7 @@
 //! | which documents are refused | [`guard`] |
 //! | documents that are named and not sent | [`documents`] |
 //! | how it is not parsed again | [`parsed`] |
-//! | how an operation is run | [`engine`] |
+//! | how an operation is run | [`engine`], and of a subscription that waits: [`live`] |
 //! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
 //! | the codes of errors | [`errors`] |
 //!
@@ -23,6 +23,7 @@ mod errors;
 mod guard;
 mod http;
 mod list;
+mod live;
 pub(crate) mod loader;
 mod mutation;
 mod negotiate;

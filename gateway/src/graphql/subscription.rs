@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 
 use super::Services;
 use super::errors::{bad_input, fault};
+use super::live::hand_over;
 use super::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::feed::{Cursor, FeedItem};
 
@@ -66,7 +67,7 @@ impl Subscription {
                 Err(error) => Err(fault(error)),
             })
         });
-        Ok(items.boxed())
+        Ok(hand_over(ctx, items))
     }
 
     /// The changes of all orders from now on, for dashboards. Says how many it skipped when the
@@ -89,6 +90,6 @@ impl Subscription {
                 }
             })
         });
-        items.boxed()
+        hand_over(ctx, items)
     }
 }

@@ -16,7 +16,7 @@
 //! cases run those to their end by themselves.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,24 +29,24 @@ use axum::http::HeaderMap;
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{SinkExt, StreamExt};
 use metrics::{counter, gauge};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
-use crate::http::addresses::{Addresses, Full, client};
+use crate::http::addresses::{Addresses, Full, Place, client};
 use crate::http::origins::{foreign, is_foreign};
 use crate::http::problem::Problem;
 use crate::{App, Config};
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 512;
 const WRITE_BUFFER_BYTES: usize = 512;
 /// Results that wait for the socket, of all its operations together. The queue serves them in turn,
 /// so that a busy operation starves nobody.
@@ -106,11 +106,13 @@ pub(crate) async fn upgrade(
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(app.config.graphql.message_bytes)
         .max_frame_size(app.config.graphql.message_bytes)
-        .on_upgrade(move |socket| async move {
-            let (_token, _place) = (token, place);
-            let _open = Open::new(protocol);
-            let code = Session::new(socket, app, engine, protocol).run().await;
-            counter!("graphql_socket_closes_total", "code" => code.to_string()).increment(1);
+        .on_upgrade(move |socket| {
+            let tasks = app.tasks.clone();
+            let session = Session::new(socket, place, app, engine, protocol);
+            // A task of its own: the one of the upgrade keeps room for all that came before.
+            tasks.spawn(session.run());
+            drop(token);
+            ready(())
         })
 }
 
@@ -167,8 +169,29 @@ enum End {
     Dropped,
 }
 
+/// What follows from something that has happened: this is sent, and then it may be over.
+#[derive(Default)]
+struct Step {
+    messages: Vec<Message>,
+    end: Option<End>,
+}
+
+impl From<Vec<Message>> for Step {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, end: None }
+    }
+}
+
+impl From<End> for Step {
+    fn from(end: End) -> Self {
+        Self { messages: Vec::new(), end: Some(end) }
+    }
+}
+
 struct Session {
     socket: WebSocket,
+    _place: Place,
+    _open: Open,
     engine: Engine,
     tasks: TaskTracker,
     config: Arc<Config>,
@@ -181,11 +204,14 @@ struct Session {
 }
 
 impl Session {
-    fn new(socket: WebSocket, app: App, engine: Engine, protocol: Protocol) -> Self {
+    /// Boxed, so that the futures that work on it do not each keep room for it.
+    fn new(socket: WebSocket, place: Place, app: App, engine: Engine, protocol: Protocol) -> Box<Self> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let limits = &app.config.graphql;
-        Self {
+        Box::new(Self {
             socket,
+            _place: place,
+            _open: Open::new(protocol),
             engine,
             conversation: Conversation::new(
                 protocol,
@@ -198,13 +224,19 @@ impl Session {
             leaving: Box::pin(app.leaving()),
             tasks: app.tasks.clone(),
             config: app.config.clone(),
-        }
+        })
     }
 
-    /// Serves the socket to its end, and says with which code that came.
-    async fn run(mut self) -> u16 {
+    /// Serves the socket to its end.
+    async fn run(mut self: Box<Self>) {
         let end = self.serve().await;
         self.running.clear();
+        let code = Box::pin(self.leave(end)).await;
+        counter!("graphql_socket_closes_total", "code" => code.to_string()).increment(1);
+    }
+
+    /// Takes leave, and says with which code.
+    async fn leave(&mut self, end: End) -> u16 {
         match end {
             End::Close(close) => {
                 let code = close.code;
@@ -230,69 +262,81 @@ impl Session {
     async fn serve(&mut self) -> End {
         let opened = Instant::now();
         let silence = self.config.graphql.ping_interval + self.config.graphql.dead_after;
-        let mut last_frame = opened;
-        let mut ping =
-            interval_at(opened + self.config.graphql.ping_interval, self.config.graphql.ping_interval);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut last_frame, mut ping) = (opened, opened + self.config.graphql.ping_interval);
         loop {
+            let dead = last_frame + silence;
+            let init =
+                (!self.conversation.is_acknowledged()).then(|| opened + self.config.graphql.init_timeout);
+            // One timer for all three.
+            let wake = ping.min(dead).min(init.unwrap_or(dead));
             let step = tokio::select! {
                 frame = self.socket.recv() => {
                     last_frame = Instant::now();
-                    self.receive(frame).await
+                    self.receive(frame)
                 }
-                Some(outgoing) = self.outgoing.recv() => self.deliver(outgoing).await,
-                _ = ping.tick() => self.ping().await,
-                () = sleep_until(last_frame + silence) => Err(End::Dropped),
-                () = sleep_until(opened + self.config.graphql.init_timeout), if !self.conversation.is_acknowledged() => {
-                    Err(End::Close(Close::new(4408, "Connection initialisation timeout")))
+                Some(outgoing) = self.outgoing.recv() => self.deliver(outgoing).into(),
+                () = sleep_until(wake) => {
+                    if wake == dead {
+                        End::Dropped.into()
+                    } else if Some(wake) == init {
+                        End::Close(Close::new(4408, "Connection initialisation timeout")).into()
+                    } else {
+                        ping = Instant::now() + self.config.graphql.ping_interval;
+                        self.ping().into()
+                    }
                 }
-                () = &mut self.leaving => Err(End::Close(Close::new(1012, "the gateway is restarting"))),
+                () = &mut self.leaving => End::Close(Close::new(1012, "the gateway is restarting")).into(),
             };
-            if let Err(end) = step {
+            if !step.messages.is_empty()
+                && let Err(end) = self.send(step.messages).await
+            {
+                return end;
+            }
+            if let Some(end) = step.end {
                 return end;
             }
         }
     }
 
-    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Step {
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Step::default(),
             Some(Ok(Message::Binary(_))) => {
-                return Err(End::Close(Close::new(4400, "messages must be text")));
+                return End::Close(Close::new(4400, "messages must be text")).into();
             }
             Some(Ok(Message::Close(frame))) => {
-                return Err(End::Closed(frame.map_or(1005, |frame| frame.code)));
+                return End::Closed(frame.map_or(1005, |frame| frame.code)).into();
             }
-            Some(Err(error)) => return Err(read_error(&error)),
-            None => return Err(End::Dropped),
+            Some(Err(error)) => return read_error(&error).into(),
+            None => return End::Dropped.into(),
         };
         match self.conversation.receive(&text) {
-            Action::Nothing => Ok(()),
-            Action::Send(messages) => self.send(messages).await,
-            Action::Close(close) => Err(End::Close(close)),
+            Action::Nothing => Step::default(),
+            Action::Send(messages) => messages.into_iter().map(as_text).collect::<Vec<_>>().into(),
+            Action::Close(close) => End::Close(close).into(),
             Action::Refuse { message, close } => {
-                self.send(message.into_iter().collect()).await?;
-                Err(End::Close(close))
+                Step { messages: message.into_iter().map(as_text).collect(), end: Some(End::Close(close)) }
             }
             Action::Stop { number } => {
                 self.running.remove(&number);
-                Ok(())
+                Step::default()
             }
             Action::Start { id, number, params } => {
-                let (engine, queue) = (self.engine.clone(), self.queue.clone());
                 let protocol = self.conversation.protocol();
+                // Boxed: what preparing needs is given back while the operation waits for news.
+                let answers = Box::pin(answers(self.engine.clone(), params));
                 // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
-                let task = self.tasks.spawn(operate(engine, params, protocol, id, number, queue));
+                let task = self.tasks.spawn(operate(answers, protocol, id, number, self.queue.clone()));
                 self.running.insert(number, Running(task.abort_handle()));
-                Ok(())
+                Step::default()
             }
         }
     }
 
-    /// Sends what waits in the queue, in one go.
-    async fn deliver(&mut self, first: Box<Outgoing>) -> Result<(), End> {
-        let mut texts = Vec::new();
+    /// What waits in the queue, to be sent in one go.
+    fn deliver(&mut self, first: Box<Outgoing>) -> Vec<Message> {
+        let mut messages = Vec::new();
         let mut next = Some(first);
         while let Some(outgoing) = next {
             // A stopped operation may have left something in the queue.
@@ -301,25 +345,20 @@ impl Session {
                     self.conversation.ended(&outgoing.id);
                     self.running.remove(&outgoing.number);
                 }
-                texts.push(outgoing.text);
+                messages.push(as_text(outgoing.text));
             }
-            next = if texts.len() < QUEUE { self.outgoing.try_recv().ok() } else { None };
+            next = if messages.len() < QUEUE { self.outgoing.try_recv().ok() } else { None };
         }
-        self.send(texts).await
+        messages
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
+    fn ping(&self) -> Vec<Message> {
         let keepalive = self.conversation.protocol().keepalive();
         let keepalive = keepalive.filter(|_| self.conversation.is_acknowledged());
-        let keepalive = keepalive.map(|text| Message::Text(text.into()));
-        self.send_all(std::iter::once(Message::Ping(Default::default())).chain(keepalive)).await
+        std::iter::once(Message::Ping(Default::default())).chain(keepalive.map(as_text)).collect()
     }
 
-    async fn send(&mut self, texts: Vec<String>) -> Result<(), End> {
-        self.send_all(texts.into_iter().map(|text| Message::Text(text.into()))).await
-    }
-
-    async fn send_all(&mut self, messages: impl Iterator<Item = Message>) -> Result<(), End> {
+    async fn send(&mut self, messages: Vec<Message>) -> Result<(), End> {
         let deadline = self.config.graphql.dead_after;
         let work = async {
             for message in messages {
@@ -333,6 +372,10 @@ impl Session {
             Err(_) => Err(End::Close(Close::new(4408, "the client does not read fast enough"))),
         }
     }
+}
+
+fn as_text(text: String) -> Message {
+    Message::Text(text.into())
 }
 
 /// A message that is too long or not UTF-8 is the client's mistake and is told; after any other error
@@ -350,49 +393,35 @@ fn read_error(error: &axum::Error) -> End {
 }
 
 /// What an operation answers, one result or many.
-async fn answers(engine: Engine, params: Params) -> Result<BoxStream<'static, Answer>, Answer> {
-    let operation = engine.prepare(params).await?;
-    Ok(match operation.kind() {
-        OperationType::Subscription => engine.stream(operation),
-        OperationType::Query | OperationType::Mutation => {
-            futures_util::stream::once(async move { engine.run(operation).await }).boxed()
-        }
-    })
+async fn answers(engine: Engine, params: Params) -> BoxStream<'static, Answer> {
+    match engine.prepare(params).await {
+        Ok(operation) if operation.kind() == OperationType::Subscription => engine.stream(operation),
+        Ok(operation) => stream::once(async move { engine.run(operation).await }).boxed(),
+        Err(answer) => stream::once(ready(answer)).boxed(),
+    }
 }
 
 /// Runs one operation and hands over its results. A stalled socket makes it wait here.
 async fn operate(
-    engine: Engine,
-    params: Params,
+    answers: Pin<Box<impl Future<Output = BoxStream<'static, Answer>>>>,
     protocol: Protocol,
     id: Arc<str>,
     number: u64,
     queue: mpsc::Sender<Box<Outgoing>>,
 ) {
-    let send = |text, last| {
-        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last });
-        let queue = &queue;
-        async move { queue.send(outgoing).await.is_ok() }
-    };
-    // Boxed: what preparing needs is given back while the operation waits for news.
-    let mut answers = match Box::pin(answers(engine, params)).await {
-        Ok(answers) => answers,
-        Err(answer) => {
-            send(protocol.error(&id, &answer), true).await;
-            return;
-        }
-    };
+    let mut answers = answers.await;
     let mut first = true;
-    while let Some(answer) = answers.next().await {
-        // An operation that came to nothing has an error and no result.
-        if first && answer.is_failure() {
-            send(protocol.error(&id, &answer), true).await;
-            return;
-        }
+    loop {
+        let (text, last) = match answers.next().await {
+            // An operation that came to nothing has an error and no result.
+            Some(answer) if first && answer.is_failure() => (protocol.error(&id, &answer), true),
+            Some(answer) => (protocol.next(&id, &answer), false),
+            None => (protocol.complete(&id), true),
+        };
         first = false;
-        if !send(protocol.next(&id, &answer), false).await {
+        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last });
+        if queue.send(outgoing).await.is_err() || last {
             return;
         }
     }
-    send(protocol.complete(&id), true).await;
 }
