@@ -1,7 +1,8 @@
 //! Connections that are kept for the next call.
 //!
-//! One that was used a moment ago is taken as it is; one that was not is asked first, because its server
-//! may have gone since. A connection that failed does not come back (see `give_up`).
+//! deadpool-redis asks each connection before each use. Here one that was used a moment ago is taken as it
+//! is; one that was not is asked, because its server may have gone since. A connection that failed does not
+//! come back (see `give_up`).
 
 use std::time::Duration;
 
@@ -20,13 +21,14 @@ const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Connects and asks.
 pub(super) struct Manager {
-    client: Client,
-    config: AsyncConnectionConfig,
+    inner: deadpool_redis::Manager,
 }
 
 /// At most `connections` of them, none of which is made yet.
 pub(super) fn pool(client: &Client, config: AsyncConnectionConfig, connections: usize) -> Pool<Manager> {
-    Pool::builder(Manager { client: client.clone(), config })
+    let inner = deadpool_redis::Manager::new_with_config(client.get_connection_info().clone(), config)
+        .expect("a client's own address is an address");
+    Pool::builder(Manager { inner })
         .max_size(connections)
         .wait_timeout(Some(DEADLINE))
         .create_timeout(Some(DEADLINE))
@@ -50,7 +52,7 @@ impl managed::Manager for Manager {
     type Error = RedisError;
 
     async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        self.client.get_multiplexed_async_connection_with_config(&self.config).await
+        self.inner.create().await
     }
 
     async fn recycle(
@@ -59,7 +61,7 @@ impl managed::Manager for Manager {
         metrics: &Metrics,
     ) -> RecycleResult<RedisError> {
         if metrics.last_used() >= ASKED_AFTER {
-            redis::cmd("PING").exec_async(connection).await?;
+            self.inner.recycle(connection, metrics).await?;
         }
         Ok(())
     }
