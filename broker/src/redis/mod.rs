@@ -8,8 +8,8 @@
 //!
 //! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
-//! A restricted Redis user needs these two names and the commands INFO, PING, LPUSH, RPUSH, LLEN,
-//! LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
+//! A restricted Redis user needs these two names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH,
+//! LLEN, LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
 //!
 //! # What is promised
 //! [`Redis::new`] never connects, so a program starts while Redis is away. Every call has a deadline
