@@ -104,39 +104,74 @@ fn stream(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) -
     }
 }
 
-/// The events among the values of prepared statements: an id of 16 bytes, a sequence of eight, and a status, as
-/// the rows of `order_events` begin.
+/// The events among the values of prepared statements. A new order is an id of 16 bytes and its tenant, as
+/// the rows of `orders` begin. A change is a sequence of eight bytes and a status, as each UPDATE of orders
+/// begins, and the ids that follow it.
 fn events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
     const STATUSES: [&[u8]; 5] =
         [b"\x07pending", b"\x0aprocessing", b"\x09completed", b"\x06failed", b"\x09cancelled"];
-    let id = |row: &[u8]| Some(u128::from_be_bytes(row.strip_prefix(b"\x10")?.get(..16)?.try_into().ok()?));
-    let sequence = |row: &[u8]| Some(u64::from_le_bytes(row.get(17..25)?.try_into().ok()?));
-    (0..sent.len()).filter_map(move |at| {
-        let row = &sent[at..];
-        let status = row.get(25..)?;
-        STATUSES.iter().find(|name| status.starts_with(name))?;
-        Some((id(row)?, u32::try_from(sequence(row)?).ok()?))
+    // What the latest change has made of its orders.
+    let (mut sequence, mut at) = (None, 0);
+    std::iter::from_fn(move || {
+        while at < sent.len() {
+            let (here, before) = (&sent[at..], &sent[..at]);
+            at += 1;
+            if let Some(id) = id(here) {
+                // The next value may begin before this one ends: what looks like an id need not be one.
+                let is_new = here[17..].starts_with(TENANT);
+                if let Some(sequence) = if is_new { Some(1) } else { sequence } {
+                    return Some((id, sequence));
+                }
+            } else if STATUSES.iter().any(|status| here.starts_with(status))
+                && let Some(number) = before.last_chunk().copied().map(u64::from_le_bytes)
+                && (2..u64::from(u16::MAX)).contains(&number)
+            {
+                sequence = u32::try_from(number).ok();
+            }
+        }
+        None
     })
+}
+
+/// The tenant of all orders, as a value.
+const TENANT: &[u8] = b"\x07default";
+
+/// A value that is a UUID version 7.
+fn id(value: &[u8]) -> Option<u128> {
+    let bytes: [u8; 16] = value.strip_prefix(b"\x10")?.get(..16)?.try_into().ok()?;
+    (bytes[6] >> 4 == 7 && bytes[8] >> 6 == 0b10).then(|| u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ID: u128 = 0x0190_1234_5678_7abc_8def_0123_4567_89ab;
+
+    fn value(id: u128) -> Vec<u8> {
+        [&[16], id.to_be_bytes().as_slice()].concat()
+    }
+
     #[test]
     fn events_are_found_among_other_values() {
-        let id = 0x0190_1234_5678_7abc_8def_0123_4567_89ab_u128;
-        let mut sent = b"\x17\x01\0\0\0\x10".to_vec();
-        sent.extend(id.to_be_bytes());
-        sent.extend(b"\x07default\x07pending\x10");
-        for (sequence, status) in [(1_u64, "pending"), (2, "processing")] {
-            sent.push(16);
-            sent.extend(id.to_be_bytes());
-            sent.extend(sequence.to_le_bytes());
-            sent.push(status.len() as u8);
-            sent.extend(status.as_bytes());
-        }
-        assert_eq!(events(&sent).collect::<Vec<_>>(), [(id, 1), (id, 2)]);
+        let (one, other) = (value(ID), value(ID + 1));
+        let created = [b"\x17\x01\0\0\0\x10", one.as_slice(), TENANT, b"\x07pending\x10"].concat();
+        assert_eq!(events(&created).collect::<Vec<_>>(), [(ID, 1)]);
+        let [second, third] = [2_u64, 3].map(u64::to_le_bytes);
+        let changed = [
+            b"\x17\x02\0\0\0",
+            second.as_slice(),
+            b"\x0aprocessing\x04held\x07pending",
+            &one,
+            &other,
+            b"\x17\x03\0\0\0",
+            &third,
+            b"\x09completed\x09completed\x0aprocessing",
+            &second,
+            &other,
+        ]
+        .concat();
+        assert_eq!(events(&changed).collect::<Vec<_>>(), [(ID, 2), (ID + 1, 2), (ID + 1, 3)]);
     }
 
     #[test]
@@ -156,17 +191,16 @@ mod tests {
             let mut answer = [0; 2];
             client.read_exact(&mut answer).unwrap();
         };
-        let mut row = vec![16];
-        row.extend(7_u128.to_be_bytes());
-        row.extend(2_u64.to_le_bytes());
+        let mut row = 2_u64.to_le_bytes().to_vec();
         row.extend(b"\x09completed");
+        row.extend(value(ID));
         asked(&row);
         asked(ROLLBACK);
         asked(COMMIT);
-        assert!(commits.of((7, 2)).is_none());
+        assert!(commits.of((ID, 2)).is_none());
         asked(&row);
-        assert!(commits.of((7, 2)).is_none());
+        assert!(commits.of((ID, 2)).is_none());
         asked(COMMIT);
-        assert!(commits.of((7, 2)).is_some());
+        assert!(commits.of((ID, 2)).is_some());
     }
 }

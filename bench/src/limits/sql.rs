@@ -1,4 +1,4 @@
-//! Orders and their first events in statements of many rows, one transaction after the other.
+//! Orders in statements of many rows, one transaction after the other.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -31,8 +31,7 @@ pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::
         }
         Ok::<_, io::Error>(count)
     })??;
-    let name =
-        format!("{database}: orders with their event, {rows} in a transaction, connections: {writers}");
+    let name = format!("{database}: orders, {rows} in a transaction, connections: {writers}");
     let limit = Limit::new(name, None, count, lasting, cpu_since(servers, &before)?);
     Ok(limit.of(&[if sqlite { System::Embedded } else { System::Orders }]))
 }
@@ -42,15 +41,10 @@ async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx:
     for pragma in SQLITE.iter().filter(|_| url.starts_with("sqlite:")) {
         sqlx::query(*pragma).execute(&mut connection).await?;
     }
-    let values = |row: &str| vec![row; rows].join(", ");
     let orders = format!(
         "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, attempt, \
          failures, max_attempts, due_at, not_before, created_at, updated_at) VALUES {}",
-        values("(?, 'default', ?, 'USD', 259998, 2, 'pending', 1, 0, 0, 5, ?, ?, ?, ?)")
-    );
-    let events = format!(
-        "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) VALUES {}",
-        values("(?, 1, 'pending', 0, ?)")
+        vec!["(?, 'default', ?, 'USD', 259998, 2, 'pending', 1, 0, 0, 5, ?, ?, ?, ?)"; rows].join(", ")
     );
     let (began, mut count) = (Instant::now(), 0);
     while began.elapsed() < lasting {
@@ -58,13 +52,8 @@ async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx:
         let now = count as i64;
         let mut transaction = connection.begin().await?;
         let mut statement = sqlx::query(AssertSqlSafe(orders.as_str()));
-        for id in &ids {
-            statement = statement.bind(id.clone()).bind(LINE_ITEMS).bind(now).bind(now).bind(now).bind(now);
-        }
-        statement.execute(&mut *transaction).await?;
-        let mut statement = sqlx::query(AssertSqlSafe(events.as_str()));
         for id in ids {
-            statement = statement.bind(id).bind(now);
+            statement = statement.bind(id).bind(LINE_ITEMS).bind(now).bind(now).bind(now).bind(now);
         }
         statement.execute(&mut *transaction).await?;
         transaction.commit().await?;

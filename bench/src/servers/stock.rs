@@ -10,8 +10,8 @@ use crate::plain;
 /// Rows of one statement.
 const CHUNK: u64 = 50_000;
 /// The columns that all copies share with the first order.
-const SAME: &str = "tenant_id, line_items, currency, total_minor, quantity, version, attempt, failures, \
-                    max_attempts, not_before";
+const SAME: &str =
+    "tenant_id, line_items, currency, total_minor, quantity, failures, max_attempts, not_before";
 
 /// What is in the table.
 pub(crate) struct Stock {
@@ -38,28 +38,42 @@ impl Stock {
 
     /// Up to `orders` orders, one in 10 of them failed, the others completed.
     pub(crate) fn fill_with_final(&mut self, database: &mut Database, orders: u64) -> io::Result<()> {
+        let status = "IF(seq % 10 = 0, 'failed', 'completed')";
         self.fill(
             database,
             orders,
-            "IF(seq % 10 = 0, 'failed', 'completed')",
-            "IF(seq % 10 = 0, 'failed', 'completed')",
-            "9223372036854775807",
+            &[
+                ("status", status),
+                ("stage", status),
+                ("due_at", "9223372036854775807"),
+                ("version", "3"),
+                ("attempt", "1"),
+                ("previous_status", "'processing'"),
+                ("previous_attempt", "1"),
+                ("previous_at", "created_at"),
+            ],
         )
     }
 
     /// Up to `orders` orders that wait for a worker.
     pub(crate) fn fill_with_waiting(&mut self, database: &mut Database, orders: u64) -> io::Result<()> {
-        self.fill(database, orders, "'pending'", "'waiting'", "not_before")
+        self.fill(
+            database,
+            orders,
+            &[
+                ("status", "'pending'"),
+                ("stage", "'waiting'"),
+                ("due_at", "not_before"),
+                ("version", "1"),
+                ("attempt", "0"),
+            ],
+        )
     }
 
-    fn fill(
-        &mut self,
-        database: &mut Database,
-        orders: u64,
-        status: &str,
-        stage: &str,
-        due: &str,
-    ) -> io::Result<()> {
+    /// Copies with these columns, each with its value.
+    fn fill(&mut self, database: &mut Database, orders: u64, own: &[(&str, &str)]) -> io::Result<()> {
+        let (columns, values): (Vec<_>, Vec<_>) = own.iter().copied().unzip();
+        let (columns, values) = (columns.join(", "), values.join(", "));
         while self.orders < orders {
             let (from, to) = (self.orders + 1, orders.min(self.orders + CHUNK));
             // Like a UUID version 7: the time in milliseconds first, then what makes it unique. The time
@@ -69,16 +83,12 @@ impl Stock {
                 "UNHEX(CONCAT(LPAD(HEX({at}), 12, '0'), '7', LPAD(HEX(seq % 4096), 3, '0'), '8', LPAD(HEX(seq), 15, '0')))"
             );
             let copy = format!(
-                "INSERT INTO orders (id, status, stage, due_at, created_at, updated_at, {SAME}) \
-                 SELECT {id}, {status}, {stage}, {due}, {at} * 1000, {at} * 1000, {SAME} \
+                "INSERT INTO orders (id, created_at, updated_at, {SAME}, {columns}) \
+                 SELECT {id}, {at} * 1000, {at} * 1000, {SAME}, {values} \
                  FROM seq_{from}_to_{to}, (SELECT {SAME}, created_at FROM orders WHERE id = UNHEX('{}')) AS first",
                 self.first
             );
             database.execute(&copy)?;
-            database.execute(&format!(
-                "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) \
-                 SELECT {id}, 1, 'pending', 0, {at} * 1000 FROM seq_{from}_to_{to}"
-            ))?;
             self.orders = to;
         }
         Ok(())

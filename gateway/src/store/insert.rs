@@ -116,7 +116,8 @@ const STATEMENT_BYTES: usize = 1024 * 1024;
 const COMMIT_TRIES: u32 = 3;
 
 impl Store {
-    /// Writes the orders, their first events and the idempotency keys, all in one transaction. New
+    /// Writes the orders, which are their first events as well, and the idempotency keys, all in one
+    /// transaction. New
     /// orders are due at once, or at the time for which they are scheduled. Says what became of each
     /// creation.
     ///
@@ -305,30 +306,6 @@ async fn insert_orders(
                 .bind(stage.name)
                 .bind(stage.due_at)
                 .bind(stage.held_until);
-        }
-        sql.execute(connection).await?;
-    }
-    let events: Vec<OrderEvent> = orders.iter().map(|order| order.event()).collect();
-    insert_events(connection, &events).await
-}
-
-/// Writes events. A sequence that the order already has is an error, and so no change can be
-/// recorded twice.
-pub(super) async fn insert_events(
-    connection: &mut AnyConnection,
-    events: &[OrderEvent],
-) -> Result<(), Error> {
-    for piece in pieces(events) {
-        let mut sql = Sql::new("INSERT INTO order_events (");
-        sql.push(rows::EVENT).push(") VALUES ").rows(piece.len(), "(?,?,?,?,?,?,?)");
-        for event in piece {
-            sql.bind(event.order_id.as_bytes().as_slice())
-                .bind(i64::from(event.sequence))
-                .bind(event.status.as_str())
-                .bind(event.previous_status.map(Status::as_str))
-                .bind(i64::from(event.attempt))
-                .bind(event.reason.as_deref())
-                .bind(event.occurred_at.as_micros());
         }
         sql.execute(connection).await?;
     }

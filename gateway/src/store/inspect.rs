@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::transition::State;
-use domain::{OrderEvent, OrderId, Status};
+use domain::{OrderId, Status};
 use sqlx::AnyConnection;
 
+use super::rows::Locked;
 use super::sql::Sql;
-use super::{Error, Store, rows};
+use super::timeline::{Ends, Moment};
+use super::{Error, Store, rows, timeline};
 
 /// Orders read in one go.
 const PAGE: i64 = 500;
@@ -29,25 +31,17 @@ pub enum Problem {
     /// There are events of an order that does not exist.
     #[error("has events but no order")]
     NoOrder,
-    /// The sequences are not 1, 2, 3 … up to the order's version.
-    #[error("has version {version} but events {sequences:?}")]
+    /// The sequences between the first event and the two latest are not those that are stored.
+    #[error("has version {version} but between its first and its two latest events {sequences:?}")]
     Gap {
-        /// The order's version.
+        /// The order's version, the sequence of its latest event.
         version: u32,
-        /// The sequences of its events.
+        /// The sequences that `order_events` has.
         sequences: Vec<u32>,
     },
-    /// An event says another status before than the event before it, or a change that is not declared.
+    /// What an event says is not a declared change of what the event before it says.
     #[error("event {0} does not follow from the one before it")]
     Undeclared(u32),
-    /// The order's status is not that of its latest event.
-    #[error("is {order} but its latest event says {event}")]
-    Status {
-        /// What the order says.
-        order: Status,
-        /// What the latest event says.
-        event: Status,
-    },
     /// Nothing would ever happen to the order again.
     #[error("is {0} but never due")]
     NeverDue(Status),
@@ -64,9 +58,7 @@ impl Problem {
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::NeverDue(_) | Self::FinalButDue(_) => true,
-            Self::NoOrder | Self::Gap { .. } | Self::Undeclared(_) | Self::Status { .. } | Self::NoLease => {
-                false
-            }
+            Self::NoOrder | Self::Gap { .. } | Self::Undeclared(_) | Self::NoLease => false,
         }
     }
 }
@@ -93,7 +85,8 @@ impl Report {
 
 struct Seen {
     state: State,
-    events: Vec<OrderEvent>,
+    ends: Ends,
+    stored: BTreeMap<u32, Moment>,
 }
 
 /// `None` for what only has events.
@@ -189,19 +182,25 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut page = BTreeMap::new();
-                let columns = format!("SELECT {} FROM orders WHERE id >= ? AND id <= ?", rows::STATE);
-                for row in between(connection, &columns, first, last).await? {
-                    let locked = rows::state(&row)?;
-                    page.insert(locked.id, Some(Seen { state: locked.state, events: Vec::new() }));
-                }
-                let columns = format!(
-                    "SELECT {} FROM order_events WHERE order_id >= ? AND order_id <= ? ORDER BY order_id, sequence",
-                    rows::EVENT
+                let orders = format!(
+                    "SELECT {}, {} FROM orders WHERE id >= ? AND id <= ?",
+                    rows::STATE,
+                    timeline::ENDS
                 );
-                for row in between(connection, &columns, first, last).await? {
-                    let event = rows::event(&row)?;
-                    if let Some(seen) = page.entry(event.order_id).or_insert(None) {
-                        seen.events.push(event);
+                let ends = rows::STATE.split(',').count();
+                for row in within(connection, &orders, first, last).await? {
+                    let Locked { id, state, .. } = rows::state(&row)?;
+                    let ends = Ends::new(&row, ends)?;
+                    page.insert(id, Some(Seen { state, ends, stored: BTreeMap::new() }));
+                }
+                let events = format!(
+                    "SELECT {} FROM order_events WHERE order_id >= ? AND order_id <= ?",
+                    timeline::BETWEEN
+                );
+                for row in within(connection, &events, first, last).await? {
+                    let (id, sequence, moment) = timeline::between(&row)?;
+                    if let Some(seen) = page.entry(id).or_insert(None) {
+                        seen.stored.insert(sequence, moment);
                     }
                 }
                 Ok(page)
@@ -211,7 +210,7 @@ impl Store {
     }
 }
 
-async fn between(
+async fn within(
     connection: &mut AnyConnection,
     query: &str,
     first: OrderId,
@@ -224,26 +223,23 @@ async fn between(
 
 /// What is wrong with one order.
 fn problems(seen: Option<&Seen>) -> Vec<Problem> {
-    let Some(Seen { state, events }) = seen else { return vec![Problem::NoOrder] };
+    let Some(Seen { state, ends, stored }) = seen else { return vec![Problem::NoOrder] };
     let mut problems = Vec::new();
-    let sequences: Vec<u32> = events.iter().map(|event| event.sequence).collect();
-    if !sequences.iter().copied().eq(1..=state.version) {
+    // What is also in the row is one too many.
+    let sequences: Vec<u32> = stored.keys().copied().collect();
+    if !sequences.iter().copied().eq(ends.stored()) {
         problems.push(Problem::Gap { version: state.version, sequences });
     }
     let mut before: Option<Status> = None;
-    for event in events {
-        let declared = match (before, event.previous_status) {
-            (None, None) => event.status == Status::Pending,
-            (Some(before), Some(said)) => before == said && before.may_become(event.status),
-            (None, Some(_)) | (Some(_), None) => false,
+    for (sequence, Moment { status, .. }) in ends.clone().timeline(stored.clone()) {
+        let declared = match before {
+            None => status == Status::Pending,
+            Some(before) => before.may_become(status),
         };
         if !declared {
-            problems.push(Problem::Undeclared(event.sequence));
+            problems.push(Problem::Undeclared(sequence));
         }
-        before = Some(event.status);
-    }
-    if let Some(event) = before.filter(|event| *event != state.status) {
-        problems.push(Problem::Status { order: state.status, event });
+        before = Some(status);
     }
     match (state.status.is_final(), state.due_at) {
         (false, None) => problems.push(Problem::NeverDue(state.status)),

@@ -1,7 +1,8 @@
 //! SQL. Nothing outside this module knows any.
 //!
 //! Start with [`transition`]: every change of an order goes through it. [`insert`] accepts orders,
-//! [`due`] finds those that need attention, [`read`] and [`list`] show them, [`prune`] removes them.
+//! [`due`] finds those that need attention, [`read`] and [`list`] show them, [`timeline`] puts their events
+//! together, [`prune`] removes them.
 //!
 //! One body of SQL serves MySQL, MariaDB and SQLite; where they differ, [`Dialect`] says how. Every
 //! write is one short transaction over many rows, at READ COMMITTED, with the rows locked while the
@@ -28,6 +29,7 @@ mod read;
 mod recent;
 mod rows;
 mod sql;
+mod timeline;
 mod transition;
 mod writers;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
 use super::sql::{Sql, padded};
-use super::{Error, Store, rows};
+use super::{Error, Store, rows, timeline};
 
 impl Store {
     /// Those of the orders that exist, in any order.
@@ -55,20 +55,7 @@ impl Store {
         let cursors = cursors.to_vec();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut events = Vec::new();
-                for piece in padded(&cursors) {
-                    let mut sql = Sql::new(&format!("SELECT {} FROM order_events WHERE ", rows::EVENT));
-                    for (n, (id, after)) in piece.iter().enumerate() {
-                        sql.push(if n == 0 { "" } else { " OR " });
-                        sql.push("(order_id = ? AND sequence > ?)");
-                        sql.bind(id.as_bytes().to_vec()).bind(i64::from(*after));
-                    }
-                    sql.push(" ORDER BY order_id, sequence");
-                    for row in sql.fetch(connection).await? {
-                        events.push(Arc::new(rows::event(&row)?));
-                    }
-                }
-                Ok(events)
+                Ok(timeline::after(connection, &cursors).await?.into_iter().map(Arc::new).collect())
             })
         })
         .await

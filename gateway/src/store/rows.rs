@@ -2,8 +2,7 @@
 
 use domain::transition::State;
 use domain::{
-    Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status,
-    Timestamp,
+    Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderId, Priority, Status, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
@@ -19,9 +18,6 @@ pub(super) const STATE: &str = "id, status, version, attempt, failures, max_atte
 pub(super) const ORDER: &str = "orders.id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
     not_before, process_after, updated_at, stage, held_until, tenant_id, external_reference, customer, line_items, currency, \
     total_minor, quantity, priority, reason, error_class, created_at";
-/// The columns of [`event`], in its order.
-pub(super) const EVENT: &str = "order_id, sequence, status, previous_status, attempt, reason, occurred_at";
-
 /// A line item as it is stored. The currency is the order's.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -166,18 +162,6 @@ pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
         error_class: get(row, 22)?,
         created_at: time(row, 23)?,
         updated_at,
-    })
-}
-
-pub(super) fn event(row: &AnyRow) -> Result<OrderEvent, Error> {
-    Ok(OrderEvent {
-        order_id: id(row, 0)?,
-        sequence: number(row, 1)?,
-        status: status(&get::<String, _>(row, 2)?)?,
-        previous_status: get::<Option<String>, _>(row, 3)?.map(|text| status(&text)).transpose()?,
-        attempt: number(row, 4)?,
-        reason: get(row, 5)?,
-        occurred_at: time(row, 6)?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Every change of an order after its creation.
 //!
 //! One transaction carries many commands: the rows are locked, [`domain::transition::decide`] says
-//! what happens to each, orders that change in the same way share an UPDATE, and each change writes
-//! one event with the next sequence. A lease token is compared while its row is locked, in the
+//! what happens to each, orders that change in the same way share an UPDATE, and each change is an
+//! event with the next sequence: what the row says from then on (see `timeline`). A lease token is compared while its row is locked, in the
 //! transaction that writes, so a stale report cannot slip in between.
 //!
 //! Rows that this gateway has written last are not read again (see `recent`). An UPDATE names the version
@@ -18,12 +18,11 @@ use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
 
-use super::insert::insert_events;
 use super::pause::paused;
 use super::recent::Row;
 use super::rows::{HELD, Locked, Stage};
 use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
-use super::{Error, Store, rows};
+use super::{Error, Store, rows, timeline};
 use crate::ById;
 
 /// What became of one command.
@@ -269,7 +268,6 @@ struct Changes {
     groups: HashMap<Update, Vec<OrderId>, hashlink::DefaultHashBuilder>,
     /// Orders of which only the due time changes, by status.
     postponed: HashMap<(Status, Timestamp), Vec<OrderId>>,
-    events: Vec<OrderEvent>,
 }
 
 /// The columns that one UPDATE sets; `None` leaves a column as it is.
@@ -338,16 +336,17 @@ impl Changes {
             process_after: state.process_after,
         };
         self.groups.entry(update).or_default().push(locked.id);
-        self.events.push(event.clone());
         event
     }
 
     async fn write(self, connection: &mut AnyConnection, table: &str) -> Result<(), Error> {
         for (update, ids) in &self.groups {
             for piece in ids.chunks(LARGEST_PIECE) {
-                let written = update.statement(piece, table).execute(connection).await?;
-                if written != piece.len() as u64 {
-                    return Err(Error::Outdated);
+                for sql in [update.make_room(piece, table), Some(update.statement(piece, table))] {
+                    let Some(sql) = sql else { continue };
+                    if sql.execute(connection).await? != piece.len() as u64 {
+                        return Err(Error::Outdated);
+                    }
                 }
             }
         }
@@ -363,15 +362,36 @@ impl Changes {
                 sql.execute(connection).await?;
             }
         }
-        insert_events(connection, &self.events).await
+        Ok(())
     }
 }
 
 impl Update {
+    /// Moves the older one of the two latest events out of the row, unless it is the first. A sequence that
+    /// `order_events` has already is an error, so no change can be recorded twice.
+    fn make_room(&self, ids: &[OrderId], table: &str) -> Option<Sql> {
+        if self.version <= 2 {
+            return None;
+        }
+        let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
+        sql.push(
+            "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at FROM ",
+        )
+        .push(table)
+        .push(" WHERE version = ? AND id")
+        .bind(i64::from(self.version))
+        .within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+        Some(sql)
+    }
+
     fn statement(&self, ids: &[OrderId], table: &str) -> Sql {
         let stage = Stage::after(self.status, self.due_at);
         let mut sql = Sql::new("UPDATE ");
-        sql.push(table).push(" SET version = ?, status = ?");
+        // MySQL assigns from left to right, so what is kept of the present comes first.
+        sql.push(table).push(
+            " SET previous_status = status, previous_attempt = attempt, previous_reason = reason, \
+             previous_at = updated_at, version = ?, status = ?",
+        );
         sql.bind(i64::from(self.version + 1)).bind(self.status.as_str());
         if let Some(attempt) = self.attempt {
             sql.push(", attempt = ?").bind(i64::from(attempt));

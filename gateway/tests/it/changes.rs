@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use domain::transition::{Command, Outcome, Refusal, Rules};
-use domain::{Draft, LeaseToken, Order, OrderId, Status};
+use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Status};
 use gateway::store::{Applied, Marks, NewOrder};
+use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, check_invariants};
 use crate::on_both;
@@ -64,6 +65,60 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     assert_eq!(order(&backend, new.id).await, new.clone().into_order());
     let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();
     assert_eq!(events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), [new.event()]);
+});
+
+/// Rows of `order_events`.
+async fn stored_events(backend: &Backend) -> i64 {
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    sqlx::query_scalar("SELECT COUNT(*) FROM order_events").fetch_one(&mut connection).await.unwrap()
+}
+
+// However long a timeline is, whoever asks for what follows an event gets just that, whether it is in the
+// order's row or beside it.
+on_both!(a_timeline_is_whole_from_every_event_on, |on| async move {
+    let backend = Backend::new(on).await;
+    let ids = insert(&backend, 9).await;
+    let mut expected: Vec<Vec<Arc<OrderEvent>>> = Vec::new();
+    for id in &ids {
+        expected.push(backend.store.events_after(&[(*id, 0)]).await.unwrap());
+    }
+    // The first order stays as it is, each of the others changes once more often than the one before it.
+    let mut lease = LeaseToken::random();
+    for step in 1..ids.len() {
+        let reason = format!("step {step}");
+        let command = match step % 3 {
+            1 => Command::Start { lease },
+            2 => Command::Finish { lease, outcome: Outcome::Failed { reason, class: None } },
+            _ => {
+                lease = LeaseToken::random();
+                Command::Redrive { reason: Some(reason), not_before: None }
+            }
+        };
+        let commands = ids[step..].iter().map(|id| (*id, command.clone())).collect();
+        for (events, applied) in expected[step..].iter_mut().zip(apply(&backend, commands).await) {
+            let Applied::Changed { event, .. } = applied else { panic!("{applied:?}") };
+            events.push(event);
+        }
+    }
+    let of = |events: Vec<Arc<OrderEvent>>, id: OrderId| -> Vec<Arc<OrderEvent>> {
+        events.into_iter().filter(|event| event.order_id == id).collect()
+    };
+    for after in 0..=10 {
+        let cursors: Vec<_> = ids.iter().map(|id| (*id, after)).collect();
+        let events = backend.store.events_after(&cursors).await.unwrap();
+        for (id, expected) in ids.iter().zip(&expected) {
+            let expected: Vec<_> = expected.iter().skip(after as usize).cloned().collect();
+            assert_eq!(of(events.clone(), *id), expected, "after {after}");
+        }
+    }
+    // Two who have seen different parts of it are asked for together.
+    let id = ids[8];
+    let events = backend.store.events_after(&[(id, 7), (id, 2), (ids[0], 1)]).await.unwrap();
+    assert_eq!(events, expected[8][2..]);
+    // What an order's row carries is not beside it: three events of each order, or all that there are.
+    let beside = expected.iter().map(|events| events.len().saturating_sub(3) as i64).sum::<i64>();
+    assert_eq!(stored_events(&backend).await, beside);
+    check_invariants(&backend.store).await;
 });
 
 on_both!(many_orders_change_together, |on| async move {

@@ -67,14 +67,16 @@ async fn every_refusal_of_the_server_has_its_code() {
         (1114, "database_full"),
         (1053, "database_unavailable"),
     ] {
-        run(
-            &mut admin,
-            format!(
-                "CREATE TRIGGER refuse BEFORE INSERT ON order_events FOR EACH ROW \
-                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'a test says no'"
-            ),
-        )
-        .await;
+        for (trigger, when) in [("refuse_new", "INSERT"), ("refuse_change", "UPDATE")] {
+            run(
+                &mut admin,
+                format!(
+                    "CREATE TRIGGER {trigger} AFTER {when} ON orders FOR EACH ROW \
+                     SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'a test says no'"
+                ),
+            )
+            .await;
+        }
         assert_eq!(create(&gateway).await, (503, code.to_owned(), true), "{number}");
         let cancel = format!("/orders/{id}/cancel");
         assert_eq!(post(&gateway, &cancel, &json!({})).await, (503, code.to_owned(), true), "{number}");
@@ -94,7 +96,9 @@ async fn every_refusal_of_the_server_has_its_code() {
         assert_eq!(metadata.get("orders-error").unwrap().to_str().unwrap(), code.to_uppercase());
         assert!(metadata.contains_key("grpc-retry-pushback-ms"));
 
-        run(&mut admin, "DROP TRIGGER refuse".to_owned()).await;
+        for trigger in ["refuse_new", "refuse_change"] {
+            run(&mut admin, format!("DROP TRIGGER {trigger}")).await;
+        }
         assert_eq!(count(&gateway).await, 1, "{number}");
     }
     recovers(&gateway).await;
@@ -148,7 +152,7 @@ on_both!(a_pool_without_a_free_connection_is_called_so, |on| async move {
     let mut other = AnyConnection::connect(backend.url()).await.unwrap();
     let (lock, unlock) = match on {
         On::Embedded => ("BEGIN IMMEDIATE", "ROLLBACK"),
-        On::Servers => ("LOCK TABLES order_events WRITE", "UNLOCK TABLES"),
+        On::Servers => ("LOCK TABLES orders READ", "UNLOCK TABLES"),
     };
     run(&mut other, lock.to_owned()).await;
 

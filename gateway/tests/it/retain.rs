@@ -34,17 +34,20 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
             expires_at: backend.store.now() + DAY,
         }),
     };
-    let lease = LeaseToken::random();
+    // The attempt before was given back, so there are more events than an order's row carries.
+    let (before, lease) = (LeaseToken::random(), LeaseToken::random());
     let commands = |id: &OrderId| -> Vec<(OrderId, Command)> {
-        let finish =
-            |outcome| vec![(*id, Command::Start { lease }), (*id, Command::Finish { lease, outcome })];
-        match status {
-            Status::Pending => vec![],
-            Status::Processing => vec![(*id, Command::Start { lease })],
+        let back = Command::Finish { lease: before, outcome: Outcome::Released };
+        let finish = |outcome| vec![Command::Start { lease }, Command::Finish { lease, outcome }];
+        let last = match status {
+            Status::Pending => return vec![],
+            Status::Processing => vec![Command::Start { lease }],
             Status::Completed => finish(Outcome::Completed),
             Status::Failed => finish(Outcome::Failed { reason: "no".into(), class: None }),
-            Status::Cancelled => vec![(*id, Command::Cancel { reason: None })],
-        }
+            Status::Cancelled => vec![Command::Cancel { reason: None }],
+        };
+        let all = [Command::Start { lease: before }, back].into_iter().chain(last);
+        all.map(|command| (*id, command)).collect()
     };
     let ids = OrderId::new_run(created_at, count);
     for ids in ids.chunks(500) {
@@ -144,7 +147,7 @@ on_both!(without_the_setting_nothing_goes, |on| async move {
     for status in Status::ALL {
         assert_eq!(prune(&backend.store, status, Retention::default()).await, [0]);
     }
-    assert_eq!(rows(&backend).await, [2, 6, 2]);
+    assert_eq!(rows(&backend).await, [2, 4, 2]);
 });
 
 on_both!(dead_letters_have_a_time_of_their_own, |on| async move {
@@ -176,7 +179,7 @@ on_both!(a_batch_is_bounded_and_a_walk_goes_past_what_stays, |on| async move {
     orders_of(&backend, 40, Status::Cancelled, 2 * PRUNE_BATCH).await;
     let before = rows(&backend).await;
     assert_eq!(prune(&backend.store, Status::Cancelled, MONTH).await, [0, batch - 1, batch, 1,]);
-    let gone = [1, 2, 1].map(|each| each * 2 * batch as i64);
+    let gone = [2 * batch as i64; 3];
     let left: Vec<i64> = before.iter().zip(gone).map(|(before, gone)| before - gone).collect();
     assert_eq!(rows(&backend).await.to_vec(), left);
     check_invariants(&backend.store).await;
@@ -258,7 +261,7 @@ on_both!(a_bulk_of_which_an_order_is_gone_is_made_anew, |on| async move {
     let (replayed, second) = post(&gateway, "/orders/bulk", &body).await;
     assert!(!replayed && second["results"][0]["order"]["id"] != first["results"][0]["order"]["id"]);
     assert_eq!(post(&gateway, "/orders/bulk", &body).await, (true, second));
-    assert_eq!(rows(&backend).await, [5, 5, 1]);
+    assert_eq!(rows(&backend).await, [5, 0, 1]);
     gateway.stop().await;
 });
 
@@ -329,7 +332,7 @@ on_both!(two_gateways_remove_many_while_orders_are_made_and_done, |on| async mov
     let orders = backend.store.orders(&ids).await.unwrap();
     assert_eq!(orders.len(), 2 * NEW);
     assert!(orders.iter().all(|order| order.status == Status::Completed));
-    assert_eq!(rows(&backend).await, [200, 600, 0]);
+    assert_eq!(rows(&backend).await, [200, 0, 0]);
     a.stop().await;
     b.stop().await;
 });

@@ -1,5 +1,9 @@
 //! The tables: how they come to be, and that the indexes serve the queries they are there for.
 
+use std::time::Duration;
+
+use domain::transition::{Command, Rules};
+use domain::{OrderEvent, OrderId, Timestamp};
 use gateway::store::Options;
 use gateway::{Store, store::ConnectError};
 use sqlx::{AnyConnection, Connection, Row};
@@ -244,5 +248,79 @@ async fn orders_of_the_version_before_get_their_stages() {
             expected.map(|(stage, lease, due, held)| (stage.to_owned(), lease, due, held)),
             "{folder}"
         );
+    }
+}
+
+/// Timelines that the version before has written, every event in a row of its own, are the same afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_of_the_version_before_stay_as_they_are() {
+    // What one order went through, the first of them nothing but its creation.
+    let statuses = ["pending", "processing", "pending", "processing", "failed", "pending", "cancelled"];
+    for (on, folder) in [(On::Servers, "mysql"), (On::Embedded, "sqlite")] {
+        let (url, _folder) = Backend::empty_database(on).await;
+        let new = if on == On::Embedded { "?mode=rwc" } else { "" };
+        let mut connection = AnyConnection::connect(&format!("{url}{new}")).await.unwrap();
+        let all = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(folder);
+        sqlx::migrate::Migrator::new(all).await.unwrap().run_to(5, &mut connection).await.unwrap();
+        let mut expected = Vec::new();
+        for version in 1..=statuses.len() {
+            let (id, status) = (format!("{version:032}"), statuses[version - 1]);
+            let stage = if status == "pending" { "waiting" } else { "held" };
+            let stage = if ["failed", "cancelled"].contains(&status) { status } else { stage };
+            let reason = |n: usize| if n == 1 { "NULL".to_owned() } else { format!("'reason {n}'") };
+            let (attempt, latest) = (version / 2, reason(version));
+            let mut insert = format!(
+                "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, \
+                 attempt, failures, max_attempts, lease_token, stage, due_at, held_until, not_before, reason, \
+                 created_at, updated_at) VALUES (x'{id}', 'default', '[]', 'USD', 1, 1, '{status}', {version}, \
+                 {attempt}, 0, 5, 7, '{stage}', 1000, 0, 1000, {latest}, 1, {version});\n"
+            );
+            let mut timeline = Vec::new();
+            for n in 1..=version {
+                let status = statuses[n - 1];
+                let previous = if n == 1 { "NULL".to_owned() } else { format!("'{}'", statuses[n - 2]) };
+                let (attempt, reason) = (n / 2, reason(n));
+                insert += &format!(
+                    "INSERT INTO order_events (order_id, sequence, status, previous_status, attempt, reason, \
+                     occurred_at) VALUES (x'{id}', {n}, '{status}', {previous}, {attempt}, {reason}, {n});\n"
+                );
+                let parse = |text: &str| text.trim_matches('\'').parse().ok();
+                timeline.push(OrderEvent {
+                    order_id: OrderId::from_bytes(u128::from_str_radix(&id, 16).unwrap().to_be_bytes()),
+                    sequence: n as u32,
+                    status: status.parse().unwrap(),
+                    previous_status: parse(&previous),
+                    attempt: attempt as u32,
+                    reason: (n > 1).then(|| format!("reason {n}")),
+                    occurred_at: Timestamp::from_micros(n as i64),
+                });
+            }
+            for statement in insert.lines() {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+            }
+            expected.push(timeline);
+        }
+        connection.close().await.unwrap();
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        for timeline in &mut expected {
+            let id = timeline[0].order_id;
+            let found = store.events_after(&[(id, 0)]).await.unwrap();
+            assert_eq!(
+                found.iter().map(|event| (**event).clone()).collect::<Vec<_>>(),
+                *timeline,
+                "{folder}"
+            );
+        }
+        // And they go on.
+        let id = expected[2][0].order_id;
+        let cancel = Command::Cancel { reason: None };
+        store.apply([(id, cancel)].into(), Rules::default()).await.unwrap();
+        let sequences = store.events_after(&[(id, 0)]).await.unwrap();
+        assert!(sequences.iter().map(|event| event.sequence).eq(1..=4), "{folder}");
+        assert_eq!(store.inspect(Duration::from_secs(60)).await.unwrap().findings, [], "{folder}");
     }
 }

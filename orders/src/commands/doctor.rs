@@ -70,7 +70,7 @@ fn describe(text: &mut String, report: &Report) {
     let _ = writeln!(text, "overdue            {}", report.overdue);
     let count = |kind: fn(&Problem) -> bool| report.findings.iter().filter(|it| kind(&it.problem)).count();
     let gaps = count(|problem| matches!(problem, Problem::Gap { .. } | Problem::NoOrder));
-    let wrong = count(|problem| matches!(problem, Problem::Status { .. } | Problem::Undeclared(_)));
+    let wrong = count(|problem| matches!(problem, Problem::Undeclared(_)));
     let _ = writeln!(text, "event gaps         {gaps}");
     let _ = writeln!(text, "wrong statuses     {wrong}");
     let _ = match report.oldest_claimable {

@@ -49,13 +49,17 @@ pub(crate) async fn unfinished(url: &str) -> BTreeSet<String> {
     rows.expect("the database can be read").iter().map(id).collect()
 }
 
+/// The events of all orders: the first and the two latest are in the order's row.
+const EVENTS: &str = "SELECT id, 1 AS sequence, 'pending' AS status FROM orders WHERE version > 1 \
+    UNION ALL SELECT order_id, sequence, status FROM order_events \
+    UNION ALL SELECT id, version - 1, previous_status FROM orders WHERE version > 2 \
+    UNION ALL SELECT id, version, status FROM orders \
+    ORDER BY 1, 2";
+
 /// Every order with its events.
 pub(crate) async fn read(url: &str) -> Vec<Found> {
     let mut connection = connect(url).await;
-    let rows = sqlx::query("SELECT order_id, sequence, status FROM order_events ORDER BY order_id, sequence")
-        .fetch_all(&mut connection)
-        .await
-        .expect("the database can be read");
+    let rows = sqlx::query(EVENTS).fetch_all(&mut connection).await.expect("the database can be read");
     let mut events: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
     for row in &rows {
         events.entry(id(row)).or_default().push((row.get(1), row.get(2)));

@@ -1,0 +1,171 @@
+//! Where the events of an order are.
+//!
+//! An order's row carries its first event (it was created, and pending), its latest one (what the row says
+//! now) and the one before that. Only what lies between is in `order_events`: a change that makes a third
+//! event moves the oldest of the two that the row had there, in the same transaction
+//! (`super::transition`). Most orders are created, started and completed, and have no row but their own.
+
+use std::collections::BTreeMap;
+
+use domain::{OrderEvent, OrderId, Status, Timestamp};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::sql::{Sql, padded};
+use super::{Error, rows};
+
+/// The columns of [`Ends::new`], in its order.
+pub(super) const ENDS: &str = "id, version, created_at, status, attempt, reason, updated_at, previous_status, \
+    previous_attempt, previous_reason, previous_at";
+/// The columns of [`between`], in its order.
+pub(super) const BETWEEN: &str = "order_id, sequence, status, attempt, reason, occurred_at";
+
+/// The first sequence that can be in `order_events`.
+const SECOND: u32 = 2;
+
+/// What an event says, beside where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) status: Status,
+    attempt: u32,
+    reason: Option<String>,
+    at: Timestamp,
+}
+
+/// The events that an order's row carries.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
+    id: OrderId,
+    /// The sequence of the latest event.
+    version: u32,
+    created_at: Timestamp,
+    latest: Moment,
+    previous: Moment,
+}
+
+impl Ends {
+    /// From the columns that follow the first `skipped` ones.
+    pub(super) fn new(row: &AnyRow, skipped: usize) -> Result<Self, Error> {
+        Ok(Self {
+            id: rows::id(row, skipped)?,
+            version: rows::number(row, skipped + 1)?,
+            created_at: rows::time(row, skipped + 2)?,
+            latest: moment(row, skipped + 3)?,
+            previous: moment(row, skipped + 7)?,
+        })
+    }
+
+    /// The events that have these sequences are in `order_events`.
+    pub(super) fn stored(&self) -> std::ops::Range<u32> {
+        SECOND..self.version.saturating_sub(1).max(SECOND)
+    }
+
+    /// The whole timeline by sequence, with what `order_events` has of it.
+    pub(super) fn timeline(self, stored: BTreeMap<u32, Moment>) -> BTreeMap<u32, Moment> {
+        let Self { version, created_at, latest, previous, .. } = self;
+        let mut timeline = stored;
+        if version > SECOND {
+            timeline.insert(version - 1, previous);
+        }
+        if version > 1 {
+            timeline.insert(1, Moment { status: Status::Pending, attempt: 0, reason: None, at: created_at });
+        }
+        timeline.insert(version, latest);
+        timeline
+    }
+}
+
+/// Four columns from `column` on.
+fn moment(row: &AnyRow, column: usize) -> Result<Moment, Error> {
+    Ok(Moment {
+        status: rows::status(&rows::get::<String, _>(row, column)?)?,
+        attempt: rows::number(row, column + 1)?,
+        reason: rows::get(row, column + 2)?,
+        at: rows::time(row, column + 3)?,
+    })
+}
+
+/// An event of `order_events`.
+pub(super) fn between(row: &AnyRow) -> Result<(OrderId, u32, Moment), Error> {
+    Ok((rows::id(row, 0)?, rows::number(row, 1)?, moment(row, 2)?))
+}
+
+/// For each order and sequence, the events of that order with a higher sequence; the events of one order
+/// come oldest first.
+pub(super) async fn after(
+    connection: &mut AnyConnection,
+    cursors: &[(OrderId, u32)],
+) -> Result<Vec<OrderEvent>, Error> {
+    let mut events = Vec::new();
+    for piece in padded(cursors) {
+        let mut seen: BTreeMap<OrderId, u32> = BTreeMap::new();
+        for (id, after) in &piece {
+            let least = seen.entry(*id).or_insert(*after);
+            *least = (*least).min(*after);
+        }
+        let mut sql = Sql::new(&format!("SELECT {ENDS} FROM orders WHERE id"));
+        sql.within(piece.iter().map(|(id, _)| id.as_bytes().to_vec()));
+        let rows = sql.fetch(connection).await?;
+        let ends = rows.iter().map(|row| Ends::new(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        // An order that has changed since has moved events there, never away, so they are all found.
+        let mut stored = stored(connection, &ends, &seen).await?;
+        for ends in ends {
+            let (id, version, after) = (ends.id, ends.version, seen.get(&ends.id).copied().unwrap_or(0));
+            let stored = stored.remove(&id).unwrap_or_default();
+            // The one before the first that is wanted says what its previous status was.
+            let from = after.max(1);
+            let timeline = ends.timeline(stored);
+            let timeline: Vec<(u32, Moment)> = timeline.into_iter().filter(|(n, _)| *n >= from).collect();
+            // Unless the order has been removed since.
+            if timeline.iter().map(|(sequence, _)| *sequence).eq(from..=version) {
+                events.extend(shown(id, timeline).filter(|event| event.sequence > after));
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// What is wanted of `order_events`, by order and sequence.
+async fn stored(
+    connection: &mut AnyConnection,
+    ends: &[Ends],
+    seen: &BTreeMap<OrderId, u32>,
+) -> Result<BTreeMap<OrderId, BTreeMap<u32, Moment>>, Error> {
+    let wanted: Vec<(OrderId, u32, u32)> = ends
+        .iter()
+        .filter_map(|ends| {
+            let range = ends.stored();
+            let from = range.start.max(seen.get(&ends.id).copied().unwrap_or(0));
+            (from < range.end).then_some((ends.id, from, range.end))
+        })
+        .collect();
+    let mut stored: BTreeMap<OrderId, BTreeMap<u32, Moment>> = BTreeMap::new();
+    for piece in padded(&wanted) {
+        let mut sql = Sql::new(&format!("SELECT {BETWEEN} FROM order_events WHERE "));
+        for (n, (id, from, to)) in piece.iter().enumerate() {
+            sql.push(if n == 0 { "" } else { " OR " });
+            sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");
+            sql.bind(id.as_bytes().to_vec()).bind(i64::from(*from)).bind(i64::from(*to));
+        }
+        for row in sql.fetch(connection).await? {
+            let (id, sequence, moment) = between(&row)?;
+            stored.entry(id).or_default().insert(sequence, moment);
+        }
+    }
+    Ok(stored)
+}
+
+/// Events in a row, as the world sees them. The status before the first of them is not known, unless it is
+/// event 1, which has none.
+fn shown(order_id: OrderId, timeline: Vec<(u32, Moment)>) -> impl Iterator<Item = OrderEvent> {
+    let mut before = None;
+    timeline.into_iter().map(move |(sequence, Moment { status, attempt, reason, at })| OrderEvent {
+        order_id,
+        sequence,
+        status,
+        previous_status: before.replace(status),
+        attempt,
+        reason,
+        occurred_at: at,
+    })
+}
