@@ -23,13 +23,25 @@ const HOMES: &[(&str, &str, &str)] = &[
     ("sqlx", "gateway", "gateway/src/store"),
     ("redis", "broker", "broker/src/redis"),
     ("deadpool", "broker", "broker/src/redis"),
+    ("deadpool-redis", "broker", "broker/src/redis"),
     ("async-graphql", "gateway", "gateway/src/graphql"),
     ("clap", "orders", "orders/src"),
 ];
 
 /// What does I/O, keeps time or speaks a protocol has no place in the domain.
-const NOT_IN_DOMAIN: &[&str] =
-    &["tokio", "sqlx", "redis", "deadpool", "axum", "hyper", "tonic", "prost", "async-graphql", "reqwest"];
+const NOT_IN_DOMAIN: &[&str] = &[
+    "tokio",
+    "sqlx",
+    "redis",
+    "deadpool",
+    "deadpool-redis",
+    "axum",
+    "hyper",
+    "tonic",
+    "prost",
+    "async-graphql",
+    "reqwest",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
