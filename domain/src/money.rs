@@ -159,27 +159,27 @@ impl Money {
             return Err(Error::NotANumber);
         }
 
-        // value = digits * 10^scale; shift it to minor units.
-        let digits = format!("{whole}{fraction}");
-        let significant = digits.trim_start_matches('0').trim_end_matches('0');
-        if significant.is_empty() {
+        // value = number * 10^scale; shift it to minor units. Zeros become a part of the number only when another
+        // digit follows them, so those at the end do not make it too large.
+        let (mut number, mut zeros) = (Some(0_i64), 0);
+        for digit in whole.bytes().chain(fraction.bytes()).map(|byte| byte - b'0') {
+            zeros += 1;
+            if digit > 0 {
+                number = number.and_then(|number| shifted(number, zeros)?.checked_add(digit.into()));
+                zeros = 0;
+            }
+        }
+        if number == Some(0) {
             return Ok(Self::zero(currency));
         }
         if negative {
             return Err(Error::Negative);
         }
-        let dropped = digits.len() - digits.trim_end_matches('0').len();
-        let scale = exponent - as_i32(fraction.len()) + as_i32(dropped) + i32::from(currency.exponent);
+        let scale = exponent - as_i32(fraction.len()) + zeros + i32::from(currency.exponent);
         if scale < 0 {
             return Err(Error::TooPrecise { currency, allowed: currency.exponent });
         }
-        let too_large = Error::TooLarge(currency);
-        // 19 digits are the most an i64 has.
-        if significant.len() + usize::try_from(scale).unwrap_or(usize::MAX).min(100) > 19 {
-            return Err(too_large);
-        }
-        let minor = format!("{significant}{}", "0".repeat(usize::try_from(scale).unwrap_or(0)));
-        let minor = minor.parse().map_err(|_| too_large)?;
+        let minor = number.and_then(|number| shifted(number, scale)).ok_or(Error::TooLarge(currency))?;
         Ok(Self { minor, currency })
     }
 
@@ -202,6 +202,14 @@ impl Money {
         }
         let minor = self.minor.checked_add(other.minor).ok_or(Error::TooLarge(self.currency))?;
         Ok(Self { minor, ..self })
+    }
+}
+
+/// The number with so many zeros behind it, if it fits.
+fn shifted(number: i64, zeros: i32) -> Option<i64> {
+    match number {
+        0 => Some(0),
+        _ => number.checked_mul(10_i64.checked_pow(u32::try_from(zeros).ok()?)?),
     }
 }
 
@@ -261,6 +269,9 @@ mod tests {
             ("-0", "EUR", Ok(0)),
             ("-0.00", "EUR", Ok(0)),
             ("1.500", "EUR", Ok(150)),
+            ("000000000000000000000000001.0000000000000000000000000", "EUR", Ok(100)),
+            ("0.00000000000000000000000001e26", "EUR", Ok(100)),
+            ("10000000000000000000000000e-25", "EUR", Ok(100)),
             ("1e3", "EUR", Ok(100_000)),
             ("1.5E+1", "EUR", Ok(1_500)),
             ("150e-2", "EUR", Ok(150)),
@@ -270,6 +281,12 @@ mod tests {
             ("92233720368547758.08", "USD", Err(Error::TooLarge(Currency::USD))),
             ("1e9999", "USD", Err(Error::TooLarge(Currency::USD))),
             ("-1", "USD", Err(Error::Negative)),
+            ("92233720368547758070", "JPY", Err(Error::TooLarge(currency("JPY")))),
+            (
+                "1.0000000000000000000000001",
+                "USD",
+                Err(Error::TooPrecise { currency: Currency::USD, allowed: 2 }),
+            ),
             ("1.005", "USD", Err(Error::TooPrecise { currency: Currency::USD, allowed: 2 })),
             ("1e-9999", "USD", Err(Error::TooPrecise { currency: Currency::USD, allowed: 2 })),
             ("", "USD", Err(Error::NotANumber)),
