@@ -63,20 +63,27 @@ fn put(digits: &mut [u8], mut number: u32) {
     }
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// Its text. Each answer has several times in it, so they are written without `write!`.
+    fn text(self) -> [u8; 27] {
         let at =
-            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000).map_err(|_| fmt::Error)?;
-        // Each answer has several times in it, so they are written without `write!`.
+            OffsetDateTime::from_unix_timestamp(self.0 / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = at.to_calendar_date();
         let mut text = *b"0000-00-00T00:00:00.000000Z";
-        put(&mut text[..4], at.year().unsigned_abs());
-        put(&mut text[5..7], u8::from(at.month()).into());
-        put(&mut text[8..10], at.day().into());
+        put(&mut text[..4], year.unsigned_abs());
+        put(&mut text[5..7], u8::from(month).into());
+        put(&mut text[8..10], day.into());
         put(&mut text[11..13], at.hour().into());
         put(&mut text[14..16], at.minute().into());
         put(&mut text[17..19], at.second().into());
-        put(&mut text[20..26], at.microsecond());
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        put(&mut text[20..26], (self.0 % 1_000_000) as u32);
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -99,7 +106,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(serde::ser::Error::custom)?)
     }
 }
 
