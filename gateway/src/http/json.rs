@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -24,7 +25,7 @@ pub(super) struct Shape {
     errors: Vec<InputError>,
 }
 
-/// The known fields of an object that are there and not null.
+/// The known fields of an object.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     at: String,
@@ -32,10 +33,23 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The field and its pointer, if it is there.
-    pub(super) fn get(&self, name: &str) -> Option<(String, &'a RawValue)> {
+    /// The field and its pointer, if it is there and not null.
+    pub(super) fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
         let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
-        Some((format!("{}/{name}", self.at), value))
+        (value.get() != "null").then_some((Pointer { object: &self.at, name }, value))
+    }
+}
+
+/// The JSON pointer of a field. It becomes a text only when something is wrong with the field.
+#[derive(Debug)]
+pub(super) struct Pointer<'a> {
+    object: &'a str,
+    name: &'static str,
+}
+
+impl fmt::Display for Pointer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.object, self.name)
     }
 }
 
@@ -58,46 +72,46 @@ impl Shape {
     /// An object with no other fields than the `known` ones.
     pub(super) fn object<'a>(
         &mut self,
-        at: &str,
+        at: impl fmt::Display,
         value: &'a RawValue,
         known: &'static [&'static str],
     ) -> Option<Object<'a>> {
-        self.is("an object", at, value)?;
+        self.is("an object", &at, value)?;
         let entries = match serde_json::Deserializer::from_str(value.get()).deserialize_map(Entries) {
             Ok(entries) => entries,
             // The text is JSON already; what is left are escapes that are no characters.
             Err(_) => return self.add(at, "has a field name that is not valid text"),
         };
         let mut fields: Vec<(&'static str, &RawValue)> = Vec::new();
-        let mut seen: Vec<&'static str> = Vec::new();
-        for (name, value) in entries {
+        for (Name(name), value) in entries {
             let Some(known) = known.iter().find(|known| **known == name) else {
                 let pointer = format!("{at}/{}", pointer_part(&name));
-                self.add::<()>(&pointer, format!("is not known here; known are {}", known.join(", ")));
+                self.add::<()>(pointer, format!("is not known here; known are {}", known.join(", ")));
                 continue;
             };
-            if seen.contains(known) {
-                self.add::<()>(&format!("{at}/{known}"), "is there more than once");
+            if fields.iter().any(|(name, _)| name == known) {
+                self.add::<()>(format!("{at}/{known}"), "is there more than once");
                 continue;
             }
-            seen.push(known);
-            if value.get() != "null" {
-                fields.push((known, value));
-            }
+            fields.push((known, value));
         }
-        Some(Object { at: at.to_owned(), fields })
+        Some(Object { at: at.to_string(), fields })
     }
 
     /// An array's elements.
-    pub(super) fn array<'a>(&mut self, at: &str, value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
-        self.is("an array", at, value)?;
+    pub(super) fn array<'a>(
+        &mut self,
+        at: impl fmt::Display,
+        value: &'a RawValue,
+    ) -> Option<Vec<&'a RawValue>> {
+        self.is("an array", &at, value)?;
         // An array in a text that is JSON is read without fail.
         serde_json::from_str(value.get()).ok()
     }
 
     /// A string.
-    pub(super) fn text(&mut self, at: &str, value: &RawValue) -> Option<String> {
-        self.is("a string", at, value)?;
+    pub(super) fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
+        self.is("a string", &at, value)?;
         match serde_json::from_str(value.get()) {
             Ok(text) => Some(text),
             Err(_) => self.add(at, "holds an escape that is not a character"),
@@ -105,8 +119,8 @@ impl Shape {
     }
 
     /// A number without fraction and exponent.
-    pub(super) fn whole(&mut self, at: &str, value: &RawValue) -> Option<i64> {
-        self.is("a number", at, value)?;
+    pub(super) fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
+        self.is("a number", &at, value)?;
         let text = value.get();
         match text.parse() {
             Ok(number) => Some(number),
@@ -118,7 +132,7 @@ impl Shape {
     }
 
     /// A number, or a decimal number as a string: its text.
-    pub(super) fn decimal(&mut self, at: &str, value: &RawValue) -> Option<String> {
+    pub(super) fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         match kind(value) {
             "a number" => Some(value.get().to_owned()),
             "a string" => self.text(at, value),
@@ -127,22 +141,26 @@ impl Shape {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, at: &str, value: &RawValue) -> Option<bool> {
-        self.is("a boolean", at, value)?;
+    pub(super) fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
+        self.is("a boolean", &at, value)?;
         Some(value.get() == "true")
     }
 
     /// A text that is read further; its error says what it "is" not.
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, at: &str, value: &RawValue) -> Option<T> {
-        match self.text(at, value)?.parse() {
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        at: impl fmt::Display,
+        value: &RawValue,
+    ) -> Option<T> {
+        match self.text(&at, value)?.parse() {
             Ok(read) => Some(read),
             Err(error) => self.add(at, format!("is {error}")),
         }
     }
 
     /// A text that [`domain::text::check`] takes.
-    pub(super) fn checked(&mut self, at: &str, value: &RawValue, max: usize) -> Option<String> {
-        let text = self.text(at, value)?;
+    pub(super) fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
+        let text = self.text(&at, value)?;
         match domain::text::check(&text, max) {
             Ok(()) => Some(text),
             Err(message) => self.add(at, message),
@@ -150,8 +168,8 @@ impl Shape {
     }
 
     /// A whole number from 1 to `max`.
-    pub(super) fn count(&mut self, at: &str, value: &RawValue, max: u32) -> Option<u32> {
-        let number = self.whole(at, value)?;
+    pub(super) fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
+        let number = self.whole(&at, value)?;
         match u32::try_from(number) {
             Ok(count) if (1..=max).contains(&count) => Some(count),
             _ => self.add(at, format!("must be a whole number from 1 to {max}, is {number}")),
@@ -159,20 +177,20 @@ impl Shape {
     }
 
     /// Notes that something is wrong beyond the shape of a value.
-    pub(super) fn note(&mut self, at: &str, detail: impl Into<Cow<'static, str>>) {
+    pub(super) fn note(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) {
         self.add::<()>(at, detail);
     }
 
-    fn is(&mut self, expected: &str, at: &str, value: &RawValue) -> Option<()> {
+    fn is(&mut self, expected: &str, at: impl fmt::Display, value: &RawValue) -> Option<()> {
         match kind(value) {
             actual if actual == expected => Some(()),
             actual => self.add(at, format!("must be {expected}, is {actual}")),
         }
     }
 
-    fn add<T>(&mut self, at: &str, detail: impl Into<Cow<'static, str>>) -> Option<T> {
+    fn add<T>(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) -> Option<T> {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(InputError::field(at, detail));
+            self.errors.push(InputError::field(at.to_string(), detail));
         }
         None
     }
@@ -195,11 +213,15 @@ fn pointer_part(name: &str) -> String {
     short.replace('~', "~0").replace('/', "~1")
 }
 
+/// The name of a field, borrowed from the body unless it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// All entries of an object in their order, repeated ones as well.
 struct Entries;
 
 impl<'de> Visitor<'de> for Entries {
-    type Value = Vec<(String, &'de RawValue)>;
+    type Value = Vec<(Name<'de>, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -241,7 +263,7 @@ mod tests {
         let body = document(br#"{"a":1,"b/~":2,"a":null}"#).unwrap();
         let mut shape = Shape::default();
         let object = shape.object("", body, &["a"]).unwrap();
-        assert_eq!(object.get("a").unwrap().0, "/a");
+        assert_eq!(object.get("a").unwrap().0.to_string(), "/a");
         assert_eq!(
             errors(shape),
             [

@@ -63,8 +63,10 @@ impl Command {
         let document = json::document(body)?;
         let mut shape = Shape::default();
         let fields = shape.object("", document, &["reason"]);
-        let reason =
-            fields.and_then(|fields| fields.get("reason")).and_then(|(at, value)| shape.text(&at, value));
+        let reason = fields
+            .as_ref()
+            .and_then(|fields| fields.get("reason"))
+            .and_then(|(at, value)| shape.text(&at, value));
         shape.finish()?;
         Ok(Self { reason })
     }

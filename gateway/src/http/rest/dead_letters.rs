@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::commands::{requested_by, requester};
 use crate::App;
 use crate::http::body;
-use crate::http::json::{self, Shape};
+use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::Problem;
 use crate::orders::{Criteria, Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
 
@@ -172,7 +172,7 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
 
 fn filter(
     shape: &mut Shape,
-    at: &str,
+    at: &Pointer<'_>,
     value: &serde_json::value::RawValue,
     default_currency: Currency,
 ) -> Filter {
@@ -194,7 +194,7 @@ fn filter(
     criteria.check(Sort::default(), default_currency).unwrap_or_else(|problems| {
         problems
             .into_iter()
-            .for_each(|problem| shape.note(&format!("{at}/{}", problem.name), problem.message));
+            .for_each(|problem| shape.note(format!("{at}/{}", problem.name), problem.message));
         Filter::default()
     })
 }

@@ -4,7 +4,7 @@ use domain::{Draft, DraftLineItem, MAX_LINE_ITEMS};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::json::{self, Shape};
+use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::{InputError, Problem};
 
 const ORDER_FIELDS: &[&str] = &[
@@ -126,14 +126,14 @@ impl NewOrder {
     }
 }
 
-fn line_items(shape: &mut Shape, at: &str, value: &RawValue) -> Option<Vec<NewLineItem>> {
+fn line_items(shape: &mut Shape, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<NewLineItem>> {
     let elements = shape.array(at, value)?.into_iter().enumerate();
     let lines = elements.map(|(index, element)| {
         // Too many are refused as a whole; there is no point in reading each of them.
         if index >= MAX_LINE_ITEMS {
             return NewLineItem::default();
         }
-        let Some(fields) = shape.object(&format!("{at}/{index}"), element, LINE_ITEM_FIELDS) else {
+        let Some(fields) = shape.object(format!("{at}/{index}"), element, LINE_ITEM_FIELDS) else {
             return NewLineItem::default();
         };
         NewLineItem {
