@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -108,21 +109,27 @@ fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 async fn read(request: Request, limits: &HttpLimits, bytes: usize) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(limits.header_read_timeout, collect(request, bytes)).await {
+    let headers = request.headers();
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    // Such a client waits for our word before it sends anything, so there is nothing to drain.
+    let waits = headers.contains_key(header::EXPECT);
+    // Without its head the request is small enough to be moved about.
+    let body = request.into_body();
+    match tokio::time::timeout(limits.header_read_timeout, collect(body, announced, waits, bytes)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Problem::new("body_timeout", "the body did not arrive in time")),
     }
 }
 
-async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<usize>().ok());
-    // Such a client waits for our word before it sends anything, so there is nothing to drain.
-    let waits = request.headers().contains_key(header::EXPECT);
-    let mut body = request.into_body();
+async fn collect(
+    mut body: Body,
+    announced: Option<usize>,
+    waits: bool,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     if announced.is_some_and(|length| length > limit) {
         if !waits {
             drain(&mut body).await;
@@ -148,7 +155,7 @@ async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
     Ok(collected.freeze())
 }
 
-async fn drain(body: &mut axum::body::Body) {
+async fn drain(body: &mut Body) {
     let rest = async {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -170,7 +177,6 @@ fn too_large(limit: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use futures_util::stream;
 
     use super::*;
