@@ -33,7 +33,13 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
         (status = 503, description = crate::http::problem::CREATE_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn create(State(app): State<App>, request: Request) -> Response {
+    let mut answer = accept(&app, request).await.into_response();
+    super::not_for_caches(&mut answer);
+    answer
+}
+
+async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http).await?;
