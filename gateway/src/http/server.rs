@@ -24,6 +24,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
 use hyper::body::{Body as _, Incoming};
@@ -198,16 +200,8 @@ impl Server {
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
 
-        // hyper limits the wait for a head only once it knows the version of HTTP, for which a
-        // client has to send something.
-        let silent = async {
-            tokio::time::sleep(self.first_request).await;
-            if asked.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::pin!(silent);
-        let mut ending = false;
+        // In a set of its own, because that looks at it only when there is something, and not with every request.
+        let mut events = FuturesUnordered::from_iter([self.event(&asked, &pace, false)]);
         loop {
             tokio::select! {
                 outcome = connection.as_mut() => {
@@ -219,25 +213,57 @@ impl Server {
                     }
                     return;
                 }
-                () = &mut silent => {
-                    counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
-                    return;
+                Some(event) = events.next() => match event {
+                    Event::Silent => {
+                        counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
+                        return;
+                    }
+                    Event::Exceeded(limit) => {
+                        counter!("http_refusals_total", "limit" => limit).increment(1);
+                        connection.as_mut().graceful_shutdown();
+                        // Long enough for the word that it is over.
+                        let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
+                        return;
+                    }
+                    Event::Ending => {
+                        connection.as_mut().graceful_shutdown();
+                        events.push(self.event(&asked, &pace, true));
+                    }
+                    Event::Cut => return,
                 }
-                limit = pace.exceeded(self.stall) => {
-                    counter!("http_refusals_total", "limit" => limit).increment(1);
-                    connection.as_mut().graceful_shutdown();
-                    // Long enough for the word that it is over.
-                    let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
-                    return;
-                }
-                () = self.shutdown.cancelled(), if !ending => {
-                    connection.as_mut().graceful_shutdown();
-                    ending = true;
-                }
-                () = self.cut.cancelled() => return,
             }
         }
     }
+
+    /// What ends a connection next. `ending` says that it knows of the shutdown.
+    async fn event(&self, asked: &AtomicBool, pace: &Pace, ending: bool) -> Event {
+        // hyper limits the wait for a head only once it knows the version of HTTP, for which a
+        // client has to send something.
+        let silent = async {
+            tokio::time::sleep(self.first_request).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = silent => Event::Silent,
+            limit = pace.exceeded(self.stall) => Event::Exceeded(limit),
+            () = self.shutdown.cancelled(), if !ending => Event::Ending,
+            () = self.cut.cancelled() => Event::Cut,
+        }
+    }
+}
+
+/// What may happen to a connection besides requests.
+enum Event {
+    /// Nothing was asked in time.
+    Silent,
+    /// The client goes beyond this limit.
+    Exceeded(&'static str),
+    /// Nothing more is to be asked: the server is shut down.
+    Ending,
+    /// The grace is over.
+    Cut,
 }
 
 impl Server {
