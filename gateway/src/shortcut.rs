@@ -109,7 +109,7 @@ pub(crate) struct Passage {
 impl Shortcut {
     /// The short way for those of the creations that can be started at once, if it is open.
     pub(crate) fn reserve(&self, creations: &[Creation]) -> Option<Passage> {
-        let orders = creations.iter().flat_map(|creation| &creation.orders);
+        let orders = creations.iter().flat_map(|creation| &*creation.orders);
         let jobs = orders.filter(|order| order.starts_at_once()).count() as u64;
         let reserved = self.room.reserve(jobs)?;
         Some(Passage { shortcut: self.clone(), reserved })
@@ -121,8 +121,8 @@ impl Passage {
     pub(crate) fn push<'a>(self, orders: impl Iterator<Item = &'a NewOrder>) {
         let (mut ahead, mut behind) = (Vec::new(), Vec::new());
         for order in orders.filter(|order| order.starts_at_once()) {
-            let job = Job { order_id: order.id, quantity: order.content.quantity };
-            match order.content.priority {
+            let job = Job { order_id: order.id, quantity: order.quantity };
+            match order.priority {
                 Priority::High => ahead.push(job),
                 Priority::Normal | Priority::Low => behind.push(job),
             }

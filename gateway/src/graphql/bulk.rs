@@ -87,7 +87,7 @@ impl BulkMutation {
 fn payload(created: CreatedRows) -> CreateOrdersPayload {
     let results = created.rows.into_iter().enumerate().map(|(index, outcome)| match outcome {
         RowOutcome::Created(order) => {
-            CreateOrdersResult { order: Some((*order).into()), user_errors: Vec::new() }
+            CreateOrdersResult { order: Some(order.into()), user_errors: Vec::new() }
         }
         RowOutcome::Invalid(problems) => {
             let errors = problems.into_iter().map(|problem| {

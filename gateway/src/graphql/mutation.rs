@@ -196,7 +196,7 @@ impl OrderMutation {
         };
         let created = ctx.data_unchecked::<Services>().orders.create(input.into(), key).await;
         let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
-        let outcome = settle(created.map(|created| created.order));
+        let outcome = settle(created.map(|created| created.order.into()));
         Some(outcome.map(|(order, user_errors)| CreateOrderPayload { order, idempotent_replay, user_errors }))
     }
 
@@ -208,7 +208,7 @@ impl OrderMutation {
     ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Services>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => settle(orders.cancel(id, input.reason).await),
+            Ok(id) => settle(orders.cancel(id, input.reason).await.map(Into::into)),
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
@@ -223,7 +223,10 @@ impl OrderMutation {
         let orders = &ctx.data_unchecked::<Services>().orders;
         let outcome = match order_id(&input.order_id) {
             Ok(id) => match requester(input.requested_by) {
-                Ok(requester) => settle(orders.redrive(id, &requester, input.reason.as_deref()).await),
+                Ok(requester) => {
+                    let order = orders.redrive(id, &requester, input.reason.as_deref()).await;
+                    settle(order.map(Into::into))
+                }
                 Err(error) => Ok((None, vec![error])),
             },
             Err(error) => Ok((None, vec![error])),
@@ -241,9 +244,9 @@ fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
 }
 
 /// Sorts an outcome into order, user errors and faults.
-fn settle(outcome: std::result::Result<domain::Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
+fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
     let error = match outcome {
-        Ok(order) => return Ok((Some(order.into()), Vec::new())),
+        Ok(order) => return Ok((Some(order), Vec::new())),
         Err(error) => error,
     };
     let code = error.code().to_owned();

@@ -56,6 +56,12 @@ impl From<domain::Order> for Order {
     }
 }
 
+impl From<Arc<domain::Order>> for Order {
+    fn from(order: Arc<domain::Order>) -> Self {
+        Self(order)
+    }
+}
+
 /// An order: what was bought, and how far its processing is.
 #[Object]
 impl Order {

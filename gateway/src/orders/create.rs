@@ -24,7 +24,7 @@ const KEY_TRIES: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
     /// The order as it was right after its creation.
-    pub order: Order,
+    pub order: Arc<Order>,
     /// Whether it was created before, by a request with the same key.
     pub replayed: bool,
 }
@@ -52,7 +52,7 @@ pub enum Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowOutcome {
     /// The order as it was right after its creation.
-    Created(Box<Order>),
+    Created(Arc<Order>),
     /// These values break a rule.
     Invalid(Vec<Invalid>),
     /// The transport could not read it and knows why.
@@ -135,7 +135,7 @@ impl Orders {
         let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
         let good = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
         for (outcome, order) in good.zip(orders) {
-            *outcome = RowOutcome::Created(Box::new(order));
+            *outcome = RowOutcome::Created(order);
         }
         Ok(CreatedRows { rows: outcomes, replayed })
     }
@@ -146,19 +146,20 @@ impl Orders {
         contents: Vec<Content>,
         key: Option<IdempotencyKey>,
         request_hash: [u8; 32],
-    ) -> Result<(Vec<Order>, bool), Error> {
+    ) -> Result<(Vec<Arc<Order>>, bool), Error> {
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
         let ids = OrderId::new_run(created_at, contents.len());
-        let orders = ids.into_iter().zip(contents).map(|(id, content)| NewOrder { id, content, created_at });
+        let orders =
+            ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
         let creation = Creation { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
         for _ in 0..KEY_TRIES {
             let answers = self.creations.submit(vec![creation.clone()]).await;
             return match answers.map(|mut answers| answers.pop()) {
                 Ok(Some(Ok(Inserted::New))) => {
-                    Ok((creation.orders.into_iter().map(NewOrder::into_order).collect(), false))
+                    Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
                 Ok(Some(Ok(Inserted::Before(id)))) => {
                     let orders = self.store.orders_as_created(&id.run(count)).await?;
@@ -167,7 +168,7 @@ impl Orders {
                         self.store.forget_key_of(id).await?;
                         continue;
                     }
-                    Ok((orders, true))
+                    Ok((orders.into_iter().map(Arc::new).collect(), true))
                 }
                 Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
                 Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
@@ -207,7 +208,7 @@ pub(super) async fn create_all(
     let new = || {
         let creations = creations.iter().zip(&results);
         let new = creations.filter(|(_, result)| matches!(result, Ok(Inserted::New)));
-        new.flat_map(|(creation, _)| &creation.orders)
+        new.flat_map(|(creation, _)| &*creation.orders)
     };
     match passage {
         Some(passage) => passage.push(new()),

@@ -1,6 +1,7 @@
 //! Accepting orders.
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +15,17 @@ use super::rows::{Locked, Stage};
 use super::sql::{Sql, pieces};
 use super::{Dialect, Error, Store, rows};
 
-/// An order that is about to be accepted, with the id it is going to have.
+/// An order that is about to be accepted, as it is right after that. Cheap to clone: the answer to the
+/// client, the group commit and the store's memory have the same one.
 #[derive(Debug, Clone)]
-pub struct NewOrder {
-    /// Its id.
-    pub id: OrderId,
-    /// What it is.
-    pub content: Content,
-    /// When it is accepted.
-    pub created_at: Timestamp,
-}
+pub struct NewOrder(Arc<Order>);
 
-/// Orders that one request creates: all of them are written, or none.
+/// Orders that one request creates: all of them are written, or none. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Creation {
     /// At least one. The ids of several are in a row (see [`OrderId::new_run`]), so that the first one
     /// tells all.
-    pub orders: Vec<NewOrder>,
+    pub orders: Arc<[NewOrder]>,
     /// What the client calls this create, if it may repeat it.
     pub idempotency: Option<Idempotency>,
 }
@@ -56,43 +51,56 @@ impl Creation {
 /// A create of one order that the client cannot repeat.
 impl From<NewOrder> for Creation {
     fn from(order: NewOrder) -> Self {
-        Self { orders: vec![order], idempotency: None }
+        Self { orders: Arc::new([order]), idempotency: None }
+    }
+}
+
+impl Deref for NewOrder {
+    type Target = Order;
+
+    fn deref(&self) -> &Order {
+        &self.0
     }
 }
 
 impl NewOrder {
-    /// The order as it is right after it was accepted.
-    pub fn into_order(self) -> Order {
-        Order {
-            id: self.id,
+    /// The order with this id and content, accepted at this time.
+    pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
+        Self(Arc::new(Order {
+            id,
             tenant_id: DEFAULT_TENANT.to_owned(),
-            external_reference: self.content.external_reference,
-            customer: self.content.customer,
-            line_items: self.content.line_items,
-            total: self.content.total,
-            quantity: self.content.quantity,
+            external_reference: content.external_reference,
+            customer: content.customer,
+            line_items: content.line_items,
+            total: content.total,
+            quantity: content.quantity,
             status: Status::Pending,
             version: 1,
             attempt: 0,
             failures: 0,
-            max_attempts: self.content.max_attempts,
-            priority: self.content.priority,
-            process_after: self.content.process_after,
+            max_attempts: content.max_attempts,
+            priority: content.priority,
+            process_after: content.process_after,
             reason: None,
             error_class: None,
-            created_at: self.created_at,
-            updated_at: self.created_at,
-        }
+            created_at,
+            updated_at: created_at,
+        }))
+    }
+
+    /// The order, shared with whoever else has this one.
+    pub fn order(&self) -> Arc<Order> {
+        self.0.clone()
     }
 
     /// Whether it is not scheduled for later.
     pub fn starts_at_once(&self) -> bool {
-        self.content.process_after.is_none()
+        self.process_after.is_none()
     }
 
     /// When it may be started.
     fn not_before(&self) -> Timestamp {
-        self.content.process_after.map_or(self.created_at, |at| at.max(self.created_at))
+        self.process_after.map_or(self.created_at, |at| at.max(self.created_at))
     }
 
     /// Event 1.
@@ -190,7 +198,7 @@ impl Store {
     /// Keeps new orders that are about to be started.
     fn remember(&self, creations: &[Creation], inserted: &[Inserted]) {
         let new = creations.iter().zip(inserted).filter(|(_, inserted)| **inserted == Inserted::New);
-        let orders = new.flat_map(|(creation, _)| &creation.orders).filter(|order| order.starts_at_once());
+        let orders = new.flat_map(|(creation, _)| &*creation.orders).filter(|order| order.starts_at_once());
         self.inner.recent.put(orders.map(|order| Row {
             locked: Locked {
                 id: order.id,
@@ -199,7 +207,7 @@ impl Store {
                     version: 1,
                     attempt: 0,
                     failures: 0,
-                    max_attempts: order.content.max_attempts,
+                    max_attempts: order.max_attempts,
                     lease: None,
                     due_at: None,
                     not_before: order.not_before(),
@@ -207,7 +215,7 @@ impl Store {
                 },
                 updated_at: order.created_at,
             },
-            order: Some(Arc::new(order.clone().into_order())),
+            order: Some(order.order()),
         }));
     }
 }
@@ -266,8 +274,8 @@ async fn insert_orders(
     creations: &[&Creation],
     guard: Duration,
 ) -> Result<(), Error> {
-    let orders: Vec<&NewOrder> = creations.iter().flat_map(|creation| &creation.orders).collect();
-    let line_items = orders.iter().map(|order| rows::line_items_to_json(&order.content.line_items));
+    let orders: Vec<&NewOrder> = creations.iter().flat_map(|creation| &*creation.orders).collect();
+    let line_items = orders.iter().map(|order| rows::line_items_to_json(&order.line_items));
     let rows: Vec<(&NewOrder, String)> = orders.iter().copied().zip(line_items).collect();
     let mut bytes = 0;
     let statements = rows.chunk_by(|_, (_, next)| {
@@ -285,24 +293,23 @@ async fn insert_orders(
         );
         sql.rows(piece.len(), "(?,?,?,?,?,?,?,?,'pending',1,0,0,?,0,?,NULL,?,?,?,?,?,?,?)");
         for (order, line_items) in piece {
-            let NewOrder { id, content, created_at } = order;
-            let (at, start) = (created_at.as_micros(), order.not_before());
+            let (at, start) = (order.created_at.as_micros(), order.not_before());
             let taken = !guard.is_zero() && order.starts_at_once();
             let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
-            sql.bind(id.as_bytes().as_slice())
+            sql.bind(order.id.as_bytes().as_slice())
                 .bind(DEFAULT_TENANT)
-                .bind(content.external_reference.as_deref())
-                .bind(content.customer.as_deref())
+                .bind(order.external_reference.as_deref())
+                .bind(order.customer.as_deref())
                 .bind(line_items.as_str())
-                .bind(content.total.currency().code())
-                .bind(content.total.minor())
-                .bind(i64::try_from(content.quantity).unwrap_or(i64::MAX))
-                .bind(i64::from(content.max_attempts))
+                .bind(order.total.currency().code())
+                .bind(order.total.minor())
+                .bind(i64::try_from(order.quantity).unwrap_or(i64::MAX))
+                .bind(i64::from(order.max_attempts))
                 .bind(start.as_micros())
                 .bind(at)
                 .bind(at)
-                .bind(content.priority.as_str())
-                .bind(content.process_after.map(Timestamp::as_micros))
+                .bind(order.priority.as_str())
+                .bind(order.process_after.map(Timestamp::as_micros))
                 .bind(stage.name)
                 .bind(stage.due_at)
                 .bind(stage.held_until);

@@ -385,7 +385,7 @@ mod tests {
             ..domain::Draft::default()
         };
         let content = draft.check(domain::Currency::USD).unwrap();
-        let order = |id| NewOrder { id, content: content.clone(), created_at };
+        let order = |id| NewOrder::new(id, content.clone(), created_at);
         (0..count).map(|_| order(domain::OrderId::new(created_at)).into()).collect()
     }
 

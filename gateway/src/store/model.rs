@@ -186,9 +186,9 @@ impl World {
             request_hash: hash,
             expires_at: now + Duration::from_secs(86_400),
         });
-        let order = NewOrder { id, content, created_at: now };
+        let order = NewOrder::new(id, content, now);
         let guard = if taken { GUARD } else { Duration::ZERO };
-        let creation = Creation { orders: vec![order], idempotency };
+        let creation = Creation { orders: [order].into(), idempotency };
         let inserted = self.store.insert_taken([creation].into(), guard).await.unwrap();
         let expected = match key.and_then(|key| self.keys.get(&key)) {
             None => Inserted::New,

@@ -23,9 +23,8 @@ fn draft() -> Draft {
 async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let orders: Vec<NewOrder> = (0..count)
-        .map(|_| NewOrder { id: OrderId::new(now), content: content.clone(), created_at: now })
-        .collect();
+    let orders: Vec<NewOrder> =
+        (0..count).map(|_| NewOrder::new(OrderId::new(now), content.clone(), now)).collect();
     let ids = orders.iter().map(|order| order.id).collect();
     backend.store.insert(orders.into_iter().map(Into::into).collect()).await.unwrap();
     ids
@@ -60,9 +59,9 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let backend = Backend::new(on).await;
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let new = NewOrder { id: OrderId::new(now), content, created_at: now };
+    let new = NewOrder::new(OrderId::new(now), content, now);
     backend.store.insert(Arc::from([new.clone().into()])).await.unwrap();
-    assert_eq!(order(&backend, new.id).await, new.clone().into_order());
+    assert_eq!(order(&backend, new.id).await, *new.order());
     let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();
     assert_eq!(events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), [new.event()]);
 });

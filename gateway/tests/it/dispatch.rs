@@ -26,7 +26,7 @@ async fn insert(backend: &Backend, draft: Draft, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft.check(domain::Currency::USD).unwrap();
     let ids = OrderId::new_run(now, count);
-    let order = |id: &OrderId| NewOrder { id: *id, content: content.clone(), created_at: now }.into();
+    let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now).into();
     backend.store.insert(ids.iter().map(order).collect()).await.unwrap();
     ids
 }
@@ -158,7 +158,7 @@ on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
     let released = Command::Finish { lease, outcome: Outcome::Released };
     let content = draft().check(domain::Currency::USD).unwrap();
     let created_at = Timestamp::from_micros(1);
-    let late = NewOrder { id: OrderId::new(created_at), content, created_at };
+    let late = NewOrder::new(OrderId::new(created_at), content, created_at);
     backend.store.insert([late.clone().into()].into()).await.unwrap();
     backend.store.apply([(ids[0], released)].into(), Rules::default()).await.unwrap();
     let beyond = backend.store.take_due(3, GUARD, marks).await.unwrap().unwrap();

@@ -23,9 +23,8 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     };
     let now = store.now();
     let content = draft.check(domain::Currency::USD).unwrap();
-    let orders: Vec<NewOrder> = (0..count)
-        .map(|_| NewOrder { id: OrderId::new(now), content: content.clone(), created_at: now })
-        .collect();
+    let orders: Vec<NewOrder> =
+        (0..count).map(|_| NewOrder::new(OrderId::new(now), content.clone(), now)).collect();
     let ids = orders.iter().map(|order| order.id).collect();
     store.insert(orders.into_iter().map(Into::into).collect()).await.unwrap();
     ids

@@ -38,8 +38,8 @@ fn new_order(backend: &Backend, key: &str, item: &str) -> Creation {
         request_hash: request_hash(&content),
         expires_at: now + Duration::from_secs(3_600),
     };
-    let order = NewOrder { id: OrderId::new(now), content, created_at: now };
-    Creation { orders: vec![order], idempotency: Some(idempotency) }
+    let order = NewOrder::new(OrderId::new(now), content, now);
+    Creation { orders: [order].into(), idempotency: Some(idempotency) }
 }
 
 on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async move {

@@ -27,7 +27,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
         Draft { item: Some("Laptop".into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
     let content = draft.check(domain::Currency::USD).unwrap();
     let creation = |id: &OrderId| Creation {
-        orders: vec![NewOrder { id: *id, content: content.clone(), created_at }],
+        orders: [NewOrder::new(*id, content.clone(), created_at)].into(),
         idempotency: Some(Idempotency {
             key: format!("key-{id}").parse().unwrap(),
             request_hash: request_hash(&content),

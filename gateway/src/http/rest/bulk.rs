@@ -160,7 +160,7 @@ fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>) -> Result<Response, Prob
         .enumerate()
         .map(|(index, (outcome, row))| {
             let (status, order, errors) = match outcome {
-                RowOutcome::Created(order) => ("created", Some((*order).into()), Vec::new()),
+                RowOutcome::Created(order) => ("created", Some((&*order).into()), Vec::new()),
                 RowOutcome::NotCreated => ("not_created", None, Vec::new()),
                 RowOutcome::Unreadable => {
                     ("invalid", None, row.err().map_or(Vec::new(), |(_, errors)| errors))

@@ -97,7 +97,7 @@ pub(super) async fn cancel(
     request: Request,
 ) -> Result<Json<OrderView>, Problem> {
     let command = Command::of(&app, request).await?;
-    Ok(Json(app.orders.cancel(id, command.reason).await?.into()))
+    Ok(Json(OrderView::from(&app.orders.cancel(id, command.reason).await?)))
 }
 
 /// Gives a failed order a new set of attempts.
@@ -121,7 +121,8 @@ pub(super) async fn redrive(
     let body = body::optional_json(request, &app.config.http).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
-    Ok(Json(app.orders.redrive(id, &requester, command.reason.as_deref()).await?.into()))
+    let order = app.orders.redrive(id, &requester, command.reason.as_deref()).await?;
+    Ok(Json(OrderView::from(&order)))
 }
 
 #[cfg(test)]

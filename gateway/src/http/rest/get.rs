@@ -32,7 +32,7 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Json<OrderView>, Problem> {
     let wait = Wait::read(query.as_deref())?;
-    Ok(Json(order(&app, id, wait).await?.into()))
+    Ok(Json(OrderView::from(&order(&app, id, wait).await?)))
 }
 
 async fn order(app: &App, id: OrderId, wait: Option<Wait>) -> Result<domain::Order, crate::Error> {

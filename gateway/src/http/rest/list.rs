@@ -264,7 +264,7 @@ async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) 
     let query = ListQuery::read(query, only, app.config.default_currency)?;
     let page = app.orders.list(query.listing.clone()).await?;
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
-    let orders: Vec<OrderView> = page.orders.into_iter().map(Into::into).collect();
+    let orders: Vec<OrderView> = page.orders.iter().map(Into::into).collect();
     Ok((link, Json(orders)).into_response())
 }
 

@@ -97,8 +97,8 @@ struct LineItemView {
     total: Amount,
 }
 
-impl From<Order> for OrderView {
-    fn from(order: Order) -> Self {
+impl From<&Order> for OrderView {
+    fn from(order: &Order) -> Self {
         let first = order.line_items.first();
         Self {
             order_id: order.id,
@@ -108,13 +108,9 @@ impl From<Order> for OrderView {
             price: first.map_or(Money::zero(order.total.currency()), |line| line.price).into(),
             total: order.total.into(),
             currency: order.total.currency().code().to_owned(),
-            line_items: order
-                .line_items
-                .into_iter()
-                .map(|line| LineItemView::new(line, order.total))
-                .collect(),
-            customer: order.customer,
-            external_reference: order.external_reference,
+            line_items: order.line_items.iter().map(|line| LineItemView::new(line, order.total)).collect(),
+            customer: order.customer.clone(),
+            external_reference: order.external_reference.clone(),
             status: StatusWord(order.status),
             sequence: order.version,
             attempt: order.attempt,
@@ -122,8 +118,8 @@ impl From<Order> for OrderView {
             max_attempts: order.max_attempts,
             priority: order.priority,
             process_after: order.process_after,
-            reason: order.reason,
-            error_class: order.error_class,
+            reason: order.reason.clone(),
+            error_class: order.error_class.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
@@ -213,11 +209,11 @@ impl Text {
 }
 
 impl LineItemView {
-    fn new(line: LineItem, order_total: Money) -> Self {
+    fn new(line: &LineItem, order_total: Money) -> Self {
         Self {
             // It is a part of the order's total, which fits.
             total: line.total().unwrap_or(order_total).into(),
-            item: line.item,
+            item: line.item.clone(),
             quantity: line.quantity,
             price: line.price.into(),
         }
@@ -371,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_json_of_an_order_is_exact() {
-        let json = serde_json::to_string(&OrderView::from(order())).unwrap();
+        let json = serde_json::to_string(&OrderView::from(&order())).unwrap();
         assert_eq!(
             json,
             concat!(
@@ -394,7 +390,7 @@ mod tests {
             let lines = line_items.len();
             let first = line_items.first().map(|line| line.item.clone()).unwrap_or_default();
             let order = Order { line_items, reason: Some("\"why\"".into()), ..order() };
-            let json: serde_json::Value = serde_json::from_slice(&OrderView::from(order).json()).unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&OrderView::from(&order).json()).unwrap();
             assert_eq!((&json["item"], &json["reason"]), (&first.into(), &"\"why\"".into()));
             assert_eq!(json["lineItems"].as_array().unwrap().len(), lines);
         }
@@ -437,6 +433,6 @@ mod tests {
             occurred_at: Timestamp::from_micros(0),
         };
         assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));
-        assert_eq!(names(OrderView::schema()), keys(OrderView::from(order())));
+        assert_eq!(names(OrderView::schema()), keys(OrderView::from(&order())));
     }
 }
