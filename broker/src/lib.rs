@@ -88,7 +88,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; the events are lost to the bus.
-    async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error>;
+    async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error>;
 
     /// Tells every subscriber, by [`Signal::Connected`], that events were lost on their way to the bus.
     ///

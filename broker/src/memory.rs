@@ -96,14 +96,14 @@ impl Bus {
 
 #[async_trait]
 impl crate::Bus for Bus {
-    async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error> {
+    async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
         let mut subscribers = lock(&self.subscribers);
         subscribers.retain(|subscriber| !subscriber.is_gone());
         if subscribers.is_empty() {
             return Ok(());
         }
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            let message: Arc<[Arc<OrderEvent>]> = chunk.iter().cloned().map(Arc::new).collect();
+            let message: Arc<[Arc<OrderEvent>]> = chunk.into();
             for subscriber in subscribers.iter_mut() {
                 subscriber.deliver(Signal::Events(message.clone()));
             }

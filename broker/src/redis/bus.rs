@@ -7,6 +7,7 @@
 //! A message is a list of events (see `message`). An empty list says that events were lost on their way here.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,7 +52,7 @@ impl Bus {
 
 #[async_trait]
 impl crate::Bus for Bus {
-    async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error> {
+    async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
         if events.is_empty() {
             return Ok(());
         }

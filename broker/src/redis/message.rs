@@ -36,7 +36,7 @@ pub(super) enum Unreadable {
     Field,
 }
 
-pub(super) fn write(events: &[OrderEvent]) -> Vec<u8> {
+pub(super) fn write(events: &[Arc<OrderEvent>]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + events.len() * EVENT);
     bytes.push(VERSION);
     for event in events {
@@ -111,7 +111,7 @@ fn status([code]: [u8; 1]) -> Option<Status> {
 mod tests {
     use super::*;
 
-    fn events() -> Vec<OrderEvent> {
+    fn events() -> Vec<Arc<OrderEvent>> {
         let reasons = [None, Some(String::new()), Some("“because”\n".to_owned())];
         let statuses = [None].into_iter().chain(Status::ALL.map(Some));
         let event = |(previous_status, reason): (Option<Status>, &Option<String>)| OrderEvent {
@@ -123,13 +123,13 @@ mod tests {
             reason: reason.clone(),
             occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
         };
-        statuses.zip(reasons.iter().cycle()).map(event).collect()
+        statuses.zip(reasons.iter().cycle()).map(event).map(Arc::new).collect()
     }
 
     #[test]
     fn what_is_written_is_read() {
         let read = read(&write(&events())).unwrap();
-        assert_eq!(read.iter().map(|event| OrderEvent::clone(event)).collect::<Vec<_>>(), events());
+        assert_eq!(*read, *events());
         assert_eq!(super::read(LOSS).unwrap().len(), 0);
     }
 
@@ -145,8 +145,7 @@ mod tests {
         });
         for message in cut.chain(changed) {
             let Ok(events) = read(&message) else { continue };
-            let plain: Vec<OrderEvent> = events.iter().map(|event| OrderEvent::clone(event)).collect();
-            assert_eq!(read(&write(&plain)), Ok(events));
+            assert_eq!(read(&write(&events)), Ok(events));
         }
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn jobs(quantities: std::ops::Range<u64>) -> Vec<Job> {
 }
 
 /// Events of one order with the sequences of the range.
-pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<OrderEvent> {
+pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<Arc<OrderEvent>> {
     let order_id = order_id();
     let event = |sequence| OrderEvent {
         order_id,
@@ -55,7 +55,7 @@ pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<OrderEvent> {
         reason: Some("because of “quotes” and\nlines".to_owned()),
         occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
     };
-    sequences.map(event).collect()
+    sequences.map(event).map(Arc::new).collect()
 }
 
 fn order_id() -> OrderId {

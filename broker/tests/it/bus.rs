@@ -19,9 +19,9 @@ pub(crate) async fn connected(subscription: &mut Receiver<Signal>) {
 }
 
 /// The next signal, which must be a message.
-pub(crate) async fn message(subscription: &mut Receiver<Signal>) -> Vec<OrderEvent> {
+pub(crate) async fn message(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
     match next(subscription).await {
-        Signal::Events(events) => events.iter().map(|event| OrderEvent::clone(event)).collect(),
+        Signal::Events(events) => events.to_vec(),
         Signal::Connected => panic!("expected events, got Connected"),
     }
 }

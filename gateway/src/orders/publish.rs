@@ -83,8 +83,7 @@ async fn publish(
         bus.announce_loss().await?;
     }
     for message in events.chunks(MESSAGE) {
-        let plain: Vec<OrderEvent> = message.iter().map(|event| OrderEvent::clone(event)).collect();
-        bus.publish(&plain).await?;
+        bus.publish(message).await?;
     }
     Ok(())
 }
@@ -118,7 +117,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Bus for Cut {
-        async fn publish(&self, events: &[OrderEvent]) -> Result<(), Error> {
+        async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
             self.say(format!("{}", events.len()))
         }
 
