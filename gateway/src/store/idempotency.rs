@@ -76,7 +76,7 @@ pub(super) async fn used_keys(
             "SELECT idempotency_key, request_hash, order_id FROM idempotency_keys WHERE tenant_id = ? \
              AND idempotency_key",
         );
-        sql.bind(DEFAULT_TENANT).within(piece.iter().map(|key| key.to_vec()));
+        sql.bind(DEFAULT_TENANT).within(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             let hash: Vec<u8> = rows::get(&row, 1)?;
             let hash = hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?;
@@ -100,12 +100,11 @@ pub(super) async fn insert_keys(
             "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
              expires_at) VALUES ",
         );
-        sql.rows(piece.len(), "(?,?,?,?,?,?)");
+        sql.rows(piece.len(), &format!("('{DEFAULT_TENANT}',?,?,?,?,?)"));
         for (order, idempotency) in piece {
-            sql.bind(DEFAULT_TENANT)
-                .bind(idempotency.key.as_bytes().to_vec())
-                .bind(idempotency.request_hash.to_vec())
-                .bind(order.id.as_bytes().to_vec())
+            sql.bind(idempotency.key.as_bytes())
+                .bind(idempotency.request_hash.as_slice())
+                .bind(order.id.as_bytes().as_slice())
                 .bind(order.created_at.as_micros())
                 .bind(idempotency.expires_at.as_micros());
         }

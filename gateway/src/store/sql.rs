@@ -44,7 +44,8 @@ impl Sql {
     /// `(?,?,?)` `rows` times, each with `columns` placeholders or whatever `row` says.
     pub(super) fn rows(&mut self, rows: usize, row: &str) -> &mut Self {
         self.text.reserve(rows * (row.len() + 1));
-        self.arguments.reserve(rows * row.matches('?').count(), 0);
+        let placeholders = row.bytes().filter(|byte| *byte == b'?').count();
+        self.arguments.reserve(rows * placeholders, 0);
         for n in 0..rows {
             if n > 0 {
                 self.text.push(',');
