@@ -104,8 +104,8 @@ fn stream(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) -
     }
 }
 
-/// The events among the values of prepared statements. A new order is an id of 16 bytes and its tenant, as
-/// the rows of `orders` begin. A change is a sequence of eight bytes and a status, as each UPDATE of orders
+/// The events among the values of prepared statements. A new order is an id of 16 bytes and its line items, as
+/// the rows of `orders` begin that have no reference and no customer. A change is a sequence of eight bytes and a status, as each UPDATE of orders
 /// begins, and the ids that follow it.
 fn events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
     const STATUSES: [&[u8]; 5] =
@@ -118,7 +118,7 @@ fn events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
             at += 1;
             if let Some(id) = id(here) {
                 // The next value may begin before this one ends: what looks like an id need not be one.
-                let is_new = here[17..].starts_with(TENANT);
+                let is_new = here.get(18..).is_some_and(|rest| rest.starts_with(LINE_ITEMS));
                 if let Some(sequence) = if is_new { Some(1) } else { sequence } {
                     return Some((id, sequence));
                 }
@@ -133,8 +133,8 @@ fn events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
     })
 }
 
-/// The tenant of all orders, as a value.
-const TENANT: &[u8] = b"\x07default";
+/// What line items begin with, behind their length.
+const LINE_ITEMS: &[u8] = b"[{\"item\":";
 
 /// A value that is a UUID version 7.
 fn id(value: &[u8]) -> Option<u128> {
@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn events_are_found_among_other_values() {
         let (one, other) = (value(ID), value(ID + 1));
-        let created = [b"\x17\x01\0\0\0\x10", one.as_slice(), TENANT, b"\x07pending\x10"].concat();
+        let created =
+            [b"\x17\x01\0\0\0\x10", one.as_slice(), b"\x40", LINE_ITEMS, b"\x07pending\x10"].concat();
         assert_eq!(events(&created).collect::<Vec<_>>(), [(ID, 1)]);
         let [second, third] = [2_u64, 3].map(u64::to_le_bytes);
         let changed = [
