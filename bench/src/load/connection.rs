@@ -1,6 +1,7 @@
 //! One connection: sends the request, reads the answer, no more HTTP than that takes.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -9,11 +10,14 @@ use super::{Answer, Target};
 
 /// Longest answer.
 const ANSWER_BYTES: usize = 1024 * 1024;
+/// A connection that was not used for so long may have been closed by the other side.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A connection that is opened when it is first needed, and again after it was closed.
 pub(super) struct Connection {
     target: Target,
-    stream: Option<TcpStream>,
+    /// And when it was last used.
+    stream: Option<(TcpStream, Instant)>,
     buffer: Vec<u8>,
     opened: u64,
 }
@@ -43,8 +47,8 @@ impl Connection {
     /// Sends the request and reads its answer.
     pub(super) async fn exchange(&mut self) -> io::Result<Answer<'_>> {
         let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
+            Some((stream, used)) if used.elapsed() < IDLE || is_open(&stream) => stream,
+            _ => {
                 let stream = TcpStream::connect(self.target.addr).await?;
                 stream.set_nodelay(true)?;
                 self.opened += 1;
@@ -68,13 +72,18 @@ impl Connection {
             }
         };
         if !head.closes {
-            self.stream = Some(stream);
+            self.stream = Some((stream, Instant::now()));
         }
         let refusal = self.target.refusal.and_then(|text| text_after(&self.buffer, &head, text));
         let good = head.status == self.target.good && refusal.is_none();
         let id = if self.target.remember { text_after(&self.buffer, &head, "\"id\":\"") } else { None };
         Ok(Answer { good, kind: kind(&self.buffer, &head), id })
     }
+}
+
+/// Whether the other side has neither closed the connection nor said anything unasked.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The head of an answer, once all of it is there.
@@ -125,5 +134,16 @@ mod tests {
         let found = head(created).unwrap().unwrap();
         assert_eq!((found.status, found.closes, kind(created, &found)), (201, false, "201"));
         assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "the length must be known");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_is_told_from_one_that_waits() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        assert!(is_open(&client));
+        drop(server);
+        client.readable().await.unwrap();
+        assert!(!is_open(&client));
     }
 }
