@@ -1,5 +1,5 @@
 //! Loads together what is asked for together, so that a list of events with their orders, or of orders
-//! with their events, costs one query and not one for each line.
+//! with their events, costs one or two queries and not one for each line.
 //!
 //! One loader serves the whole gateway: a change that a thousand subscribers want with its order is
 //! read once. Nothing is kept: whoever asks gets the order as it is in a query that began after
