@@ -50,6 +50,9 @@ pub struct HttpLimits {
     pub body_bytes: usize,
     /// Longest body of a bulk create, in bytes.
     pub bulk_body_bytes: usize,
+    /// Longest response of one request on any transport, in bytes. The bytes are counted while the
+    /// response is built.
+    pub response_bytes: usize,
     /// Longest wait for the complete head of a request.
     pub header_read_timeout: Duration,
     /// Largest head of a request, in bytes.
@@ -134,6 +137,7 @@ impl Default for Config {
             http: HttpLimits {
                 body_bytes: 256 * 1024,
                 bulk_body_bytes: 4 * 1024 * 1024,
+                response_bytes: 8 * 1024 * 1024,
                 header_read_timeout: Duration::from_secs(10),
                 head_bytes: 32 * 1024,
                 target_bytes: 16 * 1024,

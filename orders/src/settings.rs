@@ -50,6 +50,7 @@ pub(crate) async fn gateway(
     config.http = HttpLimits {
         body_bytes: limits.body_bytes,
         bulk_body_bytes: limits.bulk_body_bytes,
+        response_bytes: limits.response_bytes,
         header_read_timeout: Duration::from_millis(limits.header_timeout_ms),
         connections: limits.http_connections,
         connections_per_address: limits.http_connections_per_address,
