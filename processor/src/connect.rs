@@ -174,6 +174,7 @@ impl Gateway {
         let channel = Endpoint::from_shared(format!("http://{addr}"))
             .map_err(transport)?
             .origin(self.origin.clone())
+            .tcp_nodelay(true)
             .connect_timeout(STEP_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Pool, PoolError};
+use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError};
 
 use self::address::Address;
@@ -86,6 +87,9 @@ impl Redis {
             install_crypto_provider();
         }
         let unusable = |cause: RedisError| Error::InvalidUrl(format!("the Redis URL {shown}: {cause}"));
+        // The client library turns TCP_NODELAY off unless it is asked for. Without it a command that follows an
+        // unacknowledged one waits for the server's delayed acknowledgement.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = Client::open(info).map_err(unusable)?;
         let pool = |config, connections| pool::pool(&client, config, connections);
         let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(DEADLINE));

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use proto::v1::order_service_server::OrderServiceServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
 use crate::App;
@@ -53,15 +53,16 @@ pub async fn serve(
         health.set_not_serving::<OrderServiceServer<unary::Service>>().await;
     });
     let service = OrderServiceServer::new(unary::Service::new(app)).max_decoding_message_size(MESSAGE_BYTES);
+    // The builder has an option of this name, which has no effect on a listener that is passed to it.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .tcp_nodelay(true)
         .max_concurrent_streams(CALLS)
         .add_service(service)
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .serve_with_incoming_shutdown(incoming, shutdown)
         .await
 }

@@ -104,6 +104,9 @@ pub async fn serve(
         };
         match accepted {
             (slot, Ok((stream, peer))) => {
+                // Without it a small answer waits until the client has acknowledged the one before. A connection
+                // that has just ended has no options.
+                let _ = stream.set_nodelay(true);
                 let server = server.clone();
                 // A proxy speaks for many.
                 let address = Some(peer.ip()).filter(|ip| !is_trusted(*ip, &limits.trusted_proxies));
@@ -171,8 +174,6 @@ struct Server {
 
 impl Server {
     async fn connection(self: Arc<Self>, stream: Stream<TcpStream>, peer: SocketAddr) {
-        // Without it small answers wait for the client's acknowledgement of the one before.
-        let _ = stream.get_ref().set_nodelay(true);
         let linger = stream.linger();
         let asked = AtomicBool::new(false);
         let pace = Arc::new(Pace::default());

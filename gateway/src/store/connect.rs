@@ -104,6 +104,7 @@ impl Store {
         // A pool hides why it cannot connect; one plain connection tells.
         let probe = async {
             let mut connection = AnyConnection::connect_with(&connect).await?;
+            dialect.connected().await;
             // An SQLite file is not looked into before the first statement.
             for statement in dialect.session() {
                 sqlx::raw_sql(*statement).execute(&mut connection).await?;
@@ -132,6 +133,7 @@ impl Store {
                 })
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
+                        dialect.connected().await;
                         for statement in dialect.session().iter().chain(more) {
                             sqlx::raw_sql(*statement).execute(&mut *connection).await?;
                         }

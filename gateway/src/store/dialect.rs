@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::nodelay;
+
 /// Which database is behind the pool; chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -12,6 +14,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Prepares a connection that was just made.
+    pub(super) async fn connected(self) {
+        match self {
+            Self::MySql => nodelay::set().await,
+            Self::Sqlite => {}
+        }
+    }
+
     /// Opens a transaction that is going to write, where its first statement does not ([`Self::writing`]).
     /// SQLite takes its write lock at once: a transaction that first reads and then asks for the lock is
     /// refused without any waiting.

@@ -23,6 +23,7 @@ mod inspect;
 mod list;
 #[cfg(test)]
 mod model;
+mod nodelay;
 mod pause;
 mod prune;
 mod read;

@@ -25,7 +25,7 @@ impl Api {
         // nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // No proxy: gateways are neighbours.
-        let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build();
+        let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().tcp_nodelay(true).build();
         let client = client.map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
         Ok(Self { base: args.url.reveal().clone(), client })
     }

@@ -32,6 +32,7 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let client = reqwest::Client::builder()
         .timeout(DEADLINE)
         .no_proxy()
+        .tcp_nodelay(true)
         .build()
         .map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
     let answer = client.get(&url).send().await.map_err(|error| {

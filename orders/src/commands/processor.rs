@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Router, extract::State};
 use broker::redis::Redis;
 use tokio::net::{TcpListener, TcpStream};
@@ -82,9 +83,14 @@ async fn serve_health(
         .with_state(health);
     // Nobody's answer is worth waiting for at the end.
     tokio::select! {
-        served = async { axum::serve(listener, routes).await } => served,
+        served = async { axum::serve(listener.tap_io(without_delay), routes).await } => served,
         () = stop.cancelled() => Ok(()),
     }
+}
+
+fn without_delay(stream: &mut TcpStream) {
+    // A connection that has just ended has no options.
+    let _ = stream.set_nodelay(true);
 }
 
 /// Ready: Redis answers, and at least one gateway accepts connections.
@@ -106,5 +112,8 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
 async fn accepts(gateway: &Url) -> bool {
     let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else { return false };
     let connect = TcpStream::connect((host.trim_matches(['[', ']']), port));
-    matches!(tokio::time::timeout(GATEWAY_DEADLINE, connect).await, Ok(Ok(_)))
+    match tokio::time::timeout(GATEWAY_DEADLINE, connect).await {
+        Ok(Ok(stream)) => stream.set_nodelay(true).is_ok(),
+        Ok(Err(_)) | Err(_) => false,
+    }
 }

@@ -113,6 +113,11 @@ impl Process {
         self.stderr.lock().unwrap().lines.join("\n")
     }
 
+    /// Its number, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process has not been waited for")
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");

@@ -3,7 +3,8 @@
 //!
 //! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
-//! `foreign` a worker in another language, `clients` the client libraries that people use, `browser` the page, `arrows` the structure of the source.
+//! `foreign` a worker in another language, `clients` the client libraries that people use, `browser` the page, `arrows` the structure of the source,
+//! `sockets` the options of its connections.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
@@ -23,3 +24,4 @@ mod open_files;
 mod operate;
 mod outage;
 mod restart;
+mod sockets;

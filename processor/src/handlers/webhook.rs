@@ -95,8 +95,11 @@ impl Webhook {
         if timeout.is_zero() {
             return Err(Error::invalid("timeout", "must be longer than zero"));
         }
-        let builder =
-            Client::builder().user_agent(USER_AGENT).timeout(timeout).redirect(redirect::Policy::none());
+        let builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .timeout(timeout)
+            .redirect(redirect::Policy::none())
+            .tcp_nodelay(true);
         let builder = match url.scheme() {
             "https" => {
                 // The roots of the system come with reqwest's own setup, which takes the default

@@ -64,10 +64,6 @@ impl<T> Stream<T> {
         Arc::clone(&self.linger)
     }
 
-    pub(super) fn get_ref(&self) -> &T {
-        &self.io
-    }
-
     /// Passes the outcome of a write on, or an error when the client has taken nothing for too long.
     fn watched<V>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
         if outcome.is_ready() {
