@@ -8,7 +8,7 @@ use domain::transition::Rules;
 use ipnet::IpNet;
 
 use crate::graphql::{InitCheck, TrustedDocuments};
-use crate::http::Origins;
+use crate::http::{Hosts, Origins};
 
 use crate::store::Retention;
 
@@ -71,6 +71,8 @@ pub struct HttpLimits {
     pub websockets_per_address: usize,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The hosts that the gateway answers for.
+    pub hosts: Hosts,
     /// Other sites whose pages may use the interface.
     pub cors_origins: Origins,
 }
@@ -147,6 +149,7 @@ impl Default for Config {
                 websockets: 15_000,
                 websockets_per_address: 12_000,
                 trusted_proxies: Vec::new(),
+                hosts: Hosts::default(),
                 cors_origins: Origins::default(),
             },
             graphql: GraphqlLimits {

@@ -53,7 +53,8 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// # Errors
 /// When a listener fails.
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
-    let Parts { config, store, queue, bus, http, grpc } = parts;
+    let Parts { mut config, store, queue, bus, http, grpc } = parts;
+    config.http.hosts = config.http.hosts.on(http.local_addr()?);
     let config = Arc::new(config);
     let wake = Wake::default();
     let feed = Feed::new(&store);

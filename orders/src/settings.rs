@@ -57,6 +57,7 @@ pub(crate) async fn gateway(
         websockets: limits.websockets,
         websockets_per_address: limits.websockets_per_address,
         trusted_proxies: limits.trusted_proxies.clone().map(|networks| networks.0).unwrap_or_default(),
+        hosts: limits.http_hosts.clone().unwrap_or_default(),
         cors_origins: limits.cors_origins.clone().unwrap_or_default(),
         ..config.http
     };

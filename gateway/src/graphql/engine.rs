@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::OrdersSchema;
 use super::documents::{Documents, Validator};
 use super::errors::{
-    BAD_USER_INPUT, CODE, PARSE_FAILED, TIMEOUT, VALIDATION_FAILED, internal, limit_error, request_error,
-    tidy, with_code,
+    BAD_USER_INPUT, CODE, ORIGIN_NOT_ALLOWED, PARSE_FAILED, TIMEOUT, VALIDATION_FAILED, internal,
+    limit_error, request_error, tidy, with_code,
 };
 use super::guard::{self, TooMuch};
 use super::live::Handover;
@@ -172,6 +172,11 @@ impl Engine {
             .map_err(|message| Answer::rejected(request_error(VALIDATION_FAILED, message)))?;
         require_variables(&operation.node, &params.variables)?;
         let kind = operation.node.ty;
+        if params.read_only && kind == OperationType::Mutation {
+            let message = "pages of other sites may only read here; the operators can allow a site by its name with \
+                           --cors-origins";
+            return Err(Answer::refused(StatusCode::FORBIDDEN, request_error(ORIGIN_NOT_ALLOWED, message)));
+        }
         let hidden = match kind {
             OperationType::Subscription => guard::hidden_root_field(&document, &operation.node).cloned(),
             OperationType::Query | OperationType::Mutation => None,

@@ -29,6 +29,8 @@ pub(crate) const PERSISTED_QUERY_NOT_FOUND: &str = "PERSISTED_QUERY_NOT_FOUND";
 pub(crate) const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
 /// Only listed documents run here, and this one is not listed.
 pub(crate) const DOCUMENT_NOT_TRUSTED: &str = "DOCUMENT_NOT_TRUSTED";
+/// A page of another site may not do this.
+pub(crate) const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
 /// The operation took too long and was stopped.
 pub(crate) const TIMEOUT: &str = "EXECUTION_TIMEOUT";
 

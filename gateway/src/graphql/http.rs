@@ -25,11 +25,14 @@ use http_body_util::BodyExt;
 
 use super::engine::{Answer, Engine, Operation, Stage};
 use super::errors::{BAD_REQUEST, limit_error, request_error};
-use super::negotiate::{Accepted, Media, accepted, is_json};
+use super::negotiate::{Accepted, Media, accepted};
 use super::params::{Params, Requests};
 use super::{sse, ws};
 use crate::App;
 use crate::http::addresses::Addresses;
+use crate::http::media::{is_json, without_bom};
+use crate::http::origins::ReadOnly;
+use crate::http::resume::last_event_id;
 
 /// A client that is still sending does not see an answer that comes too early. So this many times
 /// the limit is read and thrown away before a body is refused.
@@ -53,7 +56,7 @@ pub(crate) async fn post(
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, message);
     }
     let body = match body {
-        Ok(body) => body,
+        Ok(body) => without_bom(body),
         Err(BodyError::TooLong) => {
             let message = format!("the body has more than {limit} bytes");
             return over(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
@@ -62,11 +65,16 @@ pub(crate) async fn post(
             return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the body could not be read");
         }
     };
+    let read_only = parts.extensions.get::<ReadOnly>().is_some();
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            answer(&app, &engine, &parts, accepts, engine.prepare(params).await).await
+            let operation = engine.prepare(Params { read_only, ..params }).await;
+            answer(&app, &engine, &parts, accepts, operation).await
         }
-        Ok(Requests::Batch(batch)) => several(&app, &engine, accepts, batch).await,
+        Ok(Requests::Batch(batch)) => {
+            let batch = batch.into_iter().map(|params| Params { read_only, ..params });
+            several(&app, &engine, accepts, batch.collect()).await
+        }
         Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
     }
 }
@@ -104,10 +112,14 @@ async fn answer(
     accepts: Accepted,
     operation: Result<Operation, Answer>,
 ) -> Response {
+    let stream = |operation| match last_event_id(parts.uri.query(), &parts.headers) {
+        Ok(after) => sse::stream(app, engine, after.unwrap_or(0), operation),
+        Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+    };
     let Some(media) = accepts.media else {
         // Only a stream is accepted, so everything that got as far as an operation becomes one.
         return match operation {
-            Ok(operation) => sse::stream(app, engine, &parts.headers, operation),
+            Ok(operation) => stream(operation),
             Err(answer) => match answer.stage() {
                 Stage::Refused(_) => respond(Media::Json, &answer),
                 Stage::Rejected | Stage::Executed => sse::single(answer),
@@ -119,7 +131,7 @@ async fn answer(
         Ok(operation) if operation.kind() != OperationType::Subscription => {
             respond(media, &engine.run(operation).await)
         }
-        Ok(operation) if accepts.event_stream => sse::stream(app, engine, &parts.headers, operation),
+        Ok(operation) if accepts.event_stream => stream(operation),
         Ok(_) => {
             let message = "a subscription is a stream: accept text/event-stream, or use a websocket";
             refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)

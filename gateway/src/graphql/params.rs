@@ -17,6 +17,8 @@ pub(crate) struct Params {
     pub(crate) operation_name: Option<String>,
     /// The values of its variables.
     pub(crate) variables: Variables,
+    /// Whether the page that sent it may only read.
+    pub(crate) read_only: bool,
 }
 
 /// `extensions.persistedQuery`.
@@ -67,7 +69,7 @@ impl Params {
             None => return Err(BadParams::new("query is missing: it must be a GraphQL document")),
         };
         let variables = Variables::from_json(Value::Object(variables));
-        Ok(Self { query, persisted, document_id, operation_name, variables })
+        Ok(Self { query, persisted, document_id, operation_name, variables, read_only: false })
     }
 
     /// From the query of a URL. Empty parameters count as absent.

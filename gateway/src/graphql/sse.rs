@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
@@ -20,10 +19,10 @@ use crate::App;
 /// A line that clients skip.
 const COMMENT: &str = ":\n\n";
 
-/// Streams the results of an operation. Ends when the operation does, when the client leaves, or
-/// spread over the drain window when the gateway shuts down.
-pub(crate) fn stream(app: &App, engine: &Engine, headers: &HeaderMap, operation: Operation) -> Response {
-    let position = Position::new(last_event_id(headers).unwrap_or(0));
+/// Streams the results of an operation; those of a subscription behind the sequence `after`. Ends when the
+/// operation does, when the client leaves, or spread over the drain window when the gateway shuts down.
+pub(crate) fn stream(app: &App, engine: &Engine, after: u32, operation: Operation) -> Response {
+    let position = Position::new(after);
     let results = match operation.kind() {
         OperationType::Subscription => {
             let at = position.clone();
@@ -83,14 +82,10 @@ fn complete() -> String {
     "event: complete\ndata: \n\n".to_owned()
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<u32> {
-    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use async_graphql::ServerError;
-    use axum::http::{HeaderValue, StatusCode};
+    use axum::http::StatusCode;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -103,15 +98,5 @@ mod tests {
         let expected =
             ":\n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn the_last_event_id_is_a_sequence_or_nothing() {
-        let headers = |value| {
-            HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(value))])
-        };
-        assert_eq!(last_event_id(&headers("3")), Some(3));
-        assert_eq!(last_event_id(&headers("x")), None);
-        assert_eq!(last_event_id(&HeaderMap::new()), None);
     }
 }

@@ -41,7 +41,7 @@ use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
 use crate::http::addresses::{Addresses, Full, Place, client};
-use crate::http::origins::{foreign, is_foreign};
+use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
 use crate::{App, Config};
 
@@ -72,7 +72,8 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let limits = &app.config.http;
     // A page of another site would act with whatever its user may do here.
-    if is_foreign(&parts.headers, &limits.cors_origins) {
+    let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
+    if access == Access::Foreign {
         return refused("origin", foreign());
     }
     if GraphQLProtocol::from_request_parts(&mut parts, &()).await.is_err() {
@@ -108,7 +109,8 @@ pub(crate) async fn upgrade(
         .max_frame_size(app.config.graphql.message_bytes)
         .on_upgrade(move |socket| {
             let tasks = app.tasks.clone();
-            let session = Session::new(socket, place, app, engine, protocol);
+            let mut session = Session::new(socket, place, app, engine, protocol);
+            session.read_only = access == Access::ReadOnly;
             // A task of its own: the one of the upgrade keeps room for all that came before.
             tasks.spawn(session.run());
             drop(token);
@@ -196,6 +198,8 @@ struct Session {
     tasks: TaskTracker,
     config: Arc<Config>,
     conversation: Conversation,
+    /// Whether the page that opened it may only read.
+    read_only: bool,
     running: HashMap<u64, Running>,
     // Boxed, because a channel keeps room for 32.
     queue: mpsc::Sender<Box<Outgoing>>,
@@ -218,6 +222,7 @@ impl Session {
                 limits.operations_per_socket,
                 limits.init_check.clone(),
             ),
+            read_only: false,
             running: HashMap::new(),
             queue,
             outgoing,
@@ -324,6 +329,7 @@ impl Session {
             }
             Action::Start { id, number, params } => {
                 let protocol = self.conversation.protocol();
+                let params = Params { read_only: self.read_only, ..params };
                 // Boxed: what preparing needs is given back while the operation waits for news.
                 let answers = Box::pin(answers(self.engine.clone(), params));
                 // Ends with the operation, or is aborted with the socket. Its panics are caught inside.

@@ -15,13 +15,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, ready};
-use http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::{HeaderMap, Method, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::hosts::{self, Hosts};
 use super::meters::Meters;
 use super::origins::{self, Origins};
 use super::{heads, layers};
@@ -34,17 +37,23 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
 
 /// Headers for browsers. Pages add their own content security policy.
-const HEADERS: [(HeaderName, HeaderValue); 4] = [
+const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ),
 ];
 
 /// What all requests share.
 pub(super) struct Dress {
     head_bytes: usize,
     target_bytes: usize,
+    hosts: Hosts,
     origins: Origins,
     cors: Option<CorsLayer>,
     meters: Meters,
@@ -57,6 +66,7 @@ impl Dress {
         Self {
             head_bytes: limits.head_bytes,
             target_bytes: limits.target_bytes,
+            hosts: limits.hosts.clone(),
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
             meters: Meters::default(),
@@ -90,19 +100,22 @@ impl Dress {
             }
             self.meters.answered(method, route, status, started.elapsed());
             let headers = response.headers_mut();
-            headers.reserve(HEADERS.len() + 1);
+            headers.reserve(HEADERS.len() + 2);
             for (name, value) in HEADERS {
                 headers.insert(name, value);
             }
+            // Caches keep only what says that they may.
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             headers.insert(REQUEST_ID, id);
             Ok(response)
         }
     }
 
     /// Refuses the request, or has it answered.
-    fn work(&self, route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
+    fn work(&self, route: &mut Route, mut request: Request) -> impl Future<Output = Response> + Send + use<> {
         let checked = heads::check(&request, self.head_bytes, self.target_bytes)
-            .and_then(|()| origins::check(&request, &self.origins));
+            .and_then(|()| hosts::check(&request, &self.hosts))
+            .and_then(|()| origins::check(&mut request, &self.origins));
         if let Err(problem) = checked {
             return Either::Left(ready(problem.into_response()));
         }

@@ -5,12 +5,15 @@
 //! orders: that is [`crate::orders`]. Pages of other sites are kept out unless `origins` lets
 //! them in.
 
+pub mod hosts;
 pub mod pages;
 pub mod problem;
 pub mod server;
 
 pub(crate) mod addresses;
+pub(crate) mod media;
 pub(crate) mod origins;
+pub(crate) mod resume;
 
 mod body;
 mod dress;
@@ -32,6 +35,7 @@ use tower::layer::layer_fn;
 use tower::service_fn;
 
 use self::dress::Dress;
+pub use self::hosts::Hosts;
 pub use self::openapi::openapi;
 pub use self::origins::Origins;
 use crate::App;

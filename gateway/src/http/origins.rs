@@ -1,30 +1,31 @@
 //! Which pages of other sites may use the interface.
 //!
-//! Unless configured none may: browsers get no CORS headers, websockets of other sites are refused,
-//! and so is every change that a browser would send for them without asking first.
+//! By default none may: they get no CORS headers, and their changes and websockets are refused, whatever
+//! their content type. A list of sites allows those for everything. `*` allows every site to read.
 
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HOST, LINK, LOCATION, ORIGIN, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{ALLOW, LINK, LOCATION, ORIGIN, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use url::Url;
 
+use super::hosts;
 use super::problem::Problem;
 
 /// How long a browser may remember the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// What browsers send without asking first.
-const SIMPLE_TYPES: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+/// The path where a request that reads comes by POST as well.
+const GRAPHQL: &str = "/graphql";
 
 /// The sites whose pages may use the interface besides its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// These, with cookies and other credentials.
     Exactly(Arc<[String]>),
-    /// All, without credentials.
+    /// All, for reading only, without credentials.
     Any,
 }
 
@@ -80,23 +81,48 @@ fn origin(text: &str) -> Option<String> {
         .then(|| url.origin().ascii_serialization())
 }
 
-/// Whether a request comes from a page of another site that nobody has allowed. Programs that are no
-/// browsers say nothing about sites.
-pub(crate) fn is_foreign(headers: &HeaderMap, allowed: &Origins) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    // A proxy may have changed the host, but nobody changes what the browser found out.
-    let own = headers.get("sec-fetch-site").is_some_and(|value| value == "same-origin");
-    !own && !is_same_host(origin, headers) && !allowed.allows(origin)
+/// What a request may do, by the page that sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everything: it comes from a page of this host, of an allowed site, or from a program.
+    Full,
+    /// Read, because every site may.
+    ReadOnly,
+    /// Read without seeing the response: it comes from a page of a site that is not allowed.
+    Foreign,
 }
 
-fn is_same_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+/// Marks a GraphQL request that must not change anything.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadOnly;
+
+/// Decides by `Origin` and `Sec-Fetch-Site`, which pages cannot set. Programs send neither.
+pub(crate) fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let own = match headers.get(ORIGIN) {
+        // A proxy may have changed the host, but not what the browser found out.
+        Some(origin) => site == Some(b"same-origin") || is_same_host(origin, uri, headers),
+        // Browsers send an origin with every change, except for odd cases that have this header.
+        None => !matches!(site, Some(b"cross-site" | b"same-site")),
+    };
+    match (allowed, headers.get(ORIGIN)) {
+        _ if own => Access::Full,
+        (Origins::Any, _) => Access::ReadOnly,
+        (Origins::Exactly(_), Some(origin)) if allowed.allows(origin) => Access::Full,
+        (Origins::Exactly(_), _) => Access::Foreign,
+    }
+}
+
+/// Whether an origin has the host of the request. The ports are compared where the request names one: some
+/// proxies pass a host on without it.
+fn is_same_host(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     let read = || {
         let origin = Url::parse(origin.to_str().ok()?).ok()?;
-        let host = format!("{}://{}", origin.scheme(), headers.get(HOST)?.to_str().ok()?);
-        let host = Url::parse(&host).ok()?;
+        let (host, port) = hosts::of(uri, headers)?;
+        let origin_host = origin.host_str()?.trim_matches(['[', ']']);
         Some(
-            origin.host_str()? == host.host_str()?
-                && origin.port_or_known_default() == host.port_or_known_default(),
+            origin_host.eq_ignore_ascii_case(host)
+                && port.is_none_or(|port| origin.port_or_known_default() == Some(port)),
         )
     };
     read().unwrap_or(false)
@@ -131,30 +157,31 @@ pub(super) fn cors(allowed: &Origins) -> Option<CorsLayer> {
     })
 }
 
-/// Refuses changes that a page of another site has a browser send without asking: forms, text, and
-/// requests without a body.
-pub(super) fn check<B>(request: &http::Request<B>, allowed: &Origins) -> Result<(), Problem> {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && is_simple(request.headers()) && is_foreign(request.headers(), allowed) {
-        metrics::counter!("http_refusals_total", "limit" => "origin").increment(1);
-        return Err(foreign());
+/// Refuses changes by pages of other sites. Of those that may read, a GraphQL request is marked instead: only
+/// its document says whether it changes something.
+pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Result<(), Problem> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
     }
-    Ok(())
+    match access(request.uri(), request.headers(), allowed) {
+        Access::Full => Ok(()),
+        Access::ReadOnly if request.method() == Method::POST && request.uri().path() == GRAPHQL => {
+            request.extensions_mut().insert(ReadOnly);
+            Ok(())
+        }
+        Access::ReadOnly | Access::Foreign => {
+            metrics::counter!("http_refusals_total", "limit" => "origin").increment(1);
+            Err(foreign())
+        }
+    }
 }
 
 /// The refusal of a page of another site.
 pub(crate) fn foreign() -> Problem {
     Problem::new(
         "origin_not_allowed",
-        "pages of other sites may not do this; the operators can allow a site with --cors-origins",
+        "pages of other sites may not do this; the operators can allow a site by its name with --cors-origins",
     )
-}
-
-/// Whether a browser sends this for any page without asking us first.
-fn is_simple(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    kind.is_empty() || SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple))
 }
 
 #[cfg(test)]
@@ -165,6 +192,10 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
     }
 
+    fn access_of(pairs: &[(&'static str, &'static str)], allowed: &str) -> Access {
+        access(&Uri::from_static("/orders"), &headers(pairs), &allowed.parse().unwrap())
+    }
+
     #[test]
     fn only_pages_of_the_same_host_get_in() {
         for (host, origin, same) in [
@@ -172,24 +203,81 @@ mod tests {
             ("LOCALHOST:3000", "http://localhost:3000", true),
             ("shop.example", "https://shop.example", true),
             ("shop.example", "http://shop.example:80", true),
+            ("shop.example:443", "https://shop.example", true),
             ("[::1]:3000", "http://[::1]:3000", true),
+            // A proxy that passes the name on without the port.
+            ("127.0.0.1", "http://127.0.0.1:18081", true),
+            ("[::1]", "http://[::1]:3000", true),
             ("localhost:3000", "http://localhost:4000", false),
+            ("localhost:3000", "http://localhost", false),
             ("localhost:3000", "http://evil.example:3000", false),
             ("localhost:3000", "http://localhost.evil.example:3000", false),
+            ("shop.example", "https://evil.example", false),
             ("shop.example", "null", false),
             ("shop.example", "file://", false),
             ("shop.example", "", false),
         ] {
-            let headers = headers(&[("host", host), ("origin", origin)]);
-            assert_eq!(is_foreign(&headers, &Origins::default()), !same, "{host} {origin}");
-            assert!(!is_foreign(&headers, &Origins::Any));
+            let pairs = [("host", host), ("origin", origin)];
+            let (own, other) = (Access::Full, Access::Foreign);
+            assert_eq!(access_of(&pairs, ""), if same { own } else { other }, "{host} {origin}");
+            assert_eq!(access_of(&pairs, "*"), if same { own } else { Access::ReadOnly }, "{host} {origin}");
         }
-        assert!(!is_foreign(&HeaderMap::new(), &Origins::default()));
+        let absolute = Uri::from_static("http://shop.example/orders");
+        let named = headers(&[("host", "evil.example"), ("origin", "http://evil.example")]);
+        assert_eq!(access(&absolute, &named, &Origins::default()), Access::Foreign);
+    }
+
+    #[test]
+    fn what_the_browser_says_counts() {
         let behind_a_proxy =
-            headers(&[("host", "inside"), ("origin", "https://out"), ("sec-fetch-site", "same-origin")]);
-        assert!(!is_foreign(&behind_a_proxy, &Origins::default()));
-        let named: Origins = "https://out".parse().unwrap();
-        assert!(!is_foreign(&headers(&[("host", "inside"), ("origin", "https://out")]), &named));
+            [("host", "inside"), ("origin", "https://out"), ("sec-fetch-site", "same-origin")];
+        assert_eq!(access_of(&behind_a_proxy, ""), Access::Full);
+        for (site, access) in [
+            ("cross-site", Access::Foreign),
+            ("same-site", Access::Foreign),
+            ("same-origin", Access::Full),
+            ("none", Access::Full),
+        ] {
+            assert_eq!(access_of(&[("host", "inside"), ("sec-fetch-site", site)], ""), access, "{site}");
+        }
+        assert_eq!(access_of(&[], ""), Access::Full, "a program");
+    }
+
+    #[test]
+    fn listed_sites_may_do_everything_and_all_sites_may_read() {
+        let page = [("host", "inside"), ("origin", "https://out")];
+        assert_eq!(access_of(&page, "https://out"), Access::Full);
+        assert_eq!(access_of(&page, "https://other"), Access::Foreign);
+        assert_eq!(access_of(&page, "*"), Access::ReadOnly);
+        assert_eq!(
+            access_of(&[("host", "inside"), ("sec-fetch-site", "cross-site")], "https://out"),
+            Access::Foreign
+        );
+    }
+
+    #[test]
+    fn changes_by_other_sites_are_refused_whatever_their_type() {
+        let send = |method: &str, path: &str, allowed: &str| {
+            let mut request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "shop.example")
+                .header("origin", "https://evil.example")
+                .header("content-type", "application/json")
+                .body(())
+                .unwrap();
+            let outcome = check(&mut request, &allowed.parse().unwrap()).map_err(|problem| problem.code());
+            (outcome, request.extensions().get::<ReadOnly>().is_some())
+        };
+        let refused = (Err("origin_not_allowed"), false);
+        for method in ["POST", "PUT", "DELETE", "BREW"] {
+            assert_eq!(send(method, "/orders", ""), refused, "{method}");
+            assert_eq!(send(method, "/orders", "*"), refused, "{method}");
+        }
+        assert_eq!(send("POST", "/graphql", ""), refused);
+        assert_eq!(send("POST", "/graphql", "*"), (Ok(()), true));
+        assert_eq!(send("POST", "/graphql", "https://evil.example"), (Ok(()), false));
+        assert_eq!(send("GET", "/orders", ""), (Ok(()), false));
     }
 
     #[test]
@@ -207,21 +295,6 @@ mod tests {
             ("https://*.example", None),
         ] {
             assert_eq!(text.parse::<Origins>().ok(), read, "{text}");
-        }
-    }
-
-    #[test]
-    fn browsers_ask_before_they_send_json() {
-        for (kind, simple) in [
-            (None, true),
-            (Some("text/plain"), true),
-            (Some("Multipart/Form-Data; boundary=x"), true),
-            (Some("application/x-www-form-urlencoded"), true),
-            (Some("application/json"), false),
-            (Some("application/x-ndjson"), false),
-        ] {
-            let headers = kind.map_or_else(HeaderMap::new, |kind| headers(&[("content-type", kind)]));
-            assert_eq!(is_simple(&headers), simple, "{kind:?}");
         }
     }
 }

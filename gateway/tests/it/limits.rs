@@ -147,7 +147,7 @@ const NOT_READING: usize = 200;
 
 async fn half_sent(gateway: &Gateway<'_>) -> TcpStream {
     let mut socket = TcpStream::connect(gateway.http_addr()).await.unwrap();
-    socket.write_all(b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-").await.unwrap();
+    socket.write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-").await.unwrap();
     socket
 }
 
@@ -155,7 +155,7 @@ async fn not_reading(gateway: &Gateway<'_>) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     let mut socket = socket.connect(gateway.http_addr().parse().unwrap()).await.unwrap();
-    let request = b"GET /orders?limit=1000 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
+    let request = b"GET /orders?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20);
     socket.write_all(&request).await.unwrap();
     socket
 }

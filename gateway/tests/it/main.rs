@@ -20,6 +20,8 @@ mod graphql;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod inspect;

@@ -329,14 +329,61 @@ async fn a_refused_upload_is_told_why() {
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_resumed_by_header_or_parameter() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(quick()).await;
+    let id = gateway.create_order().await;
+    gateway.report(&id, "processing", "").await.unwrap();
+    gateway.report(&id, "completed", "").await.unwrap();
+    for (query, header, sequences) in [
+        ("", "", &[1, 2, 3][..]),
+        ("?lastEventId=2", "", &[3]),
+        ("?after=1&lastEventId=2", "", &[3]),
+        ("?lastEventId=1", "2", &[3]),
+        ("?lastEventId=", "", &[1, 2, 3]),
+    ] {
+        let request = gateway.client.get(gateway.url(&format!("/orders/{id}/events{query}")));
+        let request = request.header("accept", "text/event-stream").header("last-event-id", header);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let seen: Vec<Value> = events(&text).iter().map(|event| event["sequence"].clone()).collect();
+        assert_eq!(seen, sequences, "{query} {header}");
+    }
+    let refused = problem(gateway.get(&format!("/orders/{id}/events?lastEventId=two")).await).await;
+    assert_eq!(refused["errors"][0]["parameter"], "lastEventId");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_and_other_names_of_utf8_are_read() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(quick()).await;
+    let order = r#"{"item":"é","quantity":1,"price":1}"#;
+    let marked = |body: &str| format!("\u{feff}{body}");
+    for (path, kind, body, status) in [
+        ("/orders", "application/json", marked(order), 201),
+        ("/orders", "application/json;charset=utf8", order.to_owned(), 201),
+        ("/orders", "application/json;charset=latin1", order.to_owned(), 415),
+        ("/orders/bulk", "application/json", marked(&format!("[{order}]")), 201),
+        ("/orders/bulk", "application/x-ndjson;charset=UTF8", marked(order), 201),
+        ("/queue/pause", "application/json", marked("{}"), 200),
+        ("/queue/resume", "application/json", marked(""), 200),
+        ("/graphql", "application/json; charset=utf8", marked(r#"{"query":"{__typename}"}"#), 200),
+    ] {
+        let request = gateway.client.post(gateway.url(path)).header("content-type", kind).body(body);
+        assert_eq!(request.send().await.unwrap().status(), status, "{path} {kind}");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn half_sent_requests_do_not_stay() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(narrow()).await;
     for (start, answer) in [
-        ("POST /orders HTTP/1.1\r\nhost: x\r\n", None),
+        ("POST /orders HTTP/1.1\r\nhost: localhost\r\n", None),
         (
-            "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{",
+            "POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{",
             Some("body_timeout"),
         ),
     ] {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gateway::http::Origins;
+use gateway::http::{Hosts, Origins};
 
 use crate::values::{self, Networks};
 
@@ -70,8 +70,18 @@ pub(crate) struct LimitArgs {
         value_parser = values::networks
     )]
     pub(crate) trusted_proxies: Option<Networks>,
+    /// Hosts that the gateway answers for besides loopback names, such as shop.example; several with commas,
+    /// or * for every host [default: every host, on a loopback address only loopback names]
+    #[arg(
+        long,
+        env = "ORDERS_HTTP_HOSTS",
+        hide_env_values = true,
+        value_name = "HOSTS",
+        value_parser = values::hosts
+    )]
+    pub(crate) http_hosts: Option<Hosts>,
     /// Other sites whose pages may use REST and GraphQL, such as https://shop.example; several with
-    /// commas, or * for all, then without cookies [default: none]
+    /// commas, or * for all, which allows reads only, without cookies [default: none]
     #[arg(
         long,
         env = "ORDERS_CORS_ORIGINS",

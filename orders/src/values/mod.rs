@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use domain::{Currency, OrderId, Timestamp};
-use gateway::http::Origins;
+use gateway::http::{Hosts, Origins};
 use ipnet::IpNet;
 
 pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
@@ -124,6 +124,16 @@ pub(crate) fn networks(text: &str) -> Result<Networks, Wrong> {
         })
     };
     entries.map(read).collect::<Result<_, _>>().map(Networks)
+}
+
+/// Host names, separated by commas, or all of them.
+pub(crate) fn hosts(text: &str) -> Result<Hosts, Wrong> {
+    text.parse().map_err(|error: gateway::http::hosts::InvalidHost| {
+        Wrong::new(
+            error.to_string(),
+            "give names or addresses without scheme, port and path, such as shop.example,10.0.0.5, or *",
+        )
+    })
 }
 
 /// Sites, separated by commas, or all of them.

@@ -42,7 +42,13 @@ pub const KINDS: &[Kind] = &[
         "origin_not_allowed",
         403,
         "Pages of that site may not do this",
-        "Operators: allow the site with `--cors-origins`.",
+        "Operators: allow the site by its name with `--cors-origins`; `*` allows reads only.",
+    ),
+    kind(
+        "host_not_allowed",
+        421,
+        "The gateway does not answer for that host",
+        "Use the host name that the operators gave you. Operators: add the name with `--http-hosts`.",
     ),
     kind("body_incomplete", 400, "The body broke off", "Send it again; a proxy between may have cut it."),
     kind(

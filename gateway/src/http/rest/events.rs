@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::{OrderEvent, OrderId};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::path::OrderPath;
 use super::view::EventView;
@@ -19,13 +19,13 @@ use super::wait;
 use crate::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
+use crate::http::resume::{self, InvalidEventId, last_event_id};
 use crate::{App, Error};
 
 /// How often a stream without news says that it lives; proxies cut silent ones after a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// How long a client waits before it comes back.
 const RETRY: Duration = Duration::from_secs(1);
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The events of an order. With `Accept: text/event-stream` they come as a stream: what has
 /// happened already, then what happens, each once and in order, until the order is final. `id:` is
@@ -36,8 +36,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
         ("after" = Option<u32>, Query, description = "Only events with a higher sequence.", minimum = 0),
-        ("timeout" = Option<u32>, Query, description = "For lists: how many seconds to wait when there is no event to show; a final order has no more to wait for. 0 when absent.", maximum = 60),
-        ("Last-Event-ID" = Option<u32>, Header, description = "For streams: the last sequence the client has seen. Goes before `after`."),
+        ("timeout" = Option<u32>, Query, description = "For lists: how many seconds to wait when there is no event to show; a final order has no more to wait for. 0 when absent. The response comes after 55 seconds at the latest.", minimum = 0, maximum = 60),
+        ("lastEventId" = Option<u32>, Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers.", minimum = 0),
+        ("Last-Event-ID" = Option<u32>, Header, description = "The last sequence that the client has seen. It goes before `lastEventId`, and both go before `after`.", minimum = 0),
     ),
     responses(
         (status = 200, description = "The events, oldest first.", content(
@@ -56,18 +57,22 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut query = Query::new(query.as_deref(), &["after", "timeout"]);
+    let resumed = last_event_id(query.as_deref(), &headers);
+    let mut query = Query::new(query.as_deref(), &["after", "timeout", resume::PARAMETER]);
     let after = query.one("after").map(|text| {
         text.parse().unwrap_or_else(|_| {
             query.add("after", "must be a whole number, the sequence of an event");
             0
         })
     });
+    if resumed == Err(InvalidEventId::Parameter) {
+        query.add(resume::PARAMETER, "must be a whole number, the sequence of an event");
+    }
     let longest = wait::timeout(&mut query).unwrap_or_default();
     query.finish()?;
-    let after = after.unwrap_or(0);
+    let resumed = resumed.map_err(|error| Problem::new("invalid_header", error.to_string()))?;
+    let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        let after = last_event_id(&headers)?.unwrap_or(after);
         return live(&app, id, after).await;
     }
     let mut events = app.orders.events(id, after).await?;
@@ -124,14 +129,6 @@ fn wants_stream(headers: &HeaderMap) -> bool {
             weight.and_then(|(_, weight)| weight.trim().parse::<f32>().ok()) == Some(0.0)
         };
         is_stream && !parts.any(is_excluded)
-    })
-}
-
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    sequence.map(Some).ok_or_else(|| {
-        Problem::new("invalid_header", "`Last-Event-ID` must be the sequence of an event, a whole number")
     })
 }
 
@@ -195,18 +192,5 @@ mod tests {
         assert!(!accept("*/*"));
         assert!(!accept("application/json"));
         assert!(!wants_stream(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn the_last_event_id_is_a_sequence() {
-        let read = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LAST_EVENT_ID, HeaderValue::from_static(value));
-            last_event_id(&headers).map_err(|problem| problem.code())
-        };
-        assert_eq!(read("3"), Ok(Some(3)));
-        assert_eq!(read(""), Ok(None));
-        assert_eq!(read("-1"), Err("invalid_header"));
-        assert_eq!(read("x"), Err("invalid_header"));
     }
 }

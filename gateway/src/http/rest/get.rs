@@ -17,7 +17,7 @@ use crate::http::query::Query;
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
         ("waitForSequence" = Option<u32>, Query, description = "Wait for the event with this sequence.", minimum = 0),
-        ("timeout" = Option<u32>, Query, description = "How many seconds to wait for it at most; 30 when absent.", maximum = 60),
+        ("timeout" = Option<u32>, Query, description = "How many seconds to wait for it at most; 30 when absent. The response comes after 55 seconds at the latest, before common proxies cut the connection.", minimum = 0, maximum = 60),
     ),
     responses(
         (status = 200, description = "The order as it is now.", body = OrderView),
@@ -84,7 +84,9 @@ mod tests {
             ("", None),
             ("waitForSequence=3", wait(3, 30)),
             ("waitForSequence=3&timeout=0", wait(3, 0)),
-            ("timeout=60&waitForSequence=0", wait(0, 60)),
+            ("timeout=60&waitForSequence=0", wait(0, 55)),
+            ("timeout=55&waitForSequence=0", wait(0, 55)),
+            ("timeout=54&waitForSequence=0", wait(0, 54)),
         ] {
             assert_eq!(Wait::read(Some(query)).unwrap(), expected, "{query}");
         }

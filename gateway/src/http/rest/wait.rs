@@ -11,17 +11,19 @@ use crate::{App, Error};
 
 /// How long an answer waits when the client does not say.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
-/// Longest wait for an answer; proxies cut connections that are silent for a minute.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+/// Longest wait. Common proxies cut a connection that is silent for a minute, so the response comes earlier.
+pub(super) const LONGEST: Duration = Duration::from_secs(55);
+/// Longest wait that a client may ask for, in seconds. It is cut to [`LONGEST`].
+const MAX_TIMEOUT_S: u64 = 60;
 
-/// The parameter `timeout`.
+/// The parameter `timeout`, at most [`LONGEST`].
 pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
     let text = query.one("timeout")?;
-    let seconds = text.parse().ok().map(Duration::from_secs).filter(|wait| *wait <= LONGEST);
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_TIMEOUT_S);
     if seconds.is_none() {
-        query.add("timeout", format!("must be a whole number of seconds from 0 to {}", LONGEST.as_secs()));
+        query.add("timeout", format!("must be a whole number of seconds from 0 to {MAX_TIMEOUT_S}"));
     }
-    seconds
+    seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
 /// Waits until the order has an event with the sequence `wanted`, or can have none any more. Gives up

@@ -223,7 +223,12 @@ async fn who_takes_nothing_is_cut_off() {
     let _untouched = answer.await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), connection).await;
     let _ = ended.expect("the server closes the connection").unwrap();
-    assert!(server.say("GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        server
+            .say("GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
 }
 
 #[tokio::test]
@@ -260,7 +265,12 @@ async fn asking_and_taking_back_without_end_ends() {
         assert!(asked < 5_000, "{asked} were taken");
         let _ = connection.await.unwrap();
     }
-    assert!(server.say("GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        server
+            .say("GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
 }
 
 #[tokio::test]

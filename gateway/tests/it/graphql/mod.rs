@@ -20,7 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::harness::Gateway;
 
-const MODERN: &str = "graphql-transport-ws";
+pub(crate) const MODERN: &str = "graphql-transport-ws";
 const LEGACY: &str = "graphql-ws";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -71,11 +71,14 @@ impl Gateway<'_> {
 }
 
 /// A websocket as a client sees it.
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     /// Opens one; `Err` is the problem that was answered instead.
-    async fn try_open(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Result<Self, Value> {
+    pub(crate) async fn try_open(
+        gateway: &Gateway<'_>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Value> {
         let mut request = gateway.ws_url("/graphql").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -109,7 +112,7 @@ impl Socket {
         socket
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.say_text(&message.to_string()).await;
     }
 
@@ -117,7 +120,7 @@ impl Socket {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
     }
 
@@ -134,7 +137,7 @@ impl Socket {
         }
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         self.next().await.unwrap()
     }
 

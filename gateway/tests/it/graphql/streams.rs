@@ -57,6 +57,22 @@ async fn a_stream_carries_every_change_and_can_be_resumed() {
     let request = gateway.client.get(url).header("accept", "text/event-stream").header("last-event-id", "2");
     let text = request.send().await.unwrap().text().await.unwrap();
     assert_eq!(events(&text), expected[2..]);
+
+    // Replacements of `EventSource` send it as a parameter. The header goes before it.
+    for (parameter, header, rest) in
+        [("2", None, &expected[2..]), ("1", Some("2"), &expected[2..]), ("", None, &expected[..])]
+    {
+        let mut url = url::Url::parse(&gateway.url("/graphql")).unwrap();
+        url.query_pairs_mut().append_pair("query", &watch(&id)).append_pair("lastEventId", parameter);
+        let request = gateway.client.get(url).header("accept", "text/event-stream");
+        let request = header.into_iter().fold(request, |request, id| request.header("last-event-id", id));
+        let text = request.send().await.unwrap().text().await.unwrap();
+        assert_eq!(events(&text), rest, "{parameter} {header:?}");
+    }
+    let mut url = url::Url::parse(&gateway.url("/graphql")).unwrap();
+    url.query_pairs_mut().append_pair("query", &watch(&id)).append_pair("lastEventId", "two");
+    let refused = gateway.client.get(url).header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(refused.status(), 400);
     gateway.stop().await;
 }
 

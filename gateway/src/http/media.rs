@@ -1,0 +1,96 @@
+//! Media types of request bodies.
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
+/// JSON, which is always in UTF-8.
+const JSON: &str = "application/json";
+/// The names of UTF-8 (WHATWG Encoding, section 4.2). JSON has no other encoding, so one that differs is refused
+/// instead of ignored.
+const UTF8: [&str; 6] =
+    ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
+
+/// Whether the body is JSON in UTF-8.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, JSON)
+}
+
+/// Whether the body has this type and, where it names an encoding, is in UTF-8.
+pub(crate) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
+    let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let mut parts = text.split(';').map(str::trim);
+    let is_kind = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(kind));
+    is_kind && parts.all(is_utf8)
+}
+
+/// Whether a parameter of a media type is anything but the name of another encoding.
+pub(crate) fn is_utf8(parameter: &str) -> bool {
+    match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let value = value.trim().trim_matches(['"', '\'']).trim();
+            UTF8.iter().any(|label| value.eq_ignore_ascii_case(label))
+        }
+        _ => true,
+    }
+}
+
+/// The text without a byte order mark. Some editors and libraries put one in front of UTF-8; RFC 8259 allows to
+/// ignore it.
+pub(crate) fn without_bom(text: bytes::Bytes) -> bytes::Bytes {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if text.starts_with(MARK) { text.slice(MARK.len()..) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn json_is_in_utf8_whatever_that_is_called() {
+        for (value, good) in [
+            ("application/json", true),
+            ("Application/JSON", true),
+            ("application/json; charset=utf-8", true),
+            ("application/json;charset=utf8", true),
+            ("application/json; charset=\"UTF-8\"", true),
+            ("application/json; charset = UTF8 ", true),
+            ("application/json; charset='utf-8'", true),
+            ("application/json;charset=x-unicode20utf8", true),
+            ("application/json; version=1", true),
+            ("application/json;", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=latin1", false),
+            ("application/json; charset=", false),
+            ("application/json; version=1; charset=ascii", false),
+            ("application/jsonx", false),
+            ("text/plain", false),
+            ("text/plain; charset=utf-8", false),
+            ("application/x-www-form-urlencoded", false),
+            ("multipart/form-data; boundary=application/json", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(is_json(&headers), good, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn one_mark_in_front_is_ignored() {
+        for (sent, read) in [
+            (&b"\xef\xbb\xbf{}"[..], &b"{}"[..]),
+            (b"{}", b"{}"),
+            (b"\xef\xbb\xbf", b""),
+            (b"\xef\xbb", b"\xef\xbb"),
+            (b"{\xef\xbb\xbf}", b"{\xef\xbb\xbf}"),
+            (b"\xef\xbb\xbf\xef\xbb\xbf{}", b"\xef\xbb\xbf{}"),
+        ] {
+            assert_eq!(without_bom(Bytes::copy_from_slice(sent)), read);
+        }
+    }
+}

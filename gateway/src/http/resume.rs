@@ -1,0 +1,63 @@
+//! Where a client resumes a stream of server-sent events.
+
+use http::{HeaderMap, HeaderName};
+use url::form_urlencoded;
+
+/// Browsers send it when they reconnect.
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The query parameter that replacements of `EventSource` send instead: they cannot set headers.
+pub(crate) const PARAMETER: &str = "lastEventId";
+
+/// Where the value that cannot be used was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidEventId {
+    #[error("`Last-Event-ID` must be the sequence of an event, a whole number")]
+    Header,
+    #[error("`lastEventId` must be the sequence of an event, a whole number")]
+    Parameter,
+}
+
+/// The sequence that the client saw last. The header goes before the parameter; empty values count as absent.
+pub(crate) fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<u32>, InvalidEventId> {
+    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+        let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        return sequence.map(Some).ok_or(InvalidEventId::Header);
+    }
+    let mut named = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .filter(|(name, value)| name == PARAMETER && !value.is_empty());
+    let Some((_, value)) = named.next() else { return Ok(None) };
+    match value.trim().parse() {
+        Ok(sequence) if named.next().is_none() => Ok(Some(sequence)),
+        _ => Err(InvalidEventId::Parameter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_header_goes_before_the_parameter() {
+        for (header, query, found) in [
+            (None, "", Ok(None)),
+            (Some("3"), "", Ok(Some(3))),
+            (Some(" 3 "), "lastEventId=7", Ok(Some(3))),
+            (Some(""), "lastEventId=7", Ok(Some(7))),
+            (None, "after=1&lastEventId=7", Ok(Some(7))),
+            (None, "lastEventId=", Ok(None)),
+            (None, "lasteventid=7", Ok(None)),
+            (Some("x"), "lastEventId=7", Err(InvalidEventId::Header)),
+            (Some("-1"), "", Err(InvalidEventId::Header)),
+            (Some("4294967296"), "", Err(InvalidEventId::Header)),
+            (None, "lastEventId=x", Err(InvalidEventId::Parameter)),
+            (None, "lastEventId=-1", Err(InvalidEventId::Parameter)),
+            (None, "lastEventId=1&lastEventId=2", Err(InvalidEventId::Parameter)),
+        ] {
+            let headers =
+                header.map(|value| (LAST_EVENT_ID, HeaderValue::from_static(value))).into_iter().collect();
+            assert_eq!(last_event_id(Some(query), &headers), found, "{header:?} {query}");
+        }
+    }
+}
