@@ -19,6 +19,8 @@
 //! | idempotency key | what a client calls one create, so that its repetition is recognised |
 //! | redrive | giving a dead letter a new set of attempts |
 
+#[cfg(test)]
+mod any_input;
 mod event;
 mod id;
 mod idempotency;

@@ -4,18 +4,24 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z. As text it is RFC 3339 in UTC with
 /// six decimals, so texts sort as the times do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The text is not an RFC 3339 time.
+/// Why a text is not a [`Timestamp`]; reads on after "is".
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("not an RFC 3339 time such as 2026-01-31T12:00:00Z")]
-pub struct InvalidTimestamp;
+pub enum InvalidTimestamp {
+    /// It is not written as RFC 3339 says.
+    #[error("not an RFC 3339 time such as 2026-01-31T12:00:00Z")]
+    Unreadable,
+    /// In UTC it is before 1970-01-01T00:00:00Z or after 9999-12-31T23:59:59.999999Z.
+    #[error("not a time from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z")]
+    OutOfRange,
+}
 
 /// 9999-12-31T23:59:59.999999Z, the last time that RFC 3339 can write.
 const MAX_MICROS: i64 = 253_402_300_799_999_999;
@@ -97,10 +103,14 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let at =
-            OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?.to_offset(UtcOffset::UTC);
-        let micros = i64::try_from(at.unix_timestamp_nanos() / 1_000).map_err(|_| InvalidTimestamp)?;
-        if (0..=MAX_MICROS).contains(&micros) { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp::Unreadable)?;
+        // The instant follows from the local time and its offset. A calendar date in UTC may not exist: the
+        // last minute of 9999 west of Greenwich is in the year 10000.
+        let micros = at.unix_timestamp_nanos().div_euclid(1_000);
+        match i64::try_from(micros) {
+            Ok(micros @ 0..=MAX_MICROS) => Ok(Self(micros)),
+            _ => Err(InvalidTimestamp::OutOfRange),
+        }
     }
 }
 
@@ -118,6 +128,8 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,10 +144,67 @@ mod tests {
 
     #[test]
     fn times_outside_the_range_are_refused_or_held() {
-        assert_eq!("1969-12-31T23:59:59Z".parse::<Timestamp>(), Err(InvalidTimestamp));
-        assert_eq!("yesterday".parse::<Timestamp>(), Err(InvalidTimestamp));
+        assert_eq!("yesterday".parse::<Timestamp>(), Err(InvalidTimestamp::Unreadable));
         let max = Timestamp::from_micros(i64::MAX);
         assert_eq!(max + Duration::MAX, max);
         assert_eq!(max.to_string(), "9999-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn the_instant_decides_whether_a_time_is_in_range() {
+        for (text, micros) in [
+            ("9999-12-31T23:59:59.999999Z", Ok(MAX_MICROS)),
+            ("9999-12-31T23:59:59.999999999Z", Ok(MAX_MICROS)),
+            ("9999-12-31T23:59:59+00:01", Ok(253_402_300_739_000_000)),
+            ("9999-12-31T23:59:59-00:01", Err(InvalidTimestamp::OutOfRange)),
+            ("9999-12-31T00:00:00-23:59", Ok(253_402_300_740_000_000)),
+            ("9999-12-31T00:01:00-23:59", Err(InvalidTimestamp::OutOfRange)),
+            ("9999-12-31T23:59:60-00:00", Ok(MAX_MICROS)),
+            ("9999-12-31T23:58:60-00:01", Ok(MAX_MICROS)),
+            ("0000-01-01T00:00:00+00:01", Err(InvalidTimestamp::OutOfRange)),
+            ("0000-01-01T00:00:00+23:59", Err(InvalidTimestamp::OutOfRange)),
+            ("0001-01-01T00:00:00Z", Err(InvalidTimestamp::OutOfRange)),
+            ("1969-12-31T23:59:59Z", Err(InvalidTimestamp::OutOfRange)),
+            ("1969-12-31T23:59:59.9999999Z", Err(InvalidTimestamp::OutOfRange)),
+            ("1969-12-31T23:59:00-00:01", Ok(0)),
+            ("1970-01-01T00:00:00+00:01", Err(InvalidTimestamp::OutOfRange)),
+            ("+10000-01-01T00:00:00Z", Err(InvalidTimestamp::Unreadable)),
+            ("10000-01-01T00:00:00Z", Err(InvalidTimestamp::Unreadable)),
+            ("-001-01-01T00:00:00Z", Err(InvalidTimestamp::Unreadable)),
+        ] {
+            assert_eq!(text.parse().map(Timestamp::as_micros), micros, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>(), like_a_time in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt é][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{0,40})?([Zz]|[+-][0-9]{2}:[0-9]{2}|)") {
+            for text in [text, like_a_time] {
+                if let Ok(at) = text.parse::<Timestamp>() {
+                    prop_assert_eq!(at.to_string().parse(), Ok(at));
+                }
+            }
+        }
+
+        #[test]
+        fn times_near_both_ends_of_the_calendar_do_not_panic(
+            day in prop::sample::select(vec!["0000-01-01", "1969-12-31", "1970-01-01", "9999-12-31"]),
+            hour in 0..24_u8, minute in 0..60_u8, second in 0..=60_u8,
+            sign in prop::sample::select(vec!['+', '-']), east in 0..24_u8, minutes_east in 0..60_u8,
+        ) {
+            let text = format!("{day}T{hour:02}:{minute:02}:{second:02}{sign}{east:02}:{minutes_east:02}");
+            if let Ok(at) = text.parse::<Timestamp>() {
+                prop_assert_eq!(at.to_string().parse(), Ok(at));
+            }
+        }
+
+        #[test]
+        fn any_number_is_shown_as_a_time_that_can_be_read(micros in any::<i64>(), seconds in any::<u64>()) {
+            let at = Timestamp::from_micros(micros);
+            for at in [at, at + Duration::from_secs(seconds), at - Duration::from_secs(seconds)] {
+                prop_assert_eq!(at.to_string().parse(), Ok(at));
+                prop_assert!(at.since(Timestamp::from_micros(0)) <= Duration::from_micros(u64::MAX));
+            }
+        }
     }
 }

@@ -189,6 +189,8 @@ fn class(text: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn order() -> Order {
@@ -250,5 +252,70 @@ mod tests {
         assert!(Order::try_from(wire).unwrap_err().to_string().starts_with("total: "));
         let report = v1::Report { lease: None, outcome: None };
         assert_eq!(report.parse().unwrap_err().to_string(), "lease: is required");
+    }
+
+    /// Texts near what is read here.
+    fn texts() -> impl Strategy<Value = String> {
+        let pieces = prop::sample::select(vec![
+            "01890a5d-ac96-774b-bcce-b302099a8057",
+            "00000000000000ff",
+            "USD",
+            "CLF",
+            "9223372036854775807",
+            "-1",
+            "1.5",
+            "1e9999",
+            "9999-12-31T23:59:59-00:01",
+            "9999-12-31T23:59:59Z",
+            "processing",
+            "completed",
+            "high",
+            "",
+            "é",
+        ]);
+        prop_oneof![4 => pieces.prop_map(str::to_owned), 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_of_a_worker_panics(
+            (order_id, lease_token, reason, error_class) in (texts(), texts(), texts(), texts()),
+            after_ms in prop::option::of(any::<u64>()), kind in 0..4,
+        ) {
+            use v1::report::Outcome as Wire;
+            let lease = v1::Lease { order_id, lease_token };
+            let read = lease.parse();
+            let outcome = match kind {
+                0 => Wire::Completed(v1::Completed {}),
+                1 => Wire::Retry(v1::Retry { reason, error_class, after_ms }),
+                2 => Wire::Failed(v1::Failed { reason, error_class }),
+                _ => Wire::Released(v1::Released {}),
+            };
+            let report = v1::Report { lease: Some(lease), outcome: Some(outcome) };
+            match report.clone().parse() {
+                Ok((id, token, outcome)) => {
+                    prop_assert_eq!(read, Ok((id, token)));
+                    let again = v1::Report::new(id, token, outcome.clone());
+                    prop_assert_eq!(again.parse(), Ok((id, token, outcome)));
+                }
+                Err(_) => prop_assert!(read.is_err()),
+            }
+        }
+
+        #[test]
+        fn no_order_of_a_gateway_panics(
+            (order_id, currency, total, status) in (texts(), texts(), texts(), texts()),
+            (created_at, updated_at, process_after, priority, price) in (texts(), texts(), prop::option::of(texts()), texts(), texts()),
+            (quantity, sequence, attempt) in (any::<u64>(), any::<u32>(), any::<u32>()),
+        ) {
+            let line_items = vec![v1::LineItem { item: total.clone(), quantity: sequence, price }];
+            let wire = v1::Order {
+                order_id, status, line_items, currency, total, quantity, sequence, attempt, created_at, updated_at,
+                priority, process_after, ..v1::Order::default()
+            };
+            if let Ok(order) = Order::try_from(wire) {
+                prop_assert_eq!(Order::try_from(v1::Order::from(order.clone())), Ok(order));
+            }
+        }
     }
 }

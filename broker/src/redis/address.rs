@@ -64,6 +64,8 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(url: &str) -> String {
@@ -96,6 +98,14 @@ mod tests {
             };
             assert!(message.contains(expected), "{url:?} gave {message:?}");
             assert!(!message.contains("secret") && !message.contains("sec/ret"), "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_panics(url in "(redis|rediss|unix|valkey|http)?(://)?[a-z0-9:@/%?#\\[\\].é -]{0,40}", any in any::<String>()) {
+            let _ = Address::parse(&url);
+            let _ = Address::parse(&any);
         }
     }
 }

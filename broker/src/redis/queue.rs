@@ -217,3 +217,24 @@ fn entries<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<String> {
         .map(|job| serde_json::to_string(job).expect("an id and a number always have a JSON form"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_entry_panics(
+            json in r#"\{("orderId":"[0-9a-f-]{36}"|"quantity":-?[0-9]{1,30}(e[0-9]{1,5})?|,|"x":null){0,4}\}"#,
+            bytes in any::<Vec<u8>>(), quantity in any::<u64>(),
+        ) {
+            let queue = Redis::new("redis://127.0.0.1:1", "test").unwrap().queue();
+            let job = Job { order_id: domain::OrderId::from_bytes([7; 16]), quantity };
+            let good = entries([&job]).remove(0).into_bytes();
+            let read = queue.jobs(&[json.into_bytes(), good, bytes]);
+            prop_assert!(read.contains(&job));
+        }
+    }
+}

@@ -43,8 +43,10 @@ impl Recent {
     /// The events that directly follow `last`, and whether there is a hole before later ones.
     pub(super) fn after(&self, last: u32) -> (Vec<Arc<OrderEvent>>, bool) {
         let mut found = Vec::new();
-        let later = self.events.iter().filter(|event| event.sequence > last);
-        for (event, expected) in later.zip(last.saturating_add(1)..) {
+        let mut expected = last;
+        for event in self.events.iter().filter(|event| event.sequence > last) {
+            // A later sequence is above `expected`, so there is a number behind it.
+            expected = expected.saturating_add(1);
             if event.sequence != expected {
                 return (found, true);
             }
@@ -140,6 +142,14 @@ mod tests {
         assert_eq!(sequences(&recent, 0), (vec![1, 2, 3], false));
         assert_eq!(sequences(&recent, 2), (vec![3], false));
         assert_eq!(sequences(&recent, 3), (vec![], false));
+    }
+
+    #[test]
+    fn the_last_sequence_there_is_can_be_asked_for() {
+        let mut recent = Recent::default();
+        recent.add(&event(u32::MAX));
+        assert_eq!(sequences(&recent, u32::MAX - 1), (vec![u32::MAX], false));
+        assert_eq!(sequences(&recent, u32::MAX), (vec![], false));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) async fn watch(
         None => return Err(Error::NotFound(id)),
     };
     watch.last = match cursor {
-        Cursor::Latest => latest.version - 1,
+        Cursor::Latest => latest.version.saturating_sub(1),
         Cursor::After(sequence) => sequence,
     };
     if watch.last < latest.version {

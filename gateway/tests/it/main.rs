@@ -2,6 +2,8 @@
 //! MySQL or MariaDB with Redis.
 
 #[cfg(test)]
+mod any_input;
+#[cfg(test)]
 mod backlog;
 #[cfg(test)]
 mod bulk;
@@ -43,6 +45,8 @@ mod rest;
 mod retain;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod times;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]

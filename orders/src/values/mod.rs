@@ -1,6 +1,8 @@
 //! The types of settings: each is parsed once, at the edge, and then trusted. A parser's error
 //! completes the sentence "`--setting` is `value`: …" and its hint says what is expected.
 
+#[cfg(test)]
+mod any_input;
 mod urls;
 
 use std::fmt;

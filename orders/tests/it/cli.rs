@@ -118,6 +118,19 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
 }
 
 #[tokio::test]
+async fn a_time_of_the_year_10000_is_a_wrong_value() {
+    const TIME: &str = "9999-12-31T23:59:59-00:01";
+    for arguments in [
+        &["queue", "pause", "--until", TIME][..],
+        &["dead-letters", "list", "--created-from", TIME],
+        &["dead-letters", "redrive", "--created-before", TIME],
+    ] {
+        let output = orders(arguments, &[]).await;
+        assert_readable(&output, 2, &[arguments[2], TIME, "to 9999-12-31T23:59:59.999999Z"]);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_trusted_document_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (documents, parts) in [

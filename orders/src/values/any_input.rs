@@ -1,0 +1,74 @@
+//! No text makes the parser of a setting or an argument panic.
+
+use proptest::prelude::*;
+use url::Url;
+
+use super::*;
+
+fn texts() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "9999-12-31T23:59:59-00:01",
+        "9999-12-31",
+        "T23:59:59",
+        "+00:01",
+        "-",
+        "/s",
+        "18446744073709551616",
+        "-0",
+        "0.",
+        "NaN",
+        "inf",
+        "1e999",
+        "127.0.0.1",
+        "[::1]",
+        ":",
+        "0",
+        "65536",
+        "/33",
+        "10.0.0.0/8",
+        ",",
+        "*",
+        "https://",
+        "mysql://",
+        "sqlite:",
+        "redis://",
+        "unix:///",
+        "user:pass@",
+        "host",
+        "?pass=x",
+        "#",
+        "%",
+        "USD",
+        "01890a5d-ac96-774b-bcce-b302099a8057",
+        "é",
+        "\u{0}",
+        "",
+    ]);
+    prop_oneof![prop::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat()), any::<String>()]
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in texts()) {
+        if let Ok(time) = time(&text) {
+            prop_assert_eq!(super::time(&time.to_string()), Ok(time));
+        }
+        let _ = (rate(&text), share(&text), order_id(&text), currency(&text), requester(&text));
+        let _ = (networks(&text), origins(&text), key_prefix(&text), worker_id(&text));
+        let _ = (number::<u32>(1, 1_000_000)(&text), number::<u64>(0, u64::MAX)(&text));
+        if let Ok(address) = text.parse::<ListenAddr>() {
+            prop_assert_eq!(address.to_string(), text.clone());
+        }
+        for url in [ServerUrl::http(&text), ServerUrl::redis(&text), ServerUrl::gateway(&text)].into_iter().flatten() {
+            let _ = url.to_string();
+        }
+        let _ = text.parse::<DatabaseUrl>().map(|url| url.to_string());
+        let _ = Url::parse(&text).map(|url| masked(&url));
+    }
+}
+
+#[test]
+fn a_time_that_does_not_exist_in_utc_is_explained() {
+    let wrong = time("9999-12-31T23:59:59-00:01").unwrap_err();
+    assert!(wrong.to_string().contains("to 9999-12-31T23:59:59.999999Z"), "{wrong}");
+}
