@@ -7,6 +7,9 @@
 //! Nothing is taken before the other side is ready: while the database is away groups only wait, and
 //! a caller whose deadline passes knows that nothing was done.
 //!
+//! A flush that panics is repeated for each of its groups alone, so that only the group that causes the
+//! panic fails.
+//!
 //! A flush runs in its own task. A caller that goes away (a client that hangs up) therefore never
 //! cuts a write in half; if its group was not taken yet, it is left out.
 
@@ -17,6 +20,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
+
+use crate::panics;
 
 /// Limits of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +43,19 @@ pub(crate) enum Failure {
     Overloaded,
     /// The deadline passed before the group was taken, or the batch is closed. Nothing was done.
     NotDone,
-    /// The deadline passed, or the flush ended without an answer, after the group was taken.
+    /// The deadline passed after the group was taken.
     Unknown,
+    /// The flush panicked, also when it was repeated for this group alone.
+    Panicked,
+}
+
+/// Whether a flush has seen its items before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It has not.
+    First,
+    /// It has, panicked, and may have carried them out.
+    AfterPanic,
 }
 
 /// Hands groups of `T` to one flush function, which answers an `R` for each item.
@@ -65,10 +81,11 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
-impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
+impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Batch<T, R> {
     /// Starts the gathering task on `tasks`. It ends when every clone of the batch is dropped and
     /// what was handed in is flushed. `weigh` says how many rows an item is. `ready` is waited for
-    /// before each flush. `flush` must answer exactly one `R` for each item, in order.
+    /// before each flush. `flush` must answer exactly one `R` for each item, in order; it is told whether
+    /// it has seen the items before and panicked, and may have carried them out.
     pub(crate) fn start<G, Ready, F, Fut>(
         limits: Limits,
         tasks: &TaskTracker,
@@ -79,7 +96,7 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
     where
         G: Fn() -> Ready + Send + 'static,
         Ready: Future<Output = ()> + Send + 'static,
-        F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(Arc<[T]>, Attempt) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(limits.backlog);
@@ -108,8 +125,7 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
         let withdraw = Withdraw(&state);
         match tokio::time::timeout(self.deadline, answered).await {
             Ok(Ok(results)) => Ok(results),
-            // The flush panicked.
-            Ok(Err(_)) => Err(Failure::Unknown),
+            Ok(Err(_)) => Err(Failure::Panicked),
             Err(_) if withdraw.now() => Err(Failure::NotDone),
             Err(_) => Err(Failure::Unknown),
         }
@@ -139,18 +155,18 @@ async fn gather<T, R, G, Ready, F, Fut>(
     ready: G,
     flush: F,
 ) where
-    T: Send + 'static,
+    T: Clone + Send + Sync + 'static,
     R: Send + 'static,
     G: Fn() -> Ready,
     Ready: Future<Output = ()>,
-    F: Fn(Vec<T>) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(Arc<[T]>, Attempt) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Vec<R>> + Send + 'static,
 {
     let writers = Arc::new(Semaphore::new(limits.writers));
     while let Some(first) = receiver.recv().await {
         let Ok(writer) = writers.clone().acquire_owned().await else { return };
         ready().await;
-        let mut items = Vec::new();
+        let mut groups = Vec::new();
         let mut weight = 0;
         let mut answers = Vec::new();
         let mut next = Some(first);
@@ -158,24 +174,51 @@ async fn gather<T, R, G, Ready, F, Fut>(
             let taken = request.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
                 weight += request.items.iter().map(weigh).sum::<usize>();
-                answers.push((request.items.len(), request.answer));
-                items.extend(request.items);
+                answers.push(request.answer);
+                groups.push(request.items);
             }
             next = if weight < limits.size { receiver.try_recv().ok() } else { None };
         }
-        if items.is_empty() {
+        if groups.is_empty() {
             continue;
         }
         let flush = flush.clone();
         tasks.spawn(async move {
-            let mut results = flush(items).await.into_iter();
+            let results = flush_groups(groups, &flush).await;
             drop(writer);
-            for (count, answer) in answers {
-                // A caller that is gone does not want its answer.
-                let _ = answer.send(results.by_ref().take(count).collect());
+            for (results, answer) in results.into_iter().zip(answers) {
+                // Without results the sender is dropped, which says so. A caller that is gone does not want
+                // its answer.
+                if let Some(results) = results {
+                    let _ = answer.send(results);
+                }
             }
         });
     }
+}
+
+/// The results of each group; `None` for one that makes the flush panic.
+async fn flush_groups<T, R, F, Fut>(groups: Vec<Vec<T>>, flush: &F) -> Vec<Option<Vec<R>>>
+where
+    T: Clone,
+    F: Fn(Arc<[T]>, Attempt) -> Fut,
+    Fut: Future<Output = Vec<R>>,
+{
+    let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
+    let items: Arc<[T]> = groups.into_iter().flatten().collect();
+    let once = |items, attempt| panics::contained("batch", flush(items, attempt));
+    if let Ok(results) = once(items.clone(), Attempt::First).await {
+        let mut results = results.into_iter();
+        return counts.into_iter().map(|count| Some(results.by_ref().take(count).collect())).collect();
+    }
+    let mut all = Vec::with_capacity(counts.len());
+    let mut rest = &*items;
+    for count in counts {
+        let (group, behind) = rest.split_at(count.min(rest.len()));
+        rest = behind;
+        all.push(once(group.into(), Attempt::AfterPanic).await.ok());
+    }
+    all
 }
 
 #[cfg(test)]
@@ -214,13 +257,13 @@ mod tests {
             &TaskTracker::new(),
             |_| 1,
             ready,
-            move |items: Vec<u32>| {
+            move |items: Arc<[u32]>, _| {
                 let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
                 async move {
                     log.lock().unwrap().push(items.len());
                     started.notify_one();
                     gate.notified().await;
-                    items.into_iter().map(|n| n * 2).collect()
+                    items.iter().map(|n| n * 2).collect()
                 }
             },
         );
@@ -307,5 +350,50 @@ mod tests {
         for task in running {
             task.abort();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_concerns_only_the_group_that_causes_it() {
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let (log, began, go) = (attempts.clone(), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (started, gate) = (began.clone(), go.clone());
+        let flush = move |items: Arc<[u32]>, attempt| {
+            let (log, started, gate) = (log.clone(), started.clone(), gate.clone());
+            async move {
+                log.lock().unwrap().push((items.to_vec(), attempt));
+                if *items == [0] {
+                    started.notify_one();
+                    gate.notified().await;
+                }
+                assert!(!items.contains(&13), "an item that makes the flush panic");
+                items.iter().map(|n| n * 2).collect()
+            }
+        };
+        let limits = Limits { size: 8, ..limits() };
+        let batch = Batch::start(limits, &TaskTracker::new(), |_| 1, || async {}, flush);
+        let submit = |items| {
+            let batch = batch.clone();
+            tokio::spawn(async move { batch.submit(items).await })
+        };
+        let first = submit(vec![0]);
+        began.notified().await;
+        // These are taken together, while the first one is being written.
+        let others = [submit(vec![1, 2]), submit(vec![13, 3]), submit(vec![4])];
+        tokio::task::yield_now().await;
+        go.notify_one();
+        assert_eq!(first.await.unwrap(), Ok(vec![0]));
+        let [second, third, fourth] = others;
+        assert_eq!(second.await.unwrap(), Ok(vec![2, 4]));
+        assert_eq!(third.await.unwrap(), Err(Failure::Panicked));
+        assert_eq!(fourth.await.unwrap(), Ok(vec![8]));
+        let expected = [
+            (vec![0], Attempt::First),
+            (vec![1, 2, 13, 3, 4], Attempt::First),
+            (vec![1, 2], Attempt::AfterPanic),
+            (vec![13, 3], Attempt::AfterPanic),
+            (vec![4], Attempt::AfterPanic),
+        ];
+        assert_eq!(*attempts.lock().unwrap(), expected);
+        assert_eq!(batch.submit(vec![5]).await, Ok(vec![10]), "the batch goes on");
     }
 }

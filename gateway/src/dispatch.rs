@@ -63,6 +63,7 @@ impl Wake {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Dispatch {
     pub(crate) store: Store,
     pub(crate) orders: Orders,

@@ -23,6 +23,7 @@ pub mod store;
 mod app;
 mod batch;
 mod log_gate;
+mod panics;
 mod retention;
 mod serve;
 mod shortcut;

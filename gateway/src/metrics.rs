@@ -17,7 +17,7 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 17] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
@@ -41,6 +41,10 @@ const COUNTERS: [(&str, &str); 16] = [
     ("orders_created_total", "Accepted orders."),
     ("orders_dispatched_total", "Hints put into the queue, repeated ones included."),
     ("orders_pruned_total", "Final orders that were removed because they were kept long enough."),
+    (
+        "panics_total",
+        "Panics that were caught, by the component: http, graphql, grpc, batch, bulk or a background task.",
+    ),
     ("sql_statements_total", "Statements that were sent to the database."),
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];

@@ -22,7 +22,7 @@ use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
-use crate::{App, AppParts, Config, Store, grpc, http, retention};
+use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -86,12 +86,21 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     // Background loops: they stop with their token and must not end before.
     let loops = TaskTracker::new();
     let stop_loops = CancellationToken::new();
-    loops.spawn(feed.run(bus, stop_loops.clone()));
-    loops.spawn(follow_database(store.clone(), stop_loops.clone()));
-    loops.spawn(prune(store.clone(), stop_loops.clone()));
-    loops.spawn(retention::run(store.clone(), config.retention, stop_loops.clone()));
+    let stop = || stop_loops.clone();
+    let (feed_stop, clock_stop, prune_stop, retention_stop) = (stop(), stop(), stop(), stop());
+    loops.spawn(panics::restarted("feed", move || feed.clone().run(bus.clone(), feed_stop.clone())));
+    let clock_store = store.clone();
+    loops.spawn(panics::restarted("clock", move || follow_database(clock_store.clone(), clock_stop.clone())));
+    let prune_store = store.clone();
+    loops.spawn(panics::restarted("prune", move || prune(prune_store.clone(), prune_stop.clone())));
+    let (kept_store, kept) = (store.clone(), config.retention);
+    loops.spawn(panics::restarted("retention", move || {
+        retention::run(kept_store.clone(), kept, retention_stop.clone())
+    }));
     let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room };
-    let dispatching = loops.spawn(dispatch.run(app.draining.clone()));
+    let draining = app.draining.clone();
+    let dispatching =
+        loops.spawn(panics::restarted("dispatch", move || dispatch.clone().run(draining.clone())));
 
     let stop_http = CancellationToken::new();
     let router = http::router(app.clone());

@@ -100,6 +100,11 @@ fn payload(created: CreatedRows) -> CreateOrdersPayload {
             });
             CreateOrdersResult { order: None, user_errors: errors.collect() }
         }
+        RowOutcome::Failed => {
+            let index = index.to_string();
+            let error = whole(&Error::Internal, &["input", "orders", &index]);
+            CreateOrdersResult { order: None, user_errors: vec![error] }
+        }
         // GraphQL has read every row.
         RowOutcome::NotCreated | RowOutcome::Unreadable => {
             CreateOrdersResult { order: None, user_errors: Vec::new() }

@@ -1,5 +1,7 @@
 //! One call, one order.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use domain::transition::Outcome;
@@ -15,7 +17,7 @@ use super::tokens::Tokens;
 use super::work;
 use crate::feed::Cursor;
 use crate::graphql::loader::{self, OrderLoader};
-use crate::{App, Error};
+use crate::{App, Error, panics};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
 /// and clients refuse long ones.
@@ -37,7 +39,44 @@ impl OrderService for Service {
         &self,
         request: Request<v1::UpdateStatusRequest>,
     ) -> Result<Response<v1::UpdateStatusResponse>, Status> {
-        let request = request.into_inner();
+        contained(self.update(request.into_inner())).await.map(Response::new)
+    }
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        Ok(Response::new(work::serve(self.app.clone(), request.into_inner())))
+    }
+
+    async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
+        contained(async {
+            let id = proto::order_id(&request.into_inner().order_id).map_err(invalid)?;
+            Ok(Response::new(self.order(id).await?))
+        })
+        .await
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<v1::WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        contained(self.watch(request.into_inner())).await.map(Response::new)
+    }
+}
+
+/// A panic is the error of its call.
+async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    panics::contained("grpc", call).await.unwrap_or_else(|panicked| Err(Error::from(panicked).into()))
+}
+
+impl Service {
+    pub(super) fn new(app: App) -> Self {
+        let loader = loader::orders(app.orders.clone(), app.config.batch_size);
+        Self { app, tokens: Tokens::new(), loader }
+    }
+
+    async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
         let id = proto::order_id(&request.order_id).map_err(invalid)?;
         let lease = match request.lease_token.as_str() {
             "" => None,
@@ -66,26 +105,12 @@ impl OrderService for Service {
                 other.chars().take(SHOWN).collect::<String>()
             ))),
         }
-        .map(Response::new)
     }
 
-    async fn work(
+    async fn watch(
         &self,
-        request: Request<Streaming<v1::WorkerMessage>>,
-    ) -> Result<Response<Self::WorkStream>, Status> {
-        Ok(Response::new(work::serve(self.app.clone(), request.into_inner())))
-    }
-
-    async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
-        let id = proto::order_id(&request.into_inner().order_id).map_err(invalid)?;
-        Ok(Response::new(self.order(id).await?))
-    }
-
-    async fn watch_order(
-        &self,
-        request: Request<v1::WatchOrderRequest>,
-    ) -> Result<Response<Self::WatchOrderStream>, Status> {
-        let request = request.into_inner();
+        request: v1::WatchOrderRequest,
+    ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
         let id = proto::order_id(&request.order_id).map_err(invalid)?;
         let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
         let events = self.app.feed.watch(id, cursor).await?;
@@ -104,16 +129,12 @@ impl OrderService for Service {
                     () = draining.cancelled() => Some((Err(Error::shutting_down().into()), None)),
                 }
             }
-        })
-        .boxed();
-        Ok(Response::new(stream))
-    }
-}
-
-impl Service {
-    pub(super) fn new(app: App) -> Self {
-        let loader = loader::orders(app.orders.clone(), app.config.batch_size);
-        Self { app, tokens: Tokens::new(), loader }
+        });
+        // A panic while an event is prepared ends the stream with an error.
+        let stream = AssertUnwindSafe(stream)
+            .catch_unwind()
+            .map(|item| item.unwrap_or_else(|panic| Err(Error::from(panics::note("grpc", &*panic)).into())));
+        Ok(stream.boxed())
     }
 
     async fn order(&self, id: OrderId) -> Result<v1::Order, Error> {

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::status::{invalid, reason};
-use crate::{App, ById, Error};
+use crate::{App, ById, Error, panics};
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
@@ -104,9 +104,9 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
                 let (session, handled) = (session.clone(), handled.clone());
                 app.tasks.spawn(async move {
-                    let answer = session
-                        .handle(message)
-                        .await
+                    let answer = panics::contained("grpc", session.handle(message)).await;
+                    let answer = answer
+                        .unwrap_or_else(|panicked| Err(panicked.into()))
                         .unwrap_or_else(|error| Answer::TryAgain(v1::TryAgain { reason: error.to_string() }));
                     session.answer(id, answer).await;
                     drop(permit);

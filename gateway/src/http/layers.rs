@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
+use crate::panics;
 
 /// The answer when a handler takes longer than it may.
 pub(super) fn too_late(longest: Duration) -> Response {
@@ -16,10 +17,7 @@ pub(super) fn too_late(longest: Duration) -> Response {
 
 /// The answer when a handler panicked. The request is lost, the gateway goes on.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)");
-    tracing::error!(panic = text, "a request handler panicked");
-    Problem::from(crate::Error::Internal).into_response()
+    Problem::from(crate::Error::from(panics::note("http", &*panic))).into_response()
 }
 
 /// No route has this path.

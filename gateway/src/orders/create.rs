@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::{Orders, Publisher};
 use crate::Error;
-use crate::batch::Failure;
+use crate::batch::{Attempt, Failure};
+use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{
     Creation, Error as StoreError, Idempotency, Inserted, NewOrder, Store, request_hash, request_hash_of_all,
@@ -57,6 +58,8 @@ pub enum RowOutcome {
     Invalid(Vec<Invalid>),
     /// The transport could not read it and knows why.
     Unreadable,
+    /// Checking it failed because of a defect in the gateway.
+    Failed,
     /// Nothing is wrong with it, but with another row, and nothing was created.
     NotCreated,
 }
@@ -106,32 +109,21 @@ impl Orders {
         if rows.is_empty() || rows.len() > MAX_ROWS {
             return Err(Error::RowCount(rows.len()));
         }
-        let mut outcomes = Vec::with_capacity(rows.len());
-        let mut contents = Vec::with_capacity(rows.len());
-        let mut identities: Vec<Vec<u8>> = vec![vec![u8::from(policy == ErrorPolicy::RejectFailedRows)]];
-        for row in rows {
-            let (identity, outcome) = match row {
-                Row::Unreadable(bytes) => (bytes, RowOutcome::Unreadable),
-                Row::Draft(draft) => {
-                    let written = key.is_some().then(|| format!("{draft:?}").into_bytes());
-                    match draft.check(self.config.default_currency) {
-                        Ok(content) => {
-                            let hash = key.is_some().then(|| request_hash(&content).to_vec());
-                            contents.push(content);
-                            (hash.unwrap_or_default(), RowOutcome::NotCreated)
-                        }
-                        Err(problems) => (written.unwrap_or_default(), RowOutcome::Invalid(problems)),
-                    }
-                }
-            };
-            identities.push(identity);
-            outcomes.push(outcome);
+        let currency = self.config.default_currency;
+        let Checked { mut outcomes, contents, identities } =
+            Checked::new(rows, key.is_some(), |draft| draft.check(currency));
+        if policy == ErrorPolicy::RejectEverything && outcomes.contains(&RowOutcome::Failed) {
+            return Err(Error::Internal);
         }
         let bad = contents.len() < outcomes.len();
         if contents.is_empty() || (bad && policy == ErrorPolicy::RejectEverything) {
             return Ok(CreatedRows { rows: outcomes, replayed: false });
         }
-        let hash = key.as_ref().map(|_| request_hash_of_all(identities.iter().map(Vec::as_slice)));
+        let policy = [u8::from(policy == ErrorPolicy::RejectFailedRows)];
+        let hash = key.as_ref().map(|_| {
+            let identities = identities.iter().map(Vec::as_slice);
+            request_hash_of_all(std::iter::once(&policy[..]).chain(identities))
+        });
         let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
         let good = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
         for (outcome, order) in good.zip(orders) {
@@ -178,9 +170,48 @@ impl Orders {
                 Ok(None) => Err(Error::Internal),
                 Err(Failure::Overloaded) => Err(Error::overloaded()),
                 Err(Failure::NotDone) => Err(self.too_late()),
+                Err(Failure::Panicked) => Err(Error::Internal),
             };
         }
         Err(Error::Internal)
+    }
+}
+
+/// The rows of a bulk create after their check.
+struct Checked {
+    /// [`RowOutcome::NotCreated`] for each good row.
+    outcomes: Vec<RowOutcome>,
+    /// What the good rows say.
+    contents: Vec<Content>,
+    /// What tells each row from another one, for the idempotency key.
+    identities: Vec<Vec<u8>>,
+}
+
+impl Checked {
+    /// Checks each row on its own: a panic is the outcome of its row and of no other.
+    fn new(rows: Vec<Row>, keyed: bool, check: impl Fn(Draft) -> Result<Content, Vec<Invalid>>) -> Self {
+        let mut checked =
+            Self { outcomes: Vec::with_capacity(rows.len()), contents: Vec::new(), identities: Vec::new() };
+        for row in rows {
+            let (identity, outcome) = match row {
+                Row::Unreadable(bytes) => (bytes, RowOutcome::Unreadable),
+                Row::Draft(draft) => {
+                    let written = if keyed { format!("{draft:?}").into_bytes() } else { Vec::new() };
+                    match panics::caught("bulk", || check(draft)) {
+                        Ok(Ok(content)) => {
+                            let hash = keyed.then(|| request_hash(&content).to_vec());
+                            checked.contents.push(content);
+                            (hash.unwrap_or_default(), RowOutcome::NotCreated)
+                        }
+                        Ok(Err(problems)) => (written, RowOutcome::Invalid(problems)),
+                        Err(Panicked) => (written, RowOutcome::Failed),
+                    }
+                }
+            };
+            checked.identities.push(identity);
+            checked.outcomes.push(outcome);
+        }
+        checked
     }
 }
 
@@ -189,13 +220,14 @@ pub(super) async fn create_all(
     store: Store,
     shortcut: Shortcut,
     publisher: Publisher,
-    creations: Vec<Creation>,
+    creations: Arc<[Creation]>,
+    attempt: Attempt,
 ) -> Vec<Result<Inserted, Error>> {
-    let creations: Arc<[Creation]> = creations.into();
-    let mut passage = shortcut.reserve(&creations);
-    let inserted = match &passage {
-        Some(_) => store.insert_taken(creations.clone(), shortcut.config.redelivery_guard).await,
-        None => store.insert(creations.clone()).await,
+    let mut passage = if attempt == Attempt::First { shortcut.reserve(&creations) } else { None };
+    let inserted = match (&passage, attempt) {
+        (Some(_), _) => store.insert_taken(creations.clone(), shortcut.config.redelivery_guard).await,
+        (None, Attempt::First) => store.insert(creations.clone()).await,
+        (None, Attempt::AfterPanic) => store.insert_missing(creations.clone()).await,
     };
     let results = match inserted {
         Ok(inserted) => inserted.into_iter().map(Ok).collect(),
@@ -256,5 +288,33 @@ fn failed(error: StoreError, first: OrderId) -> Error {
     match error {
         StoreError::CommitUnknown => Error::OutcomeUnknown(first),
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Currency;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_outcome_of_its_row_and_of_no_other() {
+        let draft = |item: &str| {
+            let (item, price) = (Some(item.to_owned()), Some("1".to_owned()));
+            Row::Draft(Draft { item, quantity: Some(1), price, ..Draft::default() })
+        };
+        let rows = vec![draft("first"), draft("defect"), draft(""), draft("last")];
+        let checked = Checked::new(rows, true, |draft| {
+            assert_ne!(draft.item.as_deref(), Some("defect"));
+            draft.check(Currency::USD)
+        });
+        let items = checked.contents.iter().map(|content| content.line_items[0].item.as_str());
+        assert_eq!(items.collect::<Vec<_>>(), ["first", "last"]);
+        let [RowOutcome::NotCreated, RowOutcome::Failed, RowOutcome::Invalid(_), RowOutcome::NotCreated] =
+            &checked.outcomes[..]
+        else {
+            panic!("{:?}", checked.outcomes)
+        };
+        assert_eq!(checked.identities.len(), 4);
     }
 }

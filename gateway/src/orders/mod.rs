@@ -66,8 +66,8 @@ impl Orders {
         let creations = {
             let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
             let rows = |creation: &Creation| creation.orders.len();
-            Batch::start(limits, tasks, rows, ready(store.clone()), move |creations| {
-                create::create_all(store.clone(), shortcut.clone(), publisher.clone(), creations)
+            Batch::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
+                create::create_all(store.clone(), shortcut.clone(), publisher.clone(), creations, attempt)
             })
         };
         let transitions = {
@@ -78,7 +78,8 @@ impl Orders {
                 tasks,
                 |_| 1,
                 ready(store.clone()),
-                move |commands| {
+                // Commands recognise their effect, so carrying them out again is safe.
+                move |commands, _| {
                     transitions::apply_all(store.clone(), rules, wake.clone(), publisher.clone(), commands)
                 },
             )

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
 use crate::log_gate::LogGate;
+use crate::panics;
 
 /// Batches of events that may wait for the bus. When it is that far behind, more are dropped, and the
 /// other gateways are told that they have to compare.
@@ -63,7 +64,9 @@ async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Recei
             () = tokio::time::sleep(ANNOUNCE_PAUSE), if lost.load(Ordering::Relaxed) => {}
         }
         let events = batches.drain(..).flatten().collect();
-        if let Err(error) = publish(&*bus, &lost, events).await {
+        let published = panics::contained("publish", publish(&*bus, &lost, events)).await;
+        let published = published.unwrap_or_else(|_| Err(broker::Error::Unavailable("a panic".to_owned())));
+        if let Err(error) = published {
             lost.store(true, Ordering::Relaxed);
             metrics::counter!("bus_errors_total").increment(1);
             if let Some(more) = log.opens() {

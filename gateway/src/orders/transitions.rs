@@ -29,6 +29,7 @@ impl Orders {
             // After a while without an answer the caller may ask again: commands recognise their effect.
             Failure::NotDone => self.too_late(),
             Failure::Unknown => Error::database_unavailable(),
+            Failure::Panicked => Error::Internal,
         })?;
         Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
     }
@@ -40,10 +41,10 @@ pub(super) async fn apply_all(
     rules: Rules,
     wake: Wake,
     publisher: Publisher,
-    commands: Vec<(OrderId, Command)>,
+    commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<Applied, Error>> {
     let count = commands.len();
-    let applied = match store.apply(commands.into(), rules).await {
+    let applied = match store.apply(commands, rules).await {
         Ok(applied) => applied,
         Err(error) => return vec![Err(error.into()); count],
     };

@@ -151,8 +151,26 @@ impl Store {
         creations: Arc<[Creation]>,
         guard: Duration,
     ) -> Result<Vec<Inserted>, Error> {
+        self.insert_unless_there(creations, guard, false).await
+    }
+
+    /// As [`Self::insert`], after a first try with an unknown end: what that has committed is looked up
+    /// by its ids and not written again.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub async fn insert_missing(&self, creations: Arc<[Creation]>) -> Result<Vec<Inserted>, Error> {
+        self.insert_unless_there(creations, Duration::ZERO, true).await
+    }
+
+    /// `unknown` says that the orders may be there already.
+    async fn insert_unless_there(
+        &self,
+        creations: Arc<[Creation]>,
+        guard: Duration,
+        mut unknown: bool,
+    ) -> Result<Vec<Inserted>, Error> {
         let dialect = self.inner.dialect;
-        let mut unknown = false;
         for _ in 0..COMMIT_TRIES {
             let check = unknown;
             let result = self

@@ -191,12 +191,11 @@ impl Store {
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut reading = Reading(Some(self.acquired(self.inner.readers.acquire()).await?));
-        let Some(connection) = reading.0.as_mut() else { return Err(Error::TimedOut) };
-        let work = sql::counted(&self.inner.statements, work(connection));
+        let mut used = Used::new(self.acquired(self.inner.readers.acquire()).await?);
+        let work = sql::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await;
         if result.is_ok() {
-            drop(reading.0.take());
+            drop(used.good());
         }
         let result = result.unwrap_or(Err(Error::TimedOut));
         self.count_answer(&result);
@@ -266,12 +265,12 @@ impl Store {
         work: &(impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut connection = self.acquired(self.inner.writers.acquire()).await?;
+        let mut used = Used::new(self.acquired(self.inner.writers.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
-                sqlx::raw_sql(begin).execute(&mut *connection).await?;
+                sqlx::raw_sql(begin).execute(used.connection()).await?;
             }
-            sql::counted(&self.inner.statements, work(&mut connection)).await
+            sql::counted(&self.inner.statements, work(used.connection())).await
         })
         .await
         .unwrap_or(Err(Error::TimedOut));
@@ -281,11 +280,11 @@ impl Store {
                 // Without a clean rollback the connection is dropped, and with it the transaction.
                 let broken = matches!(error, Error::TimedOut | Error::Unavailable(_));
                 let clean = !broken && {
-                    let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut *connection);
+                    let rollback = sqlx::raw_sql("ROLLBACK").execute(used.connection());
                     matches!(tokio::time::timeout_at(deadline, rollback).await, Ok(Ok(_)))
                 };
-                if !clean {
-                    drop(connection.detach());
+                if clean {
+                    drop(used.good());
                 }
                 if matches!(error, Error::Unavailable(Outage::ReadOnly(_))) {
                     self.leave_replica();
@@ -293,21 +292,15 @@ impl Store {
                 return Err(error);
             }
         };
-        let commit = sqlx::raw_sql("COMMIT").execute(&mut *connection);
+        let commit = sqlx::raw_sql("COMMIT").execute(used.connection());
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
-                self.inner.writers.give_back(connection);
+                self.inner.writers.give_back(used.good());
                 Ok(value)
             }
-            Ok(Err(sqlx::Error::Database(error))) => {
-                // The database answered: it was not committed.
-                drop(connection.detach());
-                Err(sqlx::Error::Database(error).into())
-            }
-            Ok(Err(_)) | Err(_) => {
-                drop(connection.detach());
-                Err(Error::CommitUnknown)
-            }
+            // The database answered: it was not committed.
+            Ok(Err(sqlx::Error::Database(error))) => Err(sqlx::Error::Database(error).into()),
+            Ok(Err(_)) | Err(_) => Err(Error::CommitUnknown),
         }
     }
 }
@@ -320,12 +313,27 @@ impl Store {
     }
 }
 
-/// A connection in the middle of a read. Unless that ends, also because the caller goes away, the
-/// connection is given up: the statement may still run over there, and its answer must not meet the
-/// next user.
-struct Reading(Option<PoolConnection<Any>>);
+/// A connection in the middle of a read or a transaction. Unless that ends well, the connection is given
+/// up, also when the caller goes away or panics: a statement may still run over there, whose answer must
+/// not meet the next user, and an open transaction must not become a part of the next one.
+struct Used(Option<PoolConnection<Any>>);
 
-impl Drop for Reading {
+impl Used {
+    fn new(connection: PoolConnection<Any>) -> Self {
+        Self(Some(connection))
+    }
+
+    fn connection(&mut self) -> &mut AnyConnection {
+        self.0.as_mut().expect("only `good` takes the connection, and with it this guard")
+    }
+
+    /// The connection, which has no statement and no transaction under way.
+    fn good(mut self) -> PoolConnection<Any> {
+        self.0.take().expect("only `good` takes the connection, and with it this guard")
+    }
+}
+
+impl Drop for Used {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
@@ -402,6 +410,26 @@ mod tests {
         let (busy, read) = tokio::join!(nothing(), store.refresh_clock());
         read.unwrap();
         assert!(matches!(busy, Err(Error::Unavailable(Outage::PoolExhausted))), "{busy:?}");
+    }
+
+    /// As after a panic, or when a client goes away in the middle of a transaction.
+    #[tokio::test]
+    async fn an_interrupted_transaction_is_not_continued_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let remove_all = || {
+            store.write(|connection| {
+                let work: Work<'_, ()> = Box::pin(async move {
+                    sql::Sql::new("DELETE FROM orders").execute(connection).await?;
+                    panic!("in the middle of a transaction");
+                });
+                work
+            })
+        };
+        store.insert(orders(store.now(), 2)).await.unwrap();
+        assert_eq!(crate::panics::contained("test", remove_all()).await.err(), Some(crate::panics::Panicked));
+        store.insert(orders(store.now(), 1)).await.unwrap();
+        assert_eq!(store.inspect(Duration::ZERO).await.unwrap().accepted(), 3);
     }
 
     /// The limit is the connection's own and goes with it, as space comes back on a real disk.

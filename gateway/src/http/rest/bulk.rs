@@ -20,6 +20,7 @@ use crate::http::json::{self, Shape};
 use crate::http::problem::{InputError, Problem};
 use crate::http::query::Query;
 use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
+use crate::panics;
 
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
 const REJECT_FAILED_ROWS: &str = "REJECT_FAILED_ROWS";
@@ -47,7 +48,8 @@ pub(in crate::http) struct RowView {
     /// Its place among the rows, from 0.
     #[schema(example = 0)]
     index: usize,
-    /// `created`; `invalid`: see `errors`; `not_created`: nothing is wrong with it, but with another row.
+    /// `created`; `invalid`: see `errors`; `not_created`: nothing is wrong with it, but with another row;
+    /// `failed`: it could not be checked because of an error in the gateway.
     #[schema(value_type = String, example = "created")]
     status: &'static str,
     /// The order, when it was created.
@@ -149,7 +151,14 @@ fn checked(count: usize) -> Result<(), Problem> {
 }
 
 fn read_row(document: &RawValue) -> ReadRow<'_> {
-    NewOrder::read_value(document).map(Into::into).map_err(|errors| (document.get().as_bytes(), errors))
+    let read =
+        panics::caught("bulk", || NewOrder::read_value(document)).unwrap_or_else(|_| Err(vec![defect()]));
+    read.map(Into::into).map_err(|errors| (document.get().as_bytes(), errors))
+}
+
+/// What a row says that could not be read or checked.
+fn defect() -> InputError {
+    InputError::field("", Error::Internal.to_string())
 }
 
 fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>) -> Result<Response, Problem> {
@@ -165,6 +174,7 @@ fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>) -> Result<Response, Prob
                 RowOutcome::Unreadable => {
                     ("invalid", None, row.err().map_or(Vec::new(), |(_, errors)| errors))
                 }
+                RowOutcome::Failed => ("failed", None, vec![defect()]),
                 RowOutcome::Invalid(problems) => {
                     let error = |problem: domain::Invalid| {
                         InputError::field(problem.field.pointer(), problem.message)
