@@ -12,6 +12,9 @@ use crate::http::{Hosts, Origins};
 
 use crate::store::Retention;
 
+/// One address gets at most this part of what there is for all, unless configured.
+const ONE_ADDRESS: usize = 10;
+
 /// All settings of one gateway; [`Config::default`] is what the product ships with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -59,10 +62,14 @@ pub struct HttpLimits {
     pub head_bytes: usize,
     /// Longest path with its query string, in bytes.
     pub target_bytes: usize,
-    /// Most open connections.
+    /// Most open connections, over all ports of the process.
     pub connections: usize,
-    /// Most open connections of one address; trusted proxies are exempt.
-    pub connections_per_address: usize,
+    /// Most open connections of one address; `None` is a tenth of all. Trusted proxies are exempt.
+    pub connections_per_address: Option<usize>,
+    /// Whether clients on this machine are exempt from the limits for one address.
+    pub exempt_loopback: bool,
+    /// How long an HTTP/2 connection may stay open without a request.
+    pub idle_timeout: Duration,
     /// How long a client may take nothing of what waits for it.
     pub write_stall: Duration,
     /// Most open websockets.
@@ -75,6 +82,13 @@ pub struct HttpLimits {
     pub hosts: Hosts,
     /// Other sites whose pages may use the interface.
     pub cors_origins: Origins,
+}
+
+impl HttpLimits {
+    /// Most open connections of one address.
+    pub fn connections_per_address(&self) -> usize {
+        self.connections_per_address.unwrap_or(self.connections.div_ceil(ONE_ADDRESS))
+    }
 }
 
 /// Limits of the GraphQL server. Every one is checked before a resolver runs.
@@ -144,7 +158,9 @@ impl Default for Config {
                 head_bytes: 32 * 1024,
                 target_bytes: 16 * 1024,
                 connections: 20_000,
-                connections_per_address: 12_000,
+                connections_per_address: None,
+                exempt_loopback: false,
+                idle_timeout: Duration::from_secs(60),
                 write_stall: Duration::from_secs(20),
                 websockets: 15_000,
                 websockets_per_address: 12_000,

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
+use crate::http::server::{self, Connections, Port};
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
 use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
@@ -103,26 +104,29 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         loops.spawn(panics::restarted("dispatch", move || dispatch.clone().run(draining.clone())));
 
     let stop_http = CancellationToken::new();
+    let connections = Connections::new(&config.http);
     let router = http::router(app.clone());
     let crowd = Crowd::new()?;
-    let (limits, stopping, drain) = (config.http.clone(), stop_http.clone(), config.drain);
-    let mut http_server =
-        crowd.spawn(async move { http::server::serve(http, router, &limits, stopping, drain).await });
-    let mut grpc_server = Box::pin(grpc::serve(app.clone(), grpc, app.draining.clone().cancelled_owned()));
+    let serving =
+        server::serve(http, router, Port::HTTP, connections.clone(), stop_http.clone(), config.drain);
+    let mut http_server = crowd.spawn(serving);
+    let router = grpc::router(&app).await;
+    let serving = server::serve(grpc, router, Port::GRPC, connections, app.draining.clone(), config.drain);
+    let mut grpc_server = tokio::spawn(serving);
 
     let result = tokio::select! {
         () = shutdown => Ok(()),
         _ = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
-        result = &mut grpc_server => result.map_err(std::io::Error::other),
+        _ = &mut grpc_server => Err(std::io::Error::other("the gRPC server ended by itself")),
     };
     let drained_by = tokio::time::Instant::now() + config.drain;
     app.draining.cancel();
     if result.is_ok() {
         // Dispatch ends with the round it is in; both servers go on meanwhile.
         let drained = async {
-            let (_, grpc) = tokio::join!(dispatching, tokio::time::timeout_at(drained_by, &mut grpc_server));
-            if grpc.is_err() {
-                tracing::warn!("some gRPC calls did not end in time and are cut off");
+            let (_, grpc) = tokio::join!(dispatching, &mut grpc_server);
+            if let Err(error) = grpc {
+                tracing::error!(%error, "the gRPC server broke");
             }
             stop_http.cancel();
         };
@@ -130,12 +134,13 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
             tracing::error!(%error, "the HTTP server broke");
         }
     }
+    grpc_server.abort();
     stop_loops.cancel();
     loops.close();
     app.tasks.close();
     let tasks = app.tasks.clone();
     // Whoever could still hand something to a batch has to go, for the batches to end.
-    drop((http_server, grpc_server, app));
+    drop((http_server, app));
     let finish = async {
         loops.wait().await;
         tasks.wait().await;

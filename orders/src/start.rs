@@ -18,9 +18,10 @@ use crate::values::{DatabaseUrl, ListenAddr};
 /// Where a processor shows its health unless told otherwise.
 pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
 
-/// Files that are open besides HTTP connections: the database, Redis, workers, the program's own.
-const OTHER_FILES: u64 = 256;
-/// With fewer connections than this somebody should be told.
+/// Files that are open besides accepted connections: the database, Redis, webhooks, the program's own. Half of the
+/// files when so few may be open.
+const OTHER_FILES: usize = 256;
+/// With fewer connections than this a warning is logged.
 const FEW_CONNECTIONS: usize = 4_000;
 
 /// The first and the longest pause between two attempts to reach a server.
@@ -52,14 +53,19 @@ pub(crate) fn connections(wanted: usize) -> usize {
     // Some systems have no end to it and refuse it all the same; then it stays as it was.
     let _ = setrlimit(Resource::Nofile, raised);
     let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
-    let possible = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    let possible = beside_other_files(usize::try_from(files).unwrap_or(usize::MAX));
     if possible < wanted.min(FEW_CONNECTIONS) {
         tracing::warn!(
             files,
             "few files may be open, so few connections are possible: raise the limit (ulimit -Hn)"
         );
     }
-    wanted.min(possible.max(1))
+    wanted.min(possible)
+}
+
+/// How many of these files are left for accepted connections.
+fn beside_other_files(files: usize) -> usize {
+    files.saturating_sub(OTHER_FILES.min(files / 2)).max(1)
 }
 
 /// The real address of a listener, with the port that port 0 became.
@@ -195,5 +201,17 @@ impl Wait {
     async fn pause(&mut self) {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_rest_of_the_program() {
+        for (files, connections) in [(0, 1), (64, 32), (256, 128), (600, 344), (20_256, 20_000)] {
+            assert_eq!(beside_other_files(files), connections, "{files}");
+        }
     }
 }

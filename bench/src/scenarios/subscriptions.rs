@@ -93,7 +93,8 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     let left = [
         servers.metric("graphql_subscriptions")?,
         servers.metric("graphql_sockets")?,
-        servers.metric("http_connections")? - 1.0,
+        // Without the one that asks and the processor.
+        servers.metric("http_connections")? - 2.0,
     ];
     Ok(Report {
         scenario: "subscriptions",

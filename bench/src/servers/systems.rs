@@ -115,6 +115,8 @@ impl Servers {
             bound(&lab.orders)
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
                 .args(["--database-url", database_url, "--redis-url", &self.redis_url])
+                // All clients of a measurement have one address.
+                .args(["--http-connections-per-address", "20000"])
                 .args(tuning.gateway()),
         )?;
         let addr = self.http;

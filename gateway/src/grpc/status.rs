@@ -1,12 +1,15 @@
 //! Errors as gRPC statuses.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use axum::response::Response;
 use proto::reason;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::Error;
+use crate::http::problem::Problem;
 
 /// The machine-readable reason of an error.
 pub(super) fn reason(error: &Error) -> Cow<'static, str> {
@@ -31,8 +34,7 @@ impl From<Error> for Status {
         };
         let mut status = with_reason(Status::new(code, error.to_string()), &reason(&error));
         if let Some(wait) = error.retry_after() {
-            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            status.metadata_mut().insert(PUSHBACK, MetadataValue::from(millis));
+            push_back(&mut status, wait);
         }
         status
     }
@@ -40,6 +42,27 @@ impl From<Error> for Status {
 
 /// What gRPC calls `Retry-After`, in milliseconds: client libraries that repeat calls obey it.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// A refusal of the server, as a response without a body.
+pub(crate) fn refusal(problem: &Problem) -> Response {
+    let code = match problem.status().as_u16() {
+        408 => Code::DeadlineExceeded,
+        413 | 414 | 429 | 431 => Code::ResourceExhausted,
+        503 => Code::Unavailable,
+        500 => Code::Internal,
+        _ => Code::InvalidArgument,
+    };
+    let mut status = with_reason(Status::new(code, problem.detail()), &problem.code().to_ascii_uppercase());
+    if let Some(wait) = problem.wait() {
+        push_back(&mut status, wait);
+    }
+    status.into_http()
+}
+
+fn push_back(status: &mut Status, wait: Duration) {
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    status.metadata_mut().insert(PUSHBACK, MetadataValue::from(millis));
+}
 
 /// A request that is not what the interface says.
 pub(super) fn invalid(problem: impl ToString) -> Status {

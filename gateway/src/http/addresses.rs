@@ -9,6 +9,8 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
+use crate::config::HttpLimits;
+
 /// Where a proxy says for whom it speaks, the client first.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -93,6 +95,12 @@ fn group(address: IpAddr) -> IpAddr {
 pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     let address = address.to_canonical();
     proxies.iter().any(|network| network.contains(&address))
+}
+
+/// Whether an address may have as many connections and streams as there are. A proxy speaks for many clients.
+pub(crate) fn exempt(address: IpAddr, limits: &HttpLimits) -> bool {
+    is_trusted(address, &limits.trusted_proxies)
+        || (limits.exempt_loopback && address.to_canonical().is_loopback())
 }
 
 /// The address of whoever sent a request: the peer of the connection or, when that is a trusted proxy,

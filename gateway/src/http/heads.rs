@@ -8,7 +8,7 @@ pub(super) const HEADERS: usize = 100;
 
 /// Says why a request is refused for the length of its head. The limits are those of the whole head and
 /// of the path with its query string.
-pub(super) fn check<B>(
+pub(crate) fn check<B>(
     request: &http::Request<B>,
     head_bytes: usize,
     target_bytes: usize,

@@ -17,7 +17,7 @@ pub(crate) mod resume;
 
 mod body;
 mod dress;
-mod heads;
+pub(crate) mod heads;
 mod health;
 mod json;
 mod layers;

@@ -1,11 +1,13 @@
-//! Accepts connections and speaks HTTP/1.1 and HTTP/2 (without TLS) on them, within limits.
+//! Accepts connections and speaks HTTP/1.1 and HTTP/2 (without TLS) on them, within limits. Every port of the
+//! program is served here: HTTP, gRPC and the processor's health.
 //!
 //! | what a client may do | what it gets |
 //! |---|---|
 //! | connect and send no complete request head | the connection is closed after the limit |
 //! | send a head that is too large, or is not HTTP | 431, 414 or 400 as a problem |
-//! | open more connections than an address may | 429 as a problem, or closed when many do at once |
-//! | open connections without end | the next ones wait in the kernel's queue |
+//! | open more connections than an address may | 429 as a problem or a gRPC status, or closed when many do at once |
+//! | open connections without end | those that were idle longest are closed; when none is, the next ones wait in the kernel's queue |
+//! | keep an HTTP/2 connection open without a request | the connection is closed after the limit |
 //! | take nothing of what waits for it | the connection is closed after the limit |
 //! | ask over HTTP/2 and take back, again and again | GOAWAY, and the connection is closed |
 //! | stop answering HTTP/2 pings | the connection is closed |
@@ -23,11 +25,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Version};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -39,63 +41,85 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+pub use self::connections::Connections;
+use self::connections::{Activity, Connection};
 use self::pace::Pace;
 use self::stream::Stream;
-use crate::config::HttpLimits;
-use crate::http::addresses::{Addresses, is_trusted};
+use self::streaming::Streaming;
 use crate::http::problem::Problem;
 
+mod connections;
 mod pace;
 mod stream;
+mod streaming;
 
 /// The last line before [`super::heads`], which refuses sooner: what is read of a head at most.
 const READ_BYTES: usize = 128 * 1024;
-/// Most requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 100;
 /// Most streams of HTTP/2 that were reset and that we have not looked at yet.
 const RESETS: usize = 20;
 /// Most resets of our own that a client of HTTP/2 may make us send.
 const LOCAL_RESETS: usize = 100;
 /// What is kept for one stream of HTTP/2 whose client takes nothing, in bytes.
 const SEND_BYTES: usize = 64 * 1024;
+/// What a client may send over HTTP/2 before it is read, in bytes: for one stream, and for the connection.
+const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
 /// Most connections at once that are told that their address has too many, and how long that may take.
 const TURNED_AWAY: (usize, Duration) = (64, Duration::from_secs(2));
 /// When to come back then.
 const COME_BACK: Duration = Duration::from_secs(5);
-/// How often an HTTP/2 connection is pinged, and how long it may take to answer.
-const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// How long a connection that makes room for another one may take to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// How long to wait after a failed accept: no file descriptors left, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often failed accepts are logged at most.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// What differs between the ports of a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Port {
+    /// HTTP/2 without HTTP/1.
+    only_http2: bool,
+    /// Most requests at once on one HTTP/2 connection.
+    streams: u32,
+    /// How often an HTTP/2 connection is pinged, and how long it may take to answer.
+    ping: (Duration, Duration),
+}
+
+impl Port {
+    /// Browsers and other clients of HTTP.
+    pub const HTTP: Self =
+        Self { only_http2: false, streams: 100, ping: (Duration::from_secs(20), Duration::from_secs(10)) };
+    /// Workers. Those that report single statuses have many calls open at once, which are served in batches.
+    pub const GRPC: Self =
+        Self { only_http2: true, streams: 1_000, ping: (Duration::from_secs(10), Duration::from_secs(5)) };
+}
 
 /// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were
 /// upgraded to websockets are not waited for: whoever upgraded them ends them.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: &HttpLimits,
+    port: Port,
+    connections: Arc<Connections>,
     shutdown: CancellationToken,
     grace: Duration,
 ) {
     let server = Arc::new(Server {
-        http: builder(limits),
+        http: builder(port, connections.limits.header_read_timeout),
         router,
-        first_request: limits.header_read_timeout,
-        stall: limits.write_stall,
+        connections,
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     });
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let addresses = Addresses::new(usize::MAX, limits.connections_per_address);
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY.0));
-    let connections = TaskTracker::new();
+    let open = TaskTracker::new();
     let mut accepting = Accepting::default();
 
     loop {
+        // One client is accepted before there is a slot, so that it is known that one is needed.
         let accept = async {
-            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (slot, listener.accept().await)
+            let accepted = listener.accept().await?;
+            Ok((accepted, server.connections.slot().await))
         };
         let accepted = tokio::select! {
             biased;
@@ -103,89 +127,101 @@ pub async fn serve(
             accepted = accept => accepted,
         };
         match accepted {
-            (slot, Ok((stream, peer))) => {
+            Ok(((stream, peer), slot)) => {
                 // Without it a small answer waits until the client has acknowledged the one before. A connection
                 // that has just ended has no options.
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
-                // A proxy speaks for many.
-                let address = Some(peer.ip()).filter(|ip| !is_trusted(*ip, &limits.trusted_proxies));
-                match addresses.enter(address) {
-                    Ok(place) => {
-                        let stream = Stream::new(stream, limits.write_stall, slot, Some(place));
-                        connections.spawn(async move { server.connection(stream, peer).await });
+                match server.connections.enter(peer.ip(), slot) {
+                    Some(connection) => {
+                        open.spawn(async move { server.connection(stream, connection, peer).await });
                     }
-                    Err(_) => {
-                        drop(slot);
+                    None => {
                         counter!("http_refusals_total", "limit" => "connections_per_address").increment(1);
-                        if let Ok(slot) = turned_away.clone().try_acquire_owned() {
-                            let stream = Stream::new(stream, TURNED_AWAY.1, slot, None);
+                        if let Ok(permit) = turned_away.clone().try_acquire_owned() {
+                            let stall = TURNED_AWAY.1;
+                            let stream = Stream::new(stream, stall, None);
                             stream.linger().store(true, Ordering::Relaxed);
-                            connections.spawn(async move { server.turn_away(stream).await });
+                            open.spawn(async move {
+                                server.turn_away(stream).await;
+                                drop(permit);
+                            });
                         }
                     }
                 }
             }
-            (_, Err(error)) => accepting.failed(&error).await,
+            Err(error) => accepting.failed(&error).await,
         }
     }
 
     drop(listener);
-    connections.close();
-    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "cutting connections that are still open after the grace");
+    open.close();
+    if tokio::time::timeout(grace, open.wait()).await.is_err() {
+        tracing::warn!(open = open.len(), "cutting connections that are still open after the grace");
         server.cut.cancel();
-        connections.wait().await;
+        open.wait().await;
     }
 }
 
-fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
+fn builder(port: Port, header_read_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    if port.only_http2 {
+        builder = builder.http2_only();
+    }
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
+        .header_read_timeout(header_read_timeout)
         // No `max_headers`: hyper's own limit is that of `heads`, and one that is set costs each request two
         // allocations of its size.
         .max_buf_size(READ_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(port.streams)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .max_send_buf_size(SEND_BYTES)
+        .initial_stream_window_size(RECEIVE_BYTES.0)
+        .initial_connection_window_size(RECEIVE_BYTES.1)
         .max_header_list_size(u32::try_from(READ_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
+        .keep_alive_interval(port.ping.0)
+        .keep_alive_timeout(port.ping.1);
     builder
 }
 
-/// What all connections share.
+/// What all connections of one port share.
 struct Server {
     http: Builder<TokioExecutor>,
     router: Router,
-    first_request: Duration,
-    stall: Duration,
+    connections: Arc<Connections>,
     shutdown: CancellationToken,
     /// The grace is over.
     cut: CancellationToken,
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: Stream<TcpStream>, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, connection: Connection, peer: SocketAddr) {
+        let activity = connection.activity.clone();
+        let stream = Stream::new(stream, self.connections.limits.write_stall, Some(connection));
         let linger = stream.linger();
         let asked = AtomicBool::new(false);
         let pace = Arc::new(Pace::default());
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
-            let paced = (request.version() == Version::HTTP_2).then(|| pace.asked());
+            let paced = (request.version() == Version::HTTP_2).then(|| pace.asked(&activity));
+            if paced.is_none() {
+                activity.begin();
+            }
             let (linger, empty) = (linger.clone(), request.body().is_end_stream());
-            let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            // No handler reads such a body, and unread it would stay in the connection's window.
+            let unread = matches!(*request.method(), Method::GET | Method::HEAD) && paced.is_some() && !empty;
+            let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
             // A router is always ready.
             let answer = self.router.clone().call(request);
+            let activity = activity.clone();
             async move {
                 let answer = answer.await?;
                 // Its body may be on its way still, and nobody is going to read it.
@@ -194,7 +230,7 @@ impl Server {
                 }
                 Ok::<_, Infallible>(match paced {
                     Some(paced) => answer.map(|body| paced.answered(body)),
-                    None => answer,
+                    None => over_http1(answer, &activity),
                 })
             }
         });
@@ -202,7 +238,7 @@ impl Server {
         tokio::pin!(connection);
 
         // In a set of its own, because that looks at it only when there is something, and not with every request.
-        let mut events = FuturesUnordered::from_iter([self.event(&asked, &pace, false)]);
+        let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &pace, false)]);
         loop {
             tokio::select! {
                 outcome = connection.as_mut() => {
@@ -219,16 +255,18 @@ impl Server {
                         counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
                         return;
                     }
-                    Event::Exceeded(limit) => {
-                        counter!("http_refusals_total", "limit" => limit).increment(1);
+                    Event::Exceeded(limit, farewell) => {
+                        if let Some(limit) = limit {
+                            counter!("http_refusals_total", "limit" => limit).increment(1);
+                        }
                         connection.as_mut().graceful_shutdown();
                         // Long enough for the word that it is over.
-                        let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
+                        let _ = tokio::time::timeout(farewell, connection).await;
                         return;
                     }
                     Event::Ending => {
                         connection.as_mut().graceful_shutdown();
-                        events.push(self.event(&asked, &pace, true));
+                        events.push(self.event(&asked, &activity, &pace, true));
                     }
                     Event::Cut => return,
                 }
@@ -237,30 +275,60 @@ impl Server {
     }
 
     /// What ends a connection next. `ending` says that it knows of the shutdown.
-    async fn event(&self, asked: &AtomicBool, pace: &Pace, ending: bool) -> Event {
+    async fn event(&self, asked: &AtomicBool, activity: &Activity, pace: &Pace, ending: bool) -> Event {
+        let limits = &self.connections.limits;
         // hyper limits the wait for a head only once it knows the version of HTTP, for which a
         // client has to send something.
         let silent = async {
-            tokio::time::sleep(self.first_request).await;
-            if asked.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+            tokio::time::sleep(limits.header_read_timeout).await;
+            if asked.load(Ordering::Relaxed) || activity.has_greeted() {
+                idle(activity, limits.idle_timeout).await;
+                return Event::Exceeded(Some("idle"), TURNED_AWAY.1);
             }
+            Event::Silent
         };
         tokio::select! {
-            () = silent => Event::Silent,
-            limit = pace.exceeded(self.stall) => Event::Exceeded(limit),
+            event = silent => event,
+            limit = pace.exceeded(limits.write_stall) => Event::Exceeded(Some(limit), TURNED_AWAY.1),
+            // Counted where it was decided.
+            () = activity.make_room.notified() => Event::Exceeded(None, FAREWELL),
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
             () = self.cut.cancelled() => Event::Cut,
         }
     }
 }
 
+/// Returns when nothing was open for this long. Costs a timer for each of these spans.
+async fn idle(activity: &Activity, longest: Duration) {
+    loop {
+        let idle = activity.idle_for().unwrap_or_default();
+        match longest.checked_sub(idle) {
+            Some(rest) if !rest.is_zero() => tokio::time::sleep(rest).await,
+            _ => return,
+        }
+    }
+}
+
+/// Notes when the answer is complete. The usual one is in hyper's buffer at once and has left with it; one that
+/// comes bit by bit is watched.
+fn over_http1(answer: Response, activity: &Arc<Activity>) -> Response {
+    // A websocket is open until its connection is closed.
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return answer;
+    }
+    if answer.body().size_hint().exact().is_some() {
+        activity.answered();
+        return answer;
+    }
+    answer.map(|body| Body::new(Streaming::new(body, activity)))
+}
+
 /// What may happen to a connection besides requests.
 enum Event {
     /// Nothing was asked in time.
     Silent,
-    /// The client goes beyond this limit.
-    Exceeded(&'static str),
+    /// It is over this limit, or in the way of another one, and may take this long to say goodbye.
+    Exceeded(Option<&'static str>, Duration),
     /// Nothing more is to be asked: the server is shut down.
     Ending,
     /// The grace is over.
@@ -275,7 +343,8 @@ impl Server {
                 "too_many_connections",
                 "this address has too many open connections: close some, or use one for several requests",
             );
-            let mut answer = problem.retry_after(COME_BACK).into_response();
+            let problem = problem.retry_after(COME_BACK);
+            let mut answer = refusal(request.headers(), problem);
             if request.version() != Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -284,6 +353,13 @@ impl Server {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
     }
+}
+
+/// A refusal as the client of this request reads it: a gRPC status, or a problem.
+fn refusal(headers: &HeaderMap, problem: Problem) -> Response {
+    let is_grpc =
+        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc { crate::grpc::refusal(&problem) } else { problem.into_response() }
 }
 
 /// What to do when the kernel hands out no connection.
@@ -303,7 +379,7 @@ impl Accepting {
         }
         if self.logged.is_none_or(|last| last.elapsed() >= LOG_PAUSE) {
             self.logged = Some(Instant::now());
-            tracing::error!(%error, "cannot accept connections; trying on");
+            tracing::error!(%error, "failed to accept a connection; retrying");
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }

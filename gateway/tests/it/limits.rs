@@ -172,7 +172,7 @@ async fn half_sent_requests_and_clients_that_never_read_are_nobody_elses_trouble
     let mut config = quick();
     config.http.header_read_timeout = Duration::from_secs(600);
     config.http.write_stall = Duration::from_secs(600);
-    config.http.connections_per_address = HALF_SENT + NOT_READING + 2;
+    config.http.connections_per_address = Some(HALF_SENT + NOT_READING + 2);
     let gateway = backend.gateway(config).await;
     let rows: Vec<_> = (0..100)
         .map(|_| json!({"item": "x".repeat(200), "quantity": 1, "price": 1, "customer": "c".repeat(100)}))

@@ -20,7 +20,8 @@ pub(crate) enum Switch {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Most open connections on the HTTP port; the next ones wait: 1 to 1000000
+    /// Most open connections on all ports; when all are taken, those that were idle longest are closed: 1 to
+    /// 1000000
     #[arg(
         long,
         env = "ORDERS_HTTP_CONNECTIONS",
@@ -30,16 +31,16 @@ pub(crate) struct LimitArgs {
         default_value = "20000"
     )]
     pub(crate) http_connections: usize,
-    /// Most open connections of one client's address; trusted proxies are exempt: 1 to 1000000
+    /// Most open connections of one client's address; trusted proxies are exempt, and in `orders dev` clients on
+    /// this machine: 1 to 1000000 [default: a tenth of --http-connections]
     #[arg(
         long,
         env = "ORDERS_HTTP_CONNECTIONS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000),
-        default_value = "12000"
+        value_parser = values::number::<usize>(1, 1_000_000)
     )]
-    pub(crate) http_connections_per_address: usize,
+    pub(crate) http_connections_per_address: Option<usize>,
     /// Most open websockets: 0 to 1000000
     #[arg(
         long,

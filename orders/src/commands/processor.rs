@@ -1,13 +1,15 @@
 //! `orders processor`: one of any number of processors on one Redis.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Router, extract::State};
 use broker::redis::Redis;
+use gateway::config::HttpLimits;
+use gateway::http::server::{self, Connections, Port};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -20,6 +22,8 @@ use crate::{log, settings, signal, start};
 
 /// How long a gateway may take to accept a connection before it counts as away.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(1);
+/// Most open connections on the health port.
+const CONNECTIONS: usize = 1_000;
 
 /// Runs until a signal comes, and then until the work in hand is done or given back.
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
@@ -44,7 +48,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
     outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;
-    ended("health server", served.await)
+    ended("health server", served.await.map(Ok::<_, Infallible>))
 }
 
 /// An address that is asked for must be free. The default one gives way to a neighbour, so that
@@ -71,26 +75,16 @@ struct Health {
     shutdown: CancellationToken,
 }
 
-async fn serve_health(
-    listener: TcpListener,
-    health: Health,
-    stop: CancellationToken,
-) -> Result<(), std::io::Error> {
+async fn serve_health(listener: TcpListener, health: Health, stop: CancellationToken) {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(|| async { gateway::metrics::render() }))
         .with_state(health);
-    // Nobody's answer is worth waiting for at the end.
-    tokio::select! {
-        served = async { axum::serve(listener.tap_io(without_delay), routes).await } => served,
-        () = stop.cancelled() => Ok(()),
-    }
-}
-
-fn without_delay(stream: &mut TcpStream) {
-    // A connection that has just ended has no options.
-    let _ = stream.set_nodelay(true);
+    let limits =
+        HttpLimits { connections: start::connections(CONNECTIONS), ..gateway::Config::default().http };
+    // No open request is worth waiting for at the end.
+    server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }
 
 /// Ready: Redis answers, and at least one gateway accepts connections.

@@ -20,6 +20,11 @@ impl Api {
         Self { base, client }
     }
 
+    /// `host:port`, for raw sockets.
+    pub(crate) fn addr(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Creates an order; `None` when the gateway did not say that it has it.
     pub(crate) async fn try_create(&self) -> Option<Value> {
         let order = json!({"item": "Laptop", "quantity": 2, "price": 1299.99});

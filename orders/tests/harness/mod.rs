@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use api::{Api, id};
 pub(crate) use process::{Process, bound, command, run, script};
 pub(crate) use servers::{Servers, redis_url};
-pub(crate) use stack::{Stack, Stop, base_url, gateway};
+pub(crate) use stack::{Stack, Stop, base_url, gateway, grpc_addr};
 pub(crate) use watch::follow;
 
 /// How long anything may take that is not wrong. Generous, because the machine may be busy; nothing

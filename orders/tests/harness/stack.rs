@@ -91,7 +91,7 @@ impl Stack {
                 let command = command(self.folder.path(), &arguments, &[]);
                 let mut process = Process::start(command, "orders dev");
                 self.gateways.push(Api::new(base_url(&mut process).await));
-                self.grpc.push(in_banner(&mut process, "gRPC").await);
+                self.grpc.push(grpc_addr(&mut process).await);
                 self.processes.push(process);
             }
             Data::Servers(servers) => {
@@ -191,6 +191,11 @@ pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) ->
 /// The address in the banner of `orders dev`.
 pub(crate) async fn base_url(process: &mut Process) -> String {
     in_banner(process, "Page").await.trim_end_matches('/').to_owned()
+}
+
+/// Where `orders dev` speaks gRPC: `host:port`.
+pub(crate) async fn grpc_addr(process: &mut Process) -> String {
+    in_banner(process, "gRPC").await
 }
 
 /// What the line of this name says in the banner of `orders dev`.

@@ -1,34 +1,100 @@
 //! Shells allow few open files; a server needs one for each connection.
 
+use std::time::Duration;
+
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Process, base_url, bound};
+use crate::harness::{Api, Process, base_url, bound, eventually, grpc_addr, within};
 
-/// What the shell of this test allows.
+/// What the shell of a test allows.
 const SOFT_LIMIT: usize = 64;
 
-#[tokio::test]
-async fn a_low_soft_limit_is_raised() {
+/// `orders dev` in a shell that has set this limit of open files.
+async fn dev(limit: &str) -> (TempDir, Process, Api) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = bound("sh");
-    let script = format!(r#"ulimit -Sn {SOFT_LIMIT} && exec "$0" "$@""#);
+    let script = format!(r#"ulimit {limit} && exec "$0" "$@""#);
     command.args(["-c", &script, env!("CARGO_BIN_EXE_orders")]).current_dir(folder.path());
     command.args(["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
     let mut dev = Process::start(command, "orders dev");
-    let base = base_url(&mut dev).await;
-    let addr = base.trim_start_matches("http://");
+    let api = Api::new(base_url(&mut dev).await);
+    (folder, dev, api)
+}
+
+async fn connect(addr: &str) -> TcpStream {
+    within("a connection", TcpStream::connect(addr)).await.expect("a connection")
+}
+
+/// Asks for /livez over a connection that is kept open.
+async fn ask(stream: &mut TcpStream) {
+    let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("the request is sent");
+    let mut answer = [0; 12];
+    within("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_low_soft_limit_is_raised() {
+    let (_folder, mut dev, api) = dev(&format!("-Sn {SOFT_LIMIT}")).await;
     let mut open = Vec::new();
     for _ in 0..2 * SOFT_LIMIT {
-        let mut stream = TcpStream::connect(addr).await.expect("a connection");
-        let request = format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("the request is sent");
-        let mut answer = [0; 12];
-        crate::harness::within("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
-        assert_eq!(&answer, b"HTTP/1.1 200");
+        let mut stream = connect(api.addr()).await;
+        ask(&mut stream).await;
         open.push(stream);
     }
     drop(open);
+    dev.terminate();
+    dev.ended_well().await;
+}
+
+/// Clients that connect to the gRPC port and say nothing take no files from HTTP and the database, and are
+/// closed by the time that a head may take.
+#[tokio::test]
+async fn silent_sockets_leave_files_for_the_rest() {
+    let (_folder, mut dev, api) = dev("-n 600").await;
+    let grpc = grpc_addr(&mut dev).await;
+    let mut silent = Vec::new();
+    for _ in 0..700 {
+        silent.push(connect(&grpc).await);
+    }
+    for _ in 0..10 {
+        let id = api.create_id().await;
+        api.reaches(&id, "completed").await;
+        assert_eq!(api.try_get("/livez").await, Some(200));
+    }
+    for mut stream in silent {
+        let mut bytes = Vec::new();
+        // A reset is a close as well.
+        let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await;
+        assert!(closed.is_ok(), "a silent socket is closed");
+    }
+    assert_eq!(dev.count_logged("Too many open files"), 0);
+    assert_eq!(dev.count_logged("unable to open"), 0);
+    dev.terminate();
+    dev.ended_well().await;
+}
+
+/// Clients that keep all connections open without a request give way to new ones.
+#[tokio::test]
+async fn idle_clients_that_hold_every_connection_give_way() {
+    let (_folder, mut dev, api) = dev("-n 256").await;
+    let mut idle = Vec::new();
+    for n in 0..400 {
+        let mut stream = connect(api.addr()).await;
+        if n % 2 == 0 {
+            ask(&mut stream).await;
+        }
+        idle.push(stream);
+        if n % 40 == 0 {
+            ask(&mut connect(api.addr()).await).await;
+        }
+    }
+    eventually("an order to be created", || async { api.try_create().await }).await;
+    assert_eq!(dev.count_logged("Too many open files"), 0);
+    drop(idle);
     dev.terminate();
     dev.ended_well().await;
 }

@@ -16,6 +16,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::connections::{Activity, Running};
+
 /// Most bytes of one answer that are handed over without room for them.
 const PIECE: usize = 16 * 1024;
 /// Most requests that a client may take back beyond those that were answered.
@@ -64,28 +66,29 @@ impl Pace {
     }
 
     /// A request has come.
-    pub(super) fn asked(self: &Arc<Self>) -> Asked {
-        Asked { pace: Arc::clone(self), answered: false }
+    pub(super) fn asked(self: &Arc<Self>, activity: &Arc<Activity>) -> Asked {
+        Asked { pace: Arc::clone(self), running: Some(Running::new(activity)) }
     }
 }
 
 /// A request that is being worked on. Dropped without an answer, it was taken back.
 pub(super) struct Asked {
     pace: Arc<Pace>,
-    answered: bool,
+    /// `None` once it is answered.
+    running: Option<Running>,
 }
 
 impl Asked {
     /// Wraps the answer.
     pub(super) fn answered(mut self, body: Body) -> Body {
-        self.answered = true;
+        let running = self.running.take();
         let id = {
             let mut state = self.pace.state();
             state.abandoned = state.abandoned.saturating_sub(1);
             state.next += 1;
             state.next
         };
-        let paced = Paced { body, rest: Bytes::new(), id, pace: Arc::clone(&self.pace) };
+        let paced = Paced { body, rest: Bytes::new(), id, pace: Arc::clone(&self.pace), _running: running };
         paced.waits();
         Body::new(paced)
     }
@@ -93,7 +96,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.answered {
+        if self.running.is_none() {
             return;
         }
         let mut state = self.pace.state();
@@ -110,6 +113,7 @@ struct Paced {
     rest: Bytes,
     id: u64,
     pace: Arc<Pace>,
+    _running: Option<Running>,
 }
 
 impl Paced {
@@ -177,8 +181,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_taken_is_not() {
         const STALL: Duration = Duration::from_secs(20);
-        let pace = Arc::new(Pace::default());
-        let mut taken = pace.asked().answered(Body::from(vec![0; 3 * PIECE]));
+        let (pace, activity) = (Arc::new(Pace::default()), Activity::for_tests());
+        let mut taken = pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE]));
         for _ in 0..3 {
             tokio::time::sleep(STALL / 2).await;
             assert_eq!(taken.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
@@ -187,24 +191,24 @@ mod tests {
         drop(taken);
         // One that waits for news and not for room.
         let mut silent = pace
-            .asked()
+            .asked(&activity)
             .answered(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
         assert!(futures_util::poll!(silent.frame()).is_pending());
         assert!(tokio::time::timeout(STALL * 2, pace.exceeded(STALL)).await.is_err());
-        let _left = pace.asked().answered(Body::from("x"));
+        let _left = pace.asked(&activity).answered(Body::from("x"));
         assert_eq!(pace.exceeded(STALL).await, "stream_stall");
     }
 
     #[tokio::test]
     async fn taking_back_is_for_now_and_then() {
-        let pace = Arc::new(Pace::default());
+        let (pace, activity) = (Arc::new(Pace::default()), Activity::for_tests());
         for _ in 0..=ABANDONED {
-            drop(pace.asked());
-            drop(pace.asked().answered(Body::empty()));
+            drop(pace.asked(&activity));
+            drop(pace.asked(&activity).answered(Body::empty()));
         }
         assert!(futures_util::poll!(Box::pin(pace.exceeded(Duration::MAX / 4))).is_pending());
         for _ in 0..=ABANDONED {
-            drop(pace.asked());
+            drop(pace.asked(&activity));
         }
         assert_eq!(pace.exceeded(Duration::from_secs(1)).await, "resets");
     }

@@ -15,16 +15,18 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::http::addresses::Place;
+use super::connections::Connection;
 use crate::http::problem::{self, Problem};
 
 /// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much of that is read, in bytes.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The first bytes of HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Gives its slot back when it is dropped. hyper moves the whole of it into an upgrade.
 pub(super) struct Stream<T> {
@@ -38,13 +40,15 @@ pub(super) struct Stream<T> {
     linger: Arc<AtomicBool>,
     linger_left: usize,
     lingering: Option<Pin<Box<Sleep>>>,
-    _slot: OwnedSemaphorePermit,
-    _place: Option<Place>,
+    /// `None` for one that is only told that there is no slot for it.
+    connection: Option<Connection>,
+    /// Bytes of HTTP/2's opening words that came so far.
+    greeting: usize,
 }
 
 impl<T> Stream<T> {
     /// `stall` is how long the client may take nothing.
-    pub(super) fn new(io: T, stall: Duration, slot: OwnedSemaphorePermit, place: Option<Place>) -> Self {
+    pub(super) fn new(io: T, stall: Duration, connection: Option<Connection>) -> Self {
         gauge!("http_connections").increment(1);
         Self {
             io,
@@ -54,8 +58,8 @@ impl<T> Stream<T> {
             linger: Arc::default(),
             linger_left: LINGER_BYTES,
             lingering: None,
-            _slot: slot,
-            _place: place,
+            connection,
+            greeting: 0,
         }
     }
 
@@ -75,6 +79,21 @@ impl<T> Stream<T> {
         ready!(sleep.as_mut().poll(cx));
         counter!("http_refusals_total", "limit" => "write_stall").increment(1);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    /// Looks whether the first bytes are those of HTTP/2.
+    fn greet(&mut self, bytes: &[u8]) {
+        let expected = PREFACE.get(self.greeting..).unwrap_or_default();
+        let length = bytes.len().min(expected.len());
+        if bytes[..length] != expected[..length] {
+            // HTTP/1.
+            self.greeting = usize::MAX;
+            return;
+        }
+        self.greeting += length;
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.greeting == PREFACE.len()) {
+            connection.activity.greeted();
+        }
     }
 
     /// Takes over an answer that hyper gave by itself.
@@ -136,7 +155,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if self.greeting < PREFACE.len() {
+            self.greet(&buffer.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -152,7 +176,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_explanation(cx))?;
         let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.watched(cx, outcome)
+        ready!(self.watched(cx, outcome))?;
+        if let Some(connection) = &self.connection {
+            connection.activity.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

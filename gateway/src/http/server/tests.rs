@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::config::HttpLimits;
 use crate::http::{layers, problem};
 
 struct Running {
@@ -31,9 +32,13 @@ async fn start(limits: HttpLimits, grace: Duration, routes: Router) -> Running {
         .method_not_allowed_fallback(layers::method_not_allowed);
     let routes = crate::http::dress(routes, &limits);
     let token = shutdown.clone();
-    let task = tokio::spawn(async move { serve(listener, routes, &limits, token, grace).await });
+    let connections = Connections::new(&limits);
+    let task = tokio::spawn(serve(listener, routes, Port::HTTP, connections, token, grace));
     Running { address, shutdown, task }
 }
+
+/// How long a test looks for something that must not happen.
+const LOOK: Duration = Duration::from_millis(300);
 
 fn limits() -> HttpLimits {
     crate::Config::default().http
@@ -156,7 +161,8 @@ async fn whoever_is_still_sending_gets_to_read_the_refusal() {
 #[tokio::test]
 async fn one_address_may_have_so_many_connections_and_is_told() {
     let server =
-        start(HttpLimits { connections_per_address: 2, ..limits() }, Duration::ZERO, Router::new()).await;
+        start(HttpLimits { connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new())
+            .await;
     let held = [server.connect().await, server.connect().await];
     let request =
         "POST /peer HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n".to_owned() + &"x".repeat(100_000);
@@ -182,7 +188,7 @@ async fn one_address_may_have_so_many_connections_and_is_told() {
 #[tokio::test]
 async fn a_trusted_proxy_may_have_more() {
     let limits = HttpLimits {
-        connections_per_address: 1,
+        connections_per_address: Some(1),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         ..limits()
     };
@@ -273,17 +279,131 @@ async fn asking_and_taking_back_without_end_ends() {
     );
 }
 
+impl Running {
+    /// A connection that has been served once and is kept open.
+    async fn keep_alive(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all(b"GET /empty HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0; 1];
+            stream.read_exact(&mut byte).await.unwrap();
+            answer.extend(byte);
+        }
+        stream
+    }
+}
+
+/// A route that says when it is entered, and answers when the gate opens.
+fn gated(gate: &CancellationToken, entered: &CancellationToken) -> axum::routing::MethodRouter {
+    let (opened, arrived) = (gate.clone(), entered.clone());
+    get(move || async move {
+        arrived.cancel();
+        opened.cancelled().await;
+    })
+}
+
 #[tokio::test]
-async fn a_full_server_lets_the_next_one_wait() {
-    let server = start(HttpLimits { connections: 1, ..limits() }, Duration::ZERO, Router::new()).await;
+async fn a_full_server_closes_the_connection_that_was_idle_longest() {
+    let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
+    let slow = gated(&gate, &entered);
+    let routes = Router::new().route("/slow", slow).route("/empty", get(|| async { StatusCode::NO_CONTENT }));
+    let limits = HttpLimits { connections: 3, connections_per_address: Some(9), ..limits() };
+    let server = start(limits, Duration::ZERO, routes).await;
+    let mut busy = server.keep_alive().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    entered.cancelled().await;
+    let mut first = server.keep_alive().await;
+    let mut second = server.keep_alive().await;
+    let third = server.keep_alive().await;
+    assert_eq!(until_closed(&mut first).await, "");
+    let request = b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    second.write_all(request).await.unwrap();
+    assert!(until_closed(&mut second).await.starts_with("HTTP/1.1 200"), "the younger one stays open");
+    gate.cancel();
+    assert!(
+        until_closed(&mut busy).await.starts_with("HTTP/1.1 200"),
+        "an open request keeps its connection"
+    );
+    drop(third);
+}
+
+#[tokio::test]
+async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
+    let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
+    let slow = gated(&gate, &entered);
+    let limits = HttpLimits { connections: 1, connections_per_address: Some(9), ..limits() };
+    let server = start(limits, Duration::ZERO, Router::new().route("/slow", slow)).await;
     let mut first = server.connect().await;
-    first.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut byte = [0; 1];
-    first.read_exact(&mut byte).await.unwrap();
+    first.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    entered.cancelled().await;
     let mut second = server.connect().await;
     second.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    drop(first);
+    let mut byte = [0; 1];
+    let waits = tokio::time::timeout(LOOK, second.read_exact(&mut byte)).await;
+    assert!(waits.is_err(), "there is one slot");
+    gate.cancel();
+    assert!(until_closed(&mut first).await.starts_with("HTTP/1.1 200"));
     assert!(until_closed(&mut second).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_listener_counts_the_connections_of_the_others() {
+    let limits = HttpLimits { connections_per_address: Some(1), ..limits() };
+    let connections = Connections::new(&limits);
+    let mut addresses = Vec::new();
+    for port in [Port::HTTP, Port::GRPC] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        let routes = Router::new();
+        tokio::spawn(serve(
+            listener,
+            routes,
+            port,
+            connections.clone(),
+            CancellationToken::new(),
+            Duration::ZERO,
+        ));
+    }
+    let held = TcpStream::connect(addresses[0]).await.unwrap();
+    let stream = TokioIo::new(TcpStream::connect(addresses[1]).await.unwrap());
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::post(format!("http://{}/x", addresses[1])).header(CONTENT_TYPE, "application/grpc");
+    let answer = sender.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["grpc-status"], "8", "RESOURCE_EXHAUSTED");
+    assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "5000");
+    drop(held);
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_request_is_closed_and_one_with_a_stream_is_not() {
+    let silent = get(|| async {
+        Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, Infallible>>())
+    });
+    let limits = HttpLimits { idle_timeout: Duration::from_millis(300), ..short() };
+    let server = start(limits, Duration::ZERO, Router::new().route("/stream", silent)).await;
+    let open = async || {
+        let (sender, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+        // It answers pings.
+        (sender, tokio::spawn(connection))
+    };
+    let (mut streaming, connected) = open().await;
+    let request = |path: &str| Request::get(format!("http://{}{path}", server.address)).body(()).unwrap();
+    let stream = streaming.send_request(request("/stream"), true).unwrap().0.await.unwrap();
+    let (_never_asked, idle) = open().await;
+    let (mut asked_once, idle_later) = open().await;
+    let answer = asked_once.send_request(request("/peer"), true).unwrap().0.await.unwrap();
+    drop(answer);
+    for ended in [idle, idle_later] {
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        let _ = ended.expect("the server closes the connection").unwrap();
+    }
+    assert!(!connected.is_finished(), "a stream without news is not idle");
+    drop(stream);
 }
 
 #[tokio::test]

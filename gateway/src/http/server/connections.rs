@@ -1,0 +1,220 @@
+//! The connections of a process, over all its ports: how many there are, and which of them are idle.
+//!
+//! When all slots are taken, those that were idle longest are closed to make room, so clients that hold
+//! connections without using them cannot keep others out. A connection with an open request, stream or
+//! websocket is never closed for that.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::counter;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::config::HttpLimits;
+use crate::http::addresses::{Addresses, Place, exempt};
+
+/// How often idle connections are looked for while a client waits for a slot.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Looking for idle connections reads all of them, so one in this many is closed at a time.
+const CLOSED_TOGETHER: usize = 64;
+
+/// What all listeners of a process share.
+#[derive(Debug)]
+pub struct Connections {
+    pub(super) limits: HttpLimits,
+    slots: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
+    open: Mutex<Open>,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    by_number: HashMap<u64, Arc<Activity>>,
+}
+
+impl Connections {
+    /// Limits for all listeners that get this.
+    pub fn new(limits: &HttpLimits) -> Arc<Self> {
+        Arc::new(Self {
+            slots: Arc::new(Semaphore::new(limits.connections)),
+            addresses: Addresses::new(usize::MAX, limits.connections_per_address()),
+            open: Mutex::default(),
+            started: Instant::now(),
+            limits: limits.clone(),
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a slot; closes idle connections when there is none.
+    pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return slot;
+        }
+        loop {
+            self.close_idle();
+            // Later another connection may have become idle.
+            if let Ok(slot) = tokio::time::timeout(LOOK_AGAIN, self.slots.clone().acquire_owned()).await {
+                return slot.expect("the semaphore is never closed");
+            }
+        }
+    }
+
+    /// Closes the connections that were idle longest.
+    fn close_idle(&self) {
+        let open = self.open();
+        let mut idle: Vec<(u64, &Arc<Activity>)> =
+            open.by_number.values().filter_map(|activity| Some((activity.idle_since()?, activity))).collect();
+        let most = (self.limits.connections / CLOSED_TOGETHER).max(1).min(idle.len());
+        if most == 0 {
+            return;
+        }
+        idle.select_nth_unstable_by_key(most - 1, |(since, _)| *since);
+        for (_, activity) in &idle[..most] {
+            // It does not count as idle any more, so the next look finds another one.
+            activity.running.fetch_add(1, Ordering::Relaxed);
+            activity.make_room.notify_one();
+            counter!("http_refusals_total", "limit" => "connections").increment(1);
+        }
+    }
+
+    /// A place among the connections of this address; `None` when it has as many as it may.
+    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
+        let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
+        let place = self.addresses.enter(address).ok()?;
+        let activity = Arc::new(Activity::new(self.started));
+        let mut open = self.open();
+        open.next += 1;
+        let number = open.next;
+        open.by_number.insert(number, activity.clone());
+        drop(open);
+        Some(Connection { connections: Arc::clone(self), number, activity, _slot: slot, _place: place })
+    }
+}
+
+fn micros_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An accepted connection. Gives its slot back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    connections: Arc<Connections>,
+    number: u64,
+    pub(super) activity: Arc<Activity>,
+    _slot: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.connections.open().by_number.remove(&self.number);
+    }
+}
+
+/// What happens on one connection. The connection's own task writes it, except for the streams of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Activity {
+    started: Instant,
+    /// Requests, streams and websockets that are open.
+    running: AtomicUsize,
+    /// In microseconds since `started`; means nothing while something runs.
+    idle_since: AtomicU64,
+    /// HTTP/1: the whole response is in the connection's buffer.
+    answered: AtomicBool,
+    /// The client has sent the first bytes of HTTP/2.
+    greeted: AtomicBool,
+    /// Another client needs the slot.
+    pub(super) make_room: Notify,
+}
+
+impl Activity {
+    fn new(started: Instant) -> Self {
+        Self {
+            started,
+            running: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(micros_since(started)),
+            answered: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
+            make_room: Notify::new(),
+        }
+    }
+
+    pub(super) fn begin(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        if self.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.idle_since.store(micros_since(self.started), Ordering::Relaxed);
+        }
+    }
+
+    /// HTTP/1: what [`Self::begin`] began ends with the next [`Self::flushed`].
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything that was written is with the kernel.
+    pub(super) fn flushed(&self) {
+        if self.answered.load(Ordering::Relaxed) {
+            self.answered.store(false, Ordering::Relaxed);
+            self.end();
+        }
+    }
+
+    pub(super) fn greeted(&self) {
+        self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_greeted(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed)
+    }
+
+    fn idle_since(&self) -> Option<u64> {
+        (self.running.load(Ordering::Relaxed) == 0).then(|| self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// How long nothing was open; `None` while something is.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let since = self.idle_since()?;
+        Some(Duration::from_micros(micros_since(self.started).saturating_sub(since)))
+    }
+}
+
+#[cfg(test)]
+impl Activity {
+    pub(super) fn for_tests() -> Arc<Self> {
+        Arc::new(Self::new(Instant::now()))
+    }
+}
+
+/// Something that is open on a connection, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Activity>);
+
+impl Running {
+    /// Begins, and ends when it is dropped.
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+        activity.begin();
+        Self::begun(activity)
+    }
+
+    /// Ends what has begun already.
+    pub(super) fn begun(activity: &Arc<Activity>) -> Self {
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -1,0 +1,44 @@
+//! A response over HTTP/1 whose length is not known before its end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+use super::connections::{Activity, Running};
+
+/// Keeps its connection from counting as idle.
+pub(super) struct Streaming {
+    body: Body,
+    _running: Running,
+}
+
+impl Streaming {
+    /// Takes over what [`Activity::begin`] began.
+    pub(super) fn new(body: Body, activity: &Arc<Activity>) -> Self {
+        Self { body, _running: Running::begun(activity) }
+    }
+}
+
+impl hyper::body::Body for Streaming {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
