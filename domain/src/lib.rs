@@ -42,8 +42,8 @@ pub use lease::{InvalidLeaseToken, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};
 pub use order::{
-    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_MAX_ATTEMPTS,
-    Order,
+    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_CONTENT_BYTES,
+    MAX_MAX_ATTEMPTS, Order,
 };
 pub use priority::Priority;
 pub use retry::RetryPolicy;

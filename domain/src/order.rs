@@ -12,6 +12,12 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
 /// The most attempts that an order can ask for.
 pub const MAX_MAX_ATTEMPTS: u32 = 100;
 
+/// Most bytes of text in one order: the items' names, the customer and the reference together, in UTF-8.
+pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
+
+/// Most problems that one draft is told about.
+const MAX_PROBLEMS: usize = 100;
+
 /// An order as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -51,6 +57,17 @@ pub struct Order {
     pub created_at: Timestamp,
     /// When its status last changed.
     pub updated_at: Timestamp,
+}
+
+impl Order {
+    /// About how many bytes the order takes in memory and in a response: its texts, and an allowance for the rest.
+    pub fn approximate_bytes(&self) -> usize {
+        const ORDER: usize = 512;
+        const LINE_ITEM: usize = 96;
+        let optional = [&self.external_reference, &self.customer, &self.reason, &self.error_class];
+        let lines = self.line_items.iter().map(|line| line.item.len() + LINE_ITEM);
+        ORDER + lines.sum::<usize>() + optional.into_iter().flatten().map(String::len).sum::<usize>()
+    }
 }
 
 /// What a client sends to create an order, before anything is checked. Either the three fields of
@@ -151,7 +168,7 @@ impl fmt::Display for Invalid {
 }
 
 impl Draft {
-    /// Checks everything and says all that is wrong, not only the first thing.
+    /// Checks everything and says all that is wrong, up to 100 things, and not only the first one.
     ///
     /// # Errors
     /// At least one [`Invalid`].
@@ -195,6 +212,15 @@ impl Draft {
                 vec![(None, DraftLineItem { item, quantity, price })]
             }
         };
+        let items = drafts.iter().filter_map(|(_, line)| line.item.as_deref());
+        let texts = items.chain(self.customer.as_deref()).chain(self.external_reference.as_deref());
+        let bytes: usize = texts.map(str::len).sum();
+        if bytes > MAX_CONTENT_BYTES {
+            let message = format!(
+                "must have at most {MAX_CONTENT_BYTES} bytes of text, customer and reference included, has {bytes}"
+            );
+            problems.add(None, "lineItems", message);
+        }
         let line_items: Vec<LineItem> =
             drafts.into_iter().filter_map(|(at, draft)| problems.line_item(at, draft, currency)).collect();
 
@@ -223,8 +249,10 @@ struct Problems(Vec<Invalid>);
 
 impl Problems {
     fn add(&mut self, line_item: Option<usize>, name: &'static str, message: String) {
-        let field = Field { line_item, name };
-        self.0.push(Invalid { field, message });
+        if self.0.len() < MAX_PROBLEMS {
+            let field = Field { line_item, name };
+            self.0.push(Invalid { field, message });
+        }
     }
 
     fn check_text(&mut self, name: &'static str, value: Option<&str>, max: usize) {
@@ -326,6 +354,12 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_is_told_about_100_problems() {
+        let draft = Draft { line_items: Some(vec![DraftLineItem::default(); 200]), ..Draft::default() };
+        assert_eq!(draft.check(Currency::USD).unwrap_err().len(), MAX_PROBLEMS);
+    }
+
+    #[test]
     fn limits_are_inclusive() {
         for (quantity, fits) in [(1, true), (1_000_000, true), (0, false), (1_000_001, false), (-1, false)] {
             let draft = Draft { quantity: Some(quantity), price: Some("1".into()), ..laptop() };
@@ -336,6 +370,22 @@ mod tests {
             let draft = Draft { line_items: Some(vec![line.clone(); count]), ..Draft::default() };
             assert_eq!(draft.check(Currency::USD).is_ok(), fits, "{count}");
         }
+    }
+
+    #[test]
+    fn the_text_of_an_order_is_limited_in_bytes() {
+        let lines = |count: usize, item: String| {
+            let line = DraftLineItem { item: Some(item), quantity: Some(1), price: Some("1".into()) };
+            Draft { line_items: Some(vec![line; count]), ..Draft::default() }
+        };
+        // 200 letters are the longest item, and 200 of those fit.
+        assert!(lines(200, "x".repeat(200)).check(Currency::USD).is_ok());
+        assert!(lines(128, "é".repeat(256 / 2)).check(Currency::USD).is_ok());
+        let full = lines(256 / 2, "😀".repeat(512 / 4));
+        assert!(full.clone().check(Currency::USD).is_ok(), "exactly {MAX_CONTENT_BYTES}");
+        assert_eq!(problems(Draft { customer: Some("x".into()), ..full.clone() }), ["/lineItems"]);
+        assert_eq!(problems(Draft { external_reference: Some("x".into()), ..full }), ["/lineItems"]);
+        assert_eq!(problems(lines(200, "😀".repeat(200))), ["/lineItems"]);
     }
 
     #[test]

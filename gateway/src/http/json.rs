@@ -12,10 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::problem::{InputError, Problem};
+use super::problem::{InputError, MAX_ERRORS, Problem};
 
-/// Most problems that are listed; a client that has more will send again anyway.
-const MAX_ERRORS: usize = 100;
 /// Longest piece of a name that the client sent and gets to see again, in characters.
 const MAX_NAME: usize = 100;
 

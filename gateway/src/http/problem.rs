@@ -22,8 +22,8 @@ pub use self::kinds::{KINDS, Kind};
 use super::rest::RowView;
 use crate::Error;
 
-/// Most problems that are listed.
-const MAX_ERRORS: usize = 100;
+/// Most errors in one response.
+pub(super) const MAX_ERRORS: usize = 100;
 
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -164,8 +164,8 @@ impl Problem {
         }
     }
 
-    /// A problem with the input, whose detail is the list of what is wrong.
-    pub fn input(code: &'static str, errors: Vec<InputError>) -> Self {
+    /// A problem with the input, whose detail is the list of what is wrong. The first 100 errors are listed.
+    pub fn input(code: &'static str, mut errors: Vec<InputError>) -> Self {
         let mut detail = String::new();
         for error in errors.iter().take(3) {
             let name = match (error.parameter.as_deref(), error.pointer.as_deref()) {
@@ -179,14 +179,15 @@ impl Problem {
             let _ = write!(detail, "{separator}{name} {}", error.detail);
         }
         if errors.len() > 3 {
-            let _ = write!(detail, "; and {} more in `errors`", errors.len() - 3);
+            let _ = write!(detail, "; and {} more", errors.len() - 3);
         }
+        errors.truncate(MAX_ERRORS);
         Self { errors, ..Self::new(code, detail) }
     }
 
     /// A bulk create of which no row was created.
     pub(super) fn rows(results: Vec<RowView>) -> Self {
-        let errors = results.iter().flat_map(RowView::errors).take(MAX_ERRORS).collect();
+        let errors = results.iter().flat_map(RowView::errors).collect();
         Self { results: Some(Arc::new(results)), ..Self::input("invalid_order", errors) }
     }
 
@@ -322,6 +323,14 @@ mod tests {
         assert_eq!(json["errors"][0]["pointer"], "/quantity");
         assert_eq!(json["errors"][1]["pointer"], "/price");
         assert!(json["errors"][0].get("parameter").is_none());
+    }
+
+    #[test]
+    fn a_problem_lists_100_errors() {
+        let errors = (0..150).map(|n| InputError::field(format!("/{n}"), "is wrong")).collect();
+        let json = serde_json::to_value(Problem::input("invalid_body", errors)).unwrap();
+        assert_eq!(json["errors"].as_array().unwrap().len(), MAX_ERRORS);
+        assert!(json["detail"].as_str().unwrap().ends_with("and 147 more"), "{json}");
     }
 
     #[test]

@@ -6,12 +6,10 @@ use std::str::FromStr;
 
 use url::form_urlencoded;
 
-use super::problem::{InputError, Problem};
+use super::problem::{InputError, MAX_ERRORS, Problem};
 
 /// Longest name that the client sent and gets to see again, in characters.
 const MAX_NAME: usize = 100;
-/// Most problems that are listed.
-const MAX_ERRORS: usize = 100;
 
 /// The parameters of one request, and what is wrong with them so far.
 #[derive(Debug)]

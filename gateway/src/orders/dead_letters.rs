@@ -91,9 +91,10 @@ impl Orders {
         let filter = Filter { statuses: vec![Status::Failed], ..redrive.filter.clone() };
         let limit = redrive.limit.min(MAX_REDRIVEN);
         // One more than asked for tells whether there are more.
-        let orders = self.store.list(&filter, redrive.after, limit.saturating_add(1)).await?;
-        let ids: Vec<OrderId> = orders.iter().map(|order| order.id).take(limit as usize).collect();
-        let next = if orders.len() > ids.len() { ids.last().copied() } else { None };
+        let mut ids = self.store.list_ids(&filter, redrive.after, limit.saturating_add(1)).await?;
+        let more = ids.len() > limit as usize;
+        ids.truncate(limit as usize);
+        let next = ids.last().copied().filter(|_| more);
         let now = self.store.now();
         let first = redrive.start_at.map_or(now, |at| at.max(now));
         let pause = redrive.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));

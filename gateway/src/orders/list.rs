@@ -155,6 +155,29 @@ pub struct Page {
     pub has_next: bool,
 }
 
+/// Orders that were read, in the order in which they were read.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// The orders.
+    pub orders: Vec<Order>,
+    /// Whether reading ended because of their size, so that there are more.
+    pub cut: bool,
+}
+
+impl Scanned {
+    /// Adds an order unless all of them then take more than `bytes`. The first one is always added.
+    pub(crate) fn add(&mut self, order: Order, bytes: &mut usize) -> bool {
+        match bytes.checked_sub(order.approximate_bytes()) {
+            None if !self.orders.is_empty() => self.cut = true,
+            left => {
+                *bytes = left.unwrap_or(0);
+                self.orders.push(order);
+            }
+        }
+        !self.cut
+    }
+}
+
 /// What is read from the database: from a place on, in one direction, up to a number of orders.
 #[derive(Debug, Clone)]
 pub struct Scan {
@@ -182,7 +205,8 @@ pub enum Start {
 }
 
 impl Orders {
-    /// A page of a list, and whether there are orders around it. Towards the end that it was not read
+    /// A page of a list, and whether there are orders around it. The page has fewer orders than asked for when they
+    /// would take more than [`HttpLimits::response_bytes`](crate::config::HttpLimits::response_bytes). Towards the end that it was not read
     /// to, that is looked up only when the page begins at a cursor; one row of the index tells.
     ///
     /// # Errors
@@ -195,15 +219,15 @@ impl Orders {
         };
         // One more than asked for tells whether there are more.
         let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
-        let mut orders =
-            self.store.scan(Scan { filter: filter.clone(), sort, start, end, limit: most }).await?;
-        let more = orders.len() > limit as usize;
+        let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
+        let Scanned { mut orders, cut } = self.store.scan(scan, self.config.http.response_bytes).await?;
+        let more = cut || orders.len() > limit as usize;
         orders.truncate(limit as usize);
         let more_behind_start = match from.map(Start::At) {
             None => false,
             Some(start) => {
                 let scan = Scan { filter, sort: sort.reversed(), start, end: None, limit: 1 };
-                !self.store.scan(scan).await?.is_empty()
+                !self.store.scan_ids(scan).await?.is_empty()
             }
         };
         Ok(match take {

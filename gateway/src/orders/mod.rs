@@ -29,7 +29,7 @@ pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 pub use criteria::{Criteria, InvalidCriterion, MAX_ITEM_CONTAINS};
 pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
-pub use list::{Filter, InvalidSort, Listing, Page, Position, Scan, Sort, Start, Take};
+pub use list::{Filter, InvalidSort, Listing, Page, Position, Scan, Scanned, Sort, Start, Take};
 pub(crate) use publish::Publisher;
 
 /// The use cases. Cheap to clone.

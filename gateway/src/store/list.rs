@@ -4,6 +4,7 @@
 //! in the order of the list and comparing here, so that every database finds the same: piece by piece,
 //! each of them a short statement, until the page is full, the list ends or the time is up.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,13 +15,15 @@ use tokio::time::Instant;
 
 use super::rows::Part;
 use super::sql::{Sql, padded};
-use super::{Dialect, Error, Store, rows};
-use crate::orders::{Filter, Position, Scan, Sort, Start};
+use super::{Dialect, Error, Store, Work, rows};
+use crate::orders::{Filter, Position, Scan, Scanned, Sort, Start};
 
 /// Orders that a search reads in its first statement; in each further one twice as many as before.
 const SEARCHED_FIRST: u32 = 64;
 /// Most orders that a search reads in one statement.
 const SEARCHED_AT_ONCE: u32 = 2_048;
+/// Most orders that one statement reads whole, so that a page of large orders ends without reading many more.
+const READ_AT_ONCE: u32 = 128;
 
 impl Store {
     /// Up to `limit` orders that match, with ids below `after`, newest first.
@@ -33,36 +36,56 @@ impl Store {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        let behind = |id| Start::Behind(Position { total_minor: 0, id });
-        let start = after.map_or(Start::Begin, behind);
-        self.scan(Scan { filter: filter.clone(), sort: Sort::default(), start, end: None, limit }).await
+        Ok(self.scan(newest_first(filter, after, limit), usize::MAX).await?.orders)
     }
 
-    /// Orders in the order of a list, from a place on.
+    /// Their ids.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub async fn list_ids(
+        &self,
+        filter: &Filter,
+        after: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<OrderId>, Error> {
+        self.scan_ids(newest_first(filter, after, limit)).await
+    }
+
+    /// Orders in the order of a list, from a place on, until they take about `bytes` bytes. At least one, if there
+    /// is any.
     ///
     /// # Errors
     /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same.
-    pub async fn scan(&self, scan: Scan) -> Result<Vec<Order>, Error> {
+    pub async fn scan(&self, scan: Scan, bytes: usize) -> Result<Scanned, Error> {
+        let reader = self.reader(scan);
+        self.scanning(move |connection| Box::pin(reader.orders(bytes, connection))).await
+    }
+
+    /// The ids of these orders.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub async fn scan_ids(&self, scan: Scan) -> Result<Vec<OrderId>, Error> {
+        let reader = self.reader(scan);
+        self.scanning(move |connection| Box::pin(reader.ids(connection))).await
+    }
+
+    fn reader(&self, scan: Scan) -> Reader {
+        let text = scan.filter.item_contains.as_deref().map(Needle::new);
+        Reader { dialect: self.dialect(), scan, text, until: Instant::now() + self.search_time() }
+    }
+
+    async fn scanning<T: Send>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+    ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
-        let orders = match &scan.filter.item_contains {
-            None => {
-                let sql = page(self.dialect(), &scan, rows::ORDER);
-                self.read(move |connection| {
-                    Box::pin(async move { sql.fetch(connection).await?.iter().map(rows::order).collect() })
-                })
-                .await
-            }
-            Some(text) => {
-                let (text, until) = (Needle::new(text), Instant::now() + self.search_time());
-                let search = Search { dialect: self.dialect(), scan, text, until };
-                self.read(move |connection| Box::pin(search.run(connection))).await
-            }
-        };
-        match orders {
+        match self.read(work).await {
             // Others were answered meanwhile.
             Err(Error::TimedOut) if answers() != before => Err(Error::TooMuchToRead),
-            orders => orders,
+            outcome => outcome,
         }
     }
 
@@ -95,15 +118,79 @@ fn without_case(text: &str) -> impl Iterator<Item = char> {
     text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-struct Search {
+fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
+    let behind = |id| Start::Behind(Position { total_minor: 0, id });
+    let start = after.map_or(Start::Begin, behind);
+    Scan { filter: filter.clone(), sort: Sort::default(), start, end: None, limit }
+}
+
+/// Reads one stretch of a list.
+struct Reader {
     dialect: Dialect,
     scan: Scan,
-    text: Needle,
+    text: Option<Needle>,
     until: Instant,
 }
 
-impl Search {
-    async fn run(mut self, connection: &mut AnyConnection) -> Result<Vec<Order>, Error> {
+impl Reader {
+    async fn orders(mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
+        if self.text.is_some() {
+            return self.found(bytes, connection).await;
+        }
+        let mut scanned = Scanned::default();
+        loop {
+            let left =
+                self.scan.limit.saturating_sub(u32::try_from(scanned.orders.len()).unwrap_or(u32::MAX));
+            let piece = Scan { limit: left.min(READ_AT_ONCE), ..self.scan.clone() };
+            let rows = page(self.dialect, &piece, rows::ORDER).fetch(connection).await?;
+            for row in &rows {
+                if !scanned.add(rows::order(row)?, &mut bytes) {
+                    return Ok(scanned);
+                }
+            }
+            match scanned.orders.last() {
+                Some(last) if rows.len() == READ_AT_ONCE as usize && left > READ_AT_ONCE => {
+                    self.scan.start = Start::Behind(last.into());
+                }
+                _ => return Ok(scanned),
+            }
+        }
+    }
+
+    async fn ids(mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
+        if self.text.is_some() {
+            return self.search(connection).await;
+        }
+        let sql = page(self.dialect, &self.scan, "orders.id");
+        sql.fetch(connection).await?.iter().map(|row| rows::id(row, 0)).collect()
+    }
+
+    /// The orders that a search finds.
+    async fn found(&mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
+        let found = self.search(connection).await?;
+        let mut scanned = Scanned::default();
+        for ids in found.chunks(READ_AT_ONCE as usize) {
+            let mut orders = Vec::with_capacity(ids.len());
+            for piece in padded(ids) {
+                let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
+                sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                for row in sql.fetch(connection).await? {
+                    orders.push(rows::order(&row)?);
+                }
+            }
+            // The rows come in any order, and each belongs to one of the ids.
+            let mut orders: HashMap<OrderId, Order> =
+                orders.into_iter().map(|order| (order.id, order)).collect();
+            for order in ids.iter().filter_map(|id| orders.remove(id)) {
+                if !scanned.add(order, &mut bytes) {
+                    return Ok(scanned);
+                }
+            }
+        }
+        Ok(scanned)
+    }
+
+    async fn search(&mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
@@ -114,22 +201,7 @@ impl Search {
             size = (size * 2).min(SEARCHED_AT_ONCE);
         }
         found.truncate(limit);
-        let mut orders = Vec::with_capacity(found.len());
-        for piece in padded(&found) {
-            let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
-            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
-            for row in sql.fetch(connection).await? {
-                orders.push(rows::order(&row)?);
-            }
-        }
-        let sort = self.scan.sort;
-        orders.sort_unstable_by_key(|order| {
-            (if sort.is_by_total() { order.total.minor() } else { 0 }, order.id)
-        });
-        if sort.is_descending() {
-            orders.reverse();
-        }
-        Ok(orders)
+        Ok(found)
     }
 
     /// Looks through the next `size` orders. Says whether there may be more behind them.
@@ -141,6 +213,7 @@ impl Search {
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let sql = page(self.dialect, &scan, "orders.id, total_minor, line_items");
+        let Some(text) = &self.text else { return Ok(false) };
         let mut seen = 0;
         let mut space = String::new();
         let mut rows = sql.stream(connection);
@@ -148,7 +221,7 @@ impl Search {
             seen += 1;
             let id = rows::id(&row, 0)?;
             self.scan.start = Start::Behind(Position { total_minor: rows::get(&row, 1)?, id });
-            if rows::any_item(rows::get(&row, 2)?, |item| self.text.is_in(item, &mut space))? {
+            if rows::any_item(rows::get(&row, 2)?, |item| text.is_in(item, &mut space))? {
                 found.push(id);
             }
         }
@@ -373,8 +446,8 @@ mod tests {
                 end: None,
                 limit: 64,
             };
-            let search = Search { dialect: Dialect::Sqlite, scan, text: Needle::new(text), until };
-            let found = store.read(move |connection| Box::pin(search.run(connection))).await;
+            let reader = Reader { dialect: Dialect::Sqlite, scan, text: Some(Needle::new(text)), until };
+            let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {
                 Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),
                 None => assert!(matches!(found, Err(Error::TooMuchToRead)), "{found:?}"),

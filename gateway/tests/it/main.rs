@@ -40,6 +40,8 @@ mod outages;
 #[cfg(test)]
 mod remembered;
 #[cfg(test)]
+mod response_bytes;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod retain;

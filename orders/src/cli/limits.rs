@@ -122,13 +122,13 @@ pub(crate) struct LimitArgs {
         default_value = "4194304"
     )]
     pub(crate) bulk_body_bytes: usize,
-    /// Longest response to one request, on every transport: 65536 to 1073741824 bytes
+    /// Longest response to one request, on every transport: 262144 to 1073741824 bytes
     #[arg(
         long,
         env = "ORDERS_RESPONSE_BYTES",
         hide_env_values = true,
         value_name = "BYTES",
-        value_parser = values::number::<usize>(65_536, 1_073_741_824),
+        value_parser = values::number::<usize>(262_144, 1_073_741_824),
         default_value = "8388608"
     )]
     pub(crate) response_bytes: usize,

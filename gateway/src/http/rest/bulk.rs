@@ -1,11 +1,10 @@
 //! Many orders in one request.
 
-use axum::Json;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::Draft;
-use http::StatusCode;
+use domain::{Draft, Order, OrderId};
+use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -17,7 +16,7 @@ use crate::App;
 use crate::Error;
 use crate::http::body::{self, Rows};
 use crate::http::json::{self, Shape};
-use crate::http::problem::{InputError, Problem};
+use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
 use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 use crate::panics;
@@ -25,10 +24,13 @@ use crate::panics;
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
 const REJECT_FAILED_ROWS: &str = "REJECT_FAILED_ROWS";
 
+/// What the result of a row takes in a response besides its order and its errors, at most.
+const ROW_BYTES: usize = 128;
+
 /// What became of a bulk create.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(ToSchema)]
 #[schema(as = CreatedOrders)]
+#[expect(dead_code, reason = "written by hand, row by row")]
 struct BulkView {
     /// Orders that were created.
     #[schema(example = 1)]
@@ -52,11 +54,15 @@ pub(in crate::http) struct RowView {
     /// `failed`: it could not be checked because of an error in the gateway.
     #[schema(value_type = String, example = "created")]
     status: &'static str,
-    /// The order, when it was created.
+    /// The id of the order, when it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(inline)]
-    order: Option<OrderView>,
-    /// What is wrong with it; pointers begin at the row.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    order_id: Option<OrderId>,
+    /// The order, when it was created. Left out when the response would exceed its limit of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = OrderView, required = false)]
+    order: Option<Box<RawValue>>,
+    /// What is wrong with it; pointers begin at the row. All rows together list 100 errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<InputError>,
@@ -101,7 +107,7 @@ pub(super) async fn create(
         Err((bytes, _)) => Row::Unreadable(bytes.to_vec()),
     });
     let created = app.orders.create_rows(drafts.collect(), policy, key).await?;
-    answer(created, rows)
+    answer(created, rows, app.config.http.response_bytes)
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
@@ -161,38 +167,79 @@ fn defect() -> InputError {
     InputError::field("", Error::Internal.to_string())
 }
 
-fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>) -> Result<Response, Problem> {
-    let results: Vec<RowView> = created
-        .rows
-        .into_iter()
-        .zip(rows)
-        .enumerate()
-        .map(|(index, (outcome, row))| {
-            let (status, order, errors) = match outcome {
-                RowOutcome::Created(order) => ("created", Some((&*order).into()), Vec::new()),
-                RowOutcome::NotCreated => ("not_created", None, Vec::new()),
-                RowOutcome::Unreadable => {
-                    ("invalid", None, row.err().map_or(Vec::new(), |(_, errors)| errors))
-                }
-                RowOutcome::Failed => ("failed", None, vec![defect()]),
-                RowOutcome::Invalid(problems) => {
-                    let error = |problem: domain::Invalid| {
-                        InputError::field(problem.field.pointer(), problem.message)
-                    };
-                    ("invalid", None, problems.into_iter().map(error).collect())
-                }
-            };
-            RowView { index, status, order, errors }
-        })
-        .collect();
-    let count = results.iter().filter(|row| row.order.is_some()).count();
-    let failed = results.len() - count;
+fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>, bytes: usize) -> Result<Response, Problem> {
+    let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
+    let failed = created.rows.len() - count;
+    let mut left = Left { bytes: bytes.saturating_sub(ROW_BYTES * rows.len()), errors: MAX_ERRORS };
+    let outcomes = created.rows.into_iter().zip(rows).enumerate();
+    let mut results = outcomes.map(|(index, (outcome, row))| left.row(index, outcome, row));
     if count == 0 {
-        return Err(Problem::rows(results));
+        return Err(Problem::rows(results.collect()));
     }
+    // Written row by row, so that no order is in memory twice.
+    let mut body = format!("{{\"created\":{count},\"failed\":{failed},\"results\":[").into_bytes();
+    if let Some(first) = results.next() {
+        write(&mut body, &first);
+    }
+    for row in results {
+        body.push(b',');
+        write(&mut body, &row);
+    }
+    body.extend_from_slice(b"]}");
     let status = if failed == 0 { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
-    Ok((status, replayed, Json(BulkView { created: count, failed, results })).into_response())
+    Ok((status, replayed, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn write(body: &mut Vec<u8>, row: &RowView) {
+    serde_json::to_writer(body, row).expect("strings and numbers have a JSON text");
+}
+
+/// What the response may still hold.
+struct Left {
+    bytes: usize,
+    errors: usize,
+}
+
+impl Left {
+    fn row(&mut self, index: usize, outcome: RowOutcome, row: ReadRow<'_>) -> RowView {
+        let invalid = |errors| RowView { index, status: "invalid", order_id: None, order: None, errors };
+        match outcome {
+            RowOutcome::Created(order) => RowView {
+                status: "created",
+                order_id: Some(order.id),
+                order: self.order(&order),
+                ..invalid(Vec::new())
+            },
+            RowOutcome::NotCreated => RowView { status: "not_created", ..invalid(Vec::new()) },
+            RowOutcome::Unreadable => {
+                invalid(self.errors(row.err().into_iter().flat_map(|(_, errors)| errors)))
+            }
+            RowOutcome::Failed => {
+                RowView { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
+            }
+            RowOutcome::Invalid(problems) => {
+                let error =
+                    |problem: domain::Invalid| InputError::field(problem.field.pointer(), problem.message);
+                invalid(self.errors(problems.into_iter().map(error)))
+            }
+        }
+    }
+
+    /// The JSON text of an order, if it fits.
+    fn order(&mut self, order: &Order) -> Option<Box<RawValue>> {
+        // Without writing it when it cannot fit.
+        self.bytes.checked_sub(order.approximate_bytes() / 2)?;
+        let text = String::from_utf8(OrderView::from(order).json()).ok()?;
+        self.bytes = self.bytes.checked_sub(text.len())?;
+        RawValue::from_string(text).ok()
+    }
+
+    fn errors(&mut self, errors: impl Iterator<Item = InputError>) -> Vec<InputError> {
+        let errors: Vec<InputError> = errors.take(self.errors).collect();
+        self.errors -= errors.len();
+        errors
+    }
 }
 
 impl RowView {

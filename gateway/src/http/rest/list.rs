@@ -1,7 +1,6 @@
-use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use domain::{Currency, Status, Timestamp};
+use domain::{Currency, Order, Status, Timestamp};
 use http::header;
 use url::form_urlencoded;
 use utoipa::IntoParams;
@@ -229,7 +228,8 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
 }
 
 /// Lists orders, newest first, a page at a time. The `Link` header leads to the next page and back;
-/// orders that are created meanwhile never shift the pages.
+/// orders that are created meanwhile never shift the pages. A page of large orders has fewer than `limit`: only a page
+/// without `rel="next"` is the last one.
 #[utoipa::path(
     get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListParams, StatusParam),
     responses(
@@ -262,10 +262,47 @@ pub(super) async fn dead_letters(
 
 async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) -> Result<Response, Problem> {
     let query = ListQuery::read(query, only, app.config.default_currency)?;
-    let page = app.orders.list(query.listing.clone()).await?;
+    let mut page = app.orders.list(query.listing.clone()).await?;
+    let body = body(&mut page, query.listing.take, app.config.http.response_bytes);
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
-    let orders: Vec<OrderView> = page.orders.iter().map(Into::into).collect();
-    Ok((link, Json(orders)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
+}
+
+/// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
+/// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
+fn body(page: &mut Page, take: Take, bytes: usize) -> Vec<u8> {
+    let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.orders.len());
+    let mut length = 2;
+    let mut fits = |order: &Order| {
+        let text = OrderView::from(order).json();
+        length += text.len() + 1;
+        let fits = texts.is_empty() || length <= bytes;
+        if fits {
+            texts.push(text);
+        }
+        fits
+    };
+    match take {
+        Take::First(_) => {
+            let kept = page.orders.iter().take_while(|order| fits(order)).count();
+            page.has_next |= kept < page.orders.len();
+            page.orders.truncate(kept);
+        }
+        Take::Last(_) => {
+            let kept = page.orders.iter().rev().take_while(|order| fits(order)).count();
+            page.has_previous |= kept < page.orders.len();
+            page.orders.drain(..page.orders.len() - kept);
+            texts.reverse();
+        }
+    }
+    let mut body = Vec::with_capacity(length);
+    body.push(b'[');
+    for (n, text) in texts.iter().enumerate() {
+        body.extend_from_slice(if n == 0 { b"" } else { b"," });
+        body.extend_from_slice(text);
+    }
+    body.push(b']');
+    body
 }
 
 #[cfg(test)]

@@ -141,9 +141,11 @@ impl IntoResponse for OrderView {
 }
 
 impl OrderView {
+    /// Its JSON text.
+    ///
     /// By hand, because it is the answer to every order that is accepted: serde writes each name in five pieces and
     /// looks for letters in it that JSON has to escape.
-    fn json(&self) -> Vec<u8> {
+    pub(super) fn json(&self) -> Vec<u8> {
         // Room for most orders, so that the text is not moved as it grows.
         let mut text = Text(Vec::with_capacity(1_024));
         text.value(r#"{"id":"#, &self.id);
