@@ -21,7 +21,7 @@ const SQLITE_FILE: &str = "orders.db";
 const DAY_S: u64 = 24 * 60 * 60;
 
 /// What a gateway needs to know. Reads and checks the file of trusted documents, if there is one.
-pub(crate) async fn gateway(
+pub(crate) fn gateway(
     rules: &RuleArgs,
     limits: &LimitArgs,
     process: &ProcessArgs,
@@ -73,20 +73,20 @@ pub(crate) async fn gateway(
         ..config.graphql
     };
     if let Some(file) = &limits.graphql_trusted_documents {
-        let trusted = trusted_documents(file, &config.graphql).await?;
+        let trusted = trusted_documents(file, &config.graphql)?;
         config.graphql.trusted_documents = Some(Arc::new(trusted));
     }
     Ok(config)
 }
 
-async fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<TrustedDocuments, Error> {
+fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<TrustedDocuments, Error> {
     let setting = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
     let wrong = |problem: String| {
         Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
             .hint("give a JSON file of names and documents, as GraphQL Code Generator writes it")
     };
     let json = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-    TrustedDocuments::read(&json, limits).await.map_err(wrong)
+    TrustedDocuments::read(&json, limits).map_err(wrong)
 }
 
 /// How long orders are kept. An order that was removed before its idempotency key expires could be

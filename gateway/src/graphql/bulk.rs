@@ -1,8 +1,11 @@
 //! Many orders in one mutation.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 
 use super::Services;
+use super::budget::Budget;
 use super::errors::fault;
 use super::mutation::{CreateOrderInput, UserError};
 use super::types::Order;
@@ -43,10 +46,26 @@ pub(crate) struct CreateOrdersPayload {
 /// What became of one of the new orders.
 #[derive(SimpleObject)]
 pub(crate) struct CreateOrdersResult {
+    /// What became of it, in a word.
+    outcome: CreateOrdersOutcome,
     /// The order; null when it was not created.
     order: Option<Order>,
-    /// What is wrong with it. Empty when it was created, or when it was left out because of another one.
+    /// What is wrong with it. Empty when it was created, when it was left out because of another one, and
+    /// when the 100 errors of a response were used up by the orders before it.
     user_errors: Vec<UserError>,
+}
+
+/// What became of one of the new orders.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CreateOrdersOutcome {
+    /// It is stored and will be processed.
+    Created,
+    /// Something is wrong with it.
+    Invalid,
+    /// Nothing is wrong with it; it was left out because of another one.
+    NotCreated,
+    /// A defect of the server. Nothing was created for it.
+    Failed,
 }
 
 /// Creating many orders.
@@ -74,9 +93,9 @@ impl BulkMutation {
         };
         let rows = input.orders.into_iter().map(|order| Row::Draft(order.into())).collect();
         let policy = input.error_policy.map(Into::into).unwrap_or_default();
-        let created = ctx.data_unchecked::<Services>().orders.create_rows(rows, policy, key).await;
+        let created = ctx.data_unchecked::<Arc<Services>>().orders.create_rows(rows, policy, key).await;
         Some(match created {
-            Ok(created) => Ok(payload(created)),
+            Ok(created) => Ok(payload(created, Budget::of(ctx))),
             Err(error @ Error::RowCount(_)) => Ok(refused(whole(&error, &["input", "orders"]))),
             Err(error @ Error::KeyReused) => Ok(refused(whole(&error, &["idempotencyKey"]))),
             Err(error) => Err(fault(error)),
@@ -84,13 +103,16 @@ impl BulkMutation {
     }
 }
 
-fn payload(created: CreatedRows) -> CreateOrdersPayload {
+fn payload(created: CreatedRows, budget: &Budget) -> CreateOrdersPayload {
     let results = created.rows.into_iter().enumerate().map(|(index, outcome)| match outcome {
-        RowOutcome::Created(order) => {
-            CreateOrdersResult { order: Some(order.into()), user_errors: Vec::new() }
-        }
+        RowOutcome::Created(order) => CreateOrdersResult {
+            outcome: CreateOrdersOutcome::Created,
+            order: Some(order.into()),
+            user_errors: Vec::new(),
+        },
         RowOutcome::Invalid(problems) => {
-            let errors = problems.into_iter().map(|problem| {
+            let shown = budget.take_errors(problems.len());
+            let errors = problems.into_iter().take(shown).map(|problem| {
                 let within = ["input".to_owned(), "orders".to_owned(), index.to_string()];
                 UserError {
                     code: Error::Invalid(Vec::new()).code().to_owned(),
@@ -98,17 +120,22 @@ fn payload(created: CreatedRows) -> CreateOrdersPayload {
                     field: Some(within.into_iter().chain(problem.field.path()).collect()),
                 }
             });
-            CreateOrdersResult { order: None, user_errors: errors.collect() }
+            let user_errors = errors.collect();
+            CreateOrdersResult { outcome: CreateOrdersOutcome::Invalid, order: None, user_errors }
         }
         RowOutcome::Failed => {
             let index = index.to_string();
             let error = whole(&Error::Internal, &["input", "orders", &index]);
-            CreateOrdersResult { order: None, user_errors: vec![error] }
+            let mut user_errors = vec![error];
+            user_errors.truncate(budget.take_errors(1));
+            CreateOrdersResult { outcome: CreateOrdersOutcome::Failed, order: None, user_errors }
         }
         // GraphQL has read every row.
-        RowOutcome::NotCreated | RowOutcome::Unreadable => {
-            CreateOrdersResult { order: None, user_errors: Vec::new() }
-        }
+        RowOutcome::NotCreated | RowOutcome::Unreadable => CreateOrdersResult {
+            outcome: CreateOrdersOutcome::NotCreated,
+            order: None,
+            user_errors: Vec::new(),
+        },
     });
     CreateOrdersPayload {
         results: results.collect(),

@@ -1,6 +1,8 @@
 //! Redriving the dead letters that match a filter. They are listed with `orders(filter: {statuses:
 //! [FAILED], …})`.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Currency, OrderId};
 
@@ -64,7 +66,7 @@ impl DeadLetterMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which orders, and how.")] input: RedriveOrdersInput,
     ) -> Option<Result<RedriveOrdersPayload>> {
-        let services = ctx.data_unchecked::<Services>();
+        let services = ctx.data_unchecked::<Arc<Services>>();
         let redrive = match read(input, services.default_currency) {
             Ok(redrive) => redrive,
             Err(user_errors) => {

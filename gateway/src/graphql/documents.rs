@@ -11,11 +11,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
-use async_graphql::parser::parse_query;
-use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{Request, ServerError, ValidationResult, Variables};
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use hashlink::LruCache;
 use metrics::counter;
@@ -26,8 +21,9 @@ use super::errors::{
     BAD_REQUEST, DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_FOUND, PERSISTED_QUERY_NOT_SUPPORTED,
     request_error,
 };
+use super::guard;
+use super::language::{Coerced, Language, Unusable};
 use super::params::{Params, PersistedQuery};
-use super::{OrdersSchema, builder, guard};
 use crate::config::GraphqlLimits;
 
 /// How a hash may begin in the name of a document.
@@ -172,25 +168,25 @@ impl TrustedDocuments {
     /// # Errors
     /// A sentence about the first thing that is wrong: the JSON, or a document that does not parse, is
     /// over a limit or does not fit the schema.
-    pub async fn read(json: &str, limits: &GraphqlLimits) -> Result<Self, String> {
+    pub fn read(json: &str, limits: &GraphqlLimits) -> Result<Self, String> {
         let listed: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
             .map_err(|error| format!("it is not a JSON object of names and documents: {error}"))?;
         if listed.is_empty() {
             return Err("it lists no documents, so nothing could run".to_owned());
         }
-        let validator = Validator::new();
+        let language = Language::new();
         let mut documents = Self::default();
         for (name, text) in listed {
             let wrong = |problem: String| format!("the document {name:?} {problem}");
-            guard::check_text(&text, limits)
-                .map_err(|much| wrong(format!("is over a limit: {}", much.message)))?;
-            let document = parse_query(&text).map_err(|error| wrong(format!("does not parse: {error}")))?;
-            guard::check(&document, &Variables::default(), limits)
-                .map_err(|much| wrong(format!("is over a limit: {}", much.message)))?;
-            validator
-                .check(document)
-                .await
-                .map_err(|error| wrong(format!("does not fit the schema: {error}")))?;
+            let over = |much: guard::TooMuch| wrong(format!("is over a limit: {}", much.message));
+            let document = language.read(&text, limits).map_err(|unusable| match unusable {
+                Unusable::TooMuch(much) => over(much),
+                Unusable::Wrong(errors) => {
+                    let texts: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+                    wrong(format!("cannot be used: {}", texts.join("; ")))
+                }
+            })?;
+            guard::check_variables(&document.ast, None, &Coerced::default(), limits).map_err(over)?;
             let text: Arc<str> = text.into();
             documents.hashed.insert(sha256(&text), Arc::clone(&text));
             documents.named.insert(name.strip_prefix(SHA256).unwrap_or(&name).to_owned(), text);
@@ -237,74 +233,12 @@ fn from_hex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// Validates documents against the schema and runs nothing.
-#[derive(Clone)]
-pub(super) struct Validator(OrdersSchema);
-
-impl Validator {
-    pub(super) fn new() -> Self {
-        Self(builder().extension(StopAfterValidation).finish())
-    }
-
-    /// Whether a document fits the schema; if not, what is wrong first.
-    pub(super) async fn check(&self, document: ExecutableDocument) -> Result<(), String> {
-        let mut request = Request::new(String::new());
-        request.set_parsed_query(document);
-        let errors = self.0.execute(request).await.errors;
-        match errors.into_iter().find(|error| error.message != VALID) {
-            Some(error) => Err(error.message),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The error that stands for no error.
-const VALID: &str = "valid";
-
-struct StopAfterValidation;
-
-impl ExtensionFactory for StopAfterValidation {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self)
-    }
-}
-
-#[async_trait]
-impl Extension for StopAfterValidation {
-    async fn validation(
-        &self,
-        context: &ExtensionContext<'_>,
-        next: NextValidation<'_>,
-    ) -> Result<ValidationResult, Vec<ServerError>> {
-        next.run(context).await?;
-        Err(vec![ServerError::new(VALID, None)])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn limits() -> GraphqlLimits {
         crate::Config::default().graphql
-    }
-
-    #[tokio::test]
-    async fn the_validator_knows_the_schema() {
-        let validator = Validator::new();
-        for (text, good) in [
-            ("{ orders { nodes { id } } }", true),
-            ("query A { orders { nodes { id } } } query B($id: ID!) { order(id: $id) { id } }", true),
-            ("subscription { orderEvents { __typename } }", true),
-            ("mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }", true),
-            ("{ nonsense }", false),
-            ("query A { orders { nodes { id } } } query B { nonsense }", false),
-            ("subscription { nonsense }", false),
-            ("{ order { id } }", false),
-        ] {
-            let outcome = validator.check(parse_query(text).unwrap()).await;
-            assert_eq!(outcome.is_ok(), good, "{text}: {outcome:?}");
-        }
     }
 
     #[test]
@@ -325,23 +259,23 @@ mod tests {
         assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
     }
 
-    #[tokio::test]
-    async fn a_list_with_something_wrong_is_refused_by_name() {
+    #[test]
+    fn a_list_with_something_wrong_is_refused_by_name() {
         for (json, words) in [
             ("[]", "not a JSON object"),
             ("{}", "no documents"),
             (r#"{"a": 5}"#, "not a JSON object"),
-            (r#"{"a": "{"}"#, "\"a\" does not parse"),
-            (r#"{"a": "{ __typename }", "b": "{ nonsense }"}"#, "\"b\" does not fit the schema"),
+            (r#"{"a": "{"}"#, "\"a\" cannot be used: "),
+            (r#"{"a": "{ __typename }", "b": "{ nonsense }"}"#, "\"b\" cannot be used: "),
             (r#"{"a": "{ ...A } fragment A on Query { ...A }"}"#, "\"a\" is over a limit"),
         ] {
-            let error = TrustedDocuments::read(json, &limits()).await.unwrap_err();
+            let error = TrustedDocuments::read(json, &limits()).unwrap_err();
             assert!(error.contains(words), "{json}: {error}");
         }
     }
 
-    #[tokio::test]
-    async fn a_listed_document_is_found_by_every_name() {
+    #[test]
+    fn a_listed_document_is_found_by_every_name() {
         let text = "{ __typename }";
         let hash: String = sha256(text).iter().map(|byte| format!("{byte:02x}")).collect();
         let persisted = |hash: &str| PersistedQuery { version: 1.into(), hash: hash.to_owned() };
@@ -350,7 +284,7 @@ mod tests {
         let by_text = |text: &str| Params { query: Some(text.to_owned()), ..Params::default() };
         for name in ["home", &hash, &format!("sha256:{hash}")] {
             let list = serde_json::json!({ name: text }).to_string();
-            let trusted = TrustedDocuments::read(&list, &limits()).await.unwrap();
+            let trusted = TrustedDocuments::read(&list, &limits()).unwrap();
             for good in [
                 by_id(name),
                 by_id(&hash),

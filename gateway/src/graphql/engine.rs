@@ -2,14 +2,11 @@
 //! deadlines and metrics are the same whichever way an operation came.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
-};
-use async_graphql::parser::{Positioned, parse_query};
-use async_graphql::{Request, Response, ServerError, Value, Variables};
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
+use async_graphql::{Positioned, Request, Response, ServerError, Value};
 use axum::http::StatusCode;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
@@ -18,41 +15,57 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::OrdersSchema;
-use super::documents::{Documents, Validator};
+use super::budget::{Budget, Budgets};
+use super::documents::Documents;
 use super::errors::{
-    BAD_USER_INPUT, CODE, ORIGIN_NOT_ALLOWED, PARSE_FAILED, TIMEOUT, VALIDATION_FAILED, internal,
-    limit_error, request_error, tidy, with_code,
+    BAD_USER_INPUT, CODE, ORIGIN_NOT_ALLOWED, TIMEOUT, VALIDATION_FAILED, internal, limit_error,
+    request_error, tidy, with_code,
 };
 use super::guard::{self, TooMuch};
+use super::language::{Document, Language, Unusable};
 use super::live::Handover;
 use super::params::Params;
 use super::parsed::Parsed;
 use super::subscription::Position;
-use crate::Config;
+use crate::{Config, panics};
+
+/// The same schema twice.
+#[derive(Clone)]
+pub(super) struct Schemas {
+    /// Counts the bytes of what is resolved.
+    pub(super) metered: OrdersSchema,
+    /// Does not, which takes less time: for operations that select no lists.
+    pub(super) plain: OrdersSchema,
+}
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Engine {
-    schema: OrdersSchema,
+    schemas: Schemas,
     config: Arc<Config>,
+    language: Arc<Language>,
     documents: Arc<Documents>,
     parsed: Arc<Parsed>,
-    validator: Validator,
+    budgets: Budgets,
 }
 
-/// A document that may run: parsed, within the limits, its operation chosen.
+/// An operation that may run: validated, within the limits, its variables coerced.
 pub(crate) struct Operation {
     kind: OperationType,
     request: Request,
     complexity: usize,
+    /// Fields at its root.
+    fields: usize,
+    has_lists: bool,
 }
 
 /// One result of an operation.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    data: Value,
+    json: String,
     errors: Vec<ServerError>,
     stage: Stage,
+    has_data: bool,
 }
 
 /// How far an operation came. The status over HTTP depends on it.
@@ -61,7 +74,7 @@ pub(crate) enum Stage {
     /// A limit refused it.
     Refused(StatusCode),
     /// It was found wrong before anything ran: it did not parse, did not validate, or a variable is
-    /// missing.
+    /// missing or cannot be coerced.
     Rejected,
     /// It ran. Fields may have failed.
     Executed,
@@ -93,23 +106,46 @@ impl Operation {
 }
 
 impl Answer {
+    fn new(data: &Value, errors: Vec<ServerError>, stage: Stage) -> Self {
+        // There is no `data` when nothing ran.
+        let shown = match stage {
+            Stage::Executed => Some(data),
+            Stage::Refused(_) | Stage::Rejected => None,
+        };
+        let json = serde_json::to_string(&Body { errors: &errors, data: shown })
+            .expect("a result has only string keys and no values that JSON lacks");
+        Self { json, errors, stage, has_data: *data != Value::Null }
+    }
+
     /// A request that did not come to an operation.
     pub(crate) fn refused(status: StatusCode, error: ServerError) -> Self {
-        Self { data: Value::Null, errors: vec![error], stage: Stage::Refused(status) }
+        Self::new(&Value::Null, vec![error], Stage::Refused(status))
     }
 
-    pub(crate) fn rejected(error: ServerError) -> Self {
-        Self { data: Value::Null, errors: vec![error], stage: Stage::Rejected }
-    }
-
-    fn from_response(response: Response) -> Self {
-        let ran = response.data != Value::Null || response.errors.iter().any(|error| !error.path.is_empty());
-        let stage = if ran || response.errors.is_empty() { Stage::Executed } else { Stage::Rejected };
-        Self { data: response.data, errors: tidy(response.errors), stage }
+    fn rejected(errors: Vec<ServerError>) -> Self {
+        Self::new(&Value::Null, errors, Stage::Rejected)
     }
 
     fn failed(error: ServerError) -> Self {
-        Self { data: Value::Null, errors: vec![error], stage: Stage::Executed }
+        Self::new(&Value::Null, vec![error], Stage::Executed)
+    }
+
+    /// The result of an operation, or the error that it is too long.
+    fn from_response(response: Response, budget: &Budget, before: usize) -> Self {
+        if budget.is_spent() {
+            return Self::failed(budget.exceeded());
+        }
+        let Response { data, errors, .. } = response;
+        let ran = data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
+        let stage = if ran || errors.is_empty() { Stage::Executed } else { Stage::Rejected };
+        let answer = Self::new(&data, tidy(budget.first_errors(errors)), stage);
+        match before.checked_sub(answer.json.len()) {
+            Some(left) => {
+                budget.settle(left);
+                answer
+            }
+            None => Self::failed(budget.exceeded()),
+        }
     }
 
     /// How far it came.
@@ -124,76 +160,87 @@ impl Answer {
 
     /// Whether there is no data at all.
     pub(crate) fn is_failure(&self) -> bool {
-        self.data == Value::Null && !self.errors.is_empty()
+        !self.has_data && !self.errors.is_empty()
     }
 
-    /// The JSON of the result. There is no `data` when nothing ran.
-    pub(crate) fn to_json(&self) -> String {
-        let data = match self.stage {
-            Stage::Executed => Some(&self.data),
-            Stage::Refused(_) | Stage::Rejected => None,
-        };
-        serde_json::to_string(&Body { errors: &self.errors, data })
-            .expect("a result has only string keys and no values that JSON lacks")
+    /// The JSON of the result.
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The same.
+    pub(crate) fn into_json(self) -> String {
+        self.json
     }
 }
 
 impl Engine {
-    pub(crate) fn new(schema: OrdersSchema, config: Arc<Config>) -> Self {
+    pub(crate) fn new(schemas: Schemas, config: Arc<Config>) -> Self {
         let documents = Arc::new(Documents::new(&config.graphql));
-        Self { schema, config, documents, parsed: Arc::default(), validator: Validator::new() }
+        let budgets = Budgets::new(config.http.response_bytes);
+        let language = Arc::new(Language::new());
+        Self { schemas, config, language, documents, parsed: Arc::default(), budgets }
     }
 
-    /// Parses a document once, checks it and chooses its operation. What is returned as an error is
-    /// the whole answer.
-    pub(crate) async fn prepare(&self, params: Params) -> Result<Operation, Answer> {
+    /// The budget of a new response.
+    pub(super) fn budget(&self) -> Budget {
+        self.budgets.budget()
+    }
+
+    /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
+    /// error is the whole answer.
+    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
+        catch_unwind(AssertUnwindSafe(|| self.prepare_or_panic(params)))
+            .unwrap_or_else(|panic| Err(Answer::failed(panicked(&*panic))))
+    }
+
+    fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
         let limits = &self.config.graphql;
         let found = self.documents.find(&params)?;
-        let document = match self.parsed.get(&found.text) {
-            Some(document) => document,
-            None => {
-                guard::check_text(&found.text, limits).map_err(refuse)?;
-                let document = parse_query(&*found.text)
-                    .map_err(|error| Answer::rejected(with_code(error.into(), PARSE_FAILED)))?;
-                let document = Arc::new(document);
-                self.parsed.keep(&found.text, &document);
-                document
-            }
-        };
-        let complexity = guard::check(&document, &params.variables, limits).map_err(refuse)?;
-        if let Some(hash) = found.register
-            && self.validator.check(ExecutableDocument::clone(&document)).await.is_ok()
-        {
+        let document = self.document(&found.text)?;
+        if let Some(hash) = found.register {
             self.documents.register(hash, &found.text);
         }
-
         let name = params.operation_name.as_deref();
-        let operation = choose(&document, name)
-            .map_err(|message| Answer::rejected(request_error(VALIDATION_FAILED, message)))?;
-        require_variables(&operation.node, &params.variables)?;
-        let kind = operation.node.ty;
-        if params.read_only && kind == OperationType::Mutation {
+        let plan = document
+            .operation(name)
+            .map_err(|message| Answer::rejected(vec![request_error(VALIDATION_FAILED, message)]))?;
+        if params.read_only && plan.kind == OperationType::Mutation {
             let message = "pages of other sites may only read here; the operators can allow a site by its name with \
                            --cors-origins";
             return Err(Answer::refused(StatusCode::FORBIDDEN, request_error(ORIGIN_NOT_ALLOWED, message)));
         }
-        let hidden = match kind {
-            OperationType::Subscription => guard::hidden_root_field(&document, &operation.node).cloned(),
-            OperationType::Query | OperationType::Mutation => None,
-        };
-        let mut document = Arc::unwrap_or_clone(document);
-        if let Some(field) = hidden {
-            show_root_field(&mut document, name, field);
+        let wrong_input = |error| Answer::rejected(vec![with_code(error, BAD_USER_INPUT)]);
+        let variables = self.language.coerce(plan, params.variables).map_err(wrong_input)?;
+        let complexity = guard::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
+            .map_err(refuse)?;
+        let operation = plan.select(&variables).map_err(wrong_input)?;
+        let (kind, has_lists) = (plan.kind, plan.has_lists);
+        let fields = operation.selection_set.node.items.len();
+        let mut request = Request::new("");
+        request.set_parsed_query(ExecutableDocument {
+            operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
+            fragments: Default::default(),
+        });
+        Ok(Operation { kind, request, complexity, fields, has_lists })
+    }
+
+    fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, Answer> {
+        if let Some(document) = self.parsed.get(text) {
+            return Ok(document);
         }
-        let mut request = Request::new(&*found.text).variables(params.variables);
-        request.operation_name = params.operation_name;
-        request.set_parsed_query(document);
-        Ok(Operation { kind, request, complexity })
+        let read = self.language.read(text, &self.config.graphql);
+        let document = Arc::new(read.map_err(|unusable| match unusable {
+            Unusable::TooMuch(too_much) => refuse(too_much),
+            Unusable::Wrong(errors) => Answer::rejected(errors),
+        })?);
+        self.parsed.keep(text, &document);
+        Ok(document)
     }
 
     /// Runs a query or a mutation. Stops when it takes too long, or when the caller goes away.
     pub(crate) async fn run(&self, operation: Operation) -> Answer {
-        self.run_until(operation, self.deadline()).await
+        self.run_until(operation, self.deadline(), self.budget()).await
     }
 
     /// When an operation that begins now has to be done.
@@ -201,42 +248,73 @@ impl Engine {
         Instant::now() + self.config.graphql.execution_timeout
     }
 
-    /// The same for one of several operations that share their time.
-    pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant) -> Answer {
+    /// The same for one of several operations that share their time and the length of the response.
+    pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
         if Instant::now() >= deadline {
             let message = "the operation was not run: those before it took all the time";
             return Answer::failed(request_error(TIMEOUT, message));
         }
-        let limit = self.config.graphql.execution_timeout;
-        let work = AssertUnwindSafe(self.schema.execute(operation.request)).catch_unwind();
+        let before = budget.left();
+        budget.reserve_errors(operation.fields);
+        let schema = self.schema(&operation);
+        let request = operation.request.data(budget.clone());
+        let work = AssertUnwindSafe(schema.execute(request)).catch_unwind();
         match tokio::time::timeout_at(deadline, work).await {
-            Ok(Ok(response)) => Answer::from_response(response),
-            Ok(Err(panic)) => Answer::failed(internal(&panic_text(&*panic))),
+            Ok(Ok(response)) => written(response, budget, before).await,
+            Ok(Err(panic)) => Answer::failed(panicked(&*panic)),
             Err(_) => {
                 counter!("graphql_refusals_total", "limit" => "execution_time").increment(1);
+                let limit = self.config.graphql.execution_timeout;
                 let message = format!("the operation was stopped after {} ms", limit.as_millis());
                 Answer::failed(request_error(TIMEOUT, message))
             }
         }
     }
 
+    fn schema(&self, operation: &Operation) -> &OrdersSchema {
+        if operation.has_lists { &self.schemas.metered } else { &self.schemas.plain }
+    }
+
     /// Runs a subscription until it ends or the stream is dropped.
     pub(crate) fn stream(&self, operation: Operation) -> BoxStream<'static, Answer> {
         let active = Active::new();
         let handover = Handover::default();
-        let begun = self.schema.execute_stream(operation.request.data(handover.taker()));
+        let budget = self.budget();
+        let before = budget.left();
+        let schema = self.schema(&operation);
+        let request = operation.request.data(handover.taker()).data(budget.clone());
+        let begun = schema.execute_stream(request);
         let answers = begun.chain(stream::once(async move { handover.take() }).flatten());
         let answers = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
             let _active = &active;
-            match answer {
+            let answer = match answer {
                 Ok(response) => {
                     counter!("graphql_events_sent_total").increment(1);
-                    Answer::from_response(response)
+                    Answer::from_response(response, &budget, before)
                 }
-                Err(panic) => Answer::failed(internal(&panic_text(&*panic))),
-            }
+                Err(panic) => Answer::failed(panicked(&*panic)),
+            };
+            budget.renew();
+            answer
         });
         answers.boxed()
+    }
+}
+
+/// Writes a response. A large one is written, and its values freed, where nothing else waits.
+async fn written(response: Response, budget: Budget, before: usize) -> Answer {
+    let is_large = budget.is_large();
+    let write = move || {
+        let answer = Answer::from_response(response, &budget, before);
+        budget.release();
+        answer
+    };
+    if !is_large {
+        return write();
+    }
+    match tokio::task::spawn_blocking(write).await {
+        Ok(answer) => answer,
+        Err(error) => Answer::failed(internal(&error.to_string())),
     }
 }
 
@@ -262,60 +340,8 @@ fn refuse(too_much: TooMuch) -> Answer {
     Answer::refused(too_much.status, error)
 }
 
-fn choose<'a>(
-    document: &'a ExecutableDocument,
-    name: Option<&str>,
-) -> Result<&'a Positioned<OperationDefinition>, String> {
-    match (&document.operations, name) {
-        (DocumentOperations::Single(operation), None) => Ok(operation),
-        (DocumentOperations::Multiple(operations), None) => match operations.len() {
-            1 => operations.values().next().ok_or_else(String::new),
-            _ => Err("the document has several operations: operationName must name one".to_owned()),
-        },
-        (DocumentOperations::Multiple(operations), Some(name)) => {
-            operations.get(name).ok_or_else(|| format!("the document has no operation {name}"))
-        }
-        (DocumentOperations::Single(_), Some(name)) => Err(format!("the document has no operation {name}")),
-    }
-}
-
-/// async-graphql would notice a missing variable only while it runs.
-fn require_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), Answer> {
-    for definition in &operation.variable_definitions {
-        let (name, kind) = (&definition.node.name.node, &definition.node.var_type.node);
-        let required = !kind.nullable && definition.node.default_value.is_none();
-        let given = variables.get(name);
-        if (required && given.is_none()) || (!kind.nullable && given == Some(&Value::Null)) {
-            let mut error =
-                request_error(BAD_USER_INPUT, format!("the variable ${name} of type {kind} is required"));
-            error.locations.push(definition.pos);
-            return Err(Answer::rejected(error));
-        }
-    }
-    Ok(())
-}
-
-/// async-graphql follows the root field of a subscription only when it stands at the root itself, so
-/// a copy is put there. Both are the same field to validation.
-fn show_root_field(
-    document: &mut ExecutableDocument,
-    name: Option<&str>,
-    field: Positioned<async_graphql::parser::types::Field>,
-) {
-    let operation = match (&mut document.operations, name) {
-        (DocumentOperations::Single(operation), _) => Some(operation),
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get_mut(name),
-        (DocumentOperations::Multiple(operations), None) => operations.values_mut().next(),
-    };
-    if let Some(operation) = operation {
-        let position = field.pos;
-        let copy = Positioned::new(Selection::Field(field), position);
-        operation.node.selection_set.node.items.insert(0, copy);
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("a resolver panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+/// The answer to a panic, which is counted and logged.
+fn panicked(panic: &(dyn Any + Send)) -> ServerError {
+    panics::note("graphql", panic);
+    internal("it panicked")
 }

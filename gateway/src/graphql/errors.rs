@@ -34,7 +34,7 @@ pub(crate) const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
 /// The operation took too long and was stopped.
 pub(crate) const TIMEOUT: &str = "EXECUTION_TIMEOUT";
 
-/// Most errors in one response.
+/// Most `errors` in one response. Together with user errors it has at most [`super::budget::MAX_ERRORS`].
 pub(crate) const MAX_ERRORS: usize = 10;
 
 /// A use case that did not work, as the error of a resolver.
@@ -102,20 +102,11 @@ fn tidy_one(error: ServerError) -> ServerError {
         return error;
     }
     if error.path.is_empty() {
-        // Found before anything ran, by the rules of validation.
+        // Found before anything ran.
         return with_code(error, VALIDATION_FAILED);
-    }
-    if error.source.is_none() && is_coercion(&error.message) {
-        return with_code(error, BAD_USER_INPUT);
     }
     let masked = internal(&error.message);
     ServerError { locations: error.locations, path: error.path, ..masked }
-}
-
-/// Whether async-graphql says that an argument could not be read. It gives these errors no mark but
-/// their text, which the tests hold it to.
-fn is_coercion(message: &str) -> bool {
-    message.starts_with("Failed to parse \"") || message.starts_with("Expected input type \"")
 }
 
 fn has_code(error: &ServerError) -> bool {

@@ -68,7 +68,7 @@ pub(crate) async fn post(
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            let operation = engine.prepare(Params { read_only, ..params }).await;
+            let operation = engine.prepare(Params { read_only, ..params });
             answer(&app, &engine, &parts, accepts, operation).await
         }
         Ok(Requests::Batch(batch)) => {
@@ -95,7 +95,7 @@ pub(crate) async fn get(
         Ok(params) => params,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
     };
-    let operation = engine.prepare(params).await;
+    let operation = engine.prepare(params);
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
         let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, message);
@@ -121,15 +121,15 @@ async fn answer(
         return match operation {
             Ok(operation) => stream(operation),
             Err(answer) => match answer.stage() {
-                Stage::Refused(_) => respond(Media::Json, &answer),
+                Stage::Refused(_) => respond(Media::Json, answer),
                 Stage::Rejected | Stage::Executed => sse::single(answer),
             },
         };
     };
     match operation {
-        Err(answer) => respond(media, &answer),
+        Err(answer) => respond(media, answer),
         Ok(operation) if operation.kind() != OperationType::Subscription => {
-            respond(media, &engine.run(operation).await)
+            respond(media, engine.run(operation).await)
         }
         Ok(operation) if accepts.event_stream => stream(operation),
         Ok(_) => {
@@ -139,7 +139,8 @@ async fn answer(
     }
 }
 
-/// Runs operations one after the other. They share the time and the complexity of one.
+/// Runs operations one after the other. They share the time, the complexity and the length of the response
+/// of one.
 async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Params>) -> Response {
     let limits = &app.config.graphql;
     if limits.batch < 2 {
@@ -158,7 +159,7 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
     for params in batch {
-        let operation = engine.prepare(params).await;
+        let operation = engine.prepare(params);
         complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
         operations.push(operation);
     }
@@ -169,6 +170,7 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
         return over(StatusCode::BAD_REQUEST, "complexity", &message);
     }
     let deadline = engine.deadline();
+    let budget = engine.budget();
     let mut answers = Vec::with_capacity(operations.len());
     for operation in operations {
         let answer = match operation {
@@ -176,10 +178,10 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
                 let message = "a subscription cannot be part of a batch";
                 Answer::refused(StatusCode::BAD_REQUEST, request_error(BAD_REQUEST, message))
             }
-            Ok(operation) => engine.run_until(operation, deadline).await,
+            Ok(operation) => engine.run_until(operation, deadline, budget.clone()).await,
             Err(answer) => answer,
         };
-        answers.push(answer.to_json());
+        answers.push(answer.into_json());
     }
     write(StatusCode::OK, media, format!("[{}]", answers.join(",")))
 }
@@ -190,15 +192,15 @@ fn not_acceptable() -> Response {
 }
 
 fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
-    respond(Media::Json, &Answer::refused(status, request_error(code, message)))
+    respond(Media::Json, Answer::refused(status, request_error(code, message)))
 }
 
 fn over(status: StatusCode, limit: &'static str, message: &str) -> Response {
-    respond(Media::Json, &Answer::refused(status, limit_error(limit, message)))
+    respond(Media::Json, Answer::refused(status, limit_error(limit, message)))
 }
 
-fn respond(media: Media, answer: &Answer) -> Response {
-    write(media.status(answer.stage()), media, answer.to_json())
+fn respond(media: Media, answer: Answer) -> Response {
+    write(media.status(answer.stage()), media, answer.into_json())
 }
 
 fn write(status: StatusCode, media: Media, json: String) -> Response {

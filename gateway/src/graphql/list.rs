@@ -1,6 +1,8 @@
 //! The list of orders: its filter, its sort, and its pages as the Relay cursor connections specification
 //! has them.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, InputObject, Result, SimpleObject};
 use domain::Currency;
 
@@ -153,7 +155,7 @@ pub(super) async fn page(
     filter: OrderFilter,
     sort: Option<OrderSort>,
 ) -> Result<OrderConnection> {
-    let services = ctx.data_unchecked::<Services>();
+    let services = ctx.data_unchecked::<Arc<Services>>();
     let sort = sort.map(Sort::from).unwrap_or_default();
     let filter = filter.check(sort, services.default_currency).map_err(|problems| {
         let texts: Vec<String> =

@@ -3,7 +3,7 @@
 //! Its stream has room for everything from the request to an event: several times of what is needed
 //! between two events. So a root field hands its stream over, together with what it takes to show an item,
 //! and async-graphql's own stream ends there and is dropped. What is done for an item is what the derived
-//! code does, except that extensions of the schema are not asked; there are none.
+//! code does, except that extensions of the schema are asked only for what is in the item.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

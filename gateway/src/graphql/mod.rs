@@ -4,6 +4,8 @@
 //! |---|---|
 //! | the schema | [`types`], [`query`], [`list`], [`mutation`], [`bulk`], [`dead_letters`], [`queue`], [`subscription`], [`scalars`] |
 //! | which documents are refused | [`guard`] |
+//! | how a document is parsed, validated and coerced | [`language`] |
+//! | how long a response may be | [`budget`] |
 //! | documents that are named and not sent | [`documents`] |
 //! | how it is not parsed again | [`parsed`] |
 //! | how an operation is run | [`engine`], and of a subscription that waits: [`live`] |
@@ -15,6 +17,7 @@
 //! sites, answer broken requests with 200, and let one small document keep a processor busy for
 //! minutes.
 
+mod budget;
 mod bulk;
 mod dead_letters;
 mod documents;
@@ -22,6 +25,7 @@ mod engine;
 mod errors;
 mod guard;
 mod http;
+mod language;
 mod list;
 mod live;
 pub(crate) mod loader;
@@ -40,17 +44,18 @@ mod ws;
 
 use std::sync::Arc;
 
-use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder};
+use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use broker::Queue;
 use domain::Currency;
 use tower::ServiceBuilder;
 
+use self::budget::Metered;
 use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
 pub use self::documents::TrustedDocuments;
-use self::engine::Engine;
+use self::engine::{Engine, Schemas};
 use self::loader::{EventLoader, OrderLoader};
 use self::mutation::OrderMutation;
 pub use self::protocol::InitCheck;
@@ -93,12 +98,12 @@ pub fn routes(app: &App) -> Router<App> {
         event_loader: loader::events(app.orders.clone(), batch_size),
         default_currency: app.config.default_currency,
     };
-    let mut builder = builder().data(services);
-    if !app.config.graphql.introspection {
-        builder = builder.disable_introspection().disable_suggestions();
-    }
-    let schema = builder.finish();
-    let engine = Engine::new(schema, Arc::clone(&app.config));
+    let services = Arc::new(services);
+    let schemas = Schemas {
+        metered: builder().data(Arc::clone(&services)).extension(Metered).finish(),
+        plain: builder().data(services).finish(),
+    };
+    let engine = Engine::new(schemas, Arc::clone(&app.config));
     let limits = &app.config.http;
     let sockets = Addresses::new(limits.websockets, limits.websockets_per_address);
     let methods = MethodRouter::new().get(http::get).post(http::post);
@@ -119,8 +124,9 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options)
 }
 
+/// What is executed was validated before ([`language`]).
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription)
+    Schema::build(Query::default(), Mutation::default(), Subscription).validation_mode(ValidationMode::Fast)
 }
 
 #[cfg(test)]

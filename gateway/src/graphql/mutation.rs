@@ -4,10 +4,13 @@
 
 use std::fmt::Display;
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId, text};
 
 use super::Services;
+use super::budget::Budget;
 use super::errors::fault;
 use super::scalars::{DateTime, Decimal};
 use super::types::{Order, OrderPriority};
@@ -17,13 +20,13 @@ use crate::orders::{InvalidCriterion, Requester};
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]
 pub(crate) struct CreateOrderInput {
-    /// What is bought: 1 to 200 characters.
+    /// What is bought: 1 to 200 characters. Goes with `quantity` and `price`, and not with `lineItems`.
     item: Option<String>,
-    /// How many: 1 to 1,000,000.
+    /// How many: 1 to 1,000,000. Goes with `item`.
     quantity: Option<i32>,
-    /// The price of one unit, with at most the currency's decimals.
+    /// The price of one unit, with at most the currency's decimals. Goes with `item`.
     price: Option<Decimal>,
-    /// Several positions: 1 to 200.
+    /// Several positions: 1 to 200. Takes the place of `item`, `quantity` and `price`.
     line_items: Option<Vec<LineItemInput>>,
     /// An ISO 4217 code such as EUR; the gateway's default currency when absent.
     currency: Option<String>,
@@ -43,11 +46,11 @@ pub(crate) struct CreateOrderInput {
 #[derive(InputObject)]
 pub(crate) struct LineItemInput {
     /// What is bought: 1 to 200 characters.
-    item: Option<String>,
+    item: String,
     /// How many: 1 to 1,000,000.
-    quantity: Option<i32>,
+    quantity: i32,
     /// The price of one unit, with at most the currency's decimals.
-    price: Option<Decimal>,
+    price: Decimal,
 }
 
 impl From<CreateOrderInput> for Draft {
@@ -69,11 +72,7 @@ impl From<CreateOrderInput> for Draft {
 
 impl From<LineItemInput> for DraftLineItem {
     fn from(input: LineItemInput) -> Self {
-        Self {
-            item: input.item,
-            quantity: input.quantity.map(i64::from),
-            price: input.price.map(|price| price.0),
-        }
+        Self { item: Some(input.item), quantity: Some(i64::from(input.quantity)), price: Some(input.price.0) }
     }
 }
 
@@ -147,7 +146,7 @@ pub(crate) struct CreateOrderPayload {
     /// Whether the order was made before, by a request with the same idempotency key. It is shown as
     /// it was then.
     idempotent_replay: bool,
-    /// Everything that is wrong with the input; empty when it was accepted.
+    /// What is wrong with the input; empty when it was accepted. A response has at most 100 errors in all.
     user_errors: Vec<UserError>,
 }
 
@@ -194,10 +193,13 @@ impl OrderMutation {
                 return Some(Ok(CreateOrderPayload { order: None, idempotent_replay: false, user_errors }));
             }
         };
-        let created = ctx.data_unchecked::<Services>().orders.create(input.into(), key).await;
+        let created = ctx.data_unchecked::<Arc<Services>>().orders.create(input.into(), key).await;
         let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
         let outcome = settle(created.map(|created| created.order.into()));
-        Some(outcome.map(|(order, user_errors)| CreateOrderPayload { order, idempotent_replay, user_errors }))
+        Some(outcome.map(|(order, user_errors)| {
+            let user_errors = Budget::of(ctx).first_errors(user_errors);
+            CreateOrderPayload { order, idempotent_replay, user_errors }
+        }))
     }
 
     /// Calls an order off that is not final yet. Doing it again answers the same.
@@ -206,7 +208,7 @@ impl OrderMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which order, and why.")] input: CancelOrderInput,
     ) -> Option<Result<CancelOrderPayload>> {
-        let orders = &ctx.data_unchecked::<Services>().orders;
+        let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
             Ok(id) => settle(orders.cancel(id, input.reason).await.map(Into::into)),
             Err(error) => Ok((None, vec![error])),
@@ -220,7 +222,7 @@ impl OrderMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which order, and why.")] input: RedriveOrderInput,
     ) -> Option<Result<RedriveOrderPayload>> {
-        let orders = &ctx.data_unchecked::<Services>().orders;
+        let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
             Ok(id) => match requester(input.requested_by) {
                 Ok(requester) => {

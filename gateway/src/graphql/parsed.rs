@@ -1,13 +1,14 @@
-//! Documents that were parsed lately.
+//! Documents that were parsed and validated lately.
 //!
-//! Clients send the same few documents again and again, and parsing one costs more than everything that
+//! Clients send the same few documents again and again, and reading one costs more than everything that
 //! HTTP does for its request. What is kept is within the limits of the text; what depends on variables
 //! is checked each time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::parser::types::ExecutableDocument;
 use hashlink::LruCache;
+
+use super::language::Document;
 
 /// Most documents that are kept.
 const DOCUMENTS: usize = 500;
@@ -18,7 +19,7 @@ const BYTES: usize = 64 * 1024;
 pub(super) struct Parsed(Mutex<Kept>);
 
 struct Kept {
-    documents: LruCache<Arc<str>, Arc<ExecutableDocument>>,
+    documents: LruCache<Arc<str>, Arc<Document>>,
     bytes: usize,
 }
 
@@ -30,12 +31,12 @@ impl Default for Parsed {
 
 impl Parsed {
     /// The document with this text, if it is kept.
-    pub(super) fn get(&self, text: &str) -> Option<Arc<ExecutableDocument>> {
+    pub(super) fn get(&self, text: &str) -> Option<Arc<Document>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).documents.get(text).cloned()
     }
 
     /// Keeps a document, and forgets those that nobody has used for longest.
-    pub(super) fn keep(&self, text: &Arc<str>, document: &Arc<ExecutableDocument>) {
+    pub(super) fn keep(&self, text: &Arc<str>, document: &Arc<Document>) {
         if text.len() > BYTES {
             return;
         }
@@ -54,14 +55,14 @@ impl Parsed {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::parser::parse_query;
-
+    use super::super::language::Language;
     use super::*;
 
     #[test]
     fn what_nobody_uses_is_forgotten_first() {
         let parsed = Parsed::default();
-        let document = Arc::new(parse_query("{ a }").unwrap());
+        let read = Language::new().read("{ __typename }", &crate::Config::default().graphql);
+        let document = Arc::new(read.ok().unwrap());
         let text = |n: usize, length: usize| Arc::<str>::from(format!("{}{n:04}", " ".repeat(length - 4)));
         for n in 0..DOCUMENTS {
             parsed.keep(&text(n, 4), &document);

@@ -146,7 +146,7 @@ impl Protocol {
             Self::Modern => "next",
             Self::Legacy => "data",
         };
-        message(kind, id, Some(&answer.to_json()))
+        message(kind, id, Some(answer.json()))
     }
 
     /// The end of an operation that did not work.

@@ -3,6 +3,8 @@
 //! Fields that can fail are `Option<Result<…>>` and not the other way round: so a field that failed
 //! is null and its neighbours are still answered. An outer `Result` would take the parent down.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object, Result};
 
 use super::Services;
@@ -60,7 +62,7 @@ impl OrderQuery {
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
     // A text that is no order id is the id of nothing.
     let Ok(id) = id.parse() else { return Ok(None) };
-    match ctx.data_unchecked::<Services>().orders.get(id).await {
+    match ctx.data_unchecked::<Arc<Services>>().orders.get(id).await {
         Ok(order) => Ok(Some(order.into())),
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(fault(error)),

@@ -1,5 +1,7 @@
 //! The queue as a whole: whether it is paused, how much waits in it, and how many orders there are.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::Status;
 
@@ -41,13 +43,13 @@ impl OrderQueue {
     /// How many orders are in the queue; all others wait in the database. Null when the queue cannot be
     /// reached.
     async fn length(&self, ctx: &Context<'_>) -> Option<i32> {
-        let length = ctx.data_unchecked::<Services>().queue.len().await.ok()?;
+        let length = ctx.data_unchecked::<Arc<Services>>().queue.len().await.ok()?;
         Some(i32::try_from(length).unwrap_or(i32::MAX))
     }
 
     /// How many orders there are in each status: all of them, not only those in the queue.
     async fn counts(&self, ctx: &Context<'_>) -> Option<Result<OrderCounts>> {
-        let counts = ctx.data_unchecked::<Services>().orders.counts().await;
+        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await;
         Some(counts.map(OrderCounts::from).map_err(fault))
     }
 }
@@ -114,7 +116,7 @@ pub(crate) struct QueueQuery;
 impl QueueQuery {
     /// Whether the queue is paused, how long it is, and how many orders there are in each status.
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
-        let paused = ctx.data_unchecked::<Services>().orders.paused().await;
+        let paused = ctx.data_unchecked::<Arc<Services>>().orders.paused().await;
         Some(paused.map(|pause| OrderQueue { pause }).map_err(fault))
     }
 }
@@ -133,7 +135,7 @@ impl QueueMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Until when, and who asks.")] input: Option<PauseQueueInput>,
     ) -> Option<Result<QueuePayload>> {
-        let orders = &ctx.data_unchecked::<Services>().orders;
+        let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let (until, name) = input.map_or((None, None), |input| (input.until, input.requested_by));
         let refused = |error| Some(Ok(QueuePayload { queue: None, user_errors: vec![error] }));
         let requester = match requester(name) {
@@ -150,7 +152,7 @@ impl QueueMutation {
 
     /// Lets a paused queue go on; changes nothing when it is not paused.
     async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
-        let resumed = ctx.data_unchecked::<Services>().orders.resume().await;
+        let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume().await;
         Some(resumed.map(|_| after(None)).map_err(fault))
     }
 }

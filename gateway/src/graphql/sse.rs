@@ -70,7 +70,7 @@ fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Dur
 
 /// JSON as we write it has no line breaks, so it is one line of data.
 fn next(answer: &Answer, sequence: Option<u32>) -> String {
-    let json = answer.to_json();
+    let json = answer.json();
     match sequence {
         Some(sequence) => format!("id: {sequence}\nevent: next\ndata: {json}\n\n"),
         None => format!("event: next\ndata: {json}\n\n"),

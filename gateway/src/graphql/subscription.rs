@@ -57,7 +57,7 @@ impl Subscription {
         let position = ctx.data_opt::<Position>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
         let cursor = after.map_or(Cursor::Latest, Cursor::After);
-        let events = ctx.data_unchecked::<Services>().feed.watch(id, cursor).await.map_err(fault)?;
+        let events = ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(fault)?;
         let items = events.map(move |event| {
             Some(match event {
                 Ok(event) => {
@@ -79,7 +79,7 @@ impl Subscription {
     ) -> BoxStream<'static, Option<OrderFeedItem>> {
         let statuses = filter.unwrap_or_default().statuses.unwrap_or_default();
         let wanted = move |status: OrderStatus| statuses.is_empty() || statuses.contains(&status);
-        let items = ctx.data_unchecked::<Services>().feed.all().filter_map(move |item| {
+        let items = ctx.data_unchecked::<Arc<Services>>().feed.all().filter_map(move |item| {
             std::future::ready(match item {
                 FeedItem::Event(event) => {
                     wanted(event.status.into()).then_some(Some(OrderFeedItem::Event(OrderStatusEvent(event))))

@@ -167,7 +167,7 @@ impl Order {
             Ok(after) => after.unwrap_or(0),
             Err(error) => return Some(Err(error)),
         };
-        let services = ctx.data_unchecked::<Services>();
+        let services = ctx.data_unchecked::<Arc<Services>>();
         let events = services.event_loader.load((self.0.id, after)).await.map_err(fault);
         Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
     }
@@ -215,7 +215,7 @@ impl OrderStatusEvent {
 
     /// The order as it is now, which may be further on than this event.
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
-        let services = ctx.data_unchecked::<Services>();
+        let services = ctx.data_unchecked::<Arc<Services>>();
         let id = self.0.order_id;
         let order = services.order_loader.load(id).await.map_err(fault)?;
         order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))

@@ -400,7 +400,7 @@ fn read_error(error: &axum::Error) -> End {
 
 /// What an operation answers, one result or many.
 async fn answers(engine: Engine, params: Params) -> BoxStream<'static, Answer> {
-    match engine.prepare(params).await {
+    match engine.prepare(params) {
         Ok(operation) if operation.kind() == OperationType::Subscription => engine.stream(operation),
         Ok(operation) => stream::once(async move { engine.run(operation).await }).boxed(),
         Err(answer) => stream::once(ready(answer)).boxed(),

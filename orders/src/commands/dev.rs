@@ -16,7 +16,7 @@ use crate::{console, log, settings, signal, start};
 
 /// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
 pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
-    let mut config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
+    let mut config = settings::gateway(&args.rules, &args.limits, &args.process)?;
     let handler = settings::handler(&args.work)?;
     let redis = settings::redis(&args.redis)?;
     log::install(args.process.log.log_format)?;

@@ -10,7 +10,7 @@ use crate::{log, settings, signal, start};
 
 /// Runs until a signal comes.
 pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
-    let mut config = settings::gateway(&args.rules, &args.limits, &args.process).await?;
+    let mut config = settings::gateway(&args.rules, &args.limits, &args.process)?;
     let redis = settings::redis_required(&args.redis)?;
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();

@@ -7,22 +7,25 @@
 //! within the size limit.
 //!
 //! It counts over all operations of the document and over fragments that nothing spreads, because
-//! validation visits those too.
+//! validation visits those too. Only the bytes of variables are counted for the selected operation
+//! alone: they belong to it.
 
+mod cost;
 mod text;
 
 use std::collections::{HashMap, HashSet};
 
-use async_graphql::Variables;
-use async_graphql::parser::types::{
-    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType, Selection,
-    SelectionSet,
+use apollo_compiler::Node;
+use apollo_compiler::ast::{
+    Argument, Document, Field, FragmentDefinition, OperationDefinition, Selection, Value,
 };
-use async_graphql::{Name, Positioned, Value};
+use async_graphql::Value as Given;
 use axum::http::StatusCode;
 
-pub(crate) use self::text::check_text;
+use self::cost::Cost;
+pub(crate) use self::text::{check_text, without_descriptions};
 use super::errors::{INTROSPECTION_DISABLED, LIMIT_EXCEEDED};
+use super::language::{Coerced, json_size};
 use super::list::{DEFAULT_PAGE, MAX_PAGE};
 use crate::config::GraphqlLimits;
 use crate::orders::MAX_ROWS;
@@ -36,6 +39,13 @@ const MAX_INTROSPECTION_LISTS: usize = 2;
 /// How many events an order is taken to have where their number multiplies: with timelines inside
 /// timelines. One level of them is read for a whole page at once and costs as much as any other field.
 const TIMELINE: usize = 10;
+/// How often the fields of a line item count. The largest number with which a page of 100 orders may still
+/// show every field (decision 10). An order has up to 200 line items; how long the response really is is
+/// counted while it is built ([`super::budget`]).
+const LINE_ITEMS: usize = 2;
+/// Most bytes of variables in one operation. A variable counts as often as it is used, with its
+/// length in JSON, because execution copies it for each use.
+const VARIABLE_BYTES: usize = 1024 * 1024;
 
 /// A document that is too much, and why.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +61,7 @@ pub(crate) struct TooMuch {
 }
 
 impl TooMuch {
-    fn new(limit: &'static str, message: String) -> Self {
+    pub(crate) fn new(limit: &'static str, message: String) -> Self {
         Self { limit, code: LIMIT_EXCEEDED, status: StatusCode::BAD_REQUEST, message }
     }
 
@@ -60,139 +70,144 @@ impl TooMuch {
     }
 }
 
-/// Checks a parsed document with its variables, so that it is safe to validate. Returns its complexity.
-pub(crate) fn check(
-    document: &ExecutableDocument,
-    variables: &Variables,
-    limits: &GraphqlLimits,
-) -> Result<usize, TooMuch> {
-    let mut walk = Walk {
-        document,
-        variables,
-        introspection: limits.introspection,
-        defaults: defaults(document),
-        known: HashMap::new(),
-    };
-    let mut total = Cost::default();
-    for (_, operation) in document.operations.iter() {
-        let cost = walk.set(&operation.node.selection_set.node, 0)?;
-        if cost.fields > limits.root_fields {
-            return Err(TooMuch::over("root_fields", "fields at the root", limits.root_fields));
-        }
-        if operation.node.ty == OperationType::Subscription && cost.fields != 1 {
-            let message = "a subscription must have exactly one field at the root".to_owned();
-            return Err(TooMuch::new("subscription_fields", message));
-        }
-        let mut cost = cost.and_directives(operation.node.directives.len());
-        for variable in &operation.node.variable_definitions {
-            cost = cost.and_directives(variable.node.directives.len());
-        }
-        total = total.beside(cost);
-    }
-    let spread = spread_fragments(document);
-    for (name, fragment) in &document.fragments {
-        if !spread.contains(name) {
-            total = total.beside(walk.fragment(name, fragment, 0)?);
-        }
-    }
-    // Fragments that only spread each other in a circle are found by nobody above.
-    for (name, fragment) in &document.fragments {
-        walk.fragment(name, fragment, 0)?;
-    }
+/// Checks what does not depend on variables, so that the document is safe to validate.
+pub(crate) fn check_structure(document: &Document, limits: &GraphqlLimits) -> Result<(), TooMuch> {
+    let mut walk = Walk::new(document, limits, None);
+    let (total, _) = walk.document(limits, None)?;
     for (limit, what, count, most) in [
         ("selections", "selections after fragments are expanded", total.selections, limits.selections),
         ("depth", "selections inside each other", total.depth, limits.depth),
         ("aliases", "aliases", total.aliases, limits.aliases),
         ("directives", "directives", total.directives, limits.directives),
         ("introspection", "lists of introspection inside each other", total.lists, MAX_INTROSPECTION_LISTS),
-        ("complexity", "fields times page sizes", total.complexity, limits.complexity),
     ] {
         if count > most {
             return Err(TooMuch::over(limit, what, most));
         }
     }
+    Ok(())
+}
+
+/// Checks what depends on the variables of the selected operation. Returns the complexity.
+pub(crate) fn check_variables(
+    document: &Document,
+    operation: Option<&str>,
+    variables: &Coerced,
+    limits: &GraphqlLimits,
+) -> Result<usize, TooMuch> {
+    let mut walk = Walk::new(document, limits, Some(variables));
+    let (total, selected) = walk.document(limits, operation)?;
+    if total.complexity > limits.complexity {
+        return Err(TooMuch::over("complexity", "fields times page sizes", limits.complexity));
+    }
+    if selected.variables > VARIABLE_BYTES {
+        let message = format!(
+            "the operation uses {} bytes of variables, each counted as often as it is used: the most is \
+             {VARIABLE_BYTES}",
+            selected.variables
+        );
+        return Err(TooMuch::new("variables", message));
+    }
     Ok(total.complexity)
 }
 
-/// What a part of a document costs.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    /// Fields, spreads and inline fragments, expanded.
-    selections: usize,
-    aliases: usize,
-    directives: usize,
-    complexity: usize,
-    /// Whether something is read from the database for each order.
-    reads: bool,
-    /// Fields at the top of this part.
-    fields: usize,
-    /// Fields inside each other, introspection not counted.
-    depth: usize,
-    /// Selection sets inside each other, fragments counted.
-    nesting: usize,
-    /// Lists of introspection inside each other.
-    lists: usize,
-}
-
-impl Cost {
-    /// The cost of both parts, one after the other.
-    fn beside(self, other: Self) -> Self {
-        Self {
-            selections: self.selections.saturating_add(other.selections),
-            aliases: self.aliases.saturating_add(other.aliases),
-            directives: self.directives.saturating_add(other.directives),
-            complexity: self.complexity.saturating_add(other.complexity),
-            reads: self.reads || other.reads,
-            fields: self.fields.saturating_add(other.fields),
-            depth: self.depth.max(other.depth),
-            nesting: self.nesting.max(other.nesting),
-            lists: self.lists.max(other.lists),
-        }
-    }
-
-    fn and_directives(self, count: usize) -> Self {
-        Self { directives: self.directives.saturating_add(count), ..self }
-    }
-
-    /// The cost of a fragment where it is used.
-    fn inside_fragment(self, directives: usize) -> Self {
-        Self { selections: self.selections.saturating_add(1), ..self.and_directives(directives) }
-    }
-}
-
 struct Walk<'a> {
-    document: &'a ExecutableDocument,
-    variables: &'a Variables,
+    fragments: HashMap<&'a str, &'a Node<FragmentDefinition>>,
+    document: &'a Document,
+    variables: Option<&'a Coerced>,
     /// Whether the schema may be asked for.
     introspection: bool,
     /// Default values of variables that are numbers, by name.
-    defaults: HashMap<&'a Name, i64>,
+    defaults: HashMap<&'a str, i64>,
     /// Fragments that were seen; `None` while one is being looked at.
-    known: HashMap<&'a Name, Option<Cost>>,
+    known: HashMap<&'a str, Option<Cost>>,
+    /// How long variables are, of those that were met.
+    sizes: HashMap<&'a str, usize>,
 }
 
 impl<'a> Walk<'a> {
+    fn new(document: &'a Document, limits: &GraphqlLimits, variables: Option<&'a Coerced>) -> Self {
+        let mut fragments = HashMap::new();
+        for fragment in document.definitions.iter().filter_map(|known| known.as_fragment_definition()) {
+            // Of two with the same name the compiler keeps the first, too.
+            fragments.entry(fragment.name.as_str()).or_insert(fragment);
+        }
+        Self {
+            fragments,
+            document,
+            variables,
+            introspection: limits.introspection,
+            defaults: defaults(document),
+            known: HashMap::new(),
+            sizes: HashMap::new(),
+        }
+    }
+
+    /// The cost of everything, and that of the operation with this name or without one.
+    fn document(&mut self, limits: &GraphqlLimits, selected: Option<&str>) -> Result<(Cost, Cost), TooMuch> {
+        let (mut total, mut of_selected) = (Cost::default(), Cost::default());
+        let mut roots = 0;
+        for definition in &self.document.definitions {
+            let Some(operation) = definition.as_operation_definition() else { continue };
+            let cost = self.operation(operation)?;
+            roots = roots.max(cost.fields);
+            if selected.is_none() || operation.name.as_ref().map(|name| name.as_str()) == selected {
+                of_selected = cost;
+            }
+            total = total.beside(cost);
+        }
+        if roots > limits.root_fields {
+            return Err(TooMuch::over("root_fields", "fields at the root", limits.root_fields));
+        }
+        let spread = spread_fragments(self.document);
+        let mut seen = HashSet::new();
+        for definition in &self.document.definitions {
+            let Some(fragment) = definition.as_fragment_definition() else { continue };
+            let name = fragment.name.as_str();
+            let cost = if seen.insert(name) {
+                // Fragments that only spread each other in a circle are found in no operation.
+                self.fragment(name, fragment, 0)?
+            } else {
+                self.set(&fragment.selection_set, 0)?
+            };
+            if !spread.contains(name) {
+                total = total.beside(cost);
+            }
+        }
+        Ok((total, of_selected))
+    }
+
+    fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, TooMuch> {
+        let mut cost = self.set(&operation.selection_set, 0)?;
+        let fields = cost.fields;
+        cost = cost.beside(self.directives(&operation.directives));
+        for variable in &operation.variables {
+            cost = cost.beside(self.directives(&variable.directives));
+        }
+        Ok(Cost { fields, ..cost })
+    }
+
     /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
-    fn set(&mut self, set: &'a SelectionSet, level: usize) -> Result<Cost, TooMuch> {
+    fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, TooMuch> {
         if level > MAX_NESTING {
             return Err(TooMuch::over("depth", "selections inside each other", MAX_NESTING));
         }
         let mut total = Cost::default();
-        for selection in &set.items {
-            total = total.beside(match &selection.node {
-                Selection::Field(field) => self.field(&field.node, level)?,
+        for selection in set {
+            total = total.beside(match selection {
+                Selection::Field(field) => self.field(field, level)?,
                 Selection::InlineFragment(inline) => {
-                    let directives = inline.node.directives.len();
-                    self.set(&inline.node.selection_set.node, level + 1)?.inside_fragment(directives)
+                    let directives = self.directives(&inline.directives);
+                    self.set(&inline.selection_set, level + 1)?.inside_fragment(directives)
                 }
                 Selection::FragmentSpread(spread) => {
-                    let name = &spread.node.fragment_name.node;
+                    let name = spread.fragment_name.as_str();
                     // Validation says it when there is no such fragment.
-                    let cost = match self.document.fragments.get_key_value(name) {
-                        Some((name, fragment)) => self.fragment(name, fragment, level + 1)?,
+                    let cost = match self.fragments.get(name).copied() {
+                        Some(fragment) => self.fragment(name, fragment, level + 1)?,
                         None => Cost::default(),
                     };
-                    cost.inside_fragment(spread.node.directives.len())
+                    cost.inside_fragment(self.directives(&spread.directives))
                 }
             });
         }
@@ -205,8 +220,8 @@ impl<'a> Walk<'a> {
 
     fn fragment(
         &mut self,
-        name: &'a Name,
-        fragment: &'a Positioned<FragmentDefinition>,
+        name: &'a str,
+        fragment: &'a Node<FragmentDefinition>,
         level: usize,
     ) -> Result<Cost, TooMuch> {
         match self.known.get(name) {
@@ -214,8 +229,8 @@ impl<'a> Walk<'a> {
             Some(None) => Err(TooMuch::new("fragment_cycle", format!("the fragment {name} contains itself"))),
             None => {
                 self.known.insert(name, None);
-                let cost = self.set(&fragment.node.selection_set.node, level)?;
-                let cost = cost.and_directives(fragment.node.directives.len());
+                let cost = self.set(&fragment.selection_set, level)?;
+                let cost = cost.beside(self.directives(&fragment.directives));
                 self.known.insert(name, Some(cost));
                 Ok(cost)
             }
@@ -223,66 +238,107 @@ impl<'a> Walk<'a> {
     }
 
     fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, TooMuch> {
-        let name = field.name.node.as_str();
+        let name = field.name.as_str();
         if !self.introspection && matches!(name, "__schema" | "__type") {
             let message = format!("introspection is switched off here, so {name} cannot be asked for");
             let refusal = TooMuch::new("introspection_disabled", message);
             return Err(TooMuch { code: INTROSPECTION_DISABLED, ..refusal });
         }
-        let inner = if field.selection_set.node.items.is_empty() {
+        let inner = if field.selection_set.is_empty() {
             Cost::default()
         } else {
-            self.set(&field.selection_set.node, level + 1)?
+            self.set(&field.selection_set, level + 1)?
         };
         let times = match name {
             "orders" => self.page_size(field),
             // The rows of a bulk create are there already; only what is read for each of them counts.
             "createOrders" if inner.reads => MAX_ROWS,
             "events" if inner.reads => TIMELINE,
+            "lineItems" => LINE_ITEMS,
             _ => 1,
         };
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
+        let directives = self.directives(&field.directives);
         Ok(Cost {
             selections: inner.selections.saturating_add(1),
             aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
-            directives: inner.directives.saturating_add(field.directives.len()),
+            directives: inner.directives.saturating_add(directives.directives),
             complexity: inner.complexity.saturating_mul(times).saturating_add(1),
             reads: inner.reads || name == "events",
             fields: 1,
             depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
             nesting: inner.nesting,
             lists: inner.lists + usize::from(is_list),
+            variables: self
+                .arguments(&field.arguments)
+                .saturating_add(directives.variables)
+                .saturating_add(inner.variables),
         })
+    }
+
+    fn directives(&mut self, directives: &'a apollo_compiler::ast::DirectiveList) -> Cost {
+        let mut cost = Cost { directives: directives.len(), ..Cost::default() };
+        for directive in directives.iter() {
+            cost.variables = cost.variables.saturating_add(self.arguments(&directive.arguments));
+        }
+        cost
+    }
+
+    /// The bytes of the variables in arguments. The parser limits how deep values are.
+    fn arguments(&mut self, arguments: &'a [Node<Argument>]) -> usize {
+        if self.variables.is_none() {
+            return 0;
+        }
+        arguments.iter().fold(0, |sum: usize, argument| sum.saturating_add(self.uses(&argument.value)))
+    }
+
+    fn uses(&mut self, value: &'a Value) -> usize {
+        match value {
+            Value::Variable(name) => {
+                let variables = self.variables;
+                let size = || variables.and_then(|known| known.get(name)).map_or(0, json_size);
+                *self.sizes.entry(name.as_str()).or_insert_with(size)
+            }
+            Value::List(items) => {
+                items.iter().fold(0, |sum: usize, item| sum.saturating_add(self.uses(item)))
+            }
+            Value::Object(fields) => {
+                fields.iter().fold(0, |sum: usize, (_, field)| sum.saturating_add(self.uses(field)))
+            }
+            _ => 0,
+        }
     }
 
     /// The page that a list will have, from whichever end. A size that is not allowed counts as the
     /// largest one; the resolver refuses it.
     fn page_size(&self, field: &Field) -> usize {
         let size = |name| {
-            let argument = field.get_argument(name)?.node.clone();
-            let value = argument.into_const_with(|name| self.variable(&name)).ok()?;
-            let size = as_number(&value)?;
+            let argument = field.arguments.iter().find(|argument| argument.name == name)?;
+            let size = match &*argument.value {
+                Value::Int(number) => number.as_str().parse().unwrap_or(i64::MAX),
+                Value::Variable(name) => match self.variables.and_then(|known| known.get(name)) {
+                    Some(Given::Number(number)) => number.as_i64()?,
+                    Some(_) => return None,
+                    None => *self.defaults.get(name.as_str())?,
+                },
+                _ => return None,
+            };
             Some(if size < 1 { i64::from(MAX_PAGE) } else { size })
         };
         let size = size("first").max(size("last")).unwrap_or(i64::from(DEFAULT_PAGE));
         usize::try_from(size.min(i64::from(MAX_PAGE))).unwrap_or(usize::MAX)
     }
-
-    fn variable(&self, name: &Name) -> Result<Value, ()> {
-        let default = || self.defaults.get(name).map(|number| Value::from(*number));
-        self.variables.get(name).cloned().or_else(default).ok_or(())
-    }
 }
 
 /// Where several operations have a variable of the same name, the largest default counts.
-fn defaults(document: &ExecutableDocument) -> HashMap<&Name, i64> {
-    let mut found: HashMap<&Name, i64> = HashMap::new();
-    for (_, operation) in document.operations.iter() {
-        for variable in &operation.node.variable_definitions {
-            if let Some(number) =
-                variable.node.default_value.as_ref().and_then(|value| as_number(&value.node))
+fn defaults(document: &Document) -> HashMap<&str, i64> {
+    let mut found: HashMap<&str, i64> = HashMap::new();
+    for operation in document.definitions.iter().filter_map(|known| known.as_operation_definition()) {
+        for variable in &operation.variables {
+            if let Some(Value::Int(number)) = variable.default_value.as_deref()
+                && let Ok(number) = number.as_str().parse()
             {
-                let known = found.entry(&variable.node.name.node).or_insert(number);
+                let known = found.entry(variable.name.as_str()).or_insert(number);
                 *known = number.max(*known);
             }
         }
@@ -290,56 +346,25 @@ fn defaults(document: &ExecutableDocument) -> HashMap<&Name, i64> {
     found
 }
 
-fn as_number(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        _ => None,
+fn spread_fragments(document: &Document) -> HashSet<&str> {
+    let mut sets: Vec<&[Selection]> = Vec::new();
+    for definition in &document.definitions {
+        sets.extend(definition.as_operation_definition().map(|known| known.selection_set.as_slice()));
+        sets.extend(definition.as_fragment_definition().map(|known| known.selection_set.as_slice()));
     }
-}
-
-fn spread_fragments(document: &ExecutableDocument) -> HashSet<&Name> {
-    let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
-    let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
-    let mut sets: Vec<&SelectionSet> = operations.chain(fragments).collect();
     let mut found = HashSet::new();
     while let Some(set) = sets.pop() {
-        for selection in &set.items {
-            match &selection.node {
-                Selection::Field(field) => sets.push(&field.node.selection_set.node),
-                Selection::InlineFragment(inline) => sets.push(&inline.node.selection_set.node),
+        for selection in set {
+            match selection {
+                Selection::Field(field) => sets.push(&field.selection_set),
+                Selection::InlineFragment(inline) => sets.push(&inline.selection_set),
                 Selection::FragmentSpread(spread) => {
-                    found.insert(&spread.node.fragment_name.node);
+                    found.insert(spread.fragment_name.as_str());
                 }
             }
         }
     }
     found
-}
-
-/// The one field at the root of a subscription, also when it is in a fragment. `None` when it stands
-/// at the root itself.
-pub(crate) fn hidden_root_field<'a>(
-    document: &'a ExecutableDocument,
-    operation: &'a OperationDefinition,
-) -> Option<&'a Positioned<Field>> {
-    let mut set = &operation.selection_set.node;
-    let mut hidden = false;
-    // [`check`] found no circle and exactly one field, so exactly one selection leads to it.
-    loop {
-        let mut next = None;
-        for selection in &set.items {
-            match &selection.node {
-                Selection::Field(field) => return hidden.then_some(field),
-                Selection::InlineFragment(inline) => next = Some(&inline.node.selection_set.node),
-                Selection::FragmentSpread(spread) => {
-                    let fragment = document.fragments.get(&spread.node.fragment_name.node);
-                    next = fragment.map(|fragment| &fragment.node.selection_set.node);
-                }
-            }
-        }
-        hidden = true;
-        set = next?;
-    }
 }
 
 #[cfg(test)]

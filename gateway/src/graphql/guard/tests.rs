@@ -2,17 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use async_graphql::parser::parse_query;
+use async_graphql::Variables;
 
 use super::*;
+use crate::graphql::language::Coerced;
 
 fn limits() -> GraphqlLimits {
     GraphqlLimits { complexity: 1_000, ..crate::Config::default().graphql }
 }
 
+fn parsed(text: &str) -> Document {
+    Document::parse(text, "test.graphql").unwrap()
+}
+
+/// As [`check_variables`] without a schema: the variables are what is given, and the defaults.
 fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
+    let document = parsed(text);
+    let variables = Coerced::unchecked(Variables::from_json(variables));
     let refused = check_text(text, &limits())
-        .and_then(|()| check(&parse_query(text).unwrap(), &Variables::from_json(variables), &limits()));
+        .and_then(|()| check_structure(&document, &limits()))
+        .and_then(|()| check_variables(&document, None, &variables, &limits()));
     refused.err().map(|too_much| too_much.limit)
 }
 
@@ -87,9 +96,9 @@ fn exponential_spreads_are_refused_at_once() {
     let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
     let bomb = format!("{{ order(id: 1) {{ ...f0 }} }} {fragments} fragment f25 on Order {{ id }}");
     assert!(bomb.len() < 1_500);
-    let document = parse_query(&bomb).unwrap();
+    let document = parsed(&bomb);
     let start = Instant::now();
-    let refused = check(&document, &Variables::default(), &limits()).unwrap_err();
+    let refused = check_structure(&document, &limits()).unwrap_err();
     // Followed one by one, the spreads would take minutes.
     assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
     assert_eq!(refused.limit, "selections");
@@ -117,21 +126,6 @@ fn circles_are_refused_wherever_they_are() {
     let two = "fragment A on Q { a { ...B } } fragment B on Q { b { ...A } }";
     assert_eq!(refused(&format!("{{ ...A }} {two}")), Some("fragment_cycle"));
     assert_eq!(refused(&format!("{{ a }} {two}")), Some("fragment_cycle"));
-}
-
-#[test]
-fn a_subscription_has_one_field_however_it_is_written() {
-    for (text, good) in [
-        ("subscription { a }", true),
-        ("subscription { ...F } fragment F on S { a }", true),
-        ("subscription { ... on S { a } }", true),
-        ("subscription { a b }", false),
-        ("subscription { x: a y: a }", false),
-        ("subscription { a ...F } fragment F on S { b }", false),
-        ("subscription { ...F } fragment F on S { a b }", false),
-    ] {
-        assert_eq!(refused(text), (!good).then_some("subscription_fields"), "{text}");
-    }
 }
 
 #[test]
@@ -166,20 +160,6 @@ fn timelines_are_fields_and_those_inside_each_other_multiply() {
 }
 
 #[test]
-fn the_hidden_field_of_a_subscription_is_found() {
-    for (text, hidden) in [
-        ("subscription { a }", None),
-        ("subscription { ... { ... on S { a } } }", Some("a")),
-        ("subscription { ...F } fragment F on S { ...G } fragment G on S { a }", Some("a")),
-    ] {
-        let document = parse_query(text).unwrap();
-        let (_, operation) = document.operations.iter().next().unwrap();
-        let found = hidden_root_field(&document, &operation.node);
-        assert_eq!(found.map(|field| field.node.name.node.as_str()), hidden, "{text}");
-    }
-}
-
-#[test]
 fn the_schema_is_hidden_when_introspection_is_off() {
     let limits = GraphqlLimits { introspection: false, ..limits() };
     for (text, code) in [
@@ -188,7 +168,51 @@ fn the_schema_is_hidden_when_introspection_is_off() {
         ("{ x: __type(name: \"A\") { name } }", Some(INTROSPECTION_DISABLED)),
         ("{ ...F } fragment F on Q { ... { __schema { types { name } } } }", Some(INTROSPECTION_DISABLED)),
     ] {
-        let outcome = check(&parse_query(text).unwrap(), &Variables::default(), &limits);
+        let outcome = check_structure(&parsed(text), &limits);
         assert_eq!(outcome.err().map(|too_much| too_much.code), code, "{text}");
     }
+}
+
+#[test]
+fn variables_count_as_often_as_they_are_used() {
+    // 1,024 bytes of JSON.
+    let value = serde_json::json!({"v": "x".repeat(1_022)});
+    let inline = |n: usize| format!("{{ a(b: [{}]) }}", times(n, |_| "{c: $v}".to_owned()));
+    // 64 times 16 fields that use it, over a fragment and over directives.
+    let fields = times(15, |_| "a(b: $v)".to_owned());
+    let spread = |n: usize| {
+        let spreads = times(n, |_| "...F".to_owned());
+        format!("{{ {spreads} }} fragment F on Q {{ {fields} b @d(e: $v) }}")
+    };
+    let roomy = GraphqlLimits { root_fields: 2_000, complexity: 2_000, ..limits() };
+    let refused = |text: &str, value: &serde_json::Value| {
+        let variables = Coerced::unchecked(Variables::from_json(value.clone()));
+        let checked = check_variables(&parsed(text), None, &variables, &roomy);
+        checked.err().map(|too_much| too_much.limit)
+    };
+    for document in [&inline(1_024), &spread(64)] {
+        assert_eq!(refused(document, &value), None);
+        assert_eq!(refused(document, &serde_json::json!({"v": "x".repeat(1_023)})), Some("variables"));
+    }
+    // Another operation has other variables.
+    let other = format!("query A {{ a }} query B {}", inline(1_025));
+    let variables = Coerced::unchecked(Variables::from_json(value));
+    let with = |name| check_variables(&parsed(&other), Some(name), &variables, &roomy).map(drop);
+    assert_eq!(with("A"), Ok(()));
+    assert_eq!(with("B").unwrap_err().limit, "variables");
+}
+
+/// Decision 10: every field of a page of 100 orders, without the orders of its events.
+#[test]
+fn a_page_of_a_hundred_orders_shows_every_field() {
+    let limits = crate::Config::default().graphql;
+    let fields = "id lineItems { item quantity price total } total currency quantity customer \
+                  externalReference status sequence attempt failures maxAttempts priority processAfter \
+                  reason errorClass createdAt updatedAt";
+    let page = format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} }}");
+    check_variables(&parsed(&page), None, &Coerced::default(), &limits).unwrap();
+    let aliases = times(25, |n| format!("a{n}: item"));
+    let amplified = format!("{{ orders(first: 100) {{ nodes {{ lineItems {{ item {aliases} }} }} }} }}");
+    let refused = check_variables(&parsed(&amplified), None, &Coerced::default(), &limits);
+    assert_eq!(refused.unwrap_err().limit, "complexity");
 }

@@ -1,5 +1,7 @@
 //! What the text of a document may be like before it is parsed.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 
 use super::TooMuch;
@@ -30,17 +32,66 @@ pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMu
             return Err(TooMuch::over("brackets", "brackets inside each other", MAX_BRACKETS));
         }
     }
-    if tokens(text.as_bytes()) > limits.tokens {
+    if tokens(text.as_bytes()).count() > limits.tokens {
         return Err(TooMuch::over("tokens", "tokens", limits.tokens));
     }
     Ok(())
 }
 
-/// How many tokens a text has: names, numbers, strings and signs. What is no token of GraphQL counts as
-/// one for each byte; the parser will refuse it.
-fn tokens(text: &[u8]) -> usize {
-    let mut count = 0;
+/// The text with spaces in the place of descriptions, which operations, fragments and variables may have
+/// since the specification of 2025 and the parser does not know. Every other byte stays where it is.
+pub(crate) fn without_descriptions(text: &str) -> Cow<'_, str> {
+    if !text.contains('"') {
+        return Cow::Borrowed(text);
+    }
+    let tokens: Vec<&[u8]> = tokens(text.as_bytes()).collect();
+    let mut blank = Vec::new();
+    let mut open: usize = 0;
+    for (n, token) in tokens.iter().enumerate() {
+        let next = tokens.get(n + 1).copied().unwrap_or_default();
+        match token {
+            [b'{' | b'[' | b'(', ..] => open += 1,
+            [b'}' | b']' | b')', ..] => open = open.saturating_sub(1),
+            [b'"', .., b'"'] => {
+                let before = n.checked_sub(1).map(|before| tokens[before]);
+                let described = match open {
+                    0 => matches!(next, b"query" | b"mutation" | b"subscription" | b"fragment"),
+                    1 => next == b"$" && before != Some(b"="),
+                    _ => false,
+                };
+                if described {
+                    let start = token.as_ptr().addr() - text.as_ptr().addr();
+                    blank.push(start..start + token.len());
+                }
+            }
+            _ => {}
+        }
+    }
+    if blank.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for at in blank.into_iter().flatten() {
+        if !matches!(bytes[at], b'\n' | b'\r') {
+            bytes[at] = b' ';
+        }
+    }
+    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// The tokens of a text: names, numbers, strings and signs. What is no token of GraphQL counts as one for
+/// each byte; the parser will refuse it.
+fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
+    std::iter::from_fn(move || {
+        let (start, length) = token(text, at)?;
+        at = start + length;
+        text.get(start..at.min(text.len()))
+    })
+}
+
+/// Where the next token begins, and how long it is.
+fn token(text: &[u8], mut at: usize) -> Option<(usize, usize)> {
     while let Some(&byte) = text.get(at) {
         let rest = &text[at..];
         let length = match byte {
@@ -63,10 +114,9 @@ fn tokens(text: &[u8]) -> usize {
             }
             _ => 1,
         };
-        count += 1;
-        at += length;
+        return Some((at, length));
     }
-    count
+    None
 }
 
 fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
@@ -123,7 +173,30 @@ mod tests {
             ("\u{feff}", 3),
             ("....", 2),
         ] {
-            assert_eq!(tokens(text.as_bytes()), count, "{text}");
+            assert_eq!(tokens(text.as_bytes()).count(), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn descriptions_are_left_out_and_nothing_else_is() {
+        for (text, expected) in [
+            (r#""a" query{b}"#, "    query{b}"),
+            (
+                r#""""ä
+"{" """ fragment F on Q{b} "c"mutation{d}"#,
+                "     \n        fragment F on Q{b}    mutation{d}",
+            ),
+            (
+                r#"query("a" $b:S="c" "d" $e:[S]=["f" "g"] $h:S){i(j:"k")}"#,
+                r#"query(    $b:S="c"     $e:[S]=["f" "g"] $h:S){i(j:"k")}"#,
+            ),
+            (r#""a" {b}"#, r#""a" {b}"#),
+            (r#""a" type T{b:C}"#, r#""a" type T{b:C}"#),
+            (r#"{a(b:"query" c:"d")}"#, r#"{a(b:"query" c:"d")}"#),
+            ("\"a\nquery{b}", "\"a\nquery{b}"),
+            ("# \"a\"\nquery{b(c:\"\")}", "# \"a\"\nquery{b(c:\"\")}"),
+        ] {
+            assert_eq!(without_descriptions(text), expected, "{text}");
         }
     }
 
@@ -131,7 +204,8 @@ mod tests {
     fn any_text_is_counted_in_one_pass() {
         for piece in ["{", "[", "\"", "\\", "#", ".", "\"\"\"", "-", "ä", "a", "[[{(", "\"\\\"\"\""] {
             let text = piece.repeat(16 * 1024 / piece.len());
-            assert!(tokens(text.as_bytes()) <= text.len());
+            assert!(tokens(text.as_bytes()).count() <= text.len());
+            assert_eq!(without_descriptions(&text).len(), text.len());
         }
     }
 }

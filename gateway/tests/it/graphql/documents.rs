@@ -143,7 +143,7 @@ async fn with_a_list_nothing_else_runs() {
     let listed = "query Home { __typename }";
     let list = json!({"home": listed, (hash("{ x: __typename }")): "{ x: __typename }"}).to_string();
     let mut config = config();
-    let trusted = TrustedDocuments::read(&list, &Config::default().graphql).await.unwrap();
+    let trusted = TrustedDocuments::read(&list, &Config::default().graphql).unwrap();
     config.graphql.trusted_documents = Some(Arc::new(trusted));
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;

@@ -1,5 +1,7 @@
 //! GraphQL over its three transports.
 
+mod budgets;
+mod coercion;
 mod documents;
 mod http;
 mod operations;

@@ -1,0 +1,287 @@
+//! What one response may hold: bytes and errors.
+//!
+//! Bytes are counted while the response is built. An extension of async-graphql sees every field and every
+//! item of a list when it is resolved, and charges the name, the text and the punctuation. When the budget
+//! is spent it resolves nothing more, and the engine answers with an error instead of the data. So a
+//! request that asks for a gigabyte costs what the budget allows, and not a gigabyte.
+//!
+//! A value takes more memory than its JSON, so each counts as at least [`VALUE_BYTES`].
+//!
+//! Operations that select no list do not need the extension: their results cannot be longer than what
+//! the guard lets through. The length of the finished JSON is checked in any case.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo};
+use async_graphql::parser::types::{Selection, SelectionSet};
+use async_graphql::{Context, QueryPathSegment, ServerError, ServerResult, Value};
+use async_trait::async_trait;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::errors::limit_error;
+use super::language::text_size;
+
+/// Most errors in one response: `errors`, and the `userErrors` of all fields and rows.
+pub(super) const MAX_ERRORS: usize = 100;
+/// What a value counts at least: about an eighth of the memory that it takes until the response is
+/// written.
+const VALUE_BYTES: usize = 16;
+/// From this length on a response is a large one.
+const LARGE: usize = 256 * 1024;
+/// Large responses that one gateway builds at the same time. Others wait, so that the memory of
+/// responses does not grow with the number of clients.
+const LARGE_AT_ONCE: usize = 2;
+/// Values after which other tasks of the thread get their turn.
+const TURN: usize = 256;
+
+/// Makes the budgets of a gateway's responses.
+#[derive(Clone)]
+pub(super) struct Budgets {
+    most: usize,
+    large: Arc<Semaphore>,
+}
+
+impl Budgets {
+    /// For responses of at most this many bytes each.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+    }
+
+    /// The budget of a new response.
+    pub(super) fn budget(&self) -> Budget {
+        Budget(Arc::new(Inner {
+            most: self.most,
+            large: Arc::clone(&self.large),
+            left: AtomicUsize::new(self.most),
+            spent: AtomicBool::new(false),
+            errors: AtomicUsize::new(MAX_ERRORS),
+            values: AtomicUsize::new(0),
+            permit: Mutex::default(),
+        }))
+    }
+}
+
+/// The budget of one response. A batch is one response; of a stream each result has all of it.
+///
+/// One response is built by one task at a time, so its numbers need no more than relaxed loads and
+/// stores.
+#[derive(Clone)]
+pub(super) struct Budget(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    large: Arc<Semaphore>,
+    left: AtomicUsize,
+    spent: AtomicBool,
+    errors: AtomicUsize,
+    values: AtomicUsize,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Budget {
+    /// The one of the operation that is executed.
+    pub(super) fn of<'a>(ctx: &Context<'a>) -> &'a Self {
+        ctx.data_unchecked()
+    }
+
+    /// Makes it whole again, for the next result of a stream.
+    pub(super) fn renew(&self) {
+        self.0.left.store(self.0.most, Ordering::Relaxed);
+        self.0.spent.store(false, Ordering::Relaxed);
+        self.0.errors.store(MAX_ERRORS, Ordering::Relaxed);
+        self.release();
+    }
+
+    /// Bytes that are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.left.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is left, once the real length of a part is known.
+    pub(super) fn settle(&self, left: usize) {
+        self.0.left.store(left, Ordering::Relaxed);
+    }
+
+    /// Whether more was asked for than there was.
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.spent.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is built is a large response.
+    pub(super) fn is_large(&self) -> bool {
+        self.0.most - self.left() >= LARGE
+    }
+
+    /// Takes bytes; false when there are not so many left.
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.left();
+        self.0.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
+        if left < bytes {
+            self.0.spent.store(true, Ordering::Relaxed);
+        }
+        left >= bytes
+    }
+
+    /// Lets other tasks run now and then, and waits for others that build large responses.
+    async fn pace(&self) {
+        if self.0.values.fetch_add(1, Ordering::Relaxed) % TURN != TURN - 1 {
+            return;
+        }
+        tokio::task::yield_now().await;
+        if self.is_large() && self.permit().is_none() {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&self.0.large).acquire_owned().await.ok();
+            *self.permit() = permit;
+        }
+    }
+
+    /// Lets the next large response be built.
+    pub(super) fn release(&self) {
+        *self.permit() = None;
+    }
+
+    fn permit(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps errors back for the other fields of a mutation: each may show one in any case.
+    pub(super) fn reserve_errors(&self, fields: usize) {
+        let left = self.0.errors.load(Ordering::Relaxed);
+        self.0.errors.store(left.saturating_sub(fields.saturating_sub(1)), Ordering::Relaxed);
+    }
+
+    /// How many of so many errors may be shown. Errors of the request and user errors count together.
+    pub(super) fn take_errors(&self, wanted: usize) -> usize {
+        let left = self.0.errors.load(Ordering::Relaxed);
+        let taken = wanted.min(left);
+        self.0.errors.store(left - taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// The first errors of a field or of a request, at least one of them.
+    pub(super) fn first_errors<T>(&self, mut errors: Vec<T>) -> Vec<T> {
+        errors.truncate(self.take_errors(errors.len()).max(1));
+        errors
+    }
+
+    /// The error that takes the place of the response.
+    pub(super) fn exceeded(&self) -> ServerError {
+        let most = self.0.most;
+        limit_error("response", format!("the response would be longer than {most} bytes: select less"))
+    }
+}
+
+/// Makes the extension for each operation.
+pub(super) struct Metered;
+
+impl ExtensionFactory for Metered {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Meter)
+    }
+}
+
+struct Meter;
+
+/// Ends the resolving; never seen, because the engine answers with [`Budget::exceeded`].
+const TOO_LONG: &str = "the response is too long";
+
+#[async_trait]
+impl Extension for Meter {
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        let Some(budget) = ctx.data_opt::<Budget>() else { return next.run(ctx, info).await };
+        let key = match info.path_node.segment {
+            QueryPathSegment::Name(name) => name.len() + 4,
+            QueryPathSegment::Index(_) => 1,
+        };
+        // An object's own names of its type are resolved without asking extensions.
+        let names = if info.field.selection_set.node.items.is_empty() {
+            0
+        } else {
+            type_names(&info.field.selection_set.node, info.return_type.len())
+        };
+        if budget.is_spent() || !budget.take(key + names) {
+            return Err(ServerError::new(TOO_LONG, None));
+        }
+        budget.pace().await;
+        let value = next.run(ctx, info).await?;
+        let size = value.as_ref().map_or(4, own_size);
+        if budget.take(size.max(VALUE_BYTES.saturating_sub(key))) {
+            Ok(value)
+        } else {
+            Err(ServerError::new(TOO_LONG, None))
+        }
+    }
+}
+
+/// How long a value is in JSON without what is in it: that was charged when it was resolved. Lists of
+/// scalars that are no resolvers' lists do not exist.
+fn own_size(value: &Value) -> usize {
+    match value {
+        Value::Null => 4,
+        Value::Boolean(_) => 5,
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => digits(number),
+            None => 20,
+        },
+        Value::String(text) => text_size(text),
+        Value::Enum(name) => name.len() + 2,
+        Value::Binary(bytes) => bytes.len(),
+        Value::List(_) | Value::Object(_) => 2,
+    }
+}
+
+fn digits(number: i64) -> usize {
+    let sign = usize::from(number < 0);
+    sign + number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// What `__typename` adds to each object.
+fn type_names(set: &SelectionSet, length: usize) -> usize {
+    let one = |selection: &Selection| match selection {
+        Selection::Field(field) if field.node.name.node == "__typename" => {
+            (field.node.response_key().node.len() + length + 6).max(VALUE_BYTES)
+        }
+        Selection::InlineFragment(inline) => type_names(&inline.node.selection_set.node, 2 * length),
+        Selection::Field(_) | Selection::FragmentSpread(_) => 0,
+    };
+    set.items.iter().map(|selection| one(&selection.node)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_json() {
+        for value in [
+            Value::Null,
+            Value::from(0),
+            Value::from(-1),
+            Value::from(10),
+            Value::from(i64::MIN),
+            Value::from("a\"\\\n\u{1}ä😀\u{7f}\u{8}"),
+            Value::Enum(async_graphql::Name::new("A")),
+            Value::List(vec![]),
+        ] {
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(own_size(&value), json.len(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_spent_once_and_renewed() {
+        let budget = Budgets::new(10).budget();
+        assert!(budget.take(10) && !budget.is_spent());
+        assert!(!budget.take(1) && budget.is_spent());
+        budget.renew();
+        assert!(!budget.is_spent() && budget.take(3));
+        assert_eq!(budget.take_errors(MAX_ERRORS - 1), MAX_ERRORS - 1);
+        assert_eq!((budget.take_errors(5), budget.take_errors(5)), (1, 0));
+    }
+}
