@@ -1,6 +1,9 @@
 //! Getting hold of what a process needs from outside before it serves: ports, the database, Redis.
 
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, DirEntry, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,13 +13,16 @@ use gateway::store::{ConnectError, Options};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::DatabaseArgs;
+use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs};
 use crate::error::Error;
 use crate::settings;
 use crate::values::{DatabaseUrl, ListenAddr};
 
 /// Where a processor shows its health unless told otherwise.
 pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
+
+/// Of a data folder: only its owner can look into it.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Files that are open besides accepted connections: the database, Redis, webhooks, the program's own. Half of the
 /// files when so few may be open.
@@ -103,18 +109,41 @@ pub(crate) async fn database_now(args: &DatabaseArgs) -> Result<Store, Error> {
 async fn try_database(args: &DatabaseArgs) -> Result<Store, ConnectError> {
     let url = settings::database(args);
     if let DatabaseUrl::Sqlite(path) = &url {
-        create_folder(path)?;
+        let default = args.database_url.is_none() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
+        create_folder(path, default)?;
     }
     let store = Store::connect(&url.reveal(), &Options::default()).await?;
     store.migrate().await?;
     Ok(store)
 }
 
-fn create_folder(file: &Path) -> Result<(), ConnectError> {
+/// Creates the folder of the database so that only its owner can look into it. A folder that exists keeps
+/// its permissions, unless it is the default one (`default`) and holds nothing but a database: then an
+/// earlier version has created it.
+fn create_folder(file: &Path, default: bool) -> Result<(), ConnectError> {
     let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(|error| {
+    let created = !folder.exists();
+    let own = default && holds_only(folder, file);
+    let result = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).and_then(|()| {
+        // The umask takes no permission away that the owner needs.
+        if created || own {
+            std::fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+        } else {
+            Ok(())
+        }
+    });
+    result.map_err(|error| {
         ConnectError::File(format!("cannot create the data folder {}: {error}", folder.display()))
     })
+}
+
+/// Whether every name in the folder begins with that of the file.
+fn holds_only(folder: &Path, file: &Path) -> bool {
+    let name = file.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+    let is_ours = |entry: std::io::Result<DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(name))
+    };
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.all(is_ours))
 }
 
 fn database_error(args: &DatabaseArgs, error: &ConnectError) -> Error {

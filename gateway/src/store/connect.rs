@@ -1,7 +1,6 @@
 //! Opening the database and bringing its tables up to date.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Once};
@@ -15,7 +14,7 @@ use url::Url;
 
 use super::recent::Recent;
 use super::writers::Writers;
-use super::{Dialect, Inner, LocalClock, Store};
+use super::{Dialect, Inner, LocalClock, Store, files};
 use crate::log_gate::LogGate;
 
 static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
@@ -89,7 +88,7 @@ impl Store {
             Some(("mysql" | "mariadb", _)) => (Dialect::MySql, with_statements(url), None),
             Some(("sqlite", path)) => {
                 let path = PathBuf::from(path.trim_start_matches("//"));
-                let lock = lock(&path)?;
+                let lock = files::claim(&path)?;
                 (Dialect::Sqlite, format!("sqlite://{}?mode=rwc", path.display()), Some(lock))
             }
             _ => {
@@ -220,23 +219,6 @@ fn with_statements(url: &str) -> String {
 
 /// Locks' names are the server's, not the database's.
 const MIGRATION_LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 60) AS SIGNED)";
-
-fn lock(path: &Path) -> Result<File, ConnectError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
-    let file = File::create(&lock_path)
-        .map_err(|error| ConnectError::File(format!("cannot write {}: {error}", lock_path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(ConnectError::File(format!("{} is in use by another process", path.display())))
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(ConnectError::File(format!("cannot lock {}: {error}", lock_path.display())))
-        }
-    }
-}
 
 /// Access denied (to the server, to the database), unknown database, host not allowed, TLS required.
 const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];

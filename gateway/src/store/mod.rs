@@ -17,6 +17,7 @@ mod counts;
 mod dialect;
 mod due;
 mod error;
+mod files;
 mod idempotency;
 mod insert;
 mod inspect;

@@ -67,6 +67,9 @@ pub(crate) struct MetricsArgs {
     pub(crate) metrics_addr: Option<ListenAddr>,
 }
 
+/// The folder of the SQLite file unless another one is given.
+pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
+
 /// Where orders are kept.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
@@ -81,7 +84,7 @@ pub(crate) struct DatabaseArgs {
         env = "ORDERS_DATA_DIR",
         hide_env_values = true,
         value_name = "FOLDER",
-        default_value = "./data"
+        default_value = DEFAULT_DATA_DIR
     )]
     pub(crate) data_dir: PathBuf,
 }

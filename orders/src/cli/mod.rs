@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::values::ServerUrl;
 
 pub(crate) use groups::{
-    DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs, MetricsArgs, ProcessArgs, RedisArgs,
-    RuleArgs, WorkArgs,
+    DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs, MetricsArgs,
+    ProcessArgs, RedisArgs, RuleArgs, WorkArgs,
 };
 pub(crate) use limits::{LimitArgs, Switch};
 pub(crate) use operate::{

@@ -1,5 +1,6 @@
 //! The command line: what it answers, and what it says about values that are wrong.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use crate::harness::{Process, command, run};
@@ -328,4 +329,50 @@ async fn health_asks_the_running_process() {
     let output = run(folder.path(), &["health", "--http-addr", &addr], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is not ready"), "{}", text(&output.stderr));
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+/// Runs `orders migrate` with a umask that takes no permission away.
+async fn migrate_openly(folder: &std::path::Path, arguments: &str) {
+    let script = format!("umask 000; exec {} migrate {arguments}", env!("CARGO_BIN_EXE_orders"));
+    let mut command = tokio::process::Command::new("sh");
+    let output = command.args(["-c", &script]).current_dir(folder).output().await.expect("sh runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn the_database_is_private() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |path: &str| folder.path().join(path);
+    let open = |path: &str, mode| {
+        std::fs::set_permissions(at(path), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    migrate_openly(folder.path(), "").await;
+    assert_eq!(
+        (mode(&at("data")), mode(&at("data/orders.db")), mode(&at("data/orders.db.lock"))),
+        (0o700, 0o600, 0o600)
+    );
+
+    // As an earlier version left it.
+    open("data", 0o755);
+    open("data/orders.db", 0o644);
+    migrate_openly(folder.path(), "").await;
+    assert_eq!((mode(&at("data")), mode(&at("data/orders.db"))), (0o700, 0o600));
+
+    // With other things in it, the folder may be shared with others on purpose.
+    std::fs::write(at("data/report.txt"), "").expect("it is ours");
+    open("data", 0o755);
+    migrate_openly(folder.path(), "").await;
+    assert_eq!((mode(&at("data")), mode(&at("data/orders.db"))), (0o755, 0o600));
+
+    // So may a folder that was named, unless the program creates it.
+    std::fs::create_dir(at("named")).expect("it is ours");
+    open("named", 0o755);
+    migrate_openly(folder.path(), "--data-dir named").await;
+    assert_eq!((mode(&at("named")), mode(&at("named/orders.db"))), (0o755, 0o600));
+    migrate_openly(folder.path(), "--database-url sqlite:deep/er/shop.db").await;
+    assert_eq!((mode(&at("deep/er")), mode(&at("deep/er/shop.db"))), (0o700, 0o600));
 }

@@ -1,0 +1,103 @@
+//! The files of an embedded database: only their owner can read them, whatever the umask says.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::ConnectError;
+
+/// What a file gets: its owner reads and writes.
+const MODE: u32 = 0o600;
+/// What the names of the files end with that SQLite keeps beside the database. It creates them with the
+/// permissions of the database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Creates the database's file, makes it and those beside it private, and keeps other processes away for as
+/// long as the answer lives.
+pub(super) fn claim(path: &Path) -> Result<File, ConnectError> {
+    let lock_path = with_suffix(path, ".lock");
+    let lock = create(&lock_path)
+        .map_err(|error| ConnectError::File(format!("cannot write {}: {error}", lock_path.display())))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(ConnectError::File(format!("{} is in use by another process", path.display())));
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(ConnectError::File(format!("cannot lock {}: {error}", lock_path.display())));
+        }
+    }
+    // SQLite would create it with the permissions that the umask leaves.
+    create(path).map_err(|error| ConnectError::File(format!("cannot open {}: {error}", path.display())))?;
+    make_private(path);
+    make_private(&lock_path);
+    BESIDE.iter().for_each(|suffix| make_private(&with_suffix(path, suffix)));
+    Ok(lock)
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)
+}
+
+/// Another user's file stays as it is: only its owner can change that.
+fn make_private(path: &Path) {
+    match std::fs::set_permissions(path, Permissions::from_mode(MODE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "other users may be able to read the database");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{orders, sqlite};
+    use super::super::{Options, Store};
+    use super::*;
+
+    fn modes(folder: &Path) -> Vec<(String, u32)> {
+        let mut modes: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                (entry.file_name().into_string().unwrap(), mode)
+            })
+            .collect();
+        modes.sort();
+        modes
+    }
+
+    fn private() -> Vec<(String, u32)> {
+        ["orders.db", "orders.db-shm", "orders.db-wal", "orders.db.lock"]
+            .map(|name| (name.to_owned(), MODE))
+            .into()
+    }
+
+    #[tokio::test]
+    async fn every_file_is_private_also_one_that_was_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        store.insert(orders(store.now(), 1)).await.unwrap();
+        assert_eq!(modes(folder.path()), private());
+
+        // As an earlier version left them, without a clean end.
+        let copy = tempfile::tempdir().unwrap();
+        for (name, _) in private() {
+            let to = copy.path().join(&name);
+            std::fs::copy(folder.path().join(&name), &to).unwrap();
+            std::fs::set_permissions(&to, Permissions::from_mode(0o644)).unwrap();
+        }
+        let url = format!("sqlite:{}", copy.path().join("orders.db").display());
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        store.insert(orders(store.now(), 1)).await.unwrap();
+        assert_eq!(modes(copy.path()), private());
+    }
+}
