@@ -27,10 +27,8 @@ impl OrderId {
         let mut bytes = *Self::first_at(now).as_bytes();
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
         // Twelve bits tell 1,000 microseconds apart.
-        let [.., high, low] = (micros % 1_000 * 4_096 / 1_000).to_be_bytes();
-        // The version, and below the variant.
-        bytes[6] = 0x70 | high;
-        bytes[7] = low;
+        put_slot(&mut bytes, u16::try_from(micros % 1_000 * 4_096 / 1_000).unwrap_or(0));
+        // The variant, and then what is random.
         bytes[8..].copy_from_slice(&(1 << 63 | rand::random::<u64>() & RANDOM_END).to_be_bytes());
         Self::from_bytes(bytes)
     }
@@ -43,22 +41,37 @@ impl OrderId {
         Self::from_bytes(bytes)
     }
 
-    /// New ids for orders that are created together: `count` of them, in a row, so that the first one
-    /// tells all (see [`Self::run`]).
-    pub fn new_run(now: Timestamp, count: usize) -> Vec<Self> {
-        loop {
-            let first = Self::new(now);
-            // The random end must not overflow into the bits that say which kind of UUID it is. It
-            // is 62 bits long, so this is hardly ever drawn again.
-            let end = u64::from_be_bytes(first.as_bytes()[8..].try_into().unwrap_or([0xff; 8]));
-            if (end & RANDOM_END).saturating_add(count as u64) <= RANDOM_END {
-                return first.run(count);
-            }
-        }
+    /// A new id with room for `count - 1` others behind it in its millisecond, at most
+    /// [`Self::LONGEST_RUN`] in all (see [`Self::run`]). Its time part is up to a quarter of a
+    /// millisecond early for 1,000 ids.
+    pub fn new_first(now: Timestamp, count: usize) -> Self {
+        let mut bytes = *Self::new(now).as_bytes();
+        let last = Self::LONGEST_RUN.saturating_sub(count.max(1));
+        let slot = slot(&bytes).min(u16::try_from(last).unwrap_or(0));
+        put_slot(&mut bytes, slot);
+        Self::from_bytes(bytes)
     }
 
-    /// The run of ids that begins with this one.
-    pub fn run(self, count: usize) -> Vec<Self> {
+    /// The most ids of one run: as many parts of a millisecond as an id can tell apart.
+    pub const LONGEST_RUN: usize = 1 << 12;
+
+    /// The run of ids that begins with this one: `count` of them in ascending order. Each takes the next
+    /// part of the millisecond, and its random bits from `random`, which is given the place in the run.
+    pub fn run(self, count: usize, random: impl Fn(u32) -> u64) -> Vec<Self> {
+        let first = slot(self.as_bytes());
+        let other = |n: u16| {
+            let mut bytes = *self.as_bytes();
+            put_slot(&mut bytes, first.saturating_add(n));
+            bytes[8..].copy_from_slice(&(1 << 63 | random(n.into()) & RANDOM_END).to_be_bytes());
+            Self::from_bytes(bytes)
+        };
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        (0..count).map(|n| if n == 0 { self } else { other(n) }).collect()
+    }
+
+    /// The run that begins with this one as it was before each id had random bits of its own: the ids
+    /// follow each other directly.
+    pub fn consecutive(self, count: usize) -> Vec<Self> {
         let first = u128::from_be_bytes(*self.as_bytes());
         (0..count as u128).map(|n| Self::from_bytes(first.wrapping_add(n).to_be_bytes())).collect()
     }
@@ -72,6 +85,18 @@ impl OrderId {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
+}
+
+/// The twelve bits that tell the parts of a millisecond apart.
+fn slot(bytes: &[u8; 16]) -> u16 {
+    u16::from_be_bytes([bytes[6] & 0x0f, bytes[7]])
+}
+
+fn put_slot(bytes: &mut [u8; 16], slot: u16) {
+    let [high, low] = (slot & 0x0fff).to_be_bytes();
+    // The version stays.
+    bytes[6] = 0x70 | high;
+    bytes[7] = low;
 }
 
 impl fmt::Display for OrderId {
@@ -132,13 +157,27 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_ids_follows_from_its_first() {
-        let ids = OrderId::new_run(Timestamp::from_micros(1_700_000_000_000_000), 1_000);
-        assert!(ids.is_sorted() && ids.len() == 1_000);
-        assert_eq!(ids[0].run(1_000), ids);
-        let version = |id: &OrderId| Uuid::from_bytes(*id.as_bytes()).get_version_num();
-        assert!(ids.iter().all(|id| version(id) == 7));
-        assert_eq!(ids[0].to_string()[..18], ids[999].to_string()[..18]);
+    fn a_run_of_ids_stays_in_its_millisecond_and_in_order() {
+        for (micros, count) in [(0, 1_000), (500, 1_000), (999, 1_000), (999, 1), (0, OrderId::LONGEST_RUN)] {
+            let now = Timestamp::from_micros(1_700_000_000_000_000 + micros);
+            let first = OrderId::new_first(now, count);
+            // Descending, so that nothing but the time part puts them in order.
+            let ids = first.run(count, |n| u64::MAX - u64::from(n));
+            assert!(ids.is_sorted_by(|a, b| a < b) && ids.len() == count && ids[0] == first);
+            for id in &ids {
+                let uuid = Uuid::from_bytes(*id.as_bytes());
+                assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
+                assert_eq!(id.as_bytes()[..6], OrderId::first_at(now).as_bytes()[..6]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_run_of_ids_follows_from_its_first() {
+        let first = OrderId::new(Timestamp::from_micros(1_700_000_000_000_000));
+        let ids = first.consecutive(3);
+        let number = |id: &OrderId| u128::from_be_bytes(*id.as_bytes());
+        assert_eq!(ids.iter().map(number).collect::<Vec<_>>(), [0, 1, 2].map(|n| number(&first) + n));
     }
 
     #[test]

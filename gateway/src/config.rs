@@ -40,6 +40,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long open requests, streams and sockets get to end at shutdown.
     pub drain: Duration,
+    /// Whether a report over `UpdateStatus` may come without a lease token, which then counts for whichever
+    /// attempt is running. When it is not said: only if the gRPC listener has a loopback address.
+    pub tokenless_reports: Option<bool>,
     /// Limits of the HTTP server.
     pub http: HttpLimits,
     /// Limits of the GraphQL server.
@@ -150,6 +153,7 @@ impl Default for Config {
             retention: Retention::default(),
             request_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            tokenless_reports: None,
             http: HttpLimits {
                 body_bytes: 256 * 1024,
                 bulk_body_bytes: 4 * 1024 * 1024,

@@ -22,6 +22,7 @@ pub mod store;
 
 mod app;
 mod batch;
+mod keys;
 mod log_gate;
 mod panics;
 mod retention;

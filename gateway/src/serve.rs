@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
 use crate::http::server::{self, Connections, Port};
+use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
 use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
@@ -56,7 +57,10 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
     let Parts { mut config, store, queue, bus, http, grpc } = parts;
     config.http.hosts = config.http.hosts.on(http.local_addr()?);
+    let is_loopback = grpc.local_addr()?.ip().to_canonical().is_loopback();
+    config.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
+    let installation = store.installation().await.map_err(std::io::Error::other)?;
     let wake = Wake::default();
     let feed = Feed::new(&store);
     // The batches and the publisher end by themselves once nobody can hand them anything.
@@ -71,7 +75,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         wake: wake.clone(),
         tasks: writes.clone(),
     };
-    let orders = Orders::start(&store, &config, &shortcut, &publisher, &writes);
+    let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
     drop(shortcut);
     drop(publisher);
     let app = App::from(AppParts {

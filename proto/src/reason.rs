@@ -8,6 +8,8 @@ pub const INVALID_REQUEST: &str = "INVALID_REQUEST";
 pub const ORDER_NOT_FOUND: &str = "ORDER_NOT_FOUND";
 /// The lease is not, or no longer, the order's lease.
 pub const STALE_LEASE: &str = "STALE_LEASE";
+/// The report has no lease token, and this gateway takes none without.
+pub const LEASE_TOKEN_REQUIRED: &str = "LEASE_TOKEN_REQUIRED";
 /// Another worker has the order.
 pub const ALREADY_STARTED: &str = "ALREADY_STARTED";
 /// The order waits for a retry or for its time.

@@ -74,6 +74,13 @@ pub(super) fn illegal(problem: String) -> Status {
     with_reason(Status::failed_precondition(problem), reason::ILLEGAL_TRANSITION)
 }
 
+/// The report has no lease token, and none is accepted without.
+pub(super) fn token_required() -> Status {
+    let problem = "the report has no lease_token: send the lease_token of the answer to `processing`, or start the \
+                   gateway with --allow-tokenless-reports (ORDERS_ALLOW_TOKENLESS_REPORTS=on)";
+    with_reason(Status::failed_precondition(problem), reason::LEASE_TOKEN_REQUIRED)
+}
+
 fn with_reason(mut status: Status, reason: &str) -> Status {
     // Reasons are words in upper case, which are header values.
     if let Ok(reason) = MetadataValue::try_from(reason) {

@@ -12,7 +12,7 @@ use proto::v1;
 use proto::v1::order_service_server::OrderService;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::{illegal, invalid};
+use super::status::{illegal, invalid, token_required};
 use super::tokens::Tokens;
 use super::work;
 use crate::feed::Cursor;
@@ -81,7 +81,10 @@ impl Service {
         let lease = match request.lease_token.as_str() {
             "" => None,
             text => {
-                Some(text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?)
+                let shown =
+                    text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?;
+                // No order has the token that is left when there is none.
+                Some(self.app.orders.keys().bound(id, shown).unwrap_or(shown))
             }
         };
         let reason = |default: &str| match request.reason.as_str() {
@@ -160,7 +163,7 @@ impl Service {
         let lease_ms = self.app.config.rules.lease.as_millis();
         Ok(v1::UpdateStatusResponse {
             order: Some(order),
-            lease_token: lease.to_string(),
+            lease_token: self.app.orders.keys().bound(id, lease).unwrap_or(lease).to_string(),
             lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
         })
     }
@@ -173,6 +176,7 @@ impl Service {
     ) -> Result<v1::UpdateStatusResponse, Status> {
         let lease = match lease {
             Some(lease) => lease,
+            None if self.app.config.tokenless_reports != Some(true) => return Err(token_required()),
             None => {
                 let wanted = match &outcome {
                     Outcome::Completed => domain::Status::Completed,

@@ -142,7 +142,7 @@ impl Orders {
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
-        let ids = OrderId::new_run(created_at, contents.len());
+        let ids = self.keys.run(OrderId::new_first(created_at, contents.len()), contents.len());
         let orders =
             ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
         let creation = Creation { orders: orders.collect(), idempotency };
@@ -154,7 +154,11 @@ impl Orders {
                     Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
                 Ok(Some(Ok(Inserted::Before(id)))) => {
-                    let orders = self.store.orders_as_created(&id.run(count)).await?;
+                    let mut orders = self.store.orders_as_created(&self.keys.run(id, count)).await?;
+                    if orders.len() < count {
+                        // As they were before the ids of a run could not be guessed from each other.
+                        orders = self.store.orders_as_created(&id.consecutive(count)).await?;
+                    }
                     if orders.len() < count {
                         // Removed since (see `retention`), so the key stands for nothing any more.
                         self.store.forget_key_of(id).await?;

@@ -20,6 +20,7 @@ use domain::{LeaseToken, Order, OrderEvent, OrderId, Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, Limits};
+use crate::keys::Keys;
 use crate::shortcut::Shortcut;
 use crate::store::{Applied, Counts, Creation, Inserted, Pause, Store};
 use crate::{Config, Error};
@@ -36,6 +37,7 @@ pub(crate) use publish::Publisher;
 #[derive(Clone)]
 pub struct Orders {
     store: Store,
+    keys: Keys,
     config: Arc<Config>,
     shortcut: Shortcut,
     counts: Arc<counts::Cache>,
@@ -46,6 +48,7 @@ pub struct Orders {
 impl Orders {
     pub(crate) fn start(
         store: &Store,
+        keys: Keys,
         config: &Arc<Config>,
         shortcut: &Shortcut,
         publisher: &Publisher,
@@ -86,6 +89,7 @@ impl Orders {
         };
         Self {
             store: store.clone(),
+            keys,
             config: config.clone(),
             shortcut: shortcut.clone(),
             counts: Arc::default(),
@@ -231,6 +235,11 @@ impl Orders {
             .map(|(id, lease, outcome)| (id, Command::Finish { lease, outcome }))
             .collect();
         self.apply(commands, transitions::done).await
+    }
+
+    /// What binds lease tokens to orders.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Why something waited in vain for its transaction.

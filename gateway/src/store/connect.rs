@@ -155,6 +155,7 @@ impl Store {
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogGate::default(),
+                installation: tokio::sync::OnceCell::new(),
                 _lock: lock,
             }),
         };

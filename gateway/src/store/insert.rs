@@ -23,8 +23,7 @@ pub struct NewOrder(Arc<Order>);
 /// Orders that one request creates: all of them are written, or none. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Creation {
-    /// At least one. The ids of several are in a row (see [`OrderId::new_run`]), so that the first one
-    /// tells all.
+    /// At least one. The ids of several are a run (see `keys`), so that the first one tells all.
     pub orders: Arc<[NewOrder]>,
     /// What the client calls this create, if it may repeat it.
     pub idempotency: Option<Idempotency>,

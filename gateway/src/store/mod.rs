@@ -21,6 +21,7 @@ mod files;
 mod idempotency;
 mod insert;
 mod inspect;
+mod installation;
 mod list;
 #[cfg(test)]
 mod model;
@@ -57,6 +58,7 @@ pub use error::{Error, Outage};
 pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
 pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
+pub use installation::Installation;
 pub use pause::Pause;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
 pub use transition::Applied;
@@ -84,6 +86,7 @@ struct Inner {
     /// How many statements were sent.
     statements: Arc<AtomicU64>,
     log: LogGate,
+    installation: tokio::sync::OnceCell<Installation>,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     _lock: Option<std::fs::File>,
 }

@@ -26,7 +26,7 @@ async fn fill(backend: &Backend) {
     for _ in 0..BACKLOG / AT_ONCE {
         let created_at = backend.store.now();
         let order = |id| NewOrder::new(id, content.clone(), created_at);
-        let orders = OrderId::new_run(created_at, AT_ONCE).into_iter().map(order).collect();
+        let orders = OrderId::new(created_at).consecutive(AT_ONCE).into_iter().map(order).collect();
         backend.store.insert([Creation { orders, idempotency: None }].into()).await.unwrap();
     }
 }

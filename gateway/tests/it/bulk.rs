@@ -1,6 +1,7 @@
 //! Many orders in one request, over REST and GraphQL.
 
 use gateway::Config;
+use gateway::store::{Creation, Idempotency, Inserted, NewOrder, request_hash, request_hash_of_all};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -209,5 +210,75 @@ on_both!(graphql_creates_many_as_well, |on| async move {
     let (_, json) = gateway.graphql(create, json!({"orders": []})).await;
     let errors = &json["data"]["createOrders"]["userErrors"];
     assert_eq!(errors, &json!([{"code": "invalid_row_count", "field": ["input", "orders"]}]));
+    gateway.stop().await;
+});
+
+on_both!(the_ids_of_a_bulk_say_nothing_about_each_other, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let rows: Vec<Value> = (0..200).map(|n| good(&format!("item {n}"))).collect();
+    let create = r#"mutation($orders: [CreateOrderInput!]!) {
+        createOrders(input: {orders: $orders}, idempotencyKey: "graphql") { results { order { id } } } }"#;
+    let (_, over_graphql) = gateway.graphql(create, json!({"orders": rows[..100]})).await;
+    let over_graphql = over_graphql["data"]["createOrders"]["results"].clone();
+    for key in [None, Some("rest")] {
+        let (status, answer) = json_of(post(&gateway, "", JSON, key, json!(rows).to_string()).await).await;
+        assert_eq!(status, StatusCode::CREATED);
+        for results in [&answer["results"], &over_graphql] {
+            let ids: Vec<domain::OrderId> = results
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|result| result["order"]["id"].as_str().unwrap().parse().unwrap())
+                .collect();
+            assert!(ids.is_sorted(), "lists show the rows in their order");
+            let number = |id: &domain::OrderId| u128::from_be_bytes(*id.as_bytes());
+            let random = |id: &domain::OrderId| number(id) << 66 >> 66;
+            let mut differences: Vec<u128> =
+                ids.windows(2).map(|pair| random(&pair[1]).wrapping_sub(random(&pair[0]))).collect();
+            differences.sort_unstable();
+            assert!(differences.windows(2).all(|pair| pair[0] != pair[1]));
+            for neighbour in [number(&ids[0]) + 1, number(&ids[50]) - 1, number(&ids[50]) + 1] {
+                let neighbour = domain::OrderId::from_bytes(neighbour.to_be_bytes());
+                let response =
+                    gateway.client.get(gateway.url(&format!("/orders/{neighbour}"))).send().await.unwrap();
+                assert_eq!(response.status(), StatusCode::NOT_FOUND);
+            }
+        }
+    }
+    gateway.stop().await;
+});
+
+on_both!(a_bulk_of_an_earlier_version_is_still_recognised, |on| async move {
+    let backend = Backend::new(on).await;
+    let rows = json!([good("first"), good("second"), good("third")]);
+    // Its ids followed each other, and its key holds the first of them.
+    let now = backend.store.now();
+    let contents: Vec<_> = ["first", "second", "third"]
+        .map(|item| {
+            let (item, price) = (Some(item.to_owned()), Some("1.5".to_owned()));
+            let draft = domain::Draft { item, quantity: Some(1), price, ..domain::Draft::default() };
+            draft.check(domain::Currency::USD).unwrap()
+        })
+        .into();
+    let hashes: Vec<_> = contents.iter().map(request_hash).collect();
+    let identities = std::iter::once(&[0_u8][..]).chain(hashes.iter().map(|hash| &hash[..]));
+    let request_hash = request_hash_of_all(identities);
+    let expires_at = now + std::time::Duration::from_secs(3_600);
+    let idempotency = Idempotency { key: "old".parse().unwrap(), request_hash, expires_at };
+    let ids = domain::OrderId::new(now).consecutive(3);
+    let orders = ids.iter().zip(contents).map(|(id, content)| NewOrder::new(*id, content, now));
+    let creation = Creation { orders: orders.collect(), idempotency: Some(idempotency) };
+    assert_eq!(backend.store.insert([creation].into()).await.unwrap(), [Inserted::New]);
+
+    let gateway = backend.gateway(Config::default()).await;
+    let response = post(&gateway, "", JSON, Some("old"), rows.to_string()).await;
+    assert_eq!(response.headers()["idempotent-replayed"], "true");
+    let (status, answer) = json_of(response).await;
+    assert_eq!(status, StatusCode::CREATED);
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(answer["results"][n]["order"]["id"], id.to_string());
+    }
+    assert_eq!(stored(&backend).await, 3);
     gateway.stop().await;
 });

@@ -25,7 +25,7 @@ fn draft() -> Draft {
 async fn insert(backend: &Backend, draft: Draft, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft.check(domain::Currency::USD).unwrap();
-    let ids = OrderId::new_run(now, count);
+    let ids = OrderId::new(now).consecutive(count);
     let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now).into();
     backend.store.insert(ids.iter().map(order).collect()).await.unwrap();
     ids

@@ -140,6 +140,15 @@ impl Backend {
 
     /// A gateway on this backend, with connections of its own kind to the database.
     pub(crate) async fn gateway_over(&self, store: Store, config: Config) -> Gateway<'_> {
+        self.gateway_at("127.0.0.1:0", store, config).await
+    }
+
+    /// A gateway whose gRPC port is bound to this address.
+    pub(crate) async fn gateway_listening(&self, grpc: &str) -> Gateway<'_> {
+        self.gateway_at(grpc, self.gateway_store().await, Config::default()).await
+    }
+
+    async fn gateway_at(&self, grpc: &str, store: Store, config: Config) -> Gateway<'_> {
         let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match self.on {
             On::Embedded => (self.queue.clone(), self.bus.clone()),
             On::Servers => {
@@ -148,7 +157,7 @@ impl Backend {
             }
         };
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let grpc = TcpListener::bind(grpc).await.unwrap();
         let (http_addr, grpc_addr) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let queue = self.queue_of_gateways.clone().unwrap_or(queue);
@@ -159,7 +168,8 @@ impl Backend {
         Gateway {
             backend: self,
             http: format!("http://{http_addr}"),
-            grpc: format!("http://{grpc_addr}"),
+            // An unspecified address is reached over loopback.
+            grpc: format!("http://127.0.0.1:{}", grpc_addr.port()),
             client: client(),
             stop: Some(stop),
             running: Some(running),

@@ -23,7 +23,7 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
         ..Draft::default()
     };
     let content = draft.check(domain::Currency::USD).unwrap();
-    let ids = OrderId::new_run(now, count);
+    let ids = OrderId::new(now).consecutive(count);
     let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now);
     let creations = ids.iter().map(|id| Creation::from(order(id))).collect();
     store.insert_taken(creations, GUARD).await.unwrap();

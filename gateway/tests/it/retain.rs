@@ -49,7 +49,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
         let all = [Command::Start { lease: before }, back].into_iter().chain(last);
         all.map(|command| (*id, command)).collect()
     };
-    let ids = OrderId::new_run(created_at, count);
+    let ids = OrderId::new(created_at).consecutive(count);
     for ids in ids.chunks(500) {
         backend.store.insert(ids.iter().map(creation).collect()).await.unwrap();
         let commands: Vec<_> = ids.iter().flat_map(commands).collect();

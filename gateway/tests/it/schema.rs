@@ -9,6 +9,7 @@ use gateway::{Store, store::ConnectError};
 use sqlx::{AnyConnection, Connection, Row};
 
 use crate::harness::{Backend, On};
+use crate::on_both;
 
 /// Four gateways that start at once on an empty database.
 #[tokio::test(flavor = "multi_thread")]
@@ -324,3 +325,14 @@ async fn timelines_of_the_version_before_stay_as_they_are() {
         assert_eq!(store.inspect(Duration::from_secs(60)).await.unwrap().findings, [], "{folder}");
     }
 }
+
+on_both!(all_gateways_of_a_database_and_no_other_share_an_identity, |on| async move {
+    let (backend, other) = (Backend::new(on).await, Backend::new(on).await);
+    let installation = backend.store.installation().await.unwrap();
+    let again = backend.gateway_store().await;
+    again.migrate().await.unwrap();
+    assert_eq!(again.installation().await.unwrap(), installation);
+    let other = other.store.installation().await.unwrap();
+    assert!(installation.id != other.id && installation.secret != other.secret);
+    assert!(installation.secret != [0; 32] && !format!("{installation:?}").contains("secret"));
+});

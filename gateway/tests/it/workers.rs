@@ -101,6 +101,44 @@ on_both!(a_batch_is_started_and_finished, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(a_report_needs_the_token_of_its_own_order, |on| async move {
+    let backend = Backend::new(on).await;
+    let config = Config { tokenless_reports: Some(false), ..Config::default() };
+    let gateway = backend.gateway(config).await;
+    let (first, second) = (gateway.create_order().await, gateway.create_order().await);
+    let token = gateway.report(&first, "processing", "").await.unwrap().lease_token;
+    let other = gateway.report(&second, "processing", "").await.unwrap().lease_token;
+    for status in ["completed", "failed", "pending"] {
+        let refused = gateway.report(&first, status, "").await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), "LEASE_TOKEN_REQUIRED");
+        assert!(refused.message().contains("--allow-tokenless-reports"), "{refused}");
+        let stale = gateway.report(&first, status, &other).await.unwrap_err();
+        assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "STALE_LEASE");
+    }
+    let stale = gateway.report(&first, "processing", &other).await.unwrap_err();
+    assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "STALE_LEASE");
+    assert_eq!(gateway.order(&first).await.status, "processing");
+    gateway.report(&first, "processing", &token).await.unwrap();
+    gateway.report(&first, "completed", &token).await.unwrap();
+    gateway.report(&first, "completed", &token).await.unwrap();
+    gateway.report(&second, "completed", &other).await.unwrap();
+    gateway.stop().await;
+});
+
+/// By default the address decides: a worker on another machine has to show its token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_without_a_token_is_accepted_on_loopback_only() {
+    for (address, accepted) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
+        let backend = Backend::new(On::Embedded).await;
+        let gateway = backend.gateway_listening(address).await;
+        let id = gateway.create_order().await;
+        gateway.report(&id, "processing", "").await.unwrap();
+        assert_eq!(gateway.report(&id, "completed", "").await.is_ok(), accepted, "{address}");
+        gateway.stop().await;
+    }
+}
+
 on_both!(a_heartbeat_is_answered_and_the_loss_of_a_lease_is_told, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();

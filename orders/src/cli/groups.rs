@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use domain::Currency;
 
+use super::Switch;
 use crate::log::LogFormat;
 use crate::values::{self, DatabaseUrl, ListenAddr, Secret, ServerUrl};
 
@@ -37,6 +38,17 @@ pub(crate) struct GrpcArgs {
         default_value = "127.0.0.1:50051"
     )]
     pub(crate) grpc_addr: ListenAddr,
+    /// Whether workers may report completed, failed and pending without the lease token of their attempt:
+    /// on or off [default: on when --grpc-addr is a loopback address, otherwise off]
+    #[arg(
+        long,
+        env = "ORDERS_ALLOW_TOKENLESS_REPORTS",
+        hide_env_values = true,
+        value_name = "SWITCH",
+        num_args = 0..=1,
+        default_missing_value = "on"
+    )]
+    pub(crate) allow_tokenless_reports: Option<Switch>,
 }
 
 /// Where a processor finds its gateways.

@@ -11,8 +11,10 @@ use crate::values::{self, Networks};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
     /// It is on.
+    #[value(aliases = ["true", "1"])]
     On,
     /// It is off.
+    #[value(aliases = ["false", "0"])]
     Off,
 }
 

@@ -3,9 +3,9 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
-use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 
-use super::{Cli, report};
+use super::{Cli, Switch, report};
 use crate::console;
 use crate::error::Error;
 
@@ -51,8 +51,12 @@ fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
         match word.as_str() {
             "--help" | "-h" | "--version" | "-V" => return arguments,
             "--" => break,
-            // Every other flag has a value, in the same word or in the next one.
-            flag if flag.starts_with('-') => at += if flag.contains('=') { 1 } else { 2 },
+            // Every other flag has a value, in the same word or in the next one; a switch may be without.
+            flag if flag.starts_with('-') => {
+                let next = arguments.get(at + 1).and_then(|next| next.to_str());
+                let alone = is_switch(flag) && next.is_none_or(|next| Switch::from_str(next, false).is_err());
+                at += if flag.contains('=') || alone { 1 } else { 2 };
+            }
             _ => {
                 let command = arguments.remove(at);
                 arguments.insert(1, command);
@@ -62,6 +66,15 @@ fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
     }
     arguments.insert(arguments.len().min(1), "dev".into());
     arguments
+}
+
+/// Whether the flag means something without a value.
+fn is_switch(flag: &str) -> bool {
+    let command = Cli::command();
+    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let found =
+        arguments.find(|arg| arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long)));
+    found.and_then(Arg::get_num_args).is_some_and(|count| count.min_values() == 0 && count.max_values() == 1)
 }
 
 /// An empty variable is an unset one: compose files pass `REDIS_URL=` for what nobody has set. And a
@@ -99,6 +112,8 @@ mod tests {
             ("orders --http-addr x gateway --drain-ms 1", "orders gateway --http-addr x --drain-ms 1"),
             ("orders --http-addr=x processor", "orders processor --http-addr=x"),
             ("orders config gateway", "orders config gateway"),
+            ("orders --allow-tokenless-reports gateway", "orders gateway --allow-tokenless-reports"),
+            ("orders --allow-tokenless-reports off gateway", "orders gateway --allow-tokenless-reports off"),
             ("orders --help", "orders --help"),
             ("orders -V", "orders -V"),
             ("orders --", "orders dev --"),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ended;
 use crate::banner::Banner;
-use crate::cli::{DevArgs, Handler, WorkArgs};
+use crate::cli::{DevArgs, Handler, Switch, WorkArgs};
 use crate::error::Error;
 use crate::values::reachable;
 use crate::{console, log, settings, signal, start};
@@ -24,6 +24,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.http.connections = start::connections(config.http.connections);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
+    config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

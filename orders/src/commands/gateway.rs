@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway::Parts;
 
-use crate::cli::GatewayArgs;
+use crate::cli::{GatewayArgs, Switch};
 use crate::error::Error;
 use crate::{log, settings, signal, start};
 
@@ -15,6 +15,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();
     config.http.connections = start::connections(config.http.connections);
+    config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

@@ -93,7 +93,7 @@ on_both!(
         let mut expected = Vec::new();
         for start in (0..ORDERS).step_by(1_000) {
             let created_at = backend.store.now();
-            let orders = OrderId::new_run(created_at, 1_000).into_iter().zip(start..).map(|(id, n)| {
+            let orders = OrderId::new(created_at).consecutive(1_000).into_iter().zip(start..).map(|(id, n)| {
                 let item = if rare(n) { "Needle" } else { "hay" };
                 if rare(n) {
                     expected.push((n % 7, id.to_string()));

@@ -1,0 +1,84 @@
+//! Numbers that only the gateways of one installation can compute, from the secret in its database.
+
+use domain::{LeaseToken, OrderId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::store::Installation;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keys(Hmac<Sha256>);
+
+impl Keys {
+    pub(crate) fn new(installation: &Installation) -> Self {
+        Self(Hmac::new_from_slice(&installation.secret).expect("HMAC takes keys of every length"))
+    }
+
+    /// The ids of orders that are created together, derived from the first: knowing some of them says nothing
+    /// about the others.
+    pub(crate) fn run(&self, first: OrderId, count: usize) -> Vec<OrderId> {
+        first.run(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
+    }
+
+    /// Turns a lease token into the one that is shown to the worker of this order, and back. Orders share
+    /// tokens, but what a worker is shown is good for its order only.
+    pub(crate) fn bound(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
+        // As a token, the mask has no sign.
+        let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;
+        LeaseToken::from_i64(token.as_i64() ^ mask.cast_signed())
+    }
+
+    fn number(&self, label: &[u8], first: &[u8], second: &[u8]) -> u64 {
+        let mut mac = self.0.clone();
+        for part in [label, first, second] {
+            mac.update(&[u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+            mac.update(part);
+        }
+        let bytes = mac.finalize().into_bytes();
+        u64::from_be_bytes(bytes.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Timestamp;
+
+    use super::*;
+
+    fn keys(secret: u8) -> Keys {
+        Keys::new(&Installation { id: [0; 16], secret: [secret; 32] })
+    }
+
+    #[test]
+    fn the_ids_of_a_run_have_nothing_but_their_time_in_common() {
+        let first = OrderId::new_first(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
+        let ids = keys(1).run(first, 1_000);
+        assert!(ids.is_sorted_by(|a, b| a < b) && ids[0].as_bytes()[..6] == ids[999].as_bytes()[..6]);
+        assert_eq!(keys(1).run(ids[0], 1_000), ids, "the first one tells all");
+        assert_ne!(keys(2).run(ids[0], 1_000)[1..], ids[1..], "but not without the secret");
+        let random = |id: &OrderId| u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap()) << 2;
+        let mut all: Vec<u64> = ids.iter().map(random).collect();
+        // Each bit is set in about half of the ids, and differences do not repeat.
+        for bit in 2..64 {
+            let set = all.iter().filter(|random| *random >> bit & 1 == 1).count();
+            assert!((350..650).contains(&set), "bit {bit} is set in {set} of 1000");
+        }
+        let mut differences: Vec<u64> = all.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        for numbers in [&mut all, &mut differences] {
+            numbers.sort_unstable();
+            assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]));
+        }
+    }
+
+    #[test]
+    fn a_token_is_bound_to_its_order() {
+        let (keys, token) = (keys(1), LeaseToken::random());
+        let order = |n| OrderId::from_bytes([n; 16]);
+        let shown = keys.bound(order(1), token).unwrap();
+        assert_eq!(keys.bound(order(1), shown), Some(token));
+        assert_ne!(keys.bound(order(2), shown), Some(token));
+        assert_ne!(keys.bound(order(2), token), Some(shown));
+        assert_ne!(shown, token);
+    }
+}

@@ -1,0 +1,45 @@
+//! What all gateways of one database share.
+
+use std::fmt;
+
+use super::sql::Sql;
+use super::{Error, Store, rows};
+
+/// The identity of an installation: all gateways on one database. It never changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Installation {
+    /// Tells it from other installations.
+    pub id: [u8; 16],
+    /// Known to its gateways only, and to whoever may read the database.
+    pub secret: [u8; 32],
+}
+
+impl fmt::Debug for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Installation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// The identity, which is read once.
+    ///
+    /// # Errors
+    /// [`Error`]; the tables must be up to date.
+    pub async fn installation(&self) -> Result<Installation, Error> {
+        let read = || {
+            self.read(|connection| {
+                Box::pin(async move {
+                    let rows = Sql::new("SELECT id, secret FROM installation").fetch(connection).await?;
+                    let row =
+                        rows.first().ok_or_else(|| Error::Row("the table installation is empty".into()))?;
+                    let (id, secret): (Vec<u8>, Vec<u8>) = (rows::get(row, 0)?, rows::get(row, 1)?);
+                    match (id.try_into(), secret.try_into()) {
+                        (Ok(id), Ok(secret)) => Ok(Installation { id, secret }),
+                        _ => Err(Error::Row("the installation's id or secret has a wrong length".into())),
+                    }
+                })
+            })
+        };
+        self.inner.installation.get_or_try_init(read).await.copied()
+    }
+}
