@@ -6,6 +6,8 @@ use broker::Queue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::inflight::InFlight;
+use crate::http::streams::Streams;
 use crate::{Config, Store, feed::Feed, orders::Orders};
 
 /// What every request handler needs. Each request clones it several times, so it is one pointer.
@@ -24,6 +26,10 @@ pub struct AppParts {
     pub queue: Arc<dyn Queue>,
     /// The settings.
     pub config: Arc<Config>,
+    /// The bytes that requests and responses hold.
+    pub(crate) inflight: InFlight,
+    /// The streams that are open.
+    pub(crate) streams: Streams,
     /// Ends when the gateway begins to shut down: readiness turns off and streams end themselves,
     /// spread over [`Config::drain`].
     pub draining: CancellationToken,

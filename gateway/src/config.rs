@@ -75,10 +75,14 @@ pub struct HttpLimits {
     pub idle_timeout: Duration,
     /// How long a client may take nothing of what waits for it.
     pub write_stall: Duration,
-    /// Most open websockets.
-    pub websockets: usize,
-    /// Most open websockets of one client's address.
-    pub websockets_per_address: usize,
+    /// Most bytes of request bodies that are held at once.
+    pub inflight_body_bytes: usize,
+    /// Most bytes of responses that are held at once.
+    pub inflight_response_bytes: usize,
+    /// Most open streams: websockets, event streams, long polls, and streams of gRPC.
+    pub streams: usize,
+    /// Most open streams of one client's address; `None` is a tenth of all.
+    pub streams_per_address: Option<usize>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The hosts that the gateway answers for.
@@ -91,6 +95,11 @@ impl HttpLimits {
     /// Most open connections of one address.
     pub fn connections_per_address(&self) -> usize {
         self.connections_per_address.unwrap_or(self.connections.div_ceil(ONE_ADDRESS))
+    }
+
+    /// Most open streams of one client's address.
+    pub fn streams_per_address(&self) -> usize {
+        self.streams_per_address.unwrap_or(self.streams.div_ceil(ONE_ADDRESS))
     }
 }
 
@@ -166,8 +175,10 @@ impl Default for Config {
                 exempt_loopback: false,
                 idle_timeout: Duration::from_secs(60),
                 write_stall: Duration::from_secs(20),
-                websockets: 15_000,
-                websockets_per_address: 12_000,
+                inflight_body_bytes: 256 * 1024 * 1024,
+                inflight_response_bytes: 256 * 1024 * 1024,
+                streams: 15_000,
+                streams_per_address: None,
                 trusted_proxies: Vec::new(),
                 hosts: Hosts::default(),
                 cors_origins: Origins::default(),

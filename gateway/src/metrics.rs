@@ -49,15 +49,18 @@ const COUNTERS: [(&str, &str); 17] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 11] = [
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
-    ("http_connections", "Open connections on the HTTP port."),
+    ("http_connections", "Open connections on all ports."),
+    ("inflight_body_bytes", "Bytes of request bodies that are held at the moment."),
+    ("inflight_response_bytes", "Bytes of responses that are held at the moment."),
     (
         "oldest_claimable_seconds",
         "How long the order that could be started and has waited longest has been waiting; 0 when none waits. \
          Orders that wait for a retry do not count.",
     ),
+    ("open_streams", "Open websockets, event streams, long polls and streams of gRPC, by kind."),
     ("queue_length", "Hints in the queue at the last look."),
     ("queue_paused", "Whether the queue is paused: 1 or 0."),
     ("watched_orders", "Orders that somebody watches through this gateway."),

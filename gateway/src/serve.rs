@@ -20,7 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
+use crate::http::inflight::InFlight;
 use crate::http::server::{self, Connections, Port};
+use crate::http::streams::Streams;
 use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
@@ -78,7 +80,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
     drop(shortcut);
     drop(publisher);
+    let inflight = InFlight::new(&config.http);
     let app = App::from(AppParts {
+        inflight: inflight.clone(),
+        streams: Streams::new(&config.http),
         orders: orders.clone(),
         feed: feed.clone(),
         store: store.clone(),

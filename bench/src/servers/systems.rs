@@ -116,7 +116,7 @@ impl Servers {
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
                 .args(["--database-url", database_url, "--redis-url", &self.redis_url])
                 // All clients of a measurement have one address.
-                .args(["--http-connections-per-address", "20000"])
+                .args(["--http-connections-per-address", "20000", "--streams-per-address", "15000"])
                 .args(tuning.gateway()),
         )?;
         let addr = self.http;

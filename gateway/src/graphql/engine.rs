@@ -27,7 +27,7 @@ use super::live::Handover;
 use super::params::Params;
 use super::parsed::Parsed;
 use super::subscription::Position;
-use crate::{Config, panics};
+use crate::{Config, Error, panics};
 
 /// The same schema twice.
 #[derive(Clone)]
@@ -120,6 +120,12 @@ impl Answer {
     /// A request that did not come to an operation.
     pub(crate) fn refused(status: StatusCode, error: ServerError) -> Self {
         Self::new(&Value::Null, vec![error], Stage::Refused(status))
+    }
+
+    /// All requests together hold too many bytes.
+    pub(crate) fn overloaded() -> Self {
+        let error = Error::overloaded();
+        Self::refused(StatusCode::SERVICE_UNAVAILABLE, request_error(error.code(), error.to_string()))
     }
 
     fn rejected(errors: Vec<ServerError>) -> Self {

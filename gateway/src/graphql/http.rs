@@ -10,18 +10,15 @@
 //! | 408 | the body did not come in time |
 //! | 413 | the body or the document is too long |
 //! | 415 | the body is not JSON |
-
-use std::sync::Arc;
+//! | 503 | all requests together hold too many bytes |
 
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, RETRY_AFTER, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
 
 use super::engine::{Answer, Engine, Operation, Stage};
 use super::errors::{BAD_REQUEST, limit_error, request_error};
@@ -29,14 +26,11 @@ use super::negotiate::{Accepted, Media, accepted};
 use super::params::{Params, Requests};
 use super::{sse, ws};
 use crate::App;
-use crate::http::addresses::Addresses;
-use crate::http::media::{is_json, without_bom};
+use crate::http::body::{Failure, Rule, receive};
+use crate::http::media::is_json;
 use crate::http::origins::ReadOnly;
 use crate::http::resume::last_event_id;
-
-/// A client that is still sending does not see an answer that comes too early. So this many times
-/// the limit is read and thrown away before a body is refused.
-const DRAIN_FACTOR: usize = 8;
+use crate::http::streams::Client;
 
 /// `POST /graphql`.
 pub(crate) async fn post(
@@ -45,10 +39,18 @@ pub(crate) async fn post(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let limit = app.config.http.body_bytes;
-    let read = read_body(body, limit);
-    let Ok(body) = tokio::time::timeout(app.config.http.header_read_timeout, read).await else {
-        return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
+    let limits = &app.config.http;
+    let rule = Rule {
+        bytes: limits.body_bytes,
+        step: limits.header_read_timeout,
+        drain: !parts.headers.contains_key(EXPECT),
+    };
+    let body = match receive(body, rule, &app.inflight.bodies).await {
+        Err(Failure::Late) => {
+            return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
+        }
+        Err(Failure::Overloaded) => return respond(Media::Json, Answer::overloaded()),
+        body => body,
     };
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     if !is_json(&parts.headers) {
@@ -56,12 +58,12 @@ pub(crate) async fn post(
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, message);
     }
     let body = match body {
-        Ok(body) => without_bom(body),
-        Err(BodyError::TooLong) => {
-            let message = format!("the body has more than {limit} bytes");
+        Ok(body) => body,
+        Err(Failure::TooLarge) => {
+            let message = format!("the body has more than {} bytes", limits.body_bytes);
             return over(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
         }
-        Err(BodyError::Broken) => {
+        Err(Failure::Broken | Failure::Late | Failure::Overloaded) => {
             return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the body could not be read");
         }
     };
@@ -83,12 +85,11 @@ pub(crate) async fn post(
 pub(crate) async fn get(
     State(app): State<App>,
     Extension(engine): Extension<Engine>,
-    Extension(sockets): Extension<Arc<Addresses>>,
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
     if ws::is_upgrade(&parts.headers) {
-        return ws::upgrade(app, engine, &sockets, parts).await;
+        return ws::upgrade(app, engine, parts).await;
     }
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
@@ -113,7 +114,10 @@ async fn answer(
     operation: Result<Operation, Answer>,
 ) -> Response {
     let stream = |operation| match last_event_id(parts.uri.query(), &parts.headers) {
-        Ok(after) => sse::stream(app, engine, after.unwrap_or(0), operation),
+        Ok(after) => {
+            let client = Client::of(parts, &app.config.http);
+            sse::stream(app, engine, client, after.unwrap_or(0), operation)
+        }
         Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
     };
     let Some(media) = accepts.media else {
@@ -200,31 +204,15 @@ fn over(status: StatusCode, limit: &'static str, message: &str) -> Response {
 }
 
 fn respond(media: Media, answer: Answer) -> Response {
-    write(media.status(answer.stage()), media, answer.into_json())
+    let status = media.status(answer.stage());
+    let mut response = write(status, media, answer.into_json());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 fn write(status: StatusCode, media: Media, json: String) -> Response {
     let headers = [(CONTENT_TYPE, media.content_type()), (CACHE_CONTROL, "no-store"), (VARY, "Accept")];
     (status, headers, json).into_response()
-}
-
-enum BodyError {
-    TooLong,
-    Broken,
-}
-
-/// Reads a body to its end, and keeps at most `limit` bytes of it.
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    let mut kept = Vec::new();
-    let mut length: usize = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= limit {
-            kept.extend_from_slice(&data);
-        } else if length > limit.saturating_mul(DRAIN_FACTOR) {
-            break;
-        }
-    }
-    if length > limit { Err(BodyError::TooLong) } else { Ok(kept.into()) }
 }

@@ -64,7 +64,6 @@ use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
 use crate::App;
 use crate::feed::Feed;
-use crate::http::addresses::Addresses;
 use crate::orders::Orders;
 
 /// What can be asked.
@@ -104,10 +103,8 @@ pub fn routes(app: &App) -> Router<App> {
         plain: builder().data(services).finish(),
     };
     let engine = Engine::new(schemas, Arc::clone(&app.config));
-    let limits = &app.config.http;
-    let sockets = Addresses::new(limits.websockets, limits.websockets_per_address);
     let methods = MethodRouter::new().get(http::get).post(http::post);
-    let shared = ServiceBuilder::new().layer(Extension(engine)).layer(Extension(sockets));
+    let shared = ServiceBuilder::new().layer(Extension(engine));
     Router::new().route("/graphql", methods.layer(shared))
 }
 

@@ -15,13 +15,24 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use super::engine::{Answer, Engine, Operation};
 use super::subscription::Position;
 use crate::App;
+use crate::http::streams::{Client, Kind};
 
 /// A line that clients skip.
 const COMMENT: &str = ":\n\n";
 
 /// Streams the results of an operation; those of a subscription behind the sequence `after`. Ends when the
 /// operation does, when the client leaves, or spread over the drain window when the gateway shuts down.
-pub(crate) fn stream(app: &App, engine: &Engine, after: u32, operation: Operation) -> Response {
+pub(crate) fn stream(
+    app: &App,
+    engine: &Engine,
+    client: Client,
+    after: u32,
+    operation: Operation,
+) -> Response {
+    let open = match app.streams.open(Kind::GraphqlEvents, client.0) {
+        Ok(open) => open,
+        Err(problem) => return problem.into_response(),
+    };
     let position = Position::new(after);
     let results = match operation.kind() {
         OperationType::Subscription => {
@@ -37,7 +48,7 @@ pub(crate) fn stream(app: &App, engine: &Engine, after: u32, operation: Operatio
     let token = app.tasks.token();
     let events = results.chain(stream::iter([complete()])).take_until(app.leaving()).map(move |event| {
         // Shutdown waits for whoever holds a token.
-        let _held = &token;
+        let _held = (&token, &open);
         event
     });
     response(events, app.config.graphql.ping_interval)

@@ -40,9 +40,10 @@ use tokio_util::task::TaskTracker;
 use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
-use crate::http::addresses::{Addresses, Full, Place, client};
+use crate::http::inflight::{Budget, Reservation};
 use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
+use crate::http::streams::{Client, Kind, OpenStream};
 use crate::{App, Config};
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
@@ -53,8 +54,6 @@ const WRITE_BUFFER_BYTES: usize = 512;
 const QUEUE: usize = 16;
 /// How long the other side gets to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// When to come back after all places were taken.
-const COME_BACK: Duration = Duration::from_secs(5);
 /// How the metrics count a socket that ended without a close frame.
 const DROPPED: u16 = 1006;
 
@@ -64,12 +63,7 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Turns a request into a websocket, or says why not. Nothing is upgraded before everything is checked.
-pub(crate) async fn upgrade(
-    app: App,
-    engine: Engine,
-    sockets: &Arc<Addresses>,
-    mut parts: Parts,
-) -> Response {
+pub(crate) async fn upgrade(app: App, engine: Engine, mut parts: Parts) -> Response {
     let limits = &app.config.http;
     // A page of another site would act with whatever its user may do here.
     let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
@@ -83,20 +77,10 @@ pub(crate) async fn upgrade(
         Ok(upgrade) => upgrade.protocols([MODERN, LEGACY]),
         Err(rejection) => return handshake(rejection.body_text()),
     };
-    let address = client(&parts.extensions, &parts.headers, &limits.trusted_proxies);
-    let place = match sockets.enter(address) {
+    let Client(client) = Client::of(&parts, limits);
+    let place = match app.streams.open(Kind::Websocket, client) {
         Ok(place) => place,
-        Err(Full::Address) => {
-            let most = limits.websockets_per_address;
-            let detail = format!("this address has {most} open websockets, and may have no more");
-            let problem = Problem::new("too_many_websockets", detail);
-            return refused("websockets_per_address", problem.retry_after(COME_BACK));
-        }
-        Err(Full::All) => {
-            let detail = "this gateway has as many open websockets as it may";
-            let problem = Problem::new("websockets_exhausted", detail);
-            return refused("websockets", problem.retry_after(COME_BACK));
-        }
+        Err(problem) => return problem.into_response(),
     };
     let legacy = upgrade.selected_protocol().is_some_and(|name| name.as_bytes() == LEGACY.as_bytes());
     let protocol = if legacy { Protocol::Legacy } else { Protocol::Modern };
@@ -192,10 +176,11 @@ impl From<End> for Step {
 
 struct Session {
     socket: WebSocket,
-    _place: Place,
+    _place: OpenStream,
     _open: Open,
     engine: Engine,
     tasks: TaskTracker,
+    bodies: Arc<Budget>,
     config: Arc<Config>,
     conversation: Conversation,
     /// Whether the page that opened it may only read.
@@ -209,7 +194,7 @@ struct Session {
 
 impl Session {
     /// Boxed, so that the futures that work on it do not each keep room for it.
-    fn new(socket: WebSocket, place: Place, app: App, engine: Engine, protocol: Protocol) -> Box<Self> {
+    fn new(socket: WebSocket, place: OpenStream, app: App, engine: Engine, protocol: Protocol) -> Box<Self> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let limits = &app.config.graphql;
         Box::new(Self {
@@ -228,6 +213,7 @@ impl Session {
             outgoing,
             leaving: Box::pin(app.leaving()),
             tasks: app.tasks.clone(),
+            bodies: app.inflight.bodies.clone(),
             config: app.config.clone(),
         })
     }
@@ -331,7 +317,8 @@ impl Session {
                 let protocol = self.conversation.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed: what preparing needs is given back while the operation waits for news.
-                let answers = Box::pin(answers(self.engine.clone(), params));
+                let held = self.bodies.reserve(text.len());
+                let answers = Box::pin(answers(self.engine.clone(), params, held));
                 // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
                 let task = self.tasks.spawn(operate(answers, protocol, id, number, self.queue.clone()));
                 self.running.insert(number, Running(task.abort_handle()));
@@ -399,10 +386,17 @@ fn read_error(error: &axum::Error) -> End {
 }
 
 /// What an operation answers, one result or many.
-async fn answers(engine: Engine, params: Params) -> BoxStream<'static, Answer> {
+async fn answers(engine: Engine, params: Params, held: Option<Reservation>) -> BoxStream<'static, Answer> {
+    let Some(held) = held else { return stream::once(ready(Answer::overloaded())).boxed() };
     match engine.prepare(params) {
         Ok(operation) if operation.kind() == OperationType::Subscription => engine.stream(operation),
-        Ok(operation) => stream::once(async move { engine.run(operation).await }).boxed(),
+        Ok(operation) => {
+            let answer = async move {
+                let _held = held;
+                engine.run(operation).await
+            };
+            stream::once(answer).boxed()
+        }
         Err(answer) => stream::once(ready(answer)).boxed(),
     }
 }

@@ -1,46 +1,122 @@
 //! What happens to every gRPC call, whatever it asks for: limits, and a last line of defence against panics.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::Route;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use hyper::body::{Frame, SizeHint};
 use tonic::Status;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 
+use super::MESSAGE_BYTES;
+use super::message::{Held, Messages, Rule};
 use super::status::refusal;
-use crate::config::HttpLimits;
 use crate::http::heads;
+use crate::http::problem::Problem;
+use crate::http::streams::{Client, Kind, OpenStream};
 use crate::{App, Error, panics};
 
-/// What all calls share.
-struct Calls {
-    limits: HttpLimits,
-}
+/// Longest message of all calls but `Work`.
+const UNARY_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Puts the limits around the routes.
 pub(super) fn limited(routes: Router, app: &App) -> Router {
-    let calls = Arc::new(Calls { limits: app.config.http.clone() });
+    let app = app.clone();
     routes.layer(layer_fn(move |mut route: Route| {
-        let calls = calls.clone();
-        service_fn(move |request: Request| calls.around(&mut route, request).map(Ok::<_, Infallible>))
+        let app = app.clone();
+        service_fn(move |request: Request| around(&app, &mut route, request).map(Ok::<_, Infallible>))
     }))
 }
 
-impl Calls {
-    fn around(&self, route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
-        if let Err(problem) = heads::check(&request, self.limits.head_bytes, self.limits.target_bytes) {
-            return Either::Left(std::future::ready(refusal(&problem)));
-        }
-        let call = panics::contained("grpc", route.call(request));
-        Either::Right(call.map(|outcome| match outcome {
-            Ok(Ok(response)) => response,
+/// What is open while a call is answered, when that is a stream.
+fn kind(path: &str) -> Option<Kind> {
+    match path {
+        "/orders.v1.OrderService/Work" => Some(Kind::Work),
+        "/orders.v1.OrderService/WatchOrder" => Some(Kind::WatchOrder),
+        _ if path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo") => Some(Kind::Service),
+        _ => None,
+    }
+}
+
+/// How long the messages of a call may be, and how many there are.
+fn rule(kind: Option<Kind>, app: &App) -> Rule {
+    let step = app.config.http.header_read_timeout;
+    let (message_bytes, unary) = match kind {
+        Some(Kind::Work) => (MESSAGE_BYTES, false),
+        // Reflection asks over a stream.
+        Some(Kind::Service) => (UNARY_MESSAGE_BYTES, false),
+        _ => (UNARY_MESSAGE_BYTES, true),
+    };
+    Rule { message_bytes, unary, step }
+}
+
+fn around(
+    app: &App,
+    route: &mut Route,
+    mut request: Request,
+) -> impl Future<Output = Response> + Send + use<> {
+    let kind = kind(request.uri().path());
+    let stream = match admitted(app, &request, kind) {
+        Ok(stream) => stream,
+        Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
+    };
+    let held = Held::new(&app.inflight.bodies);
+    request.extensions_mut().insert(held.clone());
+    let rule = rule(kind, app);
+    let request = request.map(|body| Body::new(Messages::new(body, rule, &held)));
+    let call = panics::contained("grpc", route.call(request));
+    Either::Right(call.map(move |outcome| {
+        // The messages are done with.
+        drop(held);
+        match outcome {
+            Ok(Ok(response)) => match stream {
+                Some(stream) => response.map(|body| Body::new(Streamed { body, _stream: stream })),
+                None => response,
+            },
             Err(panicked) => Status::from(Error::from(panicked)).into_http(),
-        }))
+        }
+    }))
+}
+
+fn admitted(app: &App, request: &Request, kind: Option<Kind>) -> Result<Option<OpenStream>, Problem> {
+    let limits = &app.config.http;
+    heads::check(request, limits.head_bytes, limits.target_bytes)?;
+    let Some(kind) = kind else { return Ok(None) };
+    let Client(client) = Client::from(request.extensions(), request.headers(), limits);
+    app.streams.open(kind, client).map(Some)
+}
+
+/// The response of a stream, which counts as open until its end.
+struct Streamed {
+    body: Body,
+    _stream: OpenStream,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -5,6 +5,7 @@
 //! served by [`crate::http::server`], as those of HTTP are; `calls` has the limits of a call.
 
 mod calls;
+mod message;
 mod status;
 mod tokens;
 mod unary;

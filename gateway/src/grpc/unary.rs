@@ -12,6 +12,7 @@ use proto::v1;
 use proto::v1::order_service_server::OrderService;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::message::Held;
 use super::status::{illegal, invalid, token_required};
 use super::tokens::Tokens;
 use super::work;
@@ -46,7 +47,8 @@ impl OrderService for Service {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        Ok(Response::new(work::serve(self.app.clone(), request.into_inner())))
+        let held = request.extensions().get::<Arc<Held>>().cloned();
+        Ok(Response::new(work::serve(self.app.clone(), request.into_inner(), held)))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {

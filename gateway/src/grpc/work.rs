@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::message::Held;
 use super::status::{invalid, reason};
 use crate::{App, ById, Error, panics};
 
@@ -36,12 +37,13 @@ type Sender = mpsc::Sender<Result<v1::GatewayMessage, Status>>;
 pub(super) fn serve(
     app: App,
     requests: Streaming<v1::WorkerMessage>,
+    held: Option<Arc<Held>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
     let (sender, receiver) = mpsc::channel(ANSWERS);
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
         metrics::gauge!("worker_streams").increment(1.0);
-        if let Err(status) = run(app, requests, &sender).await {
+        if let Err(status) = run(app, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             // The worker may be gone already.
             let _ = sender.send(Err(status)).await;
@@ -51,7 +53,12 @@ pub(super) fn serve(
     ReceiverStream::new(receiver).boxed()
 }
 
-async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Sender) -> Result<(), Status> {
+async fn run(
+    app: App,
+    mut requests: Streaming<v1::WorkerMessage>,
+    held: Option<Arc<Held>>,
+    sender: &Sender,
+) -> Result<(), Status> {
     let mut session =
         Session { app: app.clone(), sender: sender.clone(), running: Arc::default(), repeats_entries: false };
     let mut cancelled = app.feed.cancelled();
@@ -80,6 +87,8 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
             () = handled.notified(), if drained => continue,
             () = sender.closed() => return Ok(()),
         };
+        // The bytes of the message count until it is answered.
+        let held = held.as_ref().map(|held| held.hand_over());
         let id = request.request_id;
         match request.message {
             Some(Request::Hello(hello)) => {
@@ -109,7 +118,7 @@ async fn run(app: App, mut requests: Streaming<v1::WorkerMessage>, sender: &Send
                         .unwrap_or_else(|panicked| Err(panicked.into()))
                         .unwrap_or_else(|error| Answer::TryAgain(v1::TryAgain { reason: error.to_string() }));
                     session.answer(id, answer).await;
-                    drop(permit);
+                    drop((held, permit));
                     handled.notify_one();
                 });
             }

@@ -4,6 +4,8 @@
 //! unread bytes make the kernel reset the connection. So the rest of a body that is too large is
 //! read and dropped, up to a bound, before the refusal is sent.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,7 +14,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tokio::time::timeout_at;
 
+use super::inflight::{Arrival, Budget, Reservation};
 use super::media::{is_json, is_of_type, without_bom};
 use super::problem::Problem;
 use crate::config::HttpLimits;
@@ -23,7 +27,11 @@ const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body that must be there and be JSON.
-pub(super) async fn json(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
+pub(super) async fn json(
+    request: Request,
+    limits: &HttpLimits,
+    budget: &Arc<Budget>,
+) -> Result<Received, Problem> {
     plain(request.headers())?;
     if !is_json(request.headers()) {
         return Err(Problem::new(
@@ -31,7 +39,7 @@ pub(super) async fn json(request: Request, limits: &HttpLimits) -> Result<Bytes,
             "the body must be sent as `Content-Type: application/json`, in UTF-8",
         ));
     }
-    read(request, limits, limits.body_bytes).await.map(without_bom)
+    read(request, limits, limits.body_bytes, budget).await
 }
 
 /// A body of many rows.
@@ -47,7 +55,11 @@ pub(super) enum Rows<T> {
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 /// A body of many rows, which may be longer than others.
-pub(super) async fn rows(request: Request, limits: &HttpLimits) -> Result<Rows<Bytes>, Problem> {
+pub(super) async fn rows(
+    request: Request,
+    limits: &HttpLimits,
+    budget: &Arc<Budget>,
+) -> Result<Rows<Received>, Problem> {
     plain(request.headers())?;
     let lines = LINES.iter().any(|kind| is_of_type(request.headers(), kind));
     if !lines && !is_json(request.headers()) {
@@ -57,20 +69,24 @@ pub(super) async fn rows(request: Request, limits: &HttpLimits) -> Result<Rows<B
              order on each line), in UTF-8",
         ));
     }
-    let body = without_bom(read(request, limits, limits.bulk_body_bytes).await?);
+    let body = read(request, limits, limits.bulk_body_bytes, budget).await?;
     Ok(if lines { Rows::Lines(body) } else { Rows::Array(body) })
 }
 
 /// A JSON body, or `None` for no body at all.
-pub(super) async fn optional_json(request: Request, limits: &HttpLimits) -> Result<Option<Bytes>, Problem> {
+pub(super) async fn optional_json(
+    request: Request,
+    limits: &HttpLimits,
+    budget: &Arc<Budget>,
+) -> Result<Option<Received>, Problem> {
     plain(request.headers())?;
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
-        let body = without_bom(read(request, limits, limits.body_bytes).await?);
+        let body = read(request, limits, limits.body_bytes, budget).await?;
         return Ok((!body.is_empty()).then_some(body));
     }
     // Clients name all sorts of types for a body that is empty; what counts is what comes.
-    match read(request, limits, limits.body_bytes).await?.is_empty() {
+    match read(request, limits, limits.body_bytes, budget).await?.is_empty() {
         true => Ok(None),
         false => Err(Problem::new(
             "unsupported_media_type",
@@ -90,51 +106,108 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn read(request: Request, limits: &HttpLimits, bytes: usize) -> Result<Bytes, Problem> {
-    let headers = request.headers();
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<usize>().ok());
+async fn read(
+    request: Request,
+    limits: &HttpLimits,
+    bytes: usize,
+    budget: &Arc<Budget>,
+) -> Result<Received, Problem> {
     // Such a client waits for our word before it sends anything, so there is nothing to drain.
-    let waits = headers.contains_key(header::EXPECT);
+    let waits = request.headers().contains_key(header::EXPECT);
     // Without its head the request is small enough to be moved about.
-    let body = request.into_body();
-    match tokio::time::timeout(limits.header_read_timeout, collect(body, announced, waits, bytes)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Problem::new("body_timeout", "the body did not arrive in time")),
+    let rule = Rule { bytes, step: limits.header_read_timeout, drain: !waits };
+    receive(request.into_body(), rule, budget).await.map_err(|failure| match failure {
+        Failure::TooLarge => Problem::new("body_too_large", format!("a body may have at most {bytes} bytes")),
+        Failure::Broken => {
+            Problem::new("body_incomplete", "the body broke off or is not framed as HTTP wants it")
+        }
+        Failure::Late => Problem::new("body_timeout", "the body did not arrive in time"),
+        Failure::Overloaded => crate::Error::overloaded().into(),
+    })
+}
+
+/// A body that has arrived. Its bytes count as held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Received {
+    bytes: Bytes,
+    held: Reservation,
+}
+
+impl Received {
+    /// Drops the bytes, which are a part of the connection's buffer, and counts what was made of them.
+    pub(crate) fn into_held(self) -> Reservation {
+        self.held
     }
 }
 
-async fn collect(
-    mut body: Body,
-    announced: Option<usize>,
-    waits: bool,
-    limit: usize,
-) -> Result<Bytes, Problem> {
-    if announced.is_some_and(|length| length > limit) {
-        if !waits {
-            drain(&mut body).await;
-        }
-        return Err(too_large(limit));
+impl Deref for Received {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
     }
+}
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    /// Longest body.
+    pub(crate) bytes: usize,
+    /// See [`Arrival`].
+    pub(crate) step: Duration,
+    /// Whether the rest of a body that is too large is read, so that the client sees the refusal.
+    pub(crate) drain: bool,
+}
+
+/// Why a body is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It has too many bytes.
+    TooLarge,
+    /// It broke off.
+    Broken,
+    /// It did not arrive in time.
+    Late,
+    /// All requests together hold too many bytes.
+    Overloaded,
+}
+
+/// Reads a body, without a byte order mark. Its bytes are reserved as they arrive.
+pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result<Received, Failure> {
+    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > rule.bytes {
+        return Err(too_large(&mut body, rule).await);
+    }
+    let mut arrival = Arrival::begin(rule.step);
+    let mut held = budget.reserve(0).ok_or(Failure::Overloaded)?;
     let mut collected = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Problem::new("body_incomplete", "the body broke off or is not framed as HTTP wants it")
-        })?;
+    loop {
+        let frame = match timeout_at(arrival.deadline(), body.frame()).await {
+            Ok(Some(frame)) => frame.map_err(|_| Failure::Broken)?,
+            Ok(None) => return Ok(Received { bytes: without_bom(collected.freeze()), held }),
+            Err(_) => return Err(Failure::Late),
+        };
         let Ok(data) = frame.into_data() else { continue };
-        if collected.len() + data.len() > limit {
-            drain(&mut body).await;
-            return Err(too_large(limit));
+        if collected.len() + data.len() > rule.bytes {
+            return Err(too_large(&mut body, rule).await);
+        }
+        if !held.grow(data.len()) {
+            return Err(Failure::Overloaded);
         }
         if collected.is_empty() && body.is_end_stream() {
             // Nearly every body comes in one piece.
-            return Ok(data);
+            return Ok(Received { bytes: without_bom(data), held });
         }
+        arrival.received(data.len());
         collected.extend_from_slice(&data);
     }
-    Ok(collected.freeze())
+}
+
+async fn too_large(body: &mut Body, rule: Rule) -> Failure {
+    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
+    if rule.drain {
+        drain(body).await;
+    }
+    Failure::TooLarge
 }
 
 async fn drain(body: &mut Body) {
@@ -152,16 +225,15 @@ async fn drain(body: &mut Body) {
     let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
-fn too_large(limit: usize) -> Problem {
-    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
-    Problem::new("body_too_large", format!("a body may have at most {limit} bytes"))
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
 
     use super::*;
+
+    fn budget() -> Arc<Budget> {
+        Budget::new("test", 1_000)
+    }
 
     fn limits() -> HttpLimits {
         HttpLimits {
@@ -184,32 +256,36 @@ mod tests {
             ("application/json; charset=latin1", false),
             ("text/plain", false),
         ] {
-            let outcome = json(request(kind, Body::from("{}")), &limits()).await;
+            let outcome = json(request(kind, Body::from("{}")), &limits(), &budget()).await;
             assert_eq!(outcome.is_ok(), taken, "{kind}");
         }
     }
 
     #[tokio::test]
     async fn an_empty_body_needs_no_type() {
-        let none = optional_json(Request::new(Body::empty()), &limits()).await.unwrap();
-        assert_eq!(none, None);
-        let untyped = optional_json(Request::new(Body::from("{}")), &limits()).await.unwrap_err();
+        let none = optional_json(Request::new(Body::empty()), &limits(), &budget()).await.unwrap();
+        assert!(none.is_none());
+        let untyped = optional_json(Request::new(Body::from("{}")), &limits(), &budget()).await.unwrap_err();
         assert_eq!(untyped.code(), "unsupported_media_type");
     }
 
     #[tokio::test]
     async fn size_is_limited_whether_announced_or_not() {
         assert_eq!(
-            json(request("application/json", Body::from("1234567890")), &limits()).await.unwrap().len(),
+            json(request("application/json", Body::from("1234567890")), &limits(), &budget())
+                .await
+                .unwrap()
+                .len(),
             10
         );
         let chunks = || stream::iter((0..6).map(|_| Ok::<_, std::io::Error>("12")));
-        let error =
-            json(request("application/json", Body::from_stream(chunks())), &limits()).await.unwrap_err();
+        let error = json(request("application/json", Body::from_stream(chunks())), &limits(), &budget())
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "body_too_large");
         let mut announced = request("application/json", Body::from("12345678901"));
         announced.headers_mut().insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("11"));
-        assert_eq!(json(announced, &limits()).await.unwrap_err().code(), "body_too_large");
+        assert_eq!(json(announced, &limits(), &budget()).await.unwrap_err().code(), "body_too_large");
     }
 
     #[tokio::test]
@@ -217,7 +293,7 @@ mod tests {
         for (encoding, taken) in [("identity", true), ("gzip", false), ("identity, br", false)] {
             let mut packed = request("application/json", Body::from("{}"));
             packed.headers_mut().insert(header::CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
-            let outcome = json(packed, &limits()).await.map_err(|problem| problem.code());
+            let outcome = json(packed, &limits(), &budget()).await.map_err(|problem| problem.code());
             assert_eq!(outcome.err(), (!taken).then_some("unsupported_media_type"), "{encoding}");
         }
     }
@@ -225,15 +301,16 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_off_is_not_called_late() {
         let broken = stream::iter([Ok("{"), Err(std::io::Error::other("reset"))]);
-        let error =
-            json(request("application/json", Body::from_stream(broken)), &limits()).await.unwrap_err();
+        let error = json(request("application/json", Body::from_stream(broken)), &limits(), &budget())
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "body_incomplete");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_up() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let error = json(request("application/json", stalled), &limits()).await.unwrap_err();
+        let error = json(request("application/json", stalled), &limits(), &budget()).await.unwrap_err();
         assert_eq!(error.code(), "body_timeout");
     }
 }

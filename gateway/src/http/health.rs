@@ -143,7 +143,12 @@ fn overall(checks: &[&Check], draining: bool) -> Condition {
 /// The metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
-async fn metrics() -> Response {
+async fn metrics(State(app): State<App>) -> Response {
+    for (name, budget) in
+        [("inflight_body_bytes", &app.inflight.bodies), ("inflight_response_bytes", &app.inflight.responses)]
+    {
+        metrics::gauge!(name).set(u32::try_from(budget.used()).unwrap_or(u32::MAX));
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, crate::metrics::render()).into_response()
 }

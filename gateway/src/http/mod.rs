@@ -14,11 +14,13 @@ pub(crate) mod addresses;
 pub(crate) mod media;
 pub(crate) mod origins;
 pub(crate) mod resume;
+pub(crate) mod streams;
 
-mod body;
+pub(crate) mod body;
 mod dress;
 pub(crate) mod heads;
 mod health;
+pub(crate) mod inflight;
 mod json;
 mod layers;
 mod meters;

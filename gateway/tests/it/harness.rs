@@ -207,6 +207,11 @@ impl Gateway<'_> {
         self.http.trim_start_matches("http://")
     }
 
+    /// `host:port` of the gRPC server.
+    pub(crate) fn grpc_addr(&self) -> &str {
+        self.grpc.trim_start_matches("http://")
+    }
+
     pub(crate) async fn workers(&self) -> OrderServiceClient<Channel> {
         OrderServiceClient::connect(self.grpc.clone()).await.unwrap()
     }

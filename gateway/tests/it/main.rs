@@ -6,6 +6,8 @@ mod any_input;
 #[cfg(test)]
 mod backlog;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bulk;
 #[cfg(test)]
 mod changes;

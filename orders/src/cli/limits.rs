@@ -43,26 +43,46 @@ pub(crate) struct LimitArgs {
         value_parser = values::number::<usize>(1, 1_000_000)
     )]
     pub(crate) http_connections_per_address: Option<usize>,
-    /// Most open websockets: 0 to 1000000
+    /// Most open streams: websockets, event streams, long polls, and streams of gRPC: 1 to 1000000
     #[arg(
         long,
-        env = "ORDERS_WEBSOCKETS",
+        env = "ORDERS_STREAMS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(0, 1_000_000),
+        value_parser = values::number::<usize>(1, 1_000_000),
         default_value = "15000"
     )]
-    pub(crate) websockets: usize,
-    /// Most open websockets of one client's address: 0 to 1000000
+    pub(crate) streams: usize,
+    /// Most open streams of one client's address; in `orders dev` clients on this machine are exempt: 1 to 1000000
+    /// [default: a tenth of --streams]
     #[arg(
         long,
-        env = "ORDERS_WEBSOCKETS_PER_ADDRESS",
+        env = "ORDERS_STREAMS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(0, 1_000_000),
-        default_value = "12000"
+        value_parser = values::number::<usize>(1, 1_000_000)
     )]
-    pub(crate) websockets_per_address: usize,
+    pub(crate) streams_per_address: Option<usize>,
+    /// Most bytes of request bodies that are held at once, over all clients: 1048576 to 1099511627776
+    #[arg(
+        long,
+        env = "ORDERS_INFLIGHT_BODY_BYTES",
+        hide_env_values = true,
+        value_name = "BYTES",
+        value_parser = values::number::<usize>(1_048_576, 1_099_511_627_776),
+        default_value = "268435456"
+    )]
+    pub(crate) inflight_body_bytes: usize,
+    /// Most bytes of responses that are held at once, over all clients: 1048576 to 1099511627776
+    #[arg(
+        long,
+        env = "ORDERS_INFLIGHT_RESPONSE_BYTES",
+        hide_env_values = true,
+        value_name = "BYTES",
+        value_parser = values::number::<usize>(1_048_576, 1_099_511_627_776),
+        default_value = "268435456"
+    )]
+    pub(crate) inflight_response_bytes: usize,
     /// Reverse proxies whose X-Forwarded-For is believed, as addresses or networks such as 10.0.0.0/8;
     /// several with commas [default: none]
     #[arg(

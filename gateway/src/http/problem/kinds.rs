@@ -114,17 +114,17 @@ pub const KINDS: &[Kind] = &[
         "Close some, or use one connection for several requests.",
     ),
     kind(
-        "too_many_websockets",
+        "too_many_streams",
         429,
-        "The address has too many open websockets",
-        "Close some: one websocket carries many subscriptions.",
+        "The address has too many open streams",
+        "Close some websockets, event streams or long polls: one websocket carries many subscriptions.",
     ),
     kind("head_too_large", 431, "The head of the request is too large", "Send fewer or shorter headers."),
     kind("internal_error", 500, "Something broke on our side", "Tell the operators the `X-Request-Id`."),
     kind(
-        "websockets_exhausted",
+        "streams_exhausted",
         503,
-        "All websockets are taken",
+        "All streams are taken",
         "Try again after `Retry-After`, or use another gateway.",
     ),
     kind(

@@ -2,7 +2,6 @@
 
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use domain::{Draft, Order, OrderId};
 use http::{StatusCode, header};
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::draft::NewOrder;
 use super::view::OrderView;
 use crate::App;
 use crate::Error;
-use crate::http::body::{self, Rows};
+use crate::http::body::{self, Received, Rows};
 use crate::http::json::{self, Shape};
 use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
@@ -100,7 +99,7 @@ pub(super) async fn create(
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
-    let body = body::rows(request, &app.config.http).await?;
+    let body = body::rows(request, &app.config.http, &app.inflight.bodies).await?;
     let rows = read(&body)?;
     let drafts = rows.iter().map(|row| match row {
         Ok(draft) => Row::Draft(draft.clone()),
@@ -127,7 +126,7 @@ fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
 /// A row that was read, or its bytes and what is wrong with its shape.
 type ReadRow<'a> = Result<Draft, (&'a [u8], Vec<InputError>)>;
 
-fn read(body: &Rows<Bytes>) -> Result<Vec<ReadRow<'_>>, Problem> {
+fn read(body: &Rows<Received>) -> Result<Vec<ReadRow<'_>>, Problem> {
     match body {
         Rows::Array(body) => {
             let document = json::document(body)?;

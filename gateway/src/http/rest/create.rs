@@ -42,10 +42,9 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Response
 async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
-    let body = body::json(request, &app.config.http).await?;
+    let body = body::json(request, &app.config.http, &app.inflight.bodies).await?;
     let draft = NewOrder::read(&body)?.into();
-    // It is a part of the connection's buffer, which is wanted for the next request.
-    drop(body);
+    let _held = body.into_held();
     let created = app.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);

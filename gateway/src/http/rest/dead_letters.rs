@@ -125,7 +125,7 @@ pub(super) async fn redrive(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, Problem> {
-    let body = body::json(request, &app.config.http).await?;
+    let body = body::json(request, &app.config.http, &app.inflight.bodies).await?;
     let redrive = read(&body, app.config.default_currency)?;
     let redriven = app.orders.redrive_all(&redrive).await?;
     Ok(Json(RedrivenDeadLetters {

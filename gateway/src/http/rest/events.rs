@@ -20,6 +20,7 @@ use crate::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::resume::{self, InvalidEventId, last_event_id};
+use crate::http::streams::{Client, Kind};
 use crate::{App, Error};
 
 /// How often a stream without news says that it lives; proxies cut silent ones after a minute.
@@ -56,6 +57,7 @@ pub(super) async fn events(
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    client: Client,
 ) -> Result<Response, Problem> {
     let resumed = last_event_id(query.as_deref(), &headers);
     let mut query = Query::new(query.as_deref(), &["after", "timeout", resume::PARAMETER]);
@@ -73,24 +75,29 @@ pub(super) async fn events(
     let resumed = resumed.map_err(|error| Problem::new("invalid_header", error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        return live(&app, id, after).await;
+        return live(&app, client, id, after).await;
     }
     let mut events = app.orders.events(id, after).await?;
     if events.is_empty() && !longest.is_zero() {
-        wait::for_sequence(&app, id, after.saturating_add(1), longest).await?;
+        wait::for_sequence(&app, client, id, after.saturating_add(1), longest).await?;
         events = app.orders.events(id, after).await?;
     }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-async fn live(app: &App, id: OrderId, after: u32) -> Result<Response, Problem> {
+async fn live(app: &App, client: Client, id: OrderId, after: u32) -> Result<Response, Problem> {
     let order = app.orders.get(id).await?;
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = app.feed.watch(id, Cursor::After(after)).await?;
-    let body = sse(events, app.leaving());
+    let open = app.streams.open(Kind::Events, client.0)?;
+    let body = sse(events, app.leaving()).map(move |event| {
+        // It is open until the end of the response.
+        let _open = &open;
+        event
+    });
     let mut response = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));

@@ -8,6 +8,7 @@ use super::wait;
 use crate::App;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
+use crate::http::streams::Client;
 
 /// One order. With `waitForSequence` the answer waits until the order has come that far: ask with the
 /// `sequence` of the last answer plus one, and look at the `sequence` of the answer, which is lower
@@ -30,17 +31,18 @@ pub(super) async fn get(
     State(app): State<App>,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
+    client: Client,
 ) -> Result<Json<OrderView>, Problem> {
     let wait = Wait::read(query.as_deref())?;
-    Ok(Json(OrderView::from(&order(&app, id, wait).await?)))
+    Ok(Json(OrderView::from(&order(&app, id, wait, client).await?)))
 }
 
-async fn order(app: &App, id: OrderId, wait: Option<Wait>) -> Result<domain::Order, crate::Error> {
+async fn order(app: &App, id: OrderId, wait: Option<Wait>, client: Client) -> Result<domain::Order, Problem> {
     let order = app.orders.get(id).await?;
     match wait {
         Some(Wait { sequence, longest }) if order.version < sequence && !order.status.is_final() => {
-            wait::for_sequence(app, id, sequence, longest).await?;
-            app.orders.get(id).await
+            wait::for_sequence(app, client, id, sequence, longest).await?;
+            Ok(app.orders.get(id).await?)
         }
         _ => Ok(order),
     }

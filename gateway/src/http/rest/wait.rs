@@ -5,9 +5,11 @@ use std::time::Duration;
 use domain::OrderId;
 use futures_util::StreamExt;
 
+use crate::App;
 use crate::feed::Cursor;
+use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::{App, Error};
+use crate::http::streams::{Client, Kind};
 
 /// How long an answer waits when the client does not say.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
@@ -30,16 +32,18 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
 /// after `longest`, and when the gateway shuts down.
 ///
 /// # Errors
-/// [`Error::NotFound`] and [`Error::Unavailable`].
+/// When there is no such order, it cannot be read, or too many streams are open.
 pub(super) async fn for_sequence(
     app: &App,
+    client: Client,
     id: OrderId,
     wanted: u32,
     longest: Duration,
-) -> Result<(), Error> {
+) -> Result<(), Problem> {
+    let _open = app.streams.open(Kind::LongPoll, client.0)?;
     let mut events = app.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
-        first = events.next() => first.transpose().map(|_| ()),
+        first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),
         () = app.leaving() => Ok(()),
     }

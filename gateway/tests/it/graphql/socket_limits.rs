@@ -44,8 +44,8 @@ async fn who_is_refused_at_the_introduction_is_told_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn places_are_limited_for_each_client_and_in_all() {
     let mut config = config();
-    config.http.websockets = 3;
-    config.http.websockets_per_address = 2;
+    config.http.streams = 3;
+    config.http.streams_per_address = Some(2);
     config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
@@ -54,10 +54,10 @@ async fn places_are_limited_for_each_client_and_in_all() {
     for _ in 0..2 {
         open.push(Socket::try_open(&gateway, &from("203.0.113.1")).await.unwrap());
     }
-    assert_eq!(code(&gateway, &from("203.0.113.1")[..1]).await, Some(json!("too_many_websockets")));
-    assert_eq!(code(&gateway, &from("1.1.1.1, 203.0.113.1")[..1]).await, Some(json!("too_many_websockets")));
+    assert_eq!(code(&gateway, &from("203.0.113.1")[..1]).await, Some(json!("too_many_streams")));
+    assert_eq!(code(&gateway, &from("1.1.1.1, 203.0.113.1")[..1]).await, Some(json!("too_many_streams")));
     open.push(Socket::try_open(&gateway, &from("203.0.113.2")).await.unwrap());
-    assert_eq!(code(&gateway, &from("203.0.113.3")[..1]).await, Some(json!("websockets_exhausted")));
+    assert_eq!(code(&gateway, &from("203.0.113.3")[..1]).await, Some(json!("streams_exhausted")));
     drop(open);
     eventually("a free place", async || {
         code(&gateway, &from("203.0.113.1")[..1]).await.is_none().then_some(())

@@ -1,0 +1,256 @@
+//! The body of a call, watched as it arrives: the length of its messages, the time they take, and the bytes that
+//! are held.
+//!
+//! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic keeps what has arrived
+//! of one until it is complete, for as long as the client likes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep_until};
+use tonic::Status;
+
+use crate::Error;
+use crate::http::inflight::{Arrival, Budget};
+
+/// Flags and length.
+const PREFIX: usize = 5;
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Longest message, in bytes.
+    pub(super) message_bytes: usize,
+    /// One message and the end have to arrive, instead of any number of messages at any time.
+    pub(super) unary: bool,
+    /// See [`Arrival`].
+    pub(super) step: Duration,
+}
+
+/// The bytes of a call that are held: those of messages that are not complete, or not done.
+#[derive(Debug)]
+pub(super) struct Held {
+    budget: Arc<Budget>,
+    bytes: AtomicUsize,
+}
+
+impl Held {
+    pub(super) fn new(budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { budget: Arc::clone(budget), bytes: AtomicUsize::new(0) })
+    }
+
+    fn grow(&self, bytes: usize) -> bool {
+        let fits = self.budget.take(bytes, self.bytes.load(Ordering::Relaxed));
+        if fits {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Hands what is held over to the work on a message that has arrived.
+    pub(super) fn hand_over(&self) -> Arc<Self> {
+        let bytes = self.bytes.swap(0, Ordering::Relaxed);
+        Arc::new(Self { budget: Arc::clone(&self.budget), bytes: AtomicUsize::new(bytes) })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.release(*self.bytes.get_mut());
+    }
+}
+
+/// See the module.
+pub(super) struct Messages {
+    body: Body,
+    rule: Rule,
+    held: Arc<Held>,
+    prefix: [u8; PREFIX],
+    /// How much of the prefix has arrived.
+    begun: usize,
+    /// How much of the message is still to come.
+    rest: usize,
+    arrival: Option<Arrival>,
+    /// Runs while a message is awaited.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Messages {
+    pub(super) fn new(body: Body, rule: Rule, held: &Arc<Held>) -> Self {
+        let held = Arc::clone(held);
+        Self { body, rule, held, prefix: [0; PREFIX], begun: 0, rest: 0, arrival: None, timer: None }
+    }
+
+    /// Whether something has to arrive.
+    fn is_due(&self) -> bool {
+        self.rule.unary || self.begun > 0 || self.rest > 0
+    }
+
+    /// Takes note of the next bytes.
+    fn advance(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+        if !self.held.grow(bytes.len()) {
+            return Err(Error::overloaded().into());
+        }
+        if let Some(arrival) = &mut self.arrival {
+            arrival.received(bytes.len());
+        }
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                let taken = self.rest.min(bytes.len());
+                self.rest -= taken;
+                bytes = &bytes[taken..];
+                continue;
+            }
+            let taken = (PREFIX - self.begun).min(bytes.len());
+            self.prefix[self.begun..self.begun + taken].copy_from_slice(&bytes[..taken]);
+            self.begun += taken;
+            bytes = &bytes[taken..];
+            if self.begun == PREFIX {
+                let [_flags, length @ ..] = self.prefix;
+                self.rest = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.begun = 0;
+                if self.rest > self.rule.message_bytes {
+                    return Err(too_long(self.rule.message_bytes));
+                }
+            }
+        }
+        if !self.is_due() {
+            self.arrival = None;
+            self.timer = None;
+        }
+        Ok(())
+    }
+
+    /// Ready when what is due has not arrived in time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_due() {
+            return Poll::Pending;
+        }
+        let step = self.rule.step;
+        let deadline = self.arrival.get_or_insert_with(|| Arrival::begin(step)).deadline();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+fn too_long(most: usize) -> Status {
+    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
+    Status::resource_exhausted(format!("a message of this call may have at most {most} bytes"))
+}
+
+fn late() -> Status {
+    metrics::counter!("http_refusals_total", "limit" => "body_timeout").increment(1);
+    Status::deadline_exceeded("the message did not arrive in time")
+}
+
+impl hyper::body::Body for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref()
+                    && let Err(status) = this.advance(data)
+                {
+                    return Poll::Ready(Some(Err(status)));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(error.into_inner())))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.poll_late(cx));
+                Poll::Ready(Some(Err(late())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use http_body_util::BodyExt;
+    use tonic::Code;
+
+    use super::*;
+
+    const RULE: Rule = Rule { message_bytes: 100, unary: false, step: Duration::from_secs(10) };
+
+    fn message(length: u8) -> Vec<u8> {
+        [vec![0, 0, 0, 0, length], vec![7; usize::from(length)]].concat()
+    }
+
+    /// These pieces, and then nothing for ever.
+    fn body(pieces: Vec<Vec<u8>>) -> Body {
+        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        Body::from_stream(pieces.chain(stream::pending()))
+    }
+
+    async fn outcome(body: Body, rule: Rule, budget: &Arc<Budget>) -> Option<Code> {
+        let mut messages = Messages::new(body, rule, &Held::new(budget));
+        let end = async {
+            loop {
+                if let Err(status) = messages.frame().await.expect("the body does not end") {
+                    return status.code();
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(600), end).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_unfinished_message_has_a_deadline() {
+        let budget = Budget::new("test", 1_000);
+        let unary = Rule { unary: true, ..RULE };
+        let half = message(9)[..8].to_vec();
+        for (pieces, rule, code) in [
+            (vec![], RULE, None),
+            (vec![message(9), message(0)], RULE, None),
+            (vec![message(9), half.clone()], RULE, Some(Code::DeadlineExceeded)),
+            (vec![vec![0]], RULE, Some(Code::DeadlineExceeded)),
+            (vec![], unary, Some(Code::DeadlineExceeded)),
+            (vec![message(9)], unary, Some(Code::DeadlineExceeded)),
+            (vec![message(100)], RULE, None),
+            (vec![message(101)], RULE, Some(Code::ResourceExhausted)),
+        ] {
+            assert_eq!(outcome(body(pieces.clone()), rule, &budget).await, code, "{pieces:?} {rule:?}");
+            assert_eq!(budget.used(), 0);
+        }
+        assert_eq!(outcome(body(vec![message(100); 20]), RULE, &budget).await, Some(Code::Unavailable));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_does_not_move_the_deadline() {
+        let budget = Budget::new("test", 1_000);
+        let bytes = stream::iter(message(100)).then(|byte| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::io::Error>(vec![byte])
+        });
+        let began = tokio::time::Instant::now();
+        let code = outcome(Body::from_stream(bytes), RULE, &budget).await;
+        assert_eq!(code, Some(Code::DeadlineExceeded));
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+}

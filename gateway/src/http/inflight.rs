@@ -1,0 +1,183 @@
+//! The bytes that requests and responses hold at once, over all clients and transports.
+//!
+//! Bytes of a body are reserved as they arrive and released when the request is done; bytes of a response are
+//! reserved when it exists and released when the last of them is with the kernel. A budget is one counter, and
+//! nothing waits for it: what does not fit is refused as `overloaded`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use metrics::counter;
+use tokio::time::Instant;
+
+use crate::config::HttpLimits;
+
+/// A message is small up to this size.
+const SMALL_BYTES: usize = 64 * 1024;
+/// This part of a budget is for small messages, so large ones cannot keep them out.
+const RESERVE: usize = 8;
+/// A client has to send this much in each [`HttpLimits::header_read_timeout`].
+const STEP_BYTES: usize = 64 * 1024;
+/// A message may take this many of these times in all.
+const STEPS: u32 = 6;
+
+/// The budgets of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct InFlight {
+    pub(crate) bodies: Arc<Budget>,
+    pub(crate) responses: Arc<Budget>,
+}
+
+impl InFlight {
+    pub(crate) fn new(limits: &HttpLimits) -> Self {
+        Self {
+            bodies: Budget::new("inflight_body_bytes", limits.inflight_body_bytes),
+            responses: Budget::new("inflight_response_bytes", limits.inflight_response_bytes),
+        }
+    }
+}
+
+/// Bytes that may be held at once.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// How its refusals are counted.
+    name: &'static str,
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(name: &'static str, limit: usize) -> Arc<Self> {
+        Arc::new(Self { name, limit, used: AtomicUsize::new(0) })
+    }
+
+    /// How many bytes are held now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Reserves bytes until the value is dropped; `None` when they do not fit.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
+        reservation.grow(bytes).then_some(reservation)
+    }
+
+    /// Whether the bytes fit, beside those that one message `holds` already. Then they have to be given back with
+    /// [`Self::release`].
+    pub(crate) fn take(&self, bytes: usize, holds: usize) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let reserve = if holds.saturating_add(bytes) > SMALL_BYTES { self.limit / RESERVE } else { 0 };
+        let fits = before.saturating_add(bytes) <= self.limit - reserve;
+        if !fits {
+            self.release(bytes);
+            counter!("http_refusals_total", "limit" => self.name).increment(1);
+        }
+        fits
+    }
+
+    pub(crate) fn release(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of a budget, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Adds bytes; `false` when they do not fit.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let fits = self.budget.take(bytes, self.bytes);
+        if fits {
+            self.bytes += bytes;
+        }
+        fits
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+/// Until when a message has to arrive: each 64 KiB of it within one step, all of it within six.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    step: Duration,
+    received: usize,
+    step_ends: Instant,
+    ends: Instant,
+}
+
+impl Arrival {
+    /// A message that begins now.
+    pub(crate) fn begin(step: Duration) -> Self {
+        let now = Instant::now();
+        Self { step, received: 0, step_ends: now + step, ends: now + step * STEPS }
+    }
+
+    /// Notes bytes that have arrived.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.received += bytes;
+        if self.received >= STEP_BYTES {
+            self.received = 0;
+            self.step_ends = (Instant::now() + self.step).min(self.ends);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.step_ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_refuses_what_does_not_fit_and_gets_everything_back() {
+        let budget = Budget::new("test", 10);
+        let mut first = budget.reserve(6).unwrap();
+        assert!(budget.reserve(5).is_none());
+        assert!(first.grow(4));
+        assert!(!first.grow(1));
+        assert_eq!(budget.used(), 10);
+        drop(first);
+        assert!(budget.reserve(11).is_none());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn large_messages_leave_room_for_small_ones() {
+        let budget = Budget::new("test", 16 * SMALL_BYTES);
+        let mut large = budget.reserve(SMALL_BYTES).unwrap();
+        while large.grow(SMALL_BYTES) {}
+        assert_eq!(budget.used(), 14 * SMALL_BYTES);
+        let _small = [budget.reserve(SMALL_BYTES).unwrap(), budget.reserve(SMALL_BYTES).unwrap()];
+        assert!(budget.reserve(1).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_has_a_time_for_each_step_and_one_for_all() {
+        let step = Duration::from_secs(10);
+        let began = Instant::now();
+        let mut arrival = Arrival::begin(step);
+        for _ in 0..STEP_BYTES - 1 {
+            arrival.received(1);
+        }
+        assert_eq!(arrival.deadline(), began + step, "a few bytes at a time do not move it");
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        arrival.received(1);
+        assert_eq!(arrival.deadline(), began + Duration::from_secs(19));
+        for _ in 0..9 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            arrival.received(STEP_BYTES);
+        }
+        assert_eq!(arrival.deadline(), began + step * STEPS);
+    }
+}

@@ -1,0 +1,157 @@
+//! What stays open between requests and events: websockets, event streams, long polls, and streams of gRPC.
+//! All kinds share one limit, in total and for one client's address.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::request::Parts;
+use metrics::{counter, gauge};
+
+use super::addresses::{Addresses, Full, Place, client};
+use super::problem::Problem;
+use crate::App;
+use crate::config::HttpLimits;
+
+/// When to come back after a refusal.
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// What is open, as the metric `open_streams` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// GraphQL over a websocket.
+    Websocket,
+    /// The events of an order over REST.
+    Events,
+    /// GraphQL over server-sent events.
+    GraphqlEvents,
+    /// A response that waits for news.
+    LongPoll,
+    /// The stream of a worker.
+    Work,
+    /// The events of an order over gRPC.
+    WatchOrder,
+    /// Health and reflection over gRPC.
+    Service,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Events => "events",
+            Self::GraphqlEvents => "graphql_events",
+            Self::LongPoll => "long_poll",
+            Self::Work => "work",
+            Self::WatchOrder => "watch_order",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// The streams of a process.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    addresses: Arc<Addresses>,
+    limits: HttpLimits,
+}
+
+impl Streams {
+    pub(crate) fn new(limits: &HttpLimits) -> Self {
+        let addresses = Addresses::new(limits.streams, limits.streams_per_address());
+        Self { addresses, limits: limits.clone() }
+    }
+
+    /// Counts a stream of this client.
+    ///
+    /// # Errors
+    /// `too_many_streams` or `streams_exhausted`.
+    pub(crate) fn open(&self, kind: Kind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
+        let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
+        let place = self.addresses.enter(client.filter(|ip| !exempt(ip))).map_err(|full| {
+            let (limit, code, detail) = match full {
+                Full::Address => {
+                    let most = self.limits.streams_per_address();
+                    let detail = format!("this address has {most} open streams, which is the limit");
+                    ("streams_per_address", "too_many_streams", detail)
+                }
+                Full::All => {
+                    let detail = "this gateway has as many open streams as it may have";
+                    ("streams", "streams_exhausted", detail.to_owned())
+                }
+            };
+            counter!("http_refusals_total", "limit" => limit).increment(1);
+            Problem::new(code, detail).retry_after(COME_BACK)
+        })?;
+        gauge!("open_streams", "kind" => kind.name()).increment(1.0);
+        Ok(OpenStream { kind, _place: place })
+    }
+}
+
+/// An open stream, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    kind: Kind,
+    _place: Place,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        gauge!("open_streams", "kind" => self.kind.name()).decrement(1.0);
+    }
+}
+
+/// The address of the client of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) Option<IpAddr>);
+
+impl Client {
+    pub(crate) fn of(parts: &Parts, limits: &HttpLimits) -> Self {
+        Self::from(&parts.extensions, &parts.headers, limits)
+    }
+
+    pub(crate) fn from(extensions: &http::Extensions, headers: &HeaderMap, limits: &HttpLimits) -> Self {
+        Self(client(extensions, headers, &limits.trusted_proxies))
+    }
+}
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, &app.config.http))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_share_one_limit() {
+        let limits = HttpLimits { streams: 3, streams_per_address: Some(2), ..crate::Config::default().http };
+        let streams = Streams::new(&limits);
+        let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()));
+        let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
+        let first = open(Kind::Websocket, "10.0.0.1").unwrap();
+        let _second = open(Kind::Work, "10.0.0.1").unwrap();
+        assert_eq!(code(open(Kind::LongPoll, "10.0.0.1")), "too_many_streams");
+        let _third = open(Kind::Events, "10.0.0.2").unwrap();
+        assert_eq!(code(open(Kind::WatchOrder, "10.0.0.3")), "streams_exhausted");
+        drop(first);
+        open(Kind::GraphqlEvents, "10.0.0.1").unwrap();
+    }
+
+    #[test]
+    fn one_address_gets_a_tenth_and_this_machine_may_be_exempt() {
+        let limits = HttpLimits { streams: 20, ..crate::Config::default().http };
+        for (exempt_loopback, most) in [(false, 2), (true, 20)] {
+            let streams = Streams::new(&HttpLimits { exempt_loopback, ..limits.clone() });
+            let open = || streams.open(Kind::Events, Some("127.0.0.1".parse().unwrap())).ok();
+            assert_eq!(std::iter::from_fn(open).collect::<Vec<_>>().len(), most);
+        }
+    }
+}
