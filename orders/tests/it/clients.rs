@@ -35,13 +35,24 @@ async fn all_agree(mut stack: Stack) {
 
 #[tokio::test]
 async fn every_audit_of_graphql_over_http_is_ok() {
+    writes_its_page("audit.mjs", "graphql-audits.md").await;
+}
+
+/// Hundreds of documents are accepted or refused, and answered, as graphql-js does it.
+#[tokio::test]
+async fn documents_mean_what_they_mean_to_graphql_js() {
+    writes_its_page("differential.mjs", "graphql-differences.md").await;
+}
+
+/// A script that ends well and prints a page of `docs`.
+async fn writes_its_page(file: &str, page: &str) {
     let mut stack = Stack::embedded().await;
-    let mut audit = node(&stack, "audit.mjs", &["--markdown"]);
-    audit.ended_well().await;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/graphql-audits.md");
-    let page = std::fs::read_to_string(path).expect("the page is there");
-    let now = audit.stdout().await;
-    assert!(now.trim() == page.trim(), "docs/graphql-audits.md is stale; it says how it is written anew");
+    let mut process = node(&stack, file, &["--markdown"]);
+    process.ended_well_within(DEADLINE).await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let written = std::fs::read_to_string(path).expect("the page is there");
+    let now = process.stdout().await;
+    assert!(now.trim() == written.trim(), "docs/{page} is stale; it says how it is written anew");
     stack.stop(Stop::Terminate).await;
 }
 

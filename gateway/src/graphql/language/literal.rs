@@ -103,9 +103,14 @@ impl Literals<'_> {
                 }
                 _ => Err(Problem::new(pos, format!("{written} is not one of the values of {name}"))),
             },
+            // However long the number is: an ID is a text.
             _ => {
-                let value = constant(written)
-                    .ok_or_else(|| Problem::new(pos, format!("{written} is not a value of {name}")))?;
+                let value = match &**written {
+                    Written::Int(number) if name == "ID" => Some(Value::String(number.as_str().to_owned())),
+                    other => constant(other),
+                };
+                let value =
+                    value.ok_or_else(|| Problem::new(pos, format!("{written} is not a value of {name}")))?;
                 let value = self.language.scalar(name, value, false);
                 value.map(Literal::Constant).map_err(|problem| Problem::new(pos, problem))
             }
