@@ -75,6 +75,10 @@ pub struct HttpLimits {
     pub idle_timeout: Duration,
     /// How long a client may take nothing of what waits for it.
     pub write_stall: Duration,
+    /// A client that has had bytes waiting for this long has to take them at the rate below, on average.
+    pub slow_after: Duration,
+    /// Slowest rate at which a client may take a response, in bytes per second.
+    pub slowest_rate: usize,
     /// Most bytes of request bodies that are held at once.
     pub inflight_body_bytes: usize,
     /// Most bytes of responses that are held at once.
@@ -175,6 +179,8 @@ impl Default for Config {
                 exempt_loopback: false,
                 idle_timeout: Duration::from_secs(60),
                 write_stall: Duration::from_secs(20),
+                slow_after: Duration::from_secs(30),
+                slowest_rate: 64 * 1024,
                 inflight_body_bytes: 256 * 1024 * 1024,
                 inflight_response_bytes: 256 * 1024 * 1024,
                 streams: 15_000,

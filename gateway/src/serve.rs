@@ -113,7 +113,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         loops.spawn(panics::restarted("dispatch", move || dispatch.clone().run(draining.clone())));
 
     let stop_http = CancellationToken::new();
-    let connections = Connections::new(&config.http);
+    let connections = Connections::sharing(&config.http, inflight);
     let router = http::router(app.clone());
     let crowd = Crowd::new()?;
     let serving =

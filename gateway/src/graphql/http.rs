@@ -30,6 +30,7 @@ use crate::http::body::{Failure, Rule, receive};
 use crate::http::media::is_json;
 use crate::http::origins::ReadOnly;
 use crate::http::resume::last_event_id;
+use crate::http::server::Overloaded;
 use crate::http::streams::Client;
 
 /// `POST /graphql`.
@@ -49,7 +50,7 @@ pub(crate) async fn post(
         Err(Failure::Late) => {
             return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
         }
-        Err(Failure::Overloaded) => return respond(Media::Json, Answer::overloaded()),
+        Err(Failure::Overloaded) => return overloaded(),
         body => body,
     };
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
@@ -203,6 +204,11 @@ fn over(status: StatusCode, limit: &'static str, message: &str) -> Response {
     respond(Media::Json, Answer::refused(status, limit_error(limit, message)))
 }
 
+/// Instead of a response that does not fit beside those of all others.
+fn overloaded() -> Response {
+    respond(Media::Json, Answer::overloaded())
+}
+
 fn respond(media: Media, answer: Answer) -> Response {
     let status = media.status(answer.stage());
     let mut response = write(status, media, answer.into_json());
@@ -214,5 +220,7 @@ fn respond(media: Media, answer: Answer) -> Response {
 
 fn write(status: StatusCode, media: Media, json: String) -> Response {
     let headers = [(CONTENT_TYPE, media.content_type()), (CACHE_CONTROL, "no-store"), (VARY, "Accept")];
-    (status, headers, json).into_response()
+    let mut response = (status, headers, json).into_response();
+    response.extensions_mut().insert(Overloaded(overloaded));
+    response
 }

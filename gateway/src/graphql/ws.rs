@@ -40,7 +40,7 @@ use tokio_util::task::TaskTracker;
 use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
-use crate::http::inflight::{Budget, Reservation};
+use crate::http::inflight::{Budget, InFlight, Reservation};
 use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
 use crate::http::streams::{Client, Kind, OpenStream};
@@ -134,6 +134,8 @@ struct Outgoing {
     text: String,
     /// Whether the operation has ended with this.
     last: bool,
+    /// The bytes of the text count until they are sent.
+    held: Option<Reservation>,
 }
 
 /// Stops an operation when it is dropped.
@@ -180,7 +182,9 @@ struct Session {
     _open: Open,
     engine: Engine,
     tasks: TaskTracker,
-    bodies: Arc<Budget>,
+    inflight: InFlight,
+    /// What is being sent.
+    sending: Vec<Reservation>,
     config: Arc<Config>,
     conversation: Conversation,
     /// Whether the page that opened it may only read.
@@ -213,7 +217,8 @@ impl Session {
             outgoing,
             leaving: Box::pin(app.leaving()),
             tasks: app.tasks.clone(),
-            bodies: app.inflight.bodies.clone(),
+            inflight: app.inflight.clone(),
+            sending: Vec::new(),
             config: app.config.clone(),
         })
     }
@@ -283,6 +288,7 @@ impl Session {
             {
                 return end;
             }
+            self.sending.clear();
             if let Some(end) = step.end {
                 return end;
             }
@@ -317,10 +323,17 @@ impl Session {
                 let protocol = self.conversation.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed: what preparing needs is given back while the operation waits for news.
-                let held = self.bodies.reserve(text.len());
+                let held = self.inflight.bodies.reserve(text.len());
                 let answers = Box::pin(answers(self.engine.clone(), params, held));
                 // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
-                let task = self.tasks.spawn(operate(answers, protocol, id, number, self.queue.clone()));
+                let task = self.tasks.spawn(operate(
+                    answers,
+                    protocol,
+                    id,
+                    number,
+                    self.queue.clone(),
+                    self.inflight.responses.clone(),
+                ));
                 self.running.insert(number, Running(task.abort_handle()));
                 Step::default()
             }
@@ -339,6 +352,7 @@ impl Session {
                     self.running.remove(&outgoing.number);
                 }
                 messages.push(as_text(outgoing.text));
+                self.sending.extend(outgoing.held);
             }
             next = if messages.len() < QUEUE { self.outgoing.try_recv().ok() } else { None };
         }
@@ -408,18 +422,23 @@ async fn operate(
     id: Arc<str>,
     number: u64,
     queue: mpsc::Sender<Box<Outgoing>>,
+    responses: Arc<Budget>,
 ) {
     let mut answers = answers.await;
     let mut first = true;
     loop {
-        let (text, last) = match answers.next().await {
+        let (mut text, mut last) = match answers.next().await {
             // An operation that came to nothing has an error and no result.
             Some(answer) if first && answer.is_failure() => (protocol.error(&id, &answer), true),
             Some(answer) => (protocol.next(&id, &answer), false),
             None => (protocol.complete(&id), true),
         };
         first = false;
-        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last });
+        let held = responses.reserve(text.len());
+        if held.is_none() {
+            (text, last) = (protocol.error(&id, &Answer::overloaded()), true);
+        }
+        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last, held });
         if queue.send(outgoing).await.is_err() || last {
             return;
         }

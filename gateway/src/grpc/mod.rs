@@ -16,7 +16,7 @@ use proto::v1::order_service_server::OrderServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-pub(crate) use self::status::refusal;
+pub(crate) use self::status::{overloaded, refusal};
 use crate::App;
 
 /// Longest message of a worker's stream. A full batch of reports with long reasons has about 700 KB.

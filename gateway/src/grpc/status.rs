@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::Response;
+use http::HeaderMap;
 use proto::reason;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -57,6 +58,12 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
         push_back(&mut status, wait);
     }
     status.into_http()
+}
+
+/// The trailers of a call whose response does not fit beside those of all others.
+pub(crate) fn overloaded() -> Option<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    Status::from(Error::overloaded()).add_header(&mut trailers).ok().map(|()| trailers)
 }
 
 fn push_back(status: &mut Status, wait: Duration) {

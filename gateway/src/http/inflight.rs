@@ -89,6 +89,11 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        self.budget.release(std::mem::take(&mut self.bytes));
+    }
+
     /// Adds bytes; `false` when they do not fit.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let fits = self.budget.take(bytes, self.bytes);

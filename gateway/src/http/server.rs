@@ -43,13 +43,16 @@ use tower::Service;
 
 pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
-use self::pace::Pace;
+use self::pace::{Asked, Pace};
+use self::patience::Patience;
 use self::stream::Stream;
 use self::streaming::Streaming;
 use crate::http::problem::Problem;
 
 mod connections;
+mod frames;
 mod pace;
+mod patience;
 mod stream;
 mod streaming;
 
@@ -139,8 +142,9 @@ pub async fn serve(
                     None => {
                         counter!("http_refusals_total", "limit" => "connections_per_address").increment(1);
                         if let Ok(permit) = turned_away.clone().try_acquire_owned() {
-                            let stall = TURNED_AWAY.1;
-                            let stream = Stream::new(stream, stall, None);
+                            let patience =
+                                Patience { stall: TURNED_AWAY.1, ..(&server.connections.limits).into() };
+                            let stream = Stream::new(stream, patience, None);
                             stream.linger().store(true, Ordering::Relaxed);
                             open.spawn(async move {
                                 server.turn_away(stream).await;
@@ -203,10 +207,11 @@ struct Server {
 impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, connection: Connection, peer: SocketAddr) {
         let activity = connection.activity.clone();
-        let stream = Stream::new(stream, self.connections.limits.write_stall, Some(connection));
+        let patience = Patience::from(&self.connections.limits);
+        let stream = Stream::new(stream, patience, Some(connection));
         let linger = stream.linger();
         let asked = AtomicBool::new(false);
-        let pace = Arc::new(Pace::default());
+        let pace = Arc::new(Pace::new(patience));
         let service = service_fn(|mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
@@ -229,7 +234,7 @@ impl Server {
                     linger.store(true, Ordering::Relaxed);
                 }
                 Ok::<_, Infallible>(match paced {
-                    Some(paced) => answer.map(|body| paced.answered(body)),
+                    Some(paced) => over_http2(answer, paced),
                     None => over_http1(answer, &activity),
                 })
             }
@@ -289,7 +294,7 @@ impl Server {
         };
         tokio::select! {
             event = silent => event,
-            limit = pace.exceeded(limits.write_stall) => Event::Exceeded(Some(limit), TURNED_AWAY.1),
+            limit = pace.exceeded() => Event::Exceeded(Some(limit), TURNED_AWAY.1),
             // Counted where it was decided.
             () = activity.make_room.notified() => Event::Exceeded(None, FAREWELL),
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
@@ -309,19 +314,44 @@ async fn idle(activity: &Activity, longest: Duration) {
     }
 }
 
-/// Notes when the answer is complete. The usual one is in hyper's buffer at once and has left with it; one that
-/// comes bit by bit is watched.
+/// Reserves the answer, and notes when it is complete. The usual one is in hyper's buffer at once and has left with
+/// it; one that comes bit by bit is watched.
 fn over_http1(answer: Response, activity: &Arc<Activity>) -> Response {
     // A websocket is open until its connection is closed.
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        activity.upgrade();
         return answer;
     }
-    if answer.body().size_hint().exact().is_some() {
-        activity.answered();
-        return answer;
+    let Some(bytes) = answer.body().size_hint().exact() else {
+        return answer.map(|body| Body::new(Streaming::new(body, activity)));
+    };
+    activity.answered();
+    match activity.hold(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        true => answer,
+        false => overloaded(&answer),
     }
-    answer.map(|body| Body::new(Streaming::new(body, activity)))
 }
+
+fn over_http2(answer: Response, paced: Asked) -> Response {
+    let grpc = is_grpc(answer.headers());
+    let (head, body) = answer.into_parts();
+    match paced.answered(body, grpc) {
+        Some(body) => Response::from_parts(head, body),
+        None => overloaded(&Response::from_parts(head, Body::empty())),
+    }
+}
+
+/// In place of an answer that does not fit beside those of all others. What was done stays done.
+fn overloaded(answer: &Response) -> Response {
+    match answer.extensions().get::<Overloaded>() {
+        Some(Overloaded(instead)) => instead(),
+        None => refusal(answer.headers(), crate::Error::overloaded().into()),
+    }
+}
+
+/// What a transport answers instead, where a problem is not understood.
+#[derive(Clone, Copy)]
+pub(crate) struct Overloaded(pub(crate) fn() -> Response);
 
 /// What may happen to a connection besides requests.
 enum Event {
@@ -353,6 +383,10 @@ impl Server {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
     }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A refusal as the client of this request reads it: a gRPC status, or a problem.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::HttpLimits;
 use crate::http::addresses::{Addresses, Place, exempt};
+use crate::http::inflight::InFlight;
 
 /// How often idle connections are looked for while a client waits for a slot.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -29,6 +30,7 @@ pub struct Connections {
     addresses: Arc<Addresses>,
     open: Mutex<Open>,
     started: Instant,
+    inflight: InFlight,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,13 @@ struct Open {
 impl Connections {
     /// Limits for all listeners that get this.
     pub fn new(limits: &HttpLimits) -> Arc<Self> {
+        Self::sharing(limits, InFlight::new(limits))
+    }
+
+    /// The same with budgets that others use as well.
+    pub(crate) fn sharing(limits: &HttpLimits, inflight: InFlight) -> Arc<Self> {
         Arc::new(Self {
+            inflight,
             slots: Arc::new(Semaphore::new(limits.connections)),
             addresses: Addresses::new(usize::MAX, limits.connections_per_address()),
             open: Mutex::default(),
@@ -89,7 +97,7 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
         let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
         let place = self.addresses.enter(address).ok()?;
-        let activity = Arc::new(Activity::new(self.started));
+        let activity = Arc::new(Activity::new(self.started, &self.inflight));
         let mut open = self.open();
         open.next += 1;
         let number = open.next;
@@ -113,6 +121,13 @@ pub(super) struct Connection {
     _place: Place,
 }
 
+impl Connection {
+    /// How long a message may take, see [`crate::http::inflight::Arrival`].
+    pub(super) fn message_timeout(&self) -> Duration {
+        self.connections.limits.header_read_timeout
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.connections.open().by_number.remove(&self.number);
@@ -133,12 +148,20 @@ pub(super) struct Activity {
     greeted: AtomicBool,
     /// Another client needs the slot.
     pub(super) make_room: Notify,
+    pub(super) inflight: InFlight,
+    /// HTTP/1: bytes of responses that are reserved and not with the kernel yet.
+    unsent: AtomicUsize,
+    /// It is a websocket now.
+    upgraded: AtomicBool,
 }
 
 impl Activity {
-    fn new(started: Instant) -> Self {
+    fn new(started: Instant, inflight: &InFlight) -> Self {
         Self {
             started,
+            inflight: inflight.clone(),
+            unsent: AtomicUsize::new(0),
+            upgraded: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             idle_since: AtomicU64::new(micros_since(started)),
             answered: AtomicBool::new(false),
@@ -162,8 +185,28 @@ impl Activity {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    /// HTTP/1: reserves bytes of a response until the next [`Self::flushed`]; `false` when they do not fit.
+    pub(super) fn hold(&self, bytes: usize) -> bool {
+        let fits = self.inflight.responses.take(bytes, 0);
+        if fits {
+            self.unsent.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
+    }
+
     /// Everything that was written is with the kernel.
     pub(super) fn flushed(&self) {
+        if self.unsent.load(Ordering::Relaxed) > 0 {
+            self.inflight.responses.release(self.unsent.swap(0, Ordering::Relaxed));
+        }
         if self.answered.load(Ordering::Relaxed) {
             self.answered.store(false, Ordering::Relaxed);
             self.end();
@@ -189,10 +232,16 @@ impl Activity {
     }
 }
 
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.inflight.responses.release(*self.unsent.get_mut());
+    }
+}
+
 #[cfg(test)]
 impl Activity {
     pub(super) fn for_tests() -> Arc<Self> {
-        Arc::new(Self::new(Instant::now()))
+        Arc::new(Self::new(Instant::now(), &InFlight::new(&crate::Config::default().http)))
     }
 }
 
@@ -205,6 +254,10 @@ impl Running {
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
         activity.begin();
         Self::begun(activity)
+    }
+
+    pub(super) fn activity(&self) -> &Activity {
+        &self.0
     }
 
     /// Ends what has begun already.

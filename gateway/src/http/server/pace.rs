@@ -7,25 +7,29 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::connections::{Activity, Running};
+use super::patience::{Patience, Waiting};
+use crate::http::inflight::Reservation;
 
 /// Most bytes of one answer that are handed over without room for them.
 const PIECE: usize = 16 * 1024;
+/// Most bytes of the last piece.
+const LAST_PIECE: usize = 1024;
 /// Most requests that a client may take back beyond those that were answered.
 const ABANDONED: usize = 200;
 
 /// What is noted about one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    patience: Patience,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -33,26 +37,30 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// Since when each answer waits for room.
+    /// Until when the client has to make room for each answer.
     waiting: BTreeMap<u64, Instant>,
     /// Requests taken back, less those answered.
     abandoned: usize,
 }
 
 impl Pace {
+    pub(super) fn new(patience: Patience) -> Self {
+        Self { patience, state: Mutex::default(), changed: Notify::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends with the name of the limit when a client goes too far.
-    pub(super) async fn exceeded(&self, stall: Duration) -> &'static str {
+    pub(super) async fn exceeded(&self) -> &'static str {
         loop {
             let deadline = {
                 let state = self.state();
                 if state.abandoned > ABANDONED {
                     return "resets";
                 }
-                state.waiting.values().min().map(|since| *since + stall)
+                state.waiting.values().min().copied()
             };
             match deadline {
                 Some(deadline) if deadline <= Instant::now() => return "stream_stall",
@@ -79,18 +87,31 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Wraps the answer.
-    pub(super) fn answered(mut self, body: Body) -> Body {
-        let running = self.running.take();
+    /// Wraps the answer, which may be one of gRPC; `None` when its bytes do not fit.
+    pub(super) fn answered(mut self, body: Body, grpc: bool) -> Option<Body> {
+        let running = self.running.take()?;
+        let responses = &running.activity().inflight.responses;
+        let exact = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let held = responses.reserve(exact.unwrap_or(0))?;
         let id = {
             let mut state = self.pace.state();
             state.abandoned = state.abandoned.saturating_sub(1);
             state.next += 1;
             state.next
         };
-        let paced = Paced { body, rest: Bytes::new(), id, pace: Arc::clone(&self.pace), _running: running };
-        paced.waits();
-        Body::new(paced)
+        let paced = Paced {
+            body,
+            rest: Bytes::new(),
+            id,
+            pace: Arc::clone(&self.pace),
+            waiting: None,
+            held,
+            counted: exact.is_some(),
+            grpc,
+            _running: running,
+        };
+        paced.waits(Waiting::begin());
+        Some(Body::new(paced))
     }
 }
 
@@ -113,16 +134,34 @@ struct Paced {
     rest: Bytes,
     id: u64,
     pace: Arc<Pace>,
-    _running: Option<Running>,
+    /// While there is something to send.
+    waiting: Option<Waiting>,
+    /// The whole answer, or the part of a stream that is on its way.
+    held: Reservation,
+    /// The whole answer is reserved.
+    counted: bool,
+    /// The end is a status in the trailers.
+    grpc: bool,
+    _running: Running,
 }
 
 impl Paced {
-    fn waits(&self) {
+    fn waits(&self, waiting: Waiting) {
         let mut state = self.pace.state();
         if state.waiting.is_empty() {
             self.pace.changed.notify_one();
         }
-        state.waiting.insert(self.id, Instant::now());
+        state.waiting.insert(self.id, waiting.deadline(&self.pace.patience));
+    }
+
+    /// The end of a stream for which there is no room any more.
+    fn overloaded(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        self.body = Body::empty();
+        self.rest = Bytes::new();
+        match self.grpc {
+            true => crate::grpc::overloaded().map(|trailers| Ok(Frame::trailers(trailers))),
+            false => Some(Err(axum::Error::new(crate::Error::overloaded()))),
+        }
     }
 }
 
@@ -137,16 +176,36 @@ impl hyper::body::Body for Paced {
         let this = &mut *self;
         this.pace.state().waiting.remove(&this.id);
         if this.rest.is_empty() {
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(cx) else {
+                // A stream that has nothing to send is not slow.
+                this.waiting = None;
+                return Poll::Pending;
+            };
+            match next {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 end => return Poll::Ready(end),
             }
+            if !this.counted {
+                this.held.clear();
+                if !this.held.grow(this.rest.len()) {
+                    return Poll::Ready(this.overloaded());
+                }
+            }
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        this.waits();
+        let mut length = this.rest.len().min(PIECE);
+        // The last piece is not watched any more when hyper has it, so it is a small one.
+        if length == this.rest.len() && length > LAST_PIECE && this.body.is_end_stream() {
+            length -= LAST_PIECE;
+        }
+        let piece = this.rest.split_to(length);
+        let mut waiting = this.waiting.unwrap_or_else(Waiting::begin);
+        this.waits(waiting);
+        // When the next piece is asked for, this one was taken.
+        waiting.took(length);
+        this.waiting = Some(waiting);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -174,42 +233,53 @@ impl Drop for Paced {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http_body_util::BodyExt;
 
     use super::*;
 
+    const STALL: Duration = Duration::from_secs(20);
+    const PATIENCE: Patience = Patience { stall: STALL, grace: Duration::from_secs(90), rate: 1_024 };
+
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_taken_is_not() {
-        const STALL: Duration = Duration::from_secs(20);
-        let (pace, activity) = (Arc::new(Pace::default()), Activity::for_tests());
-        let mut taken = pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE]));
+        let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
+        let mut taken =
+            pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), false).unwrap();
         for _ in 0..3 {
             tokio::time::sleep(STALL / 2).await;
             assert_eq!(taken.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
         }
+        let last = taken.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(last.len(), LAST_PIECE, "the end is watched too");
         assert!(taken.frame().await.is_none());
         drop(taken);
         // One that waits for news and not for room.
         let mut silent = pace
             .asked(&activity)
-            .answered(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
+            .answered(
+                Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
+                false,
+            )
+            .unwrap();
         assert!(futures_util::poll!(silent.frame()).is_pending());
-        assert!(tokio::time::timeout(STALL * 2, pace.exceeded(STALL)).await.is_err());
-        let _left = pace.asked(&activity).answered(Body::from("x"));
-        assert_eq!(pace.exceeded(STALL).await, "stream_stall");
+        assert!(tokio::time::timeout(STALL * 2, pace.exceeded()).await.is_err());
+        let _left = pace.asked(&activity).answered(Body::from("x"), false).unwrap();
+        assert_eq!(pace.exceeded().await, "stream_stall");
     }
 
     #[tokio::test]
     async fn taking_back_is_for_now_and_then() {
-        let (pace, activity) = (Arc::new(Pace::default()), Activity::for_tests());
+        let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
         for _ in 0..=ABANDONED {
             drop(pace.asked(&activity));
-            drop(pace.asked(&activity).answered(Body::empty()));
+            drop(pace.asked(&activity).answered(Body::empty(), false));
         }
-        assert!(futures_util::poll!(Box::pin(pace.exceeded(Duration::MAX / 4))).is_pending());
+        assert!(futures_util::poll!(Box::pin(pace.exceeded())).is_pending());
         for _ in 0..=ABANDONED {
             drop(pace.asked(&activity));
         }
-        assert_eq!(pace.exceeded(Duration::from_secs(1)).await, "resets");
+        assert_eq!(pace.exceeded().await, "resets");
     }
 }

@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connections::Connection;
+use super::frames::{Frames, Protocol};
+use super::patience::{Patience, Waiting};
+use crate::http::inflight::{Arrival, Reservation};
 use crate::http::problem::{self, Problem};
 
 /// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
@@ -26,14 +29,21 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The first bytes of HTTP/2.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Counts for a connection of HTTP/1, which does not begin so.
+const HTTP1: usize = usize::MAX;
 
 /// Gives its slot back when it is dropped. hyper moves the whole of it into an upgrade.
 pub(super) struct Stream<T> {
     io: T,
-    stall: Duration,
+    patience: Patience,
+    /// While something waits for the client.
+    waiting: Option<Waiting>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What the client sends, once it is not HTTP/1.
+    frames: Option<Unfinished>,
     /// Our words instead of hyper's, not sent yet.
     explanation: Bytes,
     /// Whether a refused client may be sending still.
@@ -47,13 +57,14 @@ pub(super) struct Stream<T> {
 }
 
 impl<T> Stream<T> {
-    /// `stall` is how long the client may take nothing.
-    pub(super) fn new(io: T, stall: Duration, connection: Option<Connection>) -> Self {
+    pub(super) fn new(io: T, patience: Patience, connection: Option<Connection>) -> Self {
         gauge!("http_connections").increment(1);
         Self {
             io,
-            stall,
+            patience,
+            waiting: None,
             stalled: None,
+            frames: None,
             explanation: Bytes::new(),
             linger: Arc::default(),
             linger_left: LINGER_BYTES,
@@ -68,32 +79,73 @@ impl<T> Stream<T> {
         Arc::clone(&self.linger)
     }
 
-    /// Passes the outcome of a write on, or an error when the client has taken nothing for too long.
-    fn watched<V>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
+    /// Passes the outcome of a write on, or an error when the client is too slow.
+    fn watched<V>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<V>>,
+        written: impl Fn(&V) -> usize,
+    ) -> Poll<io::Result<V>> {
+        if let Poll::Ready(Ok(value)) = &outcome
+            && let Some(waiting) = &mut self.waiting
+        {
+            waiting.took(written(value));
+        }
         if outcome.is_ready() {
-            self.stalled = None;
             return outcome;
         }
-        let stall = self.stall;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
+        let deadline = self.waiting.get_or_insert_with(Waiting::begin).deadline(&self.patience);
+        let sleep = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
         ready!(sleep.as_mut().poll(cx));
         counter!("http_refusals_total", "limit" => "write_stall").increment(1);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
+    }
+
+    /// Everything is with the kernel.
+    fn flushed(&mut self) {
+        self.waiting = None;
+        self.stalled = None;
+        if let Some(connection) = &self.connection {
+            connection.activity.flushed();
+        }
+    }
+
+    /// Notes what the client has sent.
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if self.frames.is_none() {
+            let protocol = match self.greeting {
+                _ if connection.activity.is_upgraded() => Protocol::Websocket,
+                HTTP1 => return Ok(()),
+                _ => return self.greet(bytes),
+            };
+            self.frames = Some(Unfinished::new(protocol, connection));
+        }
+        self.frames.as_mut().map_or(Ok(()), |frames| frames.received(bytes))
     }
 
     /// Looks whether the first bytes are those of HTTP/2.
-    fn greet(&mut self, bytes: &[u8]) {
+    fn greet(&mut self, bytes: &[u8]) -> io::Result<()> {
         let expected = PREFACE.get(self.greeting..).unwrap_or_default();
         let length = bytes.len().min(expected.len());
         if bytes[..length] != expected[..length] {
-            // HTTP/1.
-            self.greeting = usize::MAX;
-            return;
+            self.greeting = HTTP1;
+            return Ok(());
         }
         self.greeting += length;
-        if let Some(connection) = self.connection.as_ref().filter(|_| self.greeting == PREFACE.len()) {
+        if self.greeting == PREFACE.len()
+            && let Some(connection) = &self.connection
+        {
             connection.activity.greeted();
+            let mut frames = Unfinished::new(Protocol::Http2, connection);
+            let outcome = frames.received(&bytes[length..]);
+            self.frames = Some(frames);
+            return outcome;
         }
+        Ok(())
     }
 
     /// Takes over an answer that hyper gave by itself.
@@ -110,7 +162,7 @@ impl<T: AsyncWrite + Unpin> Stream<T> {
     fn poll_explanation(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.explanation.is_empty() {
             let outcome = Pin::new(&mut self.io).poll_write(cx, &self.explanation);
-            let written = ready!(self.watched(cx, outcome))?;
+            let written = ready!(self.watched(cx, outcome, |written| *written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -156,11 +208,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if self.greeting < PREFACE.len() {
-            self.greet(&buffer.filled()[before..]);
+        if Pin::new(&mut self.io).poll_read(cx, buffer)?.is_pending() {
+            if let Some(frames) = &mut self.frames {
+                ready!(frames.poll_late(cx));
+                counter!("http_refusals_total", "limit" => "frame_timeout").increment(1);
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a frame did not arrive in time",
+                )));
+            }
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.received(&buffer.filled()[before..]))
     }
 }
 
@@ -170,23 +229,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.watched(cx, outcome)
+        self.watched(cx, outcome, |written| *written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_explanation(cx))?;
         let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        ready!(self.watched(cx, outcome))?;
-        if let Some(connection) = &self.connection {
-            connection.activity.flushed();
-        }
+        ready!(self.watched(cx, outcome, |()| 0))?;
+        self.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_explanation(cx))?;
         let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-        ready!(self.watched(cx, outcome))?;
+        ready!(self.watched(cx, outcome, |()| 0))?;
         self.poll_linger(cx).map(Ok)
     }
 
@@ -201,11 +258,64 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.watched(cx, outcome)
+        self.watched(cx, outcome, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+/// What a client has begun to send over HTTP/2 or a websocket.
+struct Unfinished {
+    frames: Frames,
+    step: Duration,
+    arrival: Option<Arrival>,
+    late: Option<Pin<Box<Sleep>>>,
+    /// What has arrived of an unfinished message of a websocket. HTTP/2 reserves what it reads.
+    held: Option<Reservation>,
+}
+
+impl Unfinished {
+    fn new(protocol: Protocol, connection: &Connection) -> Self {
+        let held = (protocol == Protocol::Websocket).then(|| connection.activity.inflight.bodies.reserve(0));
+        Self {
+            frames: Frames::new(protocol),
+            step: connection.message_timeout(),
+            arrival: None,
+            late: None,
+            held: held.flatten(),
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.frames.advance(bytes) {
+            self.arrival = None;
+            self.late = None;
+            if let Some(held) = &mut self.held {
+                held.clear();
+            }
+        }
+        if !self.frames.is_unfinished() {
+            return Ok(());
+        }
+        let step = self.step;
+        self.arrival.get_or_insert_with(|| Arrival::begin(step)).received(bytes.len());
+        match self.held.as_mut().is_none_or(|held| held.grow(bytes.len())) {
+            true => Ok(()),
+            false => Err(io::Error::other(crate::Error::overloaded())),
+        }
+    }
+
+    /// Ready when what was begun has not arrived in time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(arrival) = &self.arrival else { return Poll::Pending };
+        let deadline = arrival.deadline();
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if late.deadline() != deadline {
+            late.as_mut().reset(deadline);
+        }
+        late.as_mut().poll(cx)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,16 +10,16 @@ use hyper::body::{Frame, SizeHint};
 
 use super::connections::{Activity, Running};
 
-/// Keeps its connection from counting as idle.
+/// Keeps its connection from counting as idle, and reserves the bytes that are on their way.
 pub(super) struct Streaming {
     body: Body,
-    _running: Running,
+    running: Running,
 }
 
 impl Streaming {
     /// Takes over what [`Activity::begin`] began.
     pub(super) fn new(body: Body, activity: &Arc<Activity>) -> Self {
-        Self { body, _running: Running::begun(activity) }
+        Self { body, running: Running::begun(activity) }
     }
 }
 
@@ -31,7 +31,12 @@ impl hyper::body::Body for Streaming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        if !self.running.activity().hold(bytes) {
+            return Poll::Ready(Some(Err(axum::Error::new(crate::Error::overloaded()))));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

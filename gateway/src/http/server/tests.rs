@@ -237,6 +237,85 @@ async fn who_takes_nothing_is_cut_off() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_little_at_a_time_is_cut_off() {
+    // The client reads at 50 KB/s.
+    let limits = HttpLimits { slow_after: Duration::from_millis(300), slowest_rate: 4 << 20, ..limits() };
+    let server = start(limits, Duration::ZERO, endless()).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // What is in the kernel's buffers is read for a while after the end.
+    let closed = async {
+        while stream.write_all(b"x").await.is_ok() {
+            let mut space = [0; 1024];
+            let _ = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut space)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), closed).await.expect("the server closes the connection");
+
+    // Over HTTP/2 the window of one stream is opened a little at a time.
+    let (mut sender, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/endless", server.address)).body(()).unwrap();
+    let mut body = sender.send_request(request, true).unwrap().0.await.unwrap().into_body();
+    let sipping = async {
+        while body.flow_control().release_capacity(1_024).is_ok() || !connection.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_millis(20), body.data()).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if connection.is_finished() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), sipping).await.expect("the server closes the connection");
+}
+
+#[tokio::test]
+async fn a_frame_that_never_ends_is_given_up() {
+    let server = start(short(), Duration::ZERO, Router::new()).await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // A part of a head, a part of a payload, headers without their last frame.
+    for unfinished in [&[0, 0][..], &[0, 0, 9, 1, 4, 0, 0, 0, 1, 7, 7], &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]] {
+        let mut stream = server.connect().await;
+        stream.write_all(stream::PREFACE).await.unwrap();
+        stream.write_all(&settings).await.unwrap();
+        stream.write_all(unfinished).await.unwrap();
+        let mut bytes = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes)).await;
+        assert!(closed.is_ok(), "{unfinished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_limited_together() {
+    let length = 5 << 20;
+    let routes = Router::new().route("/large", get(move || async move { vec![b'x'; length] }));
+    let limits = HttpLimits { inflight_response_bytes: 8 << 20, ..limits() };
+    let server = start(limits, Duration::ZERO, routes).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let mut deaf = socket.connect(server.address).await.unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0; 1];
+    deaf.read_exact(&mut byte).await.unwrap();
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = server.say(request).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("overloaded"), "{answer:.200}");
+    assert!(answer.contains("retry-after: 1"), "{answer:.200}");
+    let (mut sender, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let over_http2 = Request::get(format!("http://{}/large", server.address)).body(()).unwrap();
+    assert_eq!(sender.send_request(over_http2, true).unwrap().0.await.unwrap().status(), 503);
+    // What is small still fits, and what was held is given back.
+    let small = "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert!(server.say(small).await.starts_with("HTTP/1.1 200"));
+    drop(deaf);
+    while !server.say(request).await.starts_with("HTTP/1.1 200") {}
+}
+
 #[tokio::test]
 async fn asking_and_taking_back_without_end_ends() {
     let stuck = get(std::future::pending::<()>);

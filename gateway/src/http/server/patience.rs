@@ -1,0 +1,72 @@
+//! How slowly a client may take what waits for it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::HttpLimits;
+
+/// The limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How long it may take nothing.
+    pub(super) stall: Duration,
+    /// How long it may be slow.
+    pub(super) grace: Duration,
+    /// Slowest average rate after that, in bytes per second.
+    pub(super) rate: usize,
+}
+
+impl From<&HttpLimits> for Patience {
+    fn from(limits: &HttpLimits) -> Self {
+        Self { stall: limits.write_stall, grace: limits.slow_after, rate: limits.slowest_rate.max(1) }
+    }
+}
+
+/// A time in which something waits for a client without a break.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    since: Instant,
+    /// Bytes that it took since.
+    taken: usize,
+    last: Instant,
+}
+
+impl Waiting {
+    pub(super) fn begin() -> Self {
+        let now = Instant::now();
+        Self { since: now, taken: 0, last: now }
+    }
+
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.taken += bytes;
+        self.last = Instant::now();
+    }
+
+    /// When the client is too slow, unless it takes more before.
+    pub(super) fn deadline(&self, patience: &Patience) -> Instant {
+        let earned = Duration::from_secs_f64(self.taken as f64 / patience.rate as f64);
+        (self.last + patience.stall).min(self.since + patience.grace + earned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_be_slow_for_a_while_and_take_nothing_for_less() {
+        let patience =
+            Patience { stall: Duration::from_secs(20), grace: Duration::from_secs(30), rate: 1_000 };
+        let began = Instant::now();
+        let mut waiting = Waiting::begin();
+        assert_eq!(waiting.deadline(&patience), began + Duration::from_secs(20));
+        for _ in 0..29 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            waiting.took(10);
+        }
+        assert_eq!(waiting.deadline(&patience), began + Duration::from_millis(30_290));
+        waiting.took(50_000);
+        assert_eq!(waiting.deadline(&patience), began + Duration::from_secs(49));
+    }
+}
