@@ -25,6 +25,8 @@ missing_packages() {
   browser >/dev/null || echo chromium
   node_is_new_enough || echo nodejs
   have npm || echo npm
+  have python3 || echo python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   have cc || printf '%s\n' gcc libc6-dev
   have setpriv && have setsid || echo util-linux
 }
@@ -78,13 +80,22 @@ CHROMIUM=$(browser)
 export CHROMIUM
 
 # `npm ci` only when the lock has changed since the last time.
-for folder in tests/clients tests/browser; do
+for folder in tests/clients tests/browser tests/openapi; do
   if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
     step "npm ci in $folder"
     npm ci --prefix "$folder" --loglevel=error --no-audit --no-fund
     touch "$folder/node_modules/.installed"
   fi
 done
+
+# The same for the packages of Python.
+venv=tests/openapi/.venv
+if [ ! "$venv/.installed" -nt tests/openapi/requirements.txt ]; then
+  step "pip install in tests/openapi"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/openapi/requirements.txt
+  touch "$venv/.installed"
+fi
 
 [ "${1:-}" != -- ] || shift
 step "formatting"

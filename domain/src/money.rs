@@ -68,6 +68,12 @@ impl Currency {
         std::str::from_utf8(&self.code).unwrap_or("???")
     }
 
+    /// The codes of all currencies.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        let others = EXPONENTS.iter().flat_map(|(_, list)| list.split(' '));
+        TWO_DECIMALS.split(' ').chain(others)
+    }
+
     /// How many decimals an amount has: 2 for EUR, 0 for JPY, 3 for KWD.
     pub fn exponent(&self) -> u8 {
         self.exponent
@@ -257,6 +263,15 @@ mod tests {
 
     fn currency(code: &str) -> Currency {
         code.parse().unwrap()
+    }
+
+    #[test]
+    fn every_code_is_a_currency() {
+        let codes: Vec<&str> = Currency::codes().collect();
+        assert!(codes.len() > 150 && codes.contains(&"EUR") && codes.contains(&"JPY"));
+        for code in codes {
+            assert_eq!(code.parse::<Currency>().unwrap().code(), code);
+        }
     }
 
     #[test]

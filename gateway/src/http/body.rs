@@ -73,7 +73,7 @@ pub(super) async fn rows(
     Ok(if lines { Rows::Lines(body) } else { Rows::Array(body) })
 }
 
-/// A JSON body, or `None` for no body at all.
+/// A JSON body, or `None` for no body and for `null`.
 pub(super) async fn optional_json(
     request: Request,
     limits: &HttpLimits,
@@ -83,7 +83,8 @@ pub(super) async fn optional_json(
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
         let body = read(request, limits, limits.body_bytes, budget).await?;
-        return Ok((!body.is_empty()).then_some(body));
+        // `null` is the same as absent, as everywhere.
+        return Ok(Some(body).filter(|body| !body.is_empty() && body.trim_ascii() != b"null"));
     }
     // Clients name all sorts of types for a body that is empty; what counts is what comes.
     match read(request, limits, limits.body_bytes, budget).await?.is_empty() {

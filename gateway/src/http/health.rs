@@ -65,6 +65,7 @@ struct Check {
     ms: u64,
     /// Why it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     detail: Option<&'static str>,
 }
 

@@ -116,16 +116,16 @@ impl Shape {
         }
     }
 
-    /// A number without fraction and exponent.
+    /// A whole number. As in JSON Schema, `2.0` and `2e0` are whole.
     pub(super) fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
         self.is("a number", &at, value)?;
         let text = value.get();
-        match text.parse() {
-            Ok(number) => Some(number),
-            Err(_) if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => {
+        match text.parse().ok().or_else(|| whole(text)) {
+            Some(number) => Some(number),
+            None if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => {
                 self.add(at, "is out of every range")
             }
-            Err(_) => self.add(at, "must be a whole number, without fraction or exponent"),
+            None => self.add(at, "must be a whole number that fits 64 bits"),
         }
     }
 
@@ -191,6 +191,27 @@ impl Shape {
             self.errors.push(InputError::field(at.to_string(), detail));
         }
         None
+    }
+}
+
+/// The value of a JSON number that has a fraction or an exponent, if it is whole all the same.
+fn whole(number: &str) -> Option<i64> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let exponent: i32 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = format!("{whole}{fraction}");
+    let zeros = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    if digits.bytes().all(|byte| matches!(byte, b'0' | b'-')) {
+        return Some(0);
+    }
+    match u32::try_from(zeros) {
+        Ok(zeros) => digits.parse::<i64>().ok()?.checked_mul(10_i64.checked_pow(zeros)?),
+        Err(_) => {
+            let cut = usize::try_from(zeros.unsigned_abs()).ok()?;
+            let rest = digits.len().checked_sub(cut)?;
+            digits[rest..].bytes().all(|byte| byte == b'0').then(|| digits[..rest].parse().ok()).flatten()
+        }
     }
 }
 
@@ -277,7 +298,7 @@ mod tests {
         let value = |text: &'static str| document(text.as_bytes()).unwrap();
         assert_eq!(shape.text("/1", value("1")), None);
         assert_eq!(shape.whole("/2", value("\"1\"")), None);
-        assert_eq!(shape.whole("/3", value("1.0")), None);
+        assert_eq!(shape.whole("/3", value("1.5")), None);
         assert_eq!(shape.whole("/4", value("99999999999999999999")), None);
         assert_eq!(shape.decimal("/5", value("true")), None);
         assert!(shape.array("/6", value("{}")).is_none());
@@ -285,6 +306,39 @@ mod tests {
         assert_eq!(shape.text("/8", value(r#""\ud800""#)), None);
         let pointers: Vec<_> = errors(shape).into_iter().map(|(pointer, _)| pointer).collect();
         assert_eq!(pointers, ["/1", "/2", "/3", "/4", "/5", "/6", "", "/8"]);
+    }
+
+    #[test]
+    fn whole_numbers_may_have_an_empty_fraction() {
+        let read = |text: &'static str| {
+            let mut shape = Shape::default();
+            shape.whole("", document(text.as_bytes()).unwrap())
+        };
+        for (text, number) in [
+            ("2", Some(2)),
+            ("-2", Some(-2)),
+            ("2.0", Some(2)),
+            ("2.000", Some(2)),
+            ("2e3", Some(2_000)),
+            ("2.5E1", Some(25)),
+            ("20e-1", Some(2)),
+            ("-20.0e-1", Some(-2)),
+            ("0.0", Some(0)),
+            ("-0", Some(0)),
+            ("0e99999", Some(0)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("1e19", None),
+            ("1e2147483648", None),
+            ("1e-2147483648", None),
+            ("1e-1", None),
+            ("2.5", None),
+            ("25e-1", None),
+            ("0.1", None),
+        ] {
+            assert_eq!(read(text), number, "{text}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod meters;
 mod openapi;
 mod query;
 mod rest;
+mod schema;
 
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub fn router(app: App) -> Router {
     let (documented, document) = openapi::documented(&app.config).split_for_parts();
     let routes = Router::new()
         .merge(documented)
-        .merge(openapi::routes(document))
+        .merge(openapi::routes(openapi::complete(document)))
         .route("/problems", get(problem::page))
         .merge(crate::graphql::routes(&app))
         .merge(pages::routes())

@@ -3,25 +3,28 @@
 use axum::Router;
 use http::{HeaderValue, header};
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::OpenApi;
+use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::schema;
 use crate::{App, Config};
 
 /// What the document says besides the routes.
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Orders",
         description = "Accepts orders, has them processed, and shows live what becomes of them.\n\n\
             Amounts are exact: they are JSON numbers with all decimals of their currency and go through no float.\n\n\
             Errors are `application/problem+json` (RFC 9457) with a stable `code`; `/problems` explains each. \
-            Any request may be refused with 403 `origin_not_allowed`, 414 `uri_too_long`, 429 `too_many_connections` or \
-            431 `head_too_large`. \
+            Any request may be refused with 400 `malformed_request`, 403 `origin_not_allowed`, 414 `uri_too_long`, \
+            421 `host_not_allowed`, 429 `too_many_connections`, 431 `head_too_large` or 503 `overloaded`. \
             Every answer has an `X-Request-Id`; one that is sent along is kept.",
         license(name = "MIT", identifier = "MIT"),
     ),
+    servers((url = "/", description = "The gateway that serves this document.")),
     tags(
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
         (name = "dead letters", description = "Orders that failed for good: find them, redrive them."),
@@ -33,18 +36,54 @@ struct Document;
 
 /// Every documented route.
 pub(super) fn documented(config: &Config) -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(<Document as utoipa::OpenApi>::openapi())
         .merge(super::rest::routes(config))
         .merge(super::health::routes())
 }
 
 /// The document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented(&Config::default()).into_openapi()
+pub fn openapi() -> OpenApi {
+    complete(documented(&Config::default()).into_openapi())
+}
+
+/// What clients send as objects. None of them takes other fields.
+const REQUESTS: [&str; 5] =
+    ["Command", "DeadLetterFilter", "PauseQueue", "RedriveCommand", "RedriveDeadLetters"];
+
+/// Adds what the attributes of handlers and types cannot say.
+pub(super) fn complete(mut document: OpenApi) -> OpenApi {
+    let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
+    for (_, schema) in schemas.filter(|(name, _)| REQUESTS.contains(&name.as_str())) {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.properties.values_mut().for_each(pattern);
+        }
+    }
+    let paths = document.paths.paths.values_mut();
+    let operations = paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten();
+    for parameter in operations.flat_map(|operation| operation.parameters.iter_mut().flatten()) {
+        let RefOr::T(parameter) = parameter else { continue };
+        if let Some(schema) = &mut parameter.schema {
+            pattern(schema);
+        }
+        // A header is absent or a text, never null.
+        match &mut parameter.schema {
+            Some(RefOr::T(Schema::Object(object))) => {
+                if let SchemaType::Array(types) = &object.schema_type
+                    && let [kind, Type::Null] = &types[..]
+                {
+                    object.schema_type = SchemaType::Type(kind.clone());
+                }
+            }
+            Some(RefOr::T(Schema::OneOf(choice))) => choice.items.retain(|item| !is_null(item)),
+            _ => {}
+        }
+    }
+    document
 }
 
 /// `/openapi.json` and the page at `/docs`, whose files are all in the program.
-pub(super) fn routes(document: utoipa::openapi::OpenApi) -> Router<App> {
+pub(super) fn routes(document: OpenApi) -> Router<App> {
     // Without a word the page would send the document to an online validator.
     let config = utoipa_swagger_ui::Config::default().validator_url("none").try_it_out_enabled(true);
     let page = SwaggerUi::new("/docs").url("/openapi.json", document).config(config);
@@ -54,6 +93,24 @@ pub(super) fn routes(document: utoipa::openapi::OpenApi) -> Router<App> {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(policy),
     ))
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
+}
+
+/// Adds the pattern of what a client sends. A text whose length is limited is one that `domain::text` checks, and
+/// times have a range of years.
+fn pattern(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    if object.pattern.is_some() {
+        return;
+    }
+    if object.max_length.is_some() {
+        object.pattern = Some(schema::TEXT.to_owned());
+    } else if object.format == Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)) {
+        object.pattern = Some(schema::TIME.to_owned());
+    }
 }
 
 #[cfg(test)]
@@ -128,13 +185,34 @@ mod tests {
         }
     }
 
+    /// Generators make a field with a default required, and readers of a response take an extra field for an error.
+    #[test]
+    fn requests_are_closed_and_have_no_defaults() {
+        let document = document();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let requests = REQUESTS.into_iter().chain(["NewSingleItemOrder", "NewLineItemsOrder", "NewLineItem"]);
+        for name in requests {
+            assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
+            assert!(!schemas[name].to_string().contains("\"default\""), "{name}");
+        }
+        assert!(!document["paths"].to_string().contains("\"default\":"));
+        assert_eq!(document["servers"][0]["url"], "/");
+    }
+
     #[test]
     fn amounts_are_numbers_and_ids_are_uuids() {
         let document = document();
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Amount"]["type"], "number");
+        assert_eq!(schemas["AmountInput"]["oneOf"].as_array().unwrap().len(), 2);
         assert_eq!(schemas["Order"]["properties"]["id"]["format"], "uuid");
-        let new = schemas["NewOrder"]["properties"].as_object().unwrap();
-        assert!(new.contains_key("lineItems") && new.contains_key("externalReference"));
+        for (form, required) in [("NewSingleItemOrder", 3), ("NewLineItemsOrder", 1)] {
+            let new = &schemas[form];
+            assert!(new["properties"]["externalReference"].is_object());
+            assert_eq!(new["required"].as_array().unwrap().len(), required);
+        }
+        let events = document["paths"]["/orders/{id}/events"]["get"]["parameters"].as_array().unwrap();
+        let header = events.iter().find(|parameter| parameter["name"] == "Last-Event-ID").unwrap();
+        assert!(!header["schema"].to_string().contains("null"), "{header}");
     }
 }

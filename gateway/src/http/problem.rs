@@ -19,7 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 pub(super) use self::kinds::page;
 pub use self::kinds::{KINDS, Kind};
-use super::rest::RowView;
+use super::rest::{RowView, StatusWord};
 use crate::Error;
 
 /// Most errors in one response.
@@ -81,15 +81,15 @@ struct Wire {
     errors: Vec<InputError>,
     /// The order that it is about, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = String, format = Uuid, required = false)]
     order_id: Option<OrderId>,
     /// The order's status, where that is why: which of two changes was first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "completed")]
+    #[schema(value_type = StatusWord, required = false)]
     order_status: Option<Status>,
     /// One result for each row of a bulk create.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<RowView>>)]
+    #[schema(value_type = Vec<RowView>, required = false)]
     results: Option<Arc<Vec<RowView>>>,
 }
 
@@ -126,10 +126,11 @@ impl ToSchema for Problem {
 pub struct InputError {
     /// JSON pointer (RFC 6901) of the field in the body; empty for the body itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/lineItems/3/price")]
+    #[schema(nullable = false, example = "/lineItems/3/price")]
     pub pointer: Option<String>,
     /// The query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub parameter: Option<String>,
     /// What is wrong with it; reads on from its name.
     #[schema(value_type = String, example = "must not be negative")]

@@ -35,11 +35,6 @@ impl<'a> Query<'a> {
         Self { pairs, errors }
     }
 
-    /// Whether the parameter is there at all.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(key, _)| key == name)
-    }
-
     /// Every known parameter but those with these names, to be sent again.
     pub(super) fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
         let kept = self.pairs.iter().filter(|(key, _)| !names.contains(&key.as_ref()));

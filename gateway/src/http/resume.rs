@@ -19,17 +19,20 @@ pub(crate) enum InvalidEventId {
 
 /// The sequence that the client saw last. The header goes before the parameter; empty values count as absent.
 pub(crate) fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<u32>, InvalidEventId> {
-    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+    let header = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
+    let header = header.map(|value| {
         let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-        return sequence.map(Some).ok_or(InvalidEventId::Header);
-    }
+        sequence.ok_or(InvalidEventId::Header)
+    });
     let mut named = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(|(name, value)| name == PARAMETER && !value.is_empty());
-    let Some((_, value)) = named.next() else { return Ok(None) };
-    match value.trim().parse() {
-        Ok(sequence) if named.next().is_none() => Ok(Some(sequence)),
-        _ => Err(InvalidEventId::Parameter),
+    let parameter =
+        named.next().map(|(_, value)| value.trim().parse().map_err(|_| InvalidEventId::Parameter));
+    if named.next().is_some() {
+        return Err(InvalidEventId::Parameter);
     }
+    // Both have to make sense, whichever counts.
+    Ok(header.transpose()?.or(parameter.transpose()?))
 }
 
 #[cfg(test)]
@@ -51,6 +54,7 @@ mod tests {
             (Some("x"), "lastEventId=7", Err(InvalidEventId::Header)),
             (Some("-1"), "", Err(InvalidEventId::Header)),
             (Some("4294967296"), "", Err(InvalidEventId::Header)),
+            (Some("3"), "lastEventId=x", Err(InvalidEventId::Parameter)),
             (None, "lastEventId=x", Err(InvalidEventId::Parameter)),
             (None, "lastEventId=-1", Err(InvalidEventId::Parameter)),
             (None, "lastEventId=1&lastEventId=2", Err(InvalidEventId::Parameter)),

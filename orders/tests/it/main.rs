@@ -3,7 +3,8 @@
 //!
 //! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
-//! `foreign` a worker in another language, `clients` the client libraries that people use, `browser` the page, `arrows` the structure of the source,
+//! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
+//! requests that are generated, `browser` the page, `arrows` the structure of the source,
 //! `sockets` the options of its connections.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
@@ -21,6 +22,7 @@ mod foreign;
 mod harness;
 mod journey;
 mod open_files;
+mod openapi;
 mod operate;
 mod outage;
 mod restart;

@@ -6,7 +6,8 @@ use domain::{Draft, Order, OrderId};
 use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::create::{IDEMPOTENT_REPLAYED, idempotency_key};
 use super::draft::NewOrder;
@@ -17,11 +18,59 @@ use crate::http::body::{self, Received, Rows};
 use crate::http::json::{self, Shape};
 use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
+use crate::http::schema;
 use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 use crate::panics;
 
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
 const REJECT_FAILED_ROWS: &str = "REJECT_FAILED_ROWS";
+
+/// The rows of a bulk create, for the documentation.
+struct NewOrders;
+
+impl PartialSchema for NewOrders {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({
+            "type": "array", "items": {"$ref": "#/components/schemas/NewOrder"}, "minItems": 1, "maxItems": MAX_ROWS,
+            "example": [{"item": "Laptop", "quantity": 2, "price": 1299.99}, {"item": "Mouse", "quantity": 1, "price": 25}],
+        }))
+    }
+}
+
+impl ToSchema for NewOrders {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((NewOrder::name().into_owned(), NewOrder::schema()));
+        NewOrder::schemas(schemas);
+    }
+}
+
+/// What became of a row, for the documentation.
+struct RowStatus;
+
+impl PartialSchema for RowStatus {
+    fn schema() -> RefOr<Schema> {
+        schema::of(
+            serde_json::json!({"type": "string", "enum": ["created", "invalid", "not_created", "failed"]}),
+        )
+    }
+}
+
+impl ToSchema for RowStatus {}
+
+/// What is done when some rows are wrong, for the documentation.
+struct ErrorPolicyWord;
+
+impl PartialSchema for ErrorPolicyWord {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({"type": "string", "enum": [REJECT_EVERYTHING, REJECT_FAILED_ROWS]}))
+    }
+}
+
+impl ToSchema for ErrorPolicyWord {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "ErrorPolicy".into()
+    }
+}
 
 /// What the result of a row takes in a response besides its order and its errors, at most.
 const ROW_BYTES: usize = 128;
@@ -51,11 +100,11 @@ pub(in crate::http) struct RowView {
     index: usize,
     /// `created`; `invalid`: see `errors`; `not_created`: nothing is wrong with it, but with another row;
     /// `failed`: it could not be checked because of an error in the gateway.
-    #[schema(value_type = String, example = "created")]
+    #[schema(value_type = RowStatus)]
     status: &'static str,
     /// The id of the order, when it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = String, format = Uuid, required = false)]
     order_id: Option<OrderId>,
     /// The order, when it was created. Left out when the response would exceed its limit of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,12 +121,12 @@ pub(in crate::http) struct RowView {
 #[utoipa::path(
     post, path = "/orders/bulk", tag = "orders", operation_id = "createOrders",
     params(
-        ("errorPolicy" = Option<String>, Query, description = "What is done when some rows are wrong. `REJECT_EVERYTHING` (default): nothing is created. `REJECT_FAILED_ROWS`: the good rows are."),
-        ("Idempotency-Key" = Option<String>, Header, description = "As for a single order; it names the whole request. The same key with the same rows again answers the same orders and makes no others."),
+        ("errorPolicy" = inline(Option<ErrorPolicyWord>), Query, description = "What is done when some rows are wrong. `REJECT_EVERYTHING` (default): nothing is created. `REJECT_FAILED_ROWS`: the good rows are."),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for a single order; it names the whole request. The same key with the same rows again answers the same orders and makes no others.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
     ),
     request_body(content(
-        (Vec<NewOrder> = "application/json"),
-        (String = "application/x-ndjson", example = "{\"item\":\"Laptop\",\"quantity\":2,\"price\":1299.99}\n{\"item\":\"Mouse\",\"quantity\":1,\"price\":25}\n"),
+        (NewOrders = "application/json"),
+        (String = "application/x-ndjson"),
     )),
     responses(
         (status = 201, description = "Every row was created.", body = BulkView,

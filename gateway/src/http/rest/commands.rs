@@ -18,7 +18,6 @@ use crate::orders::Requester;
 #[schema(example = json!({"reason": "the customer changed her mind"}))]
 struct Command {
     /// Stored with the event; cut after 500 characters.
-    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
@@ -27,10 +26,9 @@ struct Command {
 #[schema(rename_all = "camelCase", example = json!({"requestedBy": "ann", "reason": "the carrier is back"}))]
 struct RedriveCommand {
     /// Who asks; 1 to 100 characters. The order's event names them.
-    #[schema(max_length = 100)]
+    #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
     /// Stored with the event; cut after 500 characters.
-    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 

@@ -16,7 +16,7 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
 #[utoipa::path(
     post, path = "/orders", tag = "orders", operation_id = "createOrder",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "What you call this create, best a UUID: 1 to 255 visible ASCII characters, with or without quotes. The same key with the same order again, within a day, answers the first order as it was created and makes no other: so a request whose answer was lost can be repeated."),
+        ("Idempotency-Key" = Option<String>, Header, description = "What you call this create, best a UUID: 1 to 255 visible ASCII characters, with or without quotes. The same key with the same order again, within a day, answers the first order as it was created and makes no other: so a request whose answer was lost can be repeated.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
     ),
     request_body(content = NewOrder, content_type = "application/json"),
     responses(
@@ -61,6 +61,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
         return Err(refuse(&"must be there once"));
     }
     let text = value.to_str().unwrap_or_default();
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let bare = match text.strip_prefix('"') {
+        // What is not closed is no key.
+        Some(quoted) => quoted.strip_suffix('"').unwrap_or_default(),
+        None => text,
+    };
     bare.parse().map(Some).map_err(|error| refuse(&error))
 }

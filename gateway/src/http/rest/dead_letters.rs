@@ -5,12 +5,14 @@ use axum::extract::{Request, State};
 use domain::{Currency, OrderId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::commands::{requested_by, requester};
 use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::orders::{Criteria, Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
 
 /// Which dead letters to redrive, and how.
@@ -23,14 +25,13 @@ use crate::orders::{Criteria, Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
 struct RedriveDeadLetters {
     /// Which ones: everything that is set must match. `{}` means all.
     filter: DeadLetterFilter,
-    /// Only look which ones it would be.
-    #[schema(default = false)]
+    /// Only tell which ones it would be; `false` when absent.
     dry_run: Option<bool>,
     /// So many may be started in each second, so that what failed is not overrun; all at once when absent.
     #[schema(minimum = 1, maximum = 10_000)]
     rate_per_second: Option<u32>,
-    /// At most so many in this request.
-    #[schema(minimum = 1, maximum = 1_000, default = 1_000)]
+    /// Most orders of this request; 1,000 when absent.
+    #[schema(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
     /// To go on: `next` of the last answer.
     #[schema(format = Uuid)]
@@ -39,10 +40,9 @@ struct RedriveDeadLetters {
     #[schema(format = DateTime)]
     start_at: Option<String>,
     /// Who asks; 1 to 100 characters. The orders' events name them.
-    #[schema(max_length = 100)]
+    #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
     /// Why; stored with the events, cut after 500 characters.
-    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
@@ -52,19 +52,25 @@ struct RedriveDeadLetters {
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 struct DeadLetterFilter {
     /// Exactly this customer.
+    #[schema(min_length = 1, max_length = 200)]
     customer: Option<String>,
     /// Exactly this reference.
+    #[schema(min_length = 1, max_length = 200)]
     external_reference: Option<String>,
     /// Exactly this error class.
+    #[schema(min_length = 1, max_length = 64)]
     error_class: Option<String>,
     /// This text in the name of a line item, in upper or lower case.
-    #[schema(max_length = 200)]
+    #[schema(min_length = 1, max_length = 200)]
     item_contains: Option<String>,
     /// In this currency (ISO 4217); with a total and without a currency, the gateway's default one.
+    #[schema(schema_with = optional_currency)]
     currency: Option<String>,
     /// A total of at least this amount: a number, or a decimal number as a string.
+    #[schema(schema_with = total_from)]
     total_from: Option<String>,
     /// A total of at most this amount: a number, or a decimal number as a string.
+    #[schema(schema_with = total_to)]
     total_to: Option<String>,
     /// Created at or after this time.
     #[schema(format = DateTime)]
@@ -72,6 +78,19 @@ struct DeadLetterFilter {
     /// Created before this time.
     #[schema(format = DateTime)]
     created_before: Option<String>,
+}
+
+fn optional_currency() -> RefOr<Schema> {
+    let description = "In this currency; with a total and without a currency, the gateway's default one.";
+    schema::or_null("Currency", description)
+}
+
+fn total_from() -> RefOr<Schema> {
+    schema::or_null("AmountInput", "A total of at least this amount.")
+}
+
+fn total_to() -> RefOr<Schema> {
+    schema::or_null("AmountInput", "A total of at most this amount.")
 }
 
 /// What a redrive has done.
@@ -84,7 +103,7 @@ pub(super) struct RedrivenDeadLetters {
     /// Whether it was only looked.
     dry_run: bool,
     /// Their ids, newest first.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<uuid::Uuid>)]
     order_ids: Vec<OrderId>,
     /// When there are more: give it as `after`.
     #[schema(required, value_type = Option<String>, format = Uuid)]

@@ -1,11 +1,16 @@
 //! What a client sends to create an order.
 
-use domain::{Draft, DraftLineItem, MAX_LINE_ITEMS};
+use domain::{
+    DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY, text,
+};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::{InputError, Problem};
+use crate::http::schema::{self, AmountInput, CurrencyCode, PriorityWord};
 
 const ORDER_FIELDS: &[&str] = &[
     "item",
@@ -23,68 +28,159 @@ const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
 
 /// A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`.
 /// Any other field is refused.
-#[derive(Debug, ToSchema)]
-#[schema(
-    rename_all = "camelCase",
-    examples(
-        json!({"item": "Laptop", "quantity": 2, "price": 1299.99}),
-        json!({
-            "lineItems": [
-                {"item": "Laptop", "quantity": 2, "price": "1299.99"},
-                {"item": "Mouse", "quantity": 1, "price": 25}
-            ],
-            "currency": "EUR", "customer": "ann@example.com", "externalReference": "WEB-1001", "maxAttempts": 3,
-            "priority": "high", "processAfter": "2026-01-31T12:00:00Z"
-        })
-    )
-)]
+#[derive(Debug)]
 pub(super) struct NewOrder {
-    /// What: 1 to 200 characters, no control characters.
-    #[schema(min_length = 1, max_length = 200, example = "Laptop")]
     item: Option<String>,
-    /// How many.
-    #[schema(minimum = 1, maximum = 1_000_000, example = 2)]
     quantity: Option<i64>,
-    /// The price of one: zero or more, with at most as many decimals as the currency has. A number,
-    /// or a string with a decimal number; either is taken exactly as written.
-    #[schema(value_type = Option<f64>, minimum = 0, example = 1299.99)]
     price: Option<String>,
-    /// Several line items in place of `item`, `quantity` and `price`.
-    #[schema(min_items = 1, max_items = 200)]
     line_items: Option<Vec<NewLineItem>>,
-    /// ISO 4217 code; when absent, the gateway's default (USD unless it is configured otherwise).
-    #[schema(min_length = 3, max_length = 3, example = "USD")]
     currency: Option<String>,
-    /// Who bought; 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200, example = "ann@example.com")]
     customer: Option<String>,
-    /// The shop's own number for the order; 1 to 200 characters. Need not be unique.
-    #[schema(min_length = 1, max_length = 200, example = "WEB-1001")]
     external_reference: Option<String>,
-    /// With so many failed attempts the order is `failed`.
-    #[schema(minimum = 1, maximum = 100, default = 5)]
     max_attempts: Option<i64>,
-    /// `high`, `normal` or `low`: while orders of all priorities wait, of ten that are handed to the
-    /// workers six are high, three normal and one low.
-    #[schema(example = "normal", default = "normal")]
     priority: Option<String>,
-    /// The order is not started before this time (RFC 3339); at once when it is past.
-    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     process_after: Option<String>,
 }
 
 /// One position of a new order.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Debug, Default)]
 pub(super) struct NewLineItem {
-    /// What: 1 to 200 characters, no control characters.
-    #[schema(required, min_length = 1, max_length = 200, example = "Laptop")]
     item: Option<String>,
-    /// How many.
-    #[schema(required, minimum = 1, maximum = 1_000_000, example = 2)]
     quantity: Option<i64>,
-    /// The price of one, as in the short form.
-    #[schema(required, value_type = f64, minimum = 0, example = 1299.99)]
     price: Option<String>,
+}
+
+/// The fields of a line item, which the short form of an order has as well.
+fn line_item_fields() -> Value {
+    json!({
+        "item": {
+            "type": "string", "description": "What: 1 to 200 characters, no control characters.",
+            "minLength": 1, "maxLength": text::MAX_ITEM, "pattern": schema::TEXT, "example": "Laptop",
+        },
+        "quantity": {
+            "type": "integer", "description": "How many.", "minimum": 1, "maximum": MAX_QUANTITY, "example": 2,
+        },
+        "price": {"$ref": "#/components/schemas/AmountInput"},
+    })
+}
+
+/// One of the two forms of an order: its own fields, and those that both have.
+fn form(description: &str, own: Value, required: &[&str], example: Value) -> RefOr<Schema> {
+    let mut properties = json!({
+        "currency": {
+            "description": "The gateway's default when absent: USD unless it is configured otherwise.",
+            "oneOf": [{"$ref": "#/components/schemas/Currency"}, {"type": "null"}],
+        },
+        "customer": schema::optional_text("Who bought; 1 to 200 characters.", text::MAX_CUSTOMER, "ann@example.com"),
+        "externalReference": schema::optional_text(
+            "The shop's own number for the order; 1 to 200 characters. Need not be unique.",
+            text::MAX_EXTERNAL_REFERENCE,
+            "WEB-1001",
+        ),
+        "maxAttempts": {
+            "type": ["integer", "null"], "minimum": 1, "maximum": MAX_MAX_ATTEMPTS, "example": 5,
+            "description": format!(
+                "Failed attempts after which the order is `failed`; {DEFAULT_MAX_ATTEMPTS} when absent."
+            ),
+        },
+        "priority": {
+            "description": "`normal` when absent.",
+            "oneOf": [{"$ref": "#/components/schemas/Priority"}, {"type": "null"}],
+        },
+        "processAfter": {
+            "type": ["string", "null"], "format": "date-time", "pattern": schema::TIME, "example": "2026-01-31T12:00:00Z",
+            "description": "The order is not started before this time (RFC 3339); at once when it is past.",
+        },
+    });
+    if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
+        properties.extend(own);
+    }
+    schema::of(json!({
+        "type": "object", "description": description, "properties": properties, "required": required,
+        "additionalProperties": false, "example": example,
+    }))
+}
+
+/// The short form, with one line item.
+struct NewSingleItemOrder;
+
+impl PartialSchema for NewSingleItemOrder {
+    fn schema() -> RefOr<Schema> {
+        form(
+            "A new order with one line item.",
+            line_item_fields(),
+            LINE_ITEM_FIELDS,
+            json!({"item": "Laptop", "quantity": 2, "price": 1299.99}),
+        )
+    }
+}
+
+impl ToSchema for NewSingleItemOrder {}
+
+/// The form with any number of line items.
+struct NewLineItemsOrder;
+
+impl PartialSchema for NewLineItemsOrder {
+    fn schema() -> RefOr<Schema> {
+        let lines = json!({"lineItems": {
+            "type": "array", "items": {"$ref": "#/components/schemas/NewLineItem"},
+            "description": "1 to 200 line items, with 64 KiB of text together.",
+            "minItems": 1, "maxItems": MAX_LINE_ITEMS,
+        }});
+        form(
+            "A new order with several line items.",
+            lines,
+            &["lineItems"],
+            json!({
+                "lineItems": [
+                    {"item": "Laptop", "quantity": 2, "price": "1299.99"},
+                    {"item": "Mouse", "quantity": 1, "price": 25}
+                ],
+                "currency": "EUR", "customer": "ann@example.com", "externalReference": "WEB-1001", "maxAttempts": 3,
+                "priority": "high", "processAfter": "2026-01-31T12:00:00Z"
+            }),
+        )
+    }
+}
+
+impl ToSchema for NewLineItemsOrder {}
+
+impl PartialSchema for NewLineItem {
+    fn schema() -> RefOr<Schema> {
+        schema::of(json!({
+            "type": "object", "description": "One position of a new order.", "properties": line_item_fields(),
+            "required": LINE_ITEM_FIELDS, "additionalProperties": false,
+        }))
+    }
+}
+
+impl ToSchema for NewLineItem {}
+
+impl PartialSchema for NewOrder {
+    fn schema() -> RefOr<Schema> {
+        schema::of(json!({
+            "description": "A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`. \
+                            A field that is null counts as absent, and any other field is refused.",
+            "oneOf": [
+                {"$ref": "#/components/schemas/NewSingleItemOrder"},
+                {"$ref": "#/components/schemas/NewLineItemsOrder"},
+            ],
+        }))
+    }
+}
+
+impl ToSchema for NewOrder {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+            schemas.push((T::name().into_owned(), T::schema()));
+        }
+        add::<NewSingleItemOrder>(schemas);
+        add::<NewLineItemsOrder>(schemas);
+        add::<NewLineItem>(schemas);
+        add::<CurrencyCode>(schemas);
+        add::<PriorityWord>(schemas);
+        add::<AmountInput>(schemas);
+    }
 }
 
 impl NewOrder {
@@ -170,8 +266,9 @@ impl From<NewLineItem> for DraftLineItem {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use domain::Currency;
-    use utoipa::PartialSchema;
 
     use super::*;
 
@@ -229,17 +326,14 @@ mod tests {
 
     #[test]
     fn the_documented_examples_are_orders() {
-        let schema = serde_json::to_value(NewOrder::schema()).unwrap();
-        let examples = schema["examples"].as_array().unwrap();
-        assert_eq!(examples.len(), 2);
-        for example in examples {
-            let draft = read(&example.to_string()).unwrap();
-            assert!(draft.check(Currency::USD).is_ok(), "{example}");
+        let mut documented = BTreeSet::new();
+        for schema in [NewSingleItemOrder::schema(), NewLineItemsOrder::schema()] {
+            let schema = serde_json::to_value(schema).unwrap();
+            let draft = read(&schema["example"].to_string()).unwrap();
+            assert!(draft.check(Currency::USD).is_ok(), "{schema}");
+            documented.extend(schema["properties"].as_object().unwrap().keys().cloned());
         }
-        let mut documented: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
-        let mut known = ORDER_FIELDS.to_vec();
-        documented.sort();
-        known.sort_unstable();
+        let known: BTreeSet<String> = ORDER_FIELDS.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(documented, known);
     }
 }

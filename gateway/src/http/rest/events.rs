@@ -13,6 +13,9 @@ use domain::{OrderEvent, OrderId};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
 use super::path::OrderPath;
 use super::view::EventView;
 use super::wait;
@@ -20,6 +23,7 @@ use crate::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::resume::{self, InvalidEventId, last_event_id};
+use crate::http::schema;
 use crate::http::streams::{Client, Kind};
 use crate::{App, Error};
 
@@ -27,6 +31,20 @@ use crate::{App, Error};
 const KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// How long a client waits before it comes back.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Where a stream resumes, for the documentation.
+struct LastEventId;
+
+impl PartialSchema for LastEventId {
+    fn schema() -> RefOr<Schema> {
+        let sequence = serde_json::json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+        let none =
+            serde_json::json!({"type": "string", "maxLength": 0, "description": "The same as absent."});
+        schema::of(serde_json::json!({"oneOf": [sequence, none]}))
+    }
+}
+
+impl ToSchema for LastEventId {}
 
 /// The events of an order. With `Accept: text/event-stream` they come as a stream: what has
 /// happened already, then what happens, each once and in order, until the order is final. `id:` is
@@ -36,10 +54,10 @@ const RETRY: Duration = Duration::from_secs(1);
     get, path = "/orders/{id}/events", tag = "orders", operation_id = "listOrderEvents",
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
-        ("after" = Option<u32>, Query, description = "Only events with a higher sequence.", minimum = 0),
+        ("after" = Option<i64>, Query, description = "Only events with a higher sequence.", minimum = 0, maximum = 4294967295_i64),
         ("timeout" = Option<u32>, Query, description = "For lists: how many seconds to wait when there is no event to show; a final order has no more to wait for. 0 when absent. The response comes after 55 seconds at the latest.", minimum = 0, maximum = 60),
-        ("lastEventId" = Option<u32>, Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers.", minimum = 0),
-        ("Last-Event-ID" = Option<u32>, Header, description = "The last sequence that the client has seen. It goes before `lastEventId`, and both go before `after`.", minimum = 0),
+        ("lastEventId" = inline(Option<LastEventId>), Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers."),
+        ("Last-Event-ID" = inline(Option<LastEventId>), Header, description = "The last sequence that the client has seen. It goes before `lastEventId`, and both go before `after`."),
     ),
     responses(
         (status = 200, description = "The events, oldest first.", content(

@@ -10,14 +10,15 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::streams::Client;
 
-/// One order. With `waitForSequence` the answer waits until the order has come that far: ask with the
-/// `sequence` of the last answer plus one, and look at the `sequence` of the answer, which is lower
-/// when the wait was too long. An order that is final is answered at once.
+/// One order. With `waitForSequence` the response waits until the order has come that far: ask with the
+/// `sequence` of the last response plus one, and look at the `sequence` of the response, which is lower
+/// when the wait was too long. With `timeout` alone it waits for the next change. An order that is final is returned
+/// at once.
 #[utoipa::path(
     get, path = "/orders/{id}", tag = "orders", operation_id = "getOrder",
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
-        ("waitForSequence" = Option<u32>, Query, description = "Wait for the event with this sequence.", minimum = 0),
+        ("waitForSequence" = Option<i64>, Query, description = "Wait for the event with this sequence. With `timeout` alone it is the next one.", minimum = 0, maximum = 4294967295_i64),
         ("timeout" = Option<u32>, Query, description = "How many seconds to wait for it at most; 30 when absent. The response comes after 55 seconds at the latest, before common proxies cut the connection.", minimum = 0, maximum = 60),
     ),
     responses(
@@ -39,18 +40,19 @@ pub(super) async fn get(
 
 async fn order(app: &App, id: OrderId, wait: Option<Wait>, client: Client) -> Result<domain::Order, Problem> {
     let order = app.orders.get(id).await?;
-    match wait {
-        Some(Wait { sequence, longest }) if order.version < sequence && !order.status.is_final() => {
-            wait::for_sequence(app, client, id, sequence, longest).await?;
-            Ok(app.orders.get(id).await?)
-        }
-        _ => Ok(order),
+    let Some(Wait { sequence, longest }) = wait else { return Ok(order) };
+    let sequence = sequence.unwrap_or(order.version.saturating_add(1));
+    if order.version >= sequence || order.status.is_final() {
+        return Ok(order);
     }
+    wait::for_sequence(app, client, id, sequence, longest).await?;
+    Ok(app.orders.get(id).await?)
 }
 
 #[derive(Debug, PartialEq)]
 struct Wait {
-    sequence: u32,
+    /// `None` means the next one.
+    sequence: Option<u32>,
     longest: std::time::Duration,
 }
 
@@ -64,12 +66,9 @@ impl Wait {
             })
         });
         let longest = wait::timeout(&mut query);
-        if longest.is_some() && sequence.is_none() {
-            query.add("timeout", "is for `waitForSequence`, which is missing");
-        }
         query.finish()?;
-        let longest = longest.unwrap_or(wait::DEFAULT);
-        Ok(sequence.map(|sequence| Self { sequence, longest }))
+        let waits = sequence.is_some() || longest.is_some();
+        Ok(waits.then(|| Self { sequence, longest: longest.unwrap_or(wait::DEFAULT) }))
     }
 }
 
@@ -81,13 +80,17 @@ mod tests {
 
     #[test]
     fn a_wait_has_a_sequence_and_a_limit() {
-        let wait = |sequence, seconds| Some(Wait { sequence, longest: Duration::from_secs(seconds) });
+        let wait = |sequence, seconds| {
+            Some(Wait { sequence: Some(sequence), longest: Duration::from_secs(seconds) })
+        };
+        let next = |seconds| Some(Wait { sequence: None, longest: Duration::from_secs(seconds) });
         for (query, expected) in [
             ("", None),
             ("waitForSequence=3", wait(3, 30)),
             ("waitForSequence=3&timeout=0", wait(3, 0)),
             ("timeout=60&waitForSequence=0", wait(0, 55)),
             ("timeout=55&waitForSequence=0", wait(0, 55)),
+            ("timeout=5", next(5)),
             ("timeout=54&waitForSequence=0", wait(0, 54)),
         ] {
             assert_eq!(Wait::read(Some(query)).unwrap(), expected, "{query}");
@@ -100,7 +103,6 @@ mod tests {
             ("waitForSequence=1&timeout=61", "timeout"),
             ("waitForSequence=1&timeout=1.5", "timeout"),
             ("waitForSequence=1&timeout=-1", "timeout"),
-            ("timeout=1", "timeout"),
             ("wait=1", "wait"),
         ] {
             let problem = serde_json::to_value(Wait::read(Some(query)).unwrap_err()).unwrap();

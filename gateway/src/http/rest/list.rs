@@ -3,12 +3,14 @@ use axum::response::{IntoResponse, Response};
 use domain::{Currency, Order, Status, Timestamp};
 use http::header;
 use url::form_urlencoded;
-use utoipa::IntoParams;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::view::{OrderView, StatusWord};
 use crate::App;
 use crate::http::problem::{self, Problem};
 use crate::http::query::Query;
+use crate::http::schema::{self, CurrencyCode, DecimalText};
 use crate::orders::{Criteria, Cursor, Filter, Listing, Page, Position, Sort, Take};
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -32,48 +34,65 @@ const KNOWN: &[&str] = &[
 /// What a list of orders can be asked for besides.
 const STATUS: &str = "status";
 
+/// The orders in which a list can be, for the documentation.
+struct SortWord;
+
+impl PartialSchema for SortWord {
+    fn schema() -> RefOr<Schema> {
+        schema::of(
+            serde_json::json!({"type": "string", "enum": ["-createdAt", "createdAt", "-total", "total"]}),
+        )
+    }
+}
+
+impl ToSchema for SortWord {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Sort".into()
+    }
+}
+
 /// The parameters of every list, for the documentation.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "read as a `ListQuery`")]
 struct ListParams {
-    /// Most orders on the page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    /// Most orders on the page; 100 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: (),
-    /// In which order: by creation or by total, descending with a minus. By total the list has orders of one
-    /// currency; equal totals are in the order of creation.
-    #[param(value_type = Option<String>, default = "-createdAt", pattern = "^-?(createdAt|total)$")]
+    /// In which order: by creation or by total, descending with a minus; `-createdAt` when absent. By total the list
+    /// has orders of one currency; equal totals are in the order of creation.
+    #[param(inline, value_type = Option<SortWord>)]
     sort: (),
     /// Only orders behind this cursor; the `Link` header has it for the next page. Sorted by creation, the id
     /// of an order does as well.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     after: (),
-    /// Only orders in front of this cursor, those next to it: the `Link` header has it for the previous page.
-    /// Not together with `after`.
-    #[param(value_type = Option<String>)]
+    /// Only orders in front of this cursor: the `Link` header has it for the previous page. The page has those next to
+    /// it, or with `after` those next to that one.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     before: (),
     /// Only orders of exactly this customer.
-    #[param(value_type = Option<String>, max_length = 200)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     customer: (),
     /// Only orders with exactly this reference.
-    #[param(value_type = Option<String>, max_length = 200)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     external_reference: (),
     /// Only orders whose latest event is a failure of exactly this class.
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
     error_class: (),
     /// Only orders with this text in the name of a line item. Upper and lower case are the same in every
     /// script, and no character has a special meaning.
-    #[param(value_type = Option<String>, max_length = 200)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     item_contains: (),
     /// Only orders in this currency (ISO 4217). Where totals are compared and none is given, it is the
     /// gateway's default currency.
-    #[param(value_type = Option<String>, example = "EUR")]
+    #[param(inline, value_type = Option<CurrencyCode>)]
     currency: (),
     /// Only orders with a total of at least this amount.
-    #[param(value_type = Option<String>, example = "19.99")]
+    #[param(inline, value_type = Option<DecimalText>)]
     total_from: (),
     /// Only orders with a total of at most this amount.
-    #[param(value_type = Option<String>, example = "1299.99")]
+    #[param(inline, value_type = Option<DecimalText>)]
     total_to: (),
     /// Only orders created at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
@@ -114,10 +133,8 @@ impl ListQuery {
         let currency = filter.currency;
         let mut place = |name| place(&mut query, name, sort, currency);
         let (after, before) = (place("after"), place("before"));
-        if query.has("after") && query.has("before") {
-            query.add("before", "cannot be given together with after");
-        }
-        let take = if query.has("before") { Take::Last(limit) } else { Take::First(limit) };
+        let backwards = before.is_some() && after.is_none();
+        let take = if backwards { Take::Last(limit) } else { Take::First(limit) };
         query.finish()?;
         Ok(Self { listing: Listing { filter, sort, after, before, take }, pairs })
     }
@@ -347,6 +364,14 @@ mod tests {
     }
 
     #[test]
+    fn a_page_between_two_cursors_begins_at_the_first() {
+        let list = read(&format!("limit=7&after={ID}&before={ID}")).unwrap().listing;
+        assert!(list.after.is_some() && list.before.is_some());
+        assert_eq!(list.take, Take::First(7));
+        assert_eq!(read(&format!("limit=7&before={ID}")).unwrap().listing.take, Take::Last(7));
+    }
+
+    #[test]
     fn unusable_parameters_are_named() {
         for (query, name) in [
             ("limit=0", "limit"),
@@ -358,7 +383,6 @@ mod tests {
             ("sort=", "sort"),
             ("after=1", "after"),
             ("before=1", "before"),
-            (&format!("after={ID}&before={ID}"), "before"),
             (&format!("sort=total&after={ID}"), "after"),
             ("status=done", "status"),
             ("status=", "status"),

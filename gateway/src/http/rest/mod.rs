@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) use self::bulk::RowView;
+pub(super) use self::view::StatusWord;
 use crate::{App, Config};
 
 /// The routes with their documentation.

@@ -79,13 +79,13 @@ impl From<Counts> for CountsView {
 
 /// How to pause; may be left out altogether.
 #[derive(Debug, Default, ToSchema)]
-#[schema(rename_all = "camelCase", example = json!({"until": "2026-01-31T12:00:00Z", "requestedBy": "ann"}))]
+#[schema(rename_all = "camelCase", example = json!({"until": "2099-01-31T12:00:00Z", "requestedBy": "ann"}))]
 struct PauseQueue {
     /// When to go on without being told (RFC 3339); never when absent.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
     /// Who asks; 1 to 100 characters.
-    #[schema(max_length = 100)]
+    #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
 }
 

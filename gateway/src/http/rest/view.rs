@@ -13,6 +13,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::http::schema::{CurrencyCode, PriorityWord};
+
 /// An order. `item`, `quantity` and `price` are those of its first line item, which is all there is
 /// to an order that was created in the short form.
 #[derive(Debug, ToSchema)]
@@ -38,7 +40,7 @@ pub(super) struct OrderView {
     /// The sum of the line items.
     total: Amount,
     /// ISO 4217 code of every amount in the order.
-    #[schema(example = "USD")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// Who bought.
     #[schema(required, example = "ann@example.com")]
@@ -49,19 +51,19 @@ pub(super) struct OrderView {
     /// Where the order is.
     status: StatusWord,
     /// The sequence of the order's latest event. Of two views of an order the higher one is newer.
-    #[schema(example = 1, minimum = 1)]
+    #[schema(value_type = i64, example = 1, minimum = 1)]
     sequence: u32,
     /// The latest attempt to process it; 0 before the first.
-    #[schema(example = 0)]
+    #[schema(value_type = i64, example = 0, minimum = 0)]
     attempt: u32,
     /// How many attempts failed since it was created or redriven.
-    #[schema(example = 0)]
+    #[schema(value_type = i64, example = 0, minimum = 0)]
     failures: u32,
     /// With so many failures it is `failed`.
     #[schema(example = 5, minimum = 1, maximum = 100)]
     max_attempts: u32,
-    /// How urgent it is: `high`, `normal` or `low`.
-    #[schema(value_type = String, example = "normal")]
+    /// How urgent it is.
+    #[schema(value_type = PriorityWord)]
     priority: Priority,
     /// It is not started before this time; null when it is not scheduled.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
@@ -250,7 +252,7 @@ impl ToSchema for Amount {}
 /// A status in lower case.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct StatusWord(Status);
+pub(in crate::http) struct StatusWord(Status);
 
 impl PartialSchema for StatusWord {
     fn schema() -> RefOr<Schema> {

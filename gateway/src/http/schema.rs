@@ -1,0 +1,100 @@
+//! Schemas of what clients send, written as JSON Schema where a derived one would say less than the reader checks.
+//!
+//! A `default` is never given in them: generators make such a field required.
+
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// Any character but control characters, one of them at least not blank.
+pub(super) const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
+/// The beginning of a time from 1970 to 9999.
+pub(super) const TIME: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
+/// A decimal number without a sign.
+const DECIMAL: &str = "^[0-9]+(\\.[0-9]+)?$";
+
+/// The schema that a JSON text describes.
+pub(super) fn of(json: serde_json::Value) -> RefOr<Schema> {
+    serde_json::from_value(json).expect("the schemas are constants, and a test reads the document")
+}
+
+/// A text that may be absent or null.
+pub(super) fn optional_text(description: &str, max: usize, example: &str) -> serde_json::Value {
+    serde_json::json!({
+        "type": ["string", "null"], "description": description, "minLength": 1, "maxLength": max, "pattern": TEXT,
+        "example": example,
+    })
+}
+
+/// A value of a named schema, or null, which means absent.
+pub(super) fn or_null(name: &str, description: &str) -> RefOr<Schema> {
+    let reference = format!("#/components/schemas/{name}");
+    of(serde_json::json!({"description": description, "oneOf": [{"$ref": reference}, {"type": "null"}]}))
+}
+
+/// The code of a currency.
+pub(super) struct CurrencyCode;
+
+impl PartialSchema for CurrencyCode {
+    fn schema() -> RefOr<Schema> {
+        let codes: Vec<&str> = domain::Currency::codes().collect();
+        of(serde_json::json!({
+            "type": "string", "description": "An ISO 4217 code.", "enum": codes, "example": "USD",
+        }))
+    }
+}
+
+impl ToSchema for CurrencyCode {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Currency".into()
+    }
+}
+
+/// How urgent an order is.
+pub(super) struct PriorityWord;
+
+impl PartialSchema for PriorityWord {
+    fn schema() -> RefOr<Schema> {
+        of(serde_json::json!({
+            "type": "string",
+            "description": "How urgent an order is: while orders of all priorities wait, of ten that are handed to the \
+                            workers six are high, three normal and one low.",
+            "enum": ["high", "normal", "low"], "example": "normal",
+        }))
+    }
+}
+
+impl ToSchema for PriorityWord {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Priority".into()
+    }
+}
+
+/// An amount as clients send it.
+pub(super) struct AmountInput;
+
+impl PartialSchema for AmountInput {
+    fn schema() -> RefOr<Schema> {
+        of(serde_json::json!({
+            "description": "An amount, zero or more, with at most as many decimals as the currency has: a number, or a \
+                            string with a decimal number. Either is taken exactly as written.",
+            "oneOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": DECIMAL, "maxLength": 100},
+            ],
+            "example": 1299.99,
+        }))
+    }
+}
+
+impl ToSchema for AmountInput {}
+
+/// An amount in a query string.
+pub(super) struct DecimalText;
+
+impl PartialSchema for DecimalText {
+    fn schema() -> RefOr<Schema> {
+        of(serde_json::json!({"type": "string", "pattern": DECIMAL, "maxLength": 100, "example": "19.99"}))
+    }
+}
+
+impl ToSchema for DecimalText {}
