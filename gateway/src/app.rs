@@ -6,7 +6,7 @@ use broker::Queue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::inflight::InFlight;
+use crate::http::inflight::{BulkWork, InFlight};
 use crate::http::streams::Streams;
 use crate::{Config, Store, feed::Feed, orders::Orders};
 
@@ -28,6 +28,8 @@ pub struct AppParts {
     pub config: Arc<Config>,
     /// The bytes that requests and responses hold.
     pub(crate) inflight: InFlight,
+    /// The bulk creates that are worked on.
+    pub(crate) bulk_work: BulkWork,
     /// The streams that are open.
     pub(crate) streams: Streams,
     /// Ends when the gateway begins to shut down: readiness turns off and streams end themselves,

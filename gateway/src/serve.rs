@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{Dispatch, Wake};
 use crate::feed::Feed;
-use crate::http::inflight::InFlight;
+use crate::http::inflight::{BulkWork, InFlight};
 use crate::http::server::{self, Connections, Port};
 use crate::http::streams::Streams;
 use crate::keys::Keys;
@@ -83,6 +83,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let inflight = InFlight::new(&config.http);
     let app = App::from(AppParts {
         inflight: inflight.clone(),
+        bulk_work: BulkWork::new(&config.http),
         streams: Streams::new(&config.http),
         orders: orders.clone(),
         feed: feed.clone(),

@@ -51,6 +51,24 @@ pub(super) enum Rows<T> {
     Lines(T),
 }
 
+impl<T> Rows<T> {
+    /// The body as it came.
+    pub(super) fn into_inner(self) -> T {
+        match self {
+            Self::Array(body) | Self::Lines(body) => body,
+        }
+    }
+}
+
+impl Rows<Received> {
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Array(body) | Self::Lines(body) => body.bytes.len(),
+        }
+    }
+}
+
 /// The media types of one JSON value on each line.
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 

@@ -21,6 +21,7 @@ mod foreign;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
+mod memory;
 mod open_files;
 mod openapi;
 mod operate;

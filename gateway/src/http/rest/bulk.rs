@@ -149,13 +149,20 @@ pub(super) async fn create(
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
     let body = body::rows(request, &app.config.http, &app.inflight.bodies).await?;
-    let rows = read(&body)?;
-    let drafts = rows.iter().map(|row| match row {
-        Ok(draft) => Row::Draft(draft.clone()),
-        Err((bytes, _)) => Row::Unreadable(bytes.to_vec()),
-    });
-    let created = app.orders.create_rows(drafts.collect(), policy, key).await?;
-    answer(created, rows, app.config.http.response_bytes)
+    let _working = app.bulk_work.enter(body.len()).await?;
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    for row in read(&body)? {
+        let (row, wrong) = match row {
+            Ok(draft) => (Row::Draft(draft), Vec::new()),
+            Err((bytes, wrong)) => (Row::Unreadable(bytes.to_vec()), wrong),
+        };
+        rows.push(row);
+        errors.push(wrong);
+    }
+    // The rows are copies; their text need not be in memory twice.
+    let _held = body.into_inner().into_held();
+    let created = app.orders.create_rows(rows, policy, key).await?;
+    answer(created, errors, app.config.http.response_bytes)
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
@@ -215,12 +222,12 @@ fn defect() -> InputError {
     InputError::field("", Error::Internal.to_string())
 }
 
-fn answer(created: CreatedRows, rows: Vec<ReadRow<'_>>, bytes: usize) -> Result<Response, Problem> {
+fn answer(created: CreatedRows, errors: Vec<Vec<InputError>>, bytes: usize) -> Result<Response, Problem> {
     let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
-    let mut left = Left { bytes: bytes.saturating_sub(ROW_BYTES * rows.len()), errors: MAX_ERRORS };
-    let outcomes = created.rows.into_iter().zip(rows).enumerate();
-    let mut results = outcomes.map(|(index, (outcome, row))| left.row(index, outcome, row));
+    let mut left = Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS };
+    let outcomes = created.rows.into_iter().zip(errors).enumerate();
+    let mut results = outcomes.map(|(index, (outcome, errors))| left.row(index, outcome, errors));
     if count == 0 {
         return Err(Problem::rows(results.collect()));
     }
@@ -250,7 +257,7 @@ struct Left {
 }
 
 impl Left {
-    fn row(&mut self, index: usize, outcome: RowOutcome, row: ReadRow<'_>) -> RowView {
+    fn row(&mut self, index: usize, outcome: RowOutcome, errors: Vec<InputError>) -> RowView {
         let invalid = |errors| RowView { index, status: "invalid", order_id: None, order: None, errors };
         match outcome {
             RowOutcome::Created(order) => RowView {
@@ -260,9 +267,7 @@ impl Left {
                 ..invalid(Vec::new())
             },
             RowOutcome::NotCreated => RowView { status: "not_created", ..invalid(Vec::new()) },
-            RowOutcome::Unreadable => {
-                invalid(self.errors(row.err().into_iter().flat_map(|(_, errors)| errors)))
-            }
+            RowOutcome::Unreadable => invalid(self.errors(errors.into_iter())),
             RowOutcome::Failed => {
                 RowView { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
             }
