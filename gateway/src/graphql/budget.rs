@@ -10,57 +10,21 @@
 //! Operations that select no list do not need the extension: their results cannot be longer than what
 //! the guard lets through. The length of the finished JSON is checked in any case.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo};
 use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Context, QueryPathSegment, ServerError, ServerResult, Value};
 use async_trait::async_trait;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::errors::limit_error;
 use super::language::text_size;
 
 /// Most errors in one response: `errors`, and the `userErrors` of all fields and rows.
 pub(super) const MAX_ERRORS: usize = 100;
-/// What a value counts at least: about an eighth of the memory that it takes until the response is
-/// written.
-const VALUE_BYTES: usize = 16;
-/// From this length on a response is a large one.
-const LARGE: usize = 256 * 1024;
-/// Large responses that one gateway builds at the same time. Others wait, so that the memory of
-/// responses does not grow with the number of clients.
-const LARGE_AT_ONCE: usize = 2;
-/// Values after which other tasks of the thread get their turn.
-const TURN: usize = 256;
-
-/// Makes the budgets of a gateway's responses.
-#[derive(Clone)]
-pub(super) struct Budgets {
-    most: usize,
-    large: Arc<Semaphore>,
-}
-
-impl Budgets {
-    /// For responses of at most this many bytes each.
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
-    }
-
-    /// The budget of a new response.
-    pub(super) fn budget(&self) -> Budget {
-        Budget(Arc::new(Inner {
-            most: self.most,
-            large: Arc::clone(&self.large),
-            left: AtomicUsize::new(self.most),
-            spent: AtomicBool::new(false),
-            errors: AtomicUsize::new(MAX_ERRORS),
-            values: AtomicUsize::new(0),
-            permit: Mutex::default(),
-        }))
-    }
-}
+/// What a value counts at least: about half of the memory that it takes until the response is written.
+const VALUE_BYTES: usize = 64;
 
 /// The budget of one response. A batch is one response; of a stream each result has all of it.
 ///
@@ -71,15 +35,18 @@ pub(super) struct Budget(Arc<Inner>);
 
 struct Inner {
     most: usize,
-    large: Arc<Semaphore>,
     left: AtomicUsize,
     spent: AtomicBool,
     errors: AtomicUsize,
-    values: AtomicUsize,
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Budget {
+    /// For a response of at most this many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        let (left, errors) = (AtomicUsize::new(most), AtomicUsize::new(MAX_ERRORS));
+        Self(Arc::new(Inner { most, left, spent: AtomicBool::new(false), errors }))
+    }
+
     /// The one of the operation that is executed.
     pub(super) fn of<'a>(ctx: &Context<'a>) -> &'a Self {
         ctx.data_unchecked()
@@ -90,7 +57,6 @@ impl Budget {
         self.0.left.store(self.0.most, Ordering::Relaxed);
         self.0.spent.store(false, Ordering::Relaxed);
         self.0.errors.store(MAX_ERRORS, Ordering::Relaxed);
-        self.release();
     }
 
     /// Bytes that are left.
@@ -108,11 +74,6 @@ impl Budget {
         self.0.spent.load(Ordering::Relaxed)
     }
 
-    /// Whether what is built is a large response.
-    pub(super) fn is_large(&self) -> bool {
-        self.0.most - self.left() >= LARGE
-    }
-
     /// Takes bytes; false when there are not so many left.
     fn take(&self, bytes: usize) -> bool {
         let left = self.left();
@@ -121,28 +82,6 @@ impl Budget {
             self.0.spent.store(true, Ordering::Relaxed);
         }
         left >= bytes
-    }
-
-    /// Lets other tasks run now and then, and waits for others that build large responses.
-    async fn pace(&self) {
-        if self.0.values.fetch_add(1, Ordering::Relaxed) % TURN != TURN - 1 {
-            return;
-        }
-        tokio::task::yield_now().await;
-        if self.is_large() && self.permit().is_none() {
-            // The semaphore is never closed.
-            let permit = Arc::clone(&self.0.large).acquire_owned().await.ok();
-            *self.permit() = permit;
-        }
-    }
-
-    /// Lets the next large response be built.
-    pub(super) fn release(&self) {
-        *self.permit() = None;
-    }
-
-    fn permit(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0.permit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps errors back for the other fields of a mutation: each may show one in any case.
@@ -208,7 +147,6 @@ impl Extension for Meter {
         if budget.is_spent() || !budget.take(key + names) {
             return Err(ServerError::new(TOO_LONG, None));
         }
-        budget.pace().await;
         let value = next.run(ctx, info).await?;
         let size = value.as_ref().map_or(4, own_size);
         if budget.take(size.max(VALUE_BYTES.saturating_sub(key))) {
@@ -276,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_once_and_renewed() {
-        let budget = Budgets::new(10).budget();
+        let budget = Budget::new(10);
         assert!(budget.take(10) && !budget.is_spent());
         assert!(!budget.take(1) && budget.is_spent());
         budget.renew();

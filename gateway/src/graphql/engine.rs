@@ -1,33 +1,36 @@
 //! Runs operations. HTTP, SSE and websockets all come through here, so that limits, masking,
 //! deadlines and metrics are the same whichever way an operation came.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{Positioned, Request, Response, ServerError, Value};
 use axum::http::StatusCode;
+use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
 use metrics::{counter, gauge};
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::OrdersSchema;
-use super::budget::{Budget, Budgets};
+use super::budget::Budget;
 use super::documents::Documents;
 use super::errors::{
     BAD_USER_INPUT, CODE, ORIGIN_NOT_ALLOWED, TIMEOUT, VALIDATION_FAILED, internal, limit_error,
     request_error, tidy, with_code,
 };
-use super::guard::{self, TooMuch};
+use super::guard::{self, Price, TooMuch};
 use super::language::{Document, Language, Unusable};
 use super::live::Handover;
 use super::params::Params;
 use super::parsed::Parsed;
+use super::room::Rooms;
 use super::subscription::Position;
-use crate::{Config, Error, panics};
+use crate::panics::{self, Panicked};
+use crate::{Config, Error};
 
 /// The same schema twice.
 #[derive(Clone)]
@@ -46,14 +49,14 @@ pub(crate) struct Engine {
     language: Arc<Language>,
     documents: Arc<Documents>,
     parsed: Arc<Parsed>,
-    budgets: Budgets,
+    rooms: Rooms,
 }
 
 /// An operation that may run: validated, within the limits, its variables coerced.
 pub(crate) struct Operation {
     kind: OperationType,
     request: Request,
-    complexity: usize,
+    price: Price,
     /// Fields at its root.
     fields: usize,
     has_lists: bool,
@@ -96,7 +99,7 @@ impl Operation {
 
     /// What it costs; a batch costs the sum.
     pub(crate) fn complexity(&self) -> usize {
-        self.complexity
+        self.price.complexity
     }
 
     /// Lets a subscription resume, and follow it.
@@ -183,21 +186,20 @@ impl Answer {
 impl Engine {
     pub(crate) fn new(schemas: Schemas, config: Arc<Config>) -> Self {
         let documents = Arc::new(Documents::new(&config.graphql));
-        let budgets = Budgets::new(config.http.response_bytes);
         let language = Arc::new(Language::new());
-        Self { schemas, config, language, documents, parsed: Arc::default(), budgets }
+        Self { schemas, config, language, documents, parsed: Arc::default(), rooms: Rooms::default() }
     }
 
     /// The budget of a new response.
     pub(super) fn budget(&self) -> Budget {
-        self.budgets.budget()
+        Budget::new(self.config.http.response_bytes)
     }
 
     /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
     /// error is the whole answer.
     pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
-        catch_unwind(AssertUnwindSafe(|| self.prepare_or_panic(params)))
-            .unwrap_or_else(|panic| Err(Answer::failed(panicked(&*panic))))
+        panics::caught("graphql", || self.prepare_or_panic(params))
+            .unwrap_or_else(|Panicked| Err(Answer::failed(panicked())))
     }
 
     fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
@@ -218,17 +220,17 @@ impl Engine {
         }
         let wrong_input = |error| Answer::rejected(vec![with_code(error, BAD_USER_INPUT)]);
         let variables = self.language.coerce(plan, params.variables).map_err(wrong_input)?;
-        let complexity = guard::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
+        let price = guard::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
             .map_err(refuse)?;
         let operation = plan.select(&variables).map_err(wrong_input)?;
         let (kind, has_lists) = (plan.kind, plan.has_lists);
         let fields = operation.selection_set.node.items.len();
-        let mut request = Request::new("");
+        let mut request = Request::new("").variables(variables.into_variables());
         request.set_parsed_query(ExecutableDocument {
             operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
             fragments: Default::default(),
         });
-        Ok(Operation { kind, request, complexity, fields, has_lists })
+        Ok(Operation { kind, request, price, fields, has_lists })
     }
 
     fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, Answer> {
@@ -260,21 +262,53 @@ impl Engine {
             let message = "the operation was not run: those before it took all the time";
             return Answer::failed(request_error(TIMEOUT, message));
         }
-        let before = budget.left();
         budget.reserve_errors(operation.fields);
+        if Rooms::is_large(operation.price.orders) {
+            self.execute_large(operation, deadline, budget).await
+        } else {
+            self.execute(operation, deadline, budget).await
+        }
+    }
+
+    async fn execute(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+        let before = budget.left();
         let schema = self.schema(&operation);
         let request = operation.request.data(budget.clone());
-        let work = AssertUnwindSafe(schema.execute(request)).catch_unwind();
+        let work = panics::contained("graphql", schema.execute(request));
         match tokio::time::timeout_at(deadline, work).await {
-            Ok(Ok(response)) => written(response, budget, before).await,
-            Ok(Err(panic)) => Answer::failed(panicked(&*panic)),
-            Err(_) => {
-                counter!("graphql_refusals_total", "limit" => "execution_time").increment(1);
-                let limit = self.config.graphql.execution_timeout;
-                let message = format!("the operation was stopped after {} ms", limit.as_millis());
-                Answer::failed(request_error(TIMEOUT, message))
-            }
+            Ok(Ok(response)) => Answer::from_response(response, &budget, before),
+            Ok(Err(Panicked)) => Answer::failed(panicked()),
+            Err(_) => self.too_slow(),
         }
+    }
+
+    /// Waits until there is room, and does not run where short requests wait for their turn.
+    async fn execute_large(&self, mut operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+        let room = tokio::time::timeout_at(deadline, self.rooms.enter(operation.price.orders));
+        let Ok(Some(room)) = room.await else { return self.too_slow() };
+        operation.request = operation.request.data(Arc::clone(&room));
+        let caller_left = CancellationToken::new();
+        // Cancelled when this future is dropped.
+        let _caller = caller_left.clone().drop_guard();
+        let (engine, runtime) = (self.clone(), Handle::current());
+        let work = move || {
+            let work = caller_left.run_until_cancelled(engine.execute(operation, deadline, budget));
+            let answer = runtime.block_on(work);
+            drop(room);
+            answer
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Some(answer)) => answer,
+            // Only when nobody waits for it, or when it panicked outside of resolvers.
+            Ok(None) | Err(_) => Answer::failed(panicked()),
+        }
+    }
+
+    fn too_slow(&self) -> Answer {
+        counter!("graphql_refusals_total", "limit" => "execution_time").increment(1);
+        let limit = self.config.graphql.execution_timeout;
+        let message = format!("the operation was stopped after {} ms", limit.as_millis());
+        Answer::failed(request_error(TIMEOUT, message))
     }
 
     fn schema(&self, operation: &Operation) -> &OrdersSchema {
@@ -298,29 +332,15 @@ impl Engine {
                     counter!("graphql_events_sent_total").increment(1);
                     Answer::from_response(response, &budget, before)
                 }
-                Err(panic) => Answer::failed(panicked(&*panic)),
+                Err(panic) => {
+                    panics::note("graphql", &*panic);
+                    Answer::failed(panicked())
+                }
             };
             budget.renew();
             answer
         });
         answers.boxed()
-    }
-}
-
-/// Writes a response. A large one is written, and its values freed, where nothing else waits.
-async fn written(response: Response, budget: Budget, before: usize) -> Answer {
-    let is_large = budget.is_large();
-    let write = move || {
-        let answer = Answer::from_response(response, &budget, before);
-        budget.release();
-        answer
-    };
-    if !is_large {
-        return write();
-    }
-    match tokio::task::spawn_blocking(write).await {
-        Ok(answer) => answer,
-        Err(error) => Answer::failed(internal(&error.to_string())),
     }
 }
 
@@ -346,8 +366,7 @@ fn refuse(too_much: TooMuch) -> Answer {
     Answer::refused(too_much.status, error)
 }
 
-/// The answer to a panic, which is counted and logged.
-fn panicked(panic: &(dyn Any + Send)) -> ServerError {
-    panics::note("graphql", panic);
+/// The answer to a panic, which was counted and logged.
+fn panicked() -> ServerError {
     internal("it panicked")
 }

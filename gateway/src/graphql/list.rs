@@ -8,6 +8,7 @@ use domain::Currency;
 
 use super::Services;
 use super::errors::{bad_input, fault};
+use super::room::Room;
 use super::scalars::{DateTime, Decimal};
 use super::types::{Order, OrderStatus};
 use crate::orders::{Criteria, Cursor, Filter, InvalidCriterion, Listing, Position, Sort, Take};
@@ -169,6 +170,10 @@ pub(super) async fn page(
     let (take, after, before) =
         (window.take()?, place("after", &window.after)?, place("before", &window.before)?);
     let page = services.orders.list(Listing { filter, sort, after, before, take }).await.map_err(fault)?;
+    if let Some(room) = ctx.data_opt::<Arc<Room>>() {
+        let (Take::First(most) | Take::Last(most)) = take;
+        room.read(most as usize, &page.orders);
+    }
 
     let edges: Vec<OrderEdge> = page
         .orders

@@ -6,6 +6,7 @@
 //! | which documents are refused | [`guard`] |
 //! | how a document is parsed, validated and coerced | [`language`] |
 //! | how long a response may be | [`budget`] |
+//! | how much large operations hold together | [`room`] |
 //! | documents that are named and not sent | [`documents`] |
 //! | how it is not parsed again | [`parsed`] |
 //! | how an operation is run | [`engine`], and of a subscription that waits: [`live`] |
@@ -36,6 +37,7 @@ mod parsed;
 mod protocol;
 mod query;
 mod queue;
+mod room;
 mod scalars;
 mod sse;
 mod subscription;

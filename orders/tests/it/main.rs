@@ -5,13 +5,14 @@
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
 //! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
 //! requests that are generated, `browser` the page, `arrows` the structure of the source,
-//! `sockets` the options of its connections.
+//! `sockets` the options of its connections, `abuse` small requests that ask for a lot.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
 
 #![cfg(test)]
 
+mod abuse;
 mod arrows;
 mod browser;
 mod cli;

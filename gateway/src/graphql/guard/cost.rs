@@ -18,6 +18,8 @@ pub(super) struct Cost {
     pub(super) nesting: usize,
     /// Lists of introspection inside each other.
     pub(super) lists: usize,
+    /// Orders that are read or written.
+    pub(super) orders: usize,
     /// Bytes of variables, each as often as it is used.
     pub(super) variables: usize,
 }
@@ -35,6 +37,7 @@ impl Cost {
             depth: self.depth.max(other.depth),
             nesting: self.nesting.max(other.nesting),
             lists: self.lists.max(other.lists),
+            orders: self.orders.saturating_add(other.orders),
             variables: self.variables.saturating_add(other.variables),
         }
     }

@@ -46,6 +46,11 @@ const LINE_ITEMS: usize = 2;
 /// Most bytes of variables in one operation. A variable counts as often as it is used, with its
 /// length in JSON, because execution copies it for each use.
 const VARIABLE_BYTES: usize = 1024 * 1024;
+/// Bytes of variables that take as much memory as an order that is read.
+const ORDER_BYTES: usize = 8 * 1024;
+
+/// The schema takes as much memory as so many orders, because it may be asked for many times.
+const SCHEMA_ORDERS: usize = 50;
 
 /// A document that is too much, and why.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,13 +93,22 @@ pub(crate) fn check_structure(document: &Document, limits: &GraphqlLimits) -> Re
     Ok(())
 }
 
-/// Checks what depends on the variables of the selected operation. Returns the complexity.
+/// What an operation costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Price {
+    /// Fields times page sizes, of the whole document.
+    pub(crate) complexity: usize,
+    /// How much memory it may take, in orders: those that it reads, and the length of its variables.
+    pub(crate) orders: usize,
+}
+
+/// Checks what depends on the variables of the selected operation. Returns what it costs.
 pub(crate) fn check_variables(
     document: &Document,
     operation: Option<&str>,
     variables: &Coerced,
     limits: &GraphqlLimits,
-) -> Result<usize, TooMuch> {
+) -> Result<Price, TooMuch> {
     let mut walk = Walk::new(document, limits, Some(variables));
     let (total, selected) = walk.document(limits, operation)?;
     if total.complexity > limits.complexity {
@@ -108,7 +122,8 @@ pub(crate) fn check_variables(
         );
         return Err(TooMuch::new("variables", message));
     }
-    Ok(total.complexity)
+    let orders = selected.orders.saturating_add(selected.variables / ORDER_BYTES);
+    Ok(Price { complexity: total.complexity, orders })
 }
 
 struct Walk<'a> {
@@ -257,6 +272,12 @@ impl<'a> Walk<'a> {
             "lineItems" => LINE_ITEMS,
             _ => 1,
         };
+        let (read_alone, page) = match name {
+            "order" | "node" => (1, 0),
+            "orders" => (0, times),
+            "__schema" | "__type" => (SCHEMA_ORDERS, 0),
+            _ => (0, 0),
+        };
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
         let directives = self.directives(&field.directives);
         Ok(Cost {
@@ -269,6 +290,7 @@ impl<'a> Walk<'a> {
             depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
             nesting: inner.nesting,
             lists: inner.lists + usize::from(is_list),
+            orders: inner.orders.saturating_add(read_alone).saturating_mul(times).saturating_add(page),
             variables: self
                 .arguments(&field.arguments)
                 .saturating_add(directives.variables)

@@ -23,6 +23,13 @@ impl Coerced {
         self.0.get(name)
     }
 
+    /// For the engine.
+    pub(in crate::graphql) fn into_variables(self) -> Variables {
+        let mut variables = Variables::default();
+        variables.extend(self.0.into_iter().map(|(name, value)| (Name::new(name), value)));
+        variables
+    }
+
     #[cfg(test)]
     pub(in crate::graphql) fn unchecked(variables: Variables) -> Self {
         Self(variables.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())

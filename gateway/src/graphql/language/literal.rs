@@ -3,7 +3,9 @@
 use apollo_compiler::Node;
 use apollo_compiler::ast::{Type, Value as Written};
 use apollo_compiler::schema::ExtendedType;
+use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Number, Pos, Value};
+use async_graphql_value::Value as Argument;
 
 use super::coerce::Coerced;
 use super::document::Places;
@@ -28,32 +30,46 @@ pub(super) struct Usage {
 }
 
 impl Literal {
-    /// Its value with the variables of a request; `None` when it is a variable without a value.
-    pub(super) fn value(&self, variables: &Coerced) -> Result<Option<Value>, Problem> {
+    /// What is executed for it; `None` when it is a variable without a value. Variables with a value stay
+    /// variables, which the engine copies when it needs them.
+    pub(super) fn argument(&self, variables: &Coerced) -> Result<Option<Argument>, Problem> {
         Ok(Some(match self {
-            Self::Constant(value) => value.clone(),
+            Self::Constant(value) => value.clone().into_value(),
             Self::Variable { name, non_null, pos } => match variables.get(name) {
                 Some(Value::Null) if *non_null => {
                     let message = format!("the variable ${name} is null where a value is required");
                     return Err(Problem::new(*pos, message));
                 }
-                Some(value) => value.clone(),
+                Some(_) => Argument::Variable(Name::new(name)),
                 None => return Ok(None),
             },
             Self::List(items) => {
-                let value = |item: &Self| Ok(item.value(variables)?.unwrap_or(Value::Null));
-                Value::List(items.iter().map(value).collect::<Result<_, Problem>>()?)
+                let argument = |item: &Self| Ok(item.argument(variables)?.unwrap_or(Argument::Null));
+                Argument::List(items.iter().map(argument).collect::<Result<_, Problem>>()?)
             }
             Self::Object(fields) => {
-                let mut object = async_graphql::indexmap::IndexMap::with_capacity(fields.len());
+                let mut object = IndexMap::with_capacity(fields.len());
                 for (name, field) in fields {
-                    if let Some(value) = field.value(variables)? {
+                    if let Some(value) = field.argument(variables)? {
                         object.insert(name.clone(), value);
                     }
                 }
-                Value::Object(object)
+                Argument::Object(object)
             }
         }))
+    }
+
+    /// Its value, when that is true or false.
+    pub(super) fn boolean(&self, variables: &Coerced) -> Option<bool> {
+        let value = match self {
+            Self::Constant(value) => value,
+            Self::Variable { name, .. } => variables.get(name)?,
+            Self::List(_) | Self::Object(_) => return None,
+        };
+        match value {
+            Value::Boolean(value) => Some(*value),
+            _ => None,
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use apollo_compiler::Node;
 use apollo_compiler::ast::{self, Argument, DirectiveList, InputValueDefinition, Type};
 use apollo_compiler::executable::{self, ExecutableDocument, Operation, SelectionSet};
-use async_graphql::parser::types::OperationType;
-use async_graphql::{Name, Pos, Value};
+use async_graphql::parser::types::{BaseType, OperationType, Type as Kind, VariableDefinition};
+use async_graphql::{Name, Pos, Positioned, Value};
 
 use super::document::{Misfit, Places};
 use super::literal::{Literal, Literals, Usage};
@@ -67,6 +67,21 @@ pub(super) struct Condition {
     /// What `if` has to be for the selection to be there.
     pub(super) wanted: bool,
     pub(super) value: Literal,
+    pub(super) pos: Pos,
+}
+
+impl Variable {
+    /// For the engine, which looks for a definition when it needs a value. The type was seen to before.
+    pub(super) fn defined(&self) -> Positioned<VariableDefinition> {
+        let ty = Kind { base: BaseType::Named(Name::new(self.ty.inner_named_type())), nullable: true };
+        let definition = VariableDefinition {
+            name: Positioned::new(Name::new(&self.name), self.pos),
+            var_type: Positioned::new(ty, self.pos),
+            directives: Vec::new(),
+            default_value: None,
+        };
+        Positioned::new(definition, self.pos)
+    }
 }
 
 impl Field {
@@ -291,7 +306,7 @@ impl Gather<'_> {
             let Some((_, _, value)) = read.into_iter().find(|(name, _, _)| name == "if") else {
                 return Err(Misfit::rule(Problem::new(pos, "the argument if is required")));
             };
-            conditions.push(Condition { wanted, value });
+            conditions.push(Condition { wanted, value, pos });
         }
         Ok(conditions)
     }

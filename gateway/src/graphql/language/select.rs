@@ -6,7 +6,7 @@ use async_graphql::parser::types::{
     Field as Selected, InlineFragment, OperationDefinition, OperationType, Selection as Item, SelectionSet,
     TypeCondition,
 };
-use async_graphql::{Name, Pos, Positioned, ServerError, Value};
+use async_graphql::{Name, Pos, Positioned, ServerError};
 
 use super::Problem;
 use super::coerce::Coerced;
@@ -17,13 +17,13 @@ use crate::graphql::guard::TooMuch;
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
 
 impl Plan {
-    /// The operation that is executed. Its arguments are constants, and no key occurs twice in one of its
+    /// The operation that is executed. Every variable in it has a value of the right type, and no key occurs twice in one of its
     /// selection sets.
     pub(in crate::graphql) fn select(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
         let set = Select { variables }.set(&[&self.selections], &self.root).map_err(Problem::into_error)?;
         Ok(OperationDefinition {
             ty: self.kind,
-            variable_definitions: Vec::new(),
+            variable_definitions: self.variables.iter().map(|variable| variable.defined()).collect(),
             directives: Vec::new(),
             selection_set: Positioned::new(set, self.pos),
         })
@@ -74,8 +74,8 @@ impl Select<'_> {
         };
         let mut arguments = Vec::with_capacity(first.arguments.len());
         for (name, pos, literal) in &first.arguments {
-            if let Some(value) = literal.value(self.variables)? {
-                let value = Positioned::new(Value::into_value(value), *pos);
+            if let Some(value) = literal.argument(self.variables)? {
+                let value = Positioned::new(value, *pos);
                 arguments.push((Positioned::new(name.clone(), *pos), value));
             }
         }
@@ -102,11 +102,14 @@ impl Select<'_> {
 
     fn holds(&self, conditions: &[Condition]) -> Result<bool, Problem> {
         for condition in conditions {
-            match condition.value.value(self.variables)? {
-                Some(Value::Boolean(value)) if value == condition.wanted => {}
-                Some(Value::Boolean(_)) => return Ok(false),
-                // A variable without a value is not allowed there.
-                _ => return Err(Problem::new(Pos::default(), "the argument if must be true or false")),
+            match condition.value.boolean(self.variables) {
+                Some(value) if value == condition.wanted => {}
+                Some(_) => return Ok(false),
+                // A null: a variable without a value is not allowed there.
+                None => {
+                    let message = "the argument if of @skip and @include must be true or false, and is null";
+                    return Err(Problem::new(condition.pos, message));
+                }
             }
         }
         Ok(true)

@@ -1,10 +1,10 @@
 //! What the language accepts, and what an operation becomes.
 
 use async_graphql::parser::types::{Selection, SelectionSet};
-use async_graphql::{ServerError, Variables};
+use async_graphql::{Name, ServerError, Variables};
 use serde_json::{Value as Json, json};
 
-use super::{Language, Unusable};
+use super::{Coerced, Language, Unusable};
 use crate::config::GraphqlLimits;
 
 fn limits() -> GraphqlLimits {
@@ -22,10 +22,10 @@ fn selected(text: &str, name: Option<&str>, variables: Json) -> Result<String, V
     let one = |error| vec![error];
     let variables = language.coerce(plan, Variables::from_json(variables)).map_err(one)?;
     let operation = plan.select(&variables).map_err(one)?;
-    Ok(written(&operation.selection_set.node))
+    Ok(written(&operation.selection_set.node, &variables))
 }
 
-fn written(set: &SelectionSet) -> String {
+fn written(set: &SelectionSet, variables: &Coerced) -> String {
     let one = |selection: &Selection| match selection {
         Selection::Field(field) => {
             let field = &field.node;
@@ -36,18 +36,20 @@ fn written(set: &SelectionSet) -> String {
             }
             text += field.name.node.as_str();
             if !field.arguments.is_empty() {
-                let arguments =
-                    field.arguments.iter().map(|(name, value)| format!("{}:{}", name.node, value.node));
+                let arguments = field.arguments.iter().map(|(name, value)| {
+                    let known = |name: Name| variables.get(&name).cloned().ok_or(name);
+                    format!("{}:{}", name.node, value.node.clone().into_const_with(known).unwrap())
+                });
                 text += &format!("({})", arguments.collect::<Vec<_>>().join(","));
             }
             if !field.selection_set.node.items.is_empty() {
-                text += &written(&field.selection_set.node);
+                text += &written(&field.selection_set.node, variables);
             }
             text
         }
         Selection::InlineFragment(inline) => {
             let on = &inline.node.type_condition.as_ref().unwrap().node.on.node;
-            format!("...{on}{}", written(&inline.node.selection_set.node))
+            format!("...{on}{}", written(&inline.node.selection_set.node, variables))
         }
         Selection::FragmentSpread(spread) => panic!("{} is not expanded", spread.node.fragment_name.node),
     };
@@ -56,7 +58,7 @@ fn written(set: &SelectionSet) -> String {
 }
 
 #[test]
-fn an_operation_becomes_fields_with_constants() {
+fn an_operation_becomes_fields_with_values() {
     for (text, variables, expected) in [
         ("{orders(first:1){nodes{id}}}", json!({}), "{orders(first:1){nodes{id}}}"),
         // Fields with the same key are merged, whatever they are in.

@@ -1,0 +1,256 @@
+//! Small GraphQL requests that ask for a lot: the response stays within its budget, memory stays flat and
+//! the program answers others meanwhile, on every transport.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::harness::{Process, base_url, command, within};
+
+/// How much memory may grow by.
+const GROWTH_KIB: u64 = 64 * 1024;
+/// What a liveness probe waits for at most.
+const PROBE: Duration = Duration::from_millis(100);
+/// The longest response, `--response-bytes`, with room for what a transport adds.
+const RESPONSE_BYTES: usize = 8 * 1024 * 1024 + 1_024;
+/// Clients that send the same at the same time.
+const CLIENTS: usize = 3;
+
+struct Server {
+    process: Process,
+    base: String,
+    client: reqwest::Client,
+    _folder: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let arguments = [
+            "--http-addr",
+            "127.0.0.1:0",
+            "--grpc-addr",
+            "127.0.0.1:0",
+            "--simulate-min-ms",
+            "0",
+            "--simulate-max-ms",
+            "0",
+            "--graphql-batch-limit",
+            "10",
+        ];
+        let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+        let base = base_url(&mut process).await;
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
+        Self { process, base, client, _folder: folder }
+    }
+
+    /// A hundred orders with as much text as an order may have.
+    async fn fill(&self) {
+        let item = "😀".repeat(80);
+        let lines: Vec<Value> =
+            (0..190).map(|_| json!({"item": item, "quantity": 1, "price": "1"})).collect();
+        let body = Value::from(vec![json!({"lineItems": lines}); 25]).to_string();
+        for _ in 0..4 {
+            let request = self.client.post(format!("{}/orders/bulk", self.base));
+            let request = request.header("content-type", "application/json").body(body.clone());
+            let response = within("the bulk", request.send()).await.expect("an answer");
+            assert_eq!(response.status(), 201, "{}", response.text().await.unwrap_or_default());
+        }
+    }
+
+    async fn post(&self, body: &str, accept: &str) -> String {
+        let request = self.client.post(format!("{}/graphql", self.base));
+        let request = request.header("content-type", "application/json").header("accept", accept);
+        let response = within("the answer", request.body(body.to_owned()).send()).await.expect("an answer");
+        assert!(response.status().as_u16() < 500, "{body:.200}: {}", response.status());
+        within("the body", response.text()).await.expect("a body")
+    }
+
+    /// The same operation under several ids of one socket; the results.
+    async fn socket(&self, payload: &Value, ids: usize) -> Vec<String> {
+        let url = format!("{}/graphql", self.base.replacen("http", "ws", 1));
+        let mut request = url.into_client_request().expect("a URL");
+        let protocol = "graphql-transport-ws".parse().expect("a header value");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+        let connect = within("the socket", tokio_tungstenite::connect_async(request)).await;
+        let (mut socket, _) = connect.expect("a socket");
+        let mut messages = vec![json!({"type": "connection_init"})];
+        messages.extend(
+            (0..ids).map(|id| json!({"type": "subscribe", "id": id.to_string(), "payload": payload})),
+        );
+        for message in messages {
+            socket.send(Message::text(message.to_string())).await.expect("it is sent");
+        }
+        let mut results = Vec::new();
+        while results.len() < ids {
+            let message = within("a message", socket.next()).await.expect("the socket is open");
+            match message.expect("the socket is open") {
+                Message::Text(text)
+                    if text.contains(r#""type":"next""#) || text.contains(r#""type":"error""#) =>
+                {
+                    results.push(text.to_string());
+                }
+                Message::Close(frame) => panic!("{frame:?}"),
+                _ => {}
+            }
+        }
+        results
+    }
+
+    /// A line of `/proc/PID/status`, in KiB.
+    fn memory(&self, line: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).expect("the process runs");
+        let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        let number = found.and_then(|text| text.split_whitespace().next());
+        number.and_then(|text| text.parse().ok()).expect("the line is there")
+    }
+
+    /// Lets the peak of memory begin anew.
+    fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("it may be written");
+    }
+
+    /// How long liveness probes waited while `work` went on: the value that 95 of 100 stay below.
+    async fn probed(&self, work: impl Future<Output = ()>) -> Duration {
+        let done = Arc::new(AtomicBool::new(false));
+        let probe = async {
+            let mut waits = Vec::new();
+            while !done.load(Ordering::Relaxed) || waits.len() < 60 {
+                let start = Instant::now();
+                let probe = self.client.get(format!("{}/livez", self.base)).send();
+                let response = within("a probe", probe).await.expect("an answer");
+                assert_eq!(response.status(), 200);
+                waits.push(start.elapsed());
+                tokio::task::yield_now().await;
+            }
+            waits.sort_unstable();
+            waits[waits.len() * 95 / 100]
+        };
+        let work = async {
+            work.await;
+            done.store(true, Ordering::Relaxed);
+        };
+        let ((), wait) = futures_util::future::join(work, probe).await;
+        wait
+    }
+}
+
+fn page(selected: &str) -> Value {
+    json!({"query": format!("{{orders(first:100){{{selected}}}}}")})
+}
+
+fn bulk(rows: usize, lines: &[Value], selected: &str) -> Value {
+    let rows = vec!["{lineItems:$l}"; rows].join(" ");
+    let query =
+        format!("mutation($l:[LineItemInput!]){{createOrders(input:{{orders:[{rows}]}}){{{selected}}}}}");
+    json!({"query": query, "variables": {"l": lines}})
+}
+
+/// What is asked for, and whether the answer is an error instead of data.
+fn requests() -> Vec<(&'static str, Value, bool)> {
+    let empty = vec![json!({}); 200];
+    let wrong = vec![json!({"item": "", "quantity": 0, "price": "x"}); 200];
+    let large = vec![json!({"item": "😀".repeat(200), "quantity": 1, "price": "1"}); 200];
+    let aliases = |name: &str, n: usize| (0..n).map(|n| format!("a{n}:{name} ")).collect::<String>();
+    let errors = "results{outcome userErrors{message field code a:message b:message c:message}}";
+    let types = format!(
+        "{{__schema{{{}}}}}",
+        (0..15)
+            .map(|n| format!(
+                "a{n}:types{{{}}} ",
+                "fields{name description args{name description type{name description}}}"
+            ))
+            .collect::<String>()
+    );
+    vec![
+        ("R1", bulk(660, &empty, "results{userErrors{message field code}}"), true),
+        ("R1 with values", bulk(130, &wrong, errors), false),
+        ("R2", page(&format!("nodes{{lineItems{{item {}}}}}", aliases("item", 25))), true),
+        ("R2 within the complexity", page("nodes{lineItems{item a:item b:item}}"), true),
+        ("R2 in edges", page("edges{node{lineItems{item a:item b:item}}}"), true),
+        ("R2 over timelines", page("nodes{events{order{lineItems{item}}}}"), true),
+        ("R2 in small values", page(&format!("nodes{{lineItems{{{}}}}}", aliases("__typename", 13))), true),
+        ("R2 in numbers", page(&format!("nodes{{lineItems{{{}}}}}", aliases("quantity", 13))), true),
+        ("R3", bulk(600, &large, "results{order{id}}"), true),
+        ("R3 once", bulk(1, &large[..70], "results{order{lineItems{item}}}"), false),
+        ("the schema", json!({"query": types}), false),
+    ]
+}
+
+/// How the bytes of an answer are judged.
+fn check(name: &str, transport: &str, text: &str, results: usize, is_error: bool) {
+    assert!(text.len() <= RESPONSE_BYTES * results, "{name} over {transport}: {} bytes", text.len());
+    let refused = text.contains("LIMIT_EXCEEDED") || text.contains("BAD_USER_INPUT");
+    if is_error {
+        assert!(
+            refused && text.len() < 16 * 1024,
+            "{name} over {transport}: {} bytes, {text:.300}",
+            text.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_requests_stay_small() {
+    let mut server = Server::start().await;
+    server.fill().await;
+    // What the allocator keeps after requests of every kind is no growth.
+    server.post(&page("nodes{id}").to_string(), "application/json").await;
+    let idle = server.probed(std::future::ready(())).await;
+    let before = server.memory("VmRSS");
+    println!("idle: a probe waits {idle:?}, {before} KiB");
+    let mut failed = Vec::new();
+    for (name, request, is_error) in requests() {
+        let body = request.to_string();
+        for transport in ["http", "batch", "sse", "websocket"] {
+            // Longer than a message of a websocket may be.
+            if transport == "websocket" && body.len() > 64 * 1024 {
+                continue;
+            }
+            server.forget_peak();
+            let clients = (0..CLIENTS).map(|_| async {
+                match transport {
+                    "http" => {
+                        check(name, transport, &server.post(&body, "application/json").await, 1, is_error)
+                    }
+                    "batch" => {
+                        let batch = format!("[{body}]");
+                        check(name, transport, &server.post(&batch, "application/json").await, 1, is_error);
+                    }
+                    "sse" => {
+                        check(name, transport, &server.post(&body, "text/event-stream").await, 1, is_error)
+                    }
+                    _ => {
+                        for text in server.socket(&request, 2).await {
+                            check(name, transport, &text, 1, is_error);
+                        }
+                    }
+                }
+            });
+            let start = Instant::now();
+            let wait = server.probed(async { drop(join_all(clients).await) }).await;
+            let peak = server.memory("VmHWM");
+            println!(
+                "{name} over {transport}: {:?}, a probe waits {wait:?}, memory grows by {} KiB",
+                start.elapsed(),
+                peak.saturating_sub(before)
+            );
+            if peak.saturating_sub(before) > GROWTH_KIB || wait > PROBE {
+                failed
+                    .push(format!("{name} over {transport}: a probe waits {wait:?}, {before} to {peak} KiB"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+    server.process.terminate();
+    server.process.ended_well().await;
+}
