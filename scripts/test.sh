@@ -7,7 +7,7 @@
 # In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system
 # service), formatting, lints, the build, the documentation's examples, then every test on a private
 # MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language,
-# in a real browser, and while its parts are killed (scripts/faults.sh). The last lines are the test runner's summary; the exit status is the tests'.
+# in a real browser, with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test runner's summary; the exit status is the tests'.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
