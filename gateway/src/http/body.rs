@@ -193,7 +193,8 @@ pub(crate) enum Failure {
 
 /// Reads a body, without a byte order mark. Its bytes are reserved as they arrive.
 pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result<Received, Failure> {
-    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > rule.bytes {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > rule.bytes {
         return Err(too_large(&mut body, rule).await);
     }
     let mut arrival = Arrival::begin(rule.step);
@@ -217,6 +218,11 @@ pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) ->
             return Ok(Received { bytes: without_bom(data), held });
         }
         arrival.received(data.len());
+        if collected.is_empty() {
+            // The system gives memory when it is written to, so this takes none before the bytes come; growing step by
+            // step would take up to three times theirs.
+            collected.reserve(announced);
+        }
         collected.extend_from_slice(&data);
     }
 }
