@@ -12,6 +12,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::transition::Outcome;
 use domain::{LeaseToken, OrderId};
 use futures_util::stream::{BoxStream, StreamExt};
 use proto::v1::gateway_message::Message as Answer;
@@ -30,6 +31,9 @@ use crate::{App, ById, Error, panics};
 const PARALLEL: usize = 64;
 /// Answers that may wait for the worker to read them.
 const ANSWERS: usize = 64;
+
+/// Most bytes of orders in one answer to a Start. Clients of gRPC refuse messages of more than 4 MiB by default.
+const STARTED_BYTES: usize = 3 * 1024 * 1024;
 
 type Sender = mpsc::Sender<Result<v1::GatewayMessage, Status>>;
 
@@ -168,14 +172,35 @@ impl Session {
         let (leases, mut refused) = parse(start.leases);
         let answers = none_or_all(self.app.orders.start_attempts(&leases).await?)?;
         let mut attempts = Vec::with_capacity(answers.len());
+        let mut bytes = self.app.config.http.response_bytes.min(STARTED_BYTES);
+        let mut too_large = Vec::new();
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
                 Ok(order) => {
+                    let left = bytes.checked_sub(order.approximate_bytes());
+                    if left.is_none() && !attempts.is_empty() {
+                        too_large.push((id, token, Outcome::Released));
+                        continue;
+                    }
+                    bytes = left.unwrap_or_default();
                     self.running().insert(id, token);
                     attempts.push(v1::Attempt { order: Some(order.into()), lease_token: token.to_string() });
                 }
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }
+        }
+        // What is given back costs no attempt. A lease that could not be given back runs out.
+        let leases = too_large.iter().map(|(id, token, _)| v1::Lease::new(*id, *token));
+        let try_again = |lease| v1::Refused {
+            lease: Some(lease),
+            reason: proto::reason::TRY_AGAIN.to_owned(),
+            status: String::new(),
+        };
+        refused.extend(leases.map(try_again));
+        if !too_large.is_empty()
+            && let Err(error) = self.app.orders.finish(too_large).await
+        {
+            tracing::warn!(%error, "failed to release orders that did not fit into a message");
         }
         Ok(Answer::Started(v1::Started { attempts, refused }))
     }

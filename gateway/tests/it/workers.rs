@@ -101,6 +101,30 @@ on_both!(a_batch_is_started_and_finished, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(orders_that_do_not_fit_into_a_message_are_given_back, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let line = serde_json::json!({"item": "x".repeat(200), "quantity": 1, "price": 1});
+    let order = serde_json::json!({"lineItems": vec![line; 200]});
+    let mut leases = Vec::new();
+    for _ in 0..80 {
+        leases.push(lease(&gateway.create(order.clone()).await));
+    }
+    let mut worker = Worker::connect(&gateway).await;
+    // tonic's client refuses more than 4 MiB as other clients do.
+    let started = worker.start(&leases).await;
+    assert!((10..80).contains(&started.attempts.len()), "{}", started.attempts.len());
+    assert_eq!(started.attempts.len() + started.refused.len(), leases.len());
+    assert!(reasons(&started.refused).iter().all(|reason| *reason == "TRY_AGAIN"));
+    let given_back = started.refused[0].lease.as_ref().unwrap();
+    let shown = gateway.order(&given_back.order_id).await;
+    assert_eq!((shown.status.as_str(), shown.failures), ("pending", 0));
+    let again = lease(&given_back.order_id);
+    assert_eq!(worker.start(&[again]).await.attempts.len(), 1);
+    drop(worker);
+    gateway.stop().await;
+});
+
 on_both!(a_report_needs_the_token_of_its_own_order, |on| async move {
     let backend = Backend::new(on).await;
     let config = Config { tokenless_reports: Some(false), ..Config::default() };
