@@ -48,6 +48,46 @@ async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> Applie
     backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
 }
 
+/// A queue that does not tell its length while it is closed, so that dispatch waits.
+struct Gate {
+    queue: Arc<dyn Queue>,
+    closed: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for Gate {
+    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, broker::Error> {
+        self.queue.push(jobs, place).await
+    }
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, broker::Error> {
+        self.queue.pull(max, wait).await
+    }
+    async fn len(&self) -> Result<u64, broker::Error> {
+        while self.closed.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.queue.len().await
+    }
+}
+
+on_both!(a_new_order_is_enqueued_without_dispatch_while_the_queue_has_room, |on| async move {
+    let mut backend = Backend::new(on).await;
+    let gate = Arc::new(Gate { queue: backend.queue.clone(), closed: AtomicBool::new(false) });
+    backend.queue = gate.clone();
+    let config = Config { redelivery_guard: GUARD, ..Config::default() };
+    let gateway = backend.gateway(config).await;
+    // Dispatch has to find the queue empty before new orders may pass it by.
+    eventually("an order that dispatch did not enqueue", || async {
+        gate.closed.store(true, Ordering::Relaxed);
+        let id = gateway.create_order().await;
+        let jobs = gate.pull(10, Duration::from_secs(1)).await.unwrap();
+        gate.closed.store(false, Ordering::Relaxed);
+        jobs.iter().any(|job| job.order_id.to_string() == id).then_some(())
+    })
+    .await;
+    gateway.stop().await;
+});
+
 on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     let backend = Backend::new(on).await;
     let low = insert_with(&backend, Priority::Low, 20).await;
