@@ -5,6 +5,7 @@ mod coercion;
 mod documents;
 mod http;
 mod operations;
+mod panics;
 mod socket_limits;
 mod sockets;
 mod streams;
