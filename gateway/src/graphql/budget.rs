@@ -74,12 +74,18 @@ impl Budget {
         self.0.spent.load(Ordering::Relaxed)
     }
 
+    /// Nothing is left.
+    pub(super) fn spend(&self) {
+        self.0.left.store(0, Ordering::Relaxed);
+        self.0.spent.store(true, Ordering::Relaxed);
+    }
+
     /// Takes bytes; false when there are not so many left.
     fn take(&self, bytes: usize) -> bool {
         let left = self.left();
-        self.0.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
-        if left < bytes {
-            self.0.spent.store(true, Ordering::Relaxed);
+        match left.checked_sub(bytes) {
+            Some(left) => self.settle(left),
+            None => self.spend(),
         }
         left >= bytes
     }

@@ -153,7 +153,10 @@ impl Answer {
                 budget.settle(left);
                 answer
             }
-            None => Self::failed(budget.exceeded()),
+            None => {
+                budget.spend();
+                Self::failed(budget.exceeded())
+            }
         }
     }
 
@@ -261,6 +264,10 @@ impl Engine {
         if Instant::now() >= deadline {
             let message = "the operation was not run: those before it took all the time";
             return Answer::failed(request_error(TIMEOUT, message));
+        }
+        // Its result could not be shown.
+        if budget.is_spent() {
+            return Answer::failed(budget.exceeded());
         }
         budget.reserve_errors(operation.fields);
         if Rooms::is_large(operation.price.orders) {
