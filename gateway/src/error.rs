@@ -96,6 +96,15 @@ impl Error {
         }
     }
 
+    /// As many searches run as may.
+    pub fn too_many_searches() -> Self {
+        Self::Unavailable {
+            code: "overloaded",
+            message: "too many searches are running; try again in a moment",
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
     /// The database cannot be reached or does not answer in time.
     pub fn database_unavailable() -> Self {
         Self::Unavailable {

@@ -17,7 +17,7 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 17] = [
+const COUNTERS: [(&str, &str); 18] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
@@ -45,6 +45,7 @@ const COUNTERS: [(&str, &str); 17] = [
         "panics_total",
         "Panics that were caught, by the component: http, graphql, grpc, batch, bulk or a background task.",
     ),
+    ("searches_refused_total", "Lists without an index that were refused because enough others ran."),
     ("sql_statements_total", "Statements that were sent to the database."),
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
@@ -155,7 +156,9 @@ mod tests {
     #[test]
     fn every_metric_is_explained_and_every_explanation_has_its_metric() {
         let mut names = BTreeSet::new();
-        recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        for folder in ["src", "../broker/src"] {
+            recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut names);
+        }
         let explained = COUNTERS.iter().chain(&GAUGES).chain(&HISTOGRAMS);
         let explained: BTreeSet<String> = explained.map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(names, explained);

@@ -14,6 +14,7 @@ use domain::{Currency, Order, OrderId, Status, Timestamp};
 
 use super::Orders;
 use crate::Error;
+use crate::store::Pass;
 
 /// Which orders a list shows; everything that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -210,7 +211,8 @@ impl Orders {
     /// to, that is looked up only when the page begins at a cursor; one row of the index tells.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`]; a search is refused as overloaded while
+    /// [`SEARCHES`](crate::store::SEARCHES) others run.
     pub async fn list(&self, listing: Listing) -> Result<Page, Error> {
         let Listing { filter, sort, after, before, take } = listing;
         let (limit, sort, from, end) = match take {
@@ -220,14 +222,16 @@ impl Orders {
         // One more than asked for tells whether there are more.
         let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
-        let Scanned { mut orders, cut } = self.store.scan(scan, self.config.http.response_bytes).await?;
+        let mut pass = Pass::default();
+        let Scanned { mut orders, cut } =
+            self.store.scan(scan, self.config.http.response_bytes, &mut pass).await?;
         let more = cut || orders.len() > limit as usize;
         orders.truncate(limit as usize);
         let more_behind_start = match from.map(Start::At) {
             None => false,
             Some(start) => {
                 let scan = Scan { filter, sort: sort.reversed(), start, end: None, limit: 1 };
-                !self.store.scan_ids(scan).await?.is_empty()
+                !self.store.scan_ids(scan, &mut pass).await?.is_empty()
             }
         };
         Ok(match take {

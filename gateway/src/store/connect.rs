@@ -13,6 +13,7 @@ use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
 use super::recent::Recent;
+use super::search::{CONNECTIONS, Lane};
 use super::writers::Writers;
 use super::{Dialect, Inner, LocalClock, Store, files};
 use crate::log_gate::LogGate;
@@ -146,6 +147,7 @@ impl Store {
             inner: Arc::new(Inner {
                 dialect,
                 readers: pool(options.connections, &[]),
+                lane: Lane::new(pool(CONNECTIONS, &[])),
                 writers: Writers::new(pool(writers, dialect.writing())),
                 deadline: options.deadline,
                 local: LocalClock::new(),

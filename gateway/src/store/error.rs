@@ -21,6 +21,9 @@ pub enum Error {
     /// It answers, but there was too much to read through for what was asked.
     #[error("reading through the orders took too long")]
     TooMuchToRead,
+    /// As many searches run as may.
+    #[error("too many searches are running")]
+    TooManySearches,
     /// An order is not as it was when it was decided about; nothing was written.
     #[error("an order has changed since it was decided about")]
     Outdated,
@@ -43,6 +46,7 @@ impl Error {
             Self::Conflict(_)
             | Self::Locked(_)
             | Self::TooMuchToRead
+            | Self::TooManySearches
             | Self::Outdated
             | Self::Defect(_)
             | Self::Row(_) => false,
@@ -180,6 +184,7 @@ impl From<Error> for crate::Error {
             | Error::TimedOut
             | Error::CommitUnknown => Self::database_unavailable(),
             Error::TooMuchToRead => Self::query_timeout(),
+            Error::TooManySearches => Self::too_many_searches(),
             Error::Outdated | Error::Defect(_) | Error::Row(_) => {
                 tracing::error!(%error, "database");
                 Self::Internal

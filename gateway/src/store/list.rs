@@ -1,8 +1,6 @@
 //! Lists of orders.
 //!
-//! What an index can answer is one statement. A text in the items is looked for by reading the orders
-//! in the order of the list and comparing here, so that every database finds the same: piece by piece,
-//! each of them a short statement, until the page is full, the list ends or the time is up.
+//! What an index can answer is one statement. Everything else is a search (see `search`).
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -14,6 +12,7 @@ use sqlx::AnyConnection;
 use tokio::time::Instant;
 
 use super::rows::Part;
+use super::search::{FEW, Pass, Rest, Way, is_of_somebody, reduced};
 use super::sql::{Sql, padded};
 use super::{Dialect, Error, Store, Work, rows};
 use crate::orders::{Filter, Position, Scan, Scanned, Sort, Start};
@@ -36,7 +35,7 @@ impl Store {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        Ok(self.scan(newest_first(filter, after, limit), usize::MAX).await?.orders)
+        Ok(self.scan(newest_first(filter, after, limit), usize::MAX, &mut Pass::default()).await?.orders)
     }
 
     /// Their ids.
@@ -49,40 +48,56 @@ impl Store {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<OrderId>, Error> {
-        self.scan_ids(newest_first(filter, after, limit)).await
+        self.scan_ids(newest_first(filter, after, limit), &mut Pass::default()).await
     }
 
     /// Orders in the order of a list, from a place on, until they take about `bytes` bytes. At least one, if there
     /// is any.
     ///
     /// # Errors
-    /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same.
-    pub async fn scan(&self, scan: Scan, bytes: usize) -> Result<Scanned, Error> {
-        let reader = self.reader(scan);
-        self.scanning(move |connection| Box::pin(reader.orders(bytes, connection))).await
+    /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same, and
+    /// [`Error::TooManySearches`].
+    pub async fn scan(&self, scan: Scan, bytes: usize, pass: &mut Pass) -> Result<Scanned, Error> {
+        self.scanning(scan, pass, move |reader, connection| Box::pin(reader.orders(bytes, connection))).await
     }
 
     /// The ids of these orders.
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub async fn scan_ids(&self, scan: Scan) -> Result<Vec<OrderId>, Error> {
-        let reader = self.reader(scan);
-        self.scanning(move |connection| Box::pin(reader.ids(connection))).await
+    pub async fn scan_ids(&self, scan: Scan, pass: &mut Pass) -> Result<Vec<OrderId>, Error> {
+        self.scanning(scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
     }
 
-    fn reader(&self, scan: Scan) -> Reader {
-        let text = scan.filter.item_contains.as_deref().map(Needle::new);
-        Reader { dialect: self.dialect(), scan, text, until: Instant::now() + self.search_time() }
+    fn reader(&self, scan: &Scan, most: Option<u32>) -> Reader {
+        let rest = Rest::of(&scan.filter, scan.sort);
+        let scan = Scan { filter: reduced(&scan.filter, scan.sort), ..scan.clone() };
+        Reader { dialect: self.dialect(), scan, rest, most, until: Instant::now() + self.search_time() }
     }
 
-    async fn scanning<T: Send>(
+    async fn scanning<T: Send + 'static>(
         &self,
-        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+        scan: Scan,
+        pass: &mut Pass,
+        work: impl for<'c> FnOnce(Reader, &'c mut AnyConnection) -> Work<'c, T> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
-        match self.read(work).await {
+        let way = self.way(&scan.filter, scan.sort, pass).await?;
+        let most = if let Way::Short = way { Some(FEW) } else { None };
+        let (reader, read) = (self.reader(&scan, most), work.clone());
+        let first = match way {
+            Way::Indexed | Way::Short => self.read(move |connection| read(reader, connection)).await,
+            Way::Search(permit) => self.search(permit, move |connection| read(reader, connection)).await,
+        };
+        let outcome = match first {
+            Err(Error::TooMuchToRead) if most.is_some() => {
+                let (permit, reader) = (self.inner.lane.enter(pass)?, self.reader(&scan, None));
+                self.search(permit, move |connection| work(reader, connection)).await
+            }
+            outcome => outcome,
+        };
+        match outcome {
             // Others were answered meanwhile.
             Err(Error::TimedOut) if answers() != before => Err(Error::TooMuchToRead),
             outcome => outcome,
@@ -95,29 +110,6 @@ impl Store {
     }
 }
 
-/// A text that is looked for, without regard to case.
-struct Needle(String);
-
-impl Needle {
-    fn new(text: &str) -> Self {
-        Self(without_case(text).collect())
-    }
-
-    /// `space` is what the comparison works in, to be given again.
-    fn is_in(&self, item: &str, space: &mut String) -> bool {
-        space.clear();
-        space.extend(without_case(item));
-        space.contains(&self.0)
-    }
-}
-
-/// The lower case of the upper case, as Unicode has them, so that `Σ`, `σ` and `ς` are one letter and `ẞ`,
-/// `ß` and `ss` are the same. Each character for itself: what a part becomes is a part of what the whole
-/// becomes.
-fn without_case(text: &str) -> impl Iterator<Item = char> {
-    text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
-}
-
 fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
     let behind = |id| Start::Behind(Position { total_minor: 0, id });
     let start = after.map_or(Start::Begin, behind);
@@ -127,14 +119,18 @@ fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
 /// Reads one stretch of a list.
 struct Reader {
     dialect: Dialect,
+    /// With a filter that an index serves.
     scan: Scan,
-    text: Option<Needle>,
+    /// The other conditions.
+    rest: Option<Rest>,
+    /// At most so many orders are looked at.
+    most: Option<u32>,
     until: Instant,
 }
 
 impl Reader {
     async fn orders(mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
-        if self.text.is_some() {
+        if self.rest.is_some() {
             return self.found(bytes, connection).await;
         }
         let mut scanned = Scanned::default();
@@ -158,7 +154,7 @@ impl Reader {
     }
 
     async fn ids(mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
-        if self.text.is_some() {
+        if self.rest.is_some() {
             return self.search(connection).await;
         }
         let sql = page(self.dialect, &self.scan, "orders.id");
@@ -194,8 +190,10 @@ impl Reader {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
+        let mut looked_at = 0;
         while self.piece(connection, size, &mut found).await? && found.len() < limit {
-            if Instant::now() >= self.until {
+            looked_at += size;
+            if Instant::now() >= self.until || self.most.is_some_and(|most| looked_at >= most) {
                 return Err(Error::TooMuchToRead);
             }
             size = (size * 2).min(SEARCHED_AT_ONCE);
@@ -212,16 +210,15 @@ impl Reader {
         found: &mut Vec<OrderId>,
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
-        let sql = page(self.dialect, &scan, "orders.id, total_minor, line_items");
-        let Some(text) = &self.text else { return Ok(false) };
+        let Some(rest) = &mut self.rest else { return Ok(false) };
+        let sql = page(self.dialect, &scan, &rest.columns());
         let mut seen = 0;
-        let mut space = String::new();
         let mut rows = sql.stream(connection);
         while let Some(row) = rows.try_next().await? {
             seen += 1;
             let id = rows::id(&row, 0)?;
             self.scan.start = Start::Behind(Position { total_minor: rows::get(&row, 1)?, id });
-            if rows::any_item(rows::get(&row, 2)?, |item| text.is_in(item, &mut space))? {
+            if rest.matches(&row)? {
                 found.push(id);
             }
         }
@@ -307,10 +304,6 @@ fn of_statuses(sql: &mut Sql, filter: &Filter) {
     if !filter.statuses.is_empty() {
         sql.push(" AND status").within(filter.statuses.iter().map(|status| status.as_str().to_owned()));
     }
-}
-
-fn is_of_somebody(filter: &Filter) -> bool {
-    filter.customer.is_some() || filter.external_reference.is_some()
 }
 
 /// The other conditions.
@@ -439,14 +432,12 @@ mod tests {
             ("y", Instant::now(), None),
             ("y", Instant::now() + Duration::from_secs(60), Some(0)),
         ] {
-            let scan = Scan {
-                filter: Filter::default(),
-                sort: Sort::default(),
-                start: Start::Begin,
-                end: None,
-                limit: 64,
-            };
-            let reader = Reader { dialect: Dialect::Sqlite, scan, text: Some(Needle::new(text)), until };
+            let filter = Filter { item_contains: Some(text.into()), ..Filter::default() };
+            let sort = Sort::default();
+            let rest = Rest::of(&filter, sort);
+            let scan =
+                Scan { filter: reduced(&filter, sort), sort, start: Start::Begin, end: None, limit: 64 };
+            let reader = Reader { dialect: Dialect::Sqlite, scan, rest, most: None, until };
             let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {
                 Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),
@@ -454,29 +445,5 @@ mod tests {
             }
         }
         assert_eq!(crate::Error::from(Error::TooMuchToRead).code(), "query_timeout");
-    }
-
-    #[test]
-    fn case_makes_no_difference_and_every_character_is_itself() {
-        let mut space = String::new();
-        for (text, item, there) in [
-            ("LAP", "a laptop", true),
-            ("lap", "a LAPTOP", true),
-            ("äpfel", "ÄPFEL", true),
-            ("ΔΟΣ", "οδός οδος", true),
-            ("ς", "Σ", true),
-            ("STRASSE", "Straße", true),
-            ("ẞ", "strasse", true),
-            ("İ", "İ", true),
-            ("é", "e", false),
-            ("100%", "100% wool", true),
-            ("1%0", "1000", false),
-            ("a_c", "abc", false),
-            ("\\", "a\\b", true),
-            ("\"", "15\" screen", true),
-            ("item", "Laptop", false),
-        ] {
-            assert_eq!(Needle::new(text).is_in(item, &mut space), there, "{text} in {item}");
-        }
     }
 }

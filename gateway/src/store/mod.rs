@@ -10,7 +10,7 @@
 //! COMMIT is reported as such and is resolved by whoever knows what was written.
 //!
 //! SQLite has one connection that writes and some that read; MySQL has pools of both, so that
-//! neither can starve the other.
+//! neither can starve the other. Searches have two more of their own (see [`search`]).
 
 mod connect;
 mod counts;
@@ -31,6 +31,7 @@ mod prune;
 mod read;
 mod recent;
 mod rows;
+mod search;
 mod sql;
 mod timeline;
 mod transition;
@@ -61,6 +62,7 @@ pub use inspect::{Finding, Problem, Report};
 pub use installation::Installation;
 pub use pause::Pause;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
+pub use search::{Pass, SEARCHES};
 pub use transition::Applied;
 
 /// The database. Cheap to clone.
@@ -72,6 +74,7 @@ pub struct Store {
 struct Inner {
     dialect: Dialect,
     readers: AnyPool,
+    lane: search::Lane,
     writers: writers::Writers,
     deadline: Duration,
     local: LocalClock,
@@ -178,6 +181,7 @@ impl Store {
     pub async fn close(&self) {
         self.inner.writers.close().await;
         self.inner.readers.close().await;
+        self.inner.lane.close().await;
     }
 
     /// Runs `work` on a reading connection, within the deadline.
@@ -185,17 +189,18 @@ impl Store {
         &self,
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
-        let result = self.try_read(work).await;
+        let result = self.try_read(&self.inner.readers, work).await;
         self.log(&result);
         result
     }
 
     async fn try_read<T: Send>(
         &self,
+        pool: &AnyPool,
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut used = Used::new(self.acquired(self.inner.readers.acquire()).await?);
+        let mut used = Used::new(self.acquired(pool.acquire()).await?);
         let work = sql::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await;
         if result.is_ok() {
