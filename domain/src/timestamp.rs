@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z. As text it is RFC 3339 in UTC with
 /// six decimals, so texts sort as the times do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 /// Why a text is not a [`Timestamp`]; reads on after "is".

@@ -17,9 +17,13 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 19] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
+    (
+        "bus_messages_refused_total",
+        "Messages of the bus that were dropped, by reason: foreign (another installation), forged, replayed, unreadable.",
+    ),
     ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
     ("graphql_events_sent_total", "Events handed to GraphQL subscribers."),
     (

@@ -1,22 +1,29 @@
 //! From settings to the configurations of the parts, and the checks that need more than one setting.
 
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::redis::Redis;
+use broker::redis::{BusKey, Redis, SHORTEST_SECRET};
+use gateway::Store;
 use gateway::config::{GraphqlLimits, HttpLimits};
 use gateway::graphql::TrustedDocuments;
 use gateway::store::Retention;
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
 
-use crate::cli::{DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, Switch, WorkArgs};
+use crate::cli::{
+    BusArgs, DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, Switch, WorkArgs,
+};
 use crate::error::Error;
 use crate::values::DatabaseUrl;
 
 /// The name of the SQLite file in the data folder.
 const SQLITE_FILE: &str = "orders.db";
+/// More of the file of a secret is not read.
+const LONGEST_SECRET: u64 = 4_096;
 /// A day in seconds.
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -106,6 +113,42 @@ fn retained(setting: &str, days: u64, rules: &RuleArgs) -> Result<Option<Duratio
         )));
     }
     Ok((days > 0).then(|| Duration::from_secs(kept)))
+}
+
+/// What the gateways of an installation believe each other by: the configured secret or that of the database.
+pub(crate) async fn bus_key(secret: Option<&[u8]>, store: &Store) -> Result<BusKey, Error> {
+    let unreadable = |error: gateway::store::Error| {
+        Error::failed(format!("the installation's id cannot be read from the database: {error}"))
+    };
+    let installation = store.installation().await.map_err(unreadable)?;
+    Ok(BusKey::new(installation.id, secret.unwrap_or(&installation.secret)))
+}
+
+/// The content of the file, if one is named, without the line break at its end.
+pub(crate) fn bus_secret(args: &BusArgs) -> Result<Option<Vec<u8>>, Error> {
+    let Some(file) = &args.bus_secret_file else { return Ok(None) };
+    let wrong = |problem: String| {
+        let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
+        Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
+            .hint("write one with: (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
+    };
+    let read = || {
+        let mut content = Vec::new();
+        let opened = std::fs::File::open(file)?;
+        let mode = opened.metadata()?.permissions().mode();
+        opened.take(LONGEST_SECRET).read_to_end(&mut content)?;
+        Ok::<_, std::io::Error>((content, mode))
+    };
+    let (mut secret, mode) = read().map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    secret.truncate(secret.trim_ascii_end().len());
+    if secret.len() < SHORTEST_SECRET {
+        let problem = format!("the secret has {} bytes, and needs at least {SHORTEST_SECRET}", secret.len());
+        return Err(wrong(problem));
+    }
+    if mode & 0o077 != 0 {
+        tracing::warn!(file = %file.display(), "other users can read or change the secret of the bus: chmod 600");
+    }
+    Ok(Some(secret))
 }
 
 /// What a processor needs to know.

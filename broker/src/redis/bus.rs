@@ -4,7 +4,8 @@
 //! by. So each subscription is one task with one connection that it watches and replaces for ever, and
 //! it says [`Signal::Connected`] each time.
 //!
-//! A message is a list of events (see `message`). An empty list says that events were lost on their way here.
+//! A message is a list of events (see `message`), sealed so that nobody else can write or repeat it (see `seal`).
+//! An empty list says that events were lost on their way here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use super::seal::{BusKey, Receiver, Refused, Sender};
 use super::{DEADLINE, Redis, message};
 use crate::subscriber::Subscriber;
 use crate::{Error, MAX_EVENTS_PER_MESSAGE, Signal};
@@ -42,11 +44,12 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Bus {
     redis: Redis,
+    sender: Arc<Sender>,
 }
 
 impl Bus {
-    pub(super) fn new(redis: Redis) -> Self {
-        Self { redis }
+    pub(super) fn new(redis: Redis, key: BusKey) -> Self {
+        Self { redis, sender: Arc::new(Sender::new(key)) }
     }
 }
 
@@ -58,32 +61,37 @@ impl crate::Bus for Bus {
         }
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            commands.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message::write(chunk)).ignore();
+            commands
+                .cmd("PUBLISH")
+                .arg(&self.redis.shared.channel)
+                .arg(self.sender.seal(&message::write(chunk)))
+                .ignore();
         }
         self.redis.command(&commands).await
     }
 
     async fn announce_loss(&self) -> Result<(), Error> {
         let mut command = redis::pipe();
-        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message::LOSS).ignore();
+        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(self.sender.seal(message::LOSS)).ignore();
         self.redis.command(&command).await
     }
 
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
         let (subscriber, receiver) = Subscriber::new();
         // Ends when the receiver is dropped, and for no other reason.
-        tokio::spawn(keep_subscribed(self.redis.clone(), subscriber));
+        let messages = Receiver::new(self.sender.key().clone());
+        tokio::spawn(keep_subscribed(self.redis.clone(), messages, subscriber));
         receiver
     }
 }
 
-async fn keep_subscribed(redis: Redis, mut subscriber: Subscriber) {
+async fn keep_subscribed(redis: Redis, mut messages: Receiver, mut subscriber: Subscriber) {
     let departure = subscriber.departure();
     let mut attempts = Attempts::new();
     let for_ever = async {
         loop {
             let started = Instant::now();
-            let Err(error) = listen(&redis, &mut subscriber, &mut attempts).await;
+            let Err(error) = listen(&redis, &mut messages, &mut subscriber, &mut attempts).await;
             if started.elapsed() >= GOOD_AFTER {
                 attempts.failures = 0;
             }
@@ -99,6 +107,7 @@ async fn keep_subscribed(redis: Redis, mut subscriber: Subscriber) {
 /// Subscribes, and passes everything on until the connection breaks.
 async fn listen(
     redis: &Redis,
+    opened: &mut Receiver,
     subscriber: &mut Subscriber,
     attempts: &mut Attempts,
 ) -> Result<Infallible, Error> {
@@ -115,21 +124,21 @@ async fn listen(
     subscriber.deliver(Signal::Connected);
 
     let (mut sink, mut messages) = connection.split();
-    let mut garbage = LogGate::default();
+    let mut refusals = Refusals::default();
     let broken = keep_asking(redis, &mut sink);
     tokio::pin!(broken);
     loop {
         tokio::select! {
             error = &mut broken => return Err(error),
             received = messages.next() => match received {
-                Some(received) => match message::read(received.get_payload_bytes()) {
-                    Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
-                    Ok(events) => subscriber.deliver(Signal::Events(events)),
-                    Err(error) if garbage.opens() => {
-                        warn!(channel = redis.shared.channel, %error, "left out a message that cannot be read");
+                Some(received) => {
+                    let content = opened.open(received.get_payload_bytes());
+                    match content.and_then(|content| message::read(content).map_err(|_| Refused::Unreadable)) {
+                        Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
+                        Ok(events) => subscriber.deliver(Signal::Events(events)),
+                        Err(refused) => refusals.note(&redis.shared.channel, refused),
                     }
-                    Err(_) => {}
-                },
+                }
                 None => return Err(redis.unavailable("the connection was closed")),
             },
         }
@@ -145,6 +154,33 @@ async fn keep_asking(redis: &Redis, sink: &mut PubSubSink) -> Error {
             Ok(Ok(_)) => {}
             Ok(Err(cause)) => return redis.failed(&cause),
             Err(_) => return redis.no_answer(),
+        }
+    }
+}
+
+/// Counts and reports the messages that are dropped.
+#[derive(Default)]
+struct Refusals {
+    /// Another installation is a mistake of the configuration and has a line of its own.
+    foreign: LogGate,
+    others: LogGate,
+}
+
+impl Refusals {
+    fn note(&mut self, channel: &str, refused: Refused) {
+        metrics::counter!("bus_messages_refused_total", "reason" => refused.word()).increment(1);
+        match refused {
+            Refused::Foreign if self.foreign.opens() => warn!(
+                channel,
+                "another installation uses this Redis server with the same prefix: give each its own --redis-prefix \
+                 (ORDERS_REDIS_PREFIX); its messages are dropped"
+            ),
+            Refused::Foreign => {}
+            Refused::Unreadable | Refused::Forged | Refused::Replayed => {
+                if self.others.opens() {
+                    warn!(channel, reason = %refused, "dropped a message of the bus");
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Events as they travel on the channel.
 //!
-//! A message is a byte with the version of this format and then the events, numbers big-endian:
+//! The content of a message (see `seal`) is its events, numbers big-endian:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -12,24 +12,21 @@
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
 //!
 //! Every gateway reads the events of all others, most of which nobody watches there; so reading is cheap.
-//! A gateway that does not know the version leaves the message out, and finds the events in the database.
+//! A content without events says that some were lost on their way here.
 
 use std::sync::Arc;
 
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
-const VERSION: u8 = 1;
 /// What an event without a reason takes.
 const EVENT: usize = 16 + 4 + 1 + 1 + 4 + 8 + 4;
 
 /// Says that events were lost on their way here.
-pub(super) const LOSS: &[u8] = &[VERSION];
+pub(super) const LOSS: &[u8] = &[];
 
 /// What can be wrong with a message.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    #[error("it is of another version")]
-    Version,
     #[error("it ends in the middle of an event")]
     Short,
     #[error("an event has a status or a reason that cannot be read")]
@@ -37,8 +34,7 @@ pub(super) enum Unreadable {
 }
 
 pub(super) fn write(events: &[Arc<OrderEvent>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + events.len() * EVENT);
-    bytes.push(VERSION);
+    let mut bytes = Vec::with_capacity(events.len() * EVENT);
     for event in events {
         bytes.extend_from_slice(event.order_id.as_bytes());
         bytes.extend_from_slice(&event.sequence.to_be_bytes());
@@ -56,8 +52,7 @@ pub(super) fn write(events: &[Arc<OrderEvent>]) -> Vec<u8> {
 }
 
 /// The events of a message; none when it says that some were lost.
-pub(super) fn read(message: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, Unreadable> {
-    let mut rest = message.strip_prefix(LOSS).ok_or(Unreadable::Version)?;
+pub(super) fn read(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, Unreadable> {
     let mut events = Vec::with_capacity(rest.len() / EVENT);
     while !rest.is_empty() {
         events.push(Arc::new(event(&mut rest)?));
@@ -109,6 +104,8 @@ fn status([code]: [u8; 1]) -> Option<Status> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn events() -> Vec<Arc<OrderEvent>> {
@@ -152,12 +149,22 @@ mod tests {
     #[test]
     fn messages_of_others_are_told_apart() {
         for (message, why) in [
-            (&b""[..], Unreadable::Version),
-            (b"[]", Unreadable::Version),
-            (b"\x02", Unreadable::Version),
+            (&b"[]"[..], Unreadable::Short),
             (b"\x01\x00", Unreadable::Short),
+            (&[9; EVENT], Unreadable::Field),
         ] {
             assert_eq!(read(message).unwrap_err(), why);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
+            for content in [&bytes[..], &[&write(&events())[cut.index(200)..], &bytes[..]].concat()] {
+                if let Ok(events) = read(content) {
+                    prop_assert_eq!(read(&write(&events)), Ok(events));
+                }
+            }
         }
     }
 }

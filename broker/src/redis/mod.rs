@@ -4,7 +4,7 @@
 //! | key or channel | holds |
 //! |---|---|
 //! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: `LPUSH` in on the left, `BLMPOP … RIGHT COUNT n` out on the right |
-//! | `<prefix>:events` | a pub/sub channel; one message is a list of order events, in a form of our own (`message`) |
+//! | `<prefix>:events` | a pub/sub channel; one message is a list of order events, in a form of our own (`message`), sealed by its sender (`seal`) |
 //!
 //! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
@@ -24,6 +24,7 @@ mod bus;
 mod message;
 mod pool;
 mod queue;
+mod seal;
 mod server;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use self::address::Address;
 pub use self::bus::Bus;
 use self::pool::Manager;
 pub use self::queue::Queue;
+pub use self::seal::{BusKey, SHORTEST_SECRET};
 pub use self::server::ServerInfo;
 use crate::Error;
 
@@ -105,9 +107,9 @@ impl Redis {
         Queue::new(self.clone())
     }
 
-    /// The bus on the channel `<prefix>:events`.
-    pub fn bus(&self) -> Bus {
-        Bus::new(self.clone())
+    /// The bus on the channel `<prefix>:events`, for all who have this key.
+    pub fn bus(&self, key: BusKey) -> Bus {
+        Bus::new(self.clone(), key)
     }
 
     /// Asks the server who it is. For the start, and for readiness: an answer means that it can be

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use broker::redis::Redis;
+use broker::redis::{BusKey, Redis};
 use broker::{Bus, Job, Queue};
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
@@ -24,7 +24,12 @@ pub(crate) fn memory() -> Backend {
 
 pub(crate) fn redis() -> Backend {
     let redis = Redis::new(&redis_url(), &random_prefix()).unwrap();
-    Backend { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus()) }
+    Backend { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus(key())) }
+}
+
+/// The key of the tests' own installation.
+pub(crate) fn key() -> BusKey {
+    BusKey::new([1; 16], b"the secret of the tests")
 }
 
 pub(crate) fn redis_url() -> String {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use broker::redis::{DEFAULT_PREFIX, Redis};
+use broker::redis::{BusKey, DEFAULT_PREFIX, Redis};
 use broker::{Bus, Error, Job, Place, Queue, Signal};
+use futures_util::StreamExt;
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use crate::backend::{DEADLINE, events, eventually, in_time, jobs, random_prefix, redis_url};
+use crate::backend::{DEADLINE, events, eventually, in_time, jobs, key, random_prefix, redis_url};
 use crate::bus::{connected, message};
 use crate::server::Server;
 
@@ -58,7 +59,7 @@ async fn entries_that_are_not_jobs_are_left_out() {
 #[tokio::test]
 async fn messages_that_are_not_events_are_left_out() {
     let prefix = random_prefix();
-    let bus = Redis::new(&redis_url(), &prefix).unwrap().bus();
+    let bus = Redis::new(&redis_url(), &prefix).unwrap().bus(key());
     let mut subscription = bus.subscribe().await;
     connected(&mut subscription).await;
     let mut foreign = plain_client().await;
@@ -119,7 +120,7 @@ async fn without_a_server_every_call_fails_soon_and_keeps_the_password_secret() 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("redis://user:hunter2@127.0.0.1:{port}/0");
     let redis = Redis::new(&url, DEFAULT_PREFIX).expect("the server need not be there yet");
-    let (queue, bus) = (redis.queue(), redis.bus());
+    let (queue, bus) = (redis.queue(), redis.bus(key()));
     let started = Instant::now();
     let messages = [
         unavailable(redis.check().await),
@@ -150,7 +151,7 @@ async fn a_refused_password_is_not_repeated() {
 async fn a_restarted_server_is_used_again() {
     let mut server = Server::start();
     let redis = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
-    let (queue, bus) = (redis.queue(), redis.bus());
+    let (queue, bus) = (redis.queue(), redis.bus(key()));
     let mut subscription = bus.subscribe().await;
     connected(&mut subscription).await;
     let waiting = tokio::spawn({
@@ -179,7 +180,7 @@ async fn a_restarted_server_is_used_again() {
 async fn a_frozen_server_is_noticed_and_used_again_after_the_thaw() {
     let server = Server::start();
     let redis = Redis::new(&server.url(), DEFAULT_PREFIX).unwrap();
-    let (queue, bus) = (redis.queue(), redis.bus());
+    let (queue, bus) = (redis.queue(), redis.bus(key()));
     let mut subscription = bus.subscribe().await;
     connected(&mut subscription).await;
     assert_eq!(queue.pull(1, Duration::ZERO).await.unwrap(), []);
@@ -204,4 +205,51 @@ async fn a_frozen_server_is_noticed_and_used_again_after_the_thaw() {
     bus.publish(&events(1..2)).await.unwrap();
     assert_eq!(crate::bus::message(&mut subscription).await[0].sequence, 1);
     eventually("the queue works", async || queue.len().await.is_ok()).await;
+}
+
+/// What has been sent, as everybody sees it who may subscribe.
+async fn recorder(prefix: &str) -> redis::aio::PubSub {
+    let mut recorder = redis::Client::open(redis_url()).unwrap().get_async_pubsub().await.unwrap();
+    recorder.subscribe(format!("{prefix}:events")).await.unwrap();
+    recorder
+}
+
+async fn recorded(recorder: &mut redis::aio::PubSub) -> Vec<u8> {
+    let message = in_time("a recorded message", recorder.on_message().next()).await.unwrap();
+    message.get_payload_bytes().to_vec()
+}
+
+#[tokio::test]
+async fn nothing_is_heard_but_what_gateways_of_the_installation_have_sent_and_once() {
+    let prefix = random_prefix();
+    let redis = Redis::new(&redis_url(), &prefix).unwrap();
+    let mut subscription = redis.bus(key()).subscribe().await;
+    connected(&mut subscription).await;
+    let mut recorder = recorder(&prefix).await;
+    let genuine = redis.bus(key());
+    genuine.publish(&events(1..3)).await.unwrap();
+    assert_eq!(message(&mut subscription).await.len(), 2);
+    genuine.announce_loss().await.unwrap();
+    connected(&mut subscription).await;
+    let (first, loss) = (recorded(&mut recorder).await, recorded(&mut recorder).await);
+
+    let other_secret = redis.bus(BusKey::new([1; 16], b"not the secret of the tests"));
+    let other_installation = redis.bus(BusKey::new([2; 16], b"the secret of the tests"));
+    for other in [other_secret, other_installation] {
+        other.publish(&events(7..9)).await.unwrap();
+        other.announce_loss().await.unwrap();
+    }
+    let mut foreign = plain_client().await;
+    let mut longer = first.clone();
+    longer.push(0);
+    // In the form of the version before, which anybody could write: order, sequence, status, attempt, time, reason.
+    let old = [&[1_u8][..], &[7; 16], &[0, 0, 0, 2, 4, 1], &[0; 12], &[0, 0, 0, 0]].concat();
+    for forged in [&first[..], &loss, &first[..first.len() - 1], &first[..40], &longer, &old, &[1], &[2], b""]
+    {
+        let _: () = foreign.publish(format!("{prefix}:events"), forged).await.unwrap();
+    }
+    // The next thing that is heard is what was really sent next.
+    let all = events(3..5);
+    genuine.publish(&all).await.unwrap();
+    assert_eq!(message(&mut subscription).await, all);
 }

@@ -1,11 +1,14 @@
 //! The changes of all orders, for those who follow everything.
 //!
 //! An event may come twice (directly and over the bus), late, or not at all. What is passed on is, for
-//! each order, in order and without repeats; what is left out is told.
+//! each order, in order and without repeats; what is left out is told. What the bus brings is passed on only
+//! while it is fresh: somebody may have recorded a message of a gateway and send it again when this gateway has
+//! forgotten it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use domain::{OrderEvent, OrderId};
+use domain::{OrderEvent, OrderId, Timestamp};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::broadcast;
@@ -29,6 +32,11 @@ pub enum FeedItem {
     Lagged(u64),
 }
 
+/// Events of the bus that are older are not news. Gateways drop what does not reach the bus long before.
+const FRESH: Duration = Duration::from_secs(60);
+/// How far the clocks of two gateways may be apart.
+const SKEW: Duration = Duration::from_secs(1);
+
 pub(super) struct All {
     items: broadcast::Sender<FeedItem>,
     passed: Mutex<Passed>,
@@ -39,13 +47,29 @@ impl All {
         Self { items: broadcast::channel(BACKLOG).0, passed: Mutex::default() }
     }
 
-    pub(super) fn subscribe(&self) -> BoxStream<'static, FeedItem> {
+    pub(super) fn subscribe(&self, now: Timestamp) -> BoxStream<'static, FeedItem> {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.items.receiver_count() == 0 {
+            *passed = Passed { since: now, ..Passed::default() };
+        }
         BroadcastStream::new(self.items.subscribe())
             .map(|item| match item {
                 Ok(item) => item,
                 Err(BroadcastStreamRecvError::Lagged(count)) => FeedItem::Lagged(count),
             })
             .boxed()
+    }
+
+    /// Passes events on that came over the bus.
+    pub(super) fn deliver_from_bus(&self, events: &[Arc<OrderEvent>], now: Timestamp) {
+        let since = self.passed.lock().unwrap_or_else(PoisonError::into_inner).since;
+        let fresh = since.max(now - FRESH) - SKEW;
+        // Almost always all of them, which costs a look at each.
+        if events.iter().all(|event| event.occurred_at >= fresh) {
+            return self.deliver(events);
+        }
+        let events: Vec<_> = events.iter().filter(|event| event.occurred_at >= fresh).cloned().collect();
+        self.deliver(&events);
     }
 
     pub(super) fn deliver(&self, events: &[Arc<OrderEvent>]) {
@@ -82,6 +106,8 @@ impl All {
 struct Passed {
     newer: ById<Span>,
     older: ById<Span>,
+    /// When the first of the present subscribers came. What happened before is none of their business.
+    since: Timestamp,
     /// How often it was told that an unknown number is missing.
     outages: u32,
 }
@@ -119,7 +145,7 @@ impl Passed {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Status, Timestamp};
+    use domain::Status;
     use futures_util::FutureExt;
 
     use super::*;
@@ -151,7 +177,7 @@ mod tests {
     #[test]
     fn each_event_is_passed_on_once_and_in_order() {
         let all = All::new();
-        let mut items = all.subscribe();
+        let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1), event(1, 1), event(2, 1)]);
         all.deliver(&[event(1, 2), event(1, 1), event(2, 2), event(1, 2)]);
         assert_eq!(seen(&mut items), "1.1 2.1 1.2 2.2");
@@ -160,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_once() {
         let all = All::new();
-        let mut items = all.subscribe();
+        let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
         assert_eq!(seen(&mut items), "1.2 +2 1.5 +1 1.6");
         // An outage tells of everything before it, whatever it was.
@@ -172,11 +198,11 @@ mod tests {
     #[test]
     fn what_nobody_followed_is_nobodys_loss() {
         let all = All::new();
-        let mut items = all.subscribe();
+        let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1)]);
         drop(items);
         all.deliver(&[event(1, 2)]);
-        items = all.subscribe();
+        items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 3)]);
         assert_eq!(seen(&mut items), "1.3");
     }
@@ -195,10 +221,28 @@ mod tests {
     #[test]
     fn a_slow_subscriber_is_told_how_far_it_fell_behind() {
         let all = All::new();
-        let mut items = all.subscribe();
+        let mut items = all.subscribe(Timestamp::from_micros(0));
         for sequence in 1..=BACKLOG as u32 + 10 {
             all.deliver(&[event(1, sequence)]);
         }
         assert!(seen(&mut items).starts_with("+10 1.11 1.12 "));
+    }
+
+    #[test]
+    fn what_the_bus_repeats_later_is_not_news() {
+        let all = All::new();
+        let second = |n: i64| Timestamp::from_micros(n * 1_000_000);
+        let mut items = all.subscribe(second(1_000));
+        let at = |order, sequence, time| {
+            Arc::new(OrderEvent { occurred_at: second(time), ..(*event(order, sequence)).clone() })
+        };
+        // From before the subscription, and from just now.
+        all.deliver_from_bus(&[at(1, 1, 990), at(2, 1, 1_001)], second(1_001));
+        assert_eq!(seen(&mut items), "2.1");
+        all.deliver_from_bus(&[at(3, 7, 1_930), at(2, 2, 1_990), at(3, 8, 1_999)], second(2_000));
+        assert_eq!(seen(&mut items), "2.2 3.8");
+        // What this gateway has done itself is news in any case.
+        all.deliver(&[at(4, 1, 5)]);
+        assert_eq!(seen(&mut items), "4.1");
     }
 }

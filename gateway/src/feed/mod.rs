@@ -76,7 +76,7 @@ impl Feed {
 
     /// Every change from now on, for dashboards.
     pub fn all(&self) -> BoxStream<'static, FeedItem> {
-        self.inner.all.subscribe()
+        self.inner.all.subscribe(self.inner.store.now())
     }
 
     /// The ids of orders as they are cancelled, for the streams of workers.
@@ -100,7 +100,7 @@ impl Feed {
         let mut connected_before = false;
         while let Some(signal) = signals.recv().await {
             match signal {
-                Signal::Events(events) => self.deliver(&events),
+                Signal::Events(events) => self.deliver_from_bus(&events),
                 Signal::Connected => {
                     if connected_before {
                         self.inner.all.missed();
@@ -126,10 +126,20 @@ impl Feed {
         }
     }
 
-    /// Hands events to whoever watches.
+    /// Hands events of this gateway to whoever watches.
     pub(crate) fn deliver(&self, events: &[Arc<OrderEvent>]) {
-        self.inner.topics.deliver(events);
         self.inner.all.deliver(events);
+        self.deliver_to_watchers(events);
+    }
+
+    /// Hands on what a gateway of this installation has sent, perhaps not for the first time.
+    fn deliver_from_bus(&self, events: &[Arc<OrderEvent>]) {
+        self.inner.all.deliver_from_bus(events, self.inner.store.now());
+        self.deliver_to_watchers(events);
+    }
+
+    fn deliver_to_watchers(&self, events: &[Arc<OrderEvent>]) {
+        self.inner.topics.deliver(events);
         for event in events.iter().filter(|event| event.status == Status::Cancelled) {
             // An error only says that nobody listens.
             let _ = self.inner.cancelled.send(event.order_id);

@@ -82,6 +82,15 @@ impl Backend {
         &self.url
     }
 
+    /// What the names of keys and channels in Redis begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn redis_url(&self) -> String {
+        setting("ORDERS_TEST_REDIS_URL")
+    }
+
     /// The URL of a database without any tables, and the folder that it lives in.
     pub(crate) async fn empty_database(on: On) -> (String, Option<tempfile::TempDir>) {
         match on {
@@ -113,7 +122,7 @@ impl Backend {
             On::Embedded => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
             On::Servers => {
                 let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &prefix).unwrap();
-                (Arc::new(redis.queue()), Arc::new(redis.bus()))
+                (Arc::new(redis.queue()), Arc::new(redis.bus(key(&store).await)))
             }
         };
         Self { on, url, prefix, queue, queue_of_gateways: None, bus, store, _folder: folder }
@@ -153,7 +162,7 @@ impl Backend {
             On::Embedded => (self.queue.clone(), self.bus.clone()),
             On::Servers => {
                 let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &self.prefix).unwrap();
-                (Arc::new(redis.queue()), Arc::new(redis.bus()))
+                (Arc::new(redis.queue()), Arc::new(redis.bus(key(&store).await)))
             }
         };
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -175,6 +184,12 @@ impl Backend {
             running: Some(running),
         }
     }
+}
+
+/// What the gateways on this database believe each other by.
+async fn key(store: &Store) -> redis::BusKey {
+    let installation = store.installation().await.unwrap();
+    redis::BusKey::new(installation.id, &installation.secret)
 }
 
 /// Plain HTTP needs no certificates, but the client wants to know how it would do TLS.

@@ -20,6 +20,8 @@ mod dispatch;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod graphql;
 #[cfg(test)]
 mod harness;

@@ -121,6 +121,16 @@ pub(crate) struct RedisArgs {
     pub(crate) redis_prefix: String,
 }
 
+/// How gateways know each other's messages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct BusArgs {
+    /// File of a secret of at least 16 bytes, the same for all gateways, with which they sign what they tell each
+    /// other over Redis [default: a secret that they keep in the database]
+    #[arg(long, env = "ORDERS_BUS_SECRET_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) bus_secret_file: Option<PathBuf>,
+}
+
 /// How a gateway treats orders.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Orders")]

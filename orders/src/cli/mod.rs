@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::values::ServerUrl;
 
 pub(crate) use groups::{
-    DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs, MetricsArgs,
-    ProcessArgs, RedisArgs, RuleArgs, WorkArgs,
+    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs,
+    MetricsArgs, ProcessArgs, RedisArgs, RuleArgs, WorkArgs,
 };
 pub(crate) use limits::{LimitArgs, Switch};
 pub(crate) use operate::{
@@ -92,6 +92,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
     #[command(flatten)]
+    pub(crate) bus: BusArgs,
+    #[command(flatten)]
     pub(crate) rules: RuleArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
@@ -112,6 +114,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
+    #[command(flatten)]
+    pub(crate) bus: BusArgs,
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
     #[command(flatten)]
@@ -196,6 +200,8 @@ pub(crate) struct ConfigArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    bus: BusArgs,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]

@@ -21,6 +21,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let redis = settings::redis(&args.redis)?;
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();
+    let bus_secret = settings::bus_secret(&args.bus)?;
     config.http.connections = start::connections(config.http.connections);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
@@ -34,7 +35,8 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
         Some(redis) => {
             start::redis(redis, "orders are accepted and processed later", &shutdown).await?;
-            (Arc::new(redis.queue()), Arc::new(redis.bus()))
+            let key = settings::bus_key(bus_secret.as_deref(), &store).await?;
+            (Arc::new(redis.queue()), Arc::new(redis.bus(key)))
         }
         None => {
             store.drop_guards().await.map_err(|error| Error::failed(error.to_string()))?;

@@ -14,6 +14,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let redis = settings::redis_required(&args.redis)?;
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();
+    let bus_secret = settings::bus_secret(&args.bus)?;
     config.http.connections = start::connections(config.http.connections);
     config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
     let shutdown = signal::shutdown()?;
@@ -30,7 +31,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
         database = %settings::database(&args.database),
         "the gateway is ready"
     );
-    let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus()));
+    let key = settings::bus_key(bus_secret.as_deref(), &store).await?;
+    let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus(key)));
     let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
     let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
     store.close().await;

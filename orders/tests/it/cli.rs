@@ -119,6 +119,34 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
 }
 
 #[tokio::test]
+async fn a_secret_of_the_bus_is_long_enough() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let with = async |file: &str| {
+        let free = [
+            "gateway",
+            "--http-addr",
+            "127.0.0.1:0",
+            "--grpc-addr",
+            "127.0.0.1:0",
+            "--bus-secret-file",
+            file,
+        ];
+        run(folder.path(), &free, &[("REDIS_URL", "redis://127.0.0.1:1")]).await
+    };
+    let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
+    assert_readable(&with("missing").await, 2, &[setting, "missing", "cannot be read"]);
+    // The line break at the end does not count.
+    for (content, bytes) in [
+        ("", "0 bytes"),
+        ("fifteen letters\n", "15 bytes"),
+        ("\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n", "0 bytes"),
+    ] {
+        std::fs::write(folder.path().join("secret"), content).expect("it is ours");
+        assert_readable(&with("secret").await, 2, &[setting, bytes, "at least 16"]);
+    }
+}
+
+#[tokio::test]
 async fn a_time_of_the_year_10000_is_a_wrong_value() {
     const TIME: &str = "9999-12-31T23:59:59-00:01";
     for arguments in [
