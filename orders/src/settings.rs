@@ -192,9 +192,10 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
             })?;
             let secret = work.webhook_secret.as_ref().map(|secret| secret.reveal().to_owned());
             let timeout = Duration::from_millis(work.webhook_timeout_ms);
-            Ok(Arc::new(Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
+            let webhook = Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
-            })?))
+            })?;
+            Ok(Arc::new(webhook.showing_responses(work.webhook_show_responses == Switch::On)))
         }
     }
 }

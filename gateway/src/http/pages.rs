@@ -1,4 +1,5 @@
-//! The page at `/`, the tracking page for customers at `/track/{id}`, GraphQL Playground and GraphiQL, all from inside the binary.
+//! The page at `/`, the tracking page for customers at `/track/{id}`, GraphQL Playground, GraphiQL and the REST
+//! reference, all from inside the binary.
 //!
 //! Every file of `web/` is compiled in, so a copied binary needs no folder beside it, no network and no build step.
 //! The list is [`FILES`]; a test compares it with the folder. Nothing here depends on a request but its caching and
@@ -51,10 +52,12 @@ const FILES: &[(&str, &[u8])] = files![
     "app/tracking.js",
     "app/watch.js",
     "base.css",
+    "docs.html",
     "graphiql.html",
     "icon.svg",
     "playground.html",
     "style.css",
+    "tools/docs.js",
     "tools/examples.js",
     "tools/graphiql.js",
     "tools/playground.js",
@@ -70,6 +73,8 @@ const FILES: &[(&str, &[u8])] = files![
     "vendor/playground/middleware.css.gz",
     "vendor/playground/middleware.js.gz",
     "vendor/preact/preact.mjs",
+    "vendor/swagger-ui/swagger-ui-bundle.js.gz",
+    "vendor/swagger-ui/swagger-ui.css.gz",
 ];
 
 /// The page for customers. Their orders are no business of search engines.
@@ -85,6 +90,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// As [`POLICY`], but Swagger UI sets styles on its elements.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
 
 /// A route for every file. Axum answers HEAD with what GET would answer, without the body.
 pub fn routes() -> Router<App> {
@@ -140,7 +150,11 @@ impl File {
     }
 
     fn policy(&self) -> &'static str {
-        if self.path == "playground.html" { PLAYGROUND_POLICY } else { POLICY }
+        match self.path {
+            "playground.html" => PLAYGROUND_POLICY,
+            "docs.html" => DOCS_POLICY,
+            _ => POLICY,
+        }
     }
 
     /// `no-cache` lets a browser keep the file but ask each time whether it changed: a page never mixes the files of
@@ -255,7 +269,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_served() {
-        let documents = ["LICENSE", "LICENSE.react", "README.md", "SHA256SUMS"];
+        let documents = ["LICENSE", "LICENSE.bundled", "LICENSE.react", "NOTICE", "README.md", "SHA256SUMS"];
         let mut on_disk = files_below(&web());
         on_disk.retain(|path| !documents.contains(&path.rsplit('/').next().unwrap()));
         assert_eq!(on_disk, FILES.iter().map(|(path, _)| (*path).to_owned()).collect());

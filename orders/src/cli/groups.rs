@@ -303,6 +303,16 @@ pub(crate) struct WorkArgs {
         default_value = "30000"
     )]
     pub(crate) webhook_timeout_ms: u64,
+    /// webhook: whether the reason of a failed order has the text of the endpoint's response, which every client can
+    /// read then; it is logged either way
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_SHOW_RESPONSES",
+        hide_env_values = true,
+        value_name = "SWITCH",
+        default_value = "off"
+    )]
+    pub(crate) webhook_show_responses: Switch,
 }
 
 /// How the process logs.

@@ -17,6 +17,7 @@ mod arrows;
 mod browser;
 mod cli;
 mod clients;
+mod compose;
 mod foreign;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]

@@ -37,9 +37,10 @@
 //! | 2xx | completed |
 //! | 408, 409, 425, 429, 5xx | failed, may be repeated, not before `Retry-After` (seconds or a date) |
 //! | none in time, or no connection | failed, may be repeated |
-//! | anything else, redirects too | failed for good; the first 500 characters of the body are the reason |
+//! | anything else, redirects too | failed permanently |
 //!
-//! The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
+//! The reason names the status. Reasons are shown to every client, so the text of the response is only logged, unless
+//! [`Webhook::showing_responses`] adds its first 500 characters to them. The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ pub struct Webhook {
     client: Client,
     url: Url,
     secret: Option<String>,
+    show_responses: bool,
 }
 
 /// Without the secret, and without credentials and query of the URL, which may hold one as well.
@@ -114,7 +116,14 @@ impl Webhook {
             _ => return Err(Error::invalid("url", "must start with http:// or https://")),
         };
         let client = builder.build().map_err(Error::HttpClient)?;
-        Ok(Self { client, url, secret: secret.filter(|secret| !secret.is_empty()) })
+        let secret = secret.filter(|secret| !secret.is_empty());
+        Ok(Self { client, url, secret, show_responses: false })
+    }
+
+    /// Whether reasons have the text of the endpoint's responses, which every client can then read.
+    #[must_use]
+    pub fn showing_responses(self, show_responses: bool) -> Self {
+        Self { show_responses, ..self }
     }
 
     async fn send(&self, attempt: &Attempt) -> Verdict {
@@ -132,7 +141,15 @@ impl Webhook {
             request = request.header("Orders-Signature", sign(secret, now, &body));
         }
         match request.body(body).send().await {
-            Ok(response) => verdict(response).await,
+            Ok(response) => {
+                let status = response.status();
+                let after = retry_after(response.headers(), SystemTime::now());
+                let said = text::reason(&read_start(response).await);
+                if let (Some(text), false) = (&said, status.is_success()) {
+                    tracing::info!(order_id = %attempt.order.id, %status, text, "the webhook refused an order");
+                }
+                verdict(status, after, said.filter(|_| self.show_responses))
+            }
             // The URL may hold a secret, and the reason is shown to everybody.
             Err(error) => {
                 let class = if error.is_timeout() { "webhook_timeout" } else { "webhook_unreachable" };
@@ -176,10 +193,7 @@ fn no_tls() -> ClientConfig {
         .with_no_client_auth()
 }
 
-async fn verdict(response: Response) -> Verdict {
-    let status = response.status();
-    let after = retry_after(response.headers(), SystemTime::now());
-    let said = text::reason(&read_start(response).await);
+fn verdict(status: StatusCode, after: Option<Duration>, said: Option<String>) -> Verdict {
     if status.is_success() {
         return Verdict::Completed;
     }

@@ -19,11 +19,15 @@ fn attempt() -> Attempt {
     Attempt { order, lease: LeaseToken::random() }
 }
 
-/// The verdict on one answer.
+/// The verdict on one answer, with its text.
 async fn verdict(answer: ResponseTemplate) -> Verdict {
+    verdict_showing(true, answer).await
+}
+
+async fn verdict_showing(responses: bool, answer: ResponseTemplate) -> Verdict {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
-    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
+    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap().showing_responses(responses);
     webhook.handle(attempt(), CancellationToken::new()).await
 }
 
@@ -80,6 +84,26 @@ async fn without_a_secret_nothing_is_signed() {
         let webhook = Webhook::new(&server.uri(), secret, TIMEOUT).unwrap();
         assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Verdict::Completed);
         assert!(!server.received_requests().await.unwrap()[0].headers.contains_key("orders-signature"));
+    }
+}
+
+/// Every client can read a reason, and endpoints answer with traces of their insides.
+#[tokio::test]
+async fn the_text_of_a_response_is_no_part_of_a_reason_unless_it_is_asked_for() {
+    for status in [400, 503] {
+        let answer = || ResponseTemplate::new(status).set_body_string("Traceback: db password=hunter2");
+        let (Verdict::Failed { reason, .. } | Verdict::Retry { reason, .. }) =
+            verdict_showing(false, answer()).await
+        else {
+            panic!("{status} is no success");
+        };
+        assert!(reason.contains(&status.to_string()) && !reason.contains("hunter2"), "{reason}");
+        let (Verdict::Failed { reason, .. } | Verdict::Retry { reason, .. }) =
+            verdict_showing(true, answer()).await
+        else {
+            panic!("{status} is no success");
+        };
+        assert!(reason.contains("hunter2"), "{reason}");
     }
 }
 

@@ -1,0 +1,52 @@
+//! What docker-compose.yml promises about its services.
+
+use std::collections::BTreeMap;
+
+/// The lines of each service, without the parts that are shared.
+fn services(file: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut services = BTreeMap::new();
+    let mut name = None;
+    let within = file.split("\nservices:\n").nth(1).and_then(|rest| rest.split("\nnetworks:\n").next());
+    for line in within.expect("there are services, then networks").lines() {
+        match line
+            .strip_prefix("  ")
+            .filter(|rest| !rest.starts_with(' '))
+            .and_then(|rest| rest.strip_suffix(':'))
+        {
+            Some(service) => name = Some(service),
+            None => {
+                services.entry(name.expect("a service has a name")).or_insert_with(Vec::new).push(line.trim())
+            }
+        }
+    }
+    services
+}
+
+#[test]
+fn no_service_can_take_the_machine_or_be_reached_without_a_password() {
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml"))
+        .expect("the file is there");
+    let shared = file.split("\nservices:\n").next().expect("the file begins with the shared part");
+    let services = services(&file);
+    assert_eq!(services.keys().copied().collect::<Vec<_>>(), ["gateway", "mysql", "processor", "redis"]);
+    for (name, lines) in &services {
+        let has = |setting: &str| {
+            let own = lines.iter().any(|line| line.starts_with(setting));
+            own || (lines.contains(&"<<: *orders") && shared.contains(&format!("\n  {setting}")))
+        };
+        for setting in ["mem_limit:", "pids_limit:", "networks:", "restart:"] {
+            assert!(has(setting), "{name} has no {setting}");
+        }
+        // Only the gateway is published, and only on this machine.
+        let ports: Vec<_> =
+            lines.iter().filter(|line| line.starts_with("- \"") && line.contains(":3000")).collect();
+        assert_eq!(ports.is_empty(), *name != "gateway", "{name}");
+        assert!(ports.iter().all(|port| port.starts_with("- \"127.0.0.1:")), "{name}");
+    }
+    for name in ["mysql", "redis"] {
+        assert!(services[name].contains(&"networks: [back]"), "{name} can be reached from outside");
+    }
+    assert!(file.contains("back:\n    internal: true"));
+    assert!(services["redis"].iter().any(|line| line.contains("--requirepass")));
+    assert!(!file.contains("redis://redis:"), "a Redis URL without the password");
+}
