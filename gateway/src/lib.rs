@@ -23,6 +23,8 @@ pub mod store;
 mod app;
 mod batch;
 mod keys;
+#[cfg(test)]
+mod limits_page;
 mod log_gate;
 mod panics;
 mod retention;

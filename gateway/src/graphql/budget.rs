@@ -228,4 +228,12 @@ mod tests {
         assert_eq!(budget.take_errors(MAX_ERRORS - 1), MAX_ERRORS - 1);
         assert_eq!((budget.take_errors(5), budget.take_errors(5)), (1, 0));
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row(
+            "errors in a response, with the `userErrors` of all fields and rows",
+            &MAX_ERRORS.to_string(),
+        );
+    }
 }

@@ -151,4 +151,9 @@ mod tests {
         let many = (0..11).map(|_| request_error(BAD_REQUEST, "x")).collect();
         assert_eq!(tidy(many).len(), MAX_ERRORS);
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("`errors` in a response", &MAX_ERRORS.to_string());
+    }
 }

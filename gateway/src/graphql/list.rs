@@ -189,3 +189,13 @@ pub(super) async fn page(
     let nodes = edges.iter().map(|edge| edge.node.clone()).collect();
     Ok(OrderConnection { edges, nodes, page_info })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("nodes of a connection", &format!("{DEFAULT_PAGE}, at most {MAX_PAGE}"));
+    }
+}

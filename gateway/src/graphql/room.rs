@@ -57,3 +57,16 @@ impl Room {
         drop(permit.split(spare));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row(
+            "orders that the large operations of a gateway may hold together",
+            &format!("{ROOM}; others wait"),
+        );
+    }
+}

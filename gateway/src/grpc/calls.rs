@@ -120,3 +120,15 @@ impl hyper::body::Body for Streamed {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        let worker = crate::limits_page::bytes(super::super::MESSAGE_BYTES);
+        let unary = crate::limits_page::bytes(UNARY_MESSAGE_BYTES);
+        crate::limits_page::row("message of gRPC; of a worker's stream", &format!("{unary}; {worker}"));
+    }
+}

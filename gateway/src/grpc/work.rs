@@ -322,3 +322,15 @@ fn none_or_all<T>(answers: Vec<Result<T, Error>>) -> Result<Vec<Result<T, Error>
 fn is_for_later<T>(answer: &Result<T, Error>) -> bool {
     matches!(answer, Err(Error::Unavailable { .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("entries in a message of a worker", &crate::limits_page::count(MAX_BATCH));
+        crate::limits_page::row("messages of a worker that are carried out at once", &PARALLEL.to_string());
+        crate::limits_page::row("orders in one answer to a Start", &crate::limits_page::bytes(STARTED_BYTES));
+    }
+}

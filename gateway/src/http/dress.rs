@@ -190,4 +190,9 @@ mod tests {
         assert_eq!(method_label(&Method::POST), "POST");
         assert_eq!(method_label(&Method::from_bytes(b"BREW").unwrap()), "OTHER");
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("request id that is kept", &format!("{MAX_REQUEST_ID} characters"));
+    }
 }

@@ -62,4 +62,11 @@ mod tests {
         };
         assert_eq!((code(&many(HEADERS)), code(&many(HEADERS + 1))), (None, Some("head_too_large")));
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        let head = crate::limits_page::bytes(crate::Config::default().http.head_bytes);
+        crate::limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
+        crate::limits_page::row("a head that is not HTTP", "");
+    }
 }

@@ -218,4 +218,36 @@ mod tests {
         }
         assert_eq!(arrival.deadline(), began + step * STEPS);
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        use crate::limits_page::{bytes, row, time};
+        assert_eq!(RESERVE, 8);
+        let limits = crate::Config::default().http;
+        let held = |budget, what| {
+            format!("{}, an eighth of it for {what} up to {}", bytes(budget), bytes(SMALL_BYTES))
+        };
+        row(
+            "bytes of request bodies that are held at once, over all clients",
+            &held(limits.inflight_body_bytes, "bodies"),
+        );
+        row(
+            "bytes of responses that are held at once, over all clients",
+            &held(limits.inflight_response_bytes, "responses"),
+        );
+        let bulk = format!(
+            "{} (`--bulk-body-bytes`); the others wait for up to {}",
+            bytes(limits.bulk_body_bytes),
+            time(BULK_WAIT)
+        );
+        row("bulk creates that are worked on at once: bytes of their bodies", &bulk);
+        let step = limits.header_read_timeout;
+        let pace =
+            format!("{} for each {} of it, {} in all", time(step), bytes(STEP_BYTES), time(step * STEPS));
+        row("time for a body, or a message of gRPC", &pace);
+        row(
+            "time for a frame of HTTP/2 that has begun, and for a message of a websocket with its fragments",
+            &pace,
+        );
+    }
 }

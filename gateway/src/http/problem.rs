@@ -341,4 +341,12 @@ mod tests {
             assert_eq!(problem.into_response().headers()["retry-after"], header);
         }
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row(
+            "errors in a response; those of all rows of a bulk create together",
+            &MAX_ERRORS.to_string(),
+        );
+    }
 }

@@ -212,4 +212,9 @@ mod tests {
             let _ = Cursor::parse(&BASE64.encode(bytes));
         }
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("cursor", &format!("{MAX_LENGTH} characters"));
+    }
 }

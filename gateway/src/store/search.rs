@@ -309,4 +309,16 @@ mod tests {
             assert_eq!(Needle::new(text).is_in(item, &mut space), there, "{text} in {item}");
         }
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        use crate::limits_page::{row, time};
+        let searches = format!(
+            "searches at once: lists and redrives by `itemContains` or `errorClass`, and other lists that no index serves \
+             after {FEW} orders without a full page"
+        );
+        row(&searches, &SEARCHES.to_string());
+        // "searches at once: lists and redrives by `itemContains` or `errorClass`, and other lists that no index serves after 448 orders without a full page"
+        row("time of a search", &time(super::super::Options::default().deadline * 3 / 4));
+    }
 }

@@ -208,4 +208,9 @@ mod tests {
             assert_eq!(without_descriptions(&text).len(), text.len());
         }
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        crate::limits_page::row("brackets inside each other", &MAX_BRACKETS.to_string());
+    }
 }

@@ -402,4 +402,13 @@ mod tests {
         let dead = ListQuery::read(Some("status=failed"), Some(Status::Failed), Currency::USD).unwrap_err();
         assert_eq!(dead.code(), "invalid_query", "their status is not asked for");
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        let count = |number: u32| crate::limits_page::count(number as usize);
+        crate::limits_page::row(
+            "orders on a page",
+            &format!("{}, at most {}", count(DEFAULT_LIMIT), count(MAX_LIMIT)),
+        );
+    }
 }

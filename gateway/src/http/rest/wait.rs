@@ -48,3 +48,17 @@ pub(super) async fn for_sequence(
         () = app.leaving() => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        let time = crate::limits_page::time;
+        crate::limits_page::row(
+            "wait of a long poll",
+            &format!("{}, at most {}", time(DEFAULT), time(LONGEST)),
+        );
+    }
+}

@@ -24,7 +24,7 @@ const PIECE: usize = 16 * 1024;
 /// Most bytes of the last piece.
 const LAST_PIECE: usize = 1024;
 /// Most requests that a client may take back beyond those that were answered.
-const ABANDONED: usize = 200;
+pub(super) const ABANDONED: usize = 200;
 
 /// What is noted about one connection.
 #[derive(Debug)]

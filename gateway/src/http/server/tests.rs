@@ -540,3 +540,20 @@ async fn http2_without_tls_is_spoken() {
     let request = Request::get(format!("http://{}/peer", server.address)).body(Body::empty()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
 }
+
+#[test]
+fn the_limits_are_documented() {
+    use crate::limits_page::{count, row, time};
+    let (http, grpc) = (Port::HTTP, Port::GRPC);
+    let streams = |port: &Port| count(port.streams as usize);
+    row(
+        "HTTP/2: requests at once on a connection",
+        &format!("{}; {} on the gRPC port", streams(&http), streams(&grpc)),
+    );
+    let ping = |port: &Port| format!("{}, every {}", time(port.ping.1), time(port.ping.0));
+    row("HTTP/2: time to answer a ping", &format!("{}; {} on the gRPC port", ping(&http), ping(&grpc)));
+    row(
+        "HTTP/2: requests taken back beyond those answered",
+        &format!("{}, or {RESETS} that were not looked at", pace::ABANDONED),
+    );
+}

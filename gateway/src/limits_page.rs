@@ -1,0 +1,173 @@
+//! Compares `docs/limits.md` with the code. The module that has a limit tests its row with [`row`]; a test here finds
+//! rows that no module tests.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Config;
+
+const PAGE: &str = include_str!("../../docs/limits.md");
+
+/// Asserts that the page has this limit with this default.
+pub(crate) fn row(limit: &str, default: &str) {
+    let found = rows().find(|(name, _)| *name == limit);
+    assert_eq!(found, Some((limit, default)), "docs/limits.md does not say this about {limit:?}");
+}
+
+/// Each limit on the page, and its default.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = PAGE.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = lines.map(|line| line.split(" | ").map(|cell| cell.trim_end_matches(" |").trim()));
+    cells
+        .filter_map(|mut cells| Some((cells.next()?, cells.next()?.trim_end_matches('|').trim())))
+        .filter(|(limit, _)| !matches!(*limit, "limit" | "switch"))
+}
+
+/// Bytes as the page shows them.
+pub(crate) fn bytes(bytes: usize) -> String {
+    match bytes {
+        mib if mib % (1024 * 1024) == 0 => format!("{} MiB", mib / 1024 / 1024),
+        kib if kib % 1024 == 0 => format!("{} KiB", kib / 1024),
+        other => format!("{other} bytes"),
+    }
+}
+
+/// A number with a comma between thousands.
+pub(crate) fn count(number: usize) -> String {
+    match number {
+        0..=999 => number.to_string(),
+        _ => format!("{},{:03}", count(number / 1_000), number % 1_000),
+    }
+}
+
+/// A time as the page shows it.
+pub(crate) fn time(time: Duration) -> String {
+    assert_eq!(time.subsec_nanos(), 0);
+    format!("{} s", time.as_secs())
+}
+
+#[test]
+fn every_row_of_the_page_is_tested() {
+    let mut sources = String::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
+    let untested: Vec<_> =
+        rows().map(|(limit, _)| limit).filter(|limit| !sources.contains(&format!("\"{limit}\""))).collect();
+    assert!(untested.is_empty(), "no test compares these with the code: {untested:#?}");
+}
+
+fn collect(folder: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else {
+            sources.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_settings_have_the_defaults_of_the_page() {
+    let config = Config::default();
+    let (http, graphql) = (&config.http, &config.graphql);
+    row("open connections, of all ports together", &count(http.connections));
+    row("open connections of one address", "a tenth of all");
+    assert_eq!(http.connections_per_address(), http.connections / 10);
+    row(
+        "open streams: websockets, event streams (REST and GraphQL), long polls, and streams of gRPC together",
+        &count(http.streams),
+    );
+    row("open streams of one client's address", "a tenth of all");
+    assert_eq!(http.streams_per_address(), http.streams / 10);
+    row("HTTP/2: time without a request", &time(http.idle_timeout));
+    row("time for the head of a request", &time(http.header_read_timeout));
+    row("path and query", &bytes(http.target_bytes));
+    row("body", &bytes(http.body_bytes));
+    row("body of a bulk create", &bytes(http.bulk_body_bytes));
+    row(
+        "text in one order: the items' names, the customer and the reference together",
+        &bytes(domain::MAX_CONTENT_BYTES),
+    );
+    row("response", &bytes(http.response_bytes));
+    row(
+        "time until an answer begins; creating one order has a limit for each step instead",
+        &time(http.header_read_timeout + config.request_timeout),
+    );
+    row("time in which a client takes nothing of what waits for it", &time(http.write_stall));
+    row(
+        &format!(
+            "slowest average rate at which a client takes what waits for it, after {}",
+            time(http.slow_after)
+        ),
+        &format!("{}/s", bytes(http.slowest_rate)),
+    );
+    // The names of the rows above, for the test that looks for them: "slowest average rate at which a client takes what waits for it, after 30 s"
+    row("changes from pages of other sites", "refused");
+    row(
+        "hosts in `Host`, `:authority` or an absolute target",
+        "every host; loopback names on a loopback address",
+    );
+    row("commands and new orders that wait for a transaction", &count(config.batch_backlog));
+    row("line items of an order", &count(domain::MAX_LINE_ITEMS));
+    row("item, customer, reference", &format!("{} characters each", domain::text::MAX_ITEM));
+    assert_eq!(
+        [domain::text::MAX_CUSTOMER, domain::text::MAX_EXTERNAL_REFERENCE],
+        [domain::text::MAX_ITEM; 2]
+    );
+    row(
+        "reason; error class; name of who asks",
+        &format!(
+            "{}; {}; {} characters",
+            domain::text::MAX_REASON,
+            domain::text::MAX_ERROR_CLASS,
+            domain::text::MAX_REQUESTER
+        ),
+    );
+    row("idempotency key", &format!("{} characters", domain::MAX_IDEMPOTENCY_KEY));
+    row("orders of a bulk create", &count(crate::orders::MAX_ROWS));
+    row(
+        "orders of one redrive by filter; starts per second",
+        &format!(
+            "{}; {}",
+            count(crate::orders::MAX_REDRIVEN as usize),
+            count(crate::orders::MAX_RATE as usize)
+        ),
+    );
+    row("orders that are counted in each status", &count(crate::store::COUNT_LIMIT as usize));
+    row("document", &bytes(graphql.document_bytes));
+    row("tokens", &count(graphql.tokens));
+    row("selections, fragments expanded", &count(graphql.selections));
+    row("aliases", &count(graphql.aliases));
+    row("fields at the root", &format!("{}; 1 in a subscription", graphql.root_fields));
+    row("directives", &count(graphql.directives));
+    row(
+        "complexity: fields times page sizes; those of `lineItems` count twice",
+        &format!("{}, of a batch together", count(graphql.complexity)),
+    );
+    row("fragments that contain themselves", "none");
+    row("operations in one request", "no batches");
+    assert_eq!(graphql.batch, 0);
+    row(
+        "length of the response, counted while it is built",
+        &format!("{}, of a batch together", bytes(http.response_bytes)),
+    );
+    row("time for a query, a mutation or a batch", &time(graphql.execution_timeout));
+    row("introspection", "on");
+    assert!(graphql.introspection);
+    row(
+        "automatic persisted queries",
+        &format!("{}, of {} together", count(graphql.persisted_queries), bytes(graphql.persisted_bytes)),
+    );
+    row("trusted documents", "all documents run");
+    row("pages of other sites", "refused; with `--cors-origins '*'` they may not run mutations");
+    row("no subprotocol that we speak", "");
+    row("time until `connection_init`", &time(graphql.init_timeout));
+    row("a `connection_init` that the embedding program refuses", "none");
+    row("operations before `connection_ack`; a second init; an id that is in use; a broken message", "");
+    row("length of a message", &bytes(graphql.message_bytes));
+    row("operations at once", &count(graphql.operations_per_socket));
+    row(&format!("silence after a ping (every {})", time(graphql.ping_interval)), &time(graphql.dead_after));
+    // "silence after a ping (every 12 s)"
+    row("time in which the client does not read what waits for it", &time(graphql.dead_after));
+    row("shutdown", "");
+}
