@@ -56,8 +56,9 @@ mod patience;
 mod stream;
 mod streaming;
 
-/// The last line before [`super::heads`], which refuses sooner: what is read of a head at most.
-const READ_BYTES: usize = 128 * 1024;
+/// The last line before [`super::heads`], which refuses sooner: what is read of a head at most. A connection's buffer
+/// grows up to this as well while a body arrives. hyper calls a target too long beyond 64 KiB.
+const READ_BYTES: usize = 72 * 1024;
 /// Most streams of HTTP/2 that were reset and that we have not looked at yet.
 const RESETS: usize = 20;
 /// Most resets of our own that a client of HTTP/2 may make us send.
