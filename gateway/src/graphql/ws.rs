@@ -7,6 +7,7 @@
 //! - no `connection_init` in time: 4408;
 //! - no frame for a ping interval and the grace after it: dropped without a handshake, because nobody
 //!   is there to shake hands;
+//! - a message takes too long to arrive: 4408; it does not fit beside those of all clients: 1013;
 //! - one send takes longer than that grace, because the client does not read: 4408, for a moment, in
 //!   case it begins to read. What waits for it meanwhile is bounded by the queue and the buffer;
 //! - the gateway shuts down: 1012 at a random moment of the drain window. Clients come back on 1012,
@@ -43,8 +44,9 @@ use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
 use crate::http::inflight::{Budget, InFlight, Reservation};
 use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
+use crate::http::server::LATE;
 use crate::http::streams::{Client, Kind, OpenStream};
-use crate::{App, Config};
+use crate::{App, Config, Error};
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
 const READ_BUFFER_BYTES: usize = 512;
@@ -385,8 +387,8 @@ fn as_text(text: String) -> Message {
     Message::Text(text.into())
 }
 
-/// A message that is too long or not UTF-8 is the client's mistake and is told; after any other error
-/// there is nobody to tell. axum hides the type of the error, so its text has to do; the tests hold
+/// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with a
+/// code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the tests hold
 /// the library to it.
 fn read_error(error: &axum::Error) -> End {
     let text = error.to_string();
@@ -394,6 +396,10 @@ fn read_error(error: &axum::Error) -> End {
         End::Close(Close::new(1009, "the message is too long"))
     } else if text.contains("UTF-8") {
         End::Close(Close::new(1007, "messages must be UTF-8"))
+    } else if text.contains(LATE) {
+        End::Close(Close::new(4408, "the message did not arrive in time"))
+    } else if text.contains(&Error::overloaded().to_string()) {
+        End::Close(Close::new(1013, "the gateway is overloaded: try again later"))
     } else {
         End::Dropped
     }

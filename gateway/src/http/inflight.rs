@@ -245,9 +245,11 @@ mod tests {
         let pace =
             format!("{} for each {} of it, {} in all", time(step), bytes(STEP_BYTES), time(step * STEPS));
         row("time for a body, or a message of gRPC", &pace);
+        row("time for a frame of HTTP/2 that has begun", &pace);
+        row("time for a message with its fragments", &pace);
         row(
-            "time for a frame of HTTP/2 that has begun, and for a message of a websocket with its fragments",
-            &pace,
+            "bytes of unfinished messages, within those of all request bodies",
+            &bytes(limits.inflight_body_bytes),
         );
     }
 }

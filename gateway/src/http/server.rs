@@ -45,6 +45,7 @@ pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
 use self::pace::{Asked, Pace};
 use self::patience::Patience;
+pub(crate) use self::stream::LATE;
 use self::stream::Stream;
 use self::streaming::Streaming;
 use crate::http::problem::Problem;

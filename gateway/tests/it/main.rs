@@ -52,6 +52,8 @@ mod retain;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod times;
 #[cfg(test)]
 mod wait;

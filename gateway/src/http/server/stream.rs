@@ -31,6 +31,9 @@ const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// The first bytes of HTTP/2.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What a read fails with when a frame, or a message of a websocket, takes too long.
+pub(crate) const LATE: &str = "a frame did not arrive in time";
+
 /// Counts for a connection of HTTP/1, which does not begin so.
 const HTTP1: usize = usize::MAX;
 
@@ -212,10 +215,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
             if let Some(frames) = &mut self.frames {
                 ready!(frames.poll_late(cx));
                 counter!("http_refusals_total", "limit" => "frame_timeout").increment(1);
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "a frame did not arrive in time",
-                )));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, LATE)));
             }
             return Poll::Pending;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway::graphql::InitCheck;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -77,6 +78,80 @@ async fn pages_of_allowed_sites_get_in() {
         code(&gateway, &[("origin", "https://evil.example")]).await,
         Some(json!("origin_not_allowed"))
     );
+    gateway.stop().await;
+}
+
+/// The head of a masked frame with this first byte and length.
+fn head(first: u8, length: u16) -> Vec<u8> {
+    let mut head = vec![first];
+    match u8::try_from(length) {
+        Ok(length) if length < 126 => head.push(0x80 | length),
+        _ => {
+            head.push(0x80 | 126);
+            head.extend(length.to_be_bytes());
+        }
+    }
+    head.extend([0; 4]);
+    head
+}
+
+/// Sends the pieces one by one, the last of them again and again, until the socket is closed with a code.
+async fn trickled(socket: &mut Socket, mut pieces: Vec<Vec<u8>>) -> u16 {
+    pieces.reverse();
+    loop {
+        let piece = if pieces.len() > 1 { pieces.pop().unwrap() } else { pieces[0].clone() };
+        // It fails when the server is gone; what it has said before can still be read.
+        let _ = socket.0.get_mut().write_all(&piece).await;
+        if let Ok(code) = tokio::time::timeout(Duration::from_millis(20), socket.closed()).await {
+            return code;
+        }
+    }
+}
+
+const TEXT: u8 = 0x81;
+const FIRST_FRAGMENT: u8 = 0x01;
+const NEXT_FRAGMENT: u8 = 0x00;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_never_complete_is_given_up() {
+    let mut config = config();
+    config.http.header_read_timeout = Duration::from_secs(1);
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+    let byte = vec![b' '];
+    let fragment = |first| [head(first, 1), byte.clone()].concat();
+    let ping = head(0x89, 0);
+    for pieces in [
+        // One byte at a time, of the payload and of the head.
+        vec![head(TEXT, 60_000), byte.clone()],
+        [head(TEXT, 60_000)[..2].to_vec(), vec![]].to_vec(),
+        // Fragments without an end, also with complete frames between them.
+        vec![fragment(FIRST_FRAGMENT), fragment(NEXT_FRAGMENT)],
+        vec![fragment(FIRST_FRAGMENT), [ping, fragment(NEXT_FRAGMENT)].concat()],
+    ] {
+        let mut socket = Socket::ready(&gateway, MODERN).await;
+        assert_eq!(trickled(&mut socket, pieces.clone()).await, 4408, "{pieces:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_fit_beside_others_is_refused_with_a_code() {
+    let mut config = config();
+    config.http.inflight_body_bytes = 48 * 1024;
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(config).await;
+    let half = [head(TEXT, 60_000), vec![b' '; 30_000]].concat();
+    let mut first = Socket::ready(&gateway, MODERN).await;
+    first.0.get_mut().write_all(&half).await.unwrap();
+    let mut second = Socket::ready(&gateway, MODERN).await;
+    second.0.get_mut().write_all(&half).await.unwrap();
+    // Either may be the later one.
+    let code = tokio::select! {
+        code = first.closed() => code,
+        code = second.closed() => code,
+    };
+    assert_eq!(code, 1013);
     gateway.stop().await;
 }
 
