@@ -1,8 +1,9 @@
 //! The body of a call, watched as it arrives: the length of its messages, the time they take, and the bytes that
 //! are held.
 //!
-//! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic keeps what has arrived
-//! of one until it is complete, for as long as the client likes.
+//! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic reserves the announced
+//! length and keeps what has arrived of a message until it is complete, for as long as the client likes. So it gets
+//! complete messages only, see [`Chunks`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use crate::Error;
+use crate::http::chunks::Chunks;
 use crate::http::inflight::{Arrival, Budget};
 
 /// Flags and length.
@@ -76,6 +78,8 @@ pub(super) struct Messages {
     begun: usize,
     /// How much of the message is still to come.
     rest: usize,
+    /// What has arrived of an unfinished message.
+    unfinished: Chunks,
     arrival: Option<Arrival>,
     /// Runs while a message is awaited.
     timer: Option<Pin<Box<Sleep>>>,
@@ -84,7 +88,17 @@ pub(super) struct Messages {
 impl Messages {
     pub(super) fn new(body: Body, rule: Rule, held: &Arc<Held>) -> Self {
         let held = Arc::clone(held);
-        Self { body, rule, held, prefix: [0; PREFIX], begun: 0, rest: 0, arrival: None, timer: None }
+        Self {
+            body,
+            rule,
+            held,
+            prefix: [0; PREFIX],
+            begun: 0,
+            rest: 0,
+            unfinished: Chunks::default(),
+            arrival: None,
+            timer: None,
+        }
     }
 
     /// Whether something has to arrive.
@@ -92,8 +106,9 @@ impl Messages {
         self.rule.unary || self.begun > 0 || self.rest > 0
     }
 
-    /// Takes note of the next bytes.
-    fn advance(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+    /// Takes note of the next bytes; returns how many of them belong to complete messages.
+    fn advance(&mut self, data: &[u8]) -> Result<usize, Status> {
+        let (mut bytes, mut complete) = (data, 0);
         if !self.held.grow(bytes.len()) {
             return Err(Error::overloaded().into());
         }
@@ -105,6 +120,9 @@ impl Messages {
                 let taken = self.rest.min(bytes.len());
                 self.rest -= taken;
                 bytes = &bytes[taken..];
+                if self.rest == 0 {
+                    complete = data.len() - bytes.len();
+                }
                 continue;
             }
             let taken = (PREFIX - self.begun).min(bytes.len());
@@ -118,13 +136,27 @@ impl Messages {
                 if self.rest > self.rule.message_bytes {
                     return Err(too_long(self.rule.message_bytes));
                 }
+                if self.rest == 0 {
+                    complete = data.len() - bytes.len();
+                }
             }
         }
         if !self.is_due() {
             self.arrival = None;
             self.timer = None;
         }
-        Ok(())
+        Ok(complete)
+    }
+
+    /// Passes on what is complete of the next bytes, and keeps the rest.
+    fn passed_on(&mut self, mut data: Bytes) -> Result<Option<Bytes>, Status> {
+        let mut complete = data.split_to(self.advance(&data)?);
+        if !complete.is_empty() && self.unfinished.len() > 0 {
+            self.unfinished.push(&complete);
+            complete = self.unfinished.joined().into();
+        }
+        self.unfinished.push(&data);
+        Ok(Some(complete).filter(|complete| !complete.is_empty()))
     }
 
     /// Ready when what is due has not arrived in time.
@@ -161,30 +193,37 @@ impl hyper::body::Body for Messages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref()
-                    && let Err(status) = this.advance(data)
-                {
-                    return Poll::Ready(Some(Err(status)));
+        loop {
+            return match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => match this.passed_on(data).transpose() {
+                        Some(passed_on) => Poll::Ready(Some(passed_on.map(Frame::data))),
+                        None => continue,
+                    },
+                    Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    Poll::Ready(Some(Err(Status::from_error(error.into_inner()))))
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(error.into_inner())))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                ready!(this.poll_late(cx));
-                Poll::Ready(Some(Err(late())))
-            }
+                // tonic says that a message is unfinished.
+                Poll::Ready(None) if this.unfinished.len() > 0 => {
+                    Poll::Ready(Some(Ok(Frame::data(this.unfinished.joined().into()))))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => {
+                    ready!(this.poll_late(cx));
+                    Poll::Ready(Some(Err(late())))
+                }
+            };
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.unfinished.len() == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::default()
     }
 }
 
@@ -239,6 +278,30 @@ mod tests {
             assert_eq!(budget.used(), 0);
         }
         assert_eq!(outcome(body(vec![message(100); 20]), RULE, &budget).await, Some(Code::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn complete_messages_are_passed_on_at_once_and_in_whole() {
+        let budget = Budget::new("test", 1_000);
+        let all = [message(3), message(0), message(50), message(2)].concat();
+        for piece in [1, 4, 7, all.len()] {
+            let pieces: Vec<Vec<u8>> = all.chunks(piece).map(<[u8]>::to_vec).collect();
+            let mut messages = Messages::new(body(pieces), RULE, &Held::new(&budget));
+            let mut seen = Vec::new();
+            while seen.len() < all.len() {
+                let data = messages.frame().await.unwrap().unwrap().into_data().unwrap();
+                assert!(piece > 1 || [8, 5, 55, 7].contains(&data.len()), "{}", data.len());
+                seen.extend_from_slice(&data);
+            }
+            assert_eq!(seen, all, "in pieces of {piece}");
+        }
+        // The last message is passed on although the next one has begun.
+        let begun = [message(3), vec![0, 0]].concat();
+        let mut messages = Messages::new(body(vec![begun.clone()]), RULE, &Held::new(&budget));
+        assert_eq!(messages.frame().await.unwrap().unwrap().into_data().unwrap(), message(3));
+        // The end is that of the client.
+        let messages = Messages::new(Body::from(begun), RULE, &Held::new(&budget));
+        assert_eq!(messages.collect().await.unwrap().to_bytes().len(), 10);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::timeout_at;
 
+use super::chunks::Chunks;
 use super::inflight::{Arrival, Budget, Reservation};
 use super::media::{is_json, is_of_type, without_bom};
 use super::problem::Problem;
@@ -25,8 +26,6 @@ use crate::config::HttpLimits;
 const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
-/// Longest piece in which a body is kept until it is complete, in bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A body that must be there and be JSON.
 pub(super) async fn json(
@@ -201,69 +200,26 @@ pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) ->
     }
     let mut arrival = Arrival::begin(rule.step);
     let mut held = budget.reserve(0).ok_or(Failure::Overloaded)?;
-    let mut collected = Collected::default();
+    let mut collected = Chunks::default();
     loop {
         let frame = match timeout_at(arrival.deadline(), body.frame()).await {
             Ok(Some(frame)) => frame.map_err(|_| Failure::Broken)?,
-            Ok(None) => return Ok(Received { bytes: without_bom(collected.joined()), held }),
+            Ok(None) => return Ok(Received { bytes: without_bom(collected.joined().into()), held }),
             Err(_) => return Err(Failure::Late),
         };
         let Ok(data) = frame.into_data() else { continue };
-        if collected.length + data.len() > rule.bytes {
+        if collected.len() + data.len() > rule.bytes {
             return Err(too_large(&mut body, rule).await);
         }
         if !held.grow(data.len()) {
             return Err(Failure::Overloaded);
         }
-        if collected.length == 0 && body.is_end_stream() {
+        if collected.len() == 0 && body.is_end_stream() {
             // Nearly every body comes in one piece.
             return Ok(Received { bytes: without_bom(data), held });
         }
         arrival.received(data.len());
         collected.push(&data);
-    }
-}
-
-/// What has arrived of a body, in chunks that are joined once it is complete.
-///
-/// A buffer of the announced length would be reserved before the bytes arrive, and what other requests free meanwhile
-/// could not be used for them; a growing one is copied again and again. Chunks take less than twice the bytes that
-/// have arrived, and those of refused bodies are reused at once. The frames themselves are parts of larger buffers of
-/// the connection, so they are not kept.
-#[derive(Debug, Default)]
-struct Collected {
-    chunks: Vec<Vec<u8>>,
-    length: usize,
-}
-
-impl Collected {
-    fn push(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            let room = self.chunks.last().map_or(0, |chunk| chunk.capacity() - chunk.len());
-            if room == 0 {
-                let size = self.length.max(data.len()).min(CHUNK_BYTES);
-                self.chunks.push(Vec::with_capacity(size));
-                continue;
-            }
-            let (now, later) = data.split_at(room.min(data.len()));
-            if let Some(chunk) = self.chunks.last_mut() {
-                chunk.extend_from_slice(now);
-            }
-            self.length += now.len();
-            data = later;
-        }
-    }
-
-    fn joined(mut self) -> Bytes {
-        if self.chunks.len() == 1 {
-            return self.chunks.remove(0).into();
-        }
-        let mut joined = Vec::with_capacity(self.length);
-        // Each chunk is freed when it is copied.
-        for chunk in self.chunks {
-            joined.extend_from_slice(&chunk);
-        }
-        joined.into()
     }
 }
 
@@ -370,21 +326,6 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.code(), "body_incomplete");
-    }
-
-    #[test]
-    fn a_body_is_joined_as_it_came_and_takes_less_than_twice_its_bytes() {
-        let bytes: Vec<u8> = (0..=255).cycle().take(5 * CHUNK_BYTES + 7).collect();
-        for frame in [1, 100, 16 * 1024, bytes.len()] {
-            let mut collected = Collected::default();
-            for piece in bytes.chunks(frame) {
-                collected.push(piece);
-                let capacity: usize = collected.chunks.iter().map(Vec::capacity).sum();
-                assert!(capacity <= 2 * collected.length, "{capacity} of {}", collected.length);
-            }
-            assert_eq!(collected.joined(), bytes, "frames of {frame}");
-        }
-        assert!(Collected::default().joined().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ pub(crate) mod resume;
 pub(crate) mod streams;
 
 pub(crate) mod body;
+pub(crate) mod chunks;
 mod dress;
 pub(crate) mod heads;
 mod health;
