@@ -91,7 +91,11 @@ fn the_settings_have_the_defaults_of_the_page() {
     row("response", &bytes(http.response_bytes));
     row(
         "time until an answer begins; creating one order has a limit for each step instead",
-        &time(http.header_read_timeout + config.request_timeout),
+        &format!(
+            "{}; {} for a bulk create",
+            time(http.header_read_timeout + config.request_timeout),
+            time(http.header_read_timeout + config.request_timeout + crate::http::inflight::BULK_WAIT)
+        ),
     );
     row("time in which a client takes nothing of what waits for it", &time(http.write_stall));
     row(

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::config::HttpLimits;
 
-/// How long a bulk create waits for others.
-const BULK_WAIT: Duration = Duration::from_secs(10);
+/// How long a bulk create waits for others, beside the time that it may take itself.
+pub(crate) const BULK_WAIT: Duration = Duration::from_secs(30);
 /// A message is small up to this size.
 const SMALL_BYTES: usize = 64 * 1024;
 /// This part of a budget is for small messages, so large ones cannot keep them out.

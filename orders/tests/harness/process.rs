@@ -118,6 +118,14 @@ impl Process {
         self.child.id().expect("the process has not been waited for")
     }
 
+    /// A line of `/proc/PID/status` about memory, in bytes: `VmRSS` is what it takes now, `VmHWM` the most so far.
+    pub(crate) fn memory(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        let number = found.and_then(|text| text.split_whitespace().next()).expect("Linux counts it");
+        number.parse::<u64>().expect("a number") * 1024
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");

@@ -107,11 +107,7 @@ impl Server {
 
     /// A line of `/proc/PID/status`, in KiB.
     fn memory(&self, line: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = std::fs::read_to_string(path).expect("the process runs");
-        let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-        let number = found.and_then(|text| text.split_whitespace().next());
-        number.and_then(|text| text.parse().ok()).expect("the line is there")
+        self.process.memory(line) / 1024
     }
 
     /// Lets the peak of memory begin anew.
@@ -251,6 +247,8 @@ async fn small_requests_stay_small() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+    let after = server.memory("VmRSS");
+    assert!(after <= before + GROWTH_KIB, "{before} KiB before and {after} KiB after");
     server.process.terminate();
     server.process.ended_well().await;
 }

@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 
 pub(super) use self::bulk::RowView;
 pub(super) use self::view::StatusWord;
+use super::inflight;
 use crate::{App, Config};
 
 /// The routes with their documentation.
@@ -45,12 +46,13 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(get::get))
         .routes(routes!(events::events))
         .layer(within(longest + wait::LONGEST));
+    let takes_turns =
+        OpenApiRouter::new().routes(routes!(bulk::create)).layer(within(longest + inflight::BULK_WAIT));
     // Each step of a create has a limit of its own: reading the body, the wait for the commit, and looking for the
     // order of a key. A layer with one more timer would make each create cost HTTP a twentieth more.
     let bounded = OpenApiRouter::new().routes(routes!(create::create));
     OpenApiRouter::new()
         .routes(routes!(list::list))
-        .routes(routes!(bulk::create))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::redrive))
         .routes(routes!(list::dead_letters))
@@ -60,6 +62,7 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(queue::resume))
         .layer(within(longest))
         .merge(may_wait)
+        .merge(takes_turns)
         .merge(bounded)
 }
 
