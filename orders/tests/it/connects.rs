@@ -1,0 +1,71 @@
+//! Clients that connect, ask something or nothing, and leave.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::{Api, Process, base_url, command, grpc_addr, within};
+
+const MIB: u64 = 1024 * 1024;
+const CONNECTS: usize = 100_000;
+/// After these, every kind of client has been there and memory has its usual size.
+const WARM_UP: usize = 10_000;
+/// Clients at the same time.
+const CLIENTS: usize = 64;
+
+/// A connection that is reset when it is dropped, so that no port stays in use.
+async fn connect(addr: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_zero_linger().expect("the option is set");
+    within("a connection", socket.connect(addr.parse().expect("an address"))).await.expect("a connection")
+}
+
+/// What the n-th client does before it leaves.
+async fn visit(n: usize, http: &str, grpc: &str) {
+    let mut stream = connect(if n % 8 == 7 { grpc } else { http }).await;
+    let said = match n % 4 {
+        0 => &b""[..],
+        1 => b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        2 => b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+        _ => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    };
+    stream.write_all(said).await.expect("it is sent");
+    if n % 4 == 1 {
+        let mut answer = [0; 12];
+        within("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_flat_after_a_hundred_thousand_connects() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let grpc = grpc_addr(&mut dev).await;
+    let next = AtomicUsize::new(0);
+    let until = async |end: usize| {
+        let clients = (0..CLIENTS).map(|_| async {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= end {
+                    break;
+                }
+                visit(n, api.addr(), &grpc).await;
+            }
+        });
+        join_all(clients).await
+    };
+    until(WARM_UP).await;
+    let before = dev.memory("VmRSS");
+    until(CONNECTS).await;
+    let after = dev.memory("VmRSS");
+    println!("{} KiB before, {} KiB after", before / 1024, after / 1024);
+    assert!(after < before + 16 * MIB, "{} MiB before, {} MiB after", before / MIB, after / MIB);
+    api.create_id().await;
+    dev.terminate();
+    dev.ended_well().await;
+}

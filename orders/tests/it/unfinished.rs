@@ -1,0 +1,267 @@
+//! Bodies and messages that clients do not send to their end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::SendRequest;
+use http::Request;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Api, Process, base_url, command, eventually, grpc_addr, within};
+
+const MIB: u64 = 1024 * 1024;
+/// `--inflight-body-bytes`.
+const BUDGET: u64 = 64 * MIB;
+/// What buffers and the rest of the program may take besides.
+const BESIDES: u64 = 100 * MIB;
+/// The length of a body, of which [`SENT`] bytes are sent.
+const ANNOUNCED: usize = 4 * 1024 * 1024;
+const SENT: usize = ANNOUNCED - 10;
+/// As many as fit: an eighth of the budget is for small bodies.
+const FIT: usize = (BUDGET as usize - BUDGET as usize / 8) / SENT;
+
+struct Server {
+    process: Process,
+    api: Api,
+    _folder: TempDir,
+}
+
+impl Server {
+    async fn start(header_timeout_ms: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let budget = BUDGET.to_string();
+        let arguments = [
+            "dev",
+            "--http-addr",
+            "127.0.0.1:0",
+            "--grpc-addr",
+            "127.0.0.1:0",
+            "--inflight-body-bytes",
+            &budget,
+            "--header-timeout-ms",
+            header_timeout_ms,
+        ];
+        let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+        let api = Api::new(base_url(&mut process).await);
+        Self { process, api, _folder: folder }
+    }
+
+    /// While the budget is used up, large bodies are refused and small ones are served.
+    async fn serves_small_bodies_only(&self) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
+        let request = client.post(format!("{}/orders/bulk", self.api.base));
+        let request = request.header("content-type", "application/json").body(vec![b' '; SENT]);
+        let answer = within("an answer", request.send()).await.expect("an answer");
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(answer.json::<Value>().await.expect("a problem")["code"], "overloaded");
+        for created in join_all((0..10).map(|_| self.api.create_id())).await {
+            assert_eq!(self.api.get(&format!("/orders/{created}")).await.0, 200);
+        }
+        let order = json!({"item": "Laptop", "quantity": 1, "price": 1});
+        assert_eq!(self.api.post("/orders/bulk", &json!([order])).await.0, 201, "a small bulk create");
+    }
+
+    /// Everything was given back, so a large body is read again: it is no order.
+    async fn serves_large_bodies(&self) {
+        eventually("the budget to be free", || async {
+            (self.api.post("/orders/bulk", &json!("x".repeat(SENT - 2))).await.0 == 400).then_some(())
+        })
+        .await;
+    }
+
+    fn check_memory(&self, before: u64) {
+        let peak = self.process.memory("VmHWM");
+        println!("{} KiB before, {} KiB at most", before / 1024, peak / 1024);
+        assert!(peak <= before + BUDGET + BESIDES, "{} MiB before, {} MiB at most", before / MIB, peak / MIB);
+    }
+}
+
+/// Sends a part of a body over HTTP/1.
+async fn begin(addr: &str) -> TcpStream {
+    let mut socket = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
+    let head = format!(
+        "POST /orders/bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {ANNOUNCED}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("the head is sent");
+    // It may be refused before everything is sent.
+    let _ = within("the body to be taken", socket.write_all(&[b' '; SENT])).await;
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_bodies_over_http1_stay_within_the_budget() {
+    // The clients are not late during the test.
+    let mut server = Server::start("60000").await;
+    let before = server.process.memory("VmRSS");
+    for _ in 0..2 {
+        let mut sockets = join_all((0..150).map(|_| begin(server.api.addr()))).await;
+        server.serves_small_bodies_only().await;
+        // All but those that fit are refused. A refusal may be lost to a client that is still sending.
+        let mut refused = 0;
+        eventually("the others to be refused", || {
+            sockets.retain_mut(|socket| {
+                let mut answer = [0; 12];
+                match socket.try_read(&mut answer) {
+                    Ok(length) => assert_eq!(&answer[..length], &b"HTTP/1.1 503"[..length]),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
+                    Err(_) => {}
+                }
+                refused += 1;
+                false
+            });
+            std::future::ready((refused >= 150 - FIT).then_some(()))
+        })
+        .await;
+        assert!(!sockets.is_empty(), "those that fit are waited for");
+        drop(sockets);
+        server.serves_large_bodies().await;
+        server.check_memory(before);
+    }
+    server.process.terminate();
+    server.process.ended_well().await;
+}
+
+async fn http2(addr: &str) -> SendRequest<Bytes> {
+    let stream = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+    tokio::spawn(connection);
+    sender
+}
+
+/// Sends a part of a body over HTTP/2 and returns the status of the answer, once there is one: that of gRPC, if the
+/// answer has it.
+async fn unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: Bytes) -> Option<String> {
+    let request = Request::post(format!("http://localhost{path}"))
+        .header("content-type", kind)
+        .header("te", "trailers")
+        .body(())
+        .expect("a request");
+    let mut sender = sender.ready().await.ok()?;
+    let (response, mut stream) = sender.send_request(request, false).ok()?;
+    let send = async {
+        let mut rest = part;
+        while !rest.is_empty() {
+            stream.reserve_capacity(rest.len());
+            let Some(Ok(capacity)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
+            if stream.send_data(rest.split_to(capacity.min(rest.len())), false).is_err() {
+                break;
+            }
+        }
+        // The body never ends.
+        std::future::pending::<()>().await;
+    };
+    let answer = async {
+        let (head, mut body) = response.await.ok()?.into_parts();
+        if let Some(status) = head.headers.get("grpc-status") {
+            return Some(status.to_str().ok()?.to_owned());
+        }
+        if kind == "application/json" {
+            return Some(head.status.as_str().to_owned());
+        }
+        while let Some(Ok(data)) = body.data().await {
+            body.flow_control().release_capacity(data.len()).ok()?;
+        }
+        let trailers = body.trailers().await.ok()??;
+        Some(trailers.get("grpc-status")?.to_str().ok()?.to_owned())
+    };
+    tokio::select! {
+        answer = answer => answer,
+        () = send => unreachable!("it waits for ever"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_bodies_over_http2_stay_within_the_budget() {
+    let mut server = Server::start("60000").await;
+    let before = server.process.memory("VmRSS");
+    let part = Bytes::from(vec![b' '; SENT]);
+    for _ in 0..2 {
+        let sender = http2(server.api.addr()).await;
+        let mut answers = tokio::task::JoinSet::new();
+        for _ in 0..95 {
+            answers.spawn(unfinished(sender.clone(), "/orders/bulk", "application/json", part.clone()));
+        }
+        for _ in 0..95 - FIT {
+            let answer = within("a refusal", answers.join_next()).await.expect("more are open");
+            assert_eq!(answer.expect("no panic").as_deref(), Some("503"));
+        }
+        eventually("the rest of the budget to be used", || async {
+            let (status, _) = server.api.post("/orders/bulk", &json!("x".repeat(SENT - 2))).await;
+            (status == 503).then_some(())
+        })
+        .await;
+        server.serves_small_bodies_only().await;
+        assert!(!answers.is_empty(), "those that fit are waited for");
+        drop((answers, sender));
+        server.serves_large_bodies().await;
+        server.check_memory(before);
+    }
+    server.process.terminate();
+    server.process.ended_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_messages_of_grpc_end_in_time() {
+    // A message that does not arrive has 2 s for each 64 KiB, and 12 s in all.
+    let mut server = Server::start("2000").await;
+    let grpc = grpc_addr(&mut server.process).await;
+    let before = server.process.memory("VmRSS");
+    let length = 4_194_240_u32;
+    let sent = usize::try_from(length).expect("it fits") - 16;
+    let part = Bytes::from([&[0][..], &length.to_be_bytes(), &vec![0; sent]].concat());
+    for method in ["Work", "UpdateStatus"] {
+        let path = format!("/orders.v1.OrderService/{method}");
+        let sender = http2(&grpc).await;
+        let calls = (0..150).map(|_| unfinished(sender.clone(), &path, "application/grpc", part.clone()));
+        // 15 s are allowed, and as much again for a busy machine.
+        let ends = tokio::time::timeout(Duration::from_secs(30), join_all(calls)).await;
+        for end in ends.expect("every call ends in time") {
+            let end = end.expect("a status");
+            // DEADLINE_EXCEEDED; UNAVAILABLE beyond the budget; RESOURCE_EXHAUSTED for a message that is too long.
+            let expected: &[&str] = if method == "Work" { &["4", "14"] } else { &["8"] };
+            assert!(expected.contains(&end.as_str()), "{method}: {end}");
+        }
+        let id = server.api.create_id().await;
+        server.api.reaches(&id, "completed").await;
+    }
+    // As long as the call allows, and one byte short.
+    let part = Bytes::from([&[0, 0, 0, 0xff, 0xff][..], &[0; 0xfffe]].concat());
+    let sender = http2(&grpc).await;
+    let path = "/orders.v1.OrderService/UpdateStatus";
+    let calls = (0..150).map(|_| unfinished(sender.clone(), path, "application/grpc", part.clone()));
+    let ends = tokio::time::timeout(Duration::from_secs(30), join_all(calls)).await;
+    for end in ends.expect("every call ends in time") {
+        assert_eq!(end.as_deref(), Some("4"));
+    }
+    server.check_memory(before);
+    server.process.terminate();
+    server.process.ended_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_a_byte_at_a_time_is_answered_as_late() {
+    let mut server = Server::start("1000").await;
+    let mut socket = TcpStream::connect(server.api.addr()).await.expect("a connection");
+    let head = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n";
+    socket.write_all(head).await.expect("the head is sent");
+    let mut answer = [0; 12];
+    let read = async {
+        loop {
+            let _ = socket.write_all(b" ").await;
+            let read = tokio::time::timeout(Duration::from_millis(100), socket.read_exact(&mut answer)).await;
+            if read.is_ok() {
+                break;
+            }
+        }
+    };
+    within("an answer", read).await;
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    server.process.terminate();
+    server.process.ended_well().await;
+}
