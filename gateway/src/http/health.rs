@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::inflight::Budget;
 use crate::App;
 
 /// How long a part may take to answer a check.
@@ -145,11 +146,9 @@ fn overall(checks: &[&Check], draining: bool) -> Condition {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<App>) -> Response {
-    for (name, budget) in
-        [("inflight_body_bytes", &app.inflight.bodies), ("inflight_response_bytes", &app.inflight.responses)]
-    {
-        metrics::gauge!(name).set(u32::try_from(budget.used()).unwrap_or(u32::MAX));
-    }
+    let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
+    metrics::gauge!("inflight_body_bytes").set(used(&app.inflight.bodies));
+    metrics::gauge!("inflight_response_bytes").set(used(&app.inflight.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, crate::metrics::render()).into_response()
 }
