@@ -12,7 +12,7 @@ use sqlx::AnyConnection;
 use tokio::time::Instant;
 
 use super::rows::Part;
-use super::search::{FEW, Pass, Rest, Way, is_of_somebody, reduced};
+use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
 use super::sql::{Sql, padded};
 use super::{Dialect, Error, Store, Work, rows};
 use crate::orders::{Filter, Position, Scan, Scanned, Sort, Start};
@@ -69,33 +69,25 @@ impl Store {
         self.scanning(scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
     }
 
-    fn reader(&self, scan: &Scan, most: Option<u32>) -> Reader {
+    fn reader(&self, scan: &Scan) -> Reader {
         let rest = Rest::of(&scan.filter, scan.sort);
         let scan = Scan { filter: reduced(&scan.filter, scan.sort), ..scan.clone() };
-        Reader { dialect: self.dialect(), scan, rest, most, until: Instant::now() + self.search_time() }
+        Reader { dialect: self.dialect(), scan, rest, until: Instant::now() + self.search_time() }
     }
 
     async fn scanning<T: Send + 'static>(
         &self,
         scan: Scan,
         pass: &mut Pass,
-        work: impl for<'c> FnOnce(Reader, &'c mut AnyConnection) -> Work<'c, T> + Clone + Send + 'static,
+        work: impl for<'c> FnOnce(Reader, &'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
         let way = self.way(&scan.filter, scan.sort, pass).await?;
-        let most = if let Way::Short = way { Some(FEW) } else { None };
-        let (reader, read) = (self.reader(&scan, most), work.clone());
-        let first = match way {
-            Way::Indexed | Way::Short => self.read(move |connection| read(reader, connection)).await,
-            Way::Search(permit) => self.search(permit, move |connection| read(reader, connection)).await,
-        };
-        let outcome = match first {
-            Err(Error::TooMuchToRead) if most.is_some() => {
-                let (permit, reader) = (self.inner.lane.enter(pass)?, self.reader(&scan, None));
-                self.search(permit, move |connection| work(reader, connection)).await
-            }
-            outcome => outcome,
+        let reader = self.reader(&scan);
+        let outcome = match way {
+            Way::Indexed => self.read(move |connection| work(reader, connection)).await,
+            Way::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,
         };
         match outcome {
             // Others were answered meanwhile.
@@ -123,8 +115,6 @@ struct Reader {
     scan: Scan,
     /// The other conditions.
     rest: Option<Rest>,
-    /// At most so many orders are looked at.
-    most: Option<u32>,
     until: Instant,
 }
 
@@ -190,10 +180,8 @@ impl Reader {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
-        let mut looked_at = 0;
         while self.piece(connection, size, &mut found).await? && found.len() < limit {
-            looked_at += size;
-            if Instant::now() >= self.until || self.most.is_some_and(|most| looked_at >= most) {
+            if Instant::now() >= self.until {
                 return Err(Error::TooMuchToRead);
             }
             size = (size * 2).min(SEARCHED_AT_ONCE);
@@ -437,7 +425,7 @@ mod tests {
             let rest = Rest::of(&filter, sort);
             let scan =
                 Scan { filter: reduced(&filter, sort), sort, start: Start::Begin, end: None, limit: 64 };
-            let reader = Reader { dialect: Dialect::Sqlite, scan, rest, most: None, until };
+            let reader = Reader { dialect: Dialect::Sqlite, scan, rest, until };
             let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {
                 Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),

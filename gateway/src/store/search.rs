@@ -5,8 +5,6 @@
 //!
 //! At most [`SEARCHES`] run at a time, on connections and threads of their own, so that they take neither from
 //! other requests; further ones are refused at once. A search whose caller goes away ends with its statement.
-//! Lists that only may be long begin on the connections of all readers and become a search when a short
-//! statement was not enough.
 
 use std::sync::Arc;
 
@@ -26,8 +24,8 @@ use crate::panics;
 pub const SEARCHES: usize = 2;
 /// The connections of all of them.
 pub(super) const CONNECTIONS: u32 = SEARCHES as u32;
-/// Orders that a list may read through without being a search: what its first three statements read.
-pub(super) const FEW: u32 = 448;
+/// Orders of one customer that are filtered and sorted without a search.
+const FEW: u32 = 448;
 
 /// Where searches run.
 pub(super) struct Lane {
@@ -46,10 +44,8 @@ pub struct Pass(Option<Permit>);
 /// How a list is read.
 #[derive(Clone)]
 pub(super) enum Way {
-    /// An index has exactly its orders.
+    /// An index has exactly its orders, or few others.
     Indexed,
-    /// It may have to read through many; up to [`FEW`] are read as if it were indexed.
-    Short,
     /// It is a search.
     Search(Permit),
 }
@@ -127,7 +123,8 @@ impl Store {
             return Ok(Way::Search(self.inner.lane.enter(pass)?));
         }
         if !is_of_somebody(filter) {
-            return Ok(if reduced(filter, sort) == *filter { Way::Indexed } else { Way::Short });
+            let indexed = reduced(filter, sort) == *filter;
+            return Ok(if indexed { Way::Indexed } else { Way::Search(self.inner.lane.enter(pass)?) });
         }
         let plain = Filter {
             customer: filter.customer.clone(),
