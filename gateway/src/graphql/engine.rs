@@ -271,7 +271,8 @@ impl Engine {
         }
         budget.reserve_errors(operation.fields);
         if Rooms::is_large(operation.price.orders) {
-            self.execute_large(operation, deadline, budget).await
+            // Boxed, because few operations need its room.
+            Box::pin(self.execute_large(operation, deadline, budget)).await
         } else {
             self.execute(operation, deadline, budget).await
         }

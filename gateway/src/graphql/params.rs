@@ -1,7 +1,6 @@
 //! Reads the parameters of a request, from the JSON of a body or a websocket message or from the
 //! query of a URL. Strict about types, so that a client's mistake is named and not guessed away.
 
-use async_graphql::Variables;
 use serde_json::{Map, Value};
 
 /// What a client wants to run.
@@ -16,7 +15,7 @@ pub(crate) struct Params {
     /// Which of its operations.
     pub(crate) operation_name: Option<String>,
     /// The values of its variables.
-    pub(crate) variables: Variables,
+    pub(crate) variables: Map<String, Value>,
     /// Whether the page that sent it may only read.
     pub(crate) read_only: bool,
 }
@@ -68,7 +67,6 @@ impl Params {
             Some(_) => return Err(BadParams::new("query must be a string")),
             None => return Err(BadParams::new("query is missing: it must be a GraphQL document")),
         };
-        let variables = Variables::from_json(Value::Object(variables));
         Ok(Self { query, persisted, document_id, operation_name, variables, read_only: false })
     }
 

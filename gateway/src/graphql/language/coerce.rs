@@ -1,10 +1,10 @@
 //! Values of variables, as the specification has it in CoerceVariableValues.
 
-use std::collections::HashMap;
-
 use apollo_compiler::ast::Type;
-use apollo_compiler::schema::ExtendedType;
-use async_graphql::{Name, Number, ScalarType, Value, Variables};
+use apollo_compiler::schema::{ExtendedType, InputObjectType};
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{Name, Number, ScalarType, ServerError, Value, Variables};
+use serde_json::{Map, Value as Json};
 
 use super::plan::Plan;
 use super::{Language, Problem};
@@ -16,7 +16,7 @@ const SHOWN: usize = 60;
 /// The values of the variables of one request. A variable that was left out and has no default is
 /// not in it.
 #[derive(Debug, Default)]
-pub(in crate::graphql) struct Coerced(HashMap<String, Value>);
+pub(in crate::graphql) struct Coerced(Variables);
 
 impl Coerced {
     pub(in crate::graphql) fn get(&self, name: &str) -> Option<&Value> {
@@ -25,14 +25,54 @@ impl Coerced {
 
     /// For the engine.
     pub(in crate::graphql) fn into_variables(self) -> Variables {
-        let mut variables = Variables::default();
-        variables.extend(self.0.into_iter().map(|(name, value)| (Name::new(name), value)));
-        variables
+        self.0
     }
 
     #[cfg(test)]
     pub(in crate::graphql) fn unchecked(variables: Variables) -> Self {
-        Self(variables.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+        Self(variables)
+    }
+}
+
+/// What is wrong with a value, and the way to it from the innermost step outwards.
+struct Fault {
+    /// Empty when it is a null.
+    message: String,
+    path: Vec<Step>,
+}
+
+/// A step from a value into it.
+enum Step {
+    Field(String),
+    Index(usize),
+}
+
+impl Fault {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), path: Vec::new() }
+    }
+
+    fn within(mut self, step: Step) -> Self {
+        self.path.push(step);
+        self
+    }
+
+    fn of_variable(&self, name: &str, ty: &Type) -> String {
+        if self.message.is_empty() && self.path.is_empty() {
+            return format!("the variable ${name} of type {ty} is required");
+        }
+        let mut place = format!("${name}");
+        for step in self.path.iter().rev() {
+            match step {
+                Step::Field(field) => place.extend([".", field]),
+                Step::Index(index) => place.push_str(&format!("[{index}]")),
+            }
+        }
+        if self.message.is_empty() {
+            format!("the variable ${name} of type {ty} is null at {place}, where a value is required")
+        } else {
+            format!("the variable ${name} has a wrong value at {place}: {}", self.message)
+        }
     }
 }
 
@@ -41,89 +81,75 @@ impl Language {
     pub(in crate::graphql) fn coerce(
         &self,
         plan: &Plan,
-        mut variables: Variables,
-    ) -> Result<Coerced, async_graphql::ServerError> {
-        let mut coerced = HashMap::with_capacity(plan.variables.len());
+        mut variables: Map<String, Json>,
+    ) -> Result<Coerced, ServerError> {
+        let mut coerced = Variables::default();
         for definition in &plan.variables {
             let (name, ty) = (&definition.name, &definition.ty);
-            let problem = |message| Problem::new(definition.pos, message).into_error();
-            match variables.remove(name.as_str()) {
-                Some(value) => {
-                    let mut path = Vec::new();
-                    let value = self.value(ty, value, &mut path).map_err(|message| {
-                        problem(if path.is_empty() && message.is_empty() {
-                            format!("the variable ${name} of type {ty} is required")
-                        } else {
-                            at(name, &path, &message, ty)
-                        })
-                    })?;
-                    coerced.insert(name.clone(), value);
-                }
-                None => match &definition.default {
-                    Some(default) => drop(coerced.insert(name.clone(), default.clone())),
-                    None if ty.is_non_null() => {
-                        return Err(problem(format!("the variable ${name} of type {ty} is required")));
-                    }
-                    None => {}
-                },
-            }
+            let value = match (variables.remove(name.as_str()), &definition.default) {
+                (Some(value), _) => self.value(ty, value),
+                (None, Some(default)) => Ok(default.clone()),
+                (None, None) if ty.is_non_null() => Err(Fault::new("")),
+                (None, None) => continue,
+            };
+            let value = value
+                .map_err(|fault| Problem::new(definition.pos, fault.of_variable(name, ty)).into_error())?;
+            coerced.insert(Name::new(name), value);
         }
         Ok(Coerced(coerced))
     }
 
-    /// `path` is where the value is, and after an error where that is. The message is empty when a null
-    /// is the error.
-    fn value(&self, ty: &Type, value: Value, path: &mut Vec<Step>) -> Result<Value, String> {
-        if value == Value::Null {
-            return if ty.is_non_null() { Err(String::new()) } else { Ok(Value::Null) };
+    fn value(&self, ty: &Type, value: Json) -> Result<Value, Fault> {
+        if value.is_null() {
+            return if ty.is_non_null() { Err(Fault::new("")) } else { Ok(Value::Null) };
         }
         if ty.is_list() {
-            let Value::List(items) = value else {
-                return self.value(ty.item_type(), value, path).map(|item| Value::List(vec![item]));
+            let Json::Array(items) = value else {
+                return self.value(ty.item_type(), value).map(|item| Value::List(vec![item]));
             };
-            let mut coerced = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                path.push(Step::Index(index));
-                coerced.push(self.value(ty.item_type(), item, path)?);
-                path.pop();
-            }
-            return Ok(Value::List(coerced));
+            let item = |(index, item)| {
+                self.value(ty.item_type(), item).map_err(|fault| fault.within(Step::Index(index)))
+            };
+            return items.into_iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::List);
         }
         let name = ty.inner_named_type();
         match self.schema.types.get(name) {
-            Some(ExtendedType::InputObject(_)) => self.input_object(name, value, path),
-            Some(ExtendedType::Enum(definition)) => match &value {
-                Value::String(text) if definition.values.contains_key(text.as_str()) => {
+            Some(ExtendedType::InputObject(definition)) => self.input_object(definition, value),
+            Some(ExtendedType::Enum(definition)) => match value {
+                Json::String(text) if definition.values.contains_key(text.as_str()) => {
                     Ok(Value::Enum(Name::new(text)))
                 }
-                _ => Err(format!("{} is not one of the values of {name}", show(&value))),
+                other => {
+                    Err(Fault::new(format!("{} is not one of the values of {name}", show(&plain(other)))))
+                }
             },
-            _ => self.scalar(name, value, true),
+            _ => self.scalar(name, plain(value), true).map_err(Fault::new),
         }
     }
 
-    fn input_object(&self, name: &str, value: Value, path: &mut Vec<Step>) -> Result<Value, String> {
-        let (Some(definition), Value::Object(mut fields)) = (self.schema.get_input_object(name), value)
-        else {
-            return Err(format!("an object of type {name} is needed"));
+    fn input_object(&self, definition: &InputObjectType, value: Json) -> Result<Value, Fault> {
+        let name = &definition.name;
+        let Json::Object(fields) = value else {
+            return Err(Fault::new(format!("an object of type {name} is needed")));
         };
-        let mut coerced = async_graphql::indexmap::IndexMap::with_capacity(fields.len());
-        for (field, wanted) in &definition.fields {
-            let Some(value) = fields.swap_remove(field.as_str()) else {
-                if wanted.is_required() {
-                    return Err(format!(
-                        "the field {field} of {name} is required, its type is {}",
-                        wanted.ty
-                    ));
-                }
-                continue;
+        let mut coerced = IndexMap::with_capacity(fields.len());
+        for (field, value) in fields {
+            let Some(wanted) = definition.fields.get(field.as_str()) else {
+                return Err(Fault::new(format!("{name} has no field {}", cut(&field))));
             };
-            path.push(Step::Field(field.to_string()));
-            coerced.insert(Name::new(field), self.value(&wanted.ty, value, path)?);
-            path.pop();
+            match self.value(&wanted.ty, value) {
+                Ok(value) => drop(coerced.insert(Name::new(field), value)),
+                Err(fault) => return Err(fault.within(Step::Field(field))),
+            }
         }
-        match fields.keys().next() {
-            Some(unknown) => Err(format!("{name} has no field {}", cut(unknown))),
+        let missing = definition
+            .fields
+            .iter()
+            .find(|(field, wanted)| wanted.is_required() && !coerced.contains_key(field.as_str()));
+        match missing {
+            Some((field, wanted)) => {
+                Err(Fault::new(format!("the field {field} of {name} is required, its type is {}", wanted.ty)))
+            }
             None => Ok(Value::Object(coerced)),
         }
     }
@@ -158,36 +184,22 @@ impl Language {
 
 /// Asks one of our own scalars, which is asked again by the resolver's argument.
 fn parsed<T: ScalarType + async_graphql::InputType>(name: &str, value: Value) -> Result<Value, String> {
-    let shown = show(&value);
-    match <T as ScalarType>::parse(value.clone()) {
-        Ok(_) => Ok(value),
-        Err(error) => {
-            let reason = error.into_server_error(async_graphql::Pos::default()).message;
-            // "Failed to parse "DateTime": reason"
-            let reason = reason.split_once("\": ").map_or("", |(_, reason)| reason);
-            Err(format!("{shown} is not a value of {name}: {reason}"))
-        }
-    }
+    let Err(error) = <T as ScalarType>::parse(value.clone()) else { return Ok(value) };
+    let reason = error.into_server_error(async_graphql::Pos::default()).message;
+    // "Failed to parse "DateTime": reason"
+    let reason = reason.split_once("\": ").map_or("", |(_, reason)| reason);
+    Err(format!("{} is not a value of {name}: {reason}", show(&value)))
 }
 
-/// A step from a value into it.
-enum Step {
-    Field(String),
-    Index(usize),
-}
-
-fn at(name: &str, path: &[Step], message: &str, ty: &Type) -> String {
-    let mut place = format!("${name}");
-    for step in path {
-        match step {
-            Step::Field(field) => place.extend([".", field]),
-            Step::Index(index) => place.push_str(&format!("[{index}]")),
-        }
-    }
-    if message.is_empty() {
-        format!("the variable ${name} of type {ty} is null at {place}, where a value is required")
-    } else {
-        format!("the variable ${name} has a wrong value at {place}: {message}")
+/// A value that is not looked into: no scalar takes a list or an object.
+fn plain(value: Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Boolean(value),
+        Json::Number(number) => Value::Number(number),
+        Json::String(text) => Value::String(text),
+        Json::Array(_) => Value::List(Vec::new()),
+        Json::Object(_) => Value::Object(IndexMap::new()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a plan and the variables of a request to an operation that is executed as it stands: CollectFields
 //! and MergeSelectionSets of the specification, with every argument coerced.
 
-use async_graphql::indexmap::IndexMap;
+use apollo_compiler::collections::IndexMap;
 use async_graphql::parser::types::{
     Field as Selected, InlineFragment, OperationDefinition, OperationType, Selection as Item, SelectionSet,
     TypeCondition,
@@ -34,7 +34,7 @@ impl Plan {
         if self.kind != OperationType::Subscription {
             return Ok(());
         }
-        let mut fields = Collected::new();
+        let mut fields = Collected::default();
         let collected = collect(&mut fields, &self.selections, &self.root, &mut |_| Ok(true));
         if collected.is_ok() && fields.len() == 1 {
             return Ok(());
@@ -50,7 +50,7 @@ struct Select<'a> {
 
 impl Select<'_> {
     fn set(&self, sets: &[&Selections], object: &str) -> Result<SelectionSet, Problem> {
-        let mut fields = Collected::new();
+        let mut fields = Collected::default();
         for set in sets {
             collect(&mut fields, set, object, &mut |conditions| self.holds(conditions))?;
         }

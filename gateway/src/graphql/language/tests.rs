@@ -1,7 +1,7 @@
 //! What the language accepts, and what an operation becomes.
 
 use async_graphql::parser::types::{Selection, SelectionSet};
-use async_graphql::{Name, ServerError, Variables};
+use async_graphql::{Name, ServerError};
 use serde_json::{Value as Json, json};
 
 use super::{Coerced, Language, Unusable};
@@ -20,7 +20,7 @@ fn selected(text: &str, name: Option<&str>, variables: Json) -> Result<String, V
     })?;
     let plan = document.operation(name).unwrap();
     let one = |error| vec![error];
-    let variables = language.coerce(plan, Variables::from_json(variables)).map_err(one)?;
+    let variables = language.coerce(plan, variables.as_object().unwrap().clone()).map_err(one)?;
     let operation = plan.select(&variables).map_err(one)?;
     Ok(written(&operation.selection_set.node, &variables))
 }
