@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod any_input;
 #[cfg(test)]
-mod backlog;
-#[cfg(test)]
 mod budgets;
 #[cfg(test)]
 mod bulk;

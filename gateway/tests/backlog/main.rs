@@ -1,4 +1,17 @@
 //! A long backlog: 200,000 orders wait in the database, and two gateways dispatch them.
+//!
+//! A program of its own, because it measures the memory of its process.
+
+#![cfg(test)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "two test programs share it and use different parts"
+)]
+#[path = "../it/harness.rs"]
+mod harness;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,7 +21,6 @@ use gateway::Config;
 use gateway::store::{Creation, NewOrder};
 
 use crate::harness::{Backend, eventually};
-use crate::on_both;
 
 const BACKLOG: usize = 200_000;
 const AT_ONCE: usize = 1_000;
@@ -38,7 +50,7 @@ fn memory() -> u64 {
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
 }
 
-on_both!(a_backlog_is_dispatched_once_and_costs_no_memory, |on| async move {
+crate::on_both!(a_backlog_is_dispatched_once_and_costs_no_memory, |on| async move {
     let backend = Backend::new(on).await;
     fill(&backend).await;
     let config = || Config { redelivery_guard: GUARD, queue_window: WINDOW, ..Config::default() };
