@@ -129,8 +129,10 @@ impl Socket {
 
     /// The next message, or the code of the close frame.
     async fn next(&mut self) -> Result<Value, u16> {
+        // Pings alone are not enough.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something is sent");
+            let frame = tokio::time::timeout_at(deadline, self.0.next()).await.expect("something is sent");
             match frame {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Err(frame.unwrap().code.into()),
