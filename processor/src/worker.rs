@@ -1,9 +1,9 @@
 //! The loop of a processor: pulls hints for free slots, starts them, reports what came of them, and
 //! ends tidily.
 //!
-//! Nothing waits for a timer to be sent: hints and reports gather while earlier requests of their
-//! kind are on their way, and leave together. So a batch is one order when there is little to do
-//! and hundreds when there is much.
+//! Hints and reports gather while an earlier request of their kind is on its way, and leave together when it
+//! is answered, when they are many, or after a few milliseconds (see [`Flow`]). So a batch is one order when there is
+//! little to do and hundreds when there is much.
 //!
 //! An ended handler frees its slot at once; its report waits outside the slots, and reports have a
 //! bound of their own. Orders are started ahead of free handlers as far as those are short (see `slots`).
@@ -29,10 +29,45 @@ use crate::{Attempt, Config, OrderHandler, Verdict, metrics};
 
 /// How long one pull waits for a first hint.
 const PULL_WAIT: Duration = Duration::from_secs(2);
-/// Starts on their way at the same time; more hints gather into the next one.
+/// Starts, and reports, on their way at the same time.
 const STARTS_IN_FLIGHT: usize = 4;
-/// The same for reports: while one batch is recorded, the next one is there already.
 const FINISHES_IN_FLIGHT: usize = 2;
+/// So many leave at once although an earlier request of their kind has no answer.
+const LARGE_BATCH: usize = 128;
+/// So long they gather while an earlier request of their kind has no answer. Longer than most answers take, and short
+/// enough that an order which the gateway has to wait for does not hold up the others.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// The requests of one kind that are on their way.
+///
+/// A gateway writes each request in a transaction, so two small requests cost it nearly twice as much as one.
+struct Flow {
+    in_flight: usize,
+    at_most: usize,
+    /// When the latest one left.
+    sent: Instant,
+}
+
+impl Flow {
+    fn new(at_most: usize) -> Self {
+        Self { in_flight: 0, at_most, sent: Instant::now() }
+    }
+
+    fn may_send(&self, waiting: usize) -> bool {
+        let gathered = waiting >= LARGE_BATCH || self.sent.elapsed() >= GATHER;
+        waiting > 0 && (self.in_flight == 0 || (gathered && self.in_flight < self.at_most))
+    }
+
+    /// When those that are waiting may leave without an answer.
+    fn wakes_at(&self, waiting: usize) -> Option<Instant> {
+        (waiting > 0 && self.in_flight < self.at_most).then(|| self.sent + GATHER)
+    }
+
+    fn sent(&mut self) {
+        self.in_flight += 1;
+        self.sent = Instant::now();
+    }
+}
 
 pub(crate) struct Worker {
     config: Config,
@@ -40,10 +75,10 @@ pub(crate) struct Worker {
     slots: Slots,
     /// Have a slot, and are not given to the client yet.
     hints: Vec<Lease>,
-    starts_in_flight: usize,
+    starts: Flow,
     /// Not given to the client yet.
     reports: Vec<(Lease, Outcome)>,
-    finishes_in_flight: usize,
+    finishes: Flow,
     reports_in_flight: usize,
     /// While there is a stream.
     heartbeat: Option<Interval>,
@@ -73,9 +108,9 @@ impl Worker {
             slots: Slots::new(handler, config.concurrency, config.attempt_timeout, meters.clone()),
             config,
             hints: Vec::new(),
-            starts_in_flight: 0,
+            starts: Flow::new(STARTS_IN_FLIGHT),
             reports: Vec::new(),
-            finishes_in_flight: 0,
+            finishes: Flow::new(FINISHES_IN_FLIGHT),
             reports_in_flight: 0,
             heartbeat: None,
             queue_backoff: Backoff::default(),
@@ -94,6 +129,7 @@ impl Worker {
             if pull.is_none() && self.wants_more() {
                 pull = Some(self.pull(queue));
             }
+            let wake = self.wakes_at();
             select! {
                 event = self.client.next() => self.on_event(event),
                 Some(ended) = self.slots.next() => {
@@ -117,12 +153,19 @@ impl Worker {
                     pull = None;
                     self.drain();
                 }
-                Some(()) = OptionFuture::from(self.stage.until().map(sleep_until)) => {}
+                Some(()) = OptionFuture::from(wake.map(sleep_until)) => {}
             }
             if self.has_ended() {
                 return;
             }
         }
+    }
+
+    /// When there is something to do although nothing happens.
+    fn wakes_at(&self) -> Option<Instant> {
+        let starts = self.starts.wakes_at(self.hints.len());
+        let finishes = self.finishes.wakes_at(self.reports.len());
+        [self.stage.until(), starts, finishes].into_iter().flatten().min()
     }
 
     fn wants_more(&self) -> bool {
@@ -166,15 +209,15 @@ impl Worker {
 
     /// Sends what has gathered, if there is room on the way.
     fn flush(&mut self) {
-        while !self.hints.is_empty() && self.starts_in_flight < STARTS_IN_FLIGHT {
+        while self.starts.may_send(self.hints.len()) {
             self.client.send(Request::Start(split_batch(&mut self.hints)));
-            self.starts_in_flight += 1;
+            self.starts.sent();
         }
-        while !self.reports.is_empty() && self.finishes_in_flight < FINISHES_IN_FLIGHT {
+        while self.finishes.may_send(self.reports.len()) {
             let batch = split_batch(&mut self.reports);
             self.reports_in_flight += batch.len();
             self.client.send(Request::Finish(batch));
-            self.finishes_in_flight += 1;
+            self.finishes.sent();
         }
     }
 
@@ -188,7 +231,7 @@ impl Worker {
             }
             Event::Disconnected => self.heartbeat = None,
             Event::Started { leases, attempts, more, took } => {
-                self.starts_in_flight -= usize::from(!more);
+                self.starts.in_flight -= usize::from(!more);
                 self.slots.start_took(took);
                 for attempt in attempts {
                     self.on_started(attempt);
@@ -199,7 +242,7 @@ impl Worker {
                 }
             }
             Event::Finished { reports, refused, more } => {
-                self.finishes_in_flight -= usize::from(!more);
+                self.finishes.in_flight -= usize::from(!more);
                 self.reports_in_flight -= reports;
                 metrics::refused(refused.len());
                 for v1::Refused { lease, reason, .. } in refused {
@@ -261,7 +304,7 @@ impl Worker {
 
     /// Whether no handler runs, and none is about to.
     fn is_idle(&self) -> bool {
-        self.slots.leases().next().is_none() && self.starts_in_flight == 0
+        self.slots.leases().next().is_none() && self.starts.in_flight == 0
     }
 
     /// Moves the shutdown on; true when it is over.
