@@ -41,14 +41,16 @@ pub(super) struct Schemas {
     pub(super) plain: OrdersSchema,
 }
 
-/// Cheap to clone.
+/// Cheap to clone: each request takes one.
 #[derive(Clone)]
-pub(crate) struct Engine {
+pub(crate) struct Engine(Arc<Shared>);
+
+struct Shared {
     schemas: Schemas,
     config: Arc<Config>,
-    language: Arc<Language>,
-    documents: Arc<Documents>,
-    parsed: Arc<Parsed>,
+    language: Language,
+    documents: Documents,
+    parsed: Parsed,
     rooms: Rooms,
 }
 
@@ -188,14 +190,20 @@ impl Answer {
 
 impl Engine {
     pub(crate) fn new(schemas: Schemas, config: Arc<Config>) -> Self {
-        let documents = Arc::new(Documents::new(&config.graphql));
-        let language = Arc::new(Language::new());
-        Self { schemas, config, language, documents, parsed: Arc::default(), rooms: Rooms::default() }
+        let documents = Documents::new(&config.graphql);
+        Self(Arc::new(Shared {
+            schemas,
+            config,
+            language: Language::new(),
+            documents,
+            parsed: Parsed::default(),
+            rooms: Rooms::default(),
+        }))
     }
 
     /// The budget of a new response.
     pub(super) fn budget(&self) -> Budget {
-        Budget::new(self.config.http.response_bytes)
+        Budget::new(self.0.config.http.response_bytes)
     }
 
     /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
@@ -206,11 +214,11 @@ impl Engine {
     }
 
     fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
-        let limits = &self.config.graphql;
-        let found = self.documents.find(&params)?;
+        let limits = &self.0.config.graphql;
+        let found = self.0.documents.find(&params)?;
         let document = self.document(&found.text)?;
         if let Some(hash) = found.register {
-            self.documents.register(hash, &found.text);
+            self.0.documents.register(hash, &found.text);
         }
         let name = params.operation_name.as_deref();
         let plan = document
@@ -222,7 +230,7 @@ impl Engine {
             return Err(Answer::refused(StatusCode::FORBIDDEN, request_error(ORIGIN_NOT_ALLOWED, message)));
         }
         let wrong_input = |error| Answer::rejected(vec![with_code(error, BAD_USER_INPUT)]);
-        let variables = self.language.coerce(plan, params.variables).map_err(wrong_input)?;
+        let variables = self.0.language.coerce(plan, params.variables).map_err(wrong_input)?;
         let price = guard::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
             .map_err(refuse)?;
         let operation = plan.select(&variables).map_err(wrong_input)?;
@@ -237,15 +245,15 @@ impl Engine {
     }
 
     fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, Answer> {
-        if let Some(document) = self.parsed.get(text) {
+        if let Some(document) = self.0.parsed.get(text) {
             return Ok(document);
         }
-        let read = self.language.read(text, &self.config.graphql);
+        let read = self.0.language.read(text, &self.0.config.graphql);
         let document = Arc::new(read.map_err(|unusable| match unusable {
             Unusable::TooMuch(too_much) => refuse(too_much),
             Unusable::Wrong(errors) => Answer::rejected(errors),
         })?);
-        self.parsed.keep(text, &document);
+        self.0.parsed.keep(text, &document);
         Ok(document)
     }
 
@@ -256,7 +264,7 @@ impl Engine {
 
     /// When an operation that begins now has to be done.
     pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.config.graphql.execution_timeout
+        Instant::now() + self.0.config.graphql.execution_timeout
     }
 
     /// The same for one of several operations that share their time and the length of the response.
@@ -292,7 +300,7 @@ impl Engine {
 
     /// Waits until there is room, and does not run where short requests wait for their turn.
     async fn execute_large(&self, mut operation: Operation, deadline: Instant, budget: Budget) -> Answer {
-        let room = tokio::time::timeout_at(deadline, self.rooms.enter(operation.price.orders));
+        let room = tokio::time::timeout_at(deadline, self.0.rooms.enter(operation.price.orders));
         let Ok(Some(room)) = room.await else { return self.too_slow() };
         operation.request = operation.request.data(Arc::clone(&room));
         let caller_left = CancellationToken::new();
@@ -314,13 +322,13 @@ impl Engine {
 
     fn too_slow(&self) -> Answer {
         counter!("graphql_refusals_total", "limit" => "execution_time").increment(1);
-        let limit = self.config.graphql.execution_timeout;
+        let limit = self.0.config.graphql.execution_timeout;
         let message = format!("the operation was stopped after {} ms", limit.as_millis());
         Answer::failed(request_error(TIMEOUT, message))
     }
 
     fn schema(&self, operation: &Operation) -> &OrdersSchema {
-        if operation.has_lists { &self.schemas.metered } else { &self.schemas.plain }
+        if operation.has_lists { &self.0.schemas.metered } else { &self.0.schemas.plain }
     }
 
     /// Runs a subscription until it ends or the stream is dropped.

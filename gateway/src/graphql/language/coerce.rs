@@ -23,6 +23,20 @@ impl Coerced {
         self.0.get(name)
     }
 
+    /// Whether a variable is there and not null.
+    pub(super) fn has_value(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| *value != Value::Null)
+    }
+
+    /// Variables with some value each.
+    pub(super) fn with_values<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut variables = Variables::default();
+        for name in names {
+            variables.insert(Name::new(name), Value::Boolean(true));
+        }
+        Self(variables)
+    }
+
     /// For the engine.
     pub(in crate::graphql) fn into_variables(self) -> Variables {
         self.0

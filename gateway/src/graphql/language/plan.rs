@@ -6,7 +6,9 @@ use std::sync::Arc;
 use apollo_compiler::Node;
 use apollo_compiler::ast::{self, Argument, DirectiveList, InputValueDefinition, Type};
 use apollo_compiler::executable::{self, ExecutableDocument, Operation, SelectionSet};
-use async_graphql::parser::types::{BaseType, OperationType, Type as Kind, VariableDefinition};
+use async_graphql::parser::types::{
+    BaseType, OperationDefinition, OperationType, Type as Kind, VariableDefinition,
+};
 use async_graphql::{Name, Pos, Positioned, Value};
 
 use super::document::{Misfit, Places};
@@ -24,6 +26,8 @@ pub(in crate::graphql) struct Plan {
     pub(super) root: String,
     pub(super) variables: Vec<Variable>,
     pub(super) selections: Selections,
+    /// The operation of every request that gives all variables a value; `None` when `@skip` or `@include` is in it.
+    pub(super) complete: Option<OperationDefinition>,
 }
 
 pub(super) struct Variable {
@@ -129,6 +133,7 @@ struct Part {
     selections: Selections,
     usages: Vec<Usage>,
     has_lists: bool,
+    has_conditions: bool,
     /// Every fragment that is spread in it, at any depth.
     spreads: BTreeSet<String>,
 }
@@ -141,10 +146,11 @@ impl<'a> Planner<'a> {
         for usage in &part.usages {
             check_position(&variables, usage)?;
         }
-        let mut has_lists = part.has_lists;
+        let (mut has_lists, mut has_conditions) = (part.has_lists, part.has_conditions);
         for spread in &part.spreads {
             if let Some(fragment) = self.fragments.get(spread.as_str()) {
                 has_lists |= fragment.has_lists;
+                has_conditions |= fragment.has_conditions;
                 for usage in &fragment.usages {
                     check_position(&variables, usage)?;
                 }
@@ -157,7 +163,12 @@ impl<'a> Planner<'a> {
         };
         let root = operation.object_type().to_string();
         let name = operation.name.as_ref().map(ToString::to_string);
-        Ok(Plan { name, kind, has_lists, pos, root, variables, selections: part.selections })
+        let selections = part.selections;
+        let mut plan = Plan { name, kind, has_lists, pos, root, variables, selections, complete: None };
+        if !has_conditions {
+            plan.complete = plan.with_all_variables();
+        }
+        Ok(plan)
     }
 
     fn variables(&self, operation: &Operation) -> Result<Vec<Variable>, Misfit> {
@@ -189,10 +200,15 @@ impl<'a> Planner<'a> {
     }
 
     fn part(&mut self, set: &'a SelectionSet) -> Result<Part, Misfit> {
-        let mut gather = Gather { literals: self.literals(), spreads: BTreeSet::new(), has_lists: false };
+        let mut gather = Gather {
+            literals: self.literals(),
+            spreads: BTreeSet::new(),
+            has_lists: false,
+            has_conditions: false,
+        };
         let selections = self.selections(set, &mut gather)?;
-        let Gather { literals, spreads, has_lists } = gather;
-        Ok(Part { selections, usages: literals.usages, has_lists, spreads })
+        let Gather { literals, spreads, has_lists, has_conditions } = gather;
+        Ok(Part { selections, usages: literals.usages, has_lists, has_conditions, spreads })
     }
 
     /// A fragment is planned once. The guard found no circles.
@@ -266,6 +282,7 @@ struct Gather<'a> {
     literals: Literals<'a>,
     spreads: BTreeSet<String>,
     has_lists: bool,
+    has_conditions: bool,
 }
 
 impl Gather<'_> {
@@ -289,6 +306,7 @@ impl Gather<'_> {
     }
 
     fn conditions(&mut self, directives: &DirectiveList) -> Result<Vec<Condition>, Misfit> {
+        self.has_conditions |= !directives.is_empty();
         let mut conditions = Vec::with_capacity(directives.len());
         for directive in directives.iter() {
             let pos = self.literals.places.of(directive.location());

@@ -20,6 +20,22 @@ impl Plan {
     /// The operation that is executed. Every variable in it has a value of the right type, and no key occurs twice in one of its
     /// selection sets.
     pub(in crate::graphql) fn select(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
+        if let Some(complete) = &self.complete
+            && self.variables.iter().all(|variable| variables.has_value(&variable.name))
+        {
+            return Ok(complete.clone());
+        }
+        self.merged(variables)
+    }
+
+    /// The operation for requests that give every variable a value other than null. The values do not matter: they stay
+    /// variables.
+    pub(super) fn with_all_variables(&self) -> Option<OperationDefinition> {
+        let names = self.variables.iter().map(|variable| variable.name.as_str());
+        self.merged(&Coerced::with_values(names)).ok()
+    }
+
+    fn merged(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
         let set = Select { variables }.set(&[&self.selections], &self.root).map_err(Problem::into_error)?;
         Ok(OperationDefinition {
             ty: self.kind,
