@@ -1,17 +1,4 @@
 //! A long backlog: 200,000 orders wait in the database, and two gateways dispatch them.
-//!
-//! A program of its own, because it measures the memory of its process.
-
-#![cfg(test)]
-
-#[allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "two test programs share it and use different parts"
-)]
-#[path = "../it/harness.rs"]
-mod harness;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,6 +7,7 @@ use domain::{Draft, OrderId};
 use gateway::Config;
 use gateway::store::{Creation, NewOrder};
 
+use crate::ALONE;
 use crate::harness::{Backend, eventually};
 
 const BACKLOG: usize = 200_000;
@@ -51,6 +39,7 @@ fn memory() -> u64 {
 }
 
 crate::on_both!(a_backlog_is_dispatched_once_and_costs_no_memory, |on| async move {
+    let _alone = ALONE.lock().await;
     let backend = Backend::new(on).await;
     fill(&backend).await;
     let config = || Config { redelivery_guard: GUARD, queue_window: WINDOW, ..Config::default() };

@@ -5,31 +5,26 @@
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
 //! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
 //! requests that are generated, `browser` the page, `arrows` the structure of the source,
-//! `sockets` the options of its connections, `abuse` small requests that ask for a lot, `unfinished` bodies and messages
-//! that are not sent to their end, `connects` clients that come and go, `memory` what the program takes at most.
+//! `sockets` the options of its connections, `open_files` a low limit of open files.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
 
 #![cfg(test)]
 
-mod abuse;
 mod arrows;
 mod browser;
 mod cli;
 mod clients;
 mod compose;
-mod connects;
 mod foreign;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journey;
-mod memory;
 mod open_files;
 mod openapi;
 mod operate;
 mod outage;
 mod restart;
 mod sockets;
-mod unfinished;

@@ -12,12 +12,15 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use crate::ALONE;
 use crate::harness::{Process, base_url, command, within};
 
 /// How much memory may grow by.
 const GROWTH_KIB: u64 = 64 * 1024;
 /// What a liveness probe waits for at most.
 const PROBE: Duration = Duration::from_millis(100);
+/// Another program may have the machine for a moment. A probe that waits for these requests waits in every round.
+const ROUNDS: usize = 3;
 /// The longest response, `--response-bytes`, with room for what a transport adds.
 const RESPONSE_BYTES: usize = 8 * 1024 * 1024 + 1_024;
 /// Clients that send the same at the same time.
@@ -115,8 +118,7 @@ impl Server {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("it may be written");
     }
 
-    /// How long liveness probes waited while `work` went on: the value that half of them stay below. Other tests may
-    /// have the machine for a moment, so the slowest ones say little.
+    /// How long liveness probes waited while `work` went on: the value that 95 of 100 stay below.
     async fn probed(&self, work: impl Future<Output = ()>) -> Duration {
         let done = Arc::new(AtomicBool::new(false));
         let probe = async {
@@ -130,7 +132,7 @@ impl Server {
                 tokio::task::yield_now().await;
             }
             waits.sort_unstable();
-            waits[waits.len() / 2]
+            waits[waits.len() * 95 / 100]
         };
         let work = async {
             work.await;
@@ -184,11 +186,9 @@ fn requests() -> Vec<(&'static str, Value, bool)> {
 }
 
 /// How the bytes of an answer are judged.
-fn check(name: &str, transport: &str, text: &str, results: usize, is_error: bool) {
-    assert!(text.len() <= RESPONSE_BYTES * results, "{name} over {transport}: {} bytes", text.len());
-    // A debug build on a busy machine may take longer than an operation may; that is a limit as well.
-    let limits = ["LIMIT_EXCEEDED", "BAD_USER_INPUT", "EXECUTION_TIMEOUT"];
-    let refused = limits.iter().any(|limit| text.contains(limit));
+fn check(name: &str, transport: &str, text: &str, is_error: bool) {
+    assert!(text.len() <= RESPONSE_BYTES, "{name} over {transport}: {} bytes", text.len());
+    let refused = text.contains("LIMIT_EXCEEDED") || text.contains("BAD_USER_INPUT");
     if is_error {
         assert!(
             refused && text.len() < 16 * 1024,
@@ -198,8 +198,23 @@ fn check(name: &str, transport: &str, text: &str, results: usize, is_error: bool
     }
 }
 
+/// What one client does over one transport.
+async fn send(server: &Server, name: &str, transport: &str, request: &Value, is_error: bool) {
+    let body = request.to_string();
+    let texts = match transport {
+        "http" => vec![server.post(&body, "application/json").await],
+        "batch" => vec![server.post(&format!("[{body}]"), "application/json").await],
+        "sse" => vec![server.post(&body, "text/event-stream").await],
+        _ => server.socket(request, 2).await,
+    };
+    for text in texts {
+        check(name, transport, &text, is_error);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_requests_stay_small() {
+    let _alone = ALONE.lock().await;
     let mut server = Server::start().await;
     server.fill().await;
     // What the allocator keeps after requests of every kind is no growth.
@@ -209,43 +224,29 @@ async fn small_requests_stay_small() {
     println!("idle: a probe waits {idle:?}, {before} KiB");
     let mut failed = Vec::new();
     for (name, request, is_error) in requests() {
-        let body = request.to_string();
+        let length = request.to_string().len();
         for transport in ["http", "batch", "sse", "websocket"] {
             // Longer than a message of a websocket may be.
-            if transport == "websocket" && body.len() > 64 * 1024 {
+            if transport == "websocket" && length > 64 * 1024 {
                 continue;
             }
-            server.forget_peak();
-            let clients = (0..CLIENTS).map(|_| async {
-                match transport {
-                    "http" => {
-                        check(name, transport, &server.post(&body, "application/json").await, 1, is_error)
-                    }
-                    "batch" => {
-                        let batch = format!("[{body}]");
-                        check(name, transport, &server.post(&batch, "application/json").await, 1, is_error);
-                    }
-                    "sse" => {
-                        check(name, transport, &server.post(&body, "text/event-stream").await, 1, is_error)
-                    }
-                    _ => {
-                        for text in server.socket(&request, 2).await {
-                            check(name, transport, &text, 1, is_error);
-                        }
-                    }
+            for round in 1..=ROUNDS {
+                server.forget_peak();
+                let clients = (0..CLIENTS).map(|_| send(&server, name, transport, &request, is_error));
+                let start = Instant::now();
+                let wait = server.probed(async { drop(join_all(clients).await) }).await;
+                let grown = server.memory("VmHWM").saturating_sub(before);
+                let took = start.elapsed();
+                let line =
+                    format!("{name} over {transport}: {took:?}, a probe waits {wait:?}, {grown} KiB more");
+                println!("{line}");
+                if wait > PROBE && round < ROUNDS {
+                    continue;
                 }
-            });
-            let start = Instant::now();
-            let wait = server.probed(async { drop(join_all(clients).await) }).await;
-            let peak = server.memory("VmHWM");
-            println!(
-                "{name} over {transport}: {:?}, a probe waits {wait:?}, memory grows by {} KiB",
-                start.elapsed(),
-                peak.saturating_sub(before)
-            );
-            if peak.saturating_sub(before) > GROWTH_KIB || wait > PROBE {
-                failed
-                    .push(format!("{name} over {transport}: a probe waits {wait:?}, {before} to {peak} KiB"));
+                if grown > GROWTH_KIB || wait > PROBE {
+                    failed.push(line);
+                }
+                break;
             }
         }
     }

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::ALONE;
 use crate::harness::{Api, Process, base_url, command, grpc_addr, within};
 
 const MIB: u64 = 1024 * 1024;
@@ -41,6 +42,7 @@ async fn visit(n: usize, http: &str, grpc: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_flat_after_a_hundred_thousand_connects() {
+    let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");

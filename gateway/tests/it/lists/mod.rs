@@ -1,7 +1,6 @@
 //! Lists of orders over REST and GraphQL: pages, filters, sorts, and what they cost.
 
 mod cursors;
-mod isolation;
 mod pages;
 mod search;
 mod statements;

@@ -1,0 +1,20 @@
+//! What a gateway promises under load: bounded memory and bounded waits.
+//!
+//! A program of its own, because it measures the memory of its process and the time of its requests. Its tests run one
+//! after the other, each while it holds [`ALONE`].
+
+#![cfg(test)]
+
+mod backlog;
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "two test programs share it and use different parts"
+)]
+#[path = "../it/harness.rs"]
+mod harness;
+mod searches;
+
+/// A test that runs beside another would measure the other one as well.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
