@@ -1,5 +1,7 @@
 // What the clients of every library ask a gateway, and how an answer that is a refusal looks.
 
+import { setTimeout as sleep } from "node:timers/promises";
+
 // Both may name several, with commas: the clients are spread over them.
 export const gateways = list("ORDERS_URL", "http://127.0.0.1:3000");
 export const grpcAddresses = list("GRPC_ADDR", "127.0.0.1:50051");
@@ -39,6 +41,37 @@ export class Refusal extends Error {
   get code() {
     return this.errors[0].extensions?.code;
   }
+
+  // Seconds after which the same may be asked again; absent when it would be refused again.
+  get retryAfter() {
+    return this.errors[0].extensions?.retryAfterSeconds;
+  }
+}
+
+// How often a busy gateway is asked again.
+const RETRIES = 10;
+
+// Does what a refusal says: asks again after a while.
+async function again(work) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Refusal && error.retryAfter) || tries >= RETRIES) throw error;
+      await sleep(error.retryAfter * 1000);
+    }
+  }
+}
+
+// A client that asks a busy gateway again. A subscription is refused before its first event.
+export function patient(client) {
+  const { request, subscribe, follow: watch } = client;
+  return {
+    ...client,
+    ...(request && { request: (operation) => again(() => request(operation)) }),
+    ...(subscribe && { subscribe: (operation, next) => again(() => subscribe(operation, next)) }),
+    ...(watch && { follow: (orderId, after, seen) => again(() => watch(orderId, after, seen)) }),
+  };
 }
 
 // The data of a GraphQL result, or its refusal.
@@ -75,18 +108,20 @@ export function drained(observable, next) {
 }
 
 // JSON over REST; a problem is a refusal.
-export async function rest(base, path, body) {
+export function rest(base, path, body) {
   const request = body && {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  const answer = await fetch(base + path, request);
-  const value = await answer.json();
-  if (!answer.ok) throw problem(value);
-  return value;
+  return again(async () => {
+    const answer = await fetch(base + path, request);
+    const value = await answer.json();
+    if (!answer.ok) throw problem(value, Number(answer.headers.get("retry-after")) || undefined);
+    return value;
+  });
 }
 
-export function problem({ code, detail, title }) {
-  return new Refusal([{ message: detail || title, extensions: { code } }]);
+export function problem({ code, detail, title }, retryAfterSeconds) {
+  return new Refusal([{ message: detail || title, extensions: { code, retryAfterSeconds } }]);
 }

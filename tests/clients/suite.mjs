@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import { graphql as graphqlChecks, watching } from "./cases.mjs";
 import { libraries } from "./libraries/index.mjs";
-import { follow, gateways, grpcAddresses, LAPTOP, rest } from "./operations.mjs";
+import { follow, gateways, grpcAddresses, LAPTOP, patient, rest } from "./operations.mjs";
 import { asRest, checkSame, checkTimeline, isFinal } from "./timeline.mjs";
 
 const DEADLINE_MS = 45_000;
@@ -59,7 +59,7 @@ const clients = names.map((name, i) => {
   if (!library) throw new Error(`there is no library ${name}; there are ${Object.keys(libraries).join(", ")}`);
   const gateway = gateways[i % gateways.length];
   const grpc = grpcAddresses[i % grpcAddresses.length];
-  return { name, library, client: library.open({ gateway, grpc }), seen: new Map() };
+  return { name, library, client: patient(library.open({ gateway, grpc })), seen: new Map() };
 });
 
 // One order is not started, so every library is there when it is cancelled.

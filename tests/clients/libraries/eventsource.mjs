@@ -2,7 +2,7 @@
 // the end of a stream, with the id of its last event, until the gateway answers that there is no more.
 
 import { EventSource } from "eventsource";
-import { rest } from "../operations.mjs";
+import { problem, rest } from "../operations.mjs";
 
 export function open({ gateway }, options = {}) {
   const sources = new Set();
@@ -28,7 +28,8 @@ export function open({ gateway }, options = {}) {
           if (code === 204) resolve();
           // An `EventSource` does not show the body of a refusal; asked without a stream, REST does.
           else rest(gateway, `/orders/${orderId}/events${cursor}`).then(
-            () => reject(new Error(`${code} ${message}`)),
+            // It was busy and is not any more.
+            () => reject(code === 503 ? problem({ title: message }, 1) : new Error(`${code} ${message}`)),
             reject,
           );
         };

@@ -1,10 +1,10 @@
 // gRPC with @grpc/grpc-js: the stream `WatchOrder`.
 
-import { status } from "@grpc/grpc-js";
 import { orderService } from "../grpc.mjs";
 import { Refusal } from "../operations.mjs";
 
-const REFUSALS = [status.NOT_FOUND, status.INVALID_ARGUMENT];
+// gRPC's own name for the time after which a call may be repeated.
+const PUSHBACK = "grpc-retry-pushback-ms";
 
 export function open({ grpc }) {
   const service = orderService(grpc);
@@ -23,13 +23,17 @@ export function open({ grpc }) {
           }
         });
         stream.on("end", resolve);
-        stream.on("error", (error) => reject(REFUSALS.includes(error.code) ? refusal(error) : error));
+        stream.on("error", (error) => reject(refusal(error) ?? error));
       });
     },
     close: () => service.close(),
   };
 }
 
+// What the gateway said; nothing when the connection failed.
 function refusal({ details, metadata }) {
-  return new Refusal([{ message: details, extensions: { code: metadata.get("orders-error")[0] } }]);
+  const code = metadata.get("orders-error")[0];
+  if (!code) return undefined;
+  const retryAfterSeconds = Number(metadata.get(PUSHBACK)[0]) / 1000 || undefined;
+  return new Refusal([{ message: details, extensions: { code, retryAfterSeconds } }]);
 }
