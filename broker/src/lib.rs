@@ -27,6 +27,18 @@ use tokio::sync::mpsc;
 /// that no single message holds up the others or the memory of a subscriber.
 pub const MAX_EVENTS_PER_MESSAGE: usize = 500;
 
+/// A worker or an installation that has announced itself counts for so long.
+pub const PRESENT_FOR: Duration = Duration::from_secs(15);
+
+/// Who uses a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Workers that have announced themselves.
+    pub workers: u64,
+    /// Installations whose gateways push to the queue. More than one is a mistake: their workers take each other's jobs.
+    pub installations: u64,
+}
+
 /// A hint that an order can be started: `{"orderId","quantity"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +90,31 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Unavailable`].
     async fn len(&self) -> Result<u64, Error>;
+
+    /// Notes that a worker pulls from this queue; it counts for [`PRESENT_FOR`]. A queue that does not know who uses it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn announce(&self, _worker: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Forgets a worker that has announced itself and ends.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn leave(&self, _worker: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Notes that an installation pushes to this queue, which counts for [`PRESENT_FOR`], and says who uses it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], and [`Error::Unsupported`] from a queue that does not know.
+    async fn presence(&self, _installation: &[u8]) -> Result<Presence, Error> {
+        Err(Error::Unsupported("this queue does not know who uses it".to_owned()))
+    }
 }
 
 /// Tells every subscriber what every publisher says, from the moment of subscription.

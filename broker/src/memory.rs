@@ -1,16 +1,17 @@
 //! Queue and bus within one process, for the embedded default: no server, and nothing survives the
 //! process. That is enough, because the database knows which orders are due.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::OrderEvent;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::subscriber::Subscriber;
-use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, Place, Signal};
+use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, PRESENT_FOR, Place, Presence, Signal};
 
 /// A queue in memory. It grows with what is pushed, 24 bytes a job; the window of the dispatcher is
 /// its limit.
@@ -20,6 +21,23 @@ pub struct Queue {
     /// Wakes one waiting puller, the one that waits longest. A puller that leaves jobs behind passes
     /// the wake-up on.
     arrival: Notify,
+    workers: Mutex<Present>,
+    installations: Mutex<Present>,
+}
+
+/// Who has announced itself, and when.
+#[derive(Default)]
+struct Present(HashMap<Vec<u8>, Instant>);
+
+impl Present {
+    fn enter(&mut self, member: &[u8]) {
+        self.0.insert(member.to_vec(), Instant::now());
+    }
+
+    fn count(&mut self) -> u64 {
+        self.0.retain(|_, at| at.elapsed() < PRESENT_FOR);
+        self.0.len() as u64
+    }
 }
 
 impl Queue {
@@ -78,6 +96,25 @@ impl crate::Queue for Queue {
 
     async fn len(&self) -> Result<u64, Error> {
         Ok(lock(&self.jobs).len() as u64)
+    }
+
+    async fn announce(&self, worker: &str) -> Result<(), Error> {
+        let mut workers = lock(&self.workers);
+        workers.enter(worker.as_bytes());
+        workers.count();
+        Ok(())
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        lock(&self.workers).0.remove(worker.as_bytes());
+        Ok(())
+    }
+
+    async fn presence(&self, installation: &[u8]) -> Result<Presence, Error> {
+        let workers = lock(&self.workers).count();
+        let mut installations = lock(&self.installations);
+        installations.enter(installation);
+        Ok(Presence { workers, installations: installations.count() })
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, Status};
 
 /// The most handlers that one processor runs at once.
 const MAX_CONCURRENCY: usize = 100_000;
@@ -33,6 +33,8 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// Nothing is pulled while more reports than this wait for their acknowledgement. Default: 4,096.
     pub report_buffer: usize,
+    /// Written by the processor while it runs, for health checks.
+    pub status: Status,
 }
 
 impl Default for Config {
@@ -46,6 +48,7 @@ impl Default for Config {
             report_grace: Duration::from_secs(3),
             answer_timeout: Duration::from_secs(10),
             report_buffer: 4_096,
+            status: Status::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod handler;
 pub mod handlers;
 mod metrics;
 mod slots;
+mod status;
 mod worker;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use async_trait::async_trait;
 pub use config::Config;
 pub use error::Error;
 pub use handler::{Attempt, OrderHandler, Verdict};
+pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
 
 /// Processes orders until `shutdown` is ready, then drains and returns.
@@ -50,6 +52,12 @@ pub async fn run(
     config.check()?;
     metrics::describe();
     let gateways = connect::Gateways::new(&config)?;
-    worker::Worker::new(config, gateways, handler).run(&*queue, shutdown).await;
+    let (worker_id, status) = (config.worker_id.clone(), config.status.clone());
+    let worker = worker::Worker::new(config, gateways, handler);
+    tokio::select! {
+        () = worker.run(&*queue, shutdown) => {}
+        () = status.announce(&*queue, &worker_id) => {}
+    }
+    Status::leave(&*queue, &worker_id).await;
     Ok(())
 }

@@ -190,6 +190,7 @@ impl Worker {
     fn on_pulled(&mut self, pulled: Pulled) {
         match pulled {
             Ok(jobs) => {
+                self.config.status.pulled(Ok(()));
                 self.queue_backoff.reset();
                 // An order and a token together name a lease; with one token for all of them the gateway
                 // writes all of them in one statement.
@@ -199,6 +200,7 @@ impl Worker {
             }
             Err(error) => {
                 metrics::queue_error();
+                self.config.status.pulled(Err(&error));
                 self.queue_pause = Some(self.queue_backoff.next());
                 if self.queue_backoff.should_log() {
                     tracing::warn!(%error, "the queue cannot be reached; trying on");
@@ -228,8 +230,12 @@ impl Worker {
                 let mut ticks = interval(heartbeat_interval);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 self.heartbeat = Some(ticks);
+                self.config.status.connected(matches!(self.stage, Stage::Working));
             }
-            Event::Disconnected => self.heartbeat = None,
+            Event::Disconnected => {
+                self.heartbeat = None;
+                self.config.status.connected(false);
+            }
             Event::Started { leases, attempts, more, took } => {
                 self.starts.in_flight -= usize::from(!more);
                 self.slots.start_took(took);
@@ -300,6 +306,7 @@ impl Worker {
             self.slots.free(hint);
         }
         self.stage = Stage::Draining(Instant::now() + grace);
+        self.config.status.connected(false);
     }
 
     /// Whether no handler runs, and none is about to.

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: `LPUSH` in on the left, `BLMPOP … RIGHT COUNT n` out on the right |
 //! | `<prefix>:events` | a pub/sub channel; one message is a list of order events, in a form of our own (`message`), sealed by its sender (`seal`) |
+//! | `<prefix>:workers`, `<prefix>:installations` | sorted sets of who uses the queue, each with the time until which it counts (`presence`) |
 //!
-//! Nothing else is written, and both may be wiped at any moment. Producers and consumers in other
+//! Nothing else is written, and all of it may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
-//! A restricted Redis user needs these two names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH,
-//! LLEN, LMPOP, BLMPOP, PUBLISH and SUBSCRIBE.
+//! A restricted Redis user needs these names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH, LLEN, LMPOP, BLMPOP,
+//! PUBLISH, SUBSCRIBE, TIME, ZADD, ZREM, ZREMRANGEBYSCORE, ZCOUNT and PEXPIRE. Without those from TIME on nobody is told
+//! how many workers there are.
 //!
 //! # What is promised
 //! [`Redis::new`] never connects, so a program starts while Redis is away. Every call has a deadline
@@ -23,6 +25,7 @@ mod address;
 mod bus;
 mod message;
 mod pool;
+mod presence;
 mod queue;
 mod seal;
 mod server;
@@ -73,6 +76,8 @@ struct Shared {
     /// Apart from `commands`, because a blocking command makes all others on its connection wait.
     pulls: Pool<Manager>,
     queue_key: String,
+    workers_key: String,
+    installations_key: String,
     channel: String,
 }
 
@@ -99,7 +104,20 @@ impl Redis {
         // A pull waits longer than any other command; it keeps its own deadline.
         let pulls = pool(config().set_response_timeout(None), MAX_PULL_CONNECTIONS);
         let (queue_key, channel) = (format!("{prefix}:queue"), format!("{prefix}:events"));
-        Ok(Self { shared: Arc::new(Shared { shown, client, commands, pulls, queue_key, channel }) })
+        let (workers_key, installations_key) =
+            (format!("{prefix}:workers"), format!("{prefix}:installations"));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                shown,
+                client,
+                commands,
+                pulls,
+                queue_key,
+                workers_key,
+                installations_key,
+                channel,
+            }),
+        })
     }
 
     /// The queue in the list `<prefix>:queue`.

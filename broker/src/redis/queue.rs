@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis, pool};
-use crate::{Error, Job, Place};
+use crate::{Error, Job, Place, Presence};
 
 /// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
 /// puller that has gone are noticed.
@@ -166,6 +166,18 @@ impl crate::Queue for Queue {
         command.cmd("LLEN").arg(self.key());
         let (len,) = self.redis.command(&command).await?;
         Ok(len)
+    }
+
+    async fn announce(&self, worker: &str) -> Result<(), Error> {
+        self.redis.announce(worker).await
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        self.redis.leave(worker).await
+    }
+
+    async fn presence(&self, installation: &[u8]) -> Result<Presence, Error> {
+        self.redis.presence(installation).await
     }
 }
 
