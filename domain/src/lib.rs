@@ -17,6 +17,7 @@
 //! | error class | one word for what kind of failure it was |
 //! | scheduled | not to be started before a time that its creator set |
 //! | idempotency key | what a client calls one create, so that its repetition is recognised |
+//! | waits for | what keeps a pending order from being started: a worker, a retry, its schedule or the pause |
 //! | redrive | giving a dead letter a new set of attempts |
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub mod status;
 pub mod text;
 mod timestamp;
 pub mod transition;
+pub mod waiting;
 
 pub use event::OrderEvent;
 pub use id::{InvalidOrderId, OrderId};

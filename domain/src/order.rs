@@ -49,6 +49,8 @@ pub struct Order {
     pub priority: Priority,
     /// It is not started before this time.
     pub process_after: Option<Timestamp>,
+    /// The earliest start of its next attempt: its creation, its schedule, or the end of its wait for a retry.
+    pub not_before: Timestamp,
     /// What its latest event says, if anything.
     pub reason: Option<String>,
     /// What kind of failure its latest event is, if it is one.

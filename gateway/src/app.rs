@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::inflight::{BulkWork, InFlight};
 use crate::http::streams::Streams;
+use crate::vitals::Vitals;
 use crate::{Config, Store, feed::Feed, orders::Orders};
 
 /// What every request handler needs. Each request clones it several times, so it is one pointer.
@@ -26,6 +27,8 @@ pub struct AppParts {
     pub queue: Arc<dyn Queue>,
     /// The settings.
     pub config: Arc<Config>,
+    /// What real work says about the database, the queue and the workers.
+    pub(crate) vitals: Vitals,
     /// The bytes that requests and responses hold.
     pub(crate) inflight: InFlight,
     /// The bulk creates that are worked on.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker::{Place, Queue};
+use broker::{Job, Place, Queue};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::orders::Orders;
 use crate::shortcut::Room;
 use crate::store::{Marks, Overdue, Taken};
+use crate::vitals::Vitals;
 use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
@@ -71,6 +72,7 @@ pub(crate) struct Dispatch {
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
     pub(crate) room: Room,
+    pub(crate) vitals: Vitals,
 }
 
 /// When jobs and leases are taken back.
@@ -139,7 +141,7 @@ impl Dispatch {
 
     async fn push(&self, marks: &mut Marks) -> Result<Round, Failure> {
         let waiting = self.queue.len().await?;
-        metrics::gauge!("queue_length").set(waiting as f64);
+        metrics::gauge!("queue_hints").set(waiting as f64);
         let window = u64::from(self.config.queue_window);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
         self.wake.full.store(free == 0, Ordering::Relaxed);
@@ -154,15 +156,23 @@ impl Dispatch {
         let Taken { ahead, behind, more, marks: reached } = taken;
         *marks = if more { reached } else { Marks::default() };
         // Should this fail, the orders turn up again when their guard runs out.
-        self.queue.push(&ahead, Place::Front).await?;
-        self.queue.push(&behind, Place::End).await?;
         let pushed = (ahead.len() + behind.len()) as u64;
+        if pushed > 0 {
+            let outcome = self.fill(&ahead, &behind).await;
+            self.vitals.pushed(&outcome);
+            outcome?;
+        }
         metrics::counter!("orders_dispatched_total").increment(pushed);
         if more {
             return Ok(Round::More);
         }
         self.room.open(mark, u64::from(free).saturating_sub(pushed));
         Ok(Round::Idle)
+    }
+
+    async fn fill(&self, ahead: &[Job], behind: &[Job]) -> Result<(), broker::Error> {
+        self.queue.push(ahead, Place::Front).await?;
+        self.queue.push(behind, Place::End).await.map(drop)
     }
 
     /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the

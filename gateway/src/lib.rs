@@ -30,6 +30,7 @@ mod panics;
 mod retention;
 mod serve;
 mod shortcut;
+mod vitals;
 
 /// By order. The hash is keyed as that of the standard library, and costs a fraction of it.
 type ById<V> = std::collections::HashMap<domain::OrderId, V, hashlink::DefaultHashBuilder>;

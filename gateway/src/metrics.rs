@@ -54,7 +54,7 @@ const COUNTERS: [(&str, &str); 19] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 14] = [
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
     ("http_connections", "Open connections on all ports."),
@@ -66,10 +66,20 @@ const GAUGES: [(&str, &str); 11] = [
          Orders that wait for a retry do not count.",
     ),
     ("open_streams", "Open websockets, event streams, long polls and streams of gRPC, by kind."),
-    ("queue_length", "Hints in the queue at the last look."),
+    ("queue_hints", "Jobs in the queue at the last look; an order may have several."),
+    (
+        "queue_installations",
+        "Installations whose gateways use this queue. More than 1 means that two systems share one Redis prefix.",
+    ),
+    ("queue_length", "Orders that wait for a free worker or for the end of a pause, counted up to 100,000."),
     ("queue_paused", "Whether the queue is paused: 1 or 0."),
     ("watched_orders", "Orders that somebody watches through this gateway."),
     ("worker_streams", "Processors that are connected to this gateway."),
+    (
+        "workers",
+        "Workers of the installation: the processors that are connected to any of its gateways, or 1 while orders are \
+         started by workers of other kinds.",
+    ),
 ];
 
 const HISTOGRAMS: [(&str, &str); 1] =

@@ -26,6 +26,7 @@ use crate::http::streams::Streams;
 use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
 use crate::shortcut::{Room, Shortcut};
+use crate::vitals::Vitals;
 use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
@@ -45,7 +46,7 @@ pub struct Parts {
     pub grpc: TcpListener,
 }
 
-/// How often the database is asked for its clock, and for the age of the oldest order that waits.
+/// How often the database is asked for its clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often expired idempotency keys are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -65,6 +66,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let installation = store.installation().await.map_err(std::io::Error::other)?;
     let wake = Wake::default();
     let feed = Feed::new(&store);
+    let vitals = Vitals::new(&store, &queue, &feed);
     // The batches and the publisher end by themselves once nobody can hand them anything.
     let writes = TaskTracker::new();
     let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
@@ -75,6 +77,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         queue: queue.clone(),
         config: config.clone(),
         wake: wake.clone(),
+        vitals: vitals.clone(),
         tasks: writes.clone(),
     };
     let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
@@ -90,6 +93,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         store: store.clone(),
         queue: queue.clone(),
         config: config.clone(),
+        vitals: vitals.clone(),
         draining: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -99,6 +103,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop_loops = CancellationToken::new();
     let stop = || stop_loops.clone();
     let (feed_stop, clock_stop, prune_stop, retention_stop) = (stop(), stop(), stop(), stop());
+    let (vitals_stop, looked_at) = (stop(), vitals.clone());
+    loops.spawn(panics::restarted("vitals", move || looked_at.clone().run(vitals_stop.clone())));
     loops.spawn(panics::restarted("feed", move || feed.clone().run(bus.clone(), feed_stop.clone())));
     let clock_store = store.clone();
     loops.spawn(panics::restarted("clock", move || follow_database(clock_store.clone(), clock_stop.clone())));
@@ -108,7 +114,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     loops.spawn(panics::restarted("retention", move || {
         retention::run(kept_store.clone(), kept, retention_stop.clone())
     }));
-    let dispatch = Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room };
+    let dispatch =
+        Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room, vitals };
     let draining = app.draining.clone();
     let dispatching =
         loops.spawn(panics::restarted("dispatch", move || dispatch.clone().run(draining.clone())));
@@ -204,12 +211,6 @@ async fn follow_database(store: Store, stop: CancellationToken) {
             () = tokio::time::sleep(CLOCK_INTERVAL) => {
                 if let Err(error) = store.refresh_clock().await {
                     tracing::debug!(%error, "the database's clock cannot be read now");
-                }
-                if let Ok(pause) = store.paused().await {
-                    metrics::gauge!("queue_paused").set(if pause.is_some() { 1.0 } else { 0.0 });
-                }
-                if let Ok(oldest) = store.oldest_claimable().await {
-                    metrics::gauge!("oldest_claimable_seconds").set(oldest.unwrap_or_default().as_secs_f64());
                 }
             }
             () = stop.cancelled() => return,

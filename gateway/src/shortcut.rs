@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::Wake;
 use crate::store::{Creation, NewOrder};
+use crate::vitals::Vitals;
 use crate::{Config, Store};
 
 /// How much of the queue new orders may take. Cheap to clone.
@@ -97,6 +98,7 @@ pub(crate) struct Shortcut {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
+    pub(crate) vitals: Vitals,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -133,7 +135,9 @@ impl Passage {
         let tasks = self.shortcut.tasks.clone();
         tasks.spawn(async move {
             let Self { shortcut, reserved } = self;
-            match shortcut.fill(&ahead, &behind).await {
+            let filled = shortcut.fill(&ahead, &behind).await;
+            shortcut.vitals.pushed(&filled);
+            match filled {
                 Ok(waiting) => {
                     let window = u64::from(shortcut.config.queue_window);
                     shortcut.room.lock().free = window.saturating_sub(waiting);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::transition::Outcome;
+use domain::waiting::Outlook;
 use domain::{
     Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, money,
 };
@@ -31,6 +32,19 @@ pub fn order_id(text: &str) -> Result<OrderId, Invalid> {
     text.parse().map_err(|error| Invalid::new("orderId", error))
 }
 
+impl v1::Order {
+    /// The message for an order and what it waits for.
+    pub fn new(order: Order, outlook: &Outlook) -> Self {
+        let waiting = order.waiting(outlook);
+        Self {
+            waits_for: waiting.map(|waiting| waiting.waits_for.to_string()),
+            next_attempt_at: waiting.and_then(|waiting| waiting.next_attempt_at).map(|at| at.to_string()),
+            ..order.into()
+        }
+    }
+}
+
+/// The message for an order that a worker is given. Such an order waits for nothing.
 impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
         Self {
@@ -52,6 +66,8 @@ impl From<Order> for v1::Order {
             priority: order.priority.as_str().to_owned(),
             process_after: order.process_after.map(|at| at.to_string()),
             error_class: order.error_class,
+            waits_for: None,
+            next_attempt_at: None,
         }
     }
 }
@@ -75,6 +91,8 @@ impl TryFrom<v1::Order> for Order {
         let line_items = order.line_items.into_iter().map(|line| {
             Ok(LineItem { price: amount("price", &line.price)?, item: line.item, quantity: line.quantity })
         });
+        let created_at = time("createdAt", &order.created_at)?;
+        let next_attempt_at = order.next_attempt_at.map(|text| time("nextAttemptAt", &text)).transpose()?;
         Ok(Self {
             id: order_id(&order.order_id)?,
             tenant_id: domain::DEFAULT_TENANT.to_owned(),
@@ -90,9 +108,10 @@ impl TryFrom<v1::Order> for Order {
             max_attempts: order.max_attempts,
             priority: priority(&order.priority)?,
             process_after: order.process_after.map(|text| time("processAfter", &text)).transpose()?,
+            not_before: next_attempt_at.unwrap_or(created_at),
             reason: order.reason,
             error_class: order.error_class,
-            created_at: time("createdAt", &order.created_at)?,
+            created_at,
             updated_at: time("updatedAt", &order.updated_at)?,
         })
     }
@@ -215,6 +234,7 @@ mod tests {
             max_attempts: 5,
             priority: Priority::High,
             process_after: Some(now),
+            not_before: now,
             reason: None,
             error_class: Some("card_declined".into()),
             created_at: now,
@@ -226,6 +246,20 @@ mod tests {
     fn an_order_survives_the_wire() {
         let order = order();
         assert_eq!(Order::try_from(v1::Order::from(order.clone())), Ok(order));
+    }
+
+    #[test]
+    fn a_message_says_what_the_order_waits_for() {
+        let order = Order { status: Status::Pending, error_class: None, ..order() };
+        let before = order.not_before - Duration::from_secs(1);
+        let outlook = Outlook { now: before, paused_at: None, paused_until: None };
+        let wire = v1::Order::new(order.clone(), &outlook);
+        assert_eq!(wire.waits_for.as_deref(), Some("schedule"));
+        assert_eq!(wire.next_attempt_at, Some(order.not_before.to_string()));
+        let wire = v1::Order::new(order.clone(), &Outlook { now: order.not_before, ..outlook });
+        assert_eq!((wire.waits_for.as_deref(), wire.next_attempt_at), (Some("worker"), None));
+        let wire = v1::Order::new(Order { status: Status::Processing, ..order }, &outlook);
+        assert_eq!((wire.waits_for, wire.next_attempt_at), (None, None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ export const socketUrl = () => Object.assign(new URL(url), { protocol: url.proto
 // Every field counts for each order of a page, and the server has a limit for that: ask for no more than is shown.
 const ORDER = `
   id status sequence attempt failures maxAttempts reason errorClass total currency quantity customer externalReference
-  priority processAfter
+  priority processAfter waitsFor nextAttemptAt
   createdAt lineItems { item quantity price }`;
 const EVENT = 'orderId status previousStatus sequence attempt reason occurredAt';
 const PAYLOAD = `{ order { ${ORDER} } userErrors { message field } }`;
@@ -25,7 +25,7 @@ export const CREATE = `mutation Create($input: CreateOrderInput!) { payload: cre
 export const CANCEL = `mutation Cancel($input: CancelOrderInput!) { payload: cancelOrder(input: $input) ${PAYLOAD} }`;
 export const REDRIVE = `mutation Redrive($input: RedriveOrderInput!) { payload: redriveOrder(input: $input) ${PAYLOAD} }`;
 const QUEUE_STATE = `{
-  paused pausedUntil pausedBy
+  paused pausedUntil pausedBy workers
   counts { pending processing completed failed cancelled limit countedAt }
 }`;
 export const QUEUE = `query Queue { queue ${QUEUE_STATE} }`;

@@ -4,7 +4,7 @@ import { announce } from './announce.js';
 import { CANCEL, REDRIVE, Refused, request } from './api.js';
 import { html } from './html.js';
 import { learn, openOrder, set, state } from './state.js';
-import { count, dateTime, money, title } from './format.js';
+import { count, dateTime, money, title, waiting } from './format.js';
 import { Pill } from './list.js';
 import { wide } from './screen.js';
 import { Timeline } from './timeline.js';
@@ -22,10 +22,12 @@ export function Detail() {
 }
 
 function Known({ order, steps, error }) {
+  const waits = waiting(order, state.queue);
   return html`
     <p class="big"><${Pill} status=${order.status} /></p>
     <h2>${title(order)}</h2>
     <p class="sum"><b>${money(order.total, order.currency)}</b>${order.customer && html` <span class="muted">for ${order.customer}</span>`}</p>
+    <${Actions} order=${order} />
     <${Items} order=${order} />
     <dl>
       <div><dt>Id</dt><dd><code>${order.id}</code></dd></div>
@@ -33,25 +35,34 @@ function Known({ order, steps, error }) {
       <div><dt>Created</dt><dd>${dateTime(order.createdAt)}</dd></div>
       ${order.priority !== 'NORMAL' && html`<div><dt>Priority</dt><dd>${order.priority.toLowerCase()}</dd></div>`}
       ${order.processAfter && html`<div><dt>Not before</dt><dd>${dateTime(order.processAfter)}</dd></div>`}
+      ${waits && html`<div><dt>Next</dt><dd class="waits">${waits}</dd></div>`}
       <div><dt>Attempts</dt><dd>${count(order.attempt)}</dd></div>
       ${order.failures > 0 && html`<div><dt>Failures</dt><dd>${count(order.failures)} of at most ${count(order.maxAttempts)}</dd></div>`}
       ${order.errorClass && html`<div><dt>Error class</dt><dd><code>${order.errorClass}</code></dd></div>`}
       <div><dt>Customer</dt><dd><a href="track/${order.id}">Tracking page</a></dd></div>
     </dl>
-    <${Actions} order=${order} />
     <h3>Timeline</h3>
     ${error && html`<p class="error" role="alert">The timeline could not be read: ${error}</p>`}
     ${steps.length > 0 ? html`<${Timeline} steps=${steps} />` : !error && html`<p class="muted">Reading the timeline…</p>`}`;
 }
 
+/** So many line items are shown; the others are folded, so that the timeline stays in sight. */
+const SHOWN_ITEMS = 8;
+
 function Items({ order }) {
+  const [shown, folded] = [order.lineItems.slice(0, SHOWN_ITEMS), order.lineItems.slice(SHOWN_ITEMS)];
   return html`
-    <ul class="items">
-      ${order.lineItems.map((line, index) => html`
-        <li key=${index}><span>${count(line.quantity)} × ${line.item}</span>
-          <span class="muted">${money(line.price, order.currency)} each</span></li>`)}
-    </ul>`;
+    <${Lines} lines=${shown} currency=${order.currency} />
+    ${folded.length > 0 && html`<details class="more"><summary>${count(folded.length)} more line items</summary>
+      <${Lines} lines=${folded} currency=${order.currency} /></details>`}`;
 }
+
+const Lines = ({ lines, currency }) => html`
+  <ul class="items">
+    ${lines.map((line, index) => html`
+      <li key=${index}><span>${count(line.quantity)} × ${line.item}</span>
+        <span class="muted">${money(line.price, currency)} each</span></li>`)}
+  </ul>`;
 
 const ACTIONS = {
   cancel: {

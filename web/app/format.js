@@ -43,6 +43,16 @@ export function duration(ms) {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor(seconds / 3_600) % 24} h`;
 }
 
+/** What a pending order waits for, in words; null when it waits for nothing. `queue` is the state of the queue. */
+export function waiting({ status, waitsFor, nextAttemptAt }, queue, now = Date.now()) {
+  if (status !== 'PENDING' || !waitsFor) return null;
+  const left = nextAttemptAt ? new Date(nextAttemptAt) - now : 0;
+  if (left > 0 && waitsFor === 'SCHEDULE') return `scheduled for ${dateTime(nextAttemptAt)}`;
+  if (left > 0 && waitsFor === 'RETRY') return `retry in ${duration(Math.ceil(left / 1_000) * 1_000)}`;
+  if (queue.paused) return 'paused';
+  return queue.workers === 0 ? 'no worker is connected' : 'waits for a worker';
+}
+
 /** What an order is about, in one line. */
 export function title(order) {
   const more = order.lineItems.length - 1;

@@ -4,7 +4,7 @@ import { PAGE } from './api.js';
 import { html } from './html.js';
 import { rows, set, state } from './state.js';
 import { reread } from './live.js';
-import { ago, count, dateTime, money, statusName, title } from './format.js';
+import { ago, count, dateTime, money, statusName, title, waiting } from './format.js';
 
 export function List() {
   const orders = rows();
@@ -31,23 +31,25 @@ function Rows({ orders }) {
   for (const order of orders) {
     const selected = state.open?.id === order.id;
     const age = ago(order.createdAt);
+    const waits = waiting(order, state.queue);
     const last = drawn.get(order.id);
-    const same = last && last.order === order && last.selected === selected && last.age === age;
-    rows.set(order.id, same ? last : { order, selected, age, vnode: html`<${Row} key=${order.id} order=${order} selected=${selected} age=${age} />` });
+    const same = last && last.order === order && last.selected === selected && last.age === age && last.waits === waits;
+    rows.set(order.id, same ? last : { order, selected, age, waits, vnode: html`<${Row} key=${order.id} order=${order} selected=${selected} age=${age} waits=${waits} />` });
   }
   drawn = rows;
   return html`<ul class="rows">${[...rows.values()].map((row) => row.vnode)}</ul>`;
 }
 
-function Row({ order, selected, age }) {
+function Row({ order, selected, age, waits }) {
   // Two names for one animation, in turn: a changed name is what makes a browser play it again.
   const lit = order.lit ? (order.sequence % 2 ? 'odd' : 'even') : undefined;
-  const quantity = `${count(order.quantity)} ×`;
+  const several = order.lineItems.length > 1;
   return html`
     <li data-status=${order.status} data-lit=${lit}>
       <a id="row-${order.id}" href="#/orders/${order.id}" aria-current=${selected ? 'true' : undefined}>
-        <span class="what"><span class="name"><span class="units">${quantity}</span> ${title(order)}</span>
-          <span class="who">${order.customer ?? order.externalReference ?? `#${order.id.slice(-8)}`}</span></span>
+        <span class="what"><span class="name">${!several && html`<span class="units">${count(order.quantity)} ×</span> `}${title(order)}${
+          several && html` <span class="units">(${count(order.quantity)} units)</span>`}</span>
+          <span class="who">${order.customer ?? order.externalReference ?? `#${order.id.slice(-8)}`}${waits && html` · <span class="waits">${waits}</span>`}</span></span>
         <${Pill} status=${order.status} />
         <span class="total">${money(order.total, order.currency)}</span>
         <time dateTime=${order.createdAt} title=${dateTime(order.createdAt)}>${age}</time>

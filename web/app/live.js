@@ -113,8 +113,10 @@ function learnNews(news) {
     gather();
   } else {
     if (countEvent(news)) rateEvent(news);
-    // Only a new order is missing from a list of the newest; changes of older ones are not shown.
-    if (!learnEvent(news) && news.sequence === 1) gather();
+    // Only a new order is missing from a list of the newest; changes of older ones are not shown. When the next
+    // attempt of an order is, only the list says.
+    const listed = learnEvent(news);
+    if (listed ? news.status === 'PENDING' && news.sequence > 1 : news.sequence === 1) gather();
   }
   afterBurst();
   watch();

@@ -35,6 +35,7 @@ export function Page() {
     </footer>`}
     <div class="notes">
       ${state.queue.paused && html`<${Paused} queue=${state.queue} />`}
+      ${state.queue.workers === 0 && html`<${NoWorker} />`}
       ${state.connection === 'lost' && html`<${Lost} />`}
     </div>`;
 }
@@ -48,6 +49,11 @@ const Paused = ({ queue }) => html`
     <p><strong>Processing is paused${queue.pausedBy && ` by ${queue.pausedBy}`}${queue.pausedUntil && ` until ${dateTime(queue.pausedUntil)}`}.</strong>
       <span> Orders are accepted, and none is started.</span></p>
     <button type="button" class="quiet" onClick=${resume}>Resume</button>
+  </div>`;
+
+const NoWorker = () => html`
+  <div class="banner">
+    <p><strong>No worker is connected.</strong> <span>Orders are accepted and wait until a processor connects.</span></p>
   </div>`;
 
 const Lost = () => html`

@@ -18,7 +18,7 @@ export const state = {
   orders: new Map(), // by id
   wanted: PAGE,
   more: false,
-  queue: { paused: false },
+  queue: { paused: false, workers: null },
   open: null, // the order on the right, see open()
   form: { busy: false, errors: {} },
   action: null, // what is being asked about the open order: { kind, busy, error }
@@ -95,7 +95,9 @@ export function learnEvent(event) {
   return Boolean(known);
 }
 
-const advance = (order, { status, sequence, attempt, reason }) => ({ ...order, status, sequence, attempt, reason, errorClass: null });
+// An event does not say when the next attempt is; the list is read again for that.
+const advance = (order, { status, sequence, attempt, reason, errorClass }) => (
+  { ...order, status, sequence, attempt, reason, errorClass, waitsFor: null, nextAttemptAt: null });
 
 /** The next step in the timeline of the open order; an old one is ignored. */
 export function learnStep(event) {

@@ -14,8 +14,8 @@ mod all;
 mod topics;
 mod watch;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use broker::{Bus, Signal};
 use domain::{OrderEvent, OrderId, Status};
@@ -47,6 +47,8 @@ struct Inner {
     topics: Topics,
     all: All,
     cancelled: broadcast::Sender<OrderId>,
+    /// When an order was last started by some gateway of the installation.
+    started: Mutex<Option<Instant>>,
 }
 
 impl Feed {
@@ -56,6 +58,7 @@ impl Feed {
             topics: Topics::default(),
             all: All::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
+            started: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -82,6 +85,15 @@ impl Feed {
     /// The ids of orders as they are cancelled, for the streams of workers.
     pub(crate) fn cancelled(&self) -> broadcast::Receiver<OrderId> {
         self.inner.cancelled.subscribe()
+    }
+
+    /// Whether an order was started within this time, as far as the bus tells.
+    pub(crate) fn has_started_within(&self, time: Duration) -> bool {
+        self.started().is_some_and(|at| at.elapsed() <= time)
+    }
+
+    fn started(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.inner.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the bus until `stop`.
@@ -140,6 +152,9 @@ impl Feed {
 
     fn deliver_to_watchers(&self, events: &[Arc<OrderEvent>]) {
         self.inner.topics.deliver(events);
+        if events.iter().any(|event| event.status == Status::Processing) {
+            *self.started() = Some(Instant::now());
+        }
         for event in events.iter().filter(|event| event.status == Status::Cancelled) {
             // An error only says that nobody listens.
             let _ = self.inner.cancelled.send(event.order_id);

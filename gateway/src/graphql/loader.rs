@@ -202,6 +202,7 @@ mod tests {
             max_attempts: 5,
             priority: domain::Priority::Normal,
             process_after: None,
+            not_before: now,
             reason: None,
             error_class: None,
             created_at: now,

@@ -67,6 +67,7 @@ use self::subscription::Subscription;
 use crate::App;
 use crate::feed::Feed;
 use crate::orders::Orders;
+use crate::vitals::Vitals;
 
 /// What can be asked.
 #[derive(MergedObject, Default)]
@@ -83,6 +84,7 @@ struct Services {
     orders: Orders,
     feed: Feed,
     queue: Arc<dyn Queue>,
+    vitals: Vitals,
     order_loader: OrderLoader,
     event_loader: EventLoader,
     default_currency: Currency,
@@ -95,6 +97,7 @@ pub fn routes(app: &App) -> Router<App> {
         orders: app.orders.clone(),
         feed: app.feed.clone(),
         queue: app.queue.clone(),
+        vitals: app.vitals.clone(),
         order_loader: loader::orders(app.orders.clone(), batch_size),
         event_loader: loader::events(app.orders.clone(), batch_size),
         default_currency: app.config.default_currency,

@@ -40,11 +40,26 @@ impl OrderQueue {
         self.pause.as_ref().and_then(|pause| pause.by.as_deref())
     }
 
-    /// How many orders are in the queue; all others wait in the database. Null when the queue cannot be
-    /// reached.
+    /// How many orders wait for a free worker, or for the end of the pause. Orders that wait for a retry or for their time
+    /// are not among them. `limit` of the counts means that many or more. Null when the database cannot count them at
+    /// present.
     async fn length(&self, ctx: &Context<'_>) -> Option<i32> {
-        let length = ctx.data_unchecked::<Arc<Services>>().queue.len().await.ok()?;
-        Some(i32::try_from(length).unwrap_or(i32::MAX))
+        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await.ok()?;
+        Some(i32::try_from(counts.ready).unwrap_or(i32::MAX))
+    }
+
+    /// How many jobs the queue holds. An order can have several jobs, and most orders of a long backlog have none yet. Null
+    /// when the queue cannot be reached.
+    async fn jobs(&self, ctx: &Context<'_>) -> Option<i32> {
+        let jobs = ctx.data_unchecked::<Arc<Services>>().queue.len().await.ok()?;
+        Some(i32::try_from(jobs).unwrap_or(i32::MAX))
+    }
+
+    /// How many workers are connected to the gateways of this installation; 0 when orders are accepted and none can be
+    /// processed. Null when it is not known.
+    async fn workers(&self, ctx: &Context<'_>) -> Option<i32> {
+        let workers = ctx.data_unchecked::<Arc<Services>>().vitals.workers()?;
+        Some(i32::try_from(workers).unwrap_or(i32::MAX))
     }
 
     /// How many orders there are in each status: all of them, not only those in the queue.

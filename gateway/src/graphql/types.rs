@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
 
+use domain::waiting::Waiting;
+
 use super::Services;
 use super::errors::{bad_input, fault};
 use super::scalars::{DateTime, Decimal};
@@ -37,6 +39,20 @@ pub(crate) enum OrderPriority {
     Normal,
     /// Behind the others, but never forgotten.
     Low,
+}
+
+/// What keeps a pending order from being started.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::waiting::WaitsFor")]
+pub(crate) enum OrderWaitsFor {
+    /// A free worker.
+    Worker,
+    /// The end of the wait after a failed attempt.
+    Retry,
+    /// The time for which it is scheduled, or to which a redrive has assigned it.
+    Schedule,
+    /// The end of the pause of the queue.
+    Pause,
 }
 
 /// An object that can be fetched again by its id.
@@ -136,6 +152,17 @@ impl Order {
         self.0.process_after.map(DateTime)
     }
 
+    /// What it waits for while it is pending; null in other statuses.
+    async fn waits_for(&self, ctx: &Context<'_>) -> Option<OrderWaitsFor> {
+        self.waiting(ctx).map(|waiting| waiting.waits_for.into())
+    }
+
+    /// The earliest time of its next attempt; null when a free worker can start it at once, while the queue is paused
+    /// until it is resumed, and when it is not pending.
+    async fn next_attempt_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
+        self.waiting(ctx)?.next_attempt_at.map(DateTime)
+    }
+
     /// What its latest event says, if anything: an error, a cancellation, a redrive.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
@@ -170,6 +197,12 @@ impl Order {
         let services = ctx.data_unchecked::<Arc<Services>>();
         let events = services.event_loader.load((self.0.id, after)).await.map_err(fault);
         Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
+    }
+}
+
+impl Order {
+    fn waiting(&self, ctx: &Context<'_>) -> Option<Waiting> {
+        self.0.waiting(&ctx.data_unchecked::<Arc<Services>>().orders.outlook())
     }
 }
 

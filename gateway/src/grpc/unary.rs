@@ -143,7 +143,11 @@ impl Service {
     }
 
     async fn order(&self, id: OrderId) -> Result<v1::Order, Error> {
-        Ok(Arc::unwrap_or_clone(self.loader.load(id).await?.ok_or(Error::NotFound(id))?).into())
+        Ok(self.shown(Arc::unwrap_or_clone(self.loader.load(id).await?.ok_or(Error::NotFound(id))?)))
+    }
+
+    fn shown(&self, order: domain::Order) -> v1::Order {
+        v1::Order::new(order, &self.app.orders.outlook())
     }
 
     async fn start(
@@ -189,7 +193,7 @@ impl Service {
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // The same report once more.
-                    _ if order.status == wanted => return Ok(answer(order.into())),
+                    _ if order.status == wanted => return Ok(answer(self.shown(order))),
                     _ => {
                         return Err(illegal(format!(
                             "the order is {} and cannot become {wanted} without being processed",

@@ -46,13 +46,13 @@ pub(super) fn serve(
     let (sender, receiver) = mpsc::channel(ANSWERS);
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
-        metrics::gauge!("worker_streams").increment(1.0);
+        let connected = app.vitals.stream();
         if let Err(status) = run(app, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             // The worker may be gone already.
             let _ = sender.send(Err(status)).await;
         }
-        metrics::gauge!("worker_streams").decrement(1.0);
+        drop(connected);
     });
     ReceiverStream::new(receiver).boxed()
 }

@@ -1,9 +1,10 @@
 //! What orchestrators, load balancers and Prometheus ask.
 //!
-//! Alive means the process runs: a restart would not bring a database back. Ready means it can
-//! accept orders. Without the queue it can, and the orders wait in the database, so that is
-//! `degraded` and still 200.
+//! Alive means the process runs: a restart would not bring a database back. Ready means it can accept orders: the
+//! database answers and takes writes. Without the queue or a worker, and while the queue is paused, orders are accepted
+//! and wait in the database, so that is `degraded` and still 200.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -17,6 +18,7 @@ use utoipa_axum::routes;
 
 use super::inflight::Budget;
 use crate::App;
+use crate::vitals::Vitals;
 
 /// How long a part may take to answer a check.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -57,7 +59,8 @@ struct Health {
 /// How one part is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Check {
-    /// `database` or `queue`.
+    /// `database`: it answers. `writes`: it takes writes. `queue`: it answers and takes jobs. `workers`: at least one is
+    /// connected. `processing`: the queue is not paused.
     #[schema(example = "database")]
     name: &'static str,
     /// How it is.
@@ -67,7 +70,7 @@ struct Check {
     /// Why it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    detail: Option<&'static str>,
+    detail: Option<Cow<'static, str>>,
 }
 
 /// Whether the process runs. Always yes.
@@ -84,27 +87,83 @@ async fn healthz() -> Json<Health> {
     livez().await
 }
 
-/// Whether it can accept orders. The database and the queue are really asked.
+/// Whether it can accept orders. The database and the queue are asked; whether they take writes is known from the last ones.
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
-    params(("verbose" = Option<String>, Query, description = "List each part; needs no value.")),
+    params(("verbose" = Option<String>, Query, description = "List each part with the reason when it is not ok; needs no value.")),
     responses(
-        (status = 200, description = "It can; `degraded` when the queue is away: orders are accepted and wait.", body = Health),
-        (status = 503, description = "It cannot: `unavailable` without the database, `draining` before it ends.", body = Health),
+        (status = 200, description = "It can. `degraded`: orders are accepted and wait, because the queue is away or refuses jobs, no worker is connected, or the queue is paused.", body = Health),
+        (status = 503, description = "It cannot: `unavailable` without a database that takes writes, `draining` before it ends.", body = Health),
     ))]
 async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
     let (database, queue) = tokio::join!(
         check("database", Condition::Unavailable, app.store.ping()),
         check("queue", Condition::Degraded, app.queue.len()),
     );
-    let status = overall(&[&database, &queue], app.draining.is_cancelled());
+    let checks = vec![
+        database,
+        writes(&app.vitals),
+        pushes(queue, &app.vitals),
+        workers(&app.vitals),
+        processing(&app),
+    ];
+    let status = overall(&checks, app.draining.is_cancelled());
     let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .any(|(name, value)| name == "verbose" && value != "false");
-    let checks = if verbose { vec![database, queue] } else { Vec::new() };
+    let checks = if verbose { checks } else { Vec::new() };
     let code = match status {
         Condition::Ok | Condition::Degraded => StatusCode::OK,
         Condition::Unavailable | Condition::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, [(header::CACHE_CONTROL, "no-store")], Json(Health { status, checks })).into_response()
+}
+
+impl Check {
+    /// A part whose state is known without asking.
+    fn known(
+        name: &'static str,
+        when_wrong: Condition,
+        detail: Option<impl Into<Cow<'static, str>>>,
+    ) -> Self {
+        let status = if detail.is_some() { when_wrong } else { Condition::Ok };
+        Self { name, status, ms: 0, detail: detail.map(Into::into) }
+    }
+}
+
+/// Whether the database takes writes.
+fn writes(vitals: &Vitals) -> Check {
+    Check::known("writes", Condition::Unavailable, vitals.refused().map(|refused| refused.message))
+}
+
+/// The queue that was asked, with the reason why it refuses jobs.
+fn pushes(asked: Check, vitals: &Vitals) -> Check {
+    let failed = vitals.push_failure().filter(|_| asked.detail.is_none());
+    match failed {
+        Some(error) => {
+            let detail = server_word(&error).unwrap_or("the last push failed");
+            Check { status: Condition::Degraded, detail: Some(detail.into()), ..asked }
+        }
+        None if vitals.installations() > 1 => Check {
+            status: Condition::Degraded,
+            detail: Some("gateways with different databases use the same Redis prefix".into()),
+            ..asked
+        },
+        None => asked,
+    }
+}
+
+fn workers(vitals: &Vitals) -> Check {
+    let missing =
+        (vitals.workers() == Some(0)).then_some("no worker is connected; orders are accepted and wait");
+    Check::known("workers", Condition::Degraded, missing)
+}
+
+fn processing(app: &App) -> Check {
+    let outlook = app.orders.outlook();
+    let paused = outlook.paused_at.map(|at| match outlook.paused_until {
+        Some(until) => format!("the queue is paused since {at}, until {until}"),
+        None => format!("the queue is paused since {at}, until it is resumed"),
+    });
+    Check::known("processing", Condition::Degraded, paused)
 }
 
 /// Asks one part; `when_away` is what it means for the whole when there is no answer.
@@ -121,15 +180,32 @@ async fn check<T, E: std::fmt::Display>(
         Ok(Err(error)) => {
             // Addresses and such are for the log, not for whoever can reach this port.
             tracing::debug!(part = name, %error, "readiness check failed");
-            Some("cannot be reached")
+            Some(server_word(&error.to_string()).unwrap_or("cannot be reached"))
         }
         Err(_) => Some("does not answer in time"),
     };
-    let status = if detail.is_some() { when_away } else { Condition::Ok };
-    Check { name, status, ms, detail }
+    Check { ms, ..Check::known(name, when_away, detail) }
 }
 
-fn overall(checks: &[&Check], draining: bool) -> Condition {
+/// The words by which Redis says why it refuses, and what they mean.
+const SERVER_WORDS: [(&str, &str); 8] = [
+    ("READONLY", "the Redis server is a read-only replica (READONLY)"),
+    ("OOM", "the Redis server is out of memory (OOM)"),
+    ("MOVED", "the Redis server is a node of a cluster (MOVED)"),
+    ("MISCONF", "the Redis server cannot write its snapshot and refuses writes (MISCONF)"),
+    ("NOPERM", "the Redis user may not do what is needed (NOPERM)"),
+    ("WRONGPASS", "the Redis server refuses the password (WRONGPASS)"),
+    ("NOAUTH", "the Redis server requires a password (NOAUTH)"),
+    ("LOADING", "the Redis server is loading its data (LOADING)"),
+];
+
+fn server_word(error: &str) -> Option<&'static str> {
+    let upper = error.to_ascii_uppercase();
+    let words = || upper.split(|c: char| !c.is_ascii_alphanumeric());
+    SERVER_WORDS.into_iter().find(|(word, _)| words().any(|each| each == *word)).map(|(_, detail)| detail)
+}
+
+fn overall(checks: &[Check], draining: bool) -> Condition {
     let any = |status| checks.iter().any(|check| check.status == status);
     if draining {
         Condition::Draining
@@ -157,24 +233,38 @@ async fn metrics(State(app): State<App>) -> Response {
 mod tests {
     use super::*;
 
-    async fn answered(when_away: Condition, answer: Result<(), &'static str>) -> Check {
-        check("part", when_away, std::future::ready(answer)).await
-    }
-
-    #[tokio::test]
-    async fn the_database_decides_and_the_queue_degrades() {
-        let fine = answered(Condition::Unavailable, Ok(())).await;
-        let no_database = answered(Condition::Unavailable, Err("x")).await;
-        let no_queue = answered(Condition::Degraded, Err("x")).await;
-        assert_eq!(overall(&[&fine, &fine], false), Condition::Ok);
-        assert_eq!(overall(&[&fine, &no_queue], false), Condition::Degraded);
-        assert_eq!(overall(&[&no_database, &no_queue], false), Condition::Unavailable);
-        assert_eq!(overall(&[&fine, &fine], true), Condition::Draining);
+    #[test]
+    fn the_worst_part_decides() {
+        let part = |status| Check { status, ..Check::known("part", Condition::Ok, None::<&str>) };
+        let fine = || part(Condition::Ok);
+        assert_eq!(overall(&[fine(), fine()], false), Condition::Ok);
+        assert_eq!(overall(&[fine(), part(Condition::Degraded)], false), Condition::Degraded);
+        let both = [part(Condition::Degraded), part(Condition::Unavailable)];
+        assert_eq!(overall(&both, false), Condition::Unavailable);
+        assert_eq!(overall(&[fine(), fine()], true), Condition::Draining);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_hangs_is_not_waited_for() {
         let hung = check("part", Condition::Degraded, std::future::pending::<Result<(), &str>>()).await;
-        assert_eq!((hung.status, hung.detail), (Condition::Degraded, Some("does not answer in time")));
+        assert_eq!(
+            (hung.status, hung.detail.as_deref()),
+            (Condition::Degraded, Some("does not answer in time"))
+        );
+    }
+
+    #[tokio::test]
+    async fn the_word_of_redis_is_explained() {
+        for (error, word) in [
+            ("Redis at redis://h: READONLY: You can't write against a read only replica.", "READONLY"),
+            ("Redis at redis://h: OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            ("Redis at redis://h: An error was signalled by the server - Moved: 866 127.0.0.1:7000", "MOVED"),
+        ] {
+            let refused = check("queue", Condition::Degraded, std::future::ready(Err::<(), _>(error))).await;
+            assert!(refused.detail.unwrap().contains(&format!("({word})")), "{error}");
+        }
+        let away =
+            check("queue", Condition::Degraded, std::future::ready(Err::<(), _>("room 5 is away"))).await;
+        assert_eq!(away.detail.as_deref(), Some("cannot be reached"));
     }
 }

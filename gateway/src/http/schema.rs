@@ -2,6 +2,7 @@
 //!
 //! A `default` is never given in them: generators make such a field required.
 
+use domain::waiting::WaitsFor;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -67,6 +68,18 @@ impl ToSchema for PriorityWord {
     fn name() -> std::borrow::Cow<'static, str> {
         "Priority".into()
     }
+}
+
+/// What an order waits for, or null.
+pub(super) fn waits_for() -> RefOr<Schema> {
+    let words = WaitsFor::ALL.map(|word| Some(word.as_str())).into_iter().chain([None]);
+    of(serde_json::json!({
+        "type": ["string", "null"],
+        "description": "What a `pending` order waits for; null in other statuses. `worker`: a free worker; `retry`: the end \
+                        of the wait after a failed attempt; `schedule`: its time; `pause`: the end of the pause of the \
+                        queue.",
+        "enum": words.collect::<Vec<_>>(), "example": "worker",
+    }))
 }
 
 /// An amount as clients send it.

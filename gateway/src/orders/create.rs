@@ -79,7 +79,7 @@ impl Orders {
     /// # Errors
     /// [`Error::Unavailable`].
     pub(crate) fn has_room(&self) -> Result<(), Error> {
-        if self.creations.is_full() { Err(Error::overloaded()) } else { Ok(()) }
+        if self.creations.is_full() { Err(self.too_late()) } else { Ok(()) }
     }
 
     /// Accepts an order. When it returns, the order is committed. With a key, the same order again
@@ -172,7 +172,7 @@ impl Orders {
                 }
                 Ok(Some(Err(error))) => Err(error),
                 Ok(None) => Err(Error::Internal),
-                Err(Failure::Overloaded) => Err(Error::overloaded()),
+                Err(Failure::Overloaded) => Err(self.too_late()),
                 Err(Failure::NotDone) => Err(self.too_late()),
                 Err(Failure::Panicked) => Err(Error::Internal),
             };
@@ -246,6 +246,12 @@ pub(super) async fn create_all(
         let new = creations.filter(|(_, result)| matches!(result, Ok(Inserted::New)));
         new.flat_map(|(creation, _)| &*creation.orders)
     };
+    let written = new().next().is_some();
+    match results.iter().find_map(|result| result.as_ref().err()) {
+        _ if written => shortcut.vitals.wrote(Ok(())),
+        Some(error) => shortcut.vitals.wrote(Err(error)),
+        None => {}
+    }
     match passage {
         Some(passage) => passage.push(new()),
         None => shortcut.wake.due(),

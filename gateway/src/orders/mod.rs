@@ -16,6 +16,7 @@ mod transitions;
 use std::sync::Arc;
 
 use domain::transition::{Command, Outcome};
+use domain::waiting::Outlook;
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Timestamp};
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,7 @@ use crate::batch::{Batch, Limits};
 use crate::keys::Keys;
 use crate::shortcut::Shortcut;
 use crate::store::{Applied, Counts, Creation, Inserted, Pause, Store};
+use crate::vitals::Vitals;
 use crate::{Config, Error};
 
 pub use counts::COUNTS_FRESH;
@@ -41,6 +43,7 @@ pub struct Orders {
     config: Arc<Config>,
     shortcut: Shortcut,
     counts: Arc<counts::Cache>,
+    vitals: Vitals,
     creations: Batch<Creation, Result<Inserted, Error>>,
     transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
 }
@@ -74,7 +77,7 @@ impl Orders {
             })
         };
         let transitions = {
-            let (store, wake, publisher) = (store.clone(), shortcut.wake.clone(), publisher.clone());
+            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
             let rules = config.rules;
             Batch::start(
                 limits,
@@ -83,7 +86,13 @@ impl Orders {
                 ready(store.clone()),
                 // Commands recognise their effect, so carrying them out again is safe.
                 move |commands, _| {
-                    transitions::apply_all(store.clone(), rules, wake.clone(), publisher.clone(), commands)
+                    transitions::apply_all(
+                        store.clone(),
+                        rules,
+                        shortcut.clone(),
+                        publisher.clone(),
+                        commands,
+                    )
                 },
             )
         };
@@ -93,6 +102,7 @@ impl Orders {
             config: config.clone(),
             shortcut: shortcut.clone(),
             counts: Arc::default(),
+            vitals: shortcut.vitals.clone(),
             creations,
             transitions,
         }
@@ -165,7 +175,8 @@ impl Orders {
     pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
         let pause = self.store.pause(until, by).await?;
         self.shortcut.room.close();
-        tracing::info!(until = ?pause.until, by = pause.by, "the queue is paused");
+        let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
+        tracing::info!(until, by = pause.by, "the queue is paused");
         metrics::gauge!("queue_paused").set(1.0);
         Ok(pause)
     }
@@ -190,6 +201,11 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn paused(&self) -> Result<Option<Pause>, Error> {
         Ok(self.store.paused().await?)
+    }
+
+    /// What decides what pending orders wait for, as last seen.
+    pub fn outlook(&self) -> Outlook {
+        self.store.outlook()
     }
 
     /// How many orders there are in each status. Counted once for all who ask within
@@ -243,8 +259,9 @@ impl Orders {
     }
 
     /// Why something waited in vain for its transaction.
-    fn too_late(&self) -> Error {
-        if self.store.is_ailing() { Error::database_unavailable() } else { Error::overloaded() }
+    pub(super) fn too_late(&self) -> Error {
+        let stalled = self.vitals.is_stalled(self.config.request_timeout * 3 / 4);
+        if self.store.is_ailing() || stalled { Error::database_unavailable() } else { Error::overloaded() }
     }
 
     /// Takes back leases that ran out, as found by dispatch. How many did: another gateway may have been

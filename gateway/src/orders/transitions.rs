@@ -8,7 +8,7 @@ use domain::{Order, OrderEvent, OrderId, Status};
 use super::{Orders, Publisher};
 use crate::Error;
 use crate::batch::Failure;
-use crate::dispatch::Wake;
+use crate::shortcut::Shortcut;
 use crate::store::{Applied, Store};
 
 impl Orders {
@@ -25,7 +25,7 @@ impl Orders {
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
-            Failure::Overloaded => Error::overloaded(),
+            Failure::Overloaded => self.too_late(),
             // After a while without an answer the caller may ask again: commands recognise their effect.
             Failure::NotDone => self.too_late(),
             Failure::Unknown => Error::database_unavailable(),
@@ -39,25 +39,32 @@ impl Orders {
 pub(super) async fn apply_all(
     store: Store,
     rules: Rules,
-    wake: Wake,
+    shortcut: Shortcut,
     publisher: Publisher,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<Applied, Error>> {
     let count = commands.len();
     let applied = match store.apply(commands, rules).await {
         Ok(applied) => applied,
-        Err(error) => return vec![Err(error.into()); count],
+        Err(error) => {
+            let error = Error::from(error);
+            shortcut.vitals.wrote(Err(&error));
+            return vec![Err(error); count];
+        }
     };
     let mut events = Vec::new();
     for applied in &applied {
         if let Applied::Changed { event, .. } = applied {
             match event.status {
-                Status::Processing => wake.started(),
-                Status::Pending => wake.due(),
+                Status::Processing => shortcut.wake.started(),
+                Status::Pending => shortcut.wake.due(),
                 Status::Completed | Status::Failed | Status::Cancelled => {}
             }
             events.push(event.clone());
         }
+    }
+    if !events.is_empty() {
+        shortcut.vitals.wrote(Ok(()));
     }
     for status in Status::ALL {
         let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;

@@ -145,6 +145,7 @@ impl Store {
         let writers = if dialect == Dialect::Sqlite { 1 } else { options.connections };
         let store = Self {
             inner: Arc::new(Inner {
+                pause_seen: Default::default(),
                 dialect,
                 readers: pool(options.connections, &[]),
                 lane: Lane::new(pool(CONNECTIONS, &[])),

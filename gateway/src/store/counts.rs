@@ -1,6 +1,6 @@
 //! How many orders there are in each status.
 
-use domain::{Status, Timestamp};
+use domain::{Priority, Status, Timestamp};
 
 use super::rows::Part;
 use super::sql::Sql;
@@ -16,6 +16,9 @@ pub struct Counts {
     /// When they were counted, by the database's clock.
     pub at: Timestamp,
     counts: [u32; Status::ALL.len()],
+    /// How many orders wait for a free worker, or for the end of a pause: those of the pending ones that can be started
+    /// now. [`COUNT_LIMIT`] means that many or more.
+    pub ready: u32,
 }
 
 impl Counts {
@@ -35,15 +38,47 @@ impl Store {
         let at = self.now();
         self.read(move |connection| {
             Box::pin(async move {
-                let found = count(COUNT_LIMIT).fetch(connection).await?;
+                let found = count(COUNT_LIMIT, at).fetch(connection).await?;
                 let mut counts = [0; Status::ALL.len()];
+                let mut ready = 0;
                 if let Some(row) = found.first() {
-                    for (column, (status, _)) in parts().enumerate() {
+                    for (column, (status, part)) in parts().enumerate() {
                         let counted: u32 = rows::number(row, column)?;
                         counts[status] = COUNT_LIMIT.min(counts[status] + counted);
+                        if part.stage == rows::HELD && Status::ALL[status] == Status::Pending {
+                            ready += counted;
+                        }
+                    }
+                    for column in parts().count()..parts().count() + Priority::ALL.len() {
+                        ready += rows::number::<u32>(row, column)?;
                     }
                 }
-                Ok(Counts { at, counts })
+                Ok(Counts { at, counts, ready: ready.min(COUNT_LIMIT) })
+            })
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// How many orders can be started now, as in [`Counts::ready`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn ready(&self) -> Result<u32, Error> {
+        let now = self.now();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
+                Part { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql);
+                sql.push(" LIMIT ?) held)").bind(i64::from(COUNT_LIMIT));
+                count_due(&mut sql, COUNT_LIMIT, now);
+                let found = sql.fetch(connection).await?;
+                let mut ready = 0;
+                for column in 0..found.first().map_or(0, |_| 1 + Priority::ALL.len()) {
+                    ready += rows::number::<u32>(&found[0], column)?;
+                }
+                Ok(ready.min(COUNT_LIMIT))
             })
         })
         .await
@@ -56,9 +91,9 @@ fn parts() -> impl Iterator<Item = (usize, Part)> {
     statuses.flat_map(|(n, status)| Part::of(&[status]).into_iter().map(move |part| (n, part)))
 }
 
-/// One row, one column for each part. `LIMIT` inside is what makes it cheap: the index `orders_by_stage` is
+/// One row, one column for each part, then one for the due orders of each priority. `LIMIT` inside is what makes it cheap: the index `orders_by_stage` is
 /// left as soon as so many entries were seen.
-fn count(limit: u32) -> Sql {
+fn count(limit: u32, now: Timestamp) -> Sql {
     let mut sql = Sql::new("SELECT ");
     for (n, (_, part)) in parts().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
@@ -66,5 +101,15 @@ fn count(limit: u32) -> Sql {
         part.condition(&mut sql);
         sql.push(" LIMIT ?) ").push(&format!("part_{n})")).bind(i64::from(limit));
     }
+    count_due(&mut sql, limit, now);
     sql
+}
+
+/// A column for the due orders of each priority.
+fn count_due(sql: &mut Sql, limit: u32, now: Timestamp) {
+    for (n, priority) in Priority::ALL.into_iter().enumerate() {
+        sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");
+        sql.bind(priority.as_str()).bind(now.as_micros());
+        sql.push(" LIMIT ?) ").push(&format!("due_{n})")).bind(i64::from(limit));
+    }
 }

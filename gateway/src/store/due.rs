@@ -10,7 +10,7 @@ use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
 
-use super::pause::paused;
+use super::pause;
 use super::rows::Stage;
 use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, Store, rows};
@@ -65,10 +65,10 @@ impl Store {
         let now = self.now();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
-        self.write(|connection| {
+        let taken = self.write(|connection| {
             Box::pin(async move {
-                if paused(connection, "", now).await? {
-                    return Ok(None);
+                if let Some(pause) = pause::read(connection, "", now).await? {
+                    return Ok(Err(pause));
                 }
                 let waiting = waiting(connection, marks, now).await?;
                 let places = divide(limit, waiting, rand::rng().random());
@@ -99,10 +99,12 @@ impl Store {
                     sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
                     sql.execute(connection).await?;
                 }
-                Ok(Some(taken))
+                Ok(Ok(taken))
             })
-        })
-        .await
+        });
+        let taken = taken.await?;
+        self.note_pause(taken.as_ref().err().cloned());
+        Ok(taken.ok())
     }
 
     /// Lets those of the orders wait again that are only held by their job in the queue: that job is lost,

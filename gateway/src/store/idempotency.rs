@@ -158,6 +158,7 @@ impl Store {
             order.version = 1;
             order.attempt = 0;
             order.failures = 0;
+            order.not_before = order.process_after.map_or(order.created_at, |at| at.max(order.created_at));
             order.reason = None;
             order.error_class = None;
             order.updated_at = order.created_at;

@@ -65,6 +65,7 @@ impl Deref for NewOrder {
 impl NewOrder {
     /// The order with this id and content, accepted at this time.
     pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
+        let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
         Self(Arc::new(Order {
             id,
             tenant_id: DEFAULT_TENANT.to_owned(),
@@ -80,6 +81,7 @@ impl NewOrder {
             max_attempts: content.max_attempts,
             priority: content.priority,
             process_after: content.process_after,
+            not_before,
             reason: None,
             error_class: None,
             created_at,
@@ -95,11 +97,6 @@ impl NewOrder {
     /// Whether it is not scheduled for later.
     pub fn starts_at_once(&self) -> bool {
         self.process_after.is_none()
-    }
-
-    /// When it may be started.
-    fn not_before(&self) -> Timestamp {
-        self.process_after.map_or(self.created_at, |at| at.max(self.created_at))
     }
 
     /// Event 1.
@@ -229,7 +226,7 @@ impl Store {
                     max_attempts: order.max_attempts,
                     lease: None,
                     due_at: None,
-                    not_before: order.not_before(),
+                    not_before: order.not_before,
                     process_after: None,
                 },
                 updated_at: order.created_at,
@@ -288,7 +285,7 @@ async fn sort_out(
     Ok(inserted)
 }
 
-async fn insert_orders(
+pub(super) async fn insert_orders(
     connection: &mut AnyConnection,
     creations: &[&Creation],
     guard: Duration,
@@ -312,7 +309,7 @@ async fn insert_orders(
         );
         sql.rows(piece.len(), &row);
         for order in piece {
-            let (at, start) = (order.created_at.as_micros(), order.not_before());
+            let (at, start) = (order.created_at.as_micros(), order.not_before);
             let taken = !guard.is_zero() && order.starts_at_once();
             let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
             sql.bind(order.id.as_bytes().as_slice())

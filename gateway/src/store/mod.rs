@@ -27,6 +27,7 @@ mod list;
 mod model;
 mod nodelay;
 mod pause;
+mod probe;
 mod prune;
 mod read;
 mod recent;
@@ -61,6 +62,7 @@ pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
 pub use installation::Installation;
 pub use pause::Pause;
+pub(crate) use probe::Probe;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
 pub use search::{Pass, SEARCHES};
 pub use transition::Applied;
@@ -90,6 +92,7 @@ struct Inner {
     statements: Arc<AtomicU64>,
     log: LogGate,
     installation: tokio::sync::OnceCell<Installation>,
+    pause_seen: pause::Seen,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     _lock: Option<std::fs::File>,
 }

@@ -3,7 +3,10 @@
 //! Who starts orders reads the queue's row in share mode, in the transaction that starts them. A pause
 //! therefore waits for the starts that are under way, and once it is committed there are no others.
 
+use std::sync::{Mutex, PoisonError};
+
 use domain::Timestamp;
+use domain::waiting::Outlook;
 use sqlx::AnyConnection;
 
 use super::sql::Sql;
@@ -23,7 +26,34 @@ pub struct Pause {
     pub by: Option<String>,
 }
 
+/// The pause as this process last read or wrote it.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<Option<Pause>>);
+
+impl Seen {
+    fn note(&self, pause: Option<Pause>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+    }
+}
+
 impl Store {
+    /// What decides what pending orders wait for, without a statement: dispatch reads the pause twice a second.
+    pub fn outlook(&self) -> Outlook {
+        let now = self.now();
+        let seen = self.inner.pause_seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = seen.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now));
+        Outlook {
+            now,
+            paused_at: pause.map(|pause| pause.at),
+            paused_until: pause.and_then(|pause| pause.until),
+        }
+    }
+
+    /// Notes the pause for [`Self::outlook`].
+    pub(super) fn note_pause(&self, pause: Option<Pause>) {
+        self.inner.pause_seen.note(pause);
+    }
+
     /// Pauses the queue, or changes until when it is paused. Nothing is started after this has
     /// returned. `at` stays what it was when the queue is paused already.
     ///
@@ -32,7 +62,7 @@ impl Store {
     pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
         let now = self.now();
         let for_update = self.inner.dialect.for_update();
-        self.write(|connection| {
+        let pause = self.write(|connection| {
             let by = by.clone();
             Box::pin(async move {
                 let before = read(connection, for_update, now).await?;
@@ -40,8 +70,10 @@ impl Store {
                 write(connection, Some(&pause)).await?;
                 Ok(pause)
             })
-        })
-        .await
+        });
+        let pause = pause.await?;
+        self.note_pause(Some(pause.clone()));
+        Ok(pause)
     }
 
     /// Lets the queue go on. Says whether it was paused.
@@ -51,14 +83,16 @@ impl Store {
     pub async fn resume(&self) -> Result<bool, Error> {
         let now = self.now();
         let for_update = self.inner.dialect.for_update();
-        self.write(|connection| {
+        let resumed = self.write(|connection| {
             Box::pin(async move {
                 let before = read(connection, for_update, now).await?;
                 write(connection, None).await?;
                 Ok(before.is_some())
             })
-        })
-        .await
+        });
+        let resumed = resumed.await?;
+        self.note_pause(None);
+        Ok(resumed)
     }
 
     /// Whether the queue is paused now, and how.
@@ -67,7 +101,10 @@ impl Store {
     /// [`Error`].
     pub async fn paused(&self) -> Result<Option<Pause>, Error> {
         let now = self.now();
-        self.read(move |connection| Box::pin(async move { read(connection, "", now).await })).await
+        let pause =
+            self.read(move |connection| Box::pin(async move { read(connection, "", now).await })).await?;
+        self.note_pause(pause.clone());
+        Ok(pause)
     }
 }
 
@@ -80,7 +117,11 @@ pub(super) async fn paused(
     Ok(read(connection, lock, now).await?.is_some())
 }
 
-async fn read(connection: &mut AnyConnection, lock: &str, now: Timestamp) -> Result<Option<Pause>, Error> {
+pub(super) async fn read(
+    connection: &mut AnyConnection,
+    lock: &str,
+    now: Timestamp,
+) -> Result<Option<Pause>, Error> {
     let mut sql = Sql::new("SELECT paused_at, paused_until, paused_by FROM queues WHERE name = ?");
     sql.push(lock).bind(QUEUE);
     let found = sql.fetch(connection).await?;

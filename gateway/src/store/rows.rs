@@ -158,6 +158,7 @@ pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
         max_attempts: state.max_attempts,
         priority: priority(&get::<String, _>(row, 20)?)?,
         process_after: state.process_after,
+        not_before: state.not_before,
         reason: get(row, 21)?,
         error_class: get(row, 22)?,
         created_at: time(row, 23)?,

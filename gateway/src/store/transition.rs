@@ -243,6 +243,7 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
                 order.version = event.sequence;
                 order.attempt = event.attempt;
                 order.failures = row.locked.state.failures;
+                order.not_before = row.locked.state.not_before;
                 order.reason.clone_from(&event.reason);
                 order.error_class = error_class;
                 order.updated_at = event.occurred_at;

@@ -56,4 +56,6 @@ mod times;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod workers;

@@ -10,6 +10,7 @@ use axum::{Router, extract::State};
 use broker::redis::Redis;
 use gateway::config::HttpLimits;
 use gateway::http::server::{self, Connections, Port};
+use processor::Status;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -41,7 +42,12 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let urls = gateways.iter().map(ToString::to_string).collect();
     let config = settings::processor(&args.work, urls, &args.process);
     tracing::info!(worker = %config.worker_id, metrics = %metrics_addr, "the processor is ready");
-    let health = Health { redis: redis.clone(), gateways: gateways.into(), shutdown: shutdown.clone() };
+    let health = Health {
+        redis: redis.clone(),
+        gateways: gateways.into(),
+        status: config.status.clone(),
+        shutdown: shutdown.clone(),
+    };
     let stop_health = CancellationToken::new();
     let served = tokio::spawn(serve_health(listener, health, stop_health.clone()));
     let queue = Arc::new(redis.queue());
@@ -72,6 +78,7 @@ async fn bind(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
 struct Health {
     redis: Redis,
     gateways: Arc<[Url]>,
+    status: Status,
     shutdown: CancellationToken,
 }
 
@@ -87,13 +94,23 @@ async fn serve_health(listener: TcpListener, health: Health, stop: CancellationT
     server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }
 
-/// Ready: Redis answers, and at least one gateway accepts connections.
+/// Ready: Redis answers, the last pull from the queue succeeded, and there is a stream to a gateway, or at least one
+/// accepts connections.
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
     }
     if let Err(error) = health.redis.check().await {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    }
+    if let Some(failure) = health.status.pull_failure() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the last pull from the queue failed: {failure}\n"),
+        );
+    }
+    if health.status.is_connected() {
+        return (StatusCode::OK, "ready\n".to_owned());
     }
     for gateway in health.gateways.iter() {
         if accepts(gateway).await {

@@ -22,25 +22,42 @@ pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
 
 fn describe(queue: &Value) -> String {
     let text = |name: &str| queue[name].as_str().unwrap_or_default();
-    let length = match &queue["length"] {
-        Value::Null => "unknown: the queue cannot be reached".to_owned(),
-        length => length.to_string(),
-    };
-    let mut lines = vec![("in the queue", length)];
+    let mut lines = Vec::new();
+    if queue["paused"] == true {
+        lines.push(("state", "paused: orders are accepted, none is started".to_owned()));
+    } else if queue["workers"] == 0 {
+        lines.push(("state", "no worker is connected: orders are accepted and wait".to_owned()));
+    } else {
+        lines.push(("state", "running".to_owned()));
+    }
+    lines.push(("workers", number(&queue["workers"], &Value::Null)));
+    let counts = &queue["counts"];
+    lines.push(("in the queue", number(&queue["length"], &counts["limit"])));
+    for status in ["pending", "processing", "completed", "failed", "cancelled"] {
+        if !counts.is_null() {
+            lines.push((status, number(&counts[status], &counts["limit"])));
+        }
+    }
     if queue["paused"] == true {
         let until = match text("pausedUntil") {
             "" => "until it is resumed".to_owned(),
             until => format!("until {until}"),
         };
-        lines.insert(0, ("state", "paused: orders are accepted, none is started".to_owned()));
         lines.push(("paused", format!("since {}, {until}", text("pausedAt"))));
         if !text("pausedBy").is_empty() {
             lines.push(("paused by", text("pausedBy").to_owned()));
         }
-    } else {
-        lines.insert(0, ("state", "running".to_owned()));
     }
     lines.into_iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
+}
+
+/// A count; one that has reached the limit means that many or more.
+fn number(count: &Value, limit: &Value) -> String {
+    match count {
+        Value::Null => "unknown".to_owned(),
+        count if count == limit => format!("{count} or more"),
+        count => count.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -49,8 +66,15 @@ mod tests {
 
     #[test]
     fn a_pause_is_described() {
-        let running = json!({"paused": false, "length": 3});
-        assert_eq!(describe(&running), "state         running\nin the queue  3\n");
+        let running = json!({"paused": false, "length": 3, "workers": 2});
+        assert_eq!(describe(&running), "state         running\nworkers       2\nin the queue  3\n");
+        let counts = json!({"pending": 5, "processing": 0, "completed": 100_000, "failed": 0, "cancelled": 0, "limit": 100_000});
+        let alone = describe(&json!({"paused": false, "length": 3, "workers": 0, "counts": counts}));
+        assert!(alone.starts_with("state         no worker is connected"), "{alone}");
+        assert!(
+            alone.contains("completed     100000 or more\n") && alone.contains("pending       5\n"),
+            "{alone}"
+        );
         let paused =
             json!({"paused": true, "pausedAt": "A", "pausedUntil": "B", "pausedBy": "ann", "length": null});
         let shown = describe(&paused);

@@ -208,6 +208,7 @@ fn a_page_of_a_hundred_orders_shows_every_field() {
     let limits = crate::Config::default().graphql;
     let fields = "id lineItems { item quantity price total } total currency quantity customer \
                   externalReference status sequence attempt failures maxAttempts priority processAfter \
+                  waitsFor nextAttemptAt \
                   reason errorClass createdAt updatedAt";
     let page = format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} }}");
     check_variables(&parsed(&page), None, &Coerced::default(), &limits).unwrap();

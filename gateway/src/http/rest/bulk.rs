@@ -2,6 +2,7 @@
 
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
+use domain::waiting::Outlook;
 use domain::{Draft, Order, OrderId};
 use http::{StatusCode, header};
 use serde::Serialize;
@@ -162,7 +163,7 @@ pub(super) async fn create(
     // The rows are copies; their text need not be in memory twice.
     let _held = body.into_inner().into_held();
     let created = app.orders.create_rows(rows, policy, key).await?;
-    answer(created, errors, app.config.http.response_bytes)
+    answer(created, errors, app.config.http.response_bytes, app.orders.outlook())
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
@@ -222,10 +223,16 @@ fn defect() -> InputError {
     InputError::field("", Error::Internal.to_string())
 }
 
-fn answer(created: CreatedRows, errors: Vec<Vec<InputError>>, bytes: usize) -> Result<Response, Problem> {
+fn answer(
+    created: CreatedRows,
+    errors: Vec<Vec<InputError>>,
+    bytes: usize,
+    outlook: Outlook,
+) -> Result<Response, Problem> {
     let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
-    let mut left = Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS };
+    let mut left =
+        Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS, outlook };
     let outcomes = created.rows.into_iter().zip(errors).enumerate();
     let mut results = outcomes.map(|(index, (outcome, errors))| left.row(index, outcome, errors));
     if count == 0 {
@@ -254,6 +261,7 @@ fn write(body: &mut Vec<u8>, row: &RowView) {
 struct Left {
     bytes: usize,
     errors: usize,
+    outlook: Outlook,
 }
 
 impl Left {
@@ -283,7 +291,7 @@ impl Left {
     fn order(&mut self, order: &Order) -> Option<Box<RawValue>> {
         // Without writing it when it cannot fit.
         self.bytes.checked_sub(order.approximate_bytes() / 2)?;
-        let text = String::from_utf8(OrderView::from(order).json()).ok()?;
+        let text = String::from_utf8(OrderView::created(order, &self.outlook).json()).ok()?;
         self.bytes = self.bytes.checked_sub(text.len())?;
         RawValue::from_string(text).ok()
     }

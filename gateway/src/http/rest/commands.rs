@@ -95,7 +95,8 @@ pub(super) async fn cancel(
     request: Request,
 ) -> Result<Json<OrderView>, Problem> {
     let command = Command::of(&app, request).await?;
-    Ok(Json(OrderView::from(&app.orders.cancel(id, command.reason).await?)))
+    let order = app.orders.cancel(id, command.reason).await?;
+    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
 }
 
 /// Gives a failed order a new set of attempts.
@@ -120,7 +121,7 @@ pub(super) async fn redrive(
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
     let order = app.orders.redrive(id, &requester, command.reason.as_deref()).await?;
-    Ok(Json(OrderView::from(&order)))
+    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
 }
 
 #[cfg(test)]

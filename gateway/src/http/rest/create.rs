@@ -48,7 +48,8 @@ async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
     let created = app.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
-    Ok((StatusCode::CREATED, location, replayed, OrderView::from(&*created.order)).into_response())
+    let view = OrderView::created(&created.order, &app.orders.outlook());
+    Ok((StatusCode::CREATED, location, replayed, view).into_response())
 }
 
 /// The key as the IETF draft writes it, in quotes, or bare as most clients send it.

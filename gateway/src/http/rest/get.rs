@@ -35,7 +35,8 @@ pub(super) async fn get(
     client: Client,
 ) -> Result<Json<OrderView>, Problem> {
     let wait = Wait::read(query.as_deref())?;
-    Ok(Json(OrderView::from(&order(&app, id, wait, client).await?)))
+    let order = order(&app, id, wait, client).await?;
+    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
 }
 
 async fn order(app: &App, id: OrderId, wait: Option<Wait>, client: Client) -> Result<domain::Order, Problem> {

@@ -1,5 +1,6 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use domain::waiting::Outlook;
 use domain::{Currency, Order, Status, Timestamp};
 use http::header;
 use url::form_urlencoded;
@@ -280,18 +281,18 @@ pub(super) async fn dead_letters(
 async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) -> Result<Response, Problem> {
     let query = ListQuery::read(query, only, app.config.default_currency)?;
     let mut page = app.orders.list(query.listing.clone()).await?;
-    let body = body(&mut page, query.listing.take, app.config.http.response_bytes);
+    let body = body(&mut page, query.listing.take, app.config.http.response_bytes, &app.orders.outlook());
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
 }
 
 /// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
 /// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
-fn body(page: &mut Page, take: Take, bytes: usize) -> Vec<u8> {
+fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8> {
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.orders.len());
     let mut length = 2;
     let mut fits = |order: &Order| {
-        let text = OrderView::from(order).json();
+        let text = OrderView::new(order, outlook).json();
         length += text.len() + 1;
         let fits = texts.is_empty() || length <= bytes;
         if fits {

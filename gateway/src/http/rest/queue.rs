@@ -29,10 +29,18 @@ pub(super) struct QueueView {
     /// Who asked for it, if they said.
     #[schema(required)]
     paused_by: Option<String>,
-    /// How many orders are in the queue; all others wait in the database. Null when the queue cannot be
-    /// reached.
+    /// How many orders wait for a free worker, or for the end of the pause. Orders that wait for a retry or for their time
+    /// are not among them. `counts.limit` means that many or more; null when the database cannot count them at present.
     #[schema(required)]
-    length: Option<u64>,
+    length: Option<u32>,
+    /// How many jobs the queue holds. An order can have several jobs, and most orders of a long backlog have none yet. Null
+    /// when the queue cannot be reached.
+    #[schema(required)]
+    jobs: Option<u64>,
+    /// How many workers are connected to the gateways of this installation; 0 when orders are accepted and none can be
+    /// processed. Null when it is not known.
+    #[schema(required)]
+    workers: Option<u64>,
     /// How many orders there are in each status: all of them, not only those in the queue. Absent when the
     /// database cannot count them at present.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,13 +159,16 @@ pub(super) async fn resume(State(app): State<App>) -> Result<Json<QueueView>, Pr
 }
 
 async fn view(app: &App, pause: Option<Pause>) -> QueueView {
+    let counts = app.orders.counts().await.ok();
     QueueView {
         paused: pause.is_some(),
         paused_at: pause.as_ref().map(|pause| pause.at),
         paused_until: pause.as_ref().and_then(|pause| pause.until),
         paused_by: pause.and_then(|pause| pause.by),
-        length: app.queue.len().await.ok(),
-        counts: app.orders.counts().await.ok().map(CountsView::from),
+        length: counts.map(|counts| counts.ready),
+        jobs: app.queue.len().await.ok(),
+        workers: app.vitals.workers(),
+        counts: counts.map(CountsView::from),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use domain::waiting::Outlook;
 use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp};
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
@@ -13,7 +14,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::http::schema::{CurrencyCode, PriorityWord};
+use crate::http::schema::{self, CurrencyCode, PriorityWord};
 
 /// An order. `item`, `quantity` and `price` are those of its first line item, which is all there is
 /// to an order that was created in the short form.
@@ -68,6 +69,13 @@ pub(super) struct OrderView {
     /// It is not started before this time; null when it is not scheduled.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     process_after: Option<Timestamp>,
+    /// What it waits for.
+    #[schema(required, schema_with = schema::waits_for)]
+    waits_for: Option<&'static str>,
+    /// The earliest time of its next attempt; null when a free worker can start it at once, while the queue is paused
+    /// until it is resumed, and when it is not `pending`.
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    next_attempt_at: Option<Timestamp>,
     /// What the latest event says, if anything: an error, a cancellation, a redrive.
     #[schema(required)]
     reason: Option<String>,
@@ -99,9 +107,11 @@ struct LineItemView {
     total: Amount,
 }
 
-impl From<&Order> for OrderView {
-    fn from(order: &Order) -> Self {
+impl OrderView {
+    /// The order as it is by this outlook.
+    pub(super) fn new(order: &Order, outlook: &Outlook) -> Self {
         let first = order.line_items.first();
+        let waiting = order.waiting(outlook);
         Self {
             order_id: order.id,
             id: order.id,
@@ -120,11 +130,18 @@ impl From<&Order> for OrderView {
             max_attempts: order.max_attempts,
             priority: order.priority,
             process_after: order.process_after,
+            waits_for: waiting.map(|waiting| waiting.waits_for.as_str()),
+            next_attempt_at: waiting.and_then(|waiting| waiting.next_attempt_at),
             reason: order.reason.clone(),
             error_class: order.error_class.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
+    }
+
+    /// The order as it was at its creation. A repetition of the create is answered with the same text.
+    pub(super) fn created(order: &Order, outlook: &Outlook) -> Self {
+        Self::new(order, &outlook.at_creation(order.created_at))
     }
 }
 
@@ -174,6 +191,8 @@ impl OrderView {
         text.value(r#","maxAttempts":"#, &self.max_attempts);
         text.value(r#","priority":"#, &self.priority);
         text.value(r#","processAfter":"#, &self.process_after);
+        text.value(r#","waitsFor":"#, &self.waits_for);
+        text.value(r#","nextAttemptAt":"#, &self.next_attempt_at);
         text.value(r#","reason":"#, &self.reason);
         text.value(r#","errorClass":"#, &self.error_class);
         text.value(r#","createdAt":"#, &self.created_at);
@@ -362,6 +381,7 @@ mod tests {
             max_attempts: 5,
             priority: Priority::Normal,
             process_after: None,
+            not_before: Timestamp::from_micros(1_700_000_000_000_000),
             reason: None,
             error_class: None,
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
@@ -369,9 +389,13 @@ mod tests {
         }
     }
 
+    fn view(order: &Order) -> OrderView {
+        OrderView::new(order, &Outlook { now: order.created_at, paused_at: None, paused_until: None })
+    }
+
     #[test]
     fn the_json_of_an_order_is_exact() {
-        let json = serde_json::to_string(&OrderView::from(&order())).unwrap();
+        let json = serde_json::to_string(&view(&order())).unwrap();
         assert_eq!(
             json,
             concat!(
@@ -381,7 +405,7 @@ mod tests {
                 r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99,"total":2599.98},"#,
                 r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
                 r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
-                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"reason":null,"errorClass":null,"#,
+                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"waitsFor":"worker","nextAttemptAt":null,"reason":null,"errorClass":null,"#,
                 r#""createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
             )
         );
@@ -394,7 +418,7 @@ mod tests {
             let lines = line_items.len();
             let first = line_items.first().map(|line| line.item.clone()).unwrap_or_default();
             let order = Order { line_items, reason: Some("\"why\"".into()), ..order() };
-            let json: serde_json::Value = serde_json::from_slice(&OrderView::from(&order).json()).unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&view(&order).json()).unwrap();
             assert_eq!((&json["item"], &json["reason"]), (&first.into(), &"\"why\"".into()));
             assert_eq!(json["lineItems"].as_array().unwrap().len(), lines);
         }
@@ -437,6 +461,6 @@ mod tests {
             occurred_at: Timestamp::from_micros(0),
         };
         assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));
-        assert_eq!(names(OrderView::schema()), keys(OrderView::from(&order())));
+        assert_eq!(names(OrderView::schema()), keys(view(&order())));
     }
 }

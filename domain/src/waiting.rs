@@ -1,0 +1,176 @@
+//! What a pending order waits for, and when its next attempt can begin.
+
+use std::fmt;
+
+use crate::{Order, Status, Timestamp};
+
+/// What keeps a pending order from being started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// A free worker.
+    Worker,
+    /// The end of the wait after a failed attempt.
+    Retry,
+    /// The time for which it is scheduled, or to which a redrive has assigned it.
+    Schedule,
+    /// The end of the pause of the queue.
+    Pause,
+}
+
+impl WaitsFor {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Worker, Self::Retry, Self::Schedule, Self::Pause];
+
+    /// The word for it, in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Retry => "retry",
+            Self::Schedule => "schedule",
+            Self::Pause => "pause",
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The state of the queue that decides what a pending order waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// The database's time.
+    pub now: Timestamp,
+    /// Since when the queue is paused, if it is.
+    pub paused_at: Option<Timestamp>,
+    /// When the pause ends; `None` when the queue has to be resumed, or is not paused.
+    pub paused_until: Option<Timestamp>,
+}
+
+impl Outlook {
+    /// The outlook of an order at its creation, as far as it is still known: the same for a repetition of the create,
+    /// unless a pause has ended in between.
+    pub fn at_creation(self, created_at: Timestamp) -> Self {
+        let paused_at = self.paused_at.filter(|at| *at <= created_at);
+        Self { now: created_at, paused_at, paused_until: self.paused_until }
+    }
+}
+
+/// What a pending order waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The first thing that has to happen.
+    pub waits_for: WaitsFor,
+    /// The earliest time of its next attempt; `None` when the order can be started as soon as a worker is free, or when
+    /// the queue has to be resumed first.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Order {
+    /// What the order waits for; `None` when it is not pending.
+    pub fn waiting(&self, outlook: &Outlook) -> Option<Waiting> {
+        if self.status != Status::Pending {
+            return None;
+        }
+        let paused = outlook.paused_at.is_some();
+        let pause_ends = outlook.paused_until.filter(|_| paused);
+        Some(match self.delayed(outlook.now) {
+            Some(waits_for) => Waiting {
+                waits_for,
+                next_attempt_at: Some(self.not_before.max(pause_ends.unwrap_or(self.not_before))),
+            },
+            None if paused => Waiting { waits_for: WaitsFor::Pause, next_attempt_at: pause_ends },
+            None => Waiting { waits_for: WaitsFor::Worker, next_attempt_at: None },
+        })
+    }
+
+    /// Why the order may not be started yet. An order without a schedule and without an attempt can always be started:
+    /// its time is that of its creation, and may lie ahead only because a clock was set back.
+    fn delayed(&self, now: Timestamp) -> Option<WaitsFor> {
+        if self.not_before <= now {
+            None
+        } else if self.error_class.is_some() {
+            Some(WaitsFor::Retry)
+        } else if self.process_after.is_some() || self.attempt > 0 {
+            Some(WaitsFor::Schedule)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Currency, Money, Priority};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
+    }
+
+    fn order(not_before: i64) -> Order {
+        Order {
+            id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            tenant_id: "default".into(),
+            external_reference: None,
+            customer: None,
+            line_items: Vec::new(),
+            total: Money::zero(Currency::USD),
+            quantity: 1,
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            max_attempts: 5,
+            priority: Priority::Normal,
+            process_after: None,
+            not_before: at(not_before),
+            reason: None,
+            error_class: None,
+            created_at: at(0),
+            updated_at: at(0),
+        }
+    }
+
+    #[test]
+    fn an_order_waits_for_the_first_thing_that_has_to_happen() {
+        use WaitsFor::{Pause, Retry, Schedule, Worker};
+        let running = Outlook { now: at(10), paused_at: None, paused_until: None };
+        let paused = Outlook { paused_at: Some(at(1)), ..running };
+        let paused_until = |seconds| Outlook { paused_until: Some(at(seconds)), ..paused };
+        let new = order(0);
+        let scheduled = Order { process_after: Some(at(60)), ..order(60) };
+        let due = Order { process_after: Some(at(5)), ..order(5) };
+        let failed =
+            |not_before| Order { attempt: 1, error_class: Some("http_503".into()), ..order(not_before) };
+        let redriven = Order { attempt: 3, ..order(30) };
+        // The clock was set back after it was created.
+        let ahead = order(3_600);
+        for (case, order, outlook, expected) in [
+            ("new", &new, running, (Worker, None)),
+            ("new, paused", &new, paused, (Pause, None)),
+            ("new, paused until", &new, paused_until(20), (Pause, Some(at(20)))),
+            ("scheduled", &scheduled, running, (Schedule, Some(at(60)))),
+            ("scheduled, paused", &scheduled, paused, (Schedule, Some(at(60)))),
+            ("scheduled, paused for longer", &scheduled, paused_until(90), (Schedule, Some(at(90)))),
+            ("its time has come", &due, running, (Worker, None)),
+            ("failed", &failed(12), running, (Retry, Some(at(12)))),
+            ("failed, and the wait is over", &failed(10), running, (Worker, None)),
+            ("redriven for later", &redriven, running, (Schedule, Some(at(30)))),
+            ("created by a faster clock", &ahead, running, (Worker, None)),
+        ] {
+            let waiting = order.waiting(&outlook).unwrap();
+            assert_eq!((waiting.waits_for, waiting.next_attempt_at), expected, "{case}");
+        }
+        let later = Outlook { paused_at: Some(at(5)), ..running };
+        for (outlook, expected) in [(running, Worker), (paused, Worker), (later, Worker)] {
+            assert_eq!(new.waiting(&outlook.at_creation(at(0))).unwrap().waits_for, expected);
+        }
+        assert_eq!(new.waiting(&paused.at_creation(at(1))).unwrap().waits_for, Pause);
+        for status in [Status::Processing, Status::Completed, Status::Failed, Status::Cancelled] {
+            assert_eq!(Order { status, ..order(60) }.waiting(&running), None, "{status}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A write without effect, which tells whether the database takes writes.
+
+use std::time::Duration;
+
+use domain::{Content, Currency, LineItem, Money, OrderId, Priority};
+
+use super::insert::{Creation, NewOrder, insert_orders};
+use super::sql::Sql;
+use super::{Error, Store};
+
+/// How a try ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// The row is rolled back. Finds a database that is read-only and privileges that are missing.
+    RollBack,
+    /// The row is removed in the same transaction, which is committed. Finds a COMMIT that does not work as well.
+    Commit,
+}
+
+impl Store {
+    /// Inserts, changes and removes an order in one transaction. Nobody else ever sees it.
+    ///
+    /// # Errors
+    /// Why the database refuses.
+    pub(crate) async fn probe(&self, probe: Probe) -> Result<(), Error> {
+        let now = self.now();
+        let id = OrderId::new(now);
+        let creation = Creation::from(NewOrder::new(id, content(), now));
+        let written = self.write(|connection| {
+            let creation = creation.clone();
+            Box::pin(async move {
+                insert_orders(connection, &[&creation], Duration::ZERO).await?;
+                let mut sql = Sql::new("UPDATE orders SET held_until = 1 WHERE id = ?");
+                sql.bind(id.as_bytes().to_vec());
+                sql.execute(connection).await?;
+                let mut sql = Sql::new("DELETE FROM orders WHERE id = ?");
+                sql.bind(id.as_bytes().to_vec());
+                sql.execute(connection).await?;
+                match probe {
+                    Probe::Commit => Ok(()),
+                    // An error is what rolls a transaction back.
+                    Probe::RollBack => Err(Error::Outdated),
+                }
+            })
+        });
+        match written.await {
+            Err(Error::Outdated) if probe == Probe::RollBack => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn content() -> Content {
+    let price = Money::zero(Currency::USD);
+    Content {
+        line_items: vec![LineItem { item: "write test".to_owned(), quantity: 1, price }],
+        total: price,
+        quantity: 1,
+        customer: None,
+        external_reference: None,
+        max_attempts: 1,
+        priority: Priority::Low,
+        process_after: None,
+    }
+}

@@ -1,0 +1,288 @@
+//! What real work says about the parts that the gateway depends on.
+//!
+//! Readiness and metrics read it. A read that succeeds says nothing about writes: a database that is read-only or full
+//! answers every question. So creates, transitions and pushes note their outcome here, and [`Vitals::run`] tries a write
+//! when there was none for a while or the last one failed. An error is reported once such a try has confirmed it, because
+//! a single row can fail for reasons of its own.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use broker::{Presence, Queue};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::feed::Feed;
+use crate::store::{Error as StoreError, Probe};
+use crate::{Error, Store};
+
+/// How often the state is brought up to date.
+const ROUND: Duration = Duration::from_secs(2);
+/// Writes that succeeded so recently need no try.
+const FRESH: Duration = Duration::from_secs(3);
+/// Workers without a stream count for so long after an order was started.
+const STARTED_FRESH: Duration = Duration::from_secs(60);
+/// A database that was full counts as full for so long, unless an order is written: a small write may still succeed.
+const FULL_FOR: Duration = Duration::from_secs(10);
+/// The code of a database without space.
+const FULL: &str = "database_full";
+/// The code that says nothing about the database: this gateway uses all of its connections.
+const POOL_EXHAUSTED: &str = "database_pool_exhausted";
+/// Measuring the queue takes at most one part in so many of the time ...
+const MEASURE_PARTS: u32 = 20;
+/// ... and is no rarer than this.
+const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
+
+/// What is known about the parts. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Vitals(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    queue: Arc<dyn Queue>,
+    feed: Feed,
+    begun: Instant,
+    /// When an order was last written, and when a write or a try last succeeded, in milliseconds since `begun`.
+    written: AtomicU64,
+    answered: AtomicU64,
+    /// A write has failed since the last one that succeeded.
+    doubtful: AtomicBool,
+    refused: Mutex<Option<Refused>>,
+    pushes: Mutex<Option<String>>,
+    /// Who uses the queue; `None` when that is not known.
+    presence: Mutex<Option<Presence>>,
+    streams: AtomicUsize,
+    look: Notify,
+}
+
+/// Why the database refuses writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused {
+    code: &'static str,
+    pub(crate) message: &'static str,
+    at: Instant,
+}
+
+impl Vitals {
+    pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed) -> Self {
+        // They exist from the start, so that an alert on 0 fires.
+        metrics::gauge!("worker_streams").increment(0.0);
+        metrics::gauge!("workers").increment(0.0);
+        metrics::gauge!("oldest_claimable_seconds").increment(0.0);
+        metrics::gauge!("queue_length").increment(0.0);
+        Self(Arc::new(Inner {
+            store: store.clone(),
+            queue: queue.clone(),
+            feed: feed.clone(),
+            begun: Instant::now(),
+            written: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            doubtful: AtomicBool::new(false),
+            refused: Mutex::default(),
+            pushes: Mutex::default(),
+            presence: Mutex::default(),
+            streams: AtomicUsize::new(0),
+            look: Notify::new(),
+        }))
+    }
+
+    /// Notes the outcome of writes: `Ok` when at least one order was written.
+    pub(crate) fn wrote(&self, outcome: Result<(), &Error>) {
+        match outcome {
+            Ok(()) => {
+                let now = self.now();
+                self.0.written.store(now, Ordering::Relaxed);
+                self.0.answered.store(now, Ordering::Relaxed);
+                if self.0.doubtful.load(Ordering::Relaxed) {
+                    self.accepted();
+                }
+            }
+            Err(error) => {
+                if let Some(refused) = refusal(error) {
+                    self.0.doubtful.store(true, Ordering::Relaxed);
+                    // Space comes back slowly, and a small try may still find some.
+                    if refused.code == FULL {
+                        *lock(&self.0.refused) = Some(refused);
+                    }
+                    self.0.look.notify_one();
+                }
+            }
+        }
+    }
+
+    fn accepted(&self) {
+        self.0.doubtful.store(false, Ordering::Relaxed);
+        if lock(&self.0.refused).take().is_some() {
+            tracing::info!("the database accepts writes again");
+        }
+    }
+
+    /// Notes the outcome of a push to the queue.
+    pub(crate) fn pushed<T>(&self, outcome: &Result<T, broker::Error>) {
+        let mut pushes = lock(&self.0.pushes);
+        match outcome {
+            Ok(_) => *pushes = None,
+            Err(error) => *pushes = Some(error.to_string()),
+        }
+    }
+
+    /// Counts a worker's stream for as long as the guard lives.
+    pub(crate) fn stream(&self) -> StreamGuard {
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!("worker_streams").increment(1.0);
+        StreamGuard(self.clone())
+    }
+
+    /// Why the database refuses writes, if it does.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        *lock(&self.0.refused)
+    }
+
+    /// Why the last push failed, if it did.
+    pub(crate) fn push_failure(&self) -> Option<String> {
+        lock(&self.0.pushes).clone()
+    }
+
+    /// How many workers are known: the processors that pull from the queue or have a stream to this gateway. At least 1
+    /// while orders are started by workers of other kinds. `None` when the queue cannot be asked and nothing else is known.
+    pub(crate) fn workers(&self) -> Option<u64> {
+        let streams = self.0.streams.load(Ordering::Relaxed) as u64;
+        let others = u64::from(self.0.feed.has_started_within(STARTED_FRESH));
+        let here = streams.max(others);
+        match *lock(&self.0.presence) {
+            Some(presence) => Some(presence.workers.max(here)),
+            None => (here > 0).then_some(here),
+        }
+    }
+
+    /// How many installations push to the queue. More than one is a mistake.
+    pub(crate) fn installations(&self) -> u64 {
+        lock(&self.0.presence).map_or(1, |presence| presence.installations)
+    }
+
+    /// Whether no write has succeeded for this long. An overloaded gateway goes on writing; one whose database hangs
+    /// does not.
+    pub(crate) fn is_stalled(&self, time: Duration) -> bool {
+        !self.is_fresh(&self.0.answered, time)
+    }
+
+    /// Keeps the state up to date until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut measure_at = Instant::now();
+        loop {
+            let look = self.0.look.notified();
+            let round = async {
+                self.try_write().await;
+                self.meet_others().await;
+                let paused = self.0.store.paused().await;
+                if let Ok(pause) = paused {
+                    metrics::gauge!("queue_paused").set(if pause.is_some() { 1.0 } else { 0.0 });
+                }
+                if Instant::now() >= measure_at {
+                    measure_at = Instant::now() + self.measure().await;
+                }
+            };
+            tokio::select! {
+                () = round => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = look => {}
+                () = tokio::time::sleep(ROUND) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn try_write(&self) {
+        let doubtful = self.0.doubtful.load(Ordering::Relaxed);
+        if !doubtful && self.is_fresh(&self.0.written, FRESH) {
+            return;
+        }
+        let probe = if doubtful { Probe::Commit } else { Probe::RollBack };
+        match self.0.store.probe(probe).await {
+            Ok(()) => {
+                self.0.answered.store(self.now(), Ordering::Relaxed);
+                let full = |refused: Refused| refused.code == FULL && refused.at.elapsed() < FULL_FOR;
+                if !self.refused().is_some_and(full) {
+                    self.accepted();
+                }
+            }
+            Err(error) => {
+                let error = crate::Error::from(error);
+                let Some(refused) = refusal(&error) else { return };
+                self.0.doubtful.store(true, Ordering::Relaxed);
+                if lock(&self.0.refused).replace(refused).is_none() {
+                    tracing::warn!(code = refused.code, "the database refuses writes: {}", refused.message);
+                }
+            }
+        }
+    }
+
+    async fn meet_others(&self) {
+        let Ok(installation) = self.0.store.installation().await else { return };
+        let presence = self.0.queue.presence(&installation.id).await.ok();
+        let before = std::mem::replace(&mut *lock(&self.0.presence), presence);
+        if let Some(workers) = self.workers() {
+            metrics::gauge!("workers").set(workers as f64);
+        }
+        let Some(presence) = presence else { return };
+        metrics::gauge!("queue_installations").set(presence.installations as f64);
+        if presence.installations > 1 && before.is_none_or(|before| before.installations < 2) {
+            tracing::error!(
+                installations = presence.installations,
+                "gateways with different databases use the same Redis prefix, so their workers take each other's jobs and \
+                 orders wait: give each installation a prefix with --redis-prefix (ORDERS_REDIS_PREFIX)"
+            );
+        }
+    }
+
+    /// Measures the queue. Says when to do so again.
+    async fn measure(&self) -> Duration {
+        let begin = Instant::now();
+        let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;
+        if let Ok(oldest) = oldest {
+            metrics::gauge!("oldest_claimable_seconds").set(oldest.unwrap_or_default().as_secs_f64());
+        }
+        if let Ok(ready) = self.0.store.ready().await {
+            metrics::gauge!("queue_length").set(f64::from(ready));
+        }
+        (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)
+    }
+
+    /// Milliseconds since `begun`.
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_fresh(&self, stamp: &AtomicU64, time: Duration) -> bool {
+        u128::from(self.now().saturating_sub(stamp.load(Ordering::Relaxed))) <= time.as_millis()
+    }
+}
+
+/// A worker's stream.
+pub(crate) struct StreamGuard(Vitals);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("worker_streams").decrement(1.0);
+    }
+}
+
+/// The part of an error that says why the database as a whole takes no writes.
+fn refusal(error: &Error) -> Option<Refused> {
+    match error {
+        Error::Unavailable { code, message, .. }
+            if code.starts_with("database_") && *code != POOL_EXHAUSTED =>
+        {
+            Some(Refused { code, message, at: Instant::now() })
+        }
+        _ => None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

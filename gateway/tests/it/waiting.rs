@@ -1,0 +1,242 @@
+//! What orders wait for, and what operators see when nothing processes them.
+
+use gateway::Config;
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
+
+use crate::harness::{Backend, Gateway, On, eventually, quick};
+use crate::on_both;
+
+async fn get(gateway: &Gateway<'_>, path: &str) -> Value {
+    let response = gateway.client.get(gateway.url(path)).send().await.unwrap();
+    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+async fn post(gateway: &Gateway<'_>, path: &str, body: Value) -> Value {
+    let request = gateway.client.post(gateway.url(path)).header("content-type", "application/json");
+    serde_json::from_str(&request.body(body.to_string()).send().await.unwrap().text().await.unwrap()).unwrap()
+}
+
+/// What REST, a list over REST, GraphQL and gRPC say that an order waits for. They must agree.
+async fn waits(gateway: &Gateway<'_>, id: &str) -> (Option<String>, Option<String>) {
+    let of = |order: &Value| {
+        let text = |name: &str| order[name].as_str().map(|text| text.to_lowercase());
+        assert!(order.get("waitsFor").is_some() && order.get("nextAttemptAt").is_some(), "{order}");
+        (text("waitsFor"), text("nextAttemptAt"))
+    };
+    let order = of(&get(gateway, &format!("/orders/{id}")).await);
+    let list = get(gateway, "/orders").await;
+    let listed = list.as_array().unwrap().iter().find(|order| order["id"] == id).unwrap();
+    assert_eq!(of(listed), order);
+    let query = json!({"query": format!("{{ order(id: \"{id}\") {{ waitsFor nextAttemptAt }} }}")});
+    assert_eq!(of(&post(gateway, "/graphql", query).await["data"]["order"]), order);
+    let wire = gateway.order(id).await;
+    assert_eq!((wire.waits_for, wire.next_attempt_at.map(|at| at.to_lowercase())), order);
+    order
+}
+
+fn laptop() -> Value {
+    json!({"item": "Laptop", "quantity": 1, "price": 1})
+}
+
+on_both!(every_transport_says_what_an_order_waits_for, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut config = Config::default();
+    config.rules.retry.base = std::time::Duration::from_secs(3_000);
+    config.rules.retry.cap = std::time::Duration::from_secs(3_000);
+    let gateway = backend.gateway(config).await;
+
+    let created = gateway.create_full(laptop()).await;
+    assert_eq!((&created["waitsFor"], &created["nextAttemptAt"]), (&json!("worker"), &Value::Null));
+    let id = created["id"].as_str().unwrap();
+    assert_eq!(waits(&gateway, id).await, (Some("worker".into()), None));
+
+    let at = "2099-01-31T12:00:00.000000Z";
+    let mut tomorrow = laptop();
+    tomorrow["processAfter"] = at.into();
+    let scheduled = gateway.create_full(tomorrow).await;
+    assert_eq!((&scheduled["waitsFor"], &scheduled["nextAttemptAt"]), (&json!("schedule"), &json!(at)));
+    let scheduled = scheduled["id"].as_str().unwrap();
+    assert_eq!(waits(&gateway, scheduled).await, (Some("schedule".into()), Some(at.to_lowercase())));
+
+    let token = gateway.report(id, "processing", "").await.unwrap().lease_token;
+    assert_eq!(waits(&gateway, id).await, (None, None));
+    gateway.report(id, "pending", &token).await.unwrap();
+    // The wait is drawn from a range, and may be too short to be seen.
+    let (waits_for, next) = waits(&gateway, id).await;
+    if let Some(next) = next {
+        assert_eq!(waits_for.as_deref(), Some("retry"));
+        assert!(next > backend.store.now().to_string().to_lowercase(), "{next}");
+    }
+
+    let until = "2098-01-31T12:00:00.000000Z";
+    post(&gateway, "/queue/pause", json!({"until": until})).await;
+    let paused = gateway.create_full(laptop()).await;
+    assert_eq!((&paused["waitsFor"], &paused["nextAttemptAt"]), (&json!("pause"), &json!(until)));
+    let paused = paused["id"].as_str().unwrap();
+    assert_eq!(waits(&gateway, paused).await, (Some("pause".into()), Some(until.to_lowercase())));
+    assert_eq!(waits(&gateway, scheduled).await, (Some("schedule".into()), Some(at.to_lowercase())));
+    post(&gateway, "/queue/pause", json!({})).await;
+    assert_eq!(waits(&gateway, paused).await, (Some("pause".into()), None));
+    post(&gateway, "/queue/resume", json!({})).await;
+    assert_eq!(waits(&gateway, paused).await, (Some("worker".into()), None));
+    post(&gateway, &format!("/orders/{paused}/cancel"), json!({})).await;
+    assert_eq!(waits(&gateway, paused).await, (None, None));
+    gateway.stop().await;
+});
+
+/// Another gateway learns of the pause from the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_at_another_gateway_is_seen() {
+    let backend = Backend::new(On::Servers).await;
+    let (here, there) = (backend.gateway(quick()).await, backend.gateway(quick()).await);
+    let id = here.create_order().await;
+    post(&there, "/queue/pause", json!({})).await;
+    eventually("the pause", || async {
+        (get(&here, &format!("/orders/{id}")).await["waitsFor"] == "pause").then_some(())
+    })
+    .await;
+    assert_eq!(waits(&here, &id).await, (Some("pause".into()), None));
+    let ready = get(&here, "/readyz?verbose").await;
+    let detail = check(&ready, "processing")["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("paused since") && detail.contains("until it is resumed"), "{detail}");
+    post(&there, "/queue/resume", json!({})).await;
+    eventually("the resume", || async {
+        (get(&here, &format!("/orders/{id}")).await["waitsFor"] == "worker").then_some(())
+    })
+    .await;
+    here.stop().await;
+    there.stop().await;
+}
+
+fn check<'a>(ready: &'a Value, name: &str) -> &'a Value {
+    ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
+}
+
+on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move {
+    gateway::metrics::install();
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(quick()).await;
+    let metrics = reqwest::get(gateway.url("/metrics")).await.unwrap().text().await.unwrap();
+    for name in ["worker_streams", "workers", "oldest_claimable_seconds", "queue_length"] {
+        assert!(metrics.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {metrics}");
+    }
+    for _ in 0..3 {
+        gateway.create_order().await;
+    }
+    let queue = eventually("the count of workers", || async {
+        let queue = get(&gateway, "/queue").await;
+        (queue["workers"] == 0).then_some(queue)
+    })
+    .await;
+    assert_eq!(queue["paused"], false);
+    let ready = get(&gateway, "/readyz?verbose").await;
+    assert_eq!(ready["status"], "degraded");
+    assert!(check(&ready, "workers")["detail"].as_str().unwrap().starts_with("no worker is connected"));
+
+    backend.queue.announce("worker-1").await.unwrap();
+    backend.queue.announce("worker-1").await.unwrap();
+    backend.queue.announce("worker-2").await.unwrap();
+    eventually("the workers", || async { (get(&gateway, "/queue").await["workers"] == 2).then_some(()) })
+        .await;
+    let query = json!({"query": "{ queue { workers length jobs } }"});
+    assert_eq!(post(&gateway, "/graphql", query).await["data"]["queue"]["workers"], 2);
+    assert_eq!(get(&gateway, "/readyz").await["status"], "ok");
+    backend.queue.leave("worker-1").await.unwrap();
+    backend.queue.leave("worker-2").await.unwrap();
+    eventually("no worker", || async { (get(&gateway, "/queue").await["workers"] == 0).then_some(()) }).await;
+
+    // A worker in another language announces nothing, but orders are started.
+    let id = gateway.next_job().await;
+    gateway.report(&id, "processing", "").await.unwrap();
+    assert_eq!(get(&gateway, "/queue").await["workers"], 1);
+    gateway.stop().await;
+});
+
+on_both!(the_length_of_the_queue_counts_orders, |on| async move {
+    let backend = Backend::new(on).await;
+    // Each order is pushed again and again, and the queue holds two jobs at most.
+    let config = Config { queue_window: 2, ..quick() };
+    let gateway = backend.gateway(config).await;
+    for _ in 0..5 {
+        gateway.create_order().await;
+    }
+    let mut tomorrow = laptop();
+    tomorrow["processAfter"] = "2099-01-31T12:00:00Z".into();
+    gateway.create(tomorrow).await;
+    let length = || async { get(&gateway, "/queue").await["length"].clone() };
+    eventually("the length", || async { (length().await == 5).then_some(()) }).await;
+    // Jobs that nobody takes are pushed again; orders are not counted again.
+    eventually("a second job of an order", || async {
+        let id = gateway.next_job().await;
+        gateway.next_job().await;
+        let again = gateway.next_job().await;
+        (again != id).then_some(())
+    })
+    .await;
+    eventually("the length after repeated pushes", || async { (length().await == 5).then_some(()) }).await;
+    post(&gateway, "/queue/pause", json!({})).await;
+    eventually("the length during a pause", || async { (length().await == 5).then_some(()) }).await;
+    let queue = get(&gateway, "/queue").await;
+    assert_eq!(queue["counts"]["pending"], 6);
+    gateway.stop().await;
+});
+
+/// Reads succeed on a server that takes no writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_results_of_writes() {
+    let backend = Backend::new(On::Servers).await;
+    let gateway = backend.gateway(quick()).await;
+    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    for (refusal, code, words) in
+        [("1290", "database_read_only", "read-only"), ("1114", "database_full", "space")]
+    {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW \
+             SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {refusal}, MESSAGE_TEXT = 'refused by a test'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&mut admin).await.unwrap();
+        if refusal == "1114" {
+            // A small write can find space where an order does not.
+            assert_eq!(post(&gateway, "/orders", laptop()).await["code"], code);
+        }
+        let ready = eventually("the refusal", || async {
+            let ready = get(&gateway, "/readyz?verbose").await;
+            (ready["status"] == "unavailable").then_some(ready)
+        })
+        .await;
+        let status = gateway.client.get(gateway.url("/readyz")).send().await.unwrap().status();
+        assert_eq!(status, 503);
+        assert_eq!(check(&ready, "database")["status"], "ok");
+        let detail = check(&ready, "writes")["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{detail}");
+        sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut admin).await.unwrap();
+        eventually("an order", || async {
+            (post(&gateway, "/orders", laptop()).await["status"] == "pending").then_some(())
+        })
+        .await;
+        eventually("readiness", || async {
+            (check(&get(&gateway, "/readyz?verbose").await, "writes")["status"] == "ok").then_some(())
+        })
+        .await;
+    }
+    gateway.stop().await;
+}
+
+/// Two gateways with different databases on one prefix of one Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_installations_on_one_prefix_are_detected() {
+    let (first, mut second) = (Backend::new(On::Servers).await, Backend::new(On::Servers).await);
+    second.queue_of_gateways = Some(first.queue.clone());
+    let (one, other) = (first.gateway(quick()).await, second.gateway(quick()).await);
+    for gateway in [&one, &other] {
+        eventually("the other installation", || async {
+            let ready = get(gateway, "/readyz?verbose").await;
+            let detail = check(&ready, "queue")["detail"].as_str().unwrap_or_default().to_owned();
+            detail.contains("same Redis prefix").then_some(())
+        })
+        .await;
+    }
+    one.stop().await;
+    other.stop().await;
+}
