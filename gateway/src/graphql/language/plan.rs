@@ -15,11 +15,14 @@ use super::document::{Misfit, Places};
 use super::literal::{Literal, Literals, Usage};
 use super::{Language, Problem};
 
+/// The type of `userErrors`.
+const USER_ERROR: &str = "UserError";
+
 /// An operation of a document.
 pub(in crate::graphql) struct Plan {
     pub(in crate::graphql) name: Option<String>,
     pub(in crate::graphql) kind: OperationType,
-    /// Whether it selects a list, so that the length of its result depends on more than its text.
+    /// Whether it selects a list that may be long, so that the length of its result depends on more than its text.
     pub(in crate::graphql) has_lists: bool,
     pub(super) pos: Pos,
     /// The name of the root type.
@@ -225,7 +228,10 @@ impl<'a> Planner<'a> {
         let mut selections = Vec::with_capacity(set.selections.len());
         for selection in &set.selections {
             selections.push(match selection {
-                executable::Selection::Field(field) => Selection::Field(self.field(field, gather)?),
+                executable::Selection::Field(field) => {
+                    gather.has_lists |= field.ty().is_list() && !is_short_list(&set.ty, field);
+                    Selection::Field(self.field(field, gather)?)
+                }
                 executable::Selection::InlineFragment(inline) => Selection::Group(Group {
                     conditions: gather.conditions(&inline.directives)?,
                     objects: inline.type_condition.as_ref().map(|name| self.language.objects(name).into()),
@@ -257,7 +263,6 @@ impl<'a> Planner<'a> {
         gather: &mut Gather<'a>,
     ) -> Result<Field, Misfit> {
         let ty = field.ty();
-        gather.has_lists |= ty.is_list();
         let objects = if field.selection_set.selections.is_empty() {
             Vec::new()
         } else {
@@ -275,6 +280,13 @@ impl<'a> Planner<'a> {
             selections: self.selections(&field.selection_set, gather)?,
         })
     }
+}
+
+/// `userErrors` and what is in them: a response has at most [`MAX_ERRORS`] of them, of one sentence each.
+///
+/// [`MAX_ERRORS`]: crate::graphql::budget::MAX_ERRORS
+fn is_short_list(parent: &str, field: &executable::Field) -> bool {
+    parent == USER_ERROR || field.ty().inner_named_type() == USER_ERROR
 }
 
 /// What is found on the way through an operation or a fragment.

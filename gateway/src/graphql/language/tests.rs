@@ -295,3 +295,41 @@ fn deep_documents_do_not_exhaust_a_small_stack() {
     };
     std::thread::Builder::new().stack_size(1024 * 1024).spawn(read).unwrap().join().unwrap();
 }
+
+#[test]
+fn lists_that_may_be_long_are_known() {
+    let language = Language::new();
+    let input = "input: {item: \"x\", quantity: 1, price: \"1\"}";
+    for (selected, long) in [
+        ("order { id status } userErrors { code message field }", false),
+        ("...Errors", false),
+        ("order { lineItems { item } }", true),
+        ("order { id ... on Order { events { sequence } } }", true),
+    ] {
+        let text = format!(
+            "mutation {{ createOrder({input}) {{ {selected} }} }} \
+             fragment Errors on CreateOrderPayload {{ userErrors {{ field }} }}"
+        );
+        let text = if selected.starts_with("...") { text } else { text.replace(" fragment", "#") };
+        let document = language.read(&text, &limits()).ok().unwrap();
+        assert_eq!(document.operation(None).unwrap().has_lists, long, "{selected}");
+    }
+}
+
+#[test]
+fn an_operation_follows_the_variables_of_each_request() {
+    let text = "mutation ($input: CreateOrderInput!, $key: String) {
+        createOrder(input: $input, idempotencyKey: $key) { order { id id } order { status } }
+    }";
+    let input = json!({"item": "x", "quantity": 1, "price": "1"});
+    let all = |key: Json| json!({"input": input, "key": key});
+    let with = |key: &str| {
+        format!(
+            "{{createOrder(input:{{item: \"x\", price: \"1\", quantity: 1}}{key}){{order{{id status}}}}}}"
+        )
+    };
+    assert_eq!(selected(text, None, all("a".into())).unwrap(), with(",idempotencyKey:\"a\""));
+    assert_eq!(selected(text, None, all(Json::Null)).unwrap(), with(",idempotencyKey:null"));
+    let without = json!({"input": input});
+    assert_eq!(selected(text, None, without).unwrap(), with(""));
+}
