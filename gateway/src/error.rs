@@ -160,6 +160,53 @@ impl Error {
         }
     }
 
+    /// The server refuses the gateway's user. It takes people to change that.
+    pub fn database_access_denied() -> Self {
+        Self::Unavailable {
+            code: "database_access_denied",
+            message: "the database refuses the gateway's user or a privilege of it; try again when its operators have \
+                      changed that",
+            retry_after: Duration::from_secs(30),
+        }
+    }
+
+    /// The server prepares no more statements.
+    pub fn database_statement_limit() -> Self {
+        Self::Unavailable {
+            code: "database_statement_limit",
+            message: "the database prepares no more statements; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// The server ended a statement that ran for longer than it allows.
+    pub fn database_statement_timeout() -> Self {
+        Self::Unavailable {
+            code: "database_statement_timeout",
+            message: "the database ended a statement that took longer than it allows; try again in a moment",
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    /// The server does not accept a statement of this length.
+    pub fn database_packet_limit() -> Self {
+        Self::Unavailable {
+            code: "database_packet_limit",
+            message: "the database does not accept a statement of this length; try again with a smaller order, or when \
+                      its operators have raised the limit",
+            retry_after: Duration::from_secs(30),
+        }
+    }
+
+    /// The server has a setting with which nothing can be written, or tables are missing.
+    pub fn database_misconfigured() -> Self {
+        Self::Unavailable {
+            code: "database_misconfigured",
+            message: "the database is not set up for orders; try again when its operators have changed that",
+            retry_after: Duration::from_secs(30),
+        }
+    }
+
     /// A transaction that hangs keeps the order locked; the database gives up on it after a while.
     pub fn order_locked() -> Self {
         Self::Unavailable {

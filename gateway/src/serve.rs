@@ -212,6 +212,9 @@ async fn follow_database(store: Store, stop: CancellationToken) {
                 if let Err(error) = store.refresh_clock().await {
                     tracing::debug!(%error, "the database's clock cannot be read now");
                 }
+                if let Err(error) = store.check_primary().await {
+                    tracing::debug!(%error, "the database cannot be asked whether it is read-only");
+                }
             }
             () = stop.cancelled() => return,
         }

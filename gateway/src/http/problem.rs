@@ -29,17 +29,14 @@ pub(super) const MAX_ERRORS: usize = 100;
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The 503 of reads, for the reference.
-pub(super) const UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
-    `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was changed, try \
-    again after `Retry-After`";
+pub(super) const UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: nothing \
+    was changed, try again after `Retry-After`";
 /// The 503 of a list.
-pub(super) const LIST_UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
-    `database_connection_limit`, `shutting_down`: try again after `Retry-After`. `query_timeout`: the filter leaves \
-    too many orders to read through, narrow it down";
+pub(super) const LIST_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: try \
+    again after `Retry-After`. `query_timeout`: the filter leaves too many orders to read through, narrow it down";
 /// The 503 of a create.
-pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `database_unavailable`, `database_pool_exhausted`, \
-    `database_connection_limit`, `database_read_only`, `database_full`, `shutting_down`: nothing was stored, try \
-    again after `Retry-After`. `outcome_unknown`: after `Retry-After` repeat it with the same `Idempotency-Key`, \
+pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: \
+    nothing was stored, try again after `Retry-After`. `outcome_unknown`: after `Retry-After` repeat it with the same `Idempotency-Key`, \
     which answers the order or makes it, or look for the order in `orderId` first";
 
 /// An error as it is sent: `application/problem+json`.
@@ -292,6 +289,11 @@ mod tests {
             (Error::database_connection_limit(), 503),
             (Error::database_read_only(), 503),
             (Error::database_full(), 503),
+            (Error::database_access_denied(), 503),
+            (Error::database_statement_limit(), 503),
+            (Error::database_statement_timeout(), 503),
+            (Error::database_packet_limit(), 503),
+            (Error::database_misconfigured(), 503),
             (Error::shutting_down(), 503),
             (Error::OutcomeUnknown(id()), 503),
             (Error::Internal, 500),

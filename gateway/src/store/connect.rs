@@ -12,6 +12,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 use url::Url;
 
+use super::primary::Primary;
 use super::recent::Recent;
 use super::search::{CONNECTIONS, Lane};
 use super::writers::Writers;
@@ -23,6 +24,9 @@ static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// A connection that was unused for so long is tested before it is used.
 pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a connection is kept however much it is used. A balancer or a name may lead to another server meanwhile.
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Sizes and limits of a store.
 #[derive(Debug, Clone)]
@@ -118,7 +122,9 @@ impl Store {
             Err(_) => return Err(unreachable(&url, "no answer in time")),
         }
 
+        let primary = Arc::new(Primary::new());
         let pool = |size, more: &'static [&'static str]| {
+            let primary = primary.clone();
             AnyPoolOptions::new()
                 .max_connections(size)
                 .acquire_timeout(options.deadline / 2)
@@ -126,10 +132,10 @@ impl Store {
                 // A connection that was in use just now needs no test; an older one may have lost its
                 // server since, and nobody's request should have to find out.
                 .test_before_acquire(false)
-                .before_acquire(|connection, usage| {
-                    Box::pin(
-                        async move { Ok(usage.idle_for < TESTED_AFTER || connection.ping().await.is_ok()) },
-                    )
+                .max_lifetime(LIFETIME)
+                .before_acquire(move |connection, usage| {
+                    let primary = primary.clone();
+                    Box::pin(async move { Ok(primary.serves(dialect, connection, &usage).await) })
                 })
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
@@ -158,6 +164,7 @@ impl Store {
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogGate::default(),
+                primary: primary.clone(),
                 installation: tokio::sync::OnceCell::new(),
                 _lock: lock,
             }),

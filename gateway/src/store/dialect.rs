@@ -14,6 +14,17 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Asks the server whether it takes no changes. The options are numbers on some servers and words on others.
+    pub(super) fn is_read_only(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => Some(
+                "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only NOT IN ('0', 'OFF') \
+                 AS SIGNED)",
+            ),
+            Self::Sqlite => None,
+        }
+    }
+
     /// Prepares a connection that was just made.
     pub(super) async fn connected(self) {
         match self {

@@ -1,7 +1,8 @@
 //! What a database error means for the caller.
 
-use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
+
+use super::codes::{Kind, kind};
 
 /// Why a piece of work on the database did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the connection cannot be used again: an answer may still come, the server has closed it or leads
+    /// nowhere, or it holds statements that the server has to give up.
+    pub(super) fn ends_connection(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::TimedOut | Self::CommitUnknown => true,
+            // Needs to prepare its statements again.
+            Self::Conflict(error) => number(error) == Some(1615),
+            Self::Locked(_)
+            | Self::TooMuchToRead
+            | Self::TooManySearches
+            | Self::Outdated
+            | Self::Defect(_)
+            | Self::Row(_) => false,
+        }
+    }
+
     /// Whether it is about the database as a whole, and not about one statement.
     pub(super) fn is_outage(&self) -> bool {
         match self {
@@ -69,37 +86,25 @@ pub enum Outage {
     /// There is no space left for another row.
     #[error("it has no space left: {0}")]
     Full(#[source] sqlx::Error),
+    /// It refuses this user: a privilege is missing, or the password is no longer right.
+    #[error("it refuses the user: {0}")]
+    Denied(#[source] sqlx::Error),
+    /// It has as many prepared statements as it takes (`max_prepared_stmt_count`).
+    #[error("it prepares no more statements: {0}")]
+    StatementLimit(#[source] sqlx::Error),
+    /// It ended a statement that ran for longer than it allows.
+    #[error("it ended a statement that took too long: {0}")]
+    StatementTime(#[source] sqlx::Error),
+    /// A statement is longer than it accepts (`max_allowed_packet`).
+    #[error("it does not accept a statement of this length: {0}")]
+    PacketLimit(#[source] sqlx::Error),
+    /// It has a setting with which nothing can be written, or tables are missing.
+    #[error("it is not set up for orders: {0}")]
+    Misconfigured(#[source] sqlx::Error),
     /// It cannot be reached, breaks off, or is starting or stopping.
     #[error("{0}")]
     Away(#[source] sqlx::Error),
 }
-
-/// Deadlock, and (MariaDB) a row that changed since it was read.
-const CONFLICTS: [u16; 2] = [1213, 1020];
-/// Lock wait timeout.
-const LOCKED: u16 = 1205;
-/// Too many connections: of the server, of the user (two ways to say it); no thread for one more.
-const CONNECTION_LIMIT: [u16; 4] = [1040, 1203, 1226, 1135];
-/// Read-only: by option, by mode, by transaction, the table, InnoDB.
-const READ_ONLY: [u16; 5] = [1290, 1836, 1792, 1036, 1874];
-/// Table full, disk full (two ways to say it).
-const FULL: [u16; 3] = [1114, 1021, 20];
-/// A file cannot be written (two ways to say it), "got error … from storage engine": what is wrong with
-/// the disk is in the text.
-const DISK: [u16; 3] = [3, 1026, 1030];
-/// How a text says that the disk, or the server's share of it, is full.
-const NO_SPACE: [&str; 6] =
-    ["Errcode: 28 ", "errno: 28 ", "error 28 ", "Errcode: 122 ", "errno: 122 ", "error 122 "];
-/// Shutting down, killed, took too long, connection killed, closed after being idle.
-const AWAY: [u16; 5] = [1053, 1317, 3024, 1927, 4031];
-/// SQLite: busy, locked.
-const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
-/// SQLite: read-only.
-const SQLITE_READ_ONLY: i32 = 8;
-/// SQLite: the disk, or the largest size of the file, is full.
-const SQLITE_FULL: i32 = 13;
-/// SQLite: I/O error, cannot open.
-const SQLITE_AWAY: [i32; 2] = [10, 14];
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
@@ -110,6 +115,11 @@ impl From<sqlx::Error> for Error {
                 Kind::ConnectionLimit => Self::Unavailable(Outage::ConnectionLimit(error)),
                 Kind::ReadOnly => Self::Unavailable(Outage::ReadOnly(error)),
                 Kind::Full => Self::Unavailable(Outage::Full(error)),
+                Kind::Denied => Self::Unavailable(Outage::Denied(error)),
+                Kind::StatementLimit => Self::Unavailable(Outage::StatementLimit(error)),
+                Kind::StatementTime => Self::Unavailable(Outage::StatementTime(error)),
+                Kind::PacketLimit => Self::Unavailable(Outage::PacketLimit(error)),
+                Kind::Misconfigured => Self::Unavailable(Outage::Misconfigured(error)),
                 Kind::Away => Self::Unavailable(Outage::Away(error)),
                 Kind::Defect => Self::Defect(error),
             },
@@ -119,54 +129,27 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(Outage::Away(error)),
+            // A new connection was not possible with the URL as it is: the server asks for another kind of login.
+            sqlx::Error::Configuration(_) => Self::Unavailable(Outage::Denied(error)),
             _ => Self::Defect(error),
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Conflict,
-    Locked,
-    ConnectionLimit,
-    ReadOnly,
-    Full,
-    Away,
-    Defect,
-}
-
-fn kind(error: &(dyn DatabaseError + 'static)) -> Kind {
-    if let Some(mysql) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return mysql_kind(mysql.number(), mysql.message());
-    }
-    // SQLite: the extended code; its lowest byte is the primary one.
-    let code = error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    match code {
-        Some(code) if SQLITE_CONFLICTS.contains(&code) => Kind::Conflict,
-        Some(SQLITE_READ_ONLY) => Kind::ReadOnly,
-        Some(SQLITE_FULL) => Kind::Full,
-        Some(code) if SQLITE_AWAY.contains(&code) => Kind::Away,
-        _ => Kind::Defect,
+/// What an error in answer to COMMIT means. Only a few codes say that nothing was committed; after any other, such
+/// as the end of the server or an error of the log, it may have been.
+pub(super) fn of_commit(error: sqlx::Error) -> Error {
+    match Error::from(error) {
+        // The transaction is the connection's, which is given up, and is rolled back with it.
+        Error::Conflict(error) | Error::Locked(error) => Error::Conflict(error),
+        Error::Unavailable(outage @ (Outage::ReadOnly(_) | Outage::Full(_))) => Error::Unavailable(outage),
+        _ => Error::CommitUnknown,
     }
 }
 
-fn mysql_kind(number: u16, message: &str) -> Kind {
-    match number {
-        LOCKED => Kind::Locked,
-        number if CONFLICTS.contains(&number) => Kind::Conflict,
-        number if CONNECTION_LIMIT.contains(&number) => Kind::ConnectionLimit,
-        number if READ_ONLY.contains(&number) => Kind::ReadOnly,
-        number if FULL.contains(&number) => Kind::Full,
-        number if DISK.contains(&number) => {
-            if NO_SPACE.iter().any(|text| message.contains(text)) {
-                Kind::Full
-            } else {
-                Kind::Away
-            }
-        }
-        number if AWAY.contains(&number) => Kind::Away,
-        _ => Kind::Defect,
-    }
+/// The server's number of an error of MySQL or MariaDB.
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+    Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
 /// For clients: the short form. Of defects the long one goes to the log here, because nobody above
@@ -178,6 +161,11 @@ impl From<Error> for crate::Error {
             Error::Unavailable(Outage::ConnectionLimit(_)) => Self::database_connection_limit(),
             Error::Unavailable(Outage::ReadOnly(_)) => Self::database_read_only(),
             Error::Unavailable(Outage::Full(_)) => Self::database_full(),
+            Error::Unavailable(Outage::Denied(_)) => Self::database_access_denied(),
+            Error::Unavailable(Outage::StatementLimit(_)) => Self::database_statement_limit(),
+            Error::Unavailable(Outage::StatementTime(_)) => Self::database_statement_timeout(),
+            Error::Unavailable(Outage::PacketLimit(_)) => Self::database_packet_limit(),
+            Error::Unavailable(Outage::Misconfigured(_)) => Self::database_misconfigured(),
             Error::Unavailable(Outage::Away(_))
             | Error::Conflict(_)
             | Error::Locked(_)
@@ -198,23 +186,6 @@ mod tests {
     use sqlx::{Connection, SqliteConnection};
 
     use super::*;
-
-    /// The texts are MariaDB's own.
-    #[test]
-    fn a_full_disk_is_told_from_a_broken_one() {
-        for (number, text, kind) in [
-            (1114, "The table 'orders' is full", Kind::Full),
-            (1021, "Disk full (/tmp/#sql); waiting for someone to free some space...", Kind::Full),
-            (3, "Error writing file '/tmp/ML' (Errcode: 28 \"No space left on device\")", Kind::Full),
-            (3, "Error writing file '/tmp/ML' (Errcode: 5 \"Input/output error\")", Kind::Away),
-            (1026, "Error writing file 'binlog' (errno: 28 \"No space left on device\")", Kind::Full),
-            (1030, "Got error 28 \"No space left on device\" from storage engine InnoDB", Kind::Full),
-            (1030, "Got error 122 \"Disk quota exceeded\" from storage engine InnoDB", Kind::Full),
-            (1030, "Got error 128 \"Out of memory in engine\" from storage engine InnoDB", Kind::Away),
-        ] {
-            assert_eq!(mysql_kind(number, text), kind, "{number} {text}");
-        }
-    }
 
     #[tokio::test]
     async fn sqlite_says_when_it_is_full_or_read_only() {

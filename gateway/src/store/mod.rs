@@ -12,6 +12,7 @@
 //! SQLite has one connection that writes and some that read; MySQL has pools of both, so that
 //! neither can starve the other. Searches have two more of their own (see [`search`]).
 
+mod codes;
 mod connect;
 mod counts;
 mod dialect;
@@ -28,6 +29,7 @@ mod model;
 mod nodelay;
 mod pause;
 mod probe;
+mod primary;
 mod prune;
 mod read;
 mod recent;
@@ -91,6 +93,7 @@ struct Inner {
     /// How many statements were sent.
     statements: Arc<AtomicU64>,
     log: LogGate,
+    primary: Arc<primary::Primary>,
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause::Seen,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
@@ -205,11 +208,11 @@ impl Store {
         let deadline = Instant::now() + self.inner.deadline;
         let mut used = Used::new(self.acquired(pool.acquire()).await?);
         let work = sql::counted(&self.inner.statements, work(used.connection()));
-        let result = tokio::time::timeout_at(deadline, work).await;
-        if result.is_ok() {
+        let result = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::TimedOut));
+        if !result.as_ref().is_err_and(Error::ends_connection) {
             drop(used.good());
         }
-        let result = result.unwrap_or(Err(Error::TimedOut));
+        self.leave_if_read_only(&result);
         self.count_answer(&result);
         result
     }
@@ -290,18 +293,16 @@ impl Store {
             Ok(value) => value,
             Err(error) => {
                 // Without a clean rollback the connection is dropped, and with it the transaction.
-                let broken = matches!(error, Error::TimedOut | Error::Unavailable(_));
-                let clean = !broken && {
+                let clean = !error.ends_connection() && {
                     let rollback = sqlx::raw_sql("ROLLBACK").execute(used.connection());
                     matches!(tokio::time::timeout_at(deadline, rollback).await, Ok(Ok(_)))
                 };
                 if clean {
                     drop(used.good());
                 }
-                if matches!(error, Error::Unavailable(Outage::ReadOnly(_))) {
-                    self.leave_replica();
-                }
-                return Err(error);
+                let result = Err(error);
+                self.leave_if_read_only(&result);
+                return result;
             }
         };
         let commit = sqlx::raw_sql("COMMIT").execute(used.connection());
@@ -310,18 +311,39 @@ impl Store {
                 self.inner.writers.give_back(used.good());
                 Ok(value)
             }
-            // The database answered: it was not committed.
-            Ok(Err(sqlx::Error::Database(error))) => Err(sqlx::Error::Database(error).into()),
-            Ok(Err(_)) | Err(_) => Err(Error::CommitUnknown),
+            Ok(Err(error)) => {
+                let result = Err(error::of_commit(error));
+                self.leave_if_read_only(&result);
+                result
+            }
+            Err(_) => Err(Error::CommitUnknown),
         }
     }
-}
 
-impl Store {
-    /// Drops the writing connections that nobody uses: when one ends at a server that has become
-    /// read-only so do all, and new ones may reach the new primary.
-    fn leave_replica(&self) {
-        self.inner.writers.give_up_idle();
+    /// Asks the server whether it has become read-only, and leaves it if so. For a gateway whose connections are never
+    /// idle and that has nothing to write.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn check_primary(&self) -> Result<(), Error> {
+        let Some(question) = self.inner.dialect.is_read_only() else { return Ok(()) };
+        let read = self.read(move |connection| Box::pin(sql::Sql::new(question).fetch(connection)));
+        let rows = read.await?;
+        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0
+            && self.inner.primary.may_leave()
+        {
+            self.inner.writers.give_up_idle();
+        }
+        Ok(())
+    }
+
+    /// Gives up all connections, of readers too, after the server has refused a change because it is read-only:
+    /// when one of them leads to a server that was a primary so do all, and new ones may reach the new primary.
+    fn leave_if_read_only<T>(&self, result: &Result<T, Error>) {
+        if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
+            self.inner.primary.leave();
+            self.inner.writers.give_up_idle();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The database refuses: each reason has its code on every surface, nothing is half written, and it is
 //! over when the reason is gone.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use gateway::Store;
 use gateway::store::Options;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -66,6 +67,29 @@ async fn every_refusal_of_the_server_has_its_code() {
         (1021, "database_full"),
         (1114, "database_full"),
         (1053, "database_unavailable"),
+        // A node of Galera that left the cluster, and one that joins.
+        (1047, "database_unavailable"),
+        (1180, "database_unavailable"),
+        // Group Replication.
+        (3100, "database_unavailable"),
+        (3796, "database_unavailable"),
+        (3098, "database_misconfigured"),
+        (1041, "database_unavailable"),
+        (1461, "database_statement_limit"),
+        (1969, "database_statement_timeout"),
+        (3024, "database_statement_timeout"),
+        (1153, "database_packet_limit"),
+        (1142, "database_access_denied"),
+        (1143, "database_access_denied"),
+        (1044, "database_access_denied"),
+        (1045, "database_access_denied"),
+        (1665, "database_misconfigured"),
+        (1598, "database_misconfigured"),
+        (1146, "database_misconfigured"),
+        // Repeated until the tries are used up.
+        (3101, "database_unavailable"),
+        (1615, "database_unavailable"),
+        (1412, "database_unavailable"),
     ] {
         for (trigger, when) in [("refuse_new", "INSERT"), ("refuse_change", "UPDATE")] {
             run(
@@ -236,6 +260,25 @@ impl MariaDb {
     }
 }
 
+/// The gateway's connections.
+async fn connections(admin: &mut AnyConnection) -> BTreeSet<i64> {
+    let ids = "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE USER = 'plain'";
+    let rows = sqlx::raw_sql(ids).fetch_all(admin).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Reads until none of these connections is left.
+async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSet<i64>) {
+    assert!(!before.is_empty());
+    let admin = tokio::sync::Mutex::new(admin);
+    eventually("other connections", || async {
+        count(gateway).await;
+        let now = connections(&mut *admin.lock().await).await;
+        now.is_disjoint(before).then_some(())
+    })
+    .await;
+}
+
 /// A primary that becomes a replica, as in a failover, and one again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_turns_read_only_is_called_so() {
@@ -258,6 +301,20 @@ async fn a_primary_that_turns_read_only_is_called_so() {
     run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
     assert_eq!(create(&gateway).await, (503, "database_read_only".to_owned(), true));
     assert_eq!(count(&gateway).await, 1, "reads go on, and nothing was written");
+    run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
+    recovers(&gateway).await;
+
+    // Also readers go to the new primary, when a change is refused ...
+    let before = connections(&mut admin).await;
+    run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
+    assert_eq!(create(&gateway).await, (503, "database_read_only".to_owned(), true));
+    left(&gateway, &mut admin, &before).await;
+    // ... and without one.
+    run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
+    recovers(&gateway).await;
+    let before = connections(&mut admin).await;
+    run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
+    left(&gateway, &mut admin, &before).await;
     run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
     recovers(&gateway).await;
     crate::harness::check_invariants(&store).await;

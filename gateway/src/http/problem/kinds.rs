@@ -164,6 +164,37 @@ pub const KINDS: &[Kind] = &[
         "Nothing was changed; try again after `Retry-After`. Operators: make space.",
     ),
     kind(
+        "database_access_denied",
+        503,
+        "The database refuses the gateway's user",
+        "Nothing was changed; try again after `Retry-After`. Operators: the log names the missing privilege.",
+    ),
+    kind(
+        "database_statement_limit",
+        503,
+        "The database prepares no more statements",
+        "Nothing was changed; try again after `Retry-After`. Operators: raise `max_prepared_stmt_count`.",
+    ),
+    kind(
+        "database_statement_timeout",
+        503,
+        "The database ended a statement that took too long",
+        "Nothing was changed; try again after `Retry-After`. Operators: raise `max_statement_time` or \
+         `max_execution_time`.",
+    ),
+    kind(
+        "database_packet_limit",
+        503,
+        "The database does not accept a statement of this length",
+        "Nothing was changed; send fewer or smaller orders. Operators: raise `max_allowed_packet`.",
+    ),
+    kind(
+        "database_misconfigured",
+        503,
+        "The database is not set up for orders",
+        "Nothing was changed; try again after `Retry-After`. Operators: the log names the setting or the table.",
+    ),
+    kind(
         "shutting_down",
         503,
         "This gateway is going away",

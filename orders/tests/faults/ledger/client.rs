@@ -14,13 +14,18 @@ const PATIENCE: Duration = Duration::from_millis(5_500);
 /// Between two tries of the same create.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Refusals that promise that nothing was changed.
-const NOTHING_CHANGED: [&str; 7] = [
+const NOTHING_CHANGED: [&str; 12] = [
     "overloaded",
     "database_unavailable",
     "database_pool_exhausted",
     "database_connection_limit",
     "database_read_only",
     "database_full",
+    "database_access_denied",
+    "database_statement_limit",
+    "database_statement_timeout",
+    "database_packet_limit",
+    "database_misconfigured",
     "shutting_down",
 ];
 /// Refusals after which the order may exist.
