@@ -24,4 +24,4 @@ CREATE TABLE queues (
     PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO queues (name) VALUES ('orders');
+INSERT IGNORE INTO queues (name) VALUES ('orders');

@@ -11,4 +11,4 @@ CREATE TABLE installation (
     PRIMARY KEY (single)
 ) ENGINE = InnoDB;
 
-INSERT INTO installation (single, id, secret) VALUES (1, RANDOM_BYTES(16), RANDOM_BYTES(32));
+INSERT IGNORE INTO installation (single, id, secret) VALUES (1, RANDOM_BYTES(16), RANDOM_BYTES(32));

@@ -23,4 +23,4 @@ CREATE TABLE queues (
     PRIMARY KEY (name)
 ) WITHOUT ROWID;
 
-INSERT INTO queues (name) VALUES ('orders');
+INSERT OR IGNORE INTO queues (name) VALUES ('orders');

@@ -19,7 +19,9 @@ UPDATE orders SET
         WHEN status = 'pending' THEN 'waiting' ELSE status END,
     lease_token = COALESCE(lease_token, 0),
     due_at = CASE WHEN status = 'pending' AND COALESCE(due_at, 0) <= not_before
-        THEN not_before ELSE 9223372036854775807 END;
+        THEN not_before ELSE 9223372036854775807 END
+    -- Rows that have changed already stay as they are.
+    WHERE stage = 'waiting';
 
 -- Dispatch: the waiting orders that are due, each priority for itself, oldest first.
 CREATE INDEX orders_due ON orders (priority, due_at) WHERE stage = 'waiting';

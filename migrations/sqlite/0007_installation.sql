@@ -11,4 +11,4 @@ CREATE TABLE installation (
     PRIMARY KEY (single)
 );
 
-INSERT INTO installation (single, id, secret) VALUES (1, randomblob(16), randomblob(32));
+INSERT OR IGNORE INTO installation (single, id, secret) VALUES (1, randomblob(16), randomblob(32));

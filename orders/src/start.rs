@@ -1,6 +1,7 @@
 //! Getting hold of what a process needs from outside before it serves: ports, the database, Redis.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{DirBuilder, DirEntry, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use broker::redis::Redis;
 use gateway::Store;
-use gateway::store::{ConnectError, Options};
+use gateway::store::{ConnectError, Options, Schema};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs};
+use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs};
 use crate::error::Error;
 use crate::settings;
 use crate::values::{DatabaseUrl, ListenAddr};
@@ -79,42 +80,120 @@ pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(|error| Error::failed(format!("cannot read a listener's address: {error}")))
 }
 
-/// Opens the database and brings its tables up to date. Waits for a server that cannot be reached,
-/// for ever; `None` when `shutdown` came first. What waiting cannot mend is an error at once.
+/// Opens the database for a gateway, with its tables as `store` asks for. Waits without end for a server that cannot
+/// be reached or is read-only, and for another process that migrates; `None` when `shutdown` came first. What waiting
+/// does not change is an error at once.
 pub(crate) async fn database(
     args: &DatabaseArgs,
+    store: &StoreArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Store>, Error> {
+    let options = Options { connections: store.database_connections, ..Options::default() };
     let mut wait = Wait::default();
     loop {
-        match try_database(args).await {
+        let reason = match opened(args, &options, store.migrate, shutdown).await {
             Ok(store) => return Ok(Some(store)),
-            Err(error) if error.is_temporary() => {
-                wait.remind(|| tracing::warn!(%error, "waiting for the database"));
-                tokio::select! {
-                    () = shutdown.cancelled() => return Ok(None),
-                    () = wait.pause() => {}
-                }
-            }
-            Err(error) => return Err(database_error(args, &error)),
+            Err(Unready::Connect(ConnectError::Interrupted)) => return Ok(None),
+            Err(Unready::Connect(error)) if error.is_temporary() => error.to_string(),
+            Err(unready @ Unready::Older { .. }) if store.migrate == MigrateMode::Wait => unready.to_string(),
+            Err(unready) => return Err(unready.explained(args)),
+        };
+        wait.remind(|| tracing::warn!(error = %reason, "waiting for the database"));
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = wait.pause() => {}
         }
     }
 }
 
-/// The same without waiting.
-pub(crate) async fn database_now(args: &DatabaseArgs) -> Result<Store, Error> {
-    try_database(args).await.map_err(|error| database_error(args, &error))
+/// Opens the database, creates it if it is a file, and brings its tables up to date. Does not wait for a server.
+pub(crate) async fn migrated_database(args: &DatabaseArgs) -> Result<Store, Error> {
+    let migrated = async {
+        let store = connected(args, &Options::default()).await?;
+        store.migrate().await?;
+        Ok(store)
+    };
+    migrated.await.map_err(|error: ConnectError| connect_error(args, &error))
 }
 
-async fn try_database(args: &DatabaseArgs) -> Result<Store, ConnectError> {
+/// Opens a database that is there, and changes nothing: neither file nor tables. Does not wait for a server.
+pub(crate) async fn existing_database(args: &DatabaseArgs) -> Result<Store, Error> {
+    let options = Options { create: false, ..Options::default() };
+    let checked = async {
+        let store = connected(args, &options).await?;
+        is_current(&store).await?;
+        Ok(store)
+    };
+    checked.await.map_err(|unready: Unready| unready.explained(args))
+}
+
+/// Why a database cannot be used yet.
+enum Unready {
+    Connect(ConnectError),
+    Older { found: i64, needed: i64 },
+}
+
+impl From<ConnectError> for Unready {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.fmt(f),
+            Self::Older { found: 0, .. } => {
+                f.write_str("the database has no complete tables of this program")
+            }
+            Self::Older { found, needed } => {
+                write!(f, "the tables have version {found}, and this program needs version {needed}")
+            }
+        }
+    }
+}
+
+impl Unready {
+    fn explained(self, args: &DatabaseArgs) -> Error {
+        match self {
+            Self::Connect(error) => connect_error(args, &error),
+            older @ Self::Older { .. } => Error::failed(format!("{older} ({})", settings::database(args)))
+                .hint("`orders migrate` creates and updates the tables; is it the database that was meant?"),
+        }
+    }
+}
+
+async fn opened(
+    args: &DatabaseArgs,
+    options: &Options,
+    migrate: MigrateMode,
+    shutdown: &CancellationToken,
+) -> Result<Store, Unready> {
+    let store = connected(args, options).await?;
+    match migrate {
+        MigrateMode::Auto => store.migrate_while(&|| !shutdown.is_cancelled()).await?,
+        MigrateMode::Off | MigrateMode::Wait => is_current(&store).await?,
+    }
+    store.check_writable().await?;
+    Ok(store)
+}
+
+async fn is_current(store: &Store) -> Result<(), Unready> {
+    match store.schema().await? {
+        Schema::Current => Ok(()),
+        Schema::Older { found, needed } => Err(Unready::Older { found, needed }),
+    }
+}
+
+async fn connected(args: &DatabaseArgs, options: &Options) -> Result<Store, ConnectError> {
     let url = settings::database(args);
-    if let DatabaseUrl::Sqlite(path) = &url {
+    if let DatabaseUrl::Sqlite(path) = &url
+        && options.create
+    {
         let default = args.database_url.is_none() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
         create_folder(path, default)?;
     }
-    let store = Store::connect(&url.reveal(), &Options::default()).await?;
-    store.migrate().await?;
-    Ok(store)
+    Store::connect(&url.reveal(), options).await
 }
 
 /// Creates the folder of the database so that only its owner can look into it. A folder that exists keeps
@@ -146,21 +225,38 @@ fn holds_only(folder: &Path, file: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.all(is_ours))
 }
 
-fn database_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
+fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
     const SETTING: &str = "--database-url (DATABASE_URL)";
     let file = if args.database_url.is_some() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
     let hint = match error {
-        ConnectError::InvalidUrl(_) => format!("correct {SETTING}"),
+        ConnectError::InvalidUrl { hint, .. } => format!("correct {SETTING}: {hint}"),
         ConnectError::Refused(_) => {
             format!("check the user, the password and the database's name in {SETTING}")
         }
-        ConnectError::File(_) => {
+        ConnectError::NeedsTls => {
             format!(
-                "only one process at a time can use the file, and it must be writable; choose another place with {file}"
+                "connect with TLS (ssl-mode=REQUIRED in {SETTING}), or use an account with another plugin"
             )
         }
+        ConnectError::File(_) => {
+            format!("the file and its folder must be writable; the place is from {file}")
+        }
+        ConnectError::InUse(_) => {
+            format!(
+                "one process at a time can use the file: end the other one first; the place is from {file}"
+            )
+        }
+        ConnectError::Missing(_) => format!("nothing was created; the place is from {file}"),
         ConnectError::Unreachable { .. } => format!("is the server running? Its address is from {SETTING}"),
-        ConnectError::Migration(_) => "the tables are as the last complete migration left them".to_owned(),
+        ConnectError::ReadOnly(_) => format!("is it a replica? Its address is from {SETTING}"),
+        ConnectError::Misconfigured(_) => "change the setting on the server and start again".to_owned(),
+        ConnectError::Privileges { grant, .. } => format!("run as an administrator: {grant}"),
+        ConnectError::Newer { found, .. } => {
+            format!("run a version of the program that knows version {found}")
+        }
+        ConnectError::Interrupted | ConnectError::Migration(_) => {
+            "the next start goes on with the step that was not finished".to_owned()
+        }
     };
     Error::failed(error.to_string()).hint(hint)
 }

@@ -1,26 +1,21 @@
-//! Opening the database and bringing its tables up to date.
+//! Opening the database.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::mysql::MySqlDatabaseError;
-use sqlx::{AnyConnection, ConnectOptions, Connection};
-use url::Url;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
 
+use super::address::Address;
 use super::primary::Primary;
 use super::recent::Recent;
 use super::search::{CONNECTIONS, Lane};
+use super::session::{self, PrepareError, Statements};
 use super::writers::Writers;
-use super::{Dialect, Inner, LocalClock, Store, files};
+use super::{Dialect, Inner, LocalClock, Store, error, files};
 use crate::log_gate::LogGate;
-
-static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
-static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// A connection that was unused for so long is tested before it is used.
 pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
@@ -36,36 +31,82 @@ pub struct Options {
     /// Longest run of a read or a transaction, up to half of which may pass with waiting for a connection.
     /// COMMIT gets as long again: it is the one answer whose loss leaves something open.
     pub deadline: Duration,
+    /// Whether the file of an embedded database is created when it is not there.
+    pub create: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 8, deadline: Duration::from_secs(4) }
+        Self { connections: 8, deadline: Duration::from_secs(4), create: true }
     }
 }
 
 /// Why the database cannot be opened. The texts name no password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is not one of a database that can be used. Trying again does not help.
-    #[error("the database URL {0}")]
-    InvalidUrl(String),
-    /// The server said no: wrong user, password or database. Trying again does not help.
+    /// The URL is not one of a database that can be used.
+    #[error("the database URL {problem}")]
+    InvalidUrl {
+        /// What is wrong with it.
+        problem: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// The server said no: wrong user, password or database.
     #[error("the database refused the connection: {0}")]
     Refused(String),
-    /// The file cannot be used: not writable, not a database, or in use by another process.
+    /// The account's kind of password is sent over TLS only, and the connection has none.
+    #[error(
+        "the account's plugin caching_sha2_password needs TLS for the first login, and the connection has none"
+    )]
+    NeedsTls,
+    /// The file cannot be used: not writable, or not a database.
     #[error("{0}")]
     File(String),
-    /// Nobody answers, or the server is not ready. Trying again may help.
+    /// The file belongs to another process.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// There is no such file.
+    #[error("there is no database at {}", .0.display())]
+    Missing(PathBuf),
+    /// The server does not answer or is not ready. Trying again may help.
     #[error("the database at {address} cannot be reached: {cause}")]
     Unreachable {
-        /// Host and port.
+        /// Host and port, or the file.
         address: String,
         /// What the attempt ended with.
         cause: String,
     },
+    /// The server takes no changes, as while another one takes over. Trying again may help.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// Orders cannot be written with the settings of the server.
+    #[error("the database is not set up for orders: {0}")]
+    Misconfigured(String),
+    /// The user lacks a privilege.
+    #[error("the user of the database lacks a privilege: {cause}")]
+    Privileges {
+        /// What the server said.
+        cause: String,
+        /// The statement that grants what is needed.
+        grant: String,
+    },
+    /// A later version of the program has made the tables.
+    #[error(
+        "the tables have version {found}, and this program ({}) knows them up to version {needed}",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// Theirs.
+        found: i64,
+        /// This program's.
+        needed: i64,
+    },
+    /// The migration was told to stop. The next one goes on from there.
+    #[error("the migration was stopped")]
+    Interrupted,
     /// The tables could not be brought up to date.
-    #[error("the database migrations failed: {0}")]
+    #[error("the database migration failed: {0}")]
     Migration(String),
 }
 
@@ -73,15 +114,24 @@ impl ConnectError {
     /// Whether waiting and trying again may help.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
-            Self::InvalidUrl(_) | Self::Refused(_) | Self::File(_) | Self::Migration(_) => false,
+            Self::Unreachable { .. } | Self::ReadOnly(_) => true,
+            Self::InvalidUrl { .. }
+            | Self::Refused(_)
+            | Self::NeedsTls
+            | Self::File(_)
+            | Self::InUse(_)
+            | Self::Missing(_)
+            | Self::Misconfigured(_)
+            | Self::Privileges { .. }
+            | Self::Newer { .. }
+            | Self::Interrupted
+            | Self::Migration(_) => false,
         }
     }
 }
 
 impl Store {
-    /// Opens `mysql://user:password@host:port/database` or `sqlite:path` (created if it is not
-    /// there; its folder must exist).
+    /// Opens `mysql://user:password@host:port/database` or `sqlite:path` (its folder must exist).
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -89,65 +139,31 @@ impl Store {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
 
-        let (dialect, url, lock) = match url.split_once(':') {
-            Some(("mysql" | "mariadb", _)) => (Dialect::MySql, with_statements(url), None),
-            Some(("sqlite", path)) => {
-                let path = PathBuf::from(path.trim_start_matches("//"));
-                let lock = files::claim(&path)?;
-                (Dialect::Sqlite, format!("sqlite://{}?mode=rwc", path.display()), Some(lock))
-            }
-            _ => {
-                return Err(ConnectError::InvalidUrl(
-                    "must start with mysql:// (MySQL, MariaDB) or sqlite: (a file)".into(),
-                ));
-            }
-        };
-        let connect = AnyConnectOptions::from_str(&url)
-            .map_err(|error| ConnectError::InvalidUrl(format!("cannot be read: {error}")))?
+        let address = Address::parse(url)
+            .map_err(|error| ConnectError::InvalidUrl { problem: error.problem, hint: error.hint })?;
+        let lock = address.file.as_deref().map(|file| claim(file, options.create)).transpose()?;
+        let dialect = address.dialect;
+        let connect = AnyConnectOptions::from_url(&address.url)
+            .map_err(|error| explain(&address, error))?
             .disable_statement_logging();
         // A pool hides why it cannot connect; one plain connection tells.
         let probe = async {
             let mut connection = AnyConnection::connect_with(&connect).await?;
             dialect.connected().await;
             // An SQLite file is not looked into before the first statement.
-            for statement in dialect.session() {
-                sqlx::raw_sql(*statement).execute(&mut connection).await?;
-            }
+            let statements = session::prepare(dialect, &mut connection).await?;
             drop(connection.close().await);
-            Ok(())
+            Ok(statements)
         };
-        match tokio::time::timeout(options.deadline, probe).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(explain(dialect, &url, &error)),
-            Err(_) => return Err(unreachable(&url, "no answer in time")),
-        }
+        let statements = match tokio::time::timeout(options.deadline, probe).await {
+            Ok(Ok(statements)) => Arc::new(statements),
+            Ok(Err(PrepareError::Sql(error))) => return Err(explain(&address, error)),
+            Ok(Err(PrepareError::Server(error))) => return Err(error),
+            Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
+        };
 
         let primary = Arc::new(Primary::new());
-        let pool = |size, more: &'static [&'static str]| {
-            let primary = primary.clone();
-            AnyPoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(options.deadline / 2)
-                .idle_timeout(dialect.idle())
-                // A connection that was in use just now needs no test; an older one may have lost its
-                // server since, and nobody's request should have to find out.
-                .test_before_acquire(false)
-                .max_lifetime(LIFETIME)
-                .before_acquire(move |connection, usage| {
-                    let primary = primary.clone();
-                    Box::pin(async move { Ok(primary.serves(dialect, connection, &usage).await) })
-                })
-                .after_connect(move |connection, _| {
-                    Box::pin(async move {
-                        dialect.connected().await;
-                        for statement in dialect.session().iter().chain(more) {
-                            sqlx::raw_sql(*statement).execute(&mut *connection).await?;
-                        }
-                        Ok(())
-                    })
-                })
-                .connect_lazy_with(connect.clone())
-        };
+        let pool = |size, more| pool(&connect, dialect, options, size, (&statements, more), &primary);
         let writers = if dialect == Dialect::Sqlite { 1 } else { options.connections };
         let store = Self {
             inner: Arc::new(Inner {
@@ -156,6 +172,7 @@ impl Store {
                 readers: pool(options.connections, &[]),
                 lane: Lane::new(pool(CONNECTIONS, &[])),
                 writers: Writers::new(pool(writers, dialect.writing())),
+                address: address.shown,
                 deadline: options.deadline,
                 local: LocalClock::new(),
                 clock_offset: AtomicI64::new(0),
@@ -169,93 +186,76 @@ impl Store {
                 _lock: lock,
             }),
         };
-        store.refresh_clock().await.map_err(|error| unreachable(&url, &error))?;
+        store.refresh_clock().await.map_err(|error| store.unreachable(&error))?;
         Ok(store)
     }
 
-    /// Creates or updates the tables. Several gateways may do so at once: on MySQL one after the
-    /// other, under a lock of the server, and an SQLite file belongs to one process.
-    ///
-    /// # Errors
-    /// [`ConnectError::Migration`].
-    pub async fn migrate(&self) -> Result<(), ConnectError> {
-        let (migrator, locked) = match self.inner.dialect {
-            Dialect::MySql => (&MYSQL, true),
-            Dialect::Sqlite => (&SQLITE, false),
-        };
-        let failed = |error: sqlx::Error| ConnectError::Migration(error.to_string());
-        let mut connection = self.inner.writers.acquire().await.map_err(failed)?;
-        if locked {
-            // sqlx's own lock waits for -1 seconds, which MariaDB takes for "not at all".
-            let got: Option<i64> =
-                sqlx::query_scalar(MIGRATION_LOCK).fetch_one(&mut *connection).await.map_err(failed)?;
-            if got != Some(1) {
-                return Err(ConnectError::Migration(
-                    "another gateway has been migrating for a minute".into(),
-                ));
-            }
-        }
-        let result = migrator.run(&mut *connection).await;
-        // The last thing that it notes is how long a migration took, outside of a transaction of its own.
-        if let (Ok(()), Dialect::MySql) = (&result, self.inner.dialect) {
-            sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
-        }
-        // The lock goes with the connection.
-        drop(connection.detach());
-        result.map_err(|error| {
-            ConnectError::Migration(match error {
-                MigrateError::VersionMissing(version) => format!(
-                    "the database has migration {version}, which this version of the program does not know; \
-                     run the newer version"
-                ),
-                other => other.to_string(),
+    pub(super) fn unreachable(&self, cause: impl ToString) -> ConnectError {
+        unreachable(&self.inner.address, cause)
+    }
+}
+
+fn pool(
+    connect: &AnyConnectOptions,
+    dialect: Dialect,
+    options: &Options,
+    size: u32,
+    (statements, more): (&Arc<Statements>, &'static [&'static str]),
+    primary: &Arc<Primary>,
+) -> AnyPool {
+    let (primary, statements) = (primary.clone(), statements.clone());
+    AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(options.deadline / 2)
+        .idle_timeout(dialect.idle())
+        .max_lifetime(LIFETIME)
+        // A connection that was in use just now needs no test; an older one may have lost its server since,
+        // and no request should have to find out.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, usage| {
+            let primary = primary.clone();
+            Box::pin(async move { Ok(primary.serves(dialect, connection, &usage).await) })
+        })
+        .after_connect(move |connection, _| {
+            let statements = statements.clone();
+            Box::pin(async move {
+                dialect.connected().await;
+                for statement in statements.iter().chain(more) {
+                    sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+                }
+                Ok(())
             })
         })
-    }
+        .connect_lazy_with(connect.clone())
 }
 
-/// The URL with room for every text of a statement, for each number of rows, unless it says something else:
-/// a connection that has to drop prepared statements would prepare them again and again.
-fn with_statements(url: &str) -> String {
-    const CAPACITY: &str = "statement-cache-capacity";
-    match Url::parse(url) {
-        Ok(mut url) if url.query_pairs().all(|(name, _)| name != CAPACITY) => {
-            url.query_pairs_mut().append_pair(CAPACITY, "256");
-            url.into()
-        }
-        // What is wrong with it is said when it is used.
-        Ok(_) | Err(_) => url.to_owned(),
+fn claim(file: &Path, create: bool) -> Result<std::fs::File, ConnectError> {
+    if !create && !file.exists() {
+        return Err(ConnectError::Missing(file.to_owned()));
     }
+    files::claim(file)
 }
-
-/// Locks' names are the server's, not the database's.
-const MIGRATION_LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 60) AS SIGNED)";
 
 /// Access denied (to the server, to the database), unknown database, host not allowed, TLS required.
 const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];
 
-fn explain(dialect: Dialect, url: &str, error: &sqlx::Error) -> ConnectError {
-    let refused = error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-        .is_some_and(|error| REFUSALS.contains(&error.number()));
-    match (dialect, error) {
-        (Dialect::Sqlite, error) => {
-            let path = url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
-            ConnectError::File(format!("cannot open {path}: {error}"))
-        }
+fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
+    let refused = error::number(&error).is_some_and(|number| REFUSALS.contains(&number));
+    match (address.dialect, error) {
+        (Dialect::Sqlite, error) => ConnectError::File(format!("cannot open {}: {error}", address.shown)),
         (Dialect::MySql, error) if refused => ConnectError::Refused(error.to_string()),
-        (Dialect::MySql, sqlx::Error::Configuration(cause)) => ConnectError::InvalidUrl(cause.to_string()),
-        (Dialect::MySql, error) => unreachable(url, error),
+        // The driver offers a feature of its own here, which is left out because of its known vulnerability.
+        (Dialect::MySql, sqlx::Error::Configuration(cause)) if cause.to_string().contains("RSA") => {
+            ConnectError::NeedsTls
+        }
+        (Dialect::MySql, sqlx::Error::Configuration(cause)) => ConnectError::InvalidUrl {
+            problem: format!("cannot be used: {cause}"),
+            hint: "correct it".to_owned(),
+        },
+        (Dialect::MySql, error) => unreachable(&address.shown, error),
     }
 }
 
-fn unreachable(url: &str, cause: impl ToString) -> ConnectError {
-    let address = Url::parse(url)
-        .ok()
-        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(3306))));
-    ConnectError::Unreachable {
-        address: address.unwrap_or_else(|| "the given URL".to_owned()),
-        cause: cause.to_string(),
-    }
+fn unreachable(address: &str, cause: impl ToString) -> ConnectError {
+    ConnectError::Unreachable { address: address.to_owned(), cause: cause.to_string() }
 }

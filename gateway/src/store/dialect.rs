@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::nodelay;
+use sqlx::migrate::Migrator;
+
+use super::{migrate, nodelay};
 
 /// Which database is behind the pool; chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,30 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The migrations.
+    pub(super) fn migrations(self) -> &'static Migrator {
+        match self {
+            Self::MySql => &migrate::MYSQL,
+            Self::Sqlite => &migrate::SQLITE,
+        }
+    }
+
+    /// The versions of the tables, and whether each is complete.
+    pub(super) fn applied(self) -> &'static str {
+        match self {
+            Self::MySql => "SELECT version, CAST(success AS SIGNED) FROM _sqlx_migrations ORDER BY version",
+            Self::Sqlite => "SELECT version, CAST(success AS INTEGER) FROM _sqlx_migrations ORDER BY version",
+        }
+    }
+
+    /// Whether one of them is complete.
+    pub(super) fn success(self) -> &'static str {
+        match self {
+            Self::MySql => "SELECT CAST(success AS SIGNED) FROM _sqlx_migrations WHERE version = ?",
+            Self::Sqlite => "SELECT CAST(success AS INTEGER) FROM _sqlx_migrations WHERE version = ?",
+        }
+    }
+
     /// Asks the server whether it takes no changes. The options are numbers on some servers and words on others.
     pub(super) fn is_read_only(self) -> Option<&'static str> {
         match self {

@@ -22,7 +22,7 @@ pub(super) fn claim(path: &Path) -> Result<File, ConnectError> {
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(ConnectError::File(format!("{} is in use by another process", path.display())));
+            return Err(ConnectError::InUse(path.to_owned()));
         }
         Err(TryLockError::Error(error)) => {
             return Err(ConnectError::File(format!("cannot lock {}: {error}", lock_path.display())));

@@ -12,6 +12,7 @@
 //! SQLite has one connection that writes and some that read; MySQL has pools of both, so that
 //! neither can starve the other. Searches have two more of their own (see [`search`]).
 
+mod address;
 mod codes;
 mod connect;
 mod counts;
@@ -24,6 +25,7 @@ mod insert;
 mod inspect;
 mod installation;
 mod list;
+mod migrate;
 #[cfg(test)]
 mod model;
 mod nodelay;
@@ -35,6 +37,7 @@ mod read;
 mod recent;
 mod rows;
 mod search;
+mod session;
 mod sql;
 mod timeline;
 mod transition;
@@ -54,6 +57,7 @@ use tokio::time::Instant;
 
 use crate::log_gate::LogGate;
 
+pub use address::{BadUrl, check as check_database_url};
 pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
 pub use dialect::Dialect;
@@ -63,6 +67,7 @@ pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
 pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
 pub use installation::Installation;
+pub use migrate::Schema;
 pub use pause::Pause;
 pub(crate) use probe::Probe;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
@@ -80,6 +85,8 @@ struct Inner {
     readers: AnyPool,
     lane: search::Lane,
     writers: writers::Writers,
+    /// For messages: host and port, or the file.
+    address: String,
     deadline: Duration,
     local: LocalClock,
     /// Database time minus local time, in microseconds.
@@ -435,7 +442,7 @@ mod tests {
     #[tokio::test]
     async fn a_busy_pool_is_told_from_a_database_that_is_away() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { connections: 1, deadline: Duration::from_secs(4) };
+        let options = Options { connections: 1, ..Options::default() };
         let store = sqlite(&folder, &options).await;
         let _held = store.inner.writers.acquire().await.unwrap();
         let nothing = || store.write(|_| Box::pin(async { Ok(()) }));

@@ -36,6 +36,8 @@ mod lists;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod outages;

@@ -273,7 +273,7 @@ async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSe
     let admin = tokio::sync::Mutex::new(admin);
     eventually("other connections", || async {
         count(gateway).await;
-        let now = connections(&mut *admin.lock().await).await;
+        let now = connections(*admin.lock().await).await;
         now.is_disjoint(before).then_some(())
     })
     .await;

@@ -32,7 +32,9 @@ async fn an_sqlite_file_has_one_owner() {
     let (url, folder) = Backend::empty_database(On::Embedded).await;
     let first = Store::connect(&url, &Options::default()).await.unwrap();
     let second = Store::connect(&url, &Options::default()).await;
-    assert!(matches!(second, Err(ConnectError::File(text)) if text.contains("in use by another process")));
+    assert!(
+        matches!(second, Err(error @ ConnectError::InUse(_)) if error.to_string().contains("in use by another process"))
+    );
     drop(first);
     Store::connect(&url, &Options::default()).await.unwrap();
     drop(folder);

@@ -101,6 +101,37 @@ pub(crate) struct DatabaseArgs {
     pub(crate) data_dir: PathBuf,
 }
 
+/// When a gateway changes the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MigrateMode {
+    /// When they are missing or older than the program.
+    Auto,
+    /// Never: older tables are an error.
+    Off,
+    /// Never: it waits until another process has changed them.
+    Wait,
+}
+
+/// How a gateway uses the database.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct StoreArgs {
+    /// What happens when the tables are missing or older than the program: auto creates or updates them, off refuses
+    /// to start, wait waits until `orders migrate` has run
+    #[arg(long, env = "ORDERS_MIGRATE", hide_env_values = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) migrate: MigrateMode,
+    /// Connections to MySQL for reading, and as many again for writing; searches have two more: 1 to 1000
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_CONNECTIONS",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<u32>(1, 1_000),
+        default_value = "8"
+    )]
+    pub(crate) database_connections: u32,
+}
+
 /// What connects gateways and processors besides gRPC.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]

@@ -16,7 +16,7 @@ use crate::values::ServerUrl;
 
 pub(crate) use groups::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs,
-    MetricsArgs, ProcessArgs, RedisArgs, RuleArgs, WorkArgs,
+    MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, RuleArgs, StoreArgs, WorkArgs,
 };
 pub(crate) use limits::{LimitArgs, Switch};
 pub(crate) use operate::{
@@ -90,6 +90,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
     pub(crate) redis: RedisArgs,
     #[command(flatten)]
     pub(crate) bus: BusArgs,
@@ -112,6 +114,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) grpc: GrpcArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
     #[command(flatten)]
@@ -198,6 +202,8 @@ pub(crate) struct ConfigArgs {
     grpc: GrpcArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]

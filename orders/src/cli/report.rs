@@ -49,9 +49,12 @@ pub(super) fn explain(error: &clap::Error) -> Error {
             }
         }
         ErrorKind::UnknownArgument => {
-            let elsewhere = text(ContextKind::InvalidArg).and_then(|shown| find(&shown)).is_some();
+            let elsewhere =
+                text(ContextKind::InvalidArg).map(|shown| commands_with(&shown)).unwrap_or_default();
             let hint = match text(ContextKind::SuggestedArg) {
-                _ if elsewhere => "it belongs to another command; `orders --help` lists them".to_owned(),
+                _ if !elsewhere.is_empty() => {
+                    format!("it belongs to another command: {}", elsewhere.join(", "))
+                }
                 Some(similar) => format!("did you mean {similar}? `orders --help` lists the commands"),
                 None => "`orders <COMMAND> --help` lists the settings of a command".to_owned(),
             };
@@ -98,6 +101,23 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
         ContextValue::Strings(texts) => Some(texts.join(", ")),
         other => Some(other.to_string()),
     }
+}
+
+/// The commands that have the flag that clap shows as `--http-addr <ADDR>`, such as `orders gateway`.
+fn commands_with(shown: &str) -> Vec<String> {
+    fn within(command: &clap::Command, path: &str, long: &str, found: &mut Vec<String>) {
+        if command.get_arguments().any(|arg| arg.get_long() == Some(long)) {
+            found.push(format!("`{path}`"));
+        }
+        for command in command.get_subcommands() {
+            within(command, &format!("{path} {}", command.get_name()), long, found);
+        }
+    }
+    let mut found = Vec::new();
+    if let Some(long) = shown.split([' ', '=']).next().and_then(|word| word.strip_prefix("--")) {
+        within(&Cli::command(), "orders", long, &mut found);
+    }
+    found
 }
 
 /// The setting that clap shows as `--http-addr <ADDR>`, whichever command it belongs to.

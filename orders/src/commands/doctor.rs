@@ -22,7 +22,7 @@ const SHOWN: usize = 100;
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     let redis = settings::redis(&args.redis)?;
     log::install(args.log.log_format)?;
-    let store = start::database_now(&args.database).await?;
+    let store = start::existing_database(&args.database).await?;
     let failed = |error: gateway::store::Error| Error::failed(error.to_string());
     let mut report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
     let mut text = String::new();

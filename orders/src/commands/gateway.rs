@@ -22,7 +22,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
     let grpc = start::bind(&args.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
     let (http_addr, grpc_addr) = (start::address(&http)?, start::address(&grpc)?);
-    let Some(store) = start::database(&args.database, &shutdown).await? else { return Ok(()) };
+    let Some(store) = start::database(&args.database, &args.store, &shutdown).await? else { return Ok(()) };
     start::redis(&redis, "orders are accepted and processed later", &shutdown).await?;
 
     tracing::info!(

@@ -7,7 +7,7 @@ use crate::{console, log, settings, start};
 /// Brings the tables up to date. It does not wait for a database that is away.
 pub(super) async fn run(args: MigrateArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
-    let store = start::database_now(&args.database).await?;
+    let store = start::migrated_database(&args.database).await?;
     store.close().await;
     console::print(&format!("The tables are up to date in {}\n", settings::database(&args.database)))
 }

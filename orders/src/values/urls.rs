@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use gateway::store::BadUrl;
 use url::Url;
 
 use super::Wrong;
@@ -34,22 +35,16 @@ impl FromStr for DatabaseUrl {
         const HINT: &str = "use mysql://user:password@host:3306/database (MySQL, MariaDB; percent-encode \
             special characters of the password) or sqlite:path/of/file.db";
         let (scheme, rest) = text.split_once(':').ok_or_else(|| Wrong::new("it is not a URL", HINT))?;
+        let wrong = |error: BadUrl| Wrong::new(format!("it {}", error.problem), error.hint);
         match scheme {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                if path.is_empty() || path.starts_with(':') || path.contains('?') {
-                    return Err(Wrong::new("it does not name a file", HINT));
-                }
+                gateway::store::check_database_url(text).map_err(wrong)?;
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
             "mysql" | "mariadb" => {
+                gateway::store::check_database_url(text).map_err(wrong)?;
                 let url = Url::parse(text).map_err(|error| Wrong::new(error.to_string(), HINT))?;
-                if url.host_str().is_none_or(str::is_empty) {
-                    return Err(Wrong::new("the host is missing", HINT));
-                }
-                if url.path().trim_matches('/').is_empty() {
-                    return Err(Wrong::new("the name of the database is missing", HINT));
-                }
                 Ok(Self::MySql(url))
             }
             other => Err(Wrong::new(format!("databases of the kind {other:?} are not supported"), HINT)),
@@ -81,7 +76,7 @@ impl ServerUrl {
     pub(crate) fn redis(text: &str) -> Result<Self, Wrong> {
         Self::parse(
             text,
-            &["redis", "rediss", "unix"],
+            &["redis", "rediss", "valkey", "valkeys", "unix"],
             "use redis://host:6379, redis://user:password@host:6379/0, rediss://… for TLS or unix:///path",
         )
     }

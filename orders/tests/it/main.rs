@@ -3,6 +3,7 @@
 //!
 //! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
+//! `database` how it is opened,
 //! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
 //! requests that are generated, `browser` the page, `arrows` the structure of the source,
 //! `sockets` the options of its connections, `open_files` a low limit of open files.
@@ -17,6 +18,7 @@ mod browser;
 mod cli;
 mod clients;
 mod compose;
+mod database;
 mod foreign;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]

@@ -1,0 +1,312 @@
+//! The URL of a database: what it may say, and where it leads.
+//!
+//! Other programs write options of their own into such URLs. One that is not known here is refused and never
+//! ignored: whoever writes `tls=true` must not get a connection without TLS.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::Dialect;
+
+/// A database that can be connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub(super) dialect: Dialect,
+    /// As the driver reads it.
+    pub(super) url: Url,
+    /// The file of SQLite.
+    pub(super) file: Option<PathBuf>,
+    /// For messages: host and port, or the file.
+    pub(super) shown: String,
+}
+
+/// Why a URL cannot be used, in words that do not repeat its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadUrl {
+    /// Continues "the database URL …".
+    pub problem: String,
+    /// What to do instead.
+    pub hint: String,
+}
+
+const FORMS: &str = "use mysql://user:password@host:3306/database (MySQL, MariaDB; percent-encode special characters \
+    of the password) or sqlite:path/of/file.db";
+const OPTIONS: &str =
+    "the options are ssl-mode, ssl-ca, ssl-cert, ssl-key, socket and statement-cache-capacity";
+const TLS: &str = "choose with ssl-mode=DISABLED, PREFERRED (default), REQUIRED, VERIFY_CA or VERIFY_IDENTITY; ssl-ca=FILE \
+    names the certificate authority for the last two";
+
+/// Options that the driver knows: without `-` and `_` in lower case, as other programs may write them, and as the
+/// driver does.
+const KNOWN: [(&str, &str); 6] = [
+    ("sslmode", "ssl-mode"),
+    ("sslca", "ssl-ca"),
+    ("sslcert", "ssl-cert"),
+    ("sslkey", "ssl-key"),
+    ("socket", "socket"),
+    ("statementcachecapacity", CAPACITY),
+];
+const CAPACITY: &str = "statement-cache-capacity";
+/// The program sets these itself, whatever the URL says.
+const OWN: [&str; 4] = ["charset", "collation", "characterset", "characterencoding"];
+const SSL_MODES: [&str; 5] = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
+
+impl Address {
+    pub(super) fn parse(text: &str) -> Result<Self, BadUrl> {
+        match text.split_once(':') {
+            Some(("mysql" | "mariadb", _)) => {
+                let url = mysql(text)?;
+                let host = url.host_str().unwrap_or_default();
+                let shown = format!("{host}:{}", url.port().unwrap_or(3306));
+                Ok(Self { dialect: Dialect::MySql, url, file: None, shown })
+            }
+            Some(("sqlite", rest)) => {
+                let file = sqlite_file(rest)?;
+                let shown = file.display().to_string();
+                Ok(Self { dialect: Dialect::Sqlite, url: sqlite_url(&file)?, file: Some(file), shown })
+            }
+            _ => Err(bad("must start with mysql:// (MySQL, MariaDB) or sqlite: (a file)", FORMS)),
+        }
+    }
+}
+
+/// Whether a database can be reached with this URL, as far as its text says.
+///
+/// # Errors
+/// [`BadUrl`].
+pub fn check(text: &str) -> Result<(), BadUrl> {
+    Address::parse(text).map(drop)
+}
+
+fn bad(problem: impl Into<String>, hint: impl Into<String>) -> BadUrl {
+    BadUrl { problem: problem.into(), hint: hint.into() }
+}
+
+/// Checks a URL of the form `mysql://user:password@host:port/database?option=value`. The answer has only options that
+/// the driver knows, each written as the driver writes it.
+fn mysql(text: &str) -> Result<Url, BadUrl> {
+    let mut url = Url::parse(text).map_err(|error| bad(format!("cannot be read: {error}"), FORMS))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(bad("has no host", FORMS));
+    }
+    if url.host_str().is_some_and(|host| host.contains(',')) {
+        return Err(bad("names several hosts", "give one, such as that of a proxy that knows the primary"));
+    }
+    let name = url.path().trim_matches('/');
+    if name.is_empty() {
+        return Err(bad("is without the name of the database", FORMS));
+    }
+    if name.contains('/') {
+        return Err(bad("has more than the name of a database behind the host", FORMS));
+    }
+    if url.fragment().is_some() {
+        return Err(bad(
+            "has a part behind #",
+            "remove it, or write # as %23 where it is part of the password",
+        ));
+    }
+    let options = options(&url)?;
+    check_tls(&options)?;
+    let mut pairs = url.query_pairs_mut();
+    pairs.clear();
+    for (name, value) in &options {
+        pairs.append_pair(name, value);
+    }
+    pairs.append_pair("charset", "utf8mb4");
+    if !options.iter().any(|(name, _)| *name == CAPACITY) {
+        // Room for every text of a statement, for each number of rows: a connection that has to drop prepared
+        // statements would prepare them again and again.
+        pairs.append_pair(CAPACITY, "256");
+    }
+    drop(pairs);
+    Ok(url)
+}
+
+fn options(url: &Url) -> Result<Vec<(&'static str, String)>, BadUrl> {
+    let mut options: Vec<(&'static str, String)> = Vec::new();
+    for (name, value) in url.query_pairs() {
+        let plain: String =
+            name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect();
+        if OWN.contains(&plain.as_str()) {
+            continue;
+        }
+        let Some((_, known)) = KNOWN.into_iter().find(|(known, _)| *known == plain) else {
+            // What does not look like a name may be a part of the password.
+            let is_name = name.len() <= 40 && plain.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let named = if is_name { format!("the option {name}") } else { "an option".to_owned() };
+            return Err(bad(format!("has {named}, which this program does not know"), instead(&plain)));
+        };
+        if options.iter().any(|(name, _)| *name == known) {
+            return Err(bad(format!("has the option {known} twice"), "write it once"));
+        }
+        let value = match known {
+            "ssl-mode" => ssl_mode(&value)?,
+            CAPACITY if value.parse::<usize>().is_err() => {
+                return Err(bad(format!("has a {known} that is not a number"), "remove it"));
+            }
+            _ if value.is_empty() => {
+                return Err(bad(format!("has the option {known} without a value"), OPTIONS));
+            }
+            _ => value.into_owned(),
+        };
+        options.push((known, value));
+    }
+    Ok(options)
+}
+
+fn ssl_mode(value: &str) -> Result<String, BadUrl> {
+    let mode = value.to_ascii_uppercase().replace('-', "_");
+    if SSL_MODES.contains(&mode.as_str()) { Ok(mode) } else { Err(bad("has an unknown ssl-mode", TLS)) }
+}
+
+/// The driver would ignore a file that the mode has no use for.
+fn check_tls(options: &[(&'static str, String)]) -> Result<(), BadUrl> {
+    let value = |wanted| options.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+    let mode = value("ssl-mode").unwrap_or("PREFERRED");
+    if value("ssl-ca").is_some() && !mode.starts_with("VERIFY") {
+        return Err(bad(format!("has ssl-ca, which ssl-mode={mode} does not use"), TLS));
+    }
+    let (certificate, key) = (value("ssl-cert").is_some(), value("ssl-key").is_some());
+    if certificate != key {
+        return Err(bad("has one of ssl-cert and ssl-key", "a client certificate needs both"));
+    }
+    if certificate && matches!(mode, "DISABLED" | "PREFERRED") {
+        return Err(bad(format!("has ssl-cert, and ssl-mode={mode} may connect without TLS"), TLS));
+    }
+    Ok(())
+}
+
+/// What to do instead of an option of another program.
+fn instead(plain: &str) -> String {
+    match plain {
+        _ if plain.contains("rootcert") || plain.contains("capath") || plain.contains("truststore") => {
+            format!("use ssl-mode=VERIFY_CA or VERIFY_IDENTITY with ssl-ca=FILE; {OPTIONS}")
+        }
+        _ if plain.contains("ssl") || plain.contains("tls") || plain.contains("verifyservercert") => {
+            format!("{TLS}; {OPTIONS}")
+        }
+        "connectionlimit" | "maxpoolsize" | "poolsize" | "minpoolsize" | "maxconnections"
+        | "poolmaxconns" => {
+            "remove it and use --database-connections (ORDERS_DATABASE_CONNECTIONS)".to_owned()
+        }
+        "timezone" | "servertimezone" | "loc" | "parsetime" => {
+            "remove it: all times are in UTC, whatever the zone of the server".to_owned()
+        }
+        "allowpublickeyretrieval"
+        | "getserverpublickey"
+        | "allownativepasswords"
+        | "allowcleartextpasswords" => {
+            format!("remove it: passwords are sent over TLS; {TLS}")
+        }
+        _ => format!("remove it: {OPTIONS}"),
+    }
+}
+
+/// What follows `sqlite:` is a path as it is, percent and number signs included. Only what looks like an option of
+/// another program is refused.
+fn sqlite_file(rest: &str) -> Result<PathBuf, BadUrl> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() || path.starts_with(':') {
+        return Err(bad("does not name a file", FORMS));
+    }
+    let last = path.rsplit('/').next().unwrap_or(path);
+    if let Some((_, tail)) = last.split_once('?') {
+        let name = tail.split_once('=').map(|(name, _)| name);
+        if name.is_some_and(|name| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }) {
+            return Err(bad(
+                "has options behind the file",
+                "remove them: the file is created when it is not there",
+            ));
+        }
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// The driver reads the path from a URL, so every sign that means something there is encoded, `/` too: the parts of an
+/// URL's path `..` and `.` would be left out, which is another file behind a symbolic link.
+fn sqlite_url(file: &Path) -> Result<Url, BadUrl> {
+    let path =
+        file.to_str().ok_or_else(|| bad("names a file whose path is not UTF-8", "choose another path"))?;
+    let mut text = "sqlite:".to_owned();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    Url::parse(&text).map_err(|error| bad(format!("cannot be read: {error}"), FORMS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_other_programs_are_refused_or_understood() {
+        let query = |options: &str| {
+            mysql(&format!("mysql://u:p@h/d?{options}")).map(|url| url.query().unwrap().to_owned())
+        };
+        for (given, honoured) in [
+            ("ssl-mode=REQUIRED", "ssl-mode=REQUIRED"),
+            ("sslMode=verify_ca&ssl_ca=/a", "ssl-mode=VERIFY_CA&ssl-ca=%2Fa"),
+            ("SSLMODE=verify-identity", "ssl-mode=VERIFY_IDENTITY"),
+            ("ssl_mode=disabled", "ssl-mode=DISABLED"),
+        ] {
+            let expected = format!("{honoured}&charset=utf8mb4&statement-cache-capacity=256");
+            assert_eq!(query(given), Ok(expected), "{given}");
+        }
+        for own in ["charset=utf8", "charset=latin1&collation=latin1_bin", "characterEncoding=utf8"] {
+            assert_eq!(query(own), Ok("charset=utf8mb4&statement-cache-capacity=256".to_owned()), "{own}");
+        }
+        for (refused, hint) in [
+            ("ssl=true", "ssl-mode=DISABLED"),
+            ("useSSL=false", "ssl-mode"),
+            ("tls=skip-verify", "ssl-mode"),
+            ("sslaccept=strict", "ssl-mode"),
+            ("requireSSL=1", "ssl-mode"),
+            ("verifyServerCertificate=true", "ssl-mode"),
+            ("sslrootcert=/a", "ssl-ca=FILE"),
+            ("sslmode=require", "REQUIRED"),
+            ("sslmode=verify-full", "VERIFY_IDENTITY"),
+            ("ssl-mode=REQUIRED&sslMode=DISABLED", "once"),
+            ("ssl-ca=/a", "VERIFY_CA"),
+            ("ssl-mode=REQUIRED&ssl-ca=/a", "VERIFY_CA"),
+            ("ssl-mode=VERIFY_CA&ssl-cert=/a", "both"),
+            ("ssl-cert=/a&ssl-key=/b", "REQUIRED"),
+            ("connection_limit=5", "--database-connections"),
+            ("serverTimezone=UTC", "UTC"),
+            ("allowPublicKeyRetrieval=true", "TLS"),
+            ("pool_timeout=0", "remove it"),
+            ("socket=", "socket"),
+        ] {
+            let error = query(refused).expect_err(refused);
+            assert!(error.hint.contains(hint), "{refused}: {error:?}");
+        }
+        for url in
+            ["mysql://u:p@h", "mysql://u:p@h/a/b", "mysql://u:p@h/d#x", "postgres://u:p@h/d", "mysql://a,b/d"]
+        {
+            Address::parse(url).expect_err(url);
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_path() {
+        for path in ["a/b.db", "/per%20cent/x", "what?x", "a#b", "über .db", "a?b/c=d", "a?b=c/d.db", "a+b&c"]
+        {
+            let address = Address::parse(&format!("sqlite:{path}")).unwrap();
+            assert_eq!(address.file.as_deref(), Some(Path::new(path)));
+            let encoded = address.url.as_str().strip_prefix("sqlite:").unwrap();
+            assert!(!encoded.contains(['?', '#', ' ']), "{encoded}");
+        }
+        for refused in
+            ["sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "sqlite://a.db?cache=shared&mode=rwc"]
+        {
+            Address::parse(refused).expect_err(refused);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Bringing the tables up to date.
+//!
+//! A migration is a file in `migrations/`, cut into steps (see [`script`]) that are carried out and recorded one by
+//! one (see [`run`]). A program that is killed between two statements goes on where it stopped the next time.
+//!
+//! The table `_sqlx_migrations` says which files were carried out; earlier versions of the program used the library
+//! of that name for it and filled it in the same way. Its checksums are written and not compared: files may be
+//! rewritten as long as they lead to the same tables.
+
+mod run;
+mod script;
+
+use sqlx::migrate::Migrator;
+
+use super::sql::Sql;
+use super::{ConnectError, Dialect, Error, Outage, Store, error, rows};
+
+pub(super) static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
+pub(super) static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// How the tables fit this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// They are as this program needs them.
+    Current,
+    /// They are older.
+    Older {
+        /// The latest version that is complete; 0 when there are no tables.
+        found: i64,
+        /// What this program needs.
+        needed: i64,
+    },
+}
+
+impl Store {
+    /// Looks which version the tables have. Changes nothing and needs no privilege but SELECT.
+    ///
+    /// # Errors
+    /// [`ConnectError::Newer`] when a later version of the program has made them, and why they cannot be read.
+    pub async fn schema(&self) -> Result<Schema, ConnectError> {
+        let applied = self.applied().await?;
+        let needed = self.inner.dialect.migrations().iter().map(|it| it.version).max().unwrap_or(0);
+        let known = |version| self.inner.dialect.migrations().version_exists(version);
+        if let Some(found) = applied.iter().map(|(version, _)| *version).filter(|it| !known(*it)).max() {
+            return Err(ConnectError::Newer { found, needed });
+        }
+        let complete = |version| applied.contains(&(version, true));
+        let open = self.inner.dialect.migrations().iter().find(|it| !complete(it.version));
+        Ok(match open {
+            None => Schema::Current,
+            Some(_) => {
+                let found =
+                    applied.iter().filter(|(_, complete)| *complete).map(|(version, _)| *version).max();
+                Schema::Older { found: found.unwrap_or(0), needed }
+            }
+        })
+    }
+
+    /// Creates or updates the tables, if that is needed. Several gateways may do so at once: on MySQL one after the
+    /// other, and an SQLite file belongs to one process.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. Where trying again helps the next call goes on from the last recorded step.
+    pub async fn migrate(&self) -> Result<(), ConnectError> {
+        self.migrate_while(&|| true).await
+    }
+
+    /// The same, as long as `proceed` says so. It is asked before each statement; when it says no, a later call goes
+    /// on from there.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`], and [`ConnectError::Interrupted`].
+    pub async fn migrate_while(&self, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
+        match self.schema().await? {
+            Schema::Current => Ok(()),
+            Schema::Older { .. } => run::run(self, proceed).await,
+        }
+    }
+
+    /// Tries what a gateway does to the tables, without changing a row: whether this user may, and the server
+    /// takes changes.
+    ///
+    /// # Errors
+    /// [`ConnectError::Privileges`], [`ConnectError::ReadOnly`] and others.
+    pub async fn check_writable(&self) -> Result<(), ConnectError> {
+        if self.inner.dialect == Dialect::Sqlite {
+            // The file was opened for writing.
+            return Ok(());
+        }
+        let tried = self.write(|connection| {
+            Box::pin(async move {
+                for statement in WRITES {
+                    Sql::new(statement).execute(connection).await?;
+                }
+                Ok(())
+            })
+        });
+        match tried.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explained(error, WRITING).await),
+        }
+    }
+
+    /// The versions that the tables have, and whether each is complete.
+    async fn applied(&self) -> Result<Vec<(i64, bool)>, ConnectError> {
+        let dialect = self.inner.dialect;
+        let read = self.read(move |connection| {
+            Box::pin(async move {
+                if dialect == Dialect::Sqlite {
+                    let known =
+                        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
+                    if Sql::new(known).fetch(connection).await?.is_empty() {
+                        return Ok(Vec::new());
+                    }
+                }
+                let rows = Sql::new(dialect.applied()).fetch(connection).await?;
+                rows.iter().map(|row| Ok((rows::get(row, 0)?, rows::get::<i64, _>(row, 1)? != 0))).collect()
+            })
+        });
+        match read.await {
+            Err(Error::Unavailable(Outage::Misconfigured(error)))
+                if error::number(&error) == Some(NO_SUCH_TABLE) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(self.explained(error, READING).await),
+            Ok(applied) => Ok(applied),
+        }
+    }
+
+    /// What an error means for the start of a program. `privileges` are those that were needed.
+    async fn explained(&self, error: Error, privileges: &str) -> ConnectError {
+        match error {
+            Error::Unavailable(Outage::Denied(cause)) => {
+                let user = self.user().await;
+                ConnectError::Privileges {
+                    cause: cause.to_string(),
+                    grant: format!("GRANT {privileges} {user}"),
+                }
+            }
+            Error::Unavailable(Outage::ReadOnly(cause)) => ConnectError::ReadOnly(cause.to_string()),
+            Error::Unavailable(Outage::Misconfigured(cause)) => {
+                ConnectError::Misconfigured(cause.to_string())
+            }
+            Error::Unavailable(outage) => self.unreachable(outage),
+            Error::TimedOut | Error::CommitUnknown | Error::Conflict(_) | Error::Locked(_) => {
+                self.unreachable(error)
+            }
+            other => ConnectError::Migration(other.to_string()),
+        }
+    }
+
+    /// `ON database.* TO 'user'@'host'`, as far as the server says.
+    async fn user(&self) -> String {
+        let question =
+            "SELECT CONCAT('ON `', DATABASE(), '`.* TO ''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
+        let rows = self.read(|connection| Box::pin(Sql::new(question).fetch(connection))).await;
+        let text =
+            rows.ok().and_then(|rows| rows.first().and_then(|row| rows::get::<String, _>(row, 0).ok()));
+        text.unwrap_or_else(|| "ON the database TO the user of the URL".to_owned())
+    }
+}
+
+const NO_SUCH_TABLE: u16 = 1146;
+/// What is needed to look at the tables, to run a gateway, and to change the tables.
+const READING: &str = "SELECT";
+const WRITING: &str = "SELECT, INSERT, UPDATE, DELETE";
+const MIGRATING: &str = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE";
+
+/// What gateways do to each table. None of these statements finds a row.
+const WRITES: [&str; 9] = [
+    "SELECT id FROM installation WHERE single = 0",
+    "INSERT INTO orders SELECT * FROM orders WHERE 1 = 0",
+    "UPDATE orders SET version = version WHERE 1 = 0",
+    "DELETE FROM orders WHERE 1 = 0",
+    "INSERT INTO order_events SELECT * FROM order_events WHERE 1 = 0",
+    "DELETE FROM order_events WHERE 1 = 0",
+    "INSERT INTO idempotency_keys SELECT * FROM idempotency_keys WHERE 1 = 0",
+    "DELETE FROM idempotency_keys WHERE 1 = 0",
+    "UPDATE queues SET paused_at = paused_at WHERE 1 = 0",
+];

@@ -1,0 +1,343 @@
+//! Carrying out the steps of the migrations that are missing.
+//!
+//! On SQLite a step and its record are one transaction. On MySQL a change of the tables commits by itself, so the
+//! record follows, and the next start looks whether the change was made. Changes of rows are one transaction for each
+//! range of keys, which records how far it came.
+//!
+//! On MySQL one program at a time migrates, under a lock of the server. The lock is a node's own in Galera and Group
+//! Replication, so programs at several nodes may do the same steps at once. Then one of them is refused, because its
+//! transaction collides or because what it adds is there already; it looks again and goes on.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use sqlx::AnyConnection;
+use sqlx::migrate::Migration;
+
+use super::MIGRATING;
+use super::script::{self, Present, Step};
+use crate::store::sql::Sql;
+use crate::store::{ConnectError, Dialect, Error, Store, error, rows};
+
+/// Rows that are changed in one transaction.
+const RANGE: i64 = 2_000;
+/// Progress is logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(2);
+/// How often the migration looks again after it collided with another one.
+const TRIES: u32 = 30;
+/// The longest pause before that.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Above every id.
+const LAST_KEY: [u8; 17] = [0xff; 17];
+
+/// Locks' names are the server's, not the database's.
+const LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 2) AS SIGNED)";
+
+const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, \
+    description TEXT NOT NULL, installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+    checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
+const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS migration_steps (version BIGINT NOT NULL, \
+    step BIGINT NOT NULL, finished BIGINT NOT NULL, reached BLOB NOT NULL, PRIMARY KEY (version, step))";
+
+/// Table, column and key exist already, and what is dropped does not; a version or a step is recorded already.
+const RACED: [u16; 5] = [1050, 1060, 1061, 1091, 1062];
+
+/// Why it ended early.
+enum Stop {
+    Interrupted,
+    /// Another program has finished the migration meanwhile.
+    Finished,
+    Store(Error),
+    Script(String),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+pub(super) async fn run(store: &Store, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
+    let dialect = store.inner.dialect;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut connection = match store.inner.writers.acquire().await {
+            Ok(connection) => connection.detach(),
+            Err(error) => return Err(store.explained(error.into(), MIGRATING).await),
+        };
+        let mut runner = Runner { connection: &mut connection, dialect, proceed, verbose: false };
+        // The lock, and a transaction that is not committed, go with the connection.
+        match runner.all().await {
+            Ok(()) => return Ok(()),
+            Err(Stop::Interrupted) => return Err(ConnectError::Interrupted),
+            Err(Stop::Finished) => {}
+            Err(Stop::Script(statement)) => {
+                return Err(ConnectError::Migration(format!("a step cannot be repeated: {statement}")));
+            }
+            Err(Stop::Store(error)) if tries < TRIES && collided(&error) => {
+                tracing::info!(%error, "another program migrates at the same time; looking again");
+                let jitter = rand::rng().random_range(0.5..1.0);
+                tokio::time::sleep(PAUSE.mul_f64(jitter)).await;
+            }
+            Err(Stop::Store(error)) => return Err(store.explained(error, MIGRATING).await),
+        }
+    }
+}
+
+fn collided(error: &Error) -> bool {
+    match error {
+        Error::Conflict(_) | Error::Locked(_) => true,
+        Error::Defect(error) => error::number(error).is_some_and(|number| RACED.contains(&number)),
+        _ => false,
+    }
+}
+
+/// A step of a version.
+#[derive(Clone, Copy)]
+struct Place {
+    version: i64,
+    step: i64,
+}
+
+struct Runner<'r> {
+    connection: &'r mut AnyConnection,
+    dialect: Dialect,
+    proceed: &'r (dyn Fn() -> bool + Sync),
+    /// There are orders already, so steps may take long and are logged.
+    verbose: bool,
+}
+
+impl Runner<'_> {
+    async fn all(&mut self) -> Result<(), Stop> {
+        self.lock().await?;
+        self.execute(Sql::new(CREATE_VERSIONS)).await?;
+        self.execute(Sql::new(CREATE_STEPS)).await?;
+        let complete = self.complete().await?;
+        self.verbose = !complete.is_empty();
+        for migration in self.dialect.migrations().iter() {
+            if !complete.contains(&migration.version) {
+                self.migration(migration).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for other programs that migrate the same database.
+    async fn lock(&mut self) -> Result<(), Stop> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let mut logged = None;
+        loop {
+            let rows = self.fetch(Sql::new(LOCK)).await?;
+            let got: Option<i64> = rows.first().map(|row| rows::get(row, 0)).transpose()?;
+            if got == Some(1) {
+                return Ok(());
+            }
+            every(LOG_EVERY, &mut logged, || {
+                tracing::info!("waiting while another program migrates the database")
+            });
+        }
+    }
+
+    async fn complete(&mut self) -> Result<Vec<i64>, Stop> {
+        self.begin().await?;
+        let rows = self.fetch(Sql::new(self.dialect.applied())).await?;
+        let versions: Vec<(i64, i64)> = rows
+            .iter()
+            .map(|row| Ok((rows::get(row, 0)?, rows::get(row, 1)?)))
+            .collect::<Result<_, Error>>()?;
+        self.commit().await?;
+        Ok(versions.into_iter().filter(|(_, success)| *success != 0).map(|(version, _)| version).collect())
+    }
+
+    async fn migration(&mut self, migration: &Migration) -> Result<(), Stop> {
+        let version = migration.version;
+        let steps = script::steps(migration.sql.as_str()).map_err(Stop::Script)?;
+        if self.verbose {
+            tracing::info!(version, what = %migration.description, steps = steps.len(), "migrating the database");
+        }
+        self.begin().await?;
+        let mut sql = Sql::new("SELECT version FROM _sqlx_migrations WHERE version = ?");
+        sql.bind(version);
+        if self.fetch(sql).await?.is_empty() {
+            let mut sql = Sql::new(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (?, ?, FALSE, ?, -1)",
+            );
+            sql.bind(version).bind(migration.description.to_string()).bind(migration.checksum.to_vec());
+            self.execute(sql).await?;
+        }
+        self.commit().await?;
+        for (number, step) in steps.iter().enumerate() {
+            let place = Place { version, step: i64::try_from(number).unwrap_or(i64::MAX) };
+            self.step(place, step).await?;
+        }
+        self.begin().await?;
+        let mut sql = Sql::new("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?");
+        sql.bind(version);
+        self.execute(sql).await?;
+        let mut sql = Sql::new("DELETE FROM migration_steps WHERE version = ?");
+        sql.bind(version);
+        self.execute(sql).await?;
+        self.commit().await
+    }
+
+    async fn step(&mut self, place: Place, step: &Step) -> Result<(), Stop> {
+        self.begin().await?;
+        let (finished, position) = self.record(place).await?;
+        if finished {
+            return self.commit().await;
+        }
+        if self.verbose {
+            tracing::info!(version = place.version, step = place.step + 1, "migrating the database");
+        }
+        match step {
+            Step::Plain(text) => {
+                self.execute_raw(text.clone()).await?;
+            }
+            Step::Alter { table, clauses } => {
+                let left = match self.dialect {
+                    Dialect::MySql => script::remaining(clauses, &self.present(table).await?),
+                    Dialect::Sqlite => clauses.iter().collect(),
+                };
+                let left: Vec<_> = left.into_iter().map(|clause| clause.text.as_str()).collect();
+                if !left.is_empty() {
+                    self.execute_raw(format!("ALTER TABLE {table} {}", left.join(", "))).await?;
+                }
+            }
+            Step::Rows { table, key, text } => return self.rows(place, table, key, text, position).await,
+        }
+        self.set_record(place, true, &[]).await?;
+        self.commit().await
+    }
+
+    /// Changes all rows, one range of keys in each transaction, the first of which is open.
+    async fn rows(
+        &mut self,
+        place: Place,
+        table: &str,
+        key: &str,
+        text: &str,
+        mut position: Vec<u8>,
+    ) -> Result<(), Stop> {
+        let (mut changed, mut logged) = (0, Some(Instant::now()));
+        loop {
+            let mut sql = Sql::new(&format!(
+                "SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT 1 OFFSET ?"
+            ));
+            sql.bind(position.clone()).bind(RANGE - 1);
+            let rows = self.fetch(sql).await?;
+            let end: Option<Vec<u8>> = rows.first().map(|row| rows::get(row, 0)).transpose()?;
+            let last = end.is_none();
+            let end = end.unwrap_or_else(|| LAST_KEY.to_vec());
+            let mut sql = Sql::new(text);
+            sql.bind(position).bind(end.clone());
+            changed += self.execute(sql).await?;
+            self.set_record(place, last, &end).await?;
+            self.commit().await?;
+            if last {
+                return Ok(());
+            }
+            let Place { version, step } = place;
+            every(LOG_EVERY, &mut logged, || {
+                tracing::info!(version, step = step + 1, changed, "rows were migrated")
+            });
+            self.begin().await?;
+            let (finished, recorded) = self.record(place).await?;
+            if finished {
+                return self.commit().await;
+            }
+            position = recorded;
+        }
+    }
+
+    /// Whether the step is finished, and how far it came.
+    async fn record(&mut self, place: Place) -> Result<(bool, Vec<u8>), Stop> {
+        let mut sql = Sql::new(self.dialect.success());
+        sql.bind(place.version);
+        let rows = self.fetch(sql).await?;
+        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0 {
+            return Err(Stop::Finished);
+        }
+        let mut sql =
+            Sql::new("SELECT finished, reached FROM migration_steps WHERE version = ? AND step = ?");
+        sql.bind(place.version).bind(place.step);
+        let rows = self.fetch(sql).await?;
+        let Some(row) = rows.first() else { return Ok((false, Vec::new())) };
+        Ok((rows::get::<i64, _>(row, 0)? != 0, rows::get(row, 1)?))
+    }
+
+    async fn set_record(&mut self, place: Place, finished: bool, position: &[u8]) -> Result<(), Stop> {
+        let mut sql = Sql::new("DELETE FROM migration_steps WHERE version = ? AND step = ?");
+        sql.bind(place.version).bind(place.step);
+        self.execute(sql).await?;
+        let mut sql =
+            Sql::new("INSERT INTO migration_steps (version, step, finished, reached) VALUES (?, ?, ?, ?)");
+        sql.bind(place.version).bind(place.step).bind(i64::from(finished)).bind(position.to_vec());
+        self.execute(sql).await?;
+        Ok(())
+    }
+
+    /// The columns and keys of a table of MySQL.
+    async fn present(&mut self, table: &str) -> Result<Present, Stop> {
+        let mut present = Present::default();
+        let columns = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
+                       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+        let keys = "SELECT DISTINCT CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS \
+                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+        for (question, names) in [(columns, &mut present.columns), (keys, &mut present.keys)] {
+            let mut sql = Sql::new(question);
+            sql.bind(table.to_owned());
+            for row in self.fetch(sql).await? {
+                names.insert(rows::get(&row, 0)?);
+            }
+        }
+        Ok(present)
+    }
+
+    async fn begin(&mut self) -> Result<(), Stop> {
+        match self.dialect.begin() {
+            Some(begin) => self.execute_raw(begin.to_owned()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn commit(&mut self) -> Result<(), Stop> {
+        match self.execute_raw("COMMIT".to_owned()).await {
+            Err(Stop::Store(Error::Locked(error))) => Err(Stop::Store(Error::Conflict(error))),
+            other => other,
+        }
+    }
+
+    async fn fetch(&mut self, sql: Sql) -> Result<Vec<sqlx::any::AnyRow>, Stop> {
+        self.proceed()?;
+        Ok(sql.fetch(self.connection).await?)
+    }
+
+    async fn execute(&mut self, sql: Sql) -> Result<u64, Stop> {
+        self.proceed()?;
+        Ok(sql.execute(self.connection).await?)
+    }
+
+    /// A statement that is not prepared: it is sent once.
+    async fn execute_raw(&mut self, text: String) -> Result<(), Stop> {
+        self.proceed()?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *self.connection).await.map_err(Error::from)?;
+        Ok(())
+    }
+
+    fn proceed(&self) -> Result<(), Stop> {
+        if (self.proceed)() { Ok(()) } else { Err(Stop::Interrupted) }
+    }
+}
+
+/// Logs now and then.
+fn every(interval: Duration, logged: &mut Option<Instant>, log: impl FnOnce()) {
+    if logged.is_none_or(|at| at.elapsed() >= interval) {
+        *logged = Some(Instant::now());
+        log();
+    }
+}

@@ -1,0 +1,125 @@
+//! What each new connection is told, which depends on the kind of the server.
+//!
+//! The server is asked once, when the store is opened: all servers that take each other's place have the same kind.
+
+use std::collections::HashMap;
+
+use sqlx::{AnyConnection, Row};
+
+use super::{ConnectError, Dialect};
+
+/// The settings of a server that matter here. Servers without a setting leave it out.
+const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'wsrep_on', \
+    'wsrep_provider', 'wsrep_sync_wait', 'group_replication_group_name', 'group_replication_consistency', \
+    'group_replication_single_primary_mode')";
+
+/// Statements for new connections.
+pub(super) type Statements = Vec<&'static str>;
+
+/// Asks the server, and tells this connection the same as all others will be told.
+///
+/// # Errors
+/// [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
+pub(super) async fn prepare(
+    dialect: Dialect,
+    connection: &mut AnyConnection,
+) -> Result<Statements, PrepareError> {
+    let mut statements = dialect.session().to_vec();
+    if dialect == Dialect::MySql {
+        let rows = sqlx::raw_sql(QUESTION).fetch_all(&mut *connection).await?;
+        let settings: Result<Settings, sqlx::Error> = rows
+            .iter()
+            .map(|row| {
+                Ok((row.try_get::<String, _>(0)?.to_lowercase(), row.try_get::<String, _>(1)?.to_uppercase()))
+            })
+            .collect();
+        statements.extend(of_server(&settings?));
+    }
+    for statement in &statements {
+        if let Err(error) = sqlx::raw_sql(*statement).execute(&mut *connection).await {
+            if *statement == ROW_FORMAT {
+                return Err(PrepareError::Server(ConnectError::Misconfigured(format!(
+                    "the server has binlog_format=STATEMENT and does not let this user change that ({error}): set \
+                     binlog_format=ROW or MIXED there, or grant the user BINLOG ADMIN (MySQL: SESSION_VARIABLES_ADMIN)"
+                ))));
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(statements)
+}
+
+/// Why a connection cannot be prepared.
+pub(super) enum PrepareError {
+    Sql(sqlx::Error),
+    Server(ConnectError),
+}
+
+impl From<sqlx::Error> for PrepareError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+type Settings = HashMap<String, String>;
+
+/// At READ COMMITTED the server refuses every change when it logs statements.
+const ROW_FORMAT: &str = "SET SESSION binlog_format = 'ROW'";
+/// Galera: a read waits until this node has applied what others have committed, so an order is found on every node
+/// from the response to its create on.
+const SYNC_WAIT: &str = "SET SESSION wsrep_sync_wait = 1";
+/// The same of Group Replication with several primaries.
+const CONSISTENCY: &str = "SET SESSION group_replication_consistency = 'BEFORE'";
+
+fn of_server(settings: &Settings) -> Vec<&'static str> {
+    let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
+    let mut statements = Vec::new();
+    if is("log_bin", "ON") && is("binlog_format", "STATEMENT") {
+        statements.push(ROW_FORMAT);
+    }
+    if is("wsrep_on", "ON") && !is("wsrep_provider", "NONE") && is("wsrep_sync_wait", "0") {
+        statements.push(SYNC_WAIT);
+    }
+    if is("group_replication_single_primary_mode", "OFF")
+        && settings.get("group_replication_group_name").is_some_and(|name| !name.is_empty())
+        && (is("group_replication_consistency", "EVENTUAL")
+            || is("group_replication_consistency", "BEFORE_ON_PRIMARY_FAILOVER"))
+    {
+        statements.push(CONSISTENCY);
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_told_what_its_kind_needs() {
+        let told = |settings: &[(&str, &str)]| {
+            of_server(
+                &settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            )
+        };
+        assert_eq!(told(&[]), [""; 0]);
+        assert_eq!(told(&[("log_bin", "OFF"), ("binlog_format", "STATEMENT")]), [""; 0]);
+        assert_eq!(told(&[("log_bin", "ON"), ("binlog_format", "MIXED")]), [""; 0]);
+        assert_eq!(told(&[("log_bin", "ON"), ("binlog_format", "STATEMENT")]), [ROW_FORMAT]);
+        let galera = [("wsrep_on", "ON"), ("wsrep_provider", "/LIB/GALERA.SO"), ("wsrep_sync_wait", "0")];
+        assert_eq!(told(&galera), [SYNC_WAIT]);
+        assert_eq!(
+            told(&[("wsrep_on", "ON"), ("wsrep_provider", "NONE"), ("wsrep_sync_wait", "0")]),
+            [""; 0]
+        );
+        // A higher level was chosen by whoever runs the server.
+        assert_eq!(told(&[galera[0], galera[1], ("wsrep_sync_wait", "7")]), [""; 0]);
+        let mut group = [
+            ("group_replication_group_name", "AAAA"),
+            ("group_replication_single_primary_mode", "OFF"),
+            ("group_replication_consistency", "EVENTUAL"),
+        ];
+        assert_eq!(told(&group), [CONSISTENCY]);
+        group[1].1 = "ON";
+        assert_eq!(told(&group), [""; 0]);
+    }
+}

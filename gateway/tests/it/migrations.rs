@@ -1,0 +1,290 @@
+//! Migrations that are interrupted, by a kill or by an earlier version of the program, and databases whose tables
+//! are not those of this version.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gateway::Store;
+use gateway::store::{ConnectError, Options, Schema};
+use sqlx::migrate::Migrator;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+
+use crate::harness::{Backend, On, eventually};
+use crate::on_both;
+
+/// The version that the old databases of these tests have: every later step changes rows or tables with rows.
+const OLD: i64 = 4;
+/// More than are migrated in one transaction.
+const ORDERS: usize = 4_500;
+/// Statements of a step, at most. After a step has been finished the next stop comes so much earlier, so that none of
+/// the next step's statements is left out.
+const STEP: u32 = 10;
+
+fn folder(on: On) -> PathBuf {
+    let name = if on == On::Servers { "mysql" } else { "sqlite" };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(name)
+}
+
+/// A connection that makes the file of SQLite.
+async fn open(on: On, url: &str) -> AnyConnection {
+    let new = if on == On::Embedded { "?mode=rwc" } else { "" };
+    AnyConnection::connect(&format!("{url}{new}")).await.unwrap()
+}
+
+async fn run(connection: &mut AnyConnection, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// As an earlier version of the program left it, with orders in every state.
+async fn old_database(on: On, url: &str, version: i64) -> AnyConnection {
+    let mut connection = open(on, url).await;
+    Migrator::new(folder(on)).await.unwrap().run_to(version, &mut connection).await.unwrap();
+    if version != OLD {
+        return connection;
+    }
+    let kinds = [
+        ("pending", 1, "NULL", "1000", "pending"),
+        ("pending", 1, "NULL", "1001", "pending"),
+        ("processing", 2, "7", "2000", "pending"),
+        ("completed", 3, "7", "NULL", "processing"),
+        ("failed", 5, "NULL", "NULL", "processing"),
+    ];
+    let (mut orders, mut events) = (Vec::new(), Vec::new());
+    for n in 1..=ORDERS {
+        let (status, version, lease, due, _) = kinds[n % kinds.len()];
+        orders.push(format!(
+            "(x'{n:032}', 'default', '[]', 'USD', 1, 1, '{status}', {version}, 1, 0, 5, {lease}, {due}, 1000, 1, 1)"
+        ));
+        let timeline = ["pending", "processing", "pending", "processing"];
+        for sequence in 1..=version {
+            let at = if sequence == version { status } else { timeline[sequence - 1] };
+            events.push(format!("(x'{n:032}', {sequence}, '{at}', NULL, 1, NULL, {sequence})"));
+        }
+    }
+    for orders in orders.chunks(500) {
+        let insert = "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, \
+                      attempt, failures, max_attempts, lease_token, due_at, not_before, created_at, updated_at) VALUES";
+        run(&mut connection, format!("{insert} {}", orders.join(","))).await;
+    }
+    for events in events.chunks(500) {
+        let insert = "INSERT INTO order_events (order_id, sequence, status, previous_status, attempt, reason, \
+                      occurred_at) VALUES";
+        run(&mut connection, format!("{insert} {}", events.join(","))).await;
+    }
+    connection
+}
+
+/// The tables and the rows of orders, to be compared.
+async fn contents(
+    on: On,
+    url: &str,
+) -> (Vec<String>, Vec<(String, String, i64, i64, i64, String, i64)>, i64) {
+    let mut connection = AnyConnection::connect(url).await.unwrap();
+    let mut tables = Vec::new();
+    match on {
+        On::Servers => {
+            for table in ["orders", "order_events", "idempotency_keys", "queues", "installation"] {
+                let show = format!("SHOW CREATE TABLE {table}");
+                let row = sqlx::raw_sql(AssertSqlSafe(show)).fetch_one(&mut connection).await.unwrap();
+                tables.push(row.get::<String, _>(1));
+            }
+        }
+        On::Embedded => {
+            let all = "SELECT COALESCE(sql, '') FROM sqlite_master WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name";
+            let rows = sqlx::raw_sql(all).fetch_all(&mut connection).await.unwrap();
+            tables.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+    }
+    let read = "SELECT status, stage, lease_token, due_at, held_until, previous_status, previous_at FROM orders ORDER BY id";
+    let rows = sqlx::query(read).fetch_all(&mut connection).await.unwrap();
+    let orders = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5), row.get(6)))
+        .collect();
+    let events =
+        sqlx::query_scalar("SELECT COUNT(*) FROM order_events").fetch_one(&mut connection).await.unwrap();
+    (tables, orders, events)
+}
+
+/// How many steps and versions are recorded as finished. Before the first of them there are no such tables.
+async fn finished(connection: &mut AnyConnection) -> i64 {
+    let mut found = 0;
+    for count in [
+        "SELECT COUNT(*) FROM migration_steps WHERE finished = 1",
+        "SELECT COUNT(*) * 100 FROM _sqlx_migrations WHERE success",
+    ] {
+        found += sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *connection).await.unwrap_or(0);
+    }
+    found
+}
+
+/// Migrates, but stops before each statement in turn.
+async fn migrate_with_stops(url: &str, connection: &mut AnyConnection) -> u32 {
+    let store = Store::connect(url, &Options::default()).await.unwrap();
+    let (mut allowed, mut stops) = (0_u32, 0);
+    loop {
+        let before = finished(connection).await;
+        let left = AtomicU32::new(allowed);
+        let proceed =
+            || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        match store.migrate_while(&proceed).await {
+            Ok(()) => break,
+            Err(ConnectError::Interrupted) => stops += 1,
+            Err(error) => panic!("after {allowed} statements: {error}"),
+        }
+        allowed =
+            if finished(connection).await > before { allowed.saturating_sub(STEP) } else { allowed + 1 };
+    }
+    store.close().await;
+    stops
+}
+
+async fn compare_after_stops(on: On, version: i64) {
+    let (expected_url, _expected) = Backend::empty_database(on).await;
+    drop(old_database(on, &expected_url, version).await);
+    let store = Store::connect(&expected_url, &Options::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    assert_eq!(store.schema().await.unwrap(), Schema::Current);
+    store.close().await;
+
+    let (url, _folder) = Backend::empty_database(on).await;
+    let mut connection = old_database(on, &url, version).await;
+    let stops = migrate_with_stops(&url, &mut connection).await;
+    assert!(stops > 50, "{stops} stops");
+    drop(connection);
+    assert_eq!(contents(on, &url).await, contents(on, &expected_url).await);
+    let store = Store::connect(&url, &Options::default()).await.unwrap();
+    let report = store.inspect(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.accepted(), if version == OLD { ORDERS as u64 } else { 0 });
+    let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM migration_steps")
+        .fetch_one(&mut AnyConnection::connect(&url).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "the records of steps are gone");
+}
+
+// A program that is killed between any two statements.
+on_both!(a_new_database_is_finished_after_a_stop_at_any_statement, |on| compare_after_stops(on, 0));
+on_both!(an_old_database_is_finished_after_a_stop_at_any_statement, |on| compare_after_stops(on, OLD));
+
+/// Earlier versions of the program recorded only that they had begun with a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_an_earlier_program_left_half_done_is_finished() {
+    let on = On::Servers;
+    let all = Migrator::new(folder(on)).await.unwrap();
+    for migration in all.iter() {
+        let text: String =
+            migration.sql.as_str().lines().filter(|line| !line.trim().starts_with("--")).collect();
+        let statements: Vec<&str> = text.split(';').map(str::trim).filter(|text| !text.is_empty()).collect();
+        for done in 0..=statements.len() {
+            let (url, _folder) = Backend::empty_database(on).await;
+            let mut connection = open(on, &url).await;
+            all.run_to(migration.version - 1, &mut connection).await.unwrap();
+            let insert =
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)";
+            run(&mut connection, format!("{insert} VALUES ({}, 'x', FALSE, '', -1)", migration.version))
+                .await;
+            for statement in &statements[..done] {
+                run(&mut connection, (*statement).to_owned()).await;
+            }
+            let store = Store::connect(&url, &Options::default()).await.unwrap();
+            let older = Schema::Older { found: migration.version - 1, needed: all.iter().count() as i64 };
+            assert_eq!(store.schema().await.unwrap(), older);
+            store
+                .migrate()
+                .await
+                .unwrap_or_else(|error| panic!("{} after {done}: {error}", migration.version));
+            assert_eq!(store.schema().await.unwrap(), Schema::Current);
+            assert_eq!(store.inspect(Duration::ZERO).await.unwrap().findings, []);
+            store.close().await;
+        }
+    }
+}
+
+// The library of earlier versions compared the text of each file with that of the time.
+on_both!(files_may_be_written_differently_than_when_they_were_applied, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    run(&mut connection, "UPDATE _sqlx_migrations SET checksum = x'00'".to_owned()).await;
+    backend.store.migrate().await.unwrap();
+    assert_eq!(backend.store.schema().await.unwrap(), Schema::Current);
+});
+
+on_both!(tables_of_a_later_version_are_refused_by_name, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let insert = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)";
+    run(&mut connection, format!("{insert} VALUES (99, 'later', TRUE, x'00', 1)")).await;
+    let error = backend.store.migrate().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Newer { found: 99, .. }), "{error}");
+    assert!(error.to_string().contains("version 99") && !error.is_temporary(), "{error}");
+});
+
+/// A user of the database of this URL who may do these things, in the form of a URL.
+async fn user_who_may(admin: &mut AnyConnection, url: &str, privileges: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut url = url::Url::parse(url).unwrap();
+    let database = url.path().trim_matches('/').to_owned();
+    let name = format!("u{}_{}", NEXT.fetch_add(1, Ordering::Relaxed), database.rsplit('_').next().unwrap());
+    run(admin, format!("DROP USER IF EXISTS '{name}'@'%'")).await;
+    run(admin, format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'x'")).await;
+    run(admin, format!("GRANT {privileges} ON {database}.* TO '{name}'@'%'")).await;
+    url.set_username(&name).unwrap();
+    url.set_password(Some("x")).unwrap();
+    url.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_only_read_and_write_rows_is_enough() {
+    let (url, _folder) = Backend::empty_database(On::Servers).await;
+    let mut admin = AnyConnection::connect(&url).await.unwrap();
+    let rows = user_who_may(&mut admin, &url, "SELECT, INSERT, UPDATE, DELETE").await;
+    let store = Store::connect(&rows, &Options::default()).await.unwrap();
+    // Without tables more is needed, and it is named.
+    let Err(ConnectError::Privileges { cause, grant }) = store.migrate().await else {
+        panic!("it may create tables")
+    };
+    assert!(
+        cause.contains("CREATE") && grant.starts_with("GRANT CREATE, ALTER, DROP, INDEX,"),
+        "{cause} {grant}"
+    );
+    assert!(grant.contains("TO 'u") && grant.contains("ON `gw_"), "{grant}");
+    let owner = Store::connect(&url, &Options::default()).await.unwrap();
+    owner.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    store.check_writable().await.unwrap();
+    store.close().await;
+
+    for (privileges, missing) in [("SELECT, INSERT, UPDATE", "DELETE"), ("SELECT, INSERT, DELETE", "UPDATE")]
+    {
+        let url = user_who_may(&mut admin, &url, privileges).await;
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let Err(error @ ConnectError::Privileges { .. }) = store.check_writable().await else {
+            panic!("{missing}")
+        };
+        assert!(error.to_string().contains(missing) && !error.is_temporary(), "{error}");
+        store.close().await;
+    }
+    let url = user_who_may(&mut admin, &url, "INSERT").await;
+    let store = Store::connect(&url, &Options::default()).await.unwrap();
+    let Err(ConnectError::Privileges { cause, .. }) = store.migrate().await else { panic!("it may read") };
+    assert!(cause.contains("SELECT"), "{cause}");
+    store.close().await;
+}
+
+/// A migration waits for another one, and not for a limited time; what it waits for is told apart from a defect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_waits_for_another_one() {
+    let (url, _folder) = Backend::empty_database(On::Servers).await;
+    let mut other = AnyConnection::connect(&url).await.unwrap();
+    run(&mut other, "DO GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 10)".to_owned()).await;
+    let store = Store::connect(&url, &Options::default()).await.unwrap();
+    let asked = AtomicU32::new(0);
+    let waited = store.migrate_while(&|| asked.fetch_add(1, Ordering::Relaxed) < 3).await;
+    assert!(matches!(waited, Err(ConnectError::Interrupted)), "it waits until it is told to stop");
+    drop(other);
+    eventually("the migration", || async { store.migrate().await.ok() }).await;
+}
