@@ -249,7 +249,7 @@ fn keys(sql: &mut Sql, dialect: Dialect, scan: &Scan, part: Option<Part>) {
         Some(part) => part.condition(sql),
         None => of_statuses(sql, filter),
     }
-    matching(sql, filter);
+    matching(sql, dialect, filter);
     let (behind, in_front) = if sort.is_descending() { ("<", ">") } else { (">", "<") };
     match start {
         Start::Begin => {}
@@ -295,14 +295,16 @@ fn of_statuses(sql: &mut Sql, filter: &Filter) {
 }
 
 /// The other conditions.
-fn matching(sql: &mut Sql, filter: &Filter) {
+fn matching(sql: &mut Sql, dialect: Dialect, filter: &Filter) {
     for (column, value) in [
         ("customer", &filter.customer),
         ("external_reference", &filter.external_reference),
         ("error_class", &filter.error_class),
     ] {
         if let Some(value) = value {
-            sql.push(&format!(" AND {column} = ?")).bind(value.clone());
+            let (condition, times) = dialect.equals(column);
+            sql.push(" AND ").push(&condition);
+            (0..times).for_each(|_| _ = sql.bind(value.clone()));
         }
     }
     if let Some(currency) = filter.currency {

@@ -148,7 +148,9 @@ impl Store {
             (None, customer) => ("customer", customer.clone().unwrap_or_default()),
         };
         let mut sql = Sql::new("SELECT COUNT(*) FROM (SELECT id FROM orders WHERE tenant_id = ?");
-        sql.bind(DEFAULT_TENANT).push(&format!(" AND {column} = ? LIMIT ?) few")).bind(value);
+        let (condition, times) = self.dialect().equals(column);
+        sql.bind(DEFAULT_TENANT).push(&format!(" AND {condition} LIMIT ?) few"));
+        (0..times).for_each(|_| _ = sql.bind(value.clone()));
         sql.bind(i64::from(FEW) + 1);
         let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
         let count: i64 = rows.first().map_or(Ok(0), |row| rows::get(row, 0))?;

@@ -1,6 +1,7 @@
 //! Lists of orders over REST and GraphQL: pages, filters, sorts, and what they cost.
 
 mod cursors;
+mod exact;
 mod pages;
 mod search;
 mod statements;
