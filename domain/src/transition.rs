@@ -207,7 +207,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
         Command::Finish { lease, outcome } => {
             if holds(state, *lease) {
                 Decision::Change(finish(state, outcome, now, rules, random))
-            } else if state.lease == Some(*lease) {
+            } else if state.lease == Some(*lease) && is_repetition(state, outcome) {
                 Decision::Repeat
             } else {
                 Decision::Refuse(Refusal::StaleLease(state.status))
@@ -340,6 +340,21 @@ fn change_to(state: &State, status: Status, reason: Option<&str>) -> Change {
 
 fn holds(state: &State, lease: LeaseToken) -> bool {
     state.status == Status::Processing && state.lease == Some(lease)
+}
+
+/// Whether a report of the latest attempt, which is over, says what the order says already. A report with
+/// another outcome is not a repetition, and must not be answered as if it had been recorded.
+fn is_repetition(state: &State, outcome: &Outcome) -> bool {
+    match (outcome, state.status) {
+        (Outcome::Completed, Status::Completed) | (Outcome::Failed { .. }, Status::Failed) => true,
+        (Outcome::Retry { .. } | Outcome::Released, Status::Pending) => true,
+        // The retry that used up the last attempt.
+        (Outcome::Retry { .. }, Status::Failed) => state.failures >= state.max_attempts,
+        (
+            Outcome::Completed | Outcome::Failed { .. } | Outcome::Retry { .. } | Outcome::Released,
+            Status::Pending | Status::Processing | Status::Completed | Status::Failed | Status::Cancelled,
+        ) => false,
+    }
 }
 
 #[cfg(test)]

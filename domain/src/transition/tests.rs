@@ -78,7 +78,11 @@ fn every_status_and_command() {
         (Completed, cancel(), no(Final(Completed))),
         (Completed, redrive(), no(NotFailed(Completed))),
         (Failed, Command::Start { lease: other }, no(Final(Failed))),
-        (Failed, done(mine), repeat),
+        (Failed, fail(mine), repeat),
+        (Failed, done(mine), no(StaleLease(Failed))),
+        (Failed, release(mine), no(StaleLease(Failed))),
+        (Completed, fail(mine), no(StaleLease(Completed))),
+        (Completed, retry(mine), no(StaleLease(Completed))),
         (Failed, Command::Expire, no(NotExpired)),
         (Failed, cancel(), no(Final(Failed))),
         (Failed, redrive(), to(Pending)),
@@ -95,6 +99,32 @@ fn every_status_and_command() {
             Decision::Renew(_) | Decision::Postpone(..) => panic!("{from:?} {command:?} moved"),
         };
         assert_eq!(got, expected, "{from:?} {command:?}");
+    }
+}
+
+/// The answer to a first report got lost, and it comes once more: only with the outcome that was recorded.
+#[test]
+fn a_repeated_report_has_the_outcome_that_was_recorded() {
+    let lease = LeaseToken::from_i64(7).unwrap();
+    let retry = Outcome::Retry { reason: "x".into(), class: None, after: None };
+    let failed = Outcome::Failed { reason: "x".into(), class: None };
+    let outcomes = [Outcome::Completed, retry.clone(), failed.clone(), Outcome::Released];
+    let waiting = State { lease: Some(lease), failures: 1, ..state(Status::Pending) };
+    let exhausted = State { failures: 3, ..state(Status::Failed) };
+    for (state, repeated) in [
+        (state(Status::Completed), vec![Outcome::Completed]),
+        (state(Status::Failed), vec![failed.clone()]),
+        (exhausted, vec![failed, retry.clone()]),
+        (waiting, vec![retry, Outcome::Released]),
+    ] {
+        for outcome in &outcomes {
+            let expected = match repeated.contains(outcome) {
+                true => Decision::Repeat,
+                false => Decision::Refuse(Refusal::StaleLease(state.status)),
+            };
+            let command = Command::Finish { lease, outcome: outcome.clone() };
+            assert_eq!(run(&state, command), expected, "{outcome:?} of {state:?}");
+        }
     }
 }
 

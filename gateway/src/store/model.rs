@@ -369,7 +369,8 @@ impl Known {
             Command::Heartbeat { .. } => Expected::Refused,
             Command::Finish { lease, outcome } => {
                 if !runs(lease) {
-                    return if self.current == Some(*lease) { Expected::Same } else { Expected::Refused };
+                    let same = self.current == Some(*lease) && self.was_reported(outcome);
+                    return if same { Expected::Same } else { Expected::Refused };
                 }
                 Expected::Becomes(match outcome {
                     Outcome::Completed => Status::Completed,
@@ -387,6 +388,19 @@ impl Known {
             Command::Redrive { .. } if self.status == Status::Failed => Expected::Becomes(Status::Pending),
             Command::Redrive { .. } => Expected::Refused,
             Command::Expire => unreachable!("leases are taken back by the sweep"),
+        }
+    }
+
+    /// Whether the latest attempt may have ended like this.
+    fn was_reported(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Completed => self.status == Status::Completed,
+            Outcome::Failed { .. } => self.status == Status::Failed,
+            Outcome::Released => self.status == Status::Pending,
+            Outcome::Retry { .. } => {
+                let last = self.status == Status::Failed && self.failures >= self.max_attempts;
+                self.status == Status::Pending || last
+            }
         }
     }
 
