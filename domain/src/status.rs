@@ -30,6 +30,7 @@ pub struct InvalidStatus;
 pub const TRANSITIONS: &[(Status, Status)] = &[
     (Status::Pending, Status::Processing),   // started
     (Status::Pending, Status::Cancelled),    // cancelled before it was started
+    (Status::Pending, Status::Failed),       // marked as failed by an operator, because it cannot be read
     (Status::Processing, Status::Completed), // finished
     (Status::Processing, Status::Pending),   // to be retried, or given back by its worker
     (Status::Processing, Status::Failed),    // out of attempts, or failed for good

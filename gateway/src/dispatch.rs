@@ -153,7 +153,7 @@ impl Dispatch {
         let Some(taken) = self.store.take_due(limit, self.config.redelivery_guard, *marks).await? else {
             return Ok(Round::Paused);
         };
-        let Taken { ahead, behind, more, marks: reached } = taken;
+        let Taken { ahead, behind, more, marks: reached, unreadable: _ } = taken;
         *marks = if more { reached } else { Marks::default() };
         // Should this fail, the orders turn up again when their guard runs out.
         let pushed = (ahead.len() + behind.len()) as u64;
@@ -180,7 +180,7 @@ impl Dispatch {
     /// failed because nobody could write down that it goes on. Says how long to wait before the next look.
     async fn sweep(&self, sweep: &mut Sweep) -> Duration {
         let begin = Instant::now();
-        let Overdue { guards, leases } = match self.store.overdue(OVERDUE).await {
+        let Overdue { guards, leases, parked, unreadable } = match self.store.overdue(OVERDUE).await {
             Ok(overdue) => overdue,
             Err(error) => {
                 sweep.blind = true;
@@ -192,6 +192,14 @@ impl Dispatch {
         for guards in guards.chunks(OVERDUE_AT_ONCE) {
             if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
                 tracing::debug!(%error, "orders whose jobs are lost are tried again in the next round");
+            }
+        }
+        for (what, done) in [
+            ("parked orders", self.store.recheck(&parked).await),
+            ("orders to be parked", self.store.park(&unreadable).await),
+        ] {
+            if let Err(error) = done {
+                tracing::debug!(%error, what, "tried again in the next round");
             }
         }
         let now = Instant::now();

@@ -45,6 +45,14 @@ pub enum Error {
          Idempotency-Key to learn the outcome, or without one look for the order first"
     )]
     OutcomeUnknown(OrderId),
+    /// What is stored of the order cannot be used; the other orders are not concerned.
+    #[error("order {id} cannot be read ({detail}); its operators have to repair it")]
+    Unreadable {
+        /// The order.
+        id: OrderId,
+        /// Which column or rule it is about.
+        detail: String,
+    },
     /// A defect of ours. The details are in the log.
     #[error("an internal error; it has been logged")]
     Internal,
@@ -69,6 +77,7 @@ impl Error {
             },
             Self::Unavailable { code, .. } => code,
             Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Unreadable { .. } => "order_unreadable",
             Self::Internal => "internal_error",
         }
     }
@@ -83,6 +92,7 @@ impl Error {
             | Self::KeyReused
             | Self::RowCount(_)
             | Self::Refused { .. }
+            | Self::Unreadable { .. }
             | Self::Internal => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::store::Cause;
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -17,7 +18,7 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 19] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     (
@@ -44,6 +45,11 @@ const COUNTERS: [(&str, &str); 19] = [
     ("order_transitions_total", "Changes of orders after their creation, by the new status."),
     ("orders_created_total", "Accepted orders."),
     ("orders_dispatched_total", "Hints put into the queue, repeated ones included."),
+    (
+        "orders_parked_total",
+        "Orders that were parked because they cannot be processed, by reason: undecodable, contradiction, too_large, \
+         refused (by the database) or defect.",
+    ),
     ("orders_pruned_total", "Final orders that were removed because they were kept long enough."),
     (
         "panics_total",
@@ -54,7 +60,7 @@ const COUNTERS: [(&str, &str); 19] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 14] = [
+const GAUGES: [(&str, &str); 15] = [
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
     ("http_connections", "Open connections on all ports."),
@@ -66,6 +72,7 @@ const GAUGES: [(&str, &str); 14] = [
          Orders that wait for a retry do not count.",
     ),
     ("open_streams", "Open websockets, event streams, long polls and streams of gRPC, by kind."),
+    ("orders_parked", "Orders that are parked at the moment because they cannot be processed."),
     ("queue_hints", "Jobs in the queue at the last look; an order may have several."),
     (
         "queue_installations",
@@ -122,6 +129,11 @@ fn describe() {
     COUNTERS.into_iter().for_each(|(name, help)| describe_counter!(name, help));
     GAUGES.into_iter().for_each(|(name, help)| describe_gauge!(name, help));
     HISTOGRAMS.into_iter().for_each(|(name, help)| describe_histogram!(name, help));
+    // What an alert compares is there from the start.
+    metrics::gauge!("orders_parked").set(0.0);
+    for cause in Cause::ALL {
+        metrics::counter!("orders_parked_total", "reason" => cause.as_str()).absolute(0);
+    }
 }
 
 /// Everything recorded so far in Prometheus' text format; empty when nothing is recorded.

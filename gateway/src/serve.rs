@@ -215,6 +215,9 @@ async fn follow_database(store: Store, stop: CancellationToken) {
                 if let Err(error) = store.check_primary().await {
                     tracing::debug!(%error, "the database cannot be asked whether it is read-only");
                 }
+                if let Ok(parked) = store.parked().await {
+                    metrics::gauge!("orders_parked").set(parked as f64);
+                }
             }
             () = stop.cancelled() => return,
         }

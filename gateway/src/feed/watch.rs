@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Feed;
 use super::topics::Recent;
 use crate::Error;
+use crate::store::{Found, Store, Timelines};
 
 /// Where a subscriber of one order begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +50,17 @@ pub(super) async fn watch(
     let recent = Some(feed.inner.topics.attach(id));
     let mut watch = Watch { feed, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
     let store = &watch.feed.inner.store;
-    let latest = match store.orders(&[id]).await?.pop() {
-        Some(order) => order,
-        None => return Err(Error::NotFound(id)),
-    };
+    let Found { mut orders, mut unreadable } = store.find(&[id]).await?;
+    if let Some(unreadable) = unreadable.pop() {
+        return Err(unreadable.into());
+    }
+    let latest = orders.pop().ok_or(Error::NotFound(id))?;
     watch.last = match cursor {
         Cursor::Latest => latest.version.saturating_sub(1),
         Cursor::After(sequence) => sequence,
     };
     if watch.last < latest.version {
-        watch.ready = store.events_after(&[(id, watch.last)]).await?.into();
+        watch.ready = read(store, id, watch.last).await?.into();
     } else {
         watch.ahead_of = Some(latest.version).filter(|version| *version < watch.last);
         watch.ended = latest.status.is_final();
@@ -108,15 +110,23 @@ impl Watch {
     async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let mut pause = READ_PAUSE;
         for _ in 1..READS {
-            match self.feed.inner.store.events_after(&[(self.id, self.last)]).await {
-                Ok(events) if !events.is_empty() => return Ok(events),
+            match self.feed.inner.store.timelines(&[(self.id, self.last)]).await {
+                Ok(Timelines { events, .. }) if !events.is_empty() => return Ok(events),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, order_id = %self.id, "events cannot be read now"),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Ok(self.feed.inner.store.events_after(&[(self.id, self.last)]).await?)
+        read(&self.feed.inner.store, self.id, self.last).await
+    }
+}
+
+async fn read(store: &Store, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEvent>>, Error> {
+    let Timelines { events, mut unreadable } = store.timelines(&[(id, after)]).await?;
+    match unreadable.pop() {
+        Some(unreadable) => Err(unreadable.into()),
+        None => Ok(events),
     }
 }
 

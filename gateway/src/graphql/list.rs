@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, InputObject, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
 use domain::Currency;
 
 use super::Services;
@@ -11,7 +11,7 @@ use super::errors::{bad_input, fault};
 use super::room::Room;
 use super::scalars::{DateTime, Decimal};
 use super::types::{Order, OrderStatus};
-use crate::orders::{Criteria, Cursor, Filter, InvalidCriterion, Listing, Position, Sort, Take};
+use crate::orders::{Criteria, Cursor, Filter, InvalidCriterion, Listed, Listing, Position, Sort, Take};
 
 /// Orders of a page when the client does not say.
 pub(crate) const DEFAULT_PAGE: i32 = 20;
@@ -100,8 +100,20 @@ pub(crate) struct OrderConnection {
     edges: Vec<OrderEdge>,
     /// The orders alone.
     nodes: Vec<Order>,
+    /// The orders of this page that are there and cannot be read. They are not among `edges` and `nodes`.
+    unreadable: Vec<UnreadableOrder>,
     /// Whether there is more, and where it begins.
     page_info: PageInfo,
+}
+
+/// An order whose stored row cannot be used. Its operators have to repair it; asking for it alone is answered with
+/// the code `order_unreadable`.
+#[derive(SimpleObject)]
+pub(crate) struct UnreadableOrder {
+    /// The order.
+    order_id: ID,
+    /// Which column or rule it is about, for people.
+    detail: String,
 }
 
 /// An order in a list.
@@ -169,25 +181,33 @@ pub(super) async fn page(
     };
     let (take, after, before) =
         (window.take()?, place("after", &window.after)?, place("before", &window.before)?);
+    let currency = filter.currency;
     let page = services.orders.list(Listing { filter, sort, after, before, take }).await.map_err(fault)?;
     if let Some(room) = ctx.data_opt::<Arc<Room>>() {
         let (Take::First(most) | Take::Last(most)) = take;
-        room.read(most as usize, &page.orders);
+        room.read(most as usize, page.items.iter().filter_map(Listed::order));
     }
 
-    let edges: Vec<OrderEdge> = page
-        .orders
-        .into_iter()
-        .map(|order| OrderEdge { cursor: Cursor::of(&order, sort).to_string(), node: order.into() })
-        .collect();
+    let cursor = |item: &Listed| Cursor::at(item.position(), sort, currency).to_string();
     let page_info = PageInfo {
         has_next_page: page.has_next,
         has_previous_page: page.has_previous,
-        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-        end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+        start_cursor: page.items.first().map(cursor),
+        end_cursor: page.items.last().map(cursor),
     };
+    let (mut edges, mut unreadable) = (Vec::with_capacity(page.items.len()), Vec::new());
+    for item in page.items {
+        let cursor = cursor(&item);
+        match item {
+            Listed::Order(order) => edges.push(OrderEdge { cursor, node: (*order).into() }),
+            Listed::Unreadable { unreadable: one, .. } => {
+                unreadable
+                    .push(UnreadableOrder { order_id: one.order_id.to_string().into(), detail: one.detail });
+            }
+        }
+    }
     let nodes = edges.iter().map(|edge| edge.node.clone()).collect();
-    Ok(OrderConnection { edges, nodes, page_info })
+    Ok(OrderConnection { edges, nodes, unreadable, page_info })
 }
 
 #[cfg(test)]

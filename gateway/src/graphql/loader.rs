@@ -18,12 +18,15 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::orders::Orders;
+use crate::store::{Found, Timelines};
 
 /// Most turns of the scheduler that somebody waits for others.
 const MOST_TURNS: usize = 4;
 
 type Answer<V> = Result<Option<V>, Error>;
-type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, Error>> + Send + Sync;
+/// What there is for each key: a value, or the error of this key alone.
+type Loaded<K, V> = HashMap<K, Result<V, Error>>;
+type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync;
 
 /// Orders by their ids.
 pub(crate) type OrderLoader = Loader<OrderId, Arc<Order>>;
@@ -35,8 +38,10 @@ pub(crate) fn orders(orders: Orders, batch_size: usize) -> OrderLoader {
     Loader::new(batch_size, move |ids| {
         let orders = orders.clone();
         async move {
-            let found = orders.get_many(&ids).await?;
-            Ok(found.into_iter().map(|order| (order.id, Arc::new(order))).collect())
+            let Found { orders, unreadable } = orders.get_many(&ids).await?;
+            let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
+            let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
+            Ok(orders.chain(unreadable).collect())
         }
         .boxed()
     })
@@ -54,12 +59,18 @@ pub(crate) fn events(orders: Orders, batch_size: usize) -> EventLoader {
             }
             let firsts: Vec<(OrderId, u32)> = firsts.into_iter().collect();
             let mut timelines: HashMap<OrderId, Vec<Arc<OrderEvent>>> = HashMap::new();
-            for event in orders.events_of_many(&firsts).await? {
+            let Timelines { events, unreadable } = orders.events_of_many(&firsts).await?;
+            for event in events {
                 timelines.entry(event.order_id).or_default().push(event);
             }
+            let unreadable: HashMap<OrderId, Error> =
+                unreadable.into_iter().map(|one| (one.order_id, one.into())).collect();
             let timeline = |(id, after): (OrderId, u32)| {
+                if let Some(error) = unreadable.get(&id) {
+                    return ((id, after), Err(error.clone()));
+                }
                 let events = timelines.get(&id).into_iter().flatten();
-                ((id, after), events.filter(|event| event.sequence > after).cloned().collect())
+                ((id, after), Ok(events.filter(|event| event.sequence > after).cloned().collect()))
             };
             Ok(cursors.into_iter().map(timeline).collect())
         }
@@ -91,7 +102,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     /// `load` answers those of at most `batch_size` keys that there is something for.
     fn new(
         batch_size: usize,
-        load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, Error>> + Send + Sync + 'static,
+        load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             load: Box::new(load),
@@ -161,7 +172,10 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
             let batch = waiting.split_off(waiting.len().saturating_sub(self.0.batch_size));
             let loaded = (self.0.load)(batch.iter().map(|(key, _)| *key).collect()).await;
             for (key, senders) in batch {
-                let answer = loaded.as_ref().map(|found| found.get(&key).cloned()).map_err(Error::clone);
+                let answer = match &loaded {
+                    Ok(found) => found.get(&key).cloned().transpose(),
+                    Err(error) => Err(error.clone()),
+                };
                 for sender in senders {
                     // Nobody listens any more when the client left; that is fine.
                     let _ = sender.send(answer.clone());
@@ -221,7 +235,7 @@ mod tests {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;
-                Ok(ids.into_iter().map(|id| (id, Arc::new(order(id)))).collect())
+                Ok(ids.into_iter().map(|id| (id, Ok(Arc::new(order(id))))).collect())
             }
             .boxed()
         });
@@ -257,7 +271,7 @@ mod tests {
                 if first {
                     std::future::pending::<()>().await;
                 }
-                Ok(ids.into_iter().map(|id| (id, Arc::new(order(id)))).collect())
+                Ok(ids.into_iter().map(|id| (id, Ok(Arc::new(order(id))))).collect())
             }
             .boxed()
         });

@@ -273,7 +273,9 @@ fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, 
         Error::Refused { .. } | Error::RowCount(_) => {
             Ok((None, vec![UserError { code, message, field: None }]))
         }
-        Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Internal => Err(fault(error)),
+        Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Unreadable { .. } | Error::Internal => {
+            Err(fault(error))
+        }
     }
 }
 

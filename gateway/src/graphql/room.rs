@@ -45,10 +45,10 @@ impl Rooms {
 
 impl Room {
     /// A page of at most so many orders was read: it has these.
-    pub(super) fn read(&self, orders: usize, found: &[domain::Order]) {
-        let lines = found.iter().flat_map(|order| &order.line_items);
+    pub(super) fn read<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
         // What an order and a line item have besides their texts.
-        let bytes: usize = lines.map(|line| line.item.len() + 128).sum::<usize>() + found.len() * 512;
+        let line = |line: &domain::LineItem| line.item.len() + 128;
+        let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
         if bytes > SHORT_BYTES {
             return;
         }

@@ -20,6 +20,7 @@ pub(super) fn reason(error: &Error) -> Cow<'static, str> {
         Error::Refused { refusal, .. } => reason::of(*refusal).into(),
         // The word of the other transports, in gRPC's spelling.
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) => error.code().to_ascii_uppercase().into(),
+        Error::Unreadable { .. } => reason::ORDER_UNREADABLE.into(),
         Error::Internal => reason::INTERNAL.into(),
     }
 }
@@ -29,7 +30,7 @@ impl From<Error> for Status {
         let code = match &error {
             Error::NotFound(_) => Code::NotFound,
             Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) => Code::InvalidArgument,
-            Error::Refused { .. } => Code::FailedPrecondition,
+            Error::Refused { .. } | Error::Unreadable { .. } => Code::FailedPrecondition,
             Error::Unavailable { .. } | Error::OutcomeUnknown(_) => Code::Unavailable,
             Error::Internal => Code::Internal,
         };

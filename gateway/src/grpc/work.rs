@@ -267,14 +267,16 @@ impl Session {
         let status = if let Error::Refused { refusal, .. } = &error { refusal.status() } else { None };
         let status = status.map(|status| status.to_string()).unwrap_or_default();
         let reason = match error {
-            Error::NotFound(_) | Error::Refused { .. } => reason(&error).into_owned(),
+            // Asking again would not help: the worker drops the order and frees its slot.
+            Error::NotFound(_) | Error::Refused { .. } | Error::Unreadable { .. } | Error::Internal => {
+                reason(&error).into_owned()
+            }
             Error::Unavailable { .. } if self.repeats_entries => proto::reason::TRY_AGAIN.to_owned(),
             Error::Invalid(_)
             | Error::KeyReused
             | Error::RowCount(_)
             | Error::Unavailable { .. }
-            | Error::OutcomeUnknown(_)
-            | Error::Internal => return Err(error),
+            | Error::OutcomeUnknown(_) => return Err(error),
         };
         let lease = Some(v1::Lease::new(id, token));
         Ok(v1::Refused { lease, reason, status })

@@ -226,7 +226,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = Self { retry_after: error.retry_after(), ..Self::new(error.code(), error.to_string()) };
         match error {
-            Error::NotFound(id) => Self { order_id: Some(id), ..problem },
+            Error::NotFound(id) | Error::Unreadable { id, .. } => Self { order_id: Some(id), ..problem },
             Error::Refused { id, refusal } => {
                 Self { order_id: Some(id), order_status: refusal.status(), ..problem }
             }
@@ -296,6 +296,7 @@ mod tests {
             (Error::database_misconfigured(), 503),
             (Error::shutting_down(), 503),
             (Error::OutcomeUnknown(id()), 503),
+            (Error::Unreadable { id: id(), detail: "x".into() }, 409),
             (Error::Internal, 500),
         ] {
             let code = error.code();

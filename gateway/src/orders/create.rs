@@ -12,7 +12,8 @@ use crate::batch::{Attempt, Failure};
 use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{
-    Creation, Error as StoreError, Idempotency, Inserted, NewOrder, Store, request_hash, request_hash_of_all,
+    Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Store, request_hash,
+    request_hash_of_all,
 };
 
 /// The most orders that one request can create.
@@ -154,10 +155,10 @@ impl Orders {
                     Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
                 Ok(Some(Ok(Inserted::Before(id)))) => {
-                    let mut orders = self.store.orders_as_created(&self.keys.run(id, count)).await?;
+                    let mut orders = self.as_created(&self.keys.run(id, count)).await?;
                     if orders.len() < count {
                         // As they were before the ids of a run could not be guessed from each other.
-                        orders = self.store.orders_as_created(&id.consecutive(count)).await?;
+                        orders = self.as_created(&id.consecutive(count)).await?;
                     }
                     if orders.len() < count {
                         // Removed since (see `retention`), so the key stands for nothing any more.
@@ -178,6 +179,18 @@ impl Orders {
             };
         }
         Err(Error::Internal)
+    }
+}
+
+impl Orders {
+    /// See [`Store::orders_as_created`]. An order that cannot be read is there all the same: its create must not be
+    /// carried out again.
+    async fn as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
+        let Found { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
+        match unreadable.pop() {
+            Some(unreadable) => Err(unreadable.into()),
+            None => Ok(orders),
+        }
     }
 }
 
@@ -239,6 +252,10 @@ pub(super) async fn create_all(
             passage = None;
             one_by_one(&store, &creations).await
         }
+        Err(error) if error.cause().is_some() && creations.len() > 1 => {
+            passage = None;
+            in_halves(&store, &creations).await
+        }
         Err(error) => vec![Err(failed(error, creations[0].id())); creations.len()],
     };
     let new = || {
@@ -290,6 +307,24 @@ async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserte
                 .map_err(|error| failed(error, creation.id()))
                 .and_then(|mut inserted| inserted.pop().ok_or(Error::Internal))
         });
+    }
+    results
+}
+
+/// A create that the database refuses, because it is too large or breaks a constraint, is alone in the end, and the
+/// others are written.
+async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+    let mut results = Vec::with_capacity(creations.len());
+    let mut pieces = vec![creations];
+    while let Some(piece) = pieces.pop() {
+        match store.insert(piece.into()).await {
+            Ok(inserted) => results.extend(inserted.into_iter().map(Ok)),
+            Err(error) if error.cause().is_some() && piece.len() > 1 => {
+                let (first, second) = piece.split_at(piece.len() / 2);
+                pieces.extend([second, first]);
+            }
+            Err(error) => results.extend(vec![Err(failed(error, piece[0].id())); piece.len()]),
+        }
     }
     results
 }

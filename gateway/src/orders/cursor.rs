@@ -56,8 +56,12 @@ pub enum InvalidCursor {
 impl Cursor {
     /// The place of an order in a list.
     pub fn of(order: &Order, sort: Sort) -> Self {
-        let currency = sort.is_by_total().then(|| order.total.currency());
-        Self { sort, currency, position: order.into() }
+        Self::at(order.into(), sort, Some(order.total.currency()))
+    }
+
+    /// A place in a list; `currency` is the one that the list is about, if it compares totals.
+    pub fn at(position: Position, sort: Sort, currency: Option<Currency>) -> Self {
+        Self { sort, currency: currency.filter(|_| sort.is_by_total()), position }
     }
 
     /// The place that a cursor of the list stands for. `currency` is the one that the list is about,

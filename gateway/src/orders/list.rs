@@ -14,7 +14,7 @@ use domain::{Currency, Order, OrderId, Status, Timestamp};
 
 use super::Orders;
 use crate::Error;
-use crate::store::Pass;
+use crate::store::{Pass, Unreadable};
 
 /// Which orders a list shows; everything that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,11 +145,43 @@ pub struct Listing {
     pub take: Take,
 }
 
+/// One entry of a list.
+#[derive(Debug, Clone)]
+pub enum Listed {
+    /// An order.
+    Order(Box<Order>),
+    /// An order that cannot be read. It has its place in the list, so that pages lead past it.
+    Unreadable {
+        /// Its place.
+        position: Position,
+        /// Why it cannot be read.
+        unreadable: Unreadable,
+    },
+}
+
+impl Listed {
+    /// Its place in the list.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Order(order) => order.as_ref().into(),
+            Self::Unreadable { position, .. } => *position,
+        }
+    }
+
+    /// The order, if it can be read.
+    pub fn order(&self) -> Option<&Order> {
+        match self {
+            Self::Order(order) => Some(order),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// The orders of a page, always in the order of the list, from whichever end they were taken.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The orders.
-    pub orders: Vec<Order>,
+    pub items: Vec<Listed>,
     /// Whether there are orders in front of the page.
     pub has_previous: bool,
     /// Whether there are orders behind it.
@@ -160,19 +192,23 @@ pub struct Page {
 #[derive(Debug, Default)]
 pub struct Scanned {
     /// The orders.
-    pub orders: Vec<Order>,
+    pub items: Vec<Listed>,
     /// Whether reading ended because of their size, so that there are more.
     pub cut: bool,
 }
 
+/// What an order that cannot be read takes of a page.
+const UNREADABLE_BYTES: usize = 512;
+
 impl Scanned {
     /// Adds an order unless all of them then take more than `bytes`. The first one is always added.
-    pub(crate) fn add(&mut self, order: Order, bytes: &mut usize) -> bool {
-        match bytes.checked_sub(order.approximate_bytes()) {
-            None if !self.orders.is_empty() => self.cut = true,
+    pub(crate) fn add(&mut self, item: Listed, bytes: &mut usize) -> bool {
+        let takes = item.order().map_or(UNREADABLE_BYTES, Order::approximate_bytes);
+        match bytes.checked_sub(takes) {
+            None if !self.items.is_empty() => self.cut = true,
             left => {
                 *bytes = left.unwrap_or(0);
-                self.orders.push(order);
+                self.items.push(item);
             }
         }
         !self.cut
@@ -223,10 +259,10 @@ impl Orders {
         let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
         let mut pass = Pass::default();
-        let Scanned { mut orders, cut } =
+        let Scanned { mut items, cut } =
             self.store.scan(scan, self.config.http.response_bytes, &mut pass).await?;
-        let more = cut || orders.len() > limit as usize;
-        orders.truncate(limit as usize);
+        let more = cut || items.len() > limit as usize;
+        items.truncate(limit as usize);
         let more_behind_start = match from.map(Start::At) {
             None => false,
             Some(start) => {
@@ -235,10 +271,10 @@ impl Orders {
             }
         };
         Ok(match take {
-            Take::First(_) => Page { orders, has_previous: more_behind_start, has_next: more },
+            Take::First(_) => Page { items, has_previous: more_behind_start, has_next: more },
             Take::Last(_) => {
-                orders.reverse();
-                Page { orders, has_previous: more, has_next: more_behind_start }
+                items.reverse();
+                Page { items, has_previous: more, has_next: more_behind_start }
             }
         })
     }

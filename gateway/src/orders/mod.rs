@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::{Batch, Limits};
 use crate::keys::Keys;
 use crate::shortcut::Shortcut;
-use crate::store::{Applied, Counts, Creation, Inserted, Pause, Store};
+use crate::store::{Applied, Counts, Creation, Found, Inserted, Pause, Store, Timelines};
 use crate::vitals::Vitals;
 use crate::{Config, Error};
 
@@ -32,7 +32,7 @@ pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 pub use criteria::{Criteria, InvalidCriterion, MAX_ITEM_CONTAINS};
 pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
-pub use list::{Filter, InvalidSort, Listing, Page, Position, Scan, Scanned, Sort, Start, Take};
+pub use list::{Filter, InvalidSort, Listed, Listing, Page, Position, Scan, Scanned, Sort, Start, Take};
 pub(crate) use publish::Publisher;
 
 /// The use cases. Cheap to clone.
@@ -111,9 +111,13 @@ impl Orders {
     /// One order.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
     pub async fn get(&self, id: OrderId) -> Result<Order, Error> {
-        self.store.orders(&[id]).await?.pop().ok_or(Error::NotFound(id))
+        let Found { mut orders, mut unreadable } = self.store.find(&[id]).await?;
+        match unreadable.pop() {
+            Some(unreadable) => Err(unreadable.into()),
+            None => orders.pop().ok_or(Error::NotFound(id)),
+        }
     }
 
     /// One order and the token of its latest attempt, for workers that do not keep the token.
@@ -121,36 +125,39 @@ impl Orders {
     /// # Errors
     /// As [`Self::get`].
     pub async fn with_lease(&self, id: OrderId) -> Result<(Order, Option<LeaseToken>), Error> {
-        self.store.order_with_lease(id).await?.ok_or(Error::NotFound(id))
+        Ok(self.store.order_with_lease(id).await?.ok_or(Error::NotFound(id))??)
     }
 
-    /// Those of the orders that exist, in any order; for batched loading.
+    /// Those of the orders that exist; for batched loading.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn get_many(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        Ok(self.store.orders(ids).await?)
+    pub async fn get_many(&self, ids: &[OrderId]) -> Result<Found, Error> {
+        Ok(self.store.find(ids).await?)
     }
 
     /// The events of an order with a sequence above `after`, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
     pub async fn events(&self, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEvent>>, Error> {
-        let events = self.store.events_after(&[(id, after)]).await?;
-        if events.is_empty() && self.store.versions(&[id]).await?.is_empty() {
+        let Timelines { events, mut unreadable } = self.store.timelines(&[(id, after)]).await?;
+        // Events also go missing together with their order, when it is removed between two reads.
+        if events.is_empty() && !self.store.exists(id).await? {
             return Err(Error::NotFound(id));
         }
-        Ok(events)
+        match unreadable.pop() {
+            Some(unreadable) => Err(unreadable.into()),
+            None => Ok(events),
+        }
     }
 
-    /// For each order and sequence, the events of that order with a higher sequence; the events of
-    /// one order come oldest first. For batched loading.
+    /// For each order and sequence, the events of that order with a higher sequence. For batched loading.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn events_of_many(&self, cursors: &[(OrderId, u32)]) -> Result<Vec<Arc<OrderEvent>>, Error> {
-        Ok(self.store.events_after(cursors).await?)
+    pub async fn events_of_many(&self, cursors: &[(OrderId, u32)]) -> Result<Timelines, Error> {
+        Ok(self.store.timelines(cursors).await?)
     }
 
     /// Calls an order off; answers the order as it is then. Again answers the same.

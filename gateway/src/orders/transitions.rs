@@ -1,15 +1,22 @@
 //! Changes of existing orders: the batch behind them and what its answers mean.
+//!
+//! A batch that fails because of one of its orders is halved until that order is alone, so it fails for this
+//! order only. The order is parked (`store::park`) and its command answered as `order_unreadable`, which is final
+//! for a worker: it frees its slot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::transition::{Command, Rules};
 use domain::{Order, OrderEvent, OrderId, Status};
+use tokio::time::Instant;
 
 use super::{Orders, Publisher};
 use crate::Error;
 use crate::batch::Failure;
+use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
-use crate::store::{Applied, Store};
+use crate::store::{Applied, Cause, Error as StoreError, Outage, Store, Unreadable};
 
 impl Orders {
     /// One command whose answer is the order.
@@ -35,6 +42,10 @@ impl Orders {
     }
 }
 
+/// How long a batch is halved that does not meet its deadline. Its callers have given up long before; what is
+/// done until then is what they find done when they ask again.
+const HALVED_FOR: Duration = Duration::from_secs(20);
+
 /// Flushes a batch of commands and tells the system about the changes.
 pub(super) async fn apply_all(
     store: Store,
@@ -43,17 +54,12 @@ pub(super) async fn apply_all(
     publisher: Publisher,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<Applied, Error>> {
-    let count = commands.len();
-    let applied = match store.apply(commands, rules).await {
-        Ok(applied) => applied,
-        Err(error) => {
-            let error = Error::from(error);
-            shortcut.vitals.wrote(Err(&error));
-            return vec![Err(error); count];
-        }
-    };
+    let results = apply_isolated(&store, rules, commands).await;
+    if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
+        shortcut.vitals.wrote(Err(error));
+    }
     let mut events = Vec::new();
-    for applied in &applied {
+    for applied in results.iter().flatten() {
         if let Applied::Changed { event, .. } = applied {
             match event.status {
                 Status::Processing => shortcut.wake.started(),
@@ -73,7 +79,72 @@ pub(super) async fn apply_all(
         }
     }
     publisher.publish(events);
-    applied.into_iter().map(Ok).collect()
+    results
+}
+
+/// Carries out the commands in one transaction or, when that fails because of single orders, in several. Parks
+/// the orders that cannot be changed.
+async fn apply_isolated(
+    store: &Store,
+    rules: Rules,
+    commands: Arc<[(OrderId, Command)]>,
+) -> Vec<Result<Applied, Error>> {
+    let until = Instant::now() + HALVED_FOR;
+    let mut results = Vec::with_capacity(commands.len());
+    // From the end, the next piece is the last one.
+    let mut pieces = vec![commands];
+    while let Some(piece) = pieces.pop() {
+        match panics::contained("batch", store.apply(piece.clone(), rules)).await {
+            Ok(Ok(applied)) => results.extend(applied.into_iter().map(Ok)),
+            failed if piece.len() > 1 && may_be_halved(store, &failed, until).await => {
+                let (first, second) = piece.split_at(piece.len() / 2);
+                pieces.extend([second.into(), first.into()]);
+            }
+            Ok(Err(error)) => match (error.cause(), &*piece) {
+                (Some(cause), [(order_id, _)]) => {
+                    let detail = error.to_string();
+                    results.push(Ok(Applied::Unreadable(Unreadable { order_id: *order_id, cause, detail })));
+                }
+                _ => results.extend(vec![Err(error.into()); piece.len()]),
+            },
+            Err(Panicked) => results.extend(piece.iter().map(|(order_id, _)| {
+                let detail = "the gateway panics when it handles the order".to_owned();
+                Ok(Applied::Unreadable(Unreadable { order_id: *order_id, cause: Cause::Defect, detail }))
+            })),
+        }
+    }
+    park(store, &results).await;
+    results
+}
+
+/// Whether halves of a batch may succeed where all of it has failed: one of its orders is the reason, or the
+/// database answers and the batch was too much for its deadline.
+async fn may_be_halved<T>(
+    store: &Store,
+    failed: &Result<Result<T, StoreError>, Panicked>,
+    until: Instant,
+) -> bool {
+    match failed {
+        Ok(Ok(_)) => false,
+        Err(Panicked) => true,
+        Ok(Err(StoreError::TimedOut | StoreError::Unavailable(Outage::StatementTime(_)))) => {
+            Instant::now() < until && store.refresh_clock().await.is_ok()
+        }
+        Ok(Err(error)) => error.cause().is_some(),
+    }
+}
+
+async fn park(store: &Store, results: &[Result<Applied, Error>]) {
+    let unreadable: Vec<Unreadable> = results
+        .iter()
+        .filter_map(|result| match result {
+            Ok(Applied::Unreadable(unreadable)) => Some(unreadable.clone()),
+            _ => None,
+        })
+        .collect();
+    if let Err(error) = store.park(&unreadable).await {
+        tracing::debug!(%error, "orders that cannot be processed are tried again sooner");
+    }
 }
 
 /// The answer to commands that show the order.
@@ -85,6 +156,7 @@ pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
         Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
+        Applied::Unreadable(unreadable) => Err(unreadable.into()),
     }
 }
 
@@ -95,5 +167,6 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
         Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
+        Applied::Unreadable(unreadable) => Err(unreadable.into()),
     }
 }

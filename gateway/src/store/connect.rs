@@ -182,6 +182,7 @@ impl Store {
                 statements: Arc::default(),
                 log: LogGate::default(),
                 primary: primary.clone(),
+                parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
                 _lock: lock,
             }),

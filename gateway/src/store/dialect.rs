@@ -149,6 +149,28 @@ impl Dialect {
         }
     }
 
+    /// The condition that the id of a row is none, where the type of the column does not exclude that.
+    pub(super) fn malformed_id(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => None,
+            Self::Sqlite => Some("typeof(id) <> 'blob' OR length(id) <> 16"),
+        }
+    }
+
+    /// The condition that dispatch never finds a waiting order, as ranges of the index `orders_due`: it has none
+    /// of the priorities or, in SQLite, whose index has waiting orders only, a due time that never comes. An ENUM
+    /// of MySQL has nothing else but its error value, which is the empty text.
+    pub(super) fn stray(self) -> &'static str {
+        match self {
+            Self::MySql => "priority = ''",
+            Self::Sqlite => {
+                "(priority < 'high' OR (priority > 'high' AND priority < 'low') \
+                 OR (priority > 'low' AND priority < 'normal') OR priority > 'normal' \
+                 OR (priority IN ('high', 'low', 'normal') AND due_at >= 9223372036854775807))"
+            }
+        }
+    }
+
     /// How long a pooled connection may be unused. The pool looks once in this time, so it may become
     /// twice as old, which has to be less than the server's patience in [`Self::session`].
     pub(super) fn idle(self) -> Duration {

@@ -1,5 +1,6 @@
 //! Finding the orders that need attention. See [`crate::dispatch`] for the loop around it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,17 @@ use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
+use super::isolate::{Unreadable, execute_for_each};
+use super::park::{is_parked, parked};
 use super::pause;
 use super::rows::Stage;
-use super::sql::{LARGEST_PIECE, Sql, padded};
-use super::{Error, Store, rows};
+use super::sql::{Sql, padded};
+use super::{Dialect, Error, Store, rows};
+
+/// Waiting orders that dispatch never finds and that one look does.
+const STRAYS: i64 = 100;
 
 /// What a round of dispatch has taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +29,8 @@ pub struct Taken {
     pub ahead: Vec<Job>,
     /// For the end of the queue.
     pub behind: Vec<Job>,
+    /// Orders that are due and cannot be dispatched. They are parked already.
+    pub unreadable: Vec<Unreadable>,
     /// Whether there may be more that is due.
     pub more: bool,
     /// Where the next round may begin while there is more.
@@ -49,6 +58,10 @@ pub struct Overdue {
     pub guards: Vec<OrderId>,
     /// By a worker: commands for [`Store::apply`], which checks each again under its lock.
     pub leases: Vec<(OrderId, Command)>,
+    /// Parked, for [`Store::recheck`].
+    pub parked: Vec<OrderId>,
+    /// To be parked: rows that cannot be read, and waiting orders that dispatch never finds.
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl Store {
@@ -65,46 +78,43 @@ impl Store {
         let now = self.now();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
-        let taken = self.write(|connection| {
-            Box::pin(async move {
-                if let Some(pause) = pause::read(connection, "", now).await? {
-                    return Ok(Err(pause));
-                }
-                let waiting = waiting(connection, marks, now).await?;
-                let places = divide(limit, waiting, rand::rng().random());
-                let mut taken = Taken { marks, ..Taken::default() };
-                for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
-                    if places == 0 {
-                        continue;
+        let taken = self
+            .write(|connection| {
+                Box::pin(async move {
+                    if let Some(pause) = pause::read(connection, "", now).await? {
+                        return Ok(Err(pause));
                     }
-                    let range = (marks.0[n], now);
-                    let (jobs, reached) = take(connection, priority, places, range, skip_locked).await?;
-                    taken.marks.0[n] = reached;
-                    // Priorities that wait for less than their share leave places for another round.
-                    taken.more |= jobs.len() == places as usize;
-                    match priority {
-                        Priority::High => taken.ahead.extend(jobs),
-                        Priority::Normal | Priority::Low => taken.behind.extend(jobs),
+                    let waiting = waiting(connection, marks, now).await?;
+                    let places = divide(limit, waiting, rand::rng().random());
+                    let mut taken = Taken { marks, ..Taken::default() };
+                    for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
+                        if places == 0 {
+                            continue;
+                        }
+                        let range = (marks.0[n], now);
+                        let Waiting { jobs, unreadable, rows, reached } =
+                            take(connection, priority, places, range, skip_locked).await?;
+                        taken.marks.0[n] = reached;
+                        taken.unreadable.extend(unreadable);
+                        // Priorities that wait for less than their share leave places for another round.
+                        taken.more |= rows == places as usize;
+                        match priority {
+                            Priority::High => taken.ahead.extend(jobs),
+                            Priority::Normal | Priority::Low => taken.behind.extend(jobs),
+                        }
                     }
-                }
-                let ids: Vec<OrderId> =
-                    taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
-                let stage = Stage::held(now + guard);
-                for piece in ids.chunks(LARGEST_PIECE) {
-                    let mut sql = Sql::new("UPDATE ");
-                    sql.push(table)
-                        .push(" SET stage = ?, due_at = ?, held_until = ? WHERE id")
-                        .bind(stage.name);
-                    sql.bind(stage.due_at).bind(stage.held_until);
-                    sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
-                    sql.execute(connection).await?;
-                }
-                Ok(Ok(taken))
+                    hold(connection, &mut taken, now + guard, table).await?;
+                    park(connection, &taken.unreadable, now, table).await?;
+                    Ok(Ok(taken))
+                })
             })
-        });
-        let taken = taken.await?;
+            .await?;
         self.note_pause(taken.as_ref().err().cloned());
-        Ok(taken.ok())
+        let taken = taken.ok();
+        if let Some(taken) = &taken {
+            self.tell(&taken.unreadable);
+        }
+        Ok(taken)
     }
 
     /// Lets those of the orders wait again that are only held by their job in the queue: that job is lost,
@@ -116,30 +126,40 @@ impl Store {
         let ids: Arc<[OrderId]> = ids.into();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
-        self.write(|connection| {
-            let ids = ids.clone();
-            Box::pin(async move {
-                for piece in padded(&ids) {
-                    let mut sql =
-                        Sql::new("SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id");
-                    sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(skip_locked);
-                    let mut locked = Vec::new();
-                    for row in sql.fetch(connection).await? {
-                        locked.push(rows::id(&row, 0)?.as_bytes().to_vec());
+        let now = self.now();
+        let refused = self
+            .write(|connection| {
+                let ids = ids.clone();
+                Box::pin(async move {
+                    let mut refused = Vec::new();
+                    for piece in padded(&ids) {
+                        let mut sql = Sql::new(
+                            "SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id",
+                        );
+                        sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(skip_locked);
+                        let mut locked = Vec::new();
+                        for row in sql.fetch(connection).await? {
+                            locked.push(rows::id(&row, 0)?);
+                        }
+                        let waits = |piece: &[OrderId]| {
+                            let mut sql = Sql::new("UPDATE ");
+                            sql.push(table).push(
+                                " SET stage = 'waiting', due_at = not_before, held_until = 0 \
+                             WHERE status = 'pending' AND stage = 'held' AND id",
+                            );
+                            sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                            sql
+                        };
+                        let (_, unreadable) = execute_for_each(connection, &locked, waits).await?;
+                        park(connection, &unreadable, now, table).await?;
+                        refused.extend(unreadable);
                     }
-                    if locked.is_empty() {
-                        continue;
-                    }
-                    let mut sql = Sql::new("UPDATE ");
-                    sql.push(table)
-                        .push(" SET stage = 'waiting', due_at = not_before, held_until = 0 WHERE id");
-                    sql.within_padded(locked.into_iter());
-                    sql.execute(connection).await?;
-                }
-                Ok(())
+                    Ok(refused)
+                })
             })
-        })
-        .await
+            .await?;
+        self.tell(&refused);
+        Ok(())
     }
 
     /// Lets every order wait again that is only held by its job in the queue. For a start with an empty
@@ -170,22 +190,21 @@ impl Store {
     /// [`Error`].
     pub async fn overdue(&self, limit: u32) -> Result<Overdue, Error> {
         let now = self.now();
-        let by_stage = self.inner.dialect.by_stage();
+        let dialect = self.inner.dialect;
+        let by_stage = dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT id, status FROM orders");
+                let mut sql = Sql::new("SELECT id, status, due_at FROM orders");
                 sql.push(by_stage);
                 sql.push(" WHERE tenant_id = ? AND stage = 'held' AND held_until <= ? LIMIT ?");
                 sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(i64::from(limit));
                 let mut overdue = Overdue::default();
                 for row in sql.fetch(connection).await? {
-                    let id = rows::id(&row, 0)?;
-                    match rows::status(&rows::get::<String, _>(&row, 1)?)? {
-                        Status::Pending => overdue.guards.push(id),
-                        Status::Processing => overdue.leases.push((id, Command::Expire)),
-                        Status::Completed | Status::Failed | Status::Cancelled => {}
-                    }
+                    // Without an id there is nothing that a statement could name: `inspect` reports it.
+                    let Ok(id) = rows::id(&row, 0) else { continue };
+                    overdue.add(id, &row);
                 }
+                overdue.unreadable.extend(strays(connection, dialect).await?);
                 Ok(overdue)
             })
         })
@@ -204,8 +223,10 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Sql::new("SELECT MIN(not_before) FROM orders");
-                sql.push(by_stage).push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending'");
-                sql.bind(DEFAULT_TENANT);
+                // Parked orders cannot be started.
+                sql.push(by_stage);
+                sql.push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?");
+                sql.bind(DEFAULT_TENANT).bind(rows::NEVER);
                 for priority in Priority::ALL {
                     sql.push(
                         " UNION ALL SELECT MIN(due_at) FROM orders WHERE stage = 'waiting' AND priority = ?",
@@ -214,7 +235,8 @@ impl Store {
                 }
                 let mut oldest = now;
                 for row in sql.fetch(connection).await? {
-                    if let Some(at) = rows::get::<Option<i64>, _>(&row, 0)? {
+                    // What is not a time belongs to an order that cannot be read.
+                    if let Ok(Some(at)) = rows::get::<Option<i64>, _>(&row, 0) {
                         oldest = oldest.min(Timestamp::from_micros(at));
                     }
                 }
@@ -244,26 +266,115 @@ async fn waiting(connection: &mut AnyConnection, marks: Marks, now: Timestamp) -
     Ok(waiting)
 }
 
-/// Locks the orders of one priority that have been due for longest, within a range of times. Says when the
-/// last of them was due.
+/// Locks the orders of one priority that have been due for longest, within a range of times.
 async fn take(
     connection: &mut AnyConnection,
     priority: Priority,
     limit: u32,
     (from, to): (Timestamp, Timestamp),
     skip_locked: &str,
-) -> Result<(Vec<Job>, Timestamp), Error> {
+) -> Result<Waiting, Error> {
     let mut sql = Sql::new(
         "SELECT id, quantity, due_at FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? \
          AND due_at <= ? ORDER BY due_at LIMIT ?",
     );
     sql.push(skip_locked).bind(priority.as_str()).bind(from.as_micros()).bind(to.as_micros());
     sql.bind(i64::from(limit));
-    let mut jobs = Vec::new();
-    let mut reached = from;
+    let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: from };
     for row in sql.fetch(connection).await? {
-        jobs.push(Job { order_id: rows::id(&row, 0)?, quantity: rows::number(&row, 1)? });
-        reached = rows::time(&row, 2)?;
+        waiting.rows += 1;
+        let Ok(order_id) = rows::id(&row, 0) else { continue };
+        match rows::number(&row, 1).and_then(|quantity| Ok((quantity, rows::time(&row, 2)?))) {
+            Ok((quantity, due_at)) => {
+                waiting.jobs.push(Job { order_id, quantity });
+                waiting.reached = due_at;
+            }
+            Err(error) => waiting.unreadable.push(Unreadable::new(order_id, &error)),
+        }
     }
-    Ok((jobs, reached))
+    Ok(waiting)
+}
+
+/// Orders of one priority that are due and locked.
+struct Waiting {
+    jobs: Vec<Job>,
+    unreadable: Vec<Unreadable>,
+    /// How many rows there were, whatever they hold.
+    rows: usize,
+    /// When the last of them was due.
+    reached: Timestamp,
+}
+
+/// Lets the queue hold what was taken until `held_until`. The orders are locked where the database has row locks that
+/// can be skipped; the condition repeats that they wait, for databases that accept `SKIP LOCKED` and lock
+/// nothing. What somebody else has changed meanwhile, or the database refuses to change, is taken out.
+async fn hold(
+    connection: &mut AnyConnection,
+    taken: &mut Taken,
+    held_until: Timestamp,
+    table: &str,
+) -> Result<(), Error> {
+    let ids: Vec<OrderId> = taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
+    let stage = Stage::held(held_until);
+    let statement = |piece: &[OrderId]| {
+        let mut sql = Sql::new("UPDATE ");
+        sql.push(table).push(" SET stage = ?, due_at = ?, held_until = ? WHERE stage = 'waiting' AND id");
+        sql.bind(stage.name).bind(stage.due_at).bind(stage.held_until);
+        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+        sql
+    };
+    let (changed, refused) = execute_for_each(connection, &ids, statement).await?;
+    taken.unreadable.extend(refused);
+    if changed == ids.len() as u64 {
+        return Ok(());
+    }
+    let mut held = HashSet::new();
+    for piece in padded(&ids) {
+        let mut sql = Sql::new("SELECT id FROM orders WHERE stage = 'held' AND held_until = ? AND id");
+        sql.bind(stage.held_until).within(piece.iter().map(|id| id.as_bytes().as_slice()));
+        for row in sql.fetch(connection).await? {
+            held.insert(rows::id(&row, 0)?);
+        }
+    }
+    taken.ahead.retain(|job| held.contains(&job.order_id));
+    taken.behind.retain(|job| held.contains(&job.order_id));
+    Ok(())
+}
+
+/// Parks orders within the transaction.
+async fn park(
+    connection: &mut AnyConnection,
+    orders: &[Unreadable],
+    now: Timestamp,
+    table: &str,
+) -> Result<(), Error> {
+    let ids: Vec<OrderId> = orders.iter().map(|order| order.order_id).collect();
+    let statement = |piece: &[OrderId]| parked(piece, now.as_micros(), table);
+    execute_for_each(connection, &ids, statement).await.map(drop)
+}
+
+/// Waiting orders that dispatch does not find, because it looks for one priority after the other.
+async fn strays(connection: &mut AnyConnection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
+    let mut sql = Sql::new("SELECT id FROM orders WHERE stage = 'waiting' AND ");
+    sql.push(dialect.stray()).push(" LIMIT ?").bind(STRAYS);
+    let rows = sql.fetch(connection).await?;
+    let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
+    let error = Error::Row("waits, but with an unknown priority or a due time that never comes".to_owned());
+    Ok(ids.map(|id| Unreadable::new(id, &error)).collect())
+}
+
+impl Overdue {
+    /// Sorts a held order in whose time is over.
+    fn add(&mut self, id: OrderId, row: &AnyRow) {
+        if rows::get(row, 2).is_ok_and(is_parked) {
+            self.parked.push(id);
+            return;
+        }
+        match rows::get::<String, _>(row, 1).and_then(|status| rows::status(&status)) {
+            Ok(Status::Pending) => self.guards.push(id),
+            Ok(Status::Processing) => self.leases.push((id, Command::Expire)),
+            Ok(Status::Completed | Status::Failed | Status::Cancelled) => {}
+            Err(error) => self.unreadable.push(Unreadable::new(id, &error)),
+        }
+    }
 }

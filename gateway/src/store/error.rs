@@ -37,6 +37,9 @@ pub enum Error {
     /// A row that this program did not write, or wrote wrongly.
     #[error("a row cannot be understood: {0}")]
     Row(String),
+    /// An order with so many bytes does not fit into a message.
+    #[error("the order is too large: {0} bytes")]
+    TooLarge(usize),
 }
 
 impl Error {
@@ -52,7 +55,8 @@ impl Error {
             | Self::TooManySearches
             | Self::Outdated
             | Self::Defect(_)
-            | Self::Row(_) => false,
+            | Self::Row(_)
+            | Self::TooLarge(_) => false,
         }
     }
 
@@ -66,7 +70,8 @@ impl Error {
             | Self::TooManySearches
             | Self::Outdated
             | Self::Defect(_)
-            | Self::Row(_) => false,
+            | Self::Row(_)
+            | Self::TooLarge(_) => false,
         }
     }
 }
@@ -173,7 +178,7 @@ impl From<Error> for crate::Error {
             | Error::CommitUnknown => Self::database_unavailable(),
             Error::TooMuchToRead => Self::query_timeout(),
             Error::TooManySearches => Self::too_many_searches(),
-            Error::Outdated | Error::Defect(_) | Error::Row(_) => {
+            Error::Outdated | Error::Defect(_) | Error::Row(_) | Error::TooLarge(_) => {
                 tracing::error!(%error, "database");
                 Self::Internal
             }

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 
-use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderId, Priority, Status, Timestamp};
+use domain::{Content, DEFAULT_TENANT, IdempotencyKey, OrderId, Priority, Status, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 
 use super::insert::{Creation, NewOrder};
+use super::read::Found;
 use super::sql::{Sql, pieces};
 use super::{Error, Store, rows};
 
@@ -151,9 +152,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn orders_as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        let mut orders = self.orders(ids).await?;
-        for order in &mut orders {
+    pub async fn orders_as_created(&self, ids: &[OrderId]) -> Result<Found, Error> {
+        let mut found = self.find(ids).await?;
+        for order in &mut found.orders {
             order.status = Status::Pending;
             order.version = 1;
             order.attempt = 0;
@@ -163,8 +164,8 @@ impl Store {
             order.error_class = None;
             order.updated_at = order.created_at;
         }
-        orders.sort_unstable_by_key(|order| order.id);
-        Ok(orders)
+        found.orders.sort_unstable_by_key(|order| order.id);
+        Ok(found)
     }
 
     /// Removes keys that have expired, a limited number at a time. Says whether there may be more.

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::transition::State;
-use domain::{OrderId, Status};
+use domain::{OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
-use super::rows::Locked;
-use super::sql::Sql;
+use super::isolate::{Cause, LARGEST_ORDER, Rows, Unreadable, rows_of};
+use super::park::is_parked;
+use super::sql::{LARGEST_PIECE, Sql};
 use super::timeline::{Ends, Moment};
 use super::{Error, Store, rows, timeline};
 
 /// Orders read in one go.
-const PAGE: i64 = 500;
+const PAGE: usize = LARGEST_PIECE;
 
 /// Something that cannot be, and yet is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,18 @@ pub enum Problem {
     /// An attempt runs that nobody can finish.
     #[error("is processing without a lease")]
     NoLease,
+    /// A column of the order or of one of its events cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It is larger than what can be handed to a worker.
+    #[error("is too large for a worker: {0} bytes")]
+    TooLarge(usize),
+    /// So many rows have an id that is none.
+    #[error("stands for {0} orders whose ids do not have 16 bytes")]
+    MalformedIds(u64),
+    /// It could not be processed when a worker wanted it, and is left alone until a time.
+    #[error("is parked until {0}")]
+    Parked(Timestamp),
 }
 
 impl Problem {
@@ -58,7 +72,14 @@ impl Problem {
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::NeverDue(_) | Self::FinalButDue(_) => true,
-            Self::NoOrder | Self::Gap { .. } | Self::Undeclared(_) | Self::NoLease => false,
+            Self::NoOrder
+            | Self::Gap { .. }
+            | Self::Undeclared(_)
+            | Self::NoLease
+            | Self::Unreadable(_)
+            | Self::TooLarge(_)
+            | Self::MalformedIds(_)
+            | Self::Parked(_) => false,
         }
     }
 }
@@ -68,6 +89,8 @@ impl Problem {
 pub struct Report {
     /// Orders by status.
     pub by_status: BTreeMap<Status, u64>,
+    /// Orders whose row cannot be read, not even its status.
+    pub unreadable: u64,
     /// Orders that have been due for longer than `overdue_after`.
     pub overdue: u64,
     /// How long the order that could be started and has waited longest has been waiting.
@@ -79,18 +102,25 @@ pub struct Report {
 impl Report {
     /// How many orders there are.
     pub fn accepted(&self) -> u64 {
-        self.by_status.values().sum()
+        self.by_status.values().sum::<u64>() + self.unreadable
     }
 }
 
+/// What was read of an order.
+#[derive(Default)]
 struct Seen {
-    state: State,
-    ends: Ends,
+    /// Whether it has a row, and not only events.
+    exists: bool,
+    /// `None` when it cannot be read.
+    state: Option<State>,
+    /// `None` when they cannot be read.
+    ends: Option<Ends>,
     stored: BTreeMap<u32, Moment>,
+    /// What was found while reading.
+    problems: Vec<Problem>,
 }
 
-/// `None` for what only has events.
-type Orders = BTreeMap<OrderId, Option<Seen>>;
+type Orders = BTreeMap<OrderId, Seen>;
 
 impl Store {
     /// Looks at every order. What seems wrong is looked at once more: an order may have changed
@@ -105,23 +135,57 @@ impl Store {
             let (page, last) = self.page(after).await?;
             let now = self.now();
             for (id, seen) in &page {
-                if let Some(Seen { state, .. }) = seen {
+                if let Some(state) = &seen.state {
                     *report.by_status.entry(state.status).or_default() += 1;
                     report.overdue += u64::from(state.due_at.is_some_and(|due| due + overdue_after < now));
+                } else {
+                    report.unreadable += u64::from(seen.exists);
                 }
-                if !problems(seen.as_ref()).is_empty() {
-                    let again = self.range(*id, *id).await?;
-                    let still = again.get(id).map(|seen| problems(seen.as_ref())).unwrap_or_default();
-                    report
-                        .findings
-                        .extend(still.into_iter().map(|problem| Finding { order_id: *id, problem }));
+                if !problems(seen).is_empty() {
+                    let again = self.look(vec![*id]).await?;
+                    let still = again.get(id).map(problems).unwrap_or_default();
+                    let finding = |problem| Finding { order_id: *id, problem };
+                    report.findings.extend(still.into_iter().map(finding));
                 }
             }
             match last {
                 Some(last) => after = last,
-                None => return Ok(report),
+                None => break,
             }
         }
+        report.findings.extend(self.malformed_ids().await?);
+        Ok(report)
+    }
+
+    /// Those of the orders that no worker can be given, or whose next change would fail.
+    pub(super) async fn unusable(&self, ids: &[OrderId]) -> Result<Vec<Unreadable>, Error> {
+        let mut unusable = Vec::new();
+        for (order_id, seen) in self.look(ids.to_vec()).await? {
+            let blocks = |problem: &Problem| match problem {
+                Problem::Unreadable(_) => Some(Cause::Undecodable),
+                Problem::TooLarge(_) => Some(Cause::TooLarge),
+                // The next change moves event `version - 1` there.
+                Problem::Gap { version, sequences } if sequences.iter().any(|n| n + 1 >= *version) => {
+                    Some(Cause::Contradiction)
+                }
+                _ => None,
+            };
+            let found = problems(&seen).into_iter().find_map(|problem| Some((blocks(&problem)?, problem)));
+            if let Some((cause, problem)) = found {
+                unusable.push(Unreadable { order_id, cause, detail: problem.to_string() });
+            }
+        }
+        Ok(unusable)
+    }
+
+    /// Rows that no statement can name by the id of an order, all under an id that no order has.
+    async fn malformed_ids(&self) -> Result<Option<Finding>, Error> {
+        let Some(condition) = self.inner.dialect.malformed_id() else { return Ok(None) };
+        let sql = Sql::new(&format!("SELECT COUNT(*) FROM orders WHERE {condition}"));
+        let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        let count: u64 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
+        let order_id = OrderId::from_bytes([0; 16]);
+        Ok((count > 0).then_some(Finding { order_id, problem: Problem::MalformedIds(count) }))
     }
 
     /// Mends what [`Problem::is_repairable`] says can be mended: an order that is not final becomes
@@ -158,51 +222,64 @@ impl Store {
         .await
     }
 
-    /// The orders that follow `after`, and the id to go on from; with the last page also whatever
-    /// events lie behind the last order.
+    /// The orders that follow `after`, and the id to go on from; with the events between them, and with the last
+    /// page also whatever events lie behind the last order.
     async fn page(&self, after: OrderId) -> Result<(Orders, Option<OrderId>), Error> {
-        let last = self
+        let ids = self
             .read(move |connection| {
                 Box::pin(async move {
-                    let mut sql = Sql::new("SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?");
-                    sql.bind(after.as_bytes().to_vec()).bind(PAGE - 1);
-                    sql.fetch(connection).await?.first().map(|row| rows::id(row, 0)).transpose()
+                    let mut sql = Sql::new("SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?");
+                    sql.bind(after.as_bytes().to_vec()).bind(PAGE as i64);
+                    let rows = sql.fetch(connection).await?;
+                    Ok(rows.iter().filter_map(|row| rows::id(row, 0).ok()).collect::<Vec<_>>())
                 })
             })
             .await?;
-        let mut page = self.range(after, last.unwrap_or(OrderId::from_bytes([0xff; 16]))).await?;
-        // The order that the page before ended with.
-        page.remove(&after);
+        let last = ids.last().copied().filter(|_| ids.len() == PAGE);
+        let mut page = self.look(ids).await?;
+        for id in self.strangers(after, last.unwrap_or(OrderId::from_bytes([0xff; 16]))).await? {
+            page.entry(id).or_default();
+        }
         Ok((page, last))
     }
 
-    /// The orders with ids from `first` to `last`, both included, with their events; `None` for ids
-    /// that only have events.
-    async fn range(&self, first: OrderId, last: OrderId) -> Result<Orders, Error> {
+    /// The ids behind `first`, up to `last`, that have events and no order.
+    async fn strangers(&self, first: OrderId, last: OrderId) -> Result<Vec<OrderId>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut page = BTreeMap::new();
-                let orders = format!(
-                    "SELECT {}, {} FROM orders WHERE id >= ? AND id <= ?",
-                    rows::STATE,
-                    timeline::ENDS
+                let mut sql = Sql::new(
+                    "SELECT DISTINCT order_id FROM order_events WHERE order_id > ? AND order_id <= ? \
+                     AND NOT EXISTS (SELECT 1 FROM orders WHERE id = order_id)",
                 );
-                let ends = rows::STATE.split(',').count();
-                for row in within(connection, &orders, first, last).await? {
-                    let Locked { id, state, .. } = rows::state(&row)?;
-                    let ends = Ends::new(&row, ends)?;
-                    page.insert(id, Some(Seen { state, ends, stored: BTreeMap::new() }));
+                sql.bind(first.as_bytes().to_vec()).bind(last.as_bytes().to_vec());
+                Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
+            })
+        })
+        .await
+    }
+
+    /// What there is of these orders.
+    async fn look(&self, ids: Vec<OrderId>) -> Result<Orders, Error> {
+        let columns = format!("{}, {}", rows::ORDER, timeline::ENDS);
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut page: Orders = ids.iter().map(|id| (*id, Seen::default())).collect();
+                let Rows { rows, unreadable } = rows_of(connection, &columns, &ids, "").await?;
+                let not_received: Vec<OrderId> = unreadable.iter().map(|one| one.order_id).collect();
+                for Unreadable { order_id, detail, .. } in unreadable {
+                    let seen = page.entry(order_id).or_default();
+                    seen.exists = true;
+                    seen.problems.push(Problem::Unreadable(detail));
                 }
-                let events = format!(
-                    "SELECT {} FROM order_events WHERE order_id >= ? AND order_id <= ?",
-                    timeline::BETWEEN
-                );
-                for row in within(connection, &events, first, last).await? {
-                    let (id, sequence, moment) = timeline::between(&row)?;
-                    if let Some(seen) = page.entry(id).or_insert(None) {
-                        seen.stored.insert(sequence, moment);
-                    }
+                for row in &rows_of(connection, "id, due_at, held_until", &not_received, "").await?.rows {
+                    page.entry(rows::id(row, 0)?).or_default().add_parking(row, (1, 2));
                 }
+                for row in &rows {
+                    page.entry(rows::id(row, 0)?).or_default().add_row(row);
+                }
+                add_events(connection, &ids, &mut page).await?;
+                // An order that has been removed meanwhile, with its events.
+                page.retain(|_, seen| seen.exists || !seen.stored.is_empty());
                 Ok(page)
             })
         })
@@ -210,28 +287,84 @@ impl Store {
     }
 }
 
-async fn within(
-    connection: &mut AnyConnection,
-    query: &str,
-    first: OrderId,
-    last: OrderId,
-) -> Result<Vec<sqlx::any::AnyRow>, Error> {
-    let mut sql = Sql::new(query);
-    sql.bind(first.as_bytes().to_vec()).bind(last.as_bytes().to_vec());
-    sql.fetch(connection).await
+/// Reads the stored events of these orders.
+async fn add_events(connection: &mut AnyConnection, ids: &[OrderId], page: &mut Orders) -> Result<(), Error> {
+    let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).collect();
+    while let Some(piece) = pieces.pop() {
+        let mut sql = Sql::new(&format!("SELECT {} FROM order_events WHERE order_id", timeline::BETWEEN));
+        sql.within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+        match sql.fetch(connection).await {
+            Ok(rows) => {
+                for row in rows {
+                    let seen = page.entry(rows::id(&row, 0)?).or_default();
+                    match timeline::between(&row) {
+                        Ok((_, sequence, moment)) => drop(seen.stored.insert(sequence, moment)),
+                        Err(error) => seen.unreadable(&error),
+                    }
+                }
+            }
+            Err(error) if error.cause().is_none() => return Err(error),
+            Err(error) if piece.len() == 1 => page.entry(piece[0]).or_default().unreadable(&error),
+            Err(_) => {
+                let (first, second) = piece.split_at(piece.len() / 2);
+                pieces.extend([first, second]);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// Takes the columns of [`rows::ORDER`] and [`timeline::ENDS`] in.
+    fn add_row(&mut self, row: &AnyRow) {
+        self.exists = true;
+        match rows::state(row) {
+            Ok(locked) => {
+                self.state = Some(locked.state);
+                match rows::order(row).map(|order| order.approximate_bytes()) {
+                    Ok(bytes) if bytes > LARGEST_ORDER => self.problems.push(Problem::TooLarge(bytes)),
+                    Ok(_) => {}
+                    Err(error) => self.unreadable(&error),
+                }
+            }
+            Err(error) => self.unreadable(&error),
+        }
+        match Ends::new(row, rows::ORDER.split(',').count()) {
+            Ok(ends) => self.ends = Some(ends),
+            // It has most columns in common with the state.
+            Err(error) if self.state.is_some() => self.unreadable(&error),
+            Err(_) => {}
+        }
+        self.add_parking(row, (rows::DUE_AT, rows::HELD_UNTIL));
+    }
+
+    /// Says whether it is parked, by these columns.
+    fn add_parking(&mut self, row: &AnyRow, (due_at, held_until): (usize, usize)) {
+        if rows::get(row, due_at).is_ok_and(is_parked) {
+            self.problems.push(Problem::Parked(rows::time(row, held_until).unwrap_or_default()));
+        }
+    }
+
+    fn unreadable(&mut self, error: &Error) {
+        let id = OrderId::from_bytes([0; 16]);
+        self.problems.push(Problem::Unreadable(Unreadable::new(id, error).detail));
+    }
 }
 
 /// What is wrong with one order.
-fn problems(seen: Option<&Seen>) -> Vec<Problem> {
-    let Some(Seen { state, ends, stored }) = seen else { return vec![Problem::NoOrder] };
-    let mut problems = Vec::new();
+fn problems(seen: &Seen) -> Vec<Problem> {
+    if !seen.exists {
+        return vec![Problem::NoOrder];
+    }
+    let mut problems = seen.problems.clone();
+    let (Some(state), Some(ends)) = (&seen.state, &seen.ends) else { return problems };
     // What is also in the row is one too many.
-    let sequences: Vec<u32> = stored.keys().copied().collect();
+    let sequences: Vec<u32> = seen.stored.keys().copied().collect();
     if !sequences.iter().copied().eq(ends.stored()) {
         problems.push(Problem::Gap { version: state.version, sequences });
     }
     let mut before: Option<Status> = None;
-    for (sequence, Moment { status, .. }) in ends.clone().timeline(stored.clone()) {
+    for (sequence, Moment { status, .. }) in ends.clone().timeline(seen.stored.clone()) {
         let declared = match before {
             None => status == Status::Pending,
             Some(before) => before.may_become(status),

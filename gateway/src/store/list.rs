@@ -9,13 +9,16 @@ use std::time::Duration;
 use domain::{DEFAULT_TENANT, Order, OrderId};
 use futures_util::TryStreamExt;
 use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 use tokio::time::Instant;
 
+use super::isolate::{Unreadable, rows_of};
+use super::read::Found;
 use super::rows::Part;
 use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
-use super::sql::{Sql, padded};
-use super::{Dialect, Error, Store, Work, rows};
-use crate::orders::{Filter, Position, Scan, Scanned, Sort, Start};
+use super::sql::Sql;
+use super::{Dialect, Error, Store, Work, read, rows};
+use crate::orders::{Filter, Listed, Position, Scan, Scanned, Sort, Start};
 
 /// Orders that a search reads in its first statement; in each further one twice as many as before.
 const SEARCHED_FIRST: u32 = 64;
@@ -25,7 +28,7 @@ const SEARCHED_AT_ONCE: u32 = 2_048;
 const READ_AT_ONCE: u32 = 128;
 
 impl Store {
-    /// Up to `limit` orders that match, with ids below `after`, newest first.
+    /// Up to `limit` orders that match, with ids below `after`, newest first, without those that cannot be read.
     ///
     /// # Errors
     /// As [`Self::scan`].
@@ -35,7 +38,13 @@ impl Store {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        Ok(self.scan(newest_first(filter, after, limit), usize::MAX, &mut Pass::default()).await?.orders)
+        let scan = newest_first(filter, after, limit);
+        let scanned = self.scan(scan, usize::MAX, &mut Pass::default()).await?;
+        let orders = scanned.items.into_iter().filter_map(|item| match item {
+            Listed::Order(order) => Some(*order),
+            Listed::Unreadable { .. } => None,
+        });
+        Ok(orders.collect())
     }
 
     /// Their ids.
@@ -125,50 +134,56 @@ impl Reader {
         }
         let mut scanned = Scanned::default();
         loop {
-            let left =
-                self.scan.limit.saturating_sub(u32::try_from(scanned.orders.len()).unwrap_or(u32::MAX));
+            let left = self.scan.limit.saturating_sub(u32::try_from(scanned.items.len()).unwrap_or(u32::MAX));
             let piece = Scan { limit: left.min(READ_AT_ONCE), ..self.scan.clone() };
-            let rows = page(self.dialect, &piece, rows::ORDER).fetch(connection).await?;
-            for row in &rows {
-                if !scanned.add(rows::order(row)?, &mut bytes) {
+            let (items, rows) = self.listed(&piece, connection).await?;
+            for item in items {
+                if !scanned.add(item, &mut bytes) {
                     return Ok(scanned);
                 }
             }
-            match scanned.orders.last() {
-                Some(last) if rows.len() == READ_AT_ONCE as usize && left > READ_AT_ONCE => {
-                    self.scan.start = Start::Behind(last.into());
+            match scanned.items.last() {
+                Some(last) if rows == READ_AT_ONCE as usize && left > READ_AT_ONCE => {
+                    self.scan.start = Start::Behind(last.position());
                 }
                 _ => return Ok(scanned),
             }
         }
     }
 
+    /// The orders of one statement, and how many rows it has found.
+    async fn listed(
+        &self,
+        piece: &Scan,
+        connection: &mut AnyConnection,
+    ) -> Result<(Vec<Listed>, usize), Error> {
+        match page(self.dialect, piece, rows::ORDER).fetch(connection).await {
+            Ok(rows) => Ok((rows.iter().filter_map(listed).collect(), rows.len())),
+            // One of the rows cannot even be received.
+            Err(error) if error.cause().is_some() => {
+                let rows = page(self.dialect, piece, "orders.id, total_minor").fetch(connection).await?;
+                let places: Vec<Position> = rows.iter().filter_map(|row| position(row, 1)).collect();
+                Ok((by_ids(&places, connection).await?, rows.len()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn ids(mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
         if self.rest.is_some() {
-            return self.search(connection).await;
+            return Ok(self.search(connection).await?.into_iter().map(|place| place.id).collect());
         }
         let sql = page(self.dialect, &self.scan, "orders.id");
-        sql.fetch(connection).await?.iter().map(|row| rows::id(row, 0)).collect()
+        Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
     }
 
     /// The orders that a search finds.
     async fn found(&mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
         let found = self.search(connection).await?;
         let mut scanned = Scanned::default();
-        for ids in found.chunks(READ_AT_ONCE as usize) {
-            let mut orders = Vec::with_capacity(ids.len());
-            for piece in padded(ids) {
-                let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
-                sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
-                for row in sql.fetch(connection).await? {
-                    orders.push(rows::order(&row)?);
-                }
-            }
-            // The rows come in any order, and each belongs to one of the ids.
-            let mut orders: HashMap<OrderId, Order> =
-                orders.into_iter().map(|order| (order.id, order)).collect();
-            for order in ids.iter().filter_map(|id| orders.remove(id)) {
-                if !scanned.add(order, &mut bytes) {
+        for places in found.chunks(READ_AT_ONCE as usize) {
+            for item in by_ids(places, connection).await? {
+                if !scanned.add(item, &mut bytes) {
                     return Ok(scanned);
                 }
             }
@@ -176,7 +191,7 @@ impl Reader {
         Ok(scanned)
     }
 
-    async fn search(&mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
+    async fn search(&mut self, connection: &mut AnyConnection) -> Result<Vec<Position>, Error> {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
@@ -195,23 +210,86 @@ impl Reader {
         &mut self,
         connection: &mut AnyConnection,
         size: u32,
-        found: &mut Vec<OrderId>,
+        found: &mut Vec<Position>,
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(false) };
         let sql = page(self.dialect, &scan, &rest.columns());
         let mut seen = 0;
         let mut rows = sql.stream(connection);
-        while let Some(row) = rows.try_next().await? {
+        loop {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(seen == size),
+                Err(error) if error.cause().is_some() => break,
+                Err(error) => return Err(error),
+            };
             seen += 1;
-            let id = rows::id(&row, 0)?;
-            self.scan.start = Start::Behind(Position { total_minor: rows::get(&row, 1)?, id });
-            if rest.matches(&row)? {
-                found.push(id);
+            let Some(place) = position(&row, 1) else { continue };
+            self.scan.start = Start::Behind(place);
+            // An order that cannot be compared does not match.
+            if rest.matches(&row).unwrap_or(false) {
+                found.push(place);
             }
         }
-        Ok(seen == size)
+        drop(rows);
+        self.one_by_one(connection, size - seen, found).await
     }
+
+    /// As [`Self::piece`], where one of the rows cannot even be received.
+    async fn one_by_one(
+        &mut self,
+        connection: &mut AnyConnection,
+        size: u32,
+        found: &mut Vec<Position>,
+    ) -> Result<bool, Error> {
+        let scan = Scan { limit: size, ..self.scan.clone() };
+        let Some(rest) = &mut self.rest else { return Ok(false) };
+        let rows = page(self.dialect, &scan, "orders.id, total_minor").fetch(connection).await?;
+        for place in rows.iter().filter_map(|row| position(row, 1)) {
+            self.scan.start = Start::Behind(place);
+            let mut row = rows_of(connection, &rest.columns(), &[place.id], "").await?.rows;
+            if row.pop().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
+                found.push(place);
+            }
+        }
+        Ok(rows.len() as u32 == size)
+    }
+}
+
+/// The place of an order whose total is in this column; a total that cannot be read counts as none. `None` for a row
+/// without an id, which nothing can name.
+fn position(row: &AnyRow, total: usize) -> Option<Position> {
+    Some(Position { id: rows::id(row, 0).ok()?, total_minor: rows::get(row, total).unwrap_or_default() })
+}
+
+/// An entry of a list, from the columns of [`rows::ORDER`].
+fn listed(row: &AnyRow) -> Option<Listed> {
+    let (id, order) = rows::whole(row).ok()?;
+    Some(match order {
+        Ok(order) => Listed::Order(Box::new(order)),
+        Err(unreadable) => {
+            let total_minor = rows::get(row, rows::TOTAL).unwrap_or_default();
+            Listed::Unreadable { position: Position { id, total_minor }, unreadable }
+        }
+    })
+}
+
+/// The orders at these places, in their order, without those that have been removed since.
+async fn by_ids(places: &[Position], connection: &mut AnyConnection) -> Result<Vec<Listed>, Error> {
+    let ids: Vec<OrderId> = places.iter().map(|place| place.id).collect();
+    let Found { orders, unreadable } = read::find(connection, &ids).await?;
+    let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
+    let mut unreadable: HashMap<OrderId, Unreadable> =
+        unreadable.into_iter().map(|one| (one.order_id, one)).collect();
+    let item = |place: &Position| match orders.remove(&place.id) {
+        Some(order) => Some(Listed::Order(Box::new(order))),
+        None => {
+            let unreadable = unreadable.remove(&place.id)?;
+            Some(Listed::Unreadable { position: *place, unreadable })
+        }
+    };
+    Ok(places.iter().filter_map(item).collect())
 }
 
 /// The page is found by keys alone, which one of the indexes holds, and only then are its orders

@@ -24,17 +24,20 @@ mod idempotency;
 mod insert;
 mod inspect;
 mod installation;
+mod isolate;
 mod list;
 mod migrate;
 #[cfg(test)]
 mod model;
 mod nodelay;
+mod park;
 mod pause;
 mod primary;
 mod probe;
 mod prune;
 mod read;
 mod recent;
+mod repair;
 mod rows;
 mod search;
 mod session;
@@ -67,10 +70,13 @@ pub use idempotency::{Idempotency, request_hash, request_hash_of_all};
 pub use insert::{Creation, Inserted, NewOrder};
 pub use inspect::{Finding, Problem, Report};
 pub use installation::Installation;
+pub use isolate::{Cause, LARGEST_ORDER, Unreadable};
 pub use migrate::Schema;
 pub use pause::Pause;
 pub(crate) use probe::Probe;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
+pub use read::{Found, Timelines};
+pub use repair::{InvalidSetting, Repaired, Setting};
 pub use search::{Pass, SEARCHES};
 pub use transition::Applied;
 
@@ -101,6 +107,7 @@ struct Inner {
     statements: Arc<AtomicU64>,
     log: LogGate,
     primary: Arc<primary::Primary>,
+    parking: park::Log,
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause::Seen,
     /// Keeps other processes away from an SQLite file for as long as the store lives.

@@ -6,6 +6,7 @@
 //! idempotency keys in one short transaction. Rows that somebody else has locked are left for another
 //! round, so gateways that prune at once, and everybody else, do not wait for each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
@@ -62,52 +63,75 @@ impl Store {
         let Some(keep) = retention.of(status) else { return Ok(Pruned { orders: 0, next: None }) };
         let cut = self.now() - keep;
         let sql = page(self.inner.dialect, status, after);
-        let page = self
+        let page: Vec<Seen> = self
             .read(move |connection| {
-                Box::pin(async move { sql.fetch(connection).await?.iter().map(Seen::new).collect() })
+                Box::pin(
+                    async move { Ok(sql.fetch(connection).await?.iter().filter_map(Seen::new).collect()) },
+                )
             })
             .await?;
-        let page: Vec<Seen> = page;
-        let last = page.last().filter(|last| page.len() == PRUNE_BATCH && last.created_at < cut);
+        // An order whose times cannot be read stays, and does not end the walk.
+        let is_old = |time: Option<Timestamp>| time.is_none_or(|time| time < cut);
+        let last = page.last().filter(|last| page.len() == PRUNE_BATCH && is_old(last.created_at));
         let next = last.map(|last| last.id);
-        let old: Vec<OrderId> =
-            page.iter().filter(|seen| seen.updated_at < cut).map(|seen| seen.id).collect();
-        if old.is_empty() {
-            return Ok(Pruned { orders: 0, next });
+        let old = page.iter().filter(|seen| seen.updated_at.is_some_and(|time| time < cut));
+        let mut pieces: Vec<Vec<OrderId>> = vec![old.map(|seen| seen.id).collect()];
+        let mut orders = 0;
+        while let Some(mut piece) = pieces.pop() {
+            match self.remove(&piece, status, cut).await {
+                Ok(removed) => orders += removed,
+                Err(error) if error.cause().is_none() => return Err(error),
+                // The database does not let this one go, as a foreign key of other tables may want it.
+                Err(error) if piece.len() <= 1 => {
+                    tracing::debug!(order_id = ?piece.first(), %error, "an old order cannot be removed");
+                }
+                Err(_) => {
+                    let second = piece.split_off(piece.len() / 2);
+                    pieces.extend([second, piece]);
+                }
+            }
         }
-        let skip_locked = self.inner.dialect.for_update_skip_locked();
-        let orders = self
-            .write(|connection| {
-                let old = old.clone();
-                Box::pin(async move {
-                    let gone = lock(connection, &old, status, cut, skip_locked).await?;
-                    delete_keys(connection, &gone).await?;
-                    for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
-                        for piece in pieces(&gone) {
-                            let mut sql = Sql::new(&format!("DELETE FROM {table} WHERE {column}"));
-                            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
-                            sql.execute(connection).await?;
-                        }
-                    }
-                    Ok(gone.len() as u64)
-                })
-            })
-            .await?;
         Ok(Pruned { orders, next })
+    }
+
+    /// Removes those of the orders that are still to go, in one transaction. Says how many.
+    async fn remove(&self, old: &[OrderId], status: Status, cut: Timestamp) -> Result<u64, Error> {
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let old: Arc<[OrderId]> = old.into();
+        let skip_locked = self.inner.dialect.for_update_skip_locked();
+        self.write(|connection| {
+            let old = old.clone();
+            Box::pin(async move {
+                let gone = lock(connection, &old, status, cut, skip_locked).await?;
+                delete_keys(connection, &gone).await?;
+                for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
+                    for piece in pieces(&gone) {
+                        let mut sql = Sql::new(&format!("DELETE FROM {table} WHERE {column}"));
+                        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                        sql.execute(connection).await?;
+                    }
+                }
+                Ok(gone.len() as u64)
+            })
+        })
+        .await
     }
 }
 
 /// An order of a page.
 struct Seen {
     id: OrderId,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    /// `None` when it cannot be read.
+    created_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
 }
 
 impl Seen {
-    fn new(row: &sqlx::any::AnyRow) -> Result<Self, Error> {
-        let time = |column| rows::get(row, column).map(Timestamp::from_micros);
-        Ok(Self { id: rows::id(row, 0)?, created_at: time(1)?, updated_at: time(2)? })
+    fn new(row: &sqlx::any::AnyRow) -> Option<Self> {
+        let time = |column| rows::get(row, column).ok().map(Timestamp::from_micros);
+        Some(Self { id: rows::id(row, 0).ok()?, created_at: time(1), updated_at: time(2) })
     }
 }
 

@@ -3,59 +3,97 @@
 use std::sync::Arc;
 
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
+use sqlx::AnyConnection;
 
+use super::isolate::{Rows, Unreadable, rows_of};
 use super::sql::{Sql, padded};
 use super::{Error, Store, rows, timeline};
 
+/// What was found of some orders, in any order.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that can be read.
+    pub orders: Vec<Order>,
+    /// Those that exist and cannot be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The events of some orders.
+#[derive(Debug, Default)]
+pub struct Timelines {
+    /// The events of one order come oldest first.
+    pub events: Vec<Arc<OrderEvent>>,
+    /// Orders whose events cannot be put together.
+    pub unreadable: Vec<Unreadable>,
+}
+
 impl Store {
-    /// Those of the orders that exist, in any order.
+    /// Those of the orders that exist.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn find(&self, ids: &[OrderId]) -> Result<Found, Error> {
+        let ids = ids.to_vec();
+        self.read(move |connection| Box::pin(async move { find(connection, &ids).await })).await
+    }
+
+    /// Those of the orders that exist and can be read, in any order.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        let ids = ids.to_vec();
-        self.read(move |connection| {
-            Box::pin(async move {
-                let mut orders = Vec::with_capacity(ids.len());
-                for piece in padded(&ids) {
-                    let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id", rows::ORDER));
-                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
-                    for row in sql.fetch(connection).await? {
-                        orders.push(rows::order(&row)?);
-                    }
-                }
-                Ok(orders)
-            })
-        })
-        .await
+        Ok(self.find(ids).await?.orders)
     }
 
     /// One order with its lease token, if it exists.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn order_with_lease(&self, id: OrderId) -> Result<Option<(Order, Option<LeaseToken>)>, Error> {
+    pub async fn order_with_lease(
+        &self,
+        id: OrderId,
+    ) -> Result<Option<Result<(Order, Option<LeaseToken>), Unreadable>>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(&format!("SELECT {} FROM orders WHERE id = ?", rows::ORDER));
-                sql.bind(id.as_bytes().to_vec());
-                let found = sql.fetch(connection).await?;
-                found.first().map(|row| Ok((rows::order(row)?, rows::state(row)?.state.lease))).transpose()
+                let Rows { rows, mut unreadable } = rows_of(connection, rows::ORDER, &[id], "").await?;
+                let found = rows.first().map(|row| {
+                    let found = rows::order(row).and_then(|order| Ok((order, rows::state(row)?.state.lease)));
+                    found.map_err(|error| Unreadable::new(id, &error))
+                });
+                Ok(found.or_else(|| unreadable.pop().map(Err)))
             })
         })
         .await
     }
 
-    /// For each order and sequence, the events of that order with a higher sequence; the events of
-    /// one order come oldest first.
+    /// For each order and sequence, the events of that order with a higher sequence.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn timelines(&self, cursors: &[(OrderId, u32)]) -> Result<Timelines, Error> {
+        let cursors = cursors.to_vec();
+        self.read(move |connection| Box::pin(async move { timeline::after(connection, &cursors).await }))
+            .await
+    }
+
+    /// As [`Self::timelines`], without the orders that cannot be read.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn events_after(&self, cursors: &[(OrderId, u32)]) -> Result<Vec<Arc<OrderEvent>>, Error> {
-        let cursors = cursors.to_vec();
+        Ok(self.timelines(cursors).await?.events)
+    }
+
+    /// Whether there is such an order, readable or not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn exists(&self, id: OrderId) -> Result<bool, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                Ok(timeline::after(connection, &cursors).await?.into_iter().map(Arc::new).collect())
+                let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
+                sql.bind(id.as_bytes().to_vec());
+                Ok(!sql.fetch(connection).await?.is_empty())
             })
         })
         .await
@@ -74,7 +112,10 @@ impl Store {
                     let mut sql = Sql::new("SELECT id, version FROM orders WHERE id");
                     sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
                     for row in sql.fetch(connection).await? {
-                        versions.push((rows::id(&row, 0)?, rows::number(&row, 1)?));
+                        // An order whose version cannot be read has no news for its subscribers.
+                        if let (Ok(id), Ok(version)) = (rows::id(&row, 0), rows::number(&row, 1)) {
+                            versions.push((id, version));
+                        }
                     }
                 }
                 Ok(versions)
@@ -82,4 +123,17 @@ impl Store {
         })
         .await
     }
+}
+
+/// Those of the orders that exist.
+pub(super) async fn find(connection: &mut AnyConnection, ids: &[OrderId]) -> Result<Found, Error> {
+    let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, ids, "").await?;
+    let mut found = Found { orders: Vec::with_capacity(rows.len()), unreadable };
+    for row in &rows {
+        match rows::whole(row)?.1 {
+            Ok(order) => found.orders.push(order),
+            Err(unreadable) => found.unreadable.push(unreadable),
+        }
+    }
+    Ok(found)
 }

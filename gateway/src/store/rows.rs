@@ -6,9 +6,10 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
-use sqlx::{Any, ColumnIndex, Decode, Row, Type};
+use sqlx::{Any, Column, ColumnIndex, Decode, Row, Type};
 
 use super::Error;
+use super::isolate::Unreadable;
 use super::sql::Sql;
 
 /// The columns of [`state`], in its order.
@@ -18,6 +19,10 @@ pub(super) const STATE: &str = "id, status, version, attempt, failures, max_atte
 pub(super) const ORDER: &str = "orders.id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
     not_before, process_after, updated_at, stage, held_until, tenant_id, external_reference, customer, line_items, currency, \
     total_minor, quantity, priority, reason, error_class, created_at";
+/// The places of these columns in [`ORDER`].
+pub(super) const DUE_AT: usize = 7;
+pub(super) const HELD_UNTIL: usize = 12;
+pub(super) const TOTAL: usize = 18;
 /// A line item as it is stored. The currency is the order's.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,6 +115,11 @@ pub(super) struct Locked {
 
 pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
     let status = status(&get::<String, _>(row, 1)?)?;
+    let version = number(row, 2)?;
+    // Each order has event 1, and the next one has a number as well.
+    if !(1..u32::MAX).contains(&version) {
+        return Err(Error::Row(format!("version is out of range: {version}")));
+    }
     let due_at = match (status, get::<String, _>(row, 11)?.as_str()) {
         (Status::Pending, WAITING) => {
             Some(get(row, 7)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
@@ -125,7 +135,7 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
         id: id(row, 0)?,
         state: State {
             status,
-            version: number(row, 2)?,
+            version,
             attempt: number(row, 3)?,
             failures: number(row, 4)?,
             max_attempts: number(row, 5)?,
@@ -138,11 +148,18 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
     })
 }
 
+/// The id of the order, and what [`order`] says of the rest.
+pub(super) fn whole(row: &AnyRow) -> Result<(OrderId, Result<Order, Unreadable>), Error> {
+    let id = id(row, 0)?;
+    Ok((id, order(row).map_err(|error| Unreadable::new(id, &error))))
+}
+
+/// The order, from the columns of [`ORDER`]. Every error is about this row.
 pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
     let Locked { id, state, updated_at } = state(row)?;
-    let currency: Currency = get::<String, _>(row, 17)?
-        .parse()
-        .map_err(|error| Error::Row(format!("currency of {id} {error}")))?;
+    let text: String = get(row, 17)?;
+    let currency: Currency =
+        text.parse().map_err(|error| Error::Row(format!("currency '{text}' {error}")))?;
     Ok(Order {
         id,
         tenant_id: get(row, 13)?,
@@ -205,7 +222,8 @@ pub(super) fn id<I: ColumnIndex<AnyRow>>(row: &AnyRow, index: I) -> Result<Order
 
 pub(super) fn number<N: TryFrom<i64>>(row: &AnyRow, index: usize) -> Result<N, Error> {
     let value: i64 = get(row, index)?;
-    N::try_from(value).map_err(|_| Error::Row(format!("column {index} is out of range: {value}")))
+    N::try_from(value)
+        .map_err(|_| Error::Row(format!("{} is out of range: {value}", row.columns()[index].name())))
 }
 
 pub(super) fn time(row: &AnyRow, index: usize) -> Result<Timestamp, Error> {
@@ -225,5 +243,11 @@ where
     T: Decode<'r, Any> + Type<Any>,
     I: ColumnIndex<AnyRow>,
 {
-    row.try_get(index).map_err(Error::Defect)
+    let column = index.index(row).map_err(Error::Defect)?;
+    row.try_get(column).map_err(|error| match error {
+        sqlx::Error::ColumnDecode { source, .. } => {
+            Error::Row(format!("{}: {source}", row.columns()[column].name()))
+        }
+        other => Error::Defect(other),
+    })
 }

@@ -6,12 +6,15 @@
 //! (`super::transition`). Most orders are created, started and completed, and have no row but their own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::sql::{Sql, padded};
+use super::isolate::{Cause, Rows, Unreadable, rows_of};
+use super::read::Timelines;
+use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, rows};
 
 /// The columns of [`Ends::new`], in its order.
@@ -91,38 +94,63 @@ pub(super) fn between(row: &AnyRow) -> Result<(OrderId, u32, Moment), Error> {
 }
 
 /// For each order and sequence, the events of that order with a higher sequence; the events of one order
-/// come oldest first.
+/// come oldest first. An order whose events cannot be put together leaves those of the others as they are.
 pub(super) async fn after(
     connection: &mut AnyConnection,
     cursors: &[(OrderId, u32)],
-) -> Result<Vec<OrderEvent>, Error> {
-    let mut events = Vec::new();
-    for piece in padded(cursors) {
+) -> Result<Timelines, Error> {
+    let mut found = Timelines::default();
+    for piece in cursors.chunks(LARGEST_PIECE) {
         let mut seen: BTreeMap<OrderId, u32> = BTreeMap::new();
-        for (id, after) in &piece {
+        for (id, after) in piece {
             let least = seen.entry(*id).or_insert(*after);
             *least = (*least).min(*after);
         }
-        let mut sql = Sql::new(&format!("SELECT {ENDS} FROM orders WHERE id"));
-        sql.within(piece.iter().map(|(id, _)| id.as_bytes().to_vec()));
-        let rows = sql.fetch(connection).await?;
-        let ends = rows.iter().map(|row| Ends::new(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<OrderId> = seen.keys().copied().collect();
+        let Rows { rows, unreadable } = rows_of(connection, ENDS, &ids, "").await?;
+        found.unreadable.extend(unreadable);
+        let mut ends = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = rows::id(row, 0)?;
+            match Ends::new(row, 0) {
+                Ok(one) => ends.push(one),
+                Err(error) => found.unreadable.push(Unreadable::new(id, &error)),
+            }
+        }
         // An order that has changed since has moved events there, never away, so they are all found.
-        let mut stored = stored(connection, &ends, &seen).await?;
+        let Stored { mut events, unreadable } = stored(connection, &ends, &seen).await?;
         for ends in ends {
+            if let Some(unreadable) = unreadable.get(&ends.id) {
+                found.unreadable.push(unreadable.clone());
+                continue;
+            }
             let (id, version, after) = (ends.id, ends.version, seen.get(&ends.id).copied().unwrap_or(0));
-            let stored = stored.remove(&id).unwrap_or_default();
+            let stored = events.remove(&id).unwrap_or_default();
             // The one before the first that is wanted says what its previous status was.
             let from = after.max(1);
             let timeline = ends.timeline(stored);
             let timeline: Vec<(u32, Moment)> = timeline.into_iter().filter(|(n, _)| *n >= from).collect();
-            // Unless the order has been removed since.
+            if from > version {
+                continue;
+            }
+            // Missing: lost, or removed together with the order since its row was read.
             if timeline.iter().map(|(sequence, _)| *sequence).eq(from..=version) {
-                events.extend(shown(id, timeline).filter(|event| event.sequence > after));
+                let events = shown(id, timeline).filter(|event| event.sequence > after);
+                found.events.extend(events.map(Arc::new));
+            } else {
+                let detail = format!("has version {version}, but not every event up to it");
+                found.unreadable.push(Unreadable { order_id: id, cause: Cause::Contradiction, detail });
             }
         }
     }
-    Ok(events)
+    Ok(found)
+}
+
+/// What `order_events` has of some orders.
+#[derive(Default)]
+struct Stored {
+    events: BTreeMap<OrderId, BTreeMap<u32, Moment>>,
+    unreadable: BTreeMap<OrderId, Unreadable>,
 }
 
 /// What is wanted of `order_events`, by order and sequence.
@@ -130,7 +158,7 @@ async fn stored(
     connection: &mut AnyConnection,
     ends: &[Ends],
     seen: &BTreeMap<OrderId, u32>,
-) -> Result<BTreeMap<OrderId, BTreeMap<u32, Moment>>, Error> {
+) -> Result<Stored, Error> {
     let wanted: Vec<(OrderId, u32, u32)> = ends
         .iter()
         .filter_map(|ends| {
@@ -139,20 +167,46 @@ async fn stored(
             (from < range.end).then_some((ends.id, from, range.end))
         })
         .collect();
-    let mut stored: BTreeMap<OrderId, BTreeMap<u32, Moment>> = BTreeMap::new();
-    for piece in padded(&wanted) {
-        let mut sql = Sql::new(&format!("SELECT {BETWEEN} FROM order_events WHERE "));
-        for (n, (id, from, to)) in piece.iter().enumerate() {
-            sql.push(if n == 0 { "" } else { " OR " });
-            sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");
-            sql.bind(id.as_bytes().to_vec()).bind(i64::from(*from)).bind(i64::from(*to));
-        }
-        for row in sql.fetch(connection).await? {
-            let (id, sequence, moment) = between(&row)?;
-            stored.entry(id).or_default().insert(sequence, moment);
+    let mut stored = Stored::default();
+    let mut pieces: Vec<&[(OrderId, u32, u32)]> = wanted.chunks(LARGEST_PIECE).collect();
+    while let Some(piece) = pieces.pop() {
+        let rows = match ranges(piece).fetch(connection).await {
+            Ok(rows) => rows,
+            Err(error) if error.cause().is_none() => return Err(error),
+            Err(error) if piece.len() == 1 => {
+                stored.unreadable.insert(piece[0].0, Unreadable::new(piece[0].0, &error));
+                continue;
+            }
+            Err(_) => {
+                let (first, second) = piece.split_at(piece.len() / 2);
+                pieces.extend([first, second]);
+                continue;
+            }
+        };
+        for row in rows {
+            let id = rows::id(&row, 0)?;
+            match between(&row) {
+                Ok((id, sequence, moment)) => {
+                    stored.events.entry(id).or_default().insert(sequence, moment);
+                }
+                Err(error) => {
+                    stored.unreadable.insert(id, Unreadable::new(id, &error));
+                }
+            }
         }
     }
     Ok(stored)
+}
+
+/// The events of each order within its range of sequences.
+fn ranges(wanted: &[(OrderId, u32, u32)]) -> Sql {
+    let mut sql = Sql::new(&format!("SELECT {BETWEEN} FROM order_events WHERE "));
+    for (n, (id, from, to)) in padded(wanted).next().unwrap_or_default().iter().enumerate() {
+        sql.push(if n == 0 { "" } else { " OR " });
+        sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");
+        sql.bind(id.as_bytes().to_vec()).bind(i64::from(*from)).bind(i64::from(*to));
+    }
+    sql
 }
 
 /// Events in a row, as the world sees them. The status before the first of them is not known, unless it is

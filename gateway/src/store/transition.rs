@@ -17,11 +17,13 @@ use domain::transition::{Change, Command, Decision, Refusal, Rules, State, decid
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
+use super::isolate::{LARGEST_ORDER, Rows, Unreadable, rows_of};
 use super::pause::paused;
 use super::recent::Row;
 use super::rows::{HELD, Locked, Stage};
-use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
+use super::sql::{LARGEST_PIECE, Sql, pieces};
 use super::{Error, Store, rows, timeline};
 use crate::ById;
 
@@ -46,6 +48,8 @@ pub enum Applied {
     NotFound,
     /// Another transaction holds the order and does not end; try again later.
     Locked,
+    /// Its row cannot be used. Nothing was changed.
+    Unreadable(Unreadable),
 }
 
 impl Store {
@@ -56,7 +60,9 @@ impl Store {
     /// For that reason a lost answer to COMMIT is simply tried once more.
     ///
     /// A transaction of a gateway that hangs keeps its orders locked until the database gives up on
-    /// it. The commands for such orders are left out, so that they do not hold up all others.
+    /// it. The commands for such orders are left out, so that they do not hold up all others; and so are those for
+    /// orders whose rows cannot be read. An order whose row cannot be changed makes the whole transaction fail
+    /// ([`Error::cause`]).
     ///
     /// # Errors
     /// [`Error`]; nothing was changed, unless it is [`Error::CommitUnknown`].
@@ -116,17 +122,22 @@ impl Store {
                 let rounds = rounds(&commands);
                 let recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
                 let mut orders = predictable(recent, &commands, &rounds, now, &rules);
-                lock(connection, &commands, for_update, &mut orders).await?;
-                let locked = left_out(connection, &commands, &orders).await?;
+                let unreadable = lock(connection, &commands, for_update, &mut orders).await?;
+                let locked = left_out(connection, &commands, &orders, &unreadable).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
                 for round in rounds {
                     let mut changes = Changes::default();
                     for index in round {
                         let (id, command) = &commands[index];
-                        applied[index] = Some(match orders.get_mut(id) {
-                            None if locked.contains(id) => Applied::Locked,
-                            None => Applied::NotFound,
-                            Some(row) => run(row, command, now, &rules, &mut changes),
+                        applied[index] = Some(match (orders.get_mut(id), unreadable.get(id)) {
+                            // What the command needs of the order can be read.
+                            (Some(row), None) => run(row, command, now, &rules, &mut changes),
+                            (Some(row), Some(_)) if !wants_order(command) => {
+                                run(row, command, now, &rules, &mut changes)
+                            }
+                            (_, Some(unreadable)) => Applied::Unreadable(unreadable.clone()),
+                            (None, None) if locked.contains(id) => Applied::Locked,
+                            (None, None) => Applied::NotFound,
                         });
                     }
                     changes.write(connection, table).await?;
@@ -162,30 +173,48 @@ fn predictable(
     orders
 }
 
-/// Reads and locks the orders that are not among `orders` yet.
+/// Reads and locks the orders that are not among `orders` yet. Returns those that cannot be read; those of which
+/// the state can be read are among `orders` all the same, for commands that need no more.
 async fn lock(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     for_update: &str,
     orders: &mut ById<Row>,
-) -> Result<(), Error> {
+) -> Result<ById<Unreadable>, Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
     let mut ids: Vec<OrderId> =
         commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
     ids.sort_unstable();
     ids.dedup();
-    for piece in padded(&ids) {
-        let columns = if whole { rows::ORDER } else { rows::STATE };
-        let mut sql = Sql::new(&format!("SELECT {columns} FROM orders WHERE id"));
-        sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(for_update);
-        for row in sql.fetch(connection).await? {
-            let locked = rows::state(&row)?;
-            let order = if whole { Some(Arc::new(rows::order(&row)?)) } else { None };
-            orders.insert(locked.id, Row { locked, order });
+    let columns = if whole { rows::ORDER } else { rows::STATE };
+    let Rows { rows, unreadable } = rows_of(connection, columns, &ids, for_update).await?;
+    let mut all: ById<Unreadable> = unreadable.into_iter().map(|one| (one.order_id, one)).collect();
+    for row in &rows {
+        let id = rows::id(row, 0)?;
+        match rows::state(row) {
+            Ok(locked) => {
+                let order = whole.then(|| whole_order(row));
+                let order = order.transpose().unwrap_or_else(|error| {
+                    all.insert(id, Unreadable::new(id, &error));
+                    None
+                });
+                orders.insert(id, Row { locked, order });
+            }
+            Err(error) => {
+                all.insert(id, Unreadable::new(id, &error));
+            }
         }
     }
-    Ok(())
+    Ok(all)
+}
+
+fn whole_order(row: &AnyRow) -> Result<Arc<Order>, Error> {
+    let order = rows::order(row)?;
+    match order.approximate_bytes() {
+        bytes if bytes > LARGEST_ORDER => Err(Error::TooLarge(bytes)),
+        _ => Ok(Arc::new(order)),
+    }
 }
 
 /// The orders that exist and were not locked, because somebody else has.
@@ -193,9 +222,10 @@ async fn left_out(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     orders: &ById<Row>,
+    unreadable: &ById<Unreadable>,
 ) -> Result<HashSet<OrderId>, Error> {
-    let missing: HashSet<OrderId> =
-        commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
+    let known = |id: &OrderId| orders.contains_key(id) || unreadable.contains_key(id);
+    let missing: HashSet<OrderId> = commands.iter().map(|(id, _)| *id).filter(|id| !known(id)).collect();
     let missing = Vec::from_iter(missing);
     let mut found = HashSet::new();
     for piece in pieces(&missing) {

@@ -42,6 +42,8 @@ mod operations;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
 mod remembered;
 #[cfg(test)]
 mod response_bytes;

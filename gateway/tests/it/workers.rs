@@ -13,14 +13,14 @@ use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 
 /// A worker that speaks the protocol by hand.
-struct Worker {
+pub(crate) struct Worker {
     requests: mpsc::Sender<v1::WorkerMessage>,
     answers: tonic::Streaming<v1::GatewayMessage>,
     next_id: u64,
 }
 
 impl Worker {
-    async fn connect(gateway: &Gateway<'_>) -> Self {
+    pub(crate) async fn connect(gateway: &Gateway<'_>) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
         let hello = Request::Hello(v1::Hello { worker_id: "test".into(), repeats_entries: true });
         requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
@@ -44,14 +44,14 @@ impl Worker {
         answer.message.unwrap()
     }
 
-    async fn start(&mut self, leases: &[v1::Lease]) -> v1::Started {
+    pub(crate) async fn start(&mut self, leases: &[v1::Lease]) -> v1::Started {
         match self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await {
             Answer::Started(started) => started,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn finish(&mut self, lease: &v1::Lease) -> v1::Finished {
+    pub(crate) async fn finish(&mut self, lease: &v1::Lease) -> v1::Finished {
         let report = v1::Report {
             lease: Some(lease.clone()),
             outcome: Some(v1::report::Outcome::Completed(v1::Completed {})),
@@ -63,7 +63,7 @@ impl Worker {
     }
 }
 
-fn lease(id: &str) -> v1::Lease {
+pub(crate) fn lease(id: &str) -> v1::Lease {
     v1::Lease::new(id.parse().unwrap(), LeaseToken::random())
 }
 

@@ -11,8 +11,10 @@ mod parse;
 mod report;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::OrderId;
+use gateway::store::Setting;
 
-use crate::values::ServerUrl;
+use crate::values::{self, ServerUrl};
 
 pub(crate) use groups::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs,
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Look whether every order in the database is as it must be, then end
     Doctor(DoctorArgs),
+    /// Repair one order whose stored row cannot be used, or mark it as failed; `orders doctor` lists such orders.
+    /// An SQLite file belongs to one process: stop `orders dev` first
+    Repair(RepairArgs),
     /// Pause and resume processing: orders are accepted meanwhile, and none is started
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -162,6 +167,27 @@ pub(crate) struct DoctorArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// The settings of `orders repair`.
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// The order
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
+    pub(crate) id: OrderId,
+    /// Give a column this value, such as currency=EUR; repeat the flag for several columns. An empty value is NULL
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = values::setting)]
+    pub(crate) set: Vec<Setting>,
+    /// Mark the order as failed instead of letting it be processed
+    #[arg(long)]
+    pub(crate) fail: bool,
+    /// Why; it is kept with the order that is marked as failed
+    #[arg(long, value_name = "TEXT", requires = "fail")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -51,6 +51,9 @@ fn line(order: &Value, json: bool) -> String {
         return format!("{order}\n");
     }
     let text = |name: &str| order[name].as_str().unwrap_or("-");
+    if let Some(detail) = order["unreadable"].as_str() {
+        return format!("{}  cannot be read: {detail}; see `orders repair --help`\n", text("id"));
+    }
     format!(
         "{}  {}  {} of {} attempts failed  {}  {}\n",
         text("id"),

@@ -10,6 +10,7 @@ mod health;
 mod migrate;
 mod processor;
 mod queue;
+mod repair;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Processor(args) => on_runtime(processor::run(args)),
         Command::Migrate(args) => on_runtime(migrate::run(args)),
         Command::Doctor(args) => on_runtime(doctor::run(args)),
+        Command::Repair(args) => on_runtime(repair::run(args)),
         Command::Queue(command) => on_runtime(queue::run(command)),
         Command::DeadLetters(command) => on_runtime(dead_letters::run(command)),
         Command::Health(args) => on_runtime(health::run(args)),

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use domain::{Currency, OrderId, Timestamp};
 use gateway::http::{Hosts, Origins};
+use gateway::store::Setting;
 use ipnet::IpNet;
 
 pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
@@ -178,6 +179,11 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, Wrong> {
 /// The id of an order.
 pub(crate) fn order_id(text: &str) -> Result<OrderId, Wrong> {
     text.parse().map_err(|error| Wrong::new(format!("it is {error}"), "`orders dead-letters list` shows ids"))
+}
+
+/// A column of an order and its new value.
+pub(crate) fn setting(text: &str) -> Result<Setting, Wrong> {
+    text.parse().map_err(|error| Wrong::new(format!("it {error}"), "such as currency=EUR or priority=normal"))
 }
 
 /// So many in a second: `50/s`.

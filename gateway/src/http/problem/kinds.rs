@@ -86,6 +86,13 @@ pub const KINDS: &[Kind] = &[
     ),
     kind("stale_lease", 409, "The lease is not valid", "Drop the work: somebody else has it."),
     kind("lease_not_expired", 409, "The lease has not expired", "Nothing is to be done."),
+    kind(
+        "order_unreadable",
+        409,
+        "What is stored of the order cannot be used",
+        "Tell the operators the id. Operators: `orders doctor` says why, `orders repair` repairs it or marks it as \
+         failed.",
+    ),
     kind("body_too_large", 413, "The body is too large", "`detail` says how much is allowed."),
     kind(
         "uri_too_long",

@@ -1,18 +1,19 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use domain::waiting::Outlook;
-use domain::{Currency, Order, Status, Timestamp};
+use domain::{Currency, Status, Timestamp};
 use http::header;
 use url::form_urlencoded;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::view::{OrderView, StatusWord};
+use super::listed::{self, ListedOrder};
+use super::view::StatusWord;
 use crate::App;
 use crate::http::problem::{self, Problem};
 use crate::http::query::Query;
 use crate::http::schema::{self, CurrencyCode, DecimalText};
-use crate::orders::{Criteria, Cursor, Filter, Listing, Page, Position, Sort, Take};
+use crate::orders::{Criteria, Cursor, Filter, Listed, Listing, Page, Position, Sort, Take};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
@@ -153,12 +154,10 @@ impl ListQuery {
             let mark = if query.is_empty() { "" } else { "?" };
             format!("<{path}{mark}{query}>; rel=\"{relation}\"")
         };
-        let next = page.orders.last().filter(|_| page.has_next).map(|last| ("after", Cursor::of(last, sort)));
-        let previous = page
-            .orders
-            .first()
-            .filter(|_| page.has_previous)
-            .map(|first| ("before", Cursor::of(first, sort)));
+        let cursor = |item: &Listed| Cursor::at(item.position(), sort, self.listing.filter.currency);
+        let next = page.items.last().filter(|_| page.has_next).map(|last| ("after", cursor(last)));
+        let previous =
+            page.items.first().filter(|_| page.has_previous).map(|first| ("before", cursor(first)));
         let by_cursor = self.listing.after.or(self.listing.before).is_some();
         let links: Vec<String> = [
             next.map(|place| link("next", Some(place))),
@@ -247,11 +246,11 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
 
 /// Lists orders, newest first, a page at a time. The `Link` header leads to the next page and back;
 /// orders that are created meanwhile never shift the pages. A page of large orders has fewer than `limit`: only a page
-/// without `rel="next"` is the last one.
+/// without `rel="next"` is the last one. An order that cannot be read has its place in the list as `id` and `unreadable`.
 #[utoipa::path(
     get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListParams, StatusParam),
     responses(
-        (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<OrderView>,
+        (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
         (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
@@ -265,7 +264,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
 #[utoipa::path(
     get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(ListParams),
     responses(
-        (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<OrderView>,
+        (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "As for `/orders`."))),
         (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
@@ -289,10 +288,10 @@ async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) 
 /// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
 /// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
 fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8> {
-    let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.orders.len());
+    let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;
-    let mut fits = |order: &Order| {
-        let text = OrderView::new(order, outlook).json();
+    let mut fits = |item: &Listed| {
+        let text = listed::json(item, outlook);
         length += text.len() + 1;
         let fits = texts.is_empty() || length <= bytes;
         if fits {
@@ -302,14 +301,14 @@ fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8>
     };
     match take {
         Take::First(_) => {
-            let kept = page.orders.iter().take_while(|order| fits(order)).count();
-            page.has_next |= kept < page.orders.len();
-            page.orders.truncate(kept);
+            let kept = page.items.iter().take_while(|item| fits(item)).count();
+            page.has_next |= kept < page.items.len();
+            page.items.truncate(kept);
         }
         Take::Last(_) => {
-            let kept = page.orders.iter().rev().take_while(|order| fits(order)).count();
-            page.has_previous |= kept < page.orders.len();
-            page.orders.drain(..page.orders.len() - kept);
+            let kept = page.items.iter().rev().take_while(|item| fits(item)).count();
+            page.has_previous |= kept < page.items.len();
+            page.items.drain(..page.items.len() - kept);
             texts.reverse();
         }
     }
@@ -356,7 +355,7 @@ mod tests {
         assert_eq!(filter.customer.as_deref(), Some("A&B ä"));
         assert_eq!(filter.created_from.unwrap().to_string(), "2026-01-31T11:00:00.000000Z");
         assert_eq!((filter.total_from, filter.total_to), (Some(150), Some(700)));
-        let page = Page { orders: Vec::new(), has_previous: true, has_next: true };
+        let page = Page { items: Vec::new(), has_previous: true, has_next: true };
         let links = list.links("/orders", &page).unwrap();
         let first = links.strip_prefix("</orders?").unwrap().strip_suffix(">; rel=\"first\"").unwrap();
         let again = read(first).unwrap().listing;

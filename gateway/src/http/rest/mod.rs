@@ -10,6 +10,7 @@ mod draft;
 mod events;
 mod get;
 mod list;
+mod listed;
 mod path;
 mod queue;
 mod view;

@@ -1,0 +1,46 @@
+//! The entries of a list: orders, and orders that cannot be read.
+
+use domain::OrderId;
+use domain::waiting::Outlook;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::view::OrderView;
+use crate::orders::Listed;
+use crate::store::Unreadable;
+
+/// An order in a list. One that cannot be read has `id` and `unreadable` alone.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the documentation; written by `json`")]
+pub(super) enum ListedOrder {
+    /// An order.
+    Order(Box<OrderView>),
+    /// An order that is there and cannot be read.
+    Unreadable(UnreadableOrder),
+}
+
+/// An order whose stored row cannot be used. Its operators have to repair it; reading it alone is answered as
+/// `order_unreadable`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UnreadableOrder {
+    /// The order.
+    #[schema(value_type = uuid::Uuid)]
+    id: OrderId,
+    /// Which column or rule it is about, for people.
+    #[schema(example = "currency 'QQQ' is not a currency")]
+    unreadable: String,
+}
+
+/// The JSON text of an entry.
+pub(super) fn json(item: &Listed, outlook: &Outlook) -> Vec<u8> {
+    match item {
+        Listed::Order(order) => OrderView::new(order, outlook).json(),
+        Listed::Unreadable { unreadable: Unreadable { order_id, detail, .. }, .. } => {
+            let order = UnreadableOrder { id: *order_id, unreadable: detail.clone() };
+            // A struct of two texts always has a JSON text.
+            serde_json::to_vec(&order).unwrap_or_default()
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Orders that cannot be used are parked: dispatch and the workers leave them alone for a while, longer each
+//! time, so that they cost the others next to nothing.
+//!
+//! A parked order is held until a time, like one in the queue or with a worker, and its `due_at` says how often
+//! it was parked in a row: [`NEVER`] minus that number. So the backoff is stored with the order, is the same for
+//! every gateway and survives a restart. The statements here read no other column, because those may be what is
+//! wrong. When the time is over the order is looked at again ([`Store::recheck`]): one that has been repaired is
+//! released, the others stay parked.
+
+use std::time::Duration;
+
+use domain::{DEFAULT_TENANT, OrderId};
+
+use super::isolate::{Cause, Unreadable, execute_for_each};
+use super::rows::NEVER;
+use super::sql::Sql;
+use super::{Error, Store, rows};
+use crate::ById;
+use crate::log_gate::LogGate;
+
+/// The first time that an order is parked for; each further time is twice as long as the one before ...
+const PARKED_FIRST: Duration = Duration::from_secs(30);
+/// ... up to so many doublings.
+const DOUBLINGS: i64 = 7;
+/// The `due_at` of an order that has been parked most often.
+const LOWEST: i64 = NEVER - 1 - DOUBLINGS;
+/// The longest time that an order is parked for.
+#[cfg(test)]
+const PARKED_LONGEST: Duration = Duration::from_secs(PARKED_FIRST.as_secs() << DOUBLINGS);
+
+/// Whether an order that is held is parked.
+pub(super) fn is_parked(due_at: i64) -> bool {
+    (LOWEST..NEVER).contains(&due_at)
+}
+
+/// Limits the log lines about parked orders: for each cause one line in a while.
+#[derive(Default)]
+pub(super) struct Log([LogGate; Cause::ALL.len()]);
+
+impl Store {
+    /// Parks those of the orders that are not final. One that cannot even be parked, because the database refuses
+    /// every change of its row, is only logged.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn park(&self, orders: &[Unreadable]) -> Result<(), Error> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        self.tell(orders);
+        let ids: Vec<OrderId> = orders.iter().map(|order| order.order_id).collect();
+        let until = self.now();
+        let table = self.inner.dialect.orders_by_id();
+        let refused = self
+            .write(|connection| {
+                let ids = ids.clone();
+                Box::pin(async move {
+                    let statement = |piece: &[OrderId]| parked(piece, until.as_micros(), table);
+                    Ok(execute_for_each(connection, &ids, statement).await?.1)
+                })
+            })
+            .await?;
+        for order in refused {
+            tracing::debug!(order_id = %order.order_id, detail = order.detail, "an order cannot be parked");
+        }
+        Ok(())
+    }
+
+    /// Logs and counts orders that are parked.
+    pub(super) fn tell(&self, orders: &[Unreadable]) {
+        for Unreadable { order_id, cause, detail } in orders {
+            metrics::counter!("orders_parked_total", "reason" => cause.as_str()).increment(1);
+            let gate = Cause::ALL.iter().position(|each| each == cause).map(|n| &self.inner.parking.0[n]);
+            if let Some(more) = gate.and_then(LogGate::opens) {
+                tracing::error!(
+                    %order_id,
+                    reason = cause.as_str(),
+                    detail,
+                    more,
+                    "an order cannot be processed and is parked; `orders doctor` lists all of them, \
+                     `orders repair` repairs one or marks it as failed"
+                );
+            }
+        }
+    }
+
+    /// Looks at parked orders whose time is over. Those that can be read are released; the others are parked
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn recheck(&self, ids: &[OrderId]) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let unusable = self.unusable(ids).await?;
+        let sound: Vec<OrderId> = {
+            let unusable: ById<()> = unusable.iter().map(|order| (order.order_id, ())).collect();
+            ids.iter().copied().filter(|id| !unusable.contains_key(id)).collect()
+        };
+        self.park(&unusable).await?;
+        let now = self.now().as_micros();
+        let table = self.inner.dialect.orders_by_id();
+        let released = self
+            .write(|connection| {
+                let sound = sound.clone();
+                Box::pin(async move {
+                    let statement = |piece: &[OrderId]| released(piece, now, table);
+                    Ok(execute_for_each(connection, &sound, statement).await?.0)
+                })
+            })
+            .await?;
+        if released > 0 {
+            tracing::info!(orders = released, "parked orders can be processed again");
+        }
+        Ok(())
+    }
+
+    /// How many orders are parked.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn parked(&self) -> Result<u64, Error> {
+        let by_stage = self.inner.dialect.by_stage();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new("SELECT COUNT(*) FROM orders");
+                sql.push(by_stage)
+                    .push(" WHERE tenant_id = ? AND stage = 'held' AND due_at >= ? AND due_at < ?");
+                sql.bind(DEFAULT_TENANT).bind(LOWEST).bind(NEVER);
+                let found = sql.fetch(connection).await?;
+                found.first().map_or(Ok(0), |row| rows::number(row, 0))
+            })
+        })
+        .await
+    }
+}
+
+/// MySQL assigns from left to right, so `held_until` is computed from the `due_at` before this.
+pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Sql {
+    let first = i64::try_from(PARKED_FIRST.as_micros()).unwrap_or(i64::MAX);
+    let mut sql = Sql::new("UPDATE ");
+    sql.push(table).push(" SET held_until = CASE");
+    for doublings in 1..=DOUBLINGS {
+        let until = now.saturating_add(first << doublings);
+        sql.push(" WHEN stage = 'held' AND due_at = ? THEN ?").bind(NEVER - doublings).bind(until);
+    }
+    // The lowest stays where it is.
+    let longest = now.saturating_add(first << DOUBLINGS);
+    sql.push(" WHEN stage = 'held' AND due_at = ? THEN ? ELSE ? END").bind(LOWEST).bind(longest);
+    sql.bind(now.saturating_add(first));
+    sql.push(", due_at = CASE WHEN stage = 'held' AND due_at > ? AND due_at < ? THEN due_at - 1");
+    sql.bind(LOWEST).bind(NEVER);
+    sql.push(" WHEN stage = 'held' AND due_at = ? THEN due_at ELSE ? END").bind(LOWEST).bind(NEVER - 1);
+    sql.push(", stage = 'held' WHERE status NOT IN ('completed', 'failed', 'cancelled') AND id");
+    sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+    sql
+}
+
+/// A pending order waits again. One that was being processed stays held until now, so that its lease is taken
+/// back.
+fn released(ids: &[OrderId], now: i64, table: &str) -> Sql {
+    let mut sql = Sql::new("UPDATE ");
+    sql.push(table).push(
+        " SET held_until = CASE WHEN status = 'pending' THEN 0 ELSE ? END, \
+         due_at = CASE WHEN status = 'pending' THEN not_before ELSE ? END, \
+         stage = CASE WHEN status = 'pending' THEN 'waiting' ELSE 'held' END \
+         WHERE stage = 'held' AND due_at >= ? AND due_at < ? AND held_until <= ? AND id",
+    );
+    sql.bind(now).bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
+    sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_is_documented() {
+        crate::limits_page::row(
+            "time that an order which cannot be processed is parked for",
+            &format!("{} s, doubled up to {} min", PARKED_FIRST.as_secs(), PARKED_LONGEST.as_secs() / 60),
+        );
+    }
+}

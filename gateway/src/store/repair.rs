@@ -1,0 +1,248 @@
+//! Repairing one order whose row cannot be used, or marking it as failed. For `orders repair`.
+//!
+//! Nothing is guessed: a column gets another value only when the operator gives one. What repeats in
+//! `order_events` what the row says already is removed, because the row is what counts.
+
+use domain::{OrderId, Timestamp};
+use sqlx::AnyConnection;
+
+use super::isolate::{Rows, rows_of};
+use super::rows::NEVER;
+use super::sql::Sql;
+use super::{Error, Store, rows, timeline};
+
+/// A column that an operator can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    column: &'static str,
+    value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    Number(i64),
+    Null,
+}
+
+/// Columns that hold texts, and whether they may be NULL.
+const TEXTS: [(&str, bool); 8] = [
+    ("currency", false),
+    ("line_items", false),
+    ("priority", false),
+    ("status", false),
+    ("customer", true),
+    ("external_reference", true),
+    ("reason", true),
+    ("error_class", true),
+];
+/// Columns that hold numbers, and whether they may be NULL.
+const NUMBERS: [(&str, bool); 11] = [
+    ("total_minor", false),
+    ("quantity", false),
+    ("version", false),
+    ("attempt", false),
+    ("failures", false),
+    ("max_attempts", false),
+    ("not_before", false),
+    ("created_at", false),
+    ("updated_at", false),
+    ("lease_token", false),
+    ("process_after", true),
+];
+
+/// The text is not `COLUMN=VALUE` of a column that can be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not COLUMN=VALUE with one of these columns and a value of its type: {}", columns())]
+pub struct InvalidSetting;
+
+fn columns() -> String {
+    let names: Vec<&str> = TEXTS.iter().chain(&NUMBERS).map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+impl std::str::FromStr for Setting {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSetting> {
+        let (name, value) = text.split_once('=').ok_or(InvalidSetting)?;
+        let find = |columns: &'static [(&str, bool)]| columns.iter().find(|(column, _)| *column == name);
+        let (column, value) = match (find(&TEXTS), find(&NUMBERS)) {
+            (Some((column, true)), _) | (_, Some((column, true))) if value.is_empty() => {
+                (column, Value::Null)
+            }
+            (Some((column, _)), _) => (column, Value::Text(value.to_owned())),
+            (None, Some((column, _))) => (column, Value::Number(value.parse().map_err(|_| InvalidSetting)?)),
+            (None, None) => return Err(InvalidSetting),
+        };
+        Ok(Self { column, value })
+    }
+}
+
+/// What became of an order that was to be repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repaired {
+    /// There is no such order.
+    NotFound,
+    /// It can be processed.
+    Sound,
+    /// It is marked as failed.
+    Failed,
+    /// It is final already, so it cannot be marked as failed.
+    Final,
+    /// Nothing was changed: it could not be read afterwards either.
+    StillUnreadable(String),
+}
+
+/// The error class of orders that an operator has marked as failed.
+const CLASS: &str = "operator";
+
+impl Store {
+    /// Sets columns of an order, removes events that its row repeats, and lets it be processed; or marks it as
+    /// failed with `fail`, which says why. All or nothing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn repair_order(
+        &self,
+        id: OrderId,
+        settings: &[Setting],
+        fail: Option<&str>,
+    ) -> Result<Repaired, Error> {
+        let settings = settings.to_vec();
+        let fail = fail.and_then(domain::text::reason);
+        let now = self.now();
+        let for_update = self.inner.dialect.for_update();
+        let result = self
+            .write(|connection| {
+                let (settings, fail) = (settings.clone(), fail.clone());
+                Box::pin(async move {
+                    let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
+                    sql.bind(id.as_bytes().to_vec()).push(for_update);
+                    if sql.fetch(connection).await?.is_empty() {
+                        return Ok(Repaired::NotFound);
+                    }
+                    for setting in &settings {
+                        set(connection, id, setting).await?;
+                    }
+                    remove_repeated(connection, id).await?;
+                    if let Some(reason) = fail {
+                        return mark_as_failed(connection, id, &reason, now).await;
+                    }
+                    settle(connection, id, now).await?;
+                    readable(connection, id).await.map(|()| Repaired::Sound)
+                })
+            })
+            .await;
+        self.inner.recent.remove([id].iter());
+        match result {
+            // The transaction is rolled back.
+            Err(error) if error.cause().is_some() => Ok(Repaired::StillUnreadable(detail(error))),
+            result => result,
+        }
+    }
+}
+
+fn detail(error: Error) -> String {
+    match error {
+        Error::Row(text) => text,
+        other => other.to_string(),
+    }
+}
+
+async fn set(connection: &mut AnyConnection, id: OrderId, setting: &Setting) -> Result<(), Error> {
+    // The name is one of those above.
+    let mut sql = Sql::new(&format!("UPDATE orders SET {} = ", setting.column));
+    match &setting.value {
+        Value::Text(text) => sql.push("?").bind(text.clone()),
+        Value::Number(number) => sql.push("?").bind(*number),
+        Value::Null => sql.push("NULL"),
+    };
+    sql.push(" WHERE id = ?").bind(id.as_bytes().to_vec());
+    sql.execute(connection).await.map(drop)
+}
+
+/// Event 1 and the two latest ones are in the row.
+async fn remove_repeated(connection: &mut AnyConnection, id: OrderId) -> Result<(), Error> {
+    let id = id.as_bytes();
+    let mut sql = Sql::new(
+        "DELETE FROM order_events WHERE order_id = ? AND (sequence < 2 OR sequence >= \
+         (SELECT version - 1 FROM orders WHERE id = ?))",
+    );
+    sql.bind(id.to_vec()).bind(id.to_vec());
+    sql.execute(connection).await.map(drop)
+}
+
+/// Brings stage and times in line with the status, and ends a parking.
+async fn settle(connection: &mut AnyConnection, id: OrderId, now: Timestamp) -> Result<(), Error> {
+    // MySQL assigns from left to right, and SQLite by the values before; the stage comes last for both.
+    let mut sql = Sql::new(
+        "UPDATE orders SET held_until = CASE WHEN status = 'processing' THEN ? ELSE 0 END, \
+         due_at = CASE WHEN status = 'pending' THEN not_before ELSE ? END, \
+         stage = CASE status WHEN 'pending' THEN 'waiting' WHEN 'processing' THEN 'held' \
+         WHEN 'completed' THEN 'completed' WHEN 'failed' THEN 'failed' ELSE 'cancelled' END \
+         WHERE status IN ('pending', 'processing', 'completed', 'failed', 'cancelled') AND id = ?",
+    );
+    sql.bind(now.as_micros()).bind(NEVER).bind(id.as_bytes().to_vec());
+    sql.execute(connection).await.map(drop)
+}
+
+/// Fails with what is wrong with the row.
+async fn readable(connection: &mut AnyConnection, id: OrderId) -> Result<(), Error> {
+    let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, &[id], "").await?;
+    if let Some(unreadable) = unreadable.into_iter().next() {
+        return Err(Error::Row(unreadable.detail));
+    }
+    rows.first().map_or(Ok(()), |row| rows::order(row).map(drop))
+}
+
+/// Writes the status and its event, whatever the other columns hold.
+async fn mark_as_failed(
+    connection: &mut AnyConnection,
+    id: OrderId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Repaired, Error> {
+    let bytes = id.as_bytes();
+    let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
+    sql.push(
+        "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at FROM orders \
+         WHERE id = ? AND version BETWEEN 3 AND 4294967293 AND status NOT IN ('completed', 'failed', 'cancelled')",
+    );
+    sql.bind(bytes.to_vec());
+    sql.execute(connection).await?;
+    let mut sql = Sql::new(
+        "UPDATE orders SET previous_status = CASE WHEN status IN ('pending', 'processing') THEN status \
+         ELSE 'pending' END, previous_attempt = attempt, previous_reason = reason, previous_at = updated_at, \
+         version = CASE WHEN version BETWEEN 1 AND 4294967293 THEN version + 1 ELSE 2 END, status = 'failed', stage = 'failed', \
+         due_at = ?, held_until = 0, lease_token = 0, reason = ?, error_class = ?, updated_at = ? \
+         WHERE status NOT IN ('completed', 'failed', 'cancelled') AND id = ?",
+    );
+    sql.bind(NEVER).bind(reason.to_owned()).bind(CLASS).bind(now.as_micros()).bind(bytes.to_vec());
+    if sql.execute(connection).await? == 0 {
+        return Ok(Repaired::Final);
+    }
+    remove_repeated(connection, id).await?;
+    Ok(Repaired::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_name_a_column_and_a_value_of_its_type() {
+        for (text, value) in [
+            ("currency=EUR", Value::Text("EUR".into())),
+            ("line_items=[{\"item\":\"a=b\"}]", Value::Text("[{\"item\":\"a=b\"}]".into())),
+            ("attempt=3", Value::Number(3)),
+            ("customer=", Value::Null),
+            ("process_after=", Value::Null),
+        ] {
+            assert_eq!(text.parse::<Setting>().unwrap().value, value, "{text}");
+        }
+        for text in ["currency", "attempt=many", "attempt=", "id=1", "id = 1; --=x", "=x"] {
+            assert_eq!(text.parse::<Setting>(), Err(InvalidSetting), "{text}");
+        }
+    }
+}

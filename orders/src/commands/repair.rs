@@ -1,0 +1,30 @@
+//! `orders repair`: lets an order be processed again whose row could not be used, or marks it as failed.
+
+use gateway::store::Repaired;
+
+use crate::cli::RepairArgs;
+use crate::error::Error;
+use crate::{console, log, start};
+
+/// What the order says that is marked as failed, unless the operator says something else.
+const REASON: &str = "marked as failed by an operator, because it could not be read";
+
+pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
+    log::install(args.log.log_format)?;
+    let store = start::existing_database(&args.database).await?;
+    let reason = args.fail.then(|| args.reason.as_deref().unwrap_or(REASON));
+    let repaired = store.repair_order(args.id, &args.set, reason).await;
+    store.close().await;
+    let id = args.id;
+    match repaired.map_err(|error| Error::failed(error.to_string()))? {
+        Repaired::Sound => console::print(&format!("{id} can be read and is processed as its status says\n")),
+        Repaired::Failed => console::print(&format!("{id} is marked as failed\n")),
+        Repaired::NotFound => Err(Error::failed(format!("there is no order {id}"))),
+        Repaired::Final => Err(Error::failed(format!("{id} is completed, failed or cancelled already"))
+            .hint("set the columns that cannot be read with --set COLUMN=VALUE")),
+        Repaired::StillUnreadable(detail) => Err(Error::failed(format!(
+            "{id} cannot be read: {detail}; nothing was changed"
+        ))
+        .hint("give the column a value with --set COLUMN=VALUE, or mark the order as failed with --fail")),
+    }
+}
