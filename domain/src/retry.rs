@@ -8,9 +8,16 @@ use std::time::Duration;
 pub struct RetryPolicy {
     /// Upper end of the wait after the first failure.
     pub base: Duration,
-    /// Upper end of every wait; also the most that a worker's Retry-After is honoured for.
+    /// Upper end of every wait that the gateway chooses.
     pub cap: Duration,
 }
+
+/// Most postponements of an order: attempts that ended because the other side asked to be tried again later. Further
+/// ones count as failures.
+pub const MAX_POSTPONEMENTS: u32 = 100;
+
+/// The longest wait that the other side can ask for; longer ones are cut to it.
+pub const LONGEST_POSTPONEMENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -27,12 +34,18 @@ impl RetryPolicy {
     }
 
     /// The wait before the next attempt. `random` is any number, evenly drawn; `retry_after` is
-    /// what the failed attempt asked for and wins, up to the cap.
+    /// what the other side asked for and wins, up to [`LONGEST_POSTPONEMENT`].
     pub fn delay(&self, failures: u32, retry_after: Option<Duration>, random: u32) -> Duration {
         match retry_after {
-            Some(asked) => asked.min(self.cap),
+            Some(asked) => asked.min(LONGEST_POSTPONEMENT),
             None => self.ceiling(failures).mul_f64(f64::from(random) / f64::from(u32::MAX)),
         }
+    }
+
+    /// The wait after the n-th attempt in a row that the other side has postponed: never shorter than it asked for, and
+    /// growing as after failures, so that short requests do not become a busy loop.
+    pub fn postponement(&self, postponements: u32, asked: Duration, random: u32) -> Duration {
+        self.delay(postponements, Some(asked), random).max(self.delay(postponements, None, random))
     }
 }
 
@@ -51,10 +64,19 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_wins_up_to_the_cap() {
+    fn retry_after_wins_up_to_its_limit() {
         let policy = RetryPolicy::default();
         let asked = |secs| policy.delay(1, Some(Duration::from_secs(secs)), 7);
         assert_eq!(asked(20), Duration::from_secs(20));
-        assert_eq!(asked(86_400), policy.cap);
+        assert_eq!(asked(86_400), Duration::from_secs(86_400));
+        assert_eq!(asked(30 * 86_400), LONGEST_POSTPONEMENT);
+    }
+
+    #[test]
+    fn short_postponements_grow() {
+        let policy = RetryPolicy::default();
+        let wait = |n, secs| policy.postponement(n, Duration::from_secs(secs), u32::MAX).as_secs();
+        assert_eq!((wait(1, 3_600), wait(50, 3_600)), (3_600, 3_600));
+        assert_eq!((wait(1, 1), wait(3, 1), wait(50, 1)), (1, 4, 300));
     }
 }

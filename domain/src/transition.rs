@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::retry::MAX_POSTPONEMENTS;
 use crate::{LeaseToken, RetryPolicy, Status, Timestamp, text};
 
 /// The part of an order that decides about changes.
@@ -78,7 +79,8 @@ pub enum Outcome {
         reason: String,
         /// What kind of thing went wrong, as one word for machines.
         class: Option<String>,
-        /// When the other side asked to be tried again.
+        /// How long the other side asked to be left alone. Such an attempt is postponed and not counted as a failure, up
+        /// to [`MAX_POSTPONEMENTS`] times.
         after: Option<Duration>,
     },
     /// It failed for good; trying again would not help.
@@ -279,6 +281,16 @@ fn earliest_start(state: &State) -> Timestamp {
 fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
     match outcome {
         Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
+        Outcome::Retry { reason, class, after: Some(asked) } if may_be_postponed(state, *asked) => {
+            let postponements = state.attempt.saturating_sub(state.failures);
+            let next = now + rules.retry.postponement(postponements, *asked, random);
+            Change {
+                due_at: Some(next),
+                not_before: next,
+                error_class: Some(error_class(class.as_deref())),
+                ..change_to(state, Status::Pending, Some(reason))
+            }
+        }
         Outcome::Retry { reason, class, after } => {
             failure(state, reason, class.as_deref(), *after, now, rules, random)
         }
@@ -292,6 +304,12 @@ fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, rando
             Change { due_at: Some(now), not_before: now, ..change_to(state, Status::Pending, Some(RELEASED)) }
         }
     }
+}
+
+/// Whether an attempt that the other side asked to repeat later leaves the count of failures as it is. An order cannot be
+/// postponed without end: attempts that were no failures are counted, those before a redrive among them.
+fn may_be_postponed(state: &State, asked: Duration) -> bool {
+    !asked.is_zero() && state.attempt.saturating_sub(state.failures) <= MAX_POSTPONEMENTS
 }
 
 /// A failed attempt: back to pending with a wait, or a dead letter when there were enough.

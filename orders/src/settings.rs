@@ -145,6 +145,9 @@ pub(crate) fn bus_secret(args: &BusArgs) -> Result<Option<Vec<u8>>, Error> {
         let problem = format!("the secret has {} bytes, and needs at least {SHORTEST_SECRET}", secret.len());
         return Err(wrong(problem));
     }
+    if secret.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+        return Err(wrong("the secret has blanks, line breaks or control characters".to_owned()));
+    }
     if mode & 0o077 != 0 {
         tracing::warn!(file = %file.display(), "other users can read or change the secret of the bus: chmod 600");
     }
@@ -195,7 +198,9 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
             let webhook = Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
             })?;
-            Ok(Arc::new(webhook.showing_responses(work.webhook_show_responses == Switch::On)))
+            let longest_wait = Duration::from_secs(work.webhook_max_retry_after_s);
+            let webhook = webhook.showing_responses(work.webhook_show_responses == Switch::On);
+            Ok(Arc::new(webhook.waiting_at_most(longest_wait)))
         }
     }
 }

@@ -32,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 ///
 /// **At least once.** An order is handled again when its processor dies, when its lease is lost
 /// because no gateway could be reached for a while, and when the handler says so. What must not
-/// happen twice needs a key on the other side: the order's id recognises the order whatever the
-/// attempt, [`Attempt::idempotency_key`] one attempt of it.
+/// happen twice needs a key on the other side: [`Attempt::idempotency_key`], which is the same for all attempts of the
+/// order.
 ///
 /// **Limits.** An attempt that takes longer than
 /// [`Config::attempt_timeout`](crate::Config::attempt_timeout) is stopped and counts as
@@ -66,9 +66,9 @@ impl Attempt {
         self.order.attempt
     }
 
-    /// A text that is the same for this attempt only: `<order id>-<attempt>`.
+    /// A text that is the same for all attempts of the order, and for no other order: its id.
     pub fn idempotency_key(&self) -> String {
-        format!("{}-{}", self.order.id, self.number())
+        self.order.id.to_string()
     }
 }
 
@@ -83,7 +83,8 @@ pub enum Verdict {
         reason: String,
         /// What kind of thing went wrong; see [`Verdict::with_class`].
         class: Option<String>,
-        /// When the other side asked for a pause. The gateway holds it at its cap.
+        /// How long the other side asked to be left alone; at most 7 days. Such an attempt is postponed and does not count
+        /// as a failure, up to 100 times.
         after: Option<Duration>,
     },
     /// It failed for good; trying again would not help.

@@ -149,6 +149,29 @@ fn an_order_is_not_started_before_its_time() {
 }
 
 #[test]
+fn a_postponed_attempt_is_no_failure_up_to_a_limit() {
+    let lease = LeaseToken::from_i64(7).unwrap();
+    let hour = Duration::from_secs(3_600);
+    let report = |after| Outcome::Retry { reason: "busy".into(), class: Some("http_503".into()), after };
+    let finish =
+        |state: &State, after| changed(run(state, Command::Finish { lease, outcome: report(after) }));
+    let last = State { max_attempts: 1, attempt: 1, failures: 0, ..state(Status::Processing) };
+    let postponed = finish(&last, Some(hour));
+    assert_eq!((postponed.status, postponed.failures), (Status::Pending, 0));
+    assert_eq!((postponed.not_before, postponed.due_at), (now() + hour, Some(now() + hour)));
+    assert_eq!(postponed.error_class.as_deref(), Some("http_503"));
+    for after in [None, Some(Duration::ZERO)] {
+        assert_eq!(finish(&last, after).status, Status::Failed);
+    }
+    let often = State { attempt: MAX_POSTPONEMENTS, ..last };
+    assert_eq!(finish(&often, Some(hour)).failures, 0);
+    let too_often = State { attempt: MAX_POSTPONEMENTS + 1, ..last };
+    assert_eq!(finish(&too_often, Some(hour)).status, Status::Failed);
+    let counted = finish(&State { max_attempts: 5, ..too_often }, Some(hour));
+    assert_eq!((counted.failures, counted.not_before), (1, now() + hour));
+}
+
+#[test]
 fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let outcome = Outcome::Retry { reason: "x".into(), class: None, after: Some(Duration::ZERO) };

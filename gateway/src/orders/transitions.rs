@@ -170,3 +170,17 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
         Applied::Unreadable(unreadable) => Err(unreadable.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::retry::{LONGEST_POSTPONEMENT, MAX_POSTPONEMENTS};
+
+    use crate::limits_page::{row, time};
+
+    #[test]
+    fn the_limits_are_documented() {
+        let postponements = MAX_POSTPONEMENTS.to_string();
+        row("postponements of an order (`Retry-After`) that do not count as failures", &postponements);
+        row("longest wait that the other side can ask for", &time(LONGEST_POSTPONEMENT));
+    }
+}

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use domain::retry::MAX_POSTPONEMENTS;
 use domain::transition::{Command, Outcome, Rules};
 use domain::{Draft, LeaseToken, OrderId, Priority, RetryPolicy, Status, Timestamp};
 use proptest::prelude::*;
@@ -376,7 +377,11 @@ impl Known {
                     Outcome::Completed => Status::Completed,
                     Outcome::Failed { .. } => Status::Failed,
                     Outcome::Released => Status::Pending,
-                    Outcome::Retry { .. } if self.failures + 1 >= self.max_attempts => Status::Failed,
+                    Outcome::Retry { after, .. }
+                        if self.counts(*after) && self.failures + 1 >= self.max_attempts =>
+                    {
+                        Status::Failed
+                    }
                     Outcome::Retry { .. } => Status::Pending,
                 })
             }
@@ -441,14 +446,24 @@ impl Known {
         }
     }
 
+    /// Whether such a retry is a failure, and not a wait that the other side has asked for.
+    fn counts(&self, after: Option<Duration>) -> bool {
+        after.is_none_or(|after| after.is_zero()) || self.attempt - self.failures > MAX_POSTPONEMENTS
+    }
+
     /// An attempt has failed: another one, or a dead letter.
     fn fail(&mut self, after: Option<Duration>, now: (Timestamp, Timestamp)) {
+        if !self.counts(after) {
+            let after = after.unwrap_or_default();
+            let longest = RETRY.ceiling(self.attempt - self.failures).max(after);
+            return self.waits((now.0 + after, now.1 + longest));
+        }
         self.failures += 1;
         if self.failures >= self.max_attempts {
             return self.becomes(Status::Failed);
         }
         match after {
-            Some(after) => self.waits((now.0 + after.min(RETRY.cap), now.1 + after.min(RETRY.cap))),
+            Some(after) => self.waits((now.0 + after, now.1 + after)),
             None => {
                 let longest = RETRY.base * 2_u32.pow(self.failures - 1);
                 self.waits((now.0, now.1 + longest.min(RETRY.cap)));

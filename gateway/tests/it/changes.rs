@@ -55,6 +55,28 @@ fn status(applied: &Applied) -> Option<Status> {
     }
 }
 
+on_both!(a_postponed_attempt_costs_none, |on| async move {
+    let backend = Backend::new(on).await;
+    let id = insert(&backend, 1).await[0];
+    let lease = LeaseToken::random();
+    one(&backend, id, Command::Start { lease }).await;
+    let hour = std::time::Duration::from_secs(3_600);
+    let outcome = Outcome::Retry { reason: "busy".into(), class: Some("http_503".into()), after: Some(hour) };
+    let before = backend.store.now();
+    let applied = one(&backend, id, Command::Finish { lease, outcome: outcome.clone() }).await;
+    assert_eq!(status(&applied), Some(Status::Pending));
+    let order = order(&backend, id).await;
+    assert_eq!((order.attempt, order.failures), (1, 0));
+    assert!(order.not_before >= before + hour, "{order:?}");
+    let waiting = order.waiting(&backend.store.outlook()).unwrap();
+    assert_eq!(waiting.waits_for, domain::waiting::WaitsFor::Retry);
+    assert_eq!(waiting.next_attempt_at, Some(order.not_before));
+    // The same report again.
+    let again = one(&backend, id, Command::Finish { lease, outcome }).await;
+    assert!(matches!(again, Applied::Unchanged { .. }), "{again:?}");
+    check_invariants(&backend.store).await;
+});
+
 on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let backend = Backend::new(on).await;
     let now = backend.store.now();

@@ -334,6 +334,16 @@ pub(crate) struct WorkArgs {
         default_value = "30000"
     )]
     pub(crate) webhook_timeout_ms: u64,
+    /// webhook: longest `Retry-After` of the endpoint that is obeyed, in seconds; longer ones are cut to it: 0 to 604800
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_MAX_RETRY_AFTER_S",
+        hide_env_values = true,
+        value_name = "S",
+        value_parser = values::number::<u64>(0, 604_800),
+        default_value = "86400"
+    )]
+    pub(crate) webhook_max_retry_after_s: u64,
     /// webhook: whether the reason of a failed order has the text of the endpoint's response, which every client can
     /// read then; it is logged either way
     #[arg(

@@ -163,10 +163,17 @@ impl FromStr for Secret {
     type Err = Wrong;
 
     fn from_str(text: &str) -> Result<Self, Wrong> {
-        if text.is_empty() {
-            return Err(Wrong::new("it is empty", "give a long random text, or leave the setting out"));
+        const HINT: &str = "give a long random text without blanks, or leave the setting out";
+        // Files end with a line break, and so do variables that are read from them.
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() {
+            return Err(Wrong::new("it is empty", HINT));
         }
-        Ok(Self(text.to_owned()))
+        // Both sides have to agree about every byte, and nobody sees these.
+        if secret.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Wrong::new("it has blanks or control characters", HINT));
+        }
+        Ok(Self(secret.to_owned()))
     }
 }
 
@@ -185,6 +192,16 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_lose_the_line_break_and_have_no_blanks() {
+        for text in ["hush", "hush\n", "hush\r\n"] {
+            assert_eq!(text.parse::<Secret>().unwrap().reveal(), "hush", "{text:?}");
+        }
+        for text in ["", "\n", " ", " hush", "hush ", "hu sh", "hush\n\thush", "hush\u{a0}"] {
+            assert!(text.parse::<Secret>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn no_password_is_shown_wherever_it_stands() {

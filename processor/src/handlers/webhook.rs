@@ -20,8 +20,9 @@
 //! }
 //! ```
 //!
-//! `Idempotency-Key: <orderId>-<attempt>` names the attempt. A receiver that must not do its work
-//! twice remembers the `orderId`: an attempt whose answer was lost is followed by another one.
+//! `Idempotency-Key: <orderId>` is the same for all attempts of the order, because an attempt whose response was lost is
+//! followed by another one: a receiver that must not do its work twice remembers the key. `Orders-Attempt: <number>` tells
+//! the attempts apart.
 //!
 //! # The signature
 //!
@@ -35,7 +36,8 @@
 //! | answer | the attempt |
 //! |---|---|
 //! | 2xx | completed |
-//! | 408, 409, 425, 429, 5xx | failed, may be repeated, not before `Retry-After` (seconds or a date) |
+//! | 408, 409, 425, 429, 5xx | failed, may be repeated |
+//! | the same with `Retry-After` (seconds or a date) | postponed: not repeated before that time, at most [`Webhook::waiting_at_most`], and not counted as a failure, up to 100 times |
 //! | none in time, or no connection | failed, may be repeated |
 //! | anything else, redirects too | failed permanently |
 //!
@@ -70,7 +72,11 @@ pub struct Webhook {
     url: Url,
     secret: Option<String>,
     show_responses: bool,
+    longest_wait: Duration,
 }
+
+/// The longest `Retry-After` that is obeyed unless another one is set.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Without the secret, and without credentials and query of the URL, which may hold one as well.
 impl fmt::Debug for Webhook {
@@ -86,7 +92,7 @@ impl fmt::Debug for Webhook {
 
 impl Webhook {
     /// A handler that sends to `url` (`http` or `https`, the roots of the system), signs with
-    /// `secret` if there is one (an empty one is none), and gives each request `timeout` in all.
+    /// `secret` if there is one, and gives each request `timeout` in all.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a URL or a timeout that cannot work, [`Error::HttpClient`] when `https`
@@ -116,14 +122,22 @@ impl Webhook {
             _ => return Err(Error::invalid("url", "must start with http:// or https://")),
         };
         let client = builder.build().map_err(Error::HttpClient)?;
-        let secret = secret.filter(|secret| !secret.is_empty());
-        Ok(Self { client, url, secret, show_responses: false })
+        if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+            return Err(Error::invalid("secret", "must not be empty"));
+        }
+        Ok(Self { client, url, secret, show_responses: false, longest_wait: LONGEST_WAIT })
     }
 
     /// Whether reasons have the text of the endpoint's responses, which every client can then read.
     #[must_use]
     pub fn showing_responses(self, show_responses: bool) -> Self {
         Self { show_responses, ..self }
+    }
+
+    /// The longest `Retry-After` that is obeyed; longer ones are cut to it.
+    #[must_use]
+    pub fn waiting_at_most(self, longest_wait: Duration) -> Self {
+        Self { longest_wait, ..self }
     }
 
     async fn send(&self, attempt: &Attempt) -> Verdict {
@@ -135,7 +149,8 @@ impl Webhook {
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", attempt.idempotency_key());
+            .header("Idempotency-Key", attempt.idempotency_key())
+            .header("Orders-Attempt", attempt.number());
         if let Some(secret) = &self.secret {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             request = request.header("Orders-Signature", sign(secret, now, &body));
@@ -144,6 +159,7 @@ impl Webhook {
             Ok(response) => {
                 let status = response.status();
                 let after = retry_after(response.headers(), SystemTime::now());
+                let after = after.map(|after| after.min(self.longest_wait)).filter(|after| !after.is_zero());
                 let said = text::reason(&read_start(response).await);
                 if let (Some(text), false) = (&said, status.is_success()) {
                     tracing::info!(order_id = %attempt.order.id, %status, text, "the webhook refused an order");
@@ -205,13 +221,15 @@ fn verdict(status: StatusCode, after: Option<Duration>, said: Option<String>) ->
                 | StatusCode::TOO_EARLY
                 | StatusCode::TOO_MANY_REQUESTS
         );
-    let answered = format!("the webhook answered {status}");
+    let pause = after.filter(|_| repeat);
+    let asked = pause.map(|pause| format!(" and asked for a pause of {} s", pause.as_secs()));
+    let answered = format!("the webhook answered {status}{}", asked.unwrap_or_default());
     let class = format!("http_{}", status.as_u16());
+    let reason = said.map_or(answered.clone(), |said| format!("{answered}: {said}"));
     if repeat {
-        let reason = said.map_or(answered.clone(), |said| format!("{answered}: {said}"));
         Verdict::Retry { reason, class: Some(class), after }
     } else {
-        Verdict::failed(said.unwrap_or(answered)).with_class(class)
+        Verdict::failed(reason).with_class(class)
     }
 }
 

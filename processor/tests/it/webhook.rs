@@ -38,7 +38,8 @@ async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
     Mock::given(method("POST"))
         .and(path("/orders"))
         .and(header("Content-Type", "application/json"))
-        .and(header("Idempotency-Key", format!("{}-3", attempt.order.id).as_str()))
+        .and(header("Idempotency-Key", attempt.order.id.to_string().as_str()))
+        .and(header("Orders-Attempt", "3"))
         .respond_with(ResponseTemplate::new(204))
         .expect(1)
         .mount(&server)
@@ -78,7 +79,8 @@ async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_signed() {
-    for secret in [None, Some(String::new())] {
+    {
+        let secret = None;
         let server = MockServer::start().await;
         Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
         let webhook = Webhook::new(&server.uri(), secret, TIMEOUT).unwrap();
@@ -125,14 +127,18 @@ async fn the_status_decides() {
         assert!(reason.contains(&status.to_string()), "{reason}");
     }
     let redirect = ResponseTemplate::new(307).insert_header("Location", "/").set_body_string("elsewhere");
-    assert_eq!(verdict(redirect).await, Verdict::failed("elsewhere").with_class("http_307"));
+    let reason = "the webhook answered 307 Temporary Redirect: elsewhere";
+    assert_eq!(verdict(redirect).await, Verdict::failed(reason).with_class("http_307"));
+    let refused = Verdict::failed("the webhook answered 402 Payment Required").with_class("http_402");
+    assert_eq!(verdict(ResponseTemplate::new(402)).await, refused);
 }
 
 #[tokio::test]
 async fn the_reason_is_the_start_of_the_body() {
     let body = format!("{}{}", "ä".repeat(500), "b".repeat(100_000));
     let verdict = verdict(ResponseTemplate::new(422).set_body_string(body)).await;
-    assert_eq!(verdict, Verdict::failed("ä".repeat(500)).with_class("http_422"));
+    let reason = format!("the webhook answered 422 Unprocessable Entity: {}", "ä".repeat(500));
+    assert_eq!(verdict, Verdict::failed(reason).with_class("http_422"));
 }
 
 #[tokio::test]
@@ -143,7 +149,11 @@ async fn retry_after_is_honoured() {
         other => panic!("{other:?}"),
     };
     assert_eq!(after(busy("17").await), Some(Duration::from_secs(17)));
-    assert_eq!(after(busy("Sun, 06 Nov 1994 08:49:37 GMT").await), Some(Duration::ZERO));
+    assert_eq!(after(busy("Sun, 06 Nov 1994 08:49:37 GMT").await), None, "no pause is asked for");
+    assert_eq!(after(busy("0").await), None);
+    assert_eq!(after(busy("999999999").await), Some(Duration::from_secs(24 * 60 * 60)), "the limit");
+    let Verdict::Retry { reason, .. } = busy("17").await else { panic!("it may be repeated") };
+    assert_eq!(reason, "the webhook answered 503 Service Unavailable and asked for a pause of 17 s");
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3_600));
     let wait = after(busy(&date).await).unwrap();
     assert!(wait > Duration::from_secs(3_000) && wait <= Duration::from_secs(3_600), "{wait:?}");
@@ -180,6 +190,7 @@ fn what_cannot_work_is_refused() {
         assert!(Webhook::new(url, None, TIMEOUT).is_err(), "{url}");
     }
     assert!(Webhook::new("http://host/", None, Duration::ZERO).is_err());
+    assert!(Webhook::new("http://host/", Some(String::new()), TIMEOUT).is_err());
     // Whether this machine has root certificates or not: no panic.
     let _ = Webhook::new("https://host/", None, TIMEOUT);
 }
