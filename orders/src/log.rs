@@ -1,5 +1,6 @@
 //! Logs on stderr, as text for people or JSON for machines.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
@@ -33,10 +34,17 @@ pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
     let installed = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(std::io::stderr().is_terminal() && wants_colors(std::env::var_os("NO_COLOR")))
+            .try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     installed.map_err(|error| Error::failed(format!("cannot start logging: {error}")))
+}
+
+/// Colours are for terminals, and for those who have not set NO_COLOR to any text (<https://no-color.org>).
+fn wants_colors(no_color: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty())
 }
 
 /// What is logged, and where that is from.
@@ -44,5 +52,16 @@ pub(crate) fn filter() -> (String, &'static str) {
     match std::env::var("RUST_LOG") {
         Ok(wanted) if !wanted.trim().is_empty() => (wanted, "environment"),
         _ => (DEFAULT_FILTER.to_owned(), "default"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_color_with_any_text_turns_colours_off() {
+        assert!(wants_colors(None) && wants_colors(Some("".into())));
+        assert!(!wants_colors(Some("1".into())) && !wants_colors(Some("0".into())));
     }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use broker::redis::Redis;
 use gateway::Store;
+use gateway::config::HttpLimits;
+use gateway::http::Starting;
 use gateway::store::{ConnectError, Options, Schema};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +80,12 @@ fn beside_other_files(files: usize) -> usize {
 /// The real address of a listener, with the port that port 0 became.
 pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(|error| Error::failed(format!("cannot read a listener's address: {error}")))
+}
+
+/// Answers on the HTTP port until the gateway can: probes must not take a process that waits for one that hangs.
+pub(crate) fn answer(http: &TcpListener, limits: &HttpLimits) -> Result<Starting, Error> {
+    Starting::serve(http, limits)
+        .map_err(|error| Error::failed(format!("cannot answer on the HTTP port before the start: {error}")))
 }
 
 /// Opens the database for a gateway, with its tables as `store` asks for. Waits without end for a server that cannot

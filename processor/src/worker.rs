@@ -301,7 +301,8 @@ impl Worker {
 
     fn drain(&mut self) {
         let grace = self.config.drain_grace;
-        tracing::info!(running = self.slots.running(), ?grace, "shutting down: nothing new is started");
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(running = self.slots.running(), grace_ms, "shutting down: nothing new is started");
         for hint in std::mem::take(&mut self.hints) {
             self.slots.free(hint);
         }

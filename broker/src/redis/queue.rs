@@ -103,7 +103,7 @@ impl Queue {
         if let Some((entry, error)) = first_bad {
             let shown = String::from_utf8_lossy(&entry[..entry.len().min(SHOWN_OF_ENTRY)]);
             warn!(
-                key = self.key(), skipped = entries.len() - jobs.len(), first = ?shown, %error,
+                key = self.key(), skipped = entries.len() - jobs.len(), first = %shown.escape_debug(), %error,
                 "left out entries of the queue that are not jobs"
             );
         }

@@ -177,6 +177,9 @@ impl Feed {
         let ids: Vec<OrderId> = watched.iter().map(|(id, _)| *id).collect();
         let versions: std::collections::HashMap<OrderId, u32> =
             self.inner.store.versions(&ids).await?.into_iter().collect();
+        for (id, _) in watched {
+            self.inner.topics.found(*id, versions.contains_key(id));
+        }
         let behind: Vec<(OrderId, u32)> = watched
             .iter()
             .filter(|(id, position)| versions.get(id).is_some_and(|version| version > position))

@@ -17,12 +17,18 @@ const KEPT: usize = 16;
 pub(super) struct Recent {
     events: VecDeque<Arc<OrderEvent>>,
     position: u32,
+    /// How often in a row the comparison with the database did not find the order.
+    missing: u32,
 }
+
+/// The order is taken for removed after so many comparisons: one may ask a server of a cluster that is behind.
+const MISSING: u32 = 2;
 
 impl Recent {
     /// Adds an event in its place. Returns whether it was new.
     fn add(&mut self, event: &Arc<OrderEvent>) -> bool {
         self.position = self.position.max(event.sequence);
+        self.missing = 0;
         match self.events.binary_search_by_key(&event.sequence, |kept| kept.sequence) {
             Ok(_) => false,
             Err(place) => {
@@ -33,6 +39,11 @@ impl Recent {
                 true
             }
         }
+    }
+
+    /// Whether the order has been removed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.missing >= MISSING
     }
 
     /// Whether the latest event came after `sequence` and is final.
@@ -97,6 +108,16 @@ impl Topics {
             if let Some(topic) = topics.get(&event.order_id) {
                 topic.send_if_modified(|recent| recent.add(event));
             }
+        }
+    }
+
+    /// Notes whether the database has the order. Subscribers of one that was removed are told.
+    pub(super) fn found(&self, id: OrderId, found: bool) {
+        if let Some(topic) = self.lock().get(&id) {
+            topic.send_if_modified(|recent| {
+                recent.missing = if found { 0 } else { recent.missing.saturating_add(1) };
+                recent.missing == MISSING
+            });
         }
     }
 

@@ -97,6 +97,10 @@ impl Watch {
                         return Some(Err(error));
                     }
                 }
+            } else if recent.borrow().is_gone() {
+                // Removed by retention, or by a restore of an older backup.
+                self.ended = true;
+                return Some(Err(Error::NotFound(self.id)));
             } else if self.ahead_of.is_some_and(|seen| recent.borrow().is_final_since(seen)) {
                 // The order ended before it came to what the subscriber asked for.
                 return None;

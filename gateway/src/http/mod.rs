@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod pages;
 pub mod problem;
 pub mod server;
+mod starting;
 
 pub(crate) mod addresses;
 pub(crate) mod media;
@@ -42,6 +43,7 @@ use self::dress::Dress;
 pub use self::hosts::Hosts;
 pub use self::openapi::openapi;
 pub use self::origins::Origins;
+pub use self::starting::Starting;
 use crate::App;
 
 /// Everything on the HTTP port.

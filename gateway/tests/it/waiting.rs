@@ -240,3 +240,26 @@ async fn two_installations_on_one_prefix_are_detected() {
     one.stop().await;
     other.stop().await;
 }
+
+on_both!(the_watch_of_a_removed_order_ends, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let id = gateway.create_order().await;
+    let request = proto::v1::WatchOrderRequest { order_id: id.clone(), after_sequence: None };
+    let mut events = gateway.workers().await.watch_order(request).await.unwrap().into_inner();
+    assert_eq!(events.message().await.unwrap().unwrap().sequence, 1);
+    let poll = gateway.client.get(gateway.url(&format!("/orders/{id}?waitForSequence=9&timeout=55"))).send();
+    let poll = tokio::spawn(poll);
+    eventually("the long poll", || async {
+        let metrics = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        metrics.contains("kind=\"long_poll\"").then_some(())
+    })
+    .await;
+    // As retention or the restore of a backup does.
+    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    sqlx::raw_sql("DELETE FROM orders").execute(&mut admin).await.unwrap();
+    let ended = events.message().await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::NotFound, "{ended}");
+    assert_eq!(poll.await.unwrap().unwrap().status(), 404);
+    gateway.stop().await;
+});

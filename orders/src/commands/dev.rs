@@ -31,6 +31,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
     let grpc = start::bind(&args.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
     let (http_addr, grpc_addr) = (start::address(&http)?, start::address(&grpc)?);
+    let starting = start::answer(&http, &config.http)?;
     let Some(store) = start::database(&args.database, &args.store, &shutdown).await? else { return Ok(()) };
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
         Some(redis) => {
@@ -44,6 +45,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
     };
 
+    starting.end().await;
     let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));

@@ -22,6 +22,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
     let grpc = start::bind(&args.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
     let (http_addr, grpc_addr) = (start::address(&http)?, start::address(&grpc)?);
+    let starting = start::answer(&http, &config.http)?;
     let Some(store) = start::database(&args.database, &args.store, &shutdown).await? else { return Ok(()) };
     start::redis(&redis, "orders are accepted and processed later", &shutdown).await?;
 
@@ -33,6 +34,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     );
     let key = settings::bus_key(bus_secret.as_deref(), &store).await?;
     let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus(key)));
+    starting.end().await;
     let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
     let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
     store.close().await;

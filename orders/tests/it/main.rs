@@ -30,3 +30,4 @@ mod operate;
 mod outage;
 mod restart;
 mod sockets;
+mod starting;

@@ -202,6 +202,12 @@ pub const KINDS: &[Kind] = &[
         "Nothing was changed; try again after `Retry-After`. Operators: the log names the setting or the table.",
     ),
     kind(
+        "starting",
+        503,
+        "The gateway is starting",
+        "Nothing was changed; try again after `Retry-After`, or at another gateway.",
+    ),
+    kind(
         "shutting_down",
         503,
         "This gateway is going away",

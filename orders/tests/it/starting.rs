@@ -1,0 +1,81 @@
+//! What a process answers before it can serve, with few open files, and when its terminal is closed.
+
+use std::time::Duration;
+
+use crate::harness::{Api, Process, base_url, bound, command, eventually};
+
+/// An address that was free a moment ago.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+/// A liveness probe kills a process whose port hangs.
+#[tokio::test]
+async fn probes_are_answered_while_the_database_is_away() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (http, away) = (free_address(), free_address());
+    let url = format!("mysql://orders:hush@{away}/orders");
+    let variables = [("DATABASE_URL", url.as_str()), ("REDIS_URL", "redis://127.0.0.1:1")];
+    let arguments = ["gateway", "--http-addr", &http, "--grpc-addr", "127.0.0.1:0"];
+    let mut waiting = Process::start(command(folder.path(), &arguments, &variables), "gateway");
+    let api = Api::new(format!("http://{http}"));
+    eventually("an answer to the liveness probe", || async {
+        (api.try_get("/livez").await == Some(200)).then_some(())
+    })
+    .await;
+    let said = |line: &str| line.contains("waiting for the database").then_some(());
+    waiting.logged("what it waits for", said).await;
+    assert_eq!(api.try_get("/livez").await, Some(200));
+    let (status, ready) = api.get("/readyz").await;
+    assert_eq!(status, 503, "{ready}");
+    assert!(ready.to_string().contains("starting: waits for the database"), "{ready}");
+    for path in ["/orders", "/", "/queue"] {
+        let (status, problem) = api.get(path).await;
+        assert_eq!((status, problem["code"].as_str()), (503, Some("starting")), "{path}: {problem}");
+    }
+    waiting.terminate();
+    waiting.ended_well().await;
+}
+
+/// Half of the files are left for accepted connections, and one stream takes one of them.
+#[tokio::test]
+async fn probes_are_answered_beside_streams_with_few_open_files() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = bound("sh");
+    command.args(["-c", r#"ulimit -n 256 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_orders")]);
+    command.current_dir(folder.path());
+    command.args(["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
+    command.args(["--simulate-min-ms", "600000", "--simulate-max-ms", "600000", "--drain-ms", "500"]);
+    let mut dev = Process::start(command, "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let request = client.get(format!("{}/orders/{id}/events", api.base));
+        let stream = request.header("accept", "text/event-stream").send().await.expect("a stream");
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    for path in ["/livez", "/readyz"] {
+        let asked = client.get(format!("{}{path}", api.base)).timeout(Duration::from_secs(30)).send();
+        assert_eq!(asked.await.expect("an answer").status(), 200, "{path}");
+    }
+    drop(streams);
+    dev.terminate();
+    dev.ended_well().await;
+}
+
+/// The terminal is closed: work in hand is finished or given back, as after SIGTERM.
+#[tokio::test]
+async fn a_hangup_drains() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    api.create().await;
+    dev.signal("HUP");
+    dev.ended_well().await;
+    assert!(dev.stderr().contains("SIGHUP"), "{}", dev.stderr());
+}
