@@ -378,3 +378,38 @@ impl Overdue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::tests::{orders, sqlite};
+    use super::*;
+
+    /// A database that accepts `SKIP LOCKED` and locks nothing lets somebody else change an order between the
+    /// SELECT of dispatch and its UPDATE.
+    #[tokio::test]
+    async fn only_what_still_waits_is_held_and_pushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let creations = orders(store.now(), 3);
+        let ids: Vec<OrderId> = creations.iter().map(|creation| creation.id()).collect();
+        store.insert(creations).await.unwrap();
+        let cancel = Command::Cancel { reason: None };
+        store.apply([(ids[1], cancel)].into(), Default::default()).await.unwrap();
+        let held_until = store.now() + Duration::from_secs(60);
+        let taken = store
+            .write(|connection| {
+                let jobs = ids.iter().map(|id| Job { order_id: *id, quantity: 1 }).collect();
+                let mut taken = Taken { behind: jobs, ..Taken::default() };
+                Box::pin(async move {
+                    hold(connection, &mut taken, held_until, "orders").await?;
+                    Ok(taken)
+                })
+            })
+            .await
+            .unwrap();
+        let pushed: Vec<OrderId> = taken.behind.iter().map(|job| job.order_id).collect();
+        assert_eq!(pushed, [ids[0], ids[2]]);
+        assert_eq!(store.inspect(Duration::ZERO).await.unwrap().findings, []);
+    }
+}

@@ -5,15 +5,15 @@
 //! event with the next sequence: what the row says from then on (see `timeline`). A lease token is compared while its row is locked, in the
 //! transaction that writes, so a stale report cannot slip in between.
 //!
-//! Rows that this gateway has written last are not read again (see `recent`). An UPDATE names the version
-//! of the orders that it was decided for, and what makes a lease another one makes another version; so a
-//! row that somebody else has changed meanwhile is not changed, the transaction is rolled back, and
-//! everything is decided again with locked rows.
+//! Rows that this gateway has written last are not read again (see `recent`). An UPDATE repeats what was decided
+//! for in its WHERE clause: the status, the version, the lease token and, where time decides, the time
+//! ([`Condition`]). A row that is different is not changed, the transaction is rolled back, and everything is
+//! decided again with locked rows. So memory only confirms what the row says as well.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::transition::{Change, Command, Decision, Refusal, Rules, State, decide};
+use domain::transition::{CLOCK_TOLERANCE, Change, Command, Decision, Refusal, Rules, State, decide};
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
@@ -22,8 +22,8 @@ use sqlx::any::AnyRow;
 use super::isolate::{LARGEST_ORDER, Rows, Unreadable, rows_of};
 use super::pause::paused;
 use super::recent::Row;
-use super::rows::{HELD, Locked, Stage};
-use super::sql::{LARGEST_PIECE, Sql, pieces};
+use super::rows::{Locked, Stage};
+use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
 use super::{Error, Store, rows, timeline};
 use crate::ById;
 
@@ -267,7 +267,8 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
     match decision {
         Decision::Change(change) => {
             let error_class = change.error_class.clone();
-            let event = Arc::new(changes.add(&mut row.locked, change, now));
+            let condition = Condition::of(command, &row.locked.state, now);
+            let event = Arc::new(changes.add(&mut row.locked, change, condition, now));
             if let Some(order) = row.order.as_mut().map(Arc::make_mut) {
                 order.status = event.status;
                 order.version = event.sequence;
@@ -281,7 +282,7 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
             Applied::Changed { event, order: wanted(row) }
         }
         Decision::Renew(until) => {
-            changes.postpone(&mut row.locked, until);
+            changes.renew(&mut row.locked, until);
             Applied::Unchanged { order: None }
         }
         Decision::Postpone(refusal, until) => {
@@ -297,8 +298,58 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
 #[derive(Default)]
 struct Changes {
     groups: HashMap<Update, Vec<OrderId>, hashlink::DefaultHashBuilder>,
-    /// Orders of which only the due time changes, by status.
-    postponed: HashMap<(Status, Timestamp), Vec<OrderId>>,
+    /// Pending orders of which only the due time changes, by version.
+    postponed: HashMap<(u32, Timestamp), Vec<OrderId>>,
+    /// Leases that are renewed, by their new end.
+    renewed: HashMap<Timestamp, Vec<(OrderId, i64)>>,
+}
+
+/// What an UPDATE requires of its rows besides the status and the version that the decision was made for. After a
+/// lost transaction, a restored backup or a manual change a row can have these and another history all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Condition {
+    /// Nothing else.
+    None,
+    /// A start: the order may be started by then.
+    Startable(Timestamp),
+    /// This lease token; 0 is none.
+    Lease(i64),
+    /// This lease token, and a lease that has ended by then.
+    Expired(i64, Timestamp),
+}
+
+impl Condition {
+    fn of(command: &Command, state: &State, now: Timestamp) -> Self {
+        let lease = token(state);
+        match command {
+            Command::Start { .. } => {
+                let latest = (now + CLOCK_TOLERANCE).max(state.not_before);
+                Self::Startable(state.process_after.map_or(latest, |at| at.max(latest)))
+            }
+            Command::Heartbeat { .. } | Command::Finish { .. } | Command::Cancel { .. } => Self::Lease(lease),
+            Command::Expire => Self::Expired(lease, now),
+            Command::Redrive { .. } => Self::None,
+        }
+    }
+
+    fn push(self, sql: &mut Sql) {
+        match self {
+            Self::None => sql,
+            Self::Startable(by) => sql
+                .push(" AND not_before <= ? AND (process_after IS NULL OR process_after <= ?)")
+                .bind(by.as_micros())
+                .bind(by.as_micros()),
+            Self::Lease(lease) => sql.push(" AND lease_token = ?").bind(lease),
+            Self::Expired(lease, now) => {
+                sql.push(" AND lease_token = ? AND held_until <= ?").bind(lease).bind(now.as_micros())
+            }
+        };
+    }
+}
+
+/// The lease token as it is stored.
+fn token(state: &State) -> i64 {
+    state.lease.map_or(0, LeaseToken::as_i64)
 }
 
 /// The columns that one UPDATE sets; `None` leaves a column as it is.
@@ -306,6 +357,7 @@ struct Changes {
 struct Update {
     from: Status,
     version: u32,
+    condition: Condition,
     status: Status,
     attempt: Option<u32>,
     failures: Option<u32>,
@@ -318,14 +370,26 @@ struct Update {
 }
 
 impl Changes {
-    /// Notes that an order next needs attention at this time, without an event.
+    /// Notes that a pending order next needs attention at this time, without an event.
     fn postpone(&mut self, locked: &mut Locked, until: Timestamp) {
-        self.postponed.entry((locked.state.status, until)).or_default().push(locked.id);
+        self.postponed.entry((locked.state.version, until)).or_default().push(locked.id);
+        locked.state.due_at = Some(until);
+    }
+
+    /// Notes that the lease of an order now ends at this time.
+    fn renew(&mut self, locked: &mut Locked, until: Timestamp) {
+        self.renewed.entry(until).or_default().push((locked.id, token(&locked.state)));
         locked.state.due_at = Some(until);
     }
 
     /// Notes a change, brings `locked` up to date and returns the event.
-    fn add(&mut self, locked: &mut Locked, change: Change, now: Timestamp) -> OrderEvent {
+    fn add(
+        &mut self,
+        locked: &mut Locked,
+        change: Change,
+        condition: Condition,
+        now: Timestamp,
+    ) -> OrderEvent {
         let state = locked.state;
         fn differs<T: PartialEq>(new: T, old: T) -> Option<T> {
             (new != old).then_some(new)
@@ -344,6 +408,7 @@ impl Changes {
         let update = Update {
             from: state.status,
             version: state.version,
+            condition,
             status: change.status,
             attempt: differs(change.attempt, state.attempt),
             failures: differs(change.failures, state.failures),
@@ -375,26 +440,45 @@ impl Changes {
             for piece in ids.chunks(LARGEST_PIECE) {
                 for sql in [update.make_room(piece, table), Some(update.statement(piece, table))] {
                     let Some(sql) = sql else { continue };
-                    if sql.execute(connection).await? != piece.len() as u64 {
-                        return Err(Error::Outdated);
-                    }
+                    all_changed(sql.execute(connection).await?, piece.len())?;
                 }
             }
         }
-        for ((status, until), ids) in &self.postponed {
-            let stage = Stage::after(*status, Some(*until));
+        for ((version, until), ids) in &self.postponed {
+            let stage = Stage::waiting(*until);
             for piece in ids.chunks(LARGEST_PIECE) {
                 let mut sql = Sql::new("UPDATE ");
-                sql.push(table).push(" SET held_until = ?").bind(stage.held_until);
-                if stage.name != HELD {
-                    sql.push(", stage = ?, due_at = ?").bind(stage.name).bind(stage.due_at);
-                }
-                sql.push(" WHERE id").within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
-                sql.execute(connection).await?;
+                sql.push(table).push(" SET held_until = ?, stage = ?, due_at = ?").bind(stage.held_until);
+                sql.bind(stage.name).bind(stage.due_at);
+                sql.push(" WHERE status = 'pending' AND version = ? AND id").bind(i64::from(*version));
+                sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                all_changed(sql.execute(connection).await?, piece.len())?;
+            }
+        }
+        for (until, leases) in &self.renewed {
+            for piece in leases.chunks(LARGEST_PIECE) {
+                all_changed(renewal(piece, *until, table).execute(connection).await?, piece.len())?;
             }
         }
         Ok(())
     }
+}
+
+/// A row that is not as it was when it was decided about is not among those that were changed.
+fn all_changed(rows: u64, orders: usize) -> Result<(), Error> {
+    if rows == orders as u64 { Ok(()) } else { Err(Error::Outdated) }
+}
+
+/// Each order with its own token: the tokens of one batch are those of several workers.
+fn renewal(leases: &[(OrderId, i64)], until: Timestamp, table: &str) -> Sql {
+    let mut sql = Sql::new("UPDATE ");
+    sql.push(table).push(" SET held_until = ? WHERE status = 'processing' AND (").bind(until.as_micros());
+    for (n, (id, lease)) in padded(leases).next().unwrap_or_default().iter().enumerate() {
+        sql.push(if n == 0 { "(id = ? AND lease_token = ?)" } else { " OR (id = ? AND lease_token = ?)" });
+        sql.bind(id.as_bytes().as_slice()).bind(*lease);
+    }
+    sql.push(")");
+    sql
 }
 
 impl Update {
@@ -438,7 +522,7 @@ impl Update {
         }
         sql.push(
             ", stage = ?, due_at = ?, held_until = ?, reason = ?, error_class = ?, updated_at = ? \
-                  WHERE status = ? AND version = ? AND id",
+                  WHERE status = ? AND version = ?",
         )
         .bind(stage.name)
         .bind(stage.due_at)
@@ -447,8 +531,9 @@ impl Update {
         .bind(self.error_class.as_deref())
         .bind(self.updated_at.as_micros())
         .bind(self.from.as_str())
-        .bind(i64::from(self.version))
-        .within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+        .bind(i64::from(self.version));
+        self.condition.push(&mut sql);
+        sql.push(" AND id").within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
         sql
     }
 }

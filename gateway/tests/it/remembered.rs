@@ -7,6 +7,7 @@ use domain::transition::{Command, Outcome, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Status};
 use gateway::Store;
 use gateway::store::{Applied, Creation, NewOrder, Options};
+use sqlx::Connection;
 
 use crate::harness::{Backend, On, check_invariants};
 use crate::on_both;
@@ -97,3 +98,86 @@ async fn what_another_gateway_has_changed_is_seen() {
     assert!(matches!(finished[0], Applied::Changed { .. }), "{finished:?}");
     check_invariants(here).await;
 }
+
+// What a lost transaction leaves behind, after the failover to a replica that was behind, a restored backup or a manual
+// change: the same version with another history.
+on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let ids = insert(store, 6).await;
+    let (lost, command) = start();
+    apply(store, &ids, &command).await;
+    // The start is lost, and another worker has started some of them over another gateway since.
+    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let other = LeaseToken::random();
+    for id in &ids[..4] {
+        let id = id.to_string().replace('-', "");
+        let text = format!("UPDATE orders SET lease_token = {} WHERE id = x'{id}'", other.as_i64());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    }
+    let failed = Outcome::Failed { reason: "it broke".into(), class: None };
+    let stale =
+        |applied: &Applied| matches!(applied, Applied::Refused(Refusal::StaleLease(Status::Processing)));
+    // In one batch with the other worker's reports, whose token is the right one.
+    let report = |lease, outcome: &Outcome| Command::Finish { lease, outcome: outcome.clone() };
+    let commands: Vec<(OrderId, Command)> = vec![
+        (ids[0], report(lost, &failed)),
+        (ids[1], report(other, &Outcome::Completed)),
+        (ids[2], Command::Heartbeat { lease: lost }),
+        (ids[3], Command::Heartbeat { lease: other }),
+        (ids[4], report(lost, &Outcome::Completed)),
+        (ids[5], Command::Heartbeat { lease: lost }),
+    ];
+    let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
+    assert!(stale(&applied[0]) && stale(&applied[2]), "{applied:?}");
+    for index in [1, 4] {
+        assert!(matches!(applied[index], Applied::Changed { .. }), "{applied:?}");
+    }
+    for index in [3, 5] {
+        assert!(matches!(applied[index], Applied::Unchanged { .. }), "{applied:?}");
+    }
+    // The worker that holds the lease decides how it ends, and the other one is not told that it did.
+    assert!(matches!(apply(store, &ids[..1], &finish(other)).await[0], Applied::Changed { .. }));
+    let late = apply(store, &ids[..1], &report(other, &failed)).await;
+    assert!(matches!(late[0], Applied::Refused(Refusal::StaleLease(Status::Completed))), "{late:?}");
+    check_invariants(store).await;
+});
+
+on_both!(a_lease_that_was_renewed_is_not_taken_by_memory, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let ids = insert(store, 2).await;
+    let (_, command) = start();
+    let rules = Rules { lease: Duration::ZERO, ..Rules::default() };
+    let commands = ids.iter().map(|id| (*id, command.clone())).collect();
+    store.apply(commands, rules).await.unwrap();
+    // Renewed over another gateway, which this one does not know.
+    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let id = ids[0].to_string().replace('-', "");
+    let until = (store.now() + GUARD).as_micros();
+    let text = format!("UPDATE orders SET held_until = {until} WHERE id = x'{id}'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    let expired = apply(store, &ids, &Command::Expire).await;
+    assert!(matches!(expired[0], Applied::Refused(Refusal::NotExpired)), "{expired:?}");
+    assert!(matches!(expired[1], Applied::Changed { .. }), "{expired:?}");
+});
+
+on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let ids = insert(store, 3).await;
+    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let later = (store.now() + GUARD).as_micros();
+    for (id, change) in ids.iter().zip(["not_before", "process_after"]) {
+        let id = id.to_string().replace('-', "");
+        let text = format!("UPDATE orders SET {change} = {later} WHERE id = x'{id}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    }
+    let (_, command) = start();
+    let started = apply(store, &ids, &command).await;
+    assert!(
+        started[..2].iter().all(|one| matches!(one, Applied::Refused(Refusal::NotYet(_)))),
+        "{started:?}"
+    );
+    assert!(matches!(started[2], Applied::Changed { .. }), "{started:?}");
+});
