@@ -22,6 +22,7 @@ pub mod store;
 
 mod app;
 mod batch;
+mod failed_log;
 mod keys;
 #[cfg(test)]
 mod limits_page;

@@ -18,7 +18,7 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 20] = [
+const COUNTERS: [(&str, &str); 21] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     (
@@ -44,6 +44,10 @@ const COUNTERS: [(&str, &str); 20] = [
     ("leases_expired_total", "Attempts that were given up because their worker showed no sign of life."),
     ("order_transitions_total", "Changes of orders after their creation, by the new status."),
     ("orders_created_total", "Accepted orders."),
+    (
+        "orders_failed_total",
+        "Orders that have failed, by error class; beyond 50 classes the others share the class `other`.",
+    ),
     ("orders_dispatched_total", "Hints put into the queue, repeated ones included."),
     (
         "orders_parked_total",

@@ -13,6 +13,7 @@ use broker::{Presence, Queue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::failed_log::FailedLog;
 use crate::feed::Feed;
 use crate::store::{Error as StoreError, Probe};
 use crate::{Error, Store};
@@ -27,6 +28,11 @@ const STARTED_FRESH: Duration = Duration::from_secs(60);
 const FULL_FOR: Duration = Duration::from_secs(10);
 /// The code of a database without space.
 const FULL: &str = "database_full";
+/// The code of a database that cannot be used.
+const UNAVAILABLE: &str = "database_unavailable";
+/// Why an embedded database cannot be used any more.
+const FILE_LOST: &str =
+    "the file of the database was removed or replaced; nothing is accepted until a restart";
 /// The code that says nothing about the database: this gateway uses all of its connections.
 const POOL_EXHAUSTED: &str = "database_pool_exhausted";
 /// Measuring the queue takes at most one part in so many of the time ...
@@ -54,6 +60,7 @@ struct Inner {
     presence: Mutex<Option<Presence>>,
     streams: AtomicUsize,
     look: Notify,
+    failed: FailedLog,
 }
 
 /// Why the database refuses writes.
@@ -84,6 +91,7 @@ impl Vitals {
             presence: Mutex::default(),
             streams: AtomicUsize::new(0),
             look: Notify::new(),
+            failed: FailedLog::default(),
         }))
     }
 
@@ -134,8 +142,16 @@ impl Vitals {
         StreamGuard(self.clone())
     }
 
+    /// The log of orders that have failed.
+    pub(crate) fn failed(&self) -> &FailedLog {
+        &self.0.failed
+    }
+
     /// Why the database refuses writes, if it does.
     pub(crate) fn refused(&self) -> Option<Refused> {
+        if self.0.store.has_lost_its_file() {
+            return Some(Refused { code: UNAVAILABLE, message: FILE_LOST, at: Instant::now() });
+        }
         *lock(&self.0.refused)
     }
 
@@ -172,6 +188,7 @@ impl Vitals {
         let mut measure_at = Instant::now();
         loop {
             let look = self.0.look.notified();
+            self.0.failed.flush();
             let round = async {
                 self.try_write().await;
                 self.meet_others().await;

@@ -57,6 +57,11 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
             object.properties.values_mut().for_each(pattern);
         }
     }
+    // Readers show summaries as plain text.
+    let paths = document.paths.paths.values_mut();
+    for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
+        operation.summary = operation.summary.take().map(|summary| summary.replace('`', ""));
+    }
     let paths = document.paths.paths.values_mut();
     let operations = paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten();
     for parameter in operations.flat_map(|operation| operation.parameters.iter_mut().flatten()) {

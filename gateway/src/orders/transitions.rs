@@ -60,11 +60,12 @@ pub(super) async fn apply_all(
     }
     let mut events = Vec::new();
     for applied in results.iter().flatten() {
-        if let Applied::Changed { event, .. } = applied {
+        if let Applied::Changed { event, error_class, .. } = applied {
             match event.status {
                 Status::Processing => shortcut.wake.started(),
                 Status::Pending => shortcut.wake.due(),
-                Status::Completed | Status::Failed | Status::Cancelled => {}
+                Status::Failed => shortcut.vitals.failed().note(event, error_class.as_deref()),
+                Status::Completed | Status::Cancelled => {}
             }
             events.push(event.clone());
         }

@@ -184,7 +184,7 @@ impl Store {
                 primary: primary.clone(),
                 parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
-                _lock: lock,
+                file: lock,
             }),
         };
         store.refresh_clock().await.map_err(|error| store.unreachable(&error))?;
@@ -230,7 +230,7 @@ fn pool(
         .connect_lazy_with(connect.clone())
 }
 
-fn claim(file: &Path, create: bool) -> Result<std::fs::File, ConnectError> {
+fn claim(file: &Path, create: bool) -> Result<files::Claim, ConnectError> {
     if !create && !file.exists() {
         return Err(ConnectError::Missing(file.to_owned()));
     }

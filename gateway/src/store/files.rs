@@ -1,9 +1,10 @@
 //! The files of an embedded database: only their owner can read them, whatever the umask says.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ConnectError;
 
@@ -13,9 +14,40 @@ const MODE: u32 = 0o600;
 /// permissions of the database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// The file of an embedded database. While it lives, other processes do not use the file.
+pub(super) struct Claim {
+    path: PathBuf,
+    /// Device and number of the file that was opened.
+    identity: (u64, u64),
+    lost: AtomicBool,
+    _lock: File,
+}
+
+impl Claim {
+    /// Whether the file that was opened is no longer at its path. SQLite goes on with it, so whatever is written
+    /// is lost with the process. Once lost, it stays lost.
+    pub(super) fn is_lost(&self) -> bool {
+        if self.lost.load(Ordering::Relaxed) {
+            return true;
+        }
+        let there = std::fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        if !there && !self.lost.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                path = %self.path.display(),
+                "the file of the database was removed or replaced: nothing is accepted until a restart"
+            );
+        }
+        !there
+    }
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
 /// Creates the database's file, makes it and those beside it private, and keeps other processes away for as
 /// long as the answer lives.
-pub(super) fn claim(path: &Path) -> Result<File, ConnectError> {
+pub(super) fn claim(path: &Path) -> Result<Claim, ConnectError> {
     let lock_path = with_suffix(path, ".lock");
     let lock = create(&lock_path)
         .map_err(|error| ConnectError::File(format!("cannot write {}: {error}", lock_path.display())))?;
@@ -29,11 +61,13 @@ pub(super) fn claim(path: &Path) -> Result<File, ConnectError> {
         }
     }
     // SQLite would create it with the permissions that the umask leaves.
-    create(path).map_err(|error| ConnectError::File(format!("cannot open {}: {error}", path.display())))?;
+    let file = create(path).and_then(|file| file.metadata());
+    let file =
+        file.map_err(|error| ConnectError::File(format!("cannot open {}: {error}", path.display())))?;
     make_private(path);
     make_private(&lock_path);
     BESIDE.iter().for_each(|suffix| make_private(&with_suffix(path, suffix)));
-    Ok(lock)
+    Ok(Claim { path: path.to_owned(), identity: identity(&file), lost: AtomicBool::new(false), _lock: lock })
 }
 
 fn create(path: &Path) -> std::io::Result<File> {
@@ -79,6 +113,22 @@ mod tests {
         ["orders.db", "orders.db-shm", "orders.db-wal", "orders.db.lock"]
             .map(|name| (name.to_owned(), MODE))
             .into()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_into_a_file_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        store.insert(orders(store.now(), 1)).await.unwrap();
+        assert!(!store.has_lost_its_file());
+        let file = folder.path().join("orders.db");
+        std::fs::rename(&file, folder.path().join("elsewhere.db")).unwrap();
+        let refused = store.insert(orders(store.now(), 1)).await.unwrap_err();
+        assert!(refused.is_outage(), "{refused:?}");
+        // Another file at the same place is not the database that was opened.
+        std::fs::write(&file, "").unwrap();
+        store.insert(orders(store.now(), 1)).await.unwrap_err();
+        assert!(store.has_lost_its_file());
     }
 
     #[tokio::test]

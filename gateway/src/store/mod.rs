@@ -111,7 +111,7 @@ struct Inner {
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause::Seen,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
-    _lock: Option<std::fs::File>,
+    file: Option<files::Claim>,
 }
 
 /// The pause between two questions to a database that did not answer.
@@ -293,6 +293,7 @@ impl Store {
         &self,
         work: &(impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
+        self.check_file()?;
         let deadline = Instant::now() + self.inner.deadline;
         let mut used = Used::new(self.acquired(self.inner.writers.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
@@ -323,7 +324,8 @@ impl Store {
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
                 self.inner.writers.give_back(used.good());
-                Ok(value)
+                // What was written to a file that is gone is not committed.
+                self.check_file().map(|()| value)
             }
             Ok(Err(error)) => {
                 let result = Err(error::of_commit(error));
@@ -357,6 +359,20 @@ impl Store {
         if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
             self.inner.primary.leave();
             self.inner.writers.give_up_idle();
+        }
+    }
+}
+
+impl Store {
+    /// Whether the file of an embedded database is no longer the one that was opened.
+    pub(crate) fn has_lost_its_file(&self) -> bool {
+        self.inner.file.as_ref().is_some_and(files::Claim::is_lost)
+    }
+
+    fn check_file(&self) -> Result<(), Error> {
+        match self.has_lost_its_file() {
+            true => Err(sqlx::Error::Io(std::io::ErrorKind::NotFound.into()).into()),
+            false => Ok(()),
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Applied {
         event: Arc<OrderEvent>,
         /// The order after the change, for commands whose caller wants it.
         order: Option<Arc<Order>>,
+        /// What kind of failure the event is, if it is one.
+        error_class: Option<String>,
     },
     /// Nothing was left to do: a lease was renewed, or the same command came before.
     Unchanged {
@@ -276,10 +278,10 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
                 order.failures = row.locked.state.failures;
                 order.not_before = row.locked.state.not_before;
                 order.reason.clone_from(&event.reason);
-                order.error_class = error_class;
+                order.error_class.clone_from(&error_class);
                 order.updated_at = event.occurred_at;
             }
-            Applied::Changed { event, order: wanted(row) }
+            Applied::Changed { event, order: wanted(row), error_class }
         }
         Decision::Renew(until) => {
             changes.renew(&mut row.locked, until);

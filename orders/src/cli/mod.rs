@@ -205,6 +205,9 @@ pub(crate) struct HealthArgs {
     pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    /// With --role processor: the worker that must answer; another one's answer is an error
+    #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = crate::values::worker_id)]
+    pub(crate) worker_id: Option<String>,
 }
 
 /// Who can be asked for its health.

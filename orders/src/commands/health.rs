@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use tokio::net::lookup_host;
 use url::Url;
 
+use super::processor::WORKER_HEADER;
 use crate::cli::{HealthArgs, Role};
 use crate::console;
 use crate::error::Error;
@@ -16,6 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Succeeds if and only if the answer to `/readyz` is a success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
+    let role = args.role;
     let url = match (args.url, args.role) {
         (Some(url), _) => path_or_readyz(url.reveal()),
         (None, Role::Gateway) => {
@@ -41,12 +44,27 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             false => "nobody answers there".to_owned(),
         })
     })?;
+    if role == Role::Processor {
+        check_worker(answer.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
+    }
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     if !status.is_success() {
         return Err(unhealthy(format!("{status} {text}")));
     }
     console::print(&format!("{}\n", text.trim_end()))
+}
+
+/// Whether the processor that is meant has answered: the default port belongs to whichever process came first.
+fn check_worker(headers: &HeaderMap, wanted: Option<&str>) -> Result<(), String> {
+    let found = headers.get(WORKER_HEADER).and_then(|name| name.to_str().ok());
+    match (found, wanted) {
+        (None, _) => Err("it is no processor of this program that answers there".to_owned()),
+        (Some(found), Some(wanted)) if found != wanted => Err(format!(
+            "the worker {found} answers there, not {wanted}: name its address with --metrics-addr"
+        )),
+        (Some(_), _) => Ok(()),
+    }
 }
 
 /// The start page says nothing about health, so a URL that names no path means the usual one.
@@ -73,6 +91,15 @@ async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worker_that_answers_must_be_the_one_that_is_meant() {
+        let headers = |name: &'static str| HeaderMap::from_iter([(WORKER_HEADER, name.parse().unwrap())]);
+        assert!(check_worker(&headers("a"), None).is_ok());
+        assert!(check_worker(&headers("a"), Some("a")).is_ok());
+        assert!(check_worker(&headers("a"), Some("b")).unwrap_err().contains("the worker a answers"));
+        assert!(check_worker(&HeaderMap::new(), None).unwrap_err().contains("no processor"));
+    }
 
     #[test]
     fn a_url_without_a_path_asks_for_readiness() {

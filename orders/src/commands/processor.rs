@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, extract::State};
 use broker::redis::Redis;
@@ -23,6 +25,9 @@ use crate::{log, settings, signal, start};
 
 /// How long a gateway may take to accept a connection before it counts as away.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(1);
+/// Names the worker in every response of its health port.
+pub(super) const WORKER_HEADER: HeaderName = HeaderName::from_static("orders-worker");
+
 /// Most open connections on the health port.
 const CONNECTIONS: usize = 1_000;
 
@@ -41,6 +46,13 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let gateways: Vec<Url> = args.gateways.gateway_url.iter().map(|url| url.reveal().clone()).collect();
     let urls = gateways.iter().map(ToString::to_string).collect();
     let config = settings::processor(&args.work, urls, &args.process);
+    if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != start::DEFAULT_METRICS_ADDR {
+        tracing::warn!(
+            metrics = %metrics_addr,
+            "{} is in use, so health and metrics are on another port; choose one with --metrics-addr",
+            start::DEFAULT_METRICS_ADDR
+        );
+    }
     tracing::info!(worker = %config.worker_id, metrics = %metrics_addr, "the processor is ready");
     let health = Health {
         redis: redis.clone(),
@@ -48,8 +60,9 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
         status: config.status.clone(),
         shutdown: shutdown.clone(),
     };
+    let worker = HeaderValue::from_str(&config.worker_id).ok();
     let stop_health = CancellationToken::new();
-    let served = tokio::spawn(serve_health(listener, health, stop_health.clone()));
+    let served = tokio::spawn(serve_health(listener, health, worker, stop_health.clone()));
     let queue = Arc::new(redis.queue());
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
@@ -82,12 +95,26 @@ struct Health {
     shutdown: CancellationToken,
 }
 
-async fn serve_health(listener: TcpListener, health: Health, stop: CancellationToken) {
+async fn serve_health(
+    listener: TcpListener,
+    health: Health,
+    worker: Option<HeaderValue>,
+    stop: CancellationToken,
+) {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(|| async { gateway::metrics::render() }))
-        .with_state(health);
+        .with_state(health)
+        .layer(map_response(move |mut response: Response| {
+            let worker = worker.clone();
+            async move {
+                if let Some(worker) = worker {
+                    response.headers_mut().insert(WORKER_HEADER, worker);
+                }
+                response
+            }
+        }));
     let limits =
         HttpLimits { connections: start::connections(CONNECTIONS), ..gateway::Config::default().http };
     // No open request is worth waiting for at the end.

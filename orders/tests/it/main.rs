@@ -23,6 +23,7 @@ mod foreign;
 #[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
+mod health;
 mod journey;
 mod open_files;
 mod openapi;

@@ -246,17 +246,40 @@ const fn kind(code: &'static str, status: u16, title: &'static str, advice: &'st
 pub(in crate::http) async fn page() -> Response {
     let mut rows = String::new();
     for Kind { code, status, title, advice } in KINDS {
-        let _ = write!(rows, "<dt id=\"{code}\"><code>{code}</code> ({})<dd>{title}. {advice}", status);
+        let _ = write!(
+            rows,
+            "<dt id=\"{code}\"><code>{code}</code> ({status})<dd>{}. {}",
+            code_marks(title),
+            code_marks(advice)
+        );
     }
-    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'")];
-    let head =
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Errors</title><h1>Errors</h1>";
-    (policy, Html(format!("{head}<dl>{rows}</dl>"))).into_response()
+    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'")];
+    let head = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+        <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+        <meta name=\"color-scheme\" content=\"light dark\"><title>Errors</title>\
+        <link rel=\"stylesheet\" href=\"base.css\"><link rel=\"stylesheet\" href=\"track.css\">\
+        <main class=\"card\"><p><a href=\"./\">Back to the orders</a></p><h1>Errors</h1>";
+    (policy, Html(format!("{head}<dl>{rows}</dl></main></html>"))).into_response()
+}
+
+/// The text with what stands between backticks marked as code. The texts are constants without HTML.
+fn code_marks(text: &str) -> String {
+    text.split('`').enumerate().fold(String::new(), |mut marked, (n, part)| {
+        let _ = if n % 2 == 1 { write!(marked, "<code>{part}</code>") } else { write!(marked, "{part}") };
+        marked
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_page_shows_no_backticks() {
+        let body = axum::body::to_bytes(page().await.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8(body.to_vec()).unwrap();
+        assert!(!page.contains('`') && page.contains("<main") && page.contains("<a href"), "{page}");
+    }
 
     #[test]
     fn the_readme_lists_every_code() {

@@ -1,0 +1,113 @@
+//! Log lines and a metric for orders that have failed, by error class.
+//!
+//! Classes are the words of workers, so their number has a limit here: the first ones have a window and a label of their
+//! own, all others share one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::OrderEvent;
+
+/// Most lines of one class in a window. The others are counted, and told when the window ends.
+const LINES: u64 = 10;
+/// How long a window is.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Most classes that are told apart.
+const CLASSES: usize = 50;
+/// The class of the others.
+const OTHER: &str = "other";
+
+/// What was logged lately, by class.
+#[derive(Default)]
+pub(crate) struct FailedLog {
+    windows: Mutex<HashMap<String, Window>>,
+}
+
+struct Window {
+    began: Instant,
+    failed: u64,
+}
+
+impl FailedLog {
+    /// Notes an order that has failed.
+    pub(crate) fn note(&self, event: &OrderEvent, class: Option<&str>) {
+        let class = class.unwrap_or(domain::transition::CLASS_ERROR);
+        let (label, logged) = self.count(class, Instant::now());
+        metrics::counter!("orders_failed_total", "class" => label).increment(1);
+        if logged {
+            let (order_id, attempt, reason) = (event.order_id, event.attempt, event.reason.as_deref());
+            tracing::warn!(%order_id, class, attempt, reason, "an order has failed");
+        }
+    }
+
+    /// Tells how many lines were left out in windows that have ended.
+    pub(crate) fn flush(&self) {
+        for (class, failed) in self.ended(Instant::now()) {
+            tracing::warn!(
+                class,
+                failed,
+                logged = LINES,
+                "orders have failed within a minute; the others were not logged"
+            );
+        }
+    }
+
+    /// The label of the class, and whether this order gets a line.
+    fn count(&self, class: &str, now: Instant) -> (String, bool) {
+        let mut windows = self.lock();
+        let known = windows.contains_key(class) || windows.len() < CLASSES;
+        let label = if known { class } else { OTHER };
+        let window = windows.entry(label.to_owned()).or_insert(Window { began: now, failed: 0 });
+        window.failed += 1;
+        (label.to_owned(), window.failed <= LINES)
+    }
+
+    fn ended(&self, now: Instant) -> Vec<(String, u64)> {
+        let mut told = Vec::new();
+        for (class, window) in self.lock().iter_mut() {
+            if now.saturating_duration_since(window.began) >= WINDOW {
+                if window.failed > LINES {
+                    told.push((class.clone(), window.failed));
+                }
+                *window = Window { began: now, failed: 0 };
+            }
+        }
+        told
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Window>> {
+        // Nothing in here panics half way through a change.
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_lines_and_the_rest_is_counted() {
+        let (log, start) = (FailedLog::default(), Instant::now());
+        let logged = (0..25).filter(|_| log.count("http_503", start).1).count();
+        assert_eq!(logged as u64, LINES);
+        assert!(log.count("http_402", start).1, "another class");
+        assert_eq!(log.ended(start + WINDOW / 2), []);
+        assert_eq!(log.ended(start + WINDOW), [("http_503".to_owned(), 25)]);
+        assert!(log.count("http_503", start + WINDOW).1, "a new window");
+    }
+
+    #[test]
+    fn the_classes_have_a_limit() {
+        let (log, start) = (FailedLog::default(), Instant::now());
+        let labels: std::collections::HashSet<String> =
+            (0..500).map(|n| log.count(&format!("class_{n}"), start).0).collect();
+        assert_eq!(labels.len(), CLASSES + 1);
+        assert!(labels.contains(OTHER));
+        crate::limits_page::row(
+            "log lines of failed orders of one error class in a minute",
+            &LINES.to_string(),
+        );
+        crate::limits_page::row("error classes that logs and metrics tell apart", &CLASSES.to_string());
+    }
+}
