@@ -35,8 +35,10 @@ pub struct AppParts {
     pub(crate) bulk_work: BulkWork,
     /// The streams that are open.
     pub(crate) streams: Streams,
-    /// Ends when the gateway begins to shut down: readiness turns off and streams end themselves,
-    /// spread over [`Config::drain`].
+    /// Ends when the gateway is told to shut down: readiness turns off, and everything is served as before for
+    /// [`Config::shutdown_delay`].
+    pub departing: CancellationToken,
+    /// Ends after that: streams end themselves, spread over [`Config::drain`].
     pub draining: CancellationToken,
     /// Tasks that outlive their request (websockets, streams) run here, so that shutdown can wait.
     pub tasks: TaskTracker,

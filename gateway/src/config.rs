@@ -38,7 +38,9 @@ pub struct Config {
     pub retention: Retention,
     /// How long a request may wait for the database.
     pub request_timeout: Duration,
-    /// How long open requests, streams and sockets get to end at shutdown.
+    /// How long a gateway serves on at shutdown while its readiness says that it is going away.
+    pub shutdown_delay: Duration,
+    /// How long open requests, streams and sockets get to end at shutdown, after that.
     pub drain: Duration,
     /// Whether a report over `UpdateStatus` may come without a lease token, which then counts for whichever
     /// attempt is running. When it is not said: only if the gRPC listener has a loopback address.
@@ -165,6 +167,7 @@ impl Default for Config {
             idempotency_ttl: Duration::from_secs(24 * 60 * 60),
             retention: Retention::default(),
             request_timeout: Duration::from_secs(5),
+            shutdown_delay: Duration::ZERO,
             drain: Duration::from_secs(10),
             tokenless_reports: None,
             http: HttpLimits {

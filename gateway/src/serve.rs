@@ -1,7 +1,8 @@
 //! A whole gateway, from its parts to its last open socket.
 //!
 //! Shutdown goes from the outside in, so that nothing is cut off that could still finish:
-//! 1. readiness turns off, health reports NOT_SERVING, workers are told to drain;
+//! 1. readiness turns off and health reports NOT_SERVING; all is served as before for `shutdown_delay`, so that load
+//!    balancers notice; then workers are told to drain;
 //! 2. dispatch stops: no new jobs;
 //! 3. no new connections; streams and sockets end themselves, spread over `drain`, and open requests
 //!    finish; first gRPC, so that reports still get in, then HTTP;
@@ -94,6 +95,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         queue: queue.clone(),
         config: config.clone(),
         vitals: vitals.clone(),
+        departing: CancellationToken::new(),
         draining: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -136,6 +138,11 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         _ = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
         _ = &mut grpc_server => Err(std::io::Error::other("the gRPC server ended by itself")),
     };
+    app.departing.cancel();
+    if result.is_ok() && !config.shutdown_delay.is_zero() {
+        tracing::info!(ms = config.shutdown_delay.as_millis(), "not ready any more, serving on");
+        tokio::time::sleep(config.shutdown_delay).await;
+    }
     let drained_by = tokio::time::Instant::now() + config.drain;
     app.draining.cancel();
     if result.is_ok() {

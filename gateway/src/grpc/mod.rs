@@ -34,9 +34,9 @@ pub(crate) async fn router(app: &App) -> Router {
     let v1 = reflection().build_v1().expect("the descriptors were encoded by our own build");
     let v1alpha = reflection().build_v1alpha().expect("the descriptors were encoded by our own build");
 
-    let draining = app.draining.clone();
+    let departing = app.departing.clone();
     app.tasks.spawn(async move {
-        draining.cancelled().await;
+        departing.cancelled().await;
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<OrderServiceServer<unary::Service>>().await;
     });

@@ -106,7 +106,7 @@ async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
         workers(&app.vitals),
         processing(&app),
     ];
-    let status = overall(&checks, app.draining.is_cancelled());
+    let status = overall(&checks, app.departing.is_cancelled());
     let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .any(|(name, value)| name == "verbose" && value != "false");
     let checks = if verbose { checks } else { Vec::new() };

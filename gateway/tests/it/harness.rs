@@ -301,10 +301,15 @@ impl Gateway<'_> {
         check_invariants(&self.backend.store).await;
     }
 
-    async fn end(&mut self) {
+    /// Tells it to stop, as SIGTERM would, and does not wait.
+    pub(crate) fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
+    }
+
+    async fn end(&mut self) {
+        self.begin_stop();
         if let Some(running) = self.running.take() {
             tokio::time::timeout(PATIENCE, running).await.expect("shutdown ends").unwrap().unwrap();
         }

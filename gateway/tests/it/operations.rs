@@ -6,7 +6,7 @@ use domain::Status;
 use gateway::Config;
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Gateway, check_invariants, eventually};
+use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
 use crate::on_both;
 
 impl Gateway<'_> {
@@ -225,4 +225,18 @@ on_both!(the_queue_is_paused_over_every_interface, |on| async move {
     assert_eq!(a.command("/queue/resume", Value::Null).await["paused"], false);
     b.stop().await;
     a.stop().await;
+});
+
+// Load balancers learn that it is going away before it refuses anything.
+on_both!(a_gateway_serves_on_before_it_goes, |on| async move {
+    let backend = Backend::new(on).await;
+    let config = Config { shutdown_delay: Duration::from_secs(6), ..quick() };
+    let mut gateway = backend.gateway(config).await;
+    let readiness = async || gateway.client.get(gateway.url("/readyz")).send().await.unwrap().status();
+    assert_eq!(readiness().await, 200);
+    gateway.begin_stop();
+    let readiness = async || gateway.client.get(gateway.url("/readyz")).send().await.unwrap().status();
+    eventually("readiness to turn off", || async { (readiness().await == 503).then_some(()) }).await;
+    gateway.create_order().await;
+    gateway.stop().await;
 });

@@ -371,6 +371,23 @@ pub(crate) struct LogArgs {
     pub(crate) log_format: LogFormat,
 }
 
+/// How a gateway leaves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct LeaveArgs {
+    /// After SIGTERM a gateway serves on for so many milliseconds, while /readyz says that it is going away, so that
+    /// load balancers stop sending requests first; then it drains: 0 to 3600000
+    #[arg(
+        long,
+        env = "ORDERS_SHUTDOWN_DELAY_MS",
+        hide_env_values = true,
+        value_name = "MS",
+        value_parser = values::number::<u64>(0, 3_600_000),
+        default_value = "0"
+    )]
+    pub(crate) shutdown_delay_ms: u64,
+}
+
 /// How the process behaves.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]

@@ -17,7 +17,7 @@ use gateway::store::Setting;
 use crate::values::{self, ServerUrl};
 
 pub(crate) use groups::{
-    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LogArgs,
+    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LeaveArgs, LogArgs,
     MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, RuleArgs, StoreArgs, WorkArgs,
 };
 pub(crate) use limits::{LimitArgs, Switch};
@@ -107,6 +107,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]
+    pub(crate) leave: LeaveArgs,
+    #[command(flatten)]
     pub(crate) process: ProcessArgs,
 }
 
@@ -129,6 +131,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) rules: RuleArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) leave: LeaveArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
 }
@@ -247,6 +251,8 @@ pub(crate) struct ConfigArgs {
     metrics: MetricsArgs,
     #[command(flatten)]
     work: WorkArgs,
+    #[command(flatten)]
+    leave: LeaveArgs,
     #[command(flatten)]
     process: ProcessArgs,
 }

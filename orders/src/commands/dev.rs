@@ -2,6 +2,7 @@
 //! would between machines; only the queue and the bus are in memory, unless Redis is configured.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Bus, Queue, memory};
 use gateway::Parts;
@@ -26,6 +27,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
     config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
+    config.shutdown_delay = Duration::from_millis(args.leave.shutdown_delay_ms);
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
