@@ -88,7 +88,7 @@ pub trait Queue: Send + Sync + 'static {
     /// How many jobs wait.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`], also when the queue answers and would take no job.
     async fn len(&self) -> Result<u64, Error>;
 
     /// Notes that a worker pulls from this queue; it counts for [`PRESENT_FOR`]. A queue that does not know who uses it

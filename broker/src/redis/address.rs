@@ -41,6 +41,7 @@ impl Address {
                     .to_owned(),
             ));
         }
+        check_options(url.scheme(), url.query_pairs().map(|(name, _)| name.into_owned()))?;
         let info = url.clone().into_connection_info().map_err(|cause| {
             // The client appends the kind of its error, which helps nobody here.
             let cause = cause.to_string();
@@ -62,6 +63,44 @@ impl Address {
     }
 }
 
+/// The client ignores options that it does not know, and a connection must not be less protected than its URL looks.
+fn check_options(scheme: &str, names: impl Iterator<Item = String>) -> Result<(), Error> {
+    let is_socket = scheme.ends_with("unix");
+    let known: &[&str] = if is_socket { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
+    let mut seen = Vec::new();
+    for name in names {
+        if !known.contains(&name.as_str()) {
+            // What does not look like a name may be a part of the password.
+            let is_name =
+                name.len() <= 40 && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c));
+            let named = if is_name { format!("the option {name}") } else { "an option".to_owned() };
+            return Err(Error::InvalidUrl(format!(
+                "the Redis URL has {named}, which this program does not know: {}",
+                instead(&name.to_lowercase())
+            )));
+        }
+        if seen.contains(&name) {
+            return Err(Error::InvalidUrl(format!(
+                "the Redis URL has the option {name} twice: write it once"
+            )));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// What to do instead of an option of another program.
+fn instead(name: &str) -> &'static str {
+    match name {
+        _ if name.contains("ssl") || name.contains("tls") || name.contains("secure") => {
+            "use rediss:// for TLS; certificates are checked, those of a private authority with its file in SSL_CERT_FILE"
+        }
+        "db" | "database" => "write the number behind the host, as in redis://host:6379/1",
+        "password" | "pass" | "username" | "user" | "auth" => "use redis://user:password@host:6379",
+        _ => "remove it",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -79,6 +118,7 @@ mod tests {
         assert_eq!(shown("redis://me:secret@h"), "redis://me:***@h");
         assert_eq!(shown("redis://secret@h"), "redis://***@h");
         assert_eq!(shown("rediss://:secret@h:6380?protocol=resp3"), "rediss://:***@h:6380");
+        assert_eq!(shown("valkeys://:secret@h:6380"), "valkeys://:***@h:6380");
         assert_eq!(shown("unix:///run/redis.sock?db=1&pass=secret"), "unix:///run/redis.sock");
     }
 
@@ -91,6 +131,14 @@ mod tests {
             ("redis://:sec/ret@localhost", "%2F"),
             ("redis://:secret@localhost/zero", "database number"),
             ("rediss://:secret@localhost#insecure", "SSL_CERT_FILE"),
+            ("redis://:secret@localhost?ssl=true", "rediss://"),
+            ("redis://:secret@localhost?TLS=1", "rediss://"),
+            ("redis://:secret@localhost/?ssl_cert_reqs=required", "rediss://"),
+            ("redis://localhost?db=1", "behind the host"),
+            ("redis://localhost?password=secret", "user:password@host"),
+            ("redis://localhost?protocol=resp2&protocol=resp3", "twice"),
+            ("redis://localhost?timeout=5", "remove it"),
+            ("unix:///run/redis.sock?pass=secret&ssl=true", "rediss://"),
         ];
         for (url, expected) in cases {
             let Err(Error::InvalidUrl(message)) = Address::parse(url) else {

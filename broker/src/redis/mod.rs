@@ -10,8 +10,9 @@
 //! Nothing else is written, and all of it may be wiped at any moment. Producers and consumers in other
 //! languages can use the same list: it is the plain form that `LPUSH` and `BRPOP` of any client speak.
 //! A restricted Redis user needs these names and the commands INFO, PING, UNWATCH, LPUSH, RPUSH, LLEN, LMPOP, BLMPOP,
-//! PUBLISH, SUBSCRIBE, TIME, ZADD, ZREM, ZREMRANGEBYSCORE, ZCOUNT and PEXPIRE. Without those from TIME on nobody is told
-//! how many workers there are.
+//! PUBLISH, SUBSCRIBE, SETRANGE, TIME, ZADD, ZREM, ZREMRANGEBYSCORE, ZCOUNT and PEXPIRE, and SELECT where the URL has a
+//! database number. Without SETRANGE a server that takes no jobs is noticed with the first push; without those from TIME
+//! on the number of workers is not known.
 //!
 //! # What is promised
 //! [`Redis::new`] never connects, so a program starts while Redis is away. Every call has a deadline
@@ -27,16 +28,17 @@ mod message;
 mod pool;
 mod presence;
 mod queue;
+mod refusal;
 mod seal;
 mod server;
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{Pool, PoolError};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult};
 
 use self::address::Address;
 pub use self::bus::Bus;
@@ -51,6 +53,9 @@ pub const DEFAULT_PREFIX: &str = "orders";
 
 /// The longest that a command may take, from asking for a connection to the answer.
 pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often it is tried whether the server takes writes, while the length of the queue is asked for.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// The most values in one command. A longer slice becomes several commands in one round trip.
 const MAX_VALUES_PER_COMMAND: usize = 500;
@@ -79,6 +84,8 @@ struct Shared {
     workers_key: String,
     installations_key: String,
     channel: String,
+    /// When the server last took a write that was tried.
+    took_write: Mutex<Option<Instant>>,
 }
 
 impl Redis {
@@ -116,6 +123,7 @@ impl Redis {
                 workers_key,
                 installations_key,
                 channel,
+                took_write: Mutex::new(None),
             }),
         })
     }
@@ -130,18 +138,47 @@ impl Redis {
         Bus::new(self.clone(), key)
     }
 
-    /// Asks the server who it is. For the start, and for readiness: an answer means that it can be
+    /// Asks the server who it is, and tries a write. For the start, and for readiness: an answer means that it can be
     /// reached and can do what is needed of it. The warnings are for the log; nothing is logged here.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it cannot be reached, [`Error::Unsupported`] when it is too old.
+    /// [`Error::Unavailable`] when it cannot be reached or takes no jobs, [`Error::Unsupported`] when it is too old.
     pub async fn check(&self) -> Result<ServerInfo, Error> {
         let mut sections = redis::pipe();
         // Two commands, because servers before Redis 7 take no list of sections.
-        sections.cmd("INFO").arg("server").cmd("INFO").arg("memory");
-        let (server, memory): (String, String) = self.command(&sections).await?;
-        ServerInfo::read(&server, &memory)
-            .map_err(|reason| Error::Unsupported(format!("Redis at {}: {reason}", self.shared.shown)))
+        sections.cmd("INFO").arg("server").cmd("INFO").arg("memory").cmd("INFO").arg("cluster");
+        let (server, memory, cluster): (String, String, String) = self.command(&sections).await?;
+        let info = ServerInfo::read(&server, &memory, &cluster)
+            .map_err(|reason| Error::Unsupported(format!("Redis at {}: {reason}", self.shared.shown)))?;
+        self.try_write().await?;
+        Ok(info)
+    }
+
+    /// As [`Self::try_write`], unless one was tried a moment ago.
+    async fn try_write_now_and_then(&self) -> Result<(), Error> {
+        let took = *self.shared.took_write.lock().unwrap_or_else(PoisonError::into_inner);
+        if took.is_some_and(|took| took.elapsed() < TRIED_EVERY) {
+            return Ok(());
+        }
+        self.try_write().await
+    }
+
+    /// Sends a write to the queue's key that changes nothing. A replica, a node of a cluster that does not have the key
+    /// and a server without memory answer reads all the same, and refuse this.
+    async fn try_write(&self) -> Result<(), Error> {
+        let mut commands = redis::pipe();
+        commands.cmd("SETRANGE").arg(&self.shared.queue_key).arg(0).arg("").ignore_errors();
+        let answers: Vec<RedisResult<redis::Value>> = self.command(&commands).await?;
+        if let Some(Err(cause)) = answers.first() {
+            // The queue is a list and not a text, which is looked at last. A user who may not use the command learns
+            // from its pushes.
+            if !refusal::is(cause, "WRONGTYPE") && !refusal::is(cause, "NOPERM") {
+                self.shared.commands.retain(|_, _| false);
+                return Err(self.failed(cause));
+            }
+        }
+        *self.shared.took_write.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
     }
 
     /// Runs commands in one round trip, within the deadline.
@@ -174,7 +211,9 @@ impl Redis {
         if cause.is_timeout() {
             self.no_answer()
         } else if cause.kind() == ErrorKind::AuthenticationFailed {
-            self.unavailable("it does not accept the user name or password")
+            self.unavailable("it refuses the user name or password (WRONGPASS)")
+        } else if let Some(meaning) = refusal::explained(cause) {
+            self.unavailable(meaning)
         } else {
             self.unavailable(cause)
         }

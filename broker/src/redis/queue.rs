@@ -162,6 +162,7 @@ impl crate::Queue for Queue {
     }
 
     async fn len(&self) -> Result<u64, Error> {
+        self.redis.try_write_now_and_then().await?;
         let mut command = redis::pipe();
         command.cmd("LLEN").arg(self.key());
         let (len,) = self.redis.command(&command).await?;

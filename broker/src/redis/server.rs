@@ -13,11 +13,11 @@ pub struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// Reads the sections `server` and `memory` of `INFO`.
+    /// Reads the sections `server`, `memory` and `cluster` of `INFO`.
     ///
     /// # Errors
     /// Why the server will not do.
-    pub(super) fn read(server: &str, memory: &str) -> Result<Self, String> {
+    pub(super) fn read(server: &str, memory: &str, cluster: &str) -> Result<Self, String> {
         let mut warnings = Vec::new();
         // A Valkey also tells which Redis it is compatible with.
         let redis_version = field(server, "redis_version").unwrap_or("of unknown version");
@@ -46,6 +46,12 @@ impl ServerInfo {
                  which delays orders; set it to noeviction"
             ));
         }
+        if field(cluster, "cluster_enabled") == Some("1") {
+            warnings.push(format!(
+                "{version} is a node of a cluster, which is not supported: no order is processed once another node has the \
+                 queue's key; use a server without cluster mode"
+            ));
+        }
         Ok(Self { version, warnings })
     }
 }
@@ -58,31 +64,37 @@ fn field<'a>(section: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    const NO_CLUSTER: &str = "# Cluster\r\ncluster_enabled:0\r\n";
     const NO_EVICTION: &str = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
 
     #[test]
     fn redis_7_and_valkey_will_do() {
         let redis =
-            ServerInfo::read("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION).unwrap();
+            ServerInfo::read("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION, NO_CLUSTER)
+                .unwrap();
         assert_eq!(redis, ServerInfo { version: "Redis 7.0.15".into(), warnings: vec![] });
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n";
-        assert_eq!(ServerInfo::read(valkey, NO_EVICTION).unwrap().version, "Valkey 8.0.1");
-        assert!(ServerInfo::read("redis_version:10.0.0\r\n", NO_EVICTION).is_ok());
+        assert_eq!(ServerInfo::read(valkey, NO_EVICTION, NO_CLUSTER).unwrap().version, "Valkey 8.0.1");
+        assert!(ServerInfo::read("redis_version:10.0.0\r\n", NO_EVICTION, NO_CLUSTER).is_ok());
     }
 
     #[test]
     fn an_older_server_is_refused_by_its_version() {
-        let reason = ServerInfo::read("redis_version:6.2.14\r\n", NO_EVICTION).unwrap_err();
+        let reason = ServerInfo::read("redis_version:6.2.14\r\n", NO_EVICTION, NO_CLUSTER).unwrap_err();
         assert!(reason.contains("Redis 6.2.14") && reason.contains("BLMPOP"), "{reason}");
     }
 
     #[test]
     fn doubtful_settings_are_warnings() {
         let evicting =
-            ServerInfo::read("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n").unwrap();
+            ServerInfo::read("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n", NO_CLUSTER)
+                .unwrap();
         assert_eq!(evicting.warnings.len(), 1);
         assert!(evicting.warnings[0].contains("allkeys-lru"), "{:?}", evicting.warnings);
-        let unknown = ServerInfo::read("", NO_EVICTION).unwrap();
+        let clustered =
+            ServerInfo::read("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n").unwrap();
+        assert!(clustered.warnings[0].contains("node of a cluster"), "{:?}", clustered.warnings);
+        let unknown = ServerInfo::read("", NO_EVICTION, NO_CLUSTER).unwrap();
         assert!(unknown.warnings[0].contains("BLMPOP"), "{:?}", unknown.warnings);
     }
 }

@@ -12,6 +12,8 @@ mod queue;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod server;
 
 /// Runs each case, a function that takes a [`backend::Backend`], once for each adapter.

@@ -9,12 +9,20 @@ use tempfile::TempDir;
 pub(crate) struct Server {
     directory: TempDir,
     process: Option<Child>,
+    /// Besides the usual ones.
+    options: Vec<String>,
 }
 
 impl Server {
     /// Starts it; it may take a moment until it answers.
     pub(crate) fn start() -> Self {
-        let mut server = Self { directory: tempfile::tempdir().unwrap(), process: None };
+        Self::start_with(&[])
+    }
+
+    /// The same with these options.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut server = Self { directory: tempfile::tempdir().unwrap(), process: None, options };
         server.restart();
         server
     }
@@ -27,6 +35,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let process = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"])
+            .args(&self.options)
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

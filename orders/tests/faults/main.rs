@@ -7,7 +7,7 @@
 //! [`shim`] a process's clock or its disk.
 //!
 //! The faults: [`kill`], [`freeze`], [`memory`], [`network`], [`clock`], [`disk`], [`restart`],
-//! [`poison`], [`cuts`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! [`poison`], [`cuts`], [`queue_server`], [`upgrade`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
 
 #![cfg(test)]
 
@@ -24,9 +24,11 @@ mod memory;
 mod network;
 mod poison;
 mod proxy;
+mod queue_server;
 mod restart;
 mod run;
 mod servers;
 mod shim;
 mod system;
+mod upgrade;
 mod webhook;

@@ -14,10 +14,13 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Process, bound, eventually};
 
-/// Makes the user and the database, unless they are there.
+/// Makes the users and the database, unless they are there. The second user may do less than write to a server that is
+/// read-only.
 const INIT: &str = "CREATE USER IF NOT EXISTS 'orders'@'%' IDENTIFIED BY 'orders';
 GRANT ALL ON *.* TO 'orders'@'%';
 CREATE DATABASE IF NOT EXISTS orders CHARACTER SET utf8mb4;
+CREATE USER IF NOT EXISTS 'plain'@'%' IDENTIFIED BY 'x';
+GRANT ALL ON orders.* TO 'plain'@'%';
 ";
 
 /// A port that stays free for its server while that is away. It is below the range that the kernel
@@ -44,12 +47,19 @@ impl Port {
 pub(crate) struct MariaDb {
     pub(crate) port: Port,
     pub(crate) process: Process,
+    /// Besides the usual ones.
+    options: Vec<String>,
     /// Outlives the process.
     folder: TempDir,
 }
 
 impl MariaDb {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// One that is also started with these options.
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
         let template = std::env::var("ORDERS_TEST_MARIADB").unwrap_or_default();
         assert!(!template.is_empty(), "ORDERS_TEST_MARIADB is not set; scripts/services.sh sets it");
         let folder = folder_of("mysql");
@@ -57,8 +67,9 @@ impl MariaDb {
         let copied = Command::new("cp").args(["-a", &template]).arg(folder.path().join("data")).status();
         assert!(copied.is_ok_and(|status| status.success()), "{template} cannot be copied");
         let port = Port::claim();
-        let process = mariadbd(folder.path(), port.number);
-        let mut server = Self { folder, port, process };
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let process = mariadbd(folder.path(), port.number, &options);
+        let mut server = Self { folder, port, process, options };
         server.answers().await;
         server
     }
@@ -70,7 +81,7 @@ impl MariaDb {
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
         self.process.ended().await;
-        self.process = mariadbd(self.folder.path(), self.port.number);
+        self.process = mariadbd(self.folder.path(), self.port.number, &self.options);
         self.answers().await;
     }
 
@@ -90,7 +101,7 @@ pub(crate) fn url_on(port: u16) -> String {
     format!("mysql://orders:orders@127.0.0.1:{port}/orders")
 }
 
-fn mariadbd(folder: &Path, port: u16) -> Process {
+fn mariadbd(folder: &Path, port: u16, options: &[String]) -> Process {
     let mut command = dropped("mysql", "mariadbd");
     command.arg("--no-defaults");
     for (option, file) in [
@@ -115,6 +126,7 @@ fn mariadbd(folder: &Path, port: u16) -> Process {
         "--innodb-doublewrite=1",
         "--skip-log-bin",
     ]);
+    command.args(options);
     Process::start(command, "MariaDB")
 }
 

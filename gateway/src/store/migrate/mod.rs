@@ -104,7 +104,8 @@ impl Store {
     /// The versions that the tables have, and whether each is complete.
     async fn applied(&self) -> Result<Vec<(i64, bool)>, ConnectError> {
         let dialect = self.inner.dialect;
-        let read = self.read(move |connection| {
+        // Without tables this fails, which is nothing to be logged.
+        let read = self.try_read(&self.inner.readers, move |connection| {
             Box::pin(async move {
                 if dialect == Dialect::Sqlite {
                     let known =

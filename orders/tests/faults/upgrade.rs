@@ -1,0 +1,168 @@
+//! Upgrades that are killed, and databases that are not ready when a gateway starts.
+
+use std::path::Path;
+use std::time::Instant;
+
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
+
+use crate::harness::{Api, Process, command, eventually, run};
+use crate::servers::{MariaDb, Redis};
+
+/// Orders of the old database: enough that rows are changed in several transactions.
+const ORDERS: usize = 12_000;
+/// The version of the old database.
+const OLD: i64 = 4;
+const FREE: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+
+async fn sql(url: &str, statement: String) {
+    let mut connection = MySqlConnection::connect(url).await.expect("the server is there");
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await
+        .expect("the statement is carried out");
+}
+
+async fn count(url: &str, question: &'static str) -> i64 {
+    let mut connection = MySqlConnection::connect(url).await.expect("the server is there");
+    sqlx::query_scalar(question).fetch_one(&mut connection).await.expect(question)
+}
+
+/// As an earlier version of the program left it.
+async fn old_orders(url: &str) {
+    let mut connection = MySqlConnection::connect(url).await.expect("the server is there");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/mysql");
+    let migrator = sqlx::migrate::Migrator::new(folder).await.expect("the files are there");
+    migrator.run_to(OLD, &mut connection).await.expect("an empty database");
+    let numbers: Vec<usize> = (1..=ORDERS).collect();
+    for numbers in numbers.chunks(1_000) {
+        let values = |row: &dyn Fn(&usize) -> String| numbers.iter().map(row).collect::<Vec<_>>().join(",");
+        let orders = values(&|n| {
+            format!("(x'{n:032}', 'default', '[]', 'USD', 1, 1, 'completed', 3, 1, 0, 5, 7, NULL, 1, 1, 3)")
+        });
+        sql(
+            url,
+            format!(
+                "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, \
+                 attempt, failures, max_attempts, lease_token, due_at, not_before, created_at, updated_at) VALUES {orders}"
+            ),
+        )
+        .await;
+        let events = values(&|n| {
+            format!(
+                "(x'{n:032}', 1, 'pending', NULL, 0, NULL, 1), (x'{n:032}', 2, 'processing', 'pending', 1, NULL, 2), \
+                 (x'{n:032}', 3, 'completed', 'processing', 1, NULL, 3)"
+            )
+        });
+        sql(
+            url,
+            format!(
+                "INSERT INTO order_events (order_id, sequence, status, previous_status, attempt, reason, occurred_at) \
+                 VALUES {events}"
+            ),
+        )
+        .await;
+    }
+}
+
+/// The migration is killed after each line that it logs: about the begin of each step, and within those that take long.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_migration() {
+    let mariadb = MariaDb::start().await;
+    let url = mariadb.url();
+    old_orders(&url).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let variables = [("DATABASE_URL", url.as_str())];
+    let begun = Instant::now();
+    let mut kills = 0;
+    for lines in 1.. {
+        let mut migrating =
+            Process::start(command(folder.path(), &["migrate"], &variables), "orders migrate");
+        let killed = eventually("a line of the migration, or its end", || {
+            let ended = !migrating.is_running();
+            let logged = migrating.count_logged("migrat") >= lines;
+            std::future::ready(if ended { Some(false) } else { logged.then_some(true) })
+        })
+        .await;
+        if !killed {
+            migrating.ended_well().await;
+            break;
+        }
+        migrating.kill();
+        migrating.ended().await;
+        kills += 1;
+    }
+    assert!(kills >= 5, "{kills} kills");
+    let output = run(folder.path(), &["doctor"], &variables).await;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains(&format!("orders accepted    {ORDERS}")), "{text}");
+    assert_eq!(
+        count(&url, "SELECT COUNT(*) FROM order_events").await,
+        0,
+        "every event is in its order's row"
+    );
+    assert_eq!(count(&url, "SELECT COUNT(*) FROM orders WHERE stage = 'completed'").await, ORDERS as i64);
+    println!("killed_migration: {kills} kills, {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// A gateway on these servers, with a user who may change the rows of this database only.
+fn gateway_of_a_plain_user(folder: &Path, mariadb: &MariaDb, redis: &Redis) -> Process {
+    let url = mariadb.url().replace("orders:orders@", "plain:x@");
+    let redis = format!("redis://127.0.0.1:{}", redis.port.number);
+    let arguments = [&["gateway"][..], &FREE].concat();
+    Process::start(command(folder, &arguments, &[("DATABASE_URL", &url), ("REDIS_URL", &redis)]), "gateway")
+}
+
+async fn ready(gateway: &mut Process) -> Api {
+    let http = gateway
+        .logged("that it is ready", |line| {
+            let address = line.contains("the gateway is ready").then(|| line.split("http=").nth(1))??;
+            Some(address.split_whitespace().next()?.to_owned())
+        })
+        .await;
+    Api::new(format!("http://{http}"))
+}
+
+/// As during a failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn started_while_read_only() {
+    let (mariadb, redis) = tokio::join!(MariaDb::start(), Redis::start(false));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Once without tables, and once with them.
+    for _ in 0..2 {
+        sql(&mariadb.url(), "SET GLOBAL read_only = 1".to_owned()).await;
+        let mut gateway = gateway_of_a_plain_user(folder.path(), &mariadb, &redis);
+        let says = |line: &str| {
+            (line.contains("waiting for the database") && line.contains("read-only")).then_some(())
+        };
+        gateway.logged("what it waits for", says).await;
+        assert!(gateway.is_running());
+        sql(&mariadb.url(), "SET GLOBAL read_only = 0".to_owned()).await;
+        ready(&mut gateway).await.create().await;
+        gateway.terminate();
+        gateway.ended_well().await;
+    }
+}
+
+/// At the isolation level of the program such a server refuses every change.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_in_the_binary_log() {
+    let mariadb = MariaDb::start_with(&["--log-bin=log", "--binlog-format=STATEMENT", "--server-id=1"]);
+    let (mariadb, redis) = tokio::join!(mariadb, Redis::start(false));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let redis_url = format!("redis://127.0.0.1:{}", redis.port.number);
+    let arguments = [&["gateway"][..], &FREE].concat();
+    let url = mariadb.url();
+    let variables = [("DATABASE_URL", url.as_str()), ("REDIS_URL", &redis_url)];
+    // This user may choose the format of its own connections.
+    let mut gateway = Process::start(command(folder.path(), &arguments, &variables), "gateway");
+    ready(&mut gateway).await.create().await;
+    gateway.terminate();
+    gateway.ended_well().await;
+    // This one may not.
+    let mut gateway = gateway_of_a_plain_user(folder.path(), &mariadb, &redis);
+    assert_eq!(gateway.ended().await.code(), Some(1));
+    let said = gateway.stderr();
+    assert!(said.contains("binlog_format=STATEMENT") && said.contains("BINLOG ADMIN"), "{said}");
+    assert!(said.contains("hint: "), "{said}");
+}
