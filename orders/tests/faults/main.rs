@@ -7,7 +7,7 @@
 //! [`shim`] a process's clock or its disk.
 //!
 //! The faults: [`kill`], [`freeze`], [`memory`], [`network`], [`clock`], [`disk`], [`restart`],
-//! [`poison`], [`cuts`], [`queue_server`], [`upgrade`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! [`poison`], [`cuts`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
 
 #![cfg(test)]
 
@@ -30,5 +30,6 @@ mod run;
 mod servers;
 mod shim;
 mod system;
+mod topology;
 mod upgrade;
 mod webhook;

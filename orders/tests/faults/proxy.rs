@@ -1,6 +1,8 @@
 //! A TCP proxy that can be told to spoil its connections.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,6 +32,7 @@ pub(crate) enum Mode {
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     mode: watch::Sender<Mode>,
+    target: Arc<AtomicU16>,
     _accepting: JoinSet<()>,
 }
 
@@ -40,8 +43,14 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let (mode, modes) = watch::channel(Mode::Pass);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, target, modes));
-        Self { port, mode, _accepting: accepting }
+        let target = Arc::new(AtomicU16::new(target));
+        accepting.spawn(accept(listener, target.clone(), modes));
+        Self { port, mode, target, _accepting: accepting }
+    }
+
+    /// Sends new connections to another port. Those that are there stay.
+    pub(crate) fn lead_to(&self, target: u16) {
+        self.target.store(target, Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -49,11 +58,12 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: u16, modes: watch::Receiver<Mode>) {
+async fn accept(listener: TcpListener, target: Arc<AtomicU16>, modes: watch::Receiver<Mode>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.expect("a connection");
         let (mut cut, modes) = (modes.clone(), modes.clone());
+        let target = target.load(Ordering::Relaxed);
         connections.spawn(async move {
             tokio::select! {
                 _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -74,6 +74,55 @@ impl MariaDb {
         server
     }
 
+    /// A primary and its replica, which is read-only.
+    pub(crate) async fn with_standby() -> (Self, Option<Self>) {
+        let common = ["--log-bin=log", "--binlog-format=ROW", "--log-slave-updates"];
+        let (first, second) =
+            ([&common[..], &["--server-id=1"]].concat(), [&common[..], &["--server-id=2"]].concat());
+        let (primary, standby) = tokio::join!(Self::start_with(&first), Self::start_with(&second));
+        // What both did when they started is not copied.
+        let position = primary.value("SELECT @@gtid_binlog_pos").await;
+        standby.run("RESET MASTER").await;
+        standby.run(&format!("SET GLOBAL gtid_slave_pos = '{position}'")).await;
+        standby
+            .run(&format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'orders', \
+                 MASTER_PASSWORD = 'orders', MASTER_USE_GTID = slave_pos",
+                primary.port.number
+            ))
+            .await;
+        standby.run("START SLAVE").await;
+        standby.run("SET GLOBAL read_only = 1").await;
+        (primary, Some(standby))
+    }
+
+    /// Makes this replica the primary, when it has all that the present one has. That one becomes read-only.
+    pub(crate) async fn take_over(&self, primary: &Self) {
+        primary.run("SET GLOBAL read_only = 1").await;
+        let position = primary.value("SELECT @@gtid_binlog_pos").await;
+        eventually("the replica to have everything", || async {
+            let has = self.value(&format!("SELECT CAST(MASTER_GTID_WAIT('{position}', 1) AS CHAR)")).await;
+            (has == "0").then_some(())
+        })
+        .await;
+        self.run("STOP SLAVE").await;
+        self.run("SET GLOBAL read_only = 0").await;
+    }
+
+    async fn run(&self, statement: &str) {
+        let mut connection = MySqlConnection::connect(&self.url()).await.expect("the server is there");
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
+    }
+
+    async fn value(&self, question: &str) -> String {
+        let mut connection = MySqlConnection::connect(&self.url()).await.expect("the server is there");
+        let row = sqlx::raw_sql(AssertSqlSafe(question.to_owned()))
+            .fetch_one(&mut connection)
+            .await
+            .expect(question);
+        row.get(0)
+    }
+
     pub(crate) fn url(&self) -> String {
         url_on(self.port.number)
     }
@@ -99,6 +148,11 @@ impl MariaDb {
 /// The database as it is reached over a port: its own, or a proxy's.
 pub(crate) fn url_on(port: u16) -> String {
     format!("mysql://orders:orders@127.0.0.1:{port}/orders")
+}
+
+/// The same for the user who may not write to a server that is read-only.
+pub(crate) fn plain_url_on(port: u16) -> String {
+    format!("mysql://plain:x@127.0.0.1:{port}/orders")
 }
 
 fn mariadbd(folder: &Path, port: u16, options: &[String]) -> Process {

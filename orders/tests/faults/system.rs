@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Process, command, run};
 use crate::proxy::{Mode, Proxy};
-use crate::servers::{MariaDb, Port, Redis, url_on};
+use crate::servers::{MariaDb, Port, Redis, plain_url_on, url_on};
 
 /// A hint that is lost is noticed soon.
 const RULES: [&str; 2] = ["--redelivery-guard-ms", "2000"];
@@ -71,6 +71,8 @@ pub(crate) struct System {
     /// Of the gateways.
     ports: Vec<Port>,
     proxies: Vec<Proxy>,
+    /// A replica, and what leads to it once it has taken over.
+    standby: Option<(MariaDb, Proxy)>,
     /// None when embedded.
     servers: Option<(MariaDb, Redis)>,
     /// Outlives the processes.
@@ -83,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) lease_ms: u32,
     /// Redis comes back with what it held.
     pub(crate) persistent_redis: bool,
+    /// MariaDB has a replica that can take over.
+    pub(crate) standby: bool,
     /// Connections that can be spoilt.
     pub(crate) link: Option<Link>,
     /// Each processor knows one gateway, so that both gateways have one.
@@ -110,6 +114,7 @@ impl Default for Plan {
         Self {
             lease_ms: 2_000,
             persistent_redis: false,
+            standby: false,
             link: None,
             one_gateway_each: false,
             webhook: None,
@@ -129,7 +134,14 @@ impl Plan {
 impl System {
     /// Two gateways and two processors.
     pub(crate) async fn on_servers(plan: &Plan) -> Self {
-        let (mariadb, redis) = tokio::join!(MariaDb::start(), Redis::start(plan.persistent_redis));
+        let mariadb = async {
+            if plan.standby { MariaDb::with_standby().await } else { (MariaDb::start().await, None) }
+        };
+        let ((mariadb, standby), redis) = tokio::join!(mariadb, Redis::start(plan.persistent_redis));
+        let standby = match standby {
+            Some(standby) => Some((standby, Proxy::to(mariadb.port.number).await)),
+            None => None,
+        };
         let mut system = Self {
             gateways: Vec::new(),
             processors: Vec::new(),
@@ -137,6 +149,7 @@ impl System {
             database_url: mariadb.url(),
             ports: Vec::new(),
             proxies: Vec::new(),
+            standby,
             servers: Some((mariadb, redis)),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -157,8 +170,12 @@ impl System {
         let redis = self.port(redis, spoilt == Some(Link::GatewayToRedis)).await;
         let seen = self.port(http, spoilt == Some(Link::ClientToGateway)).await;
         let arguments = arguments(&["gateway"], [local(http), local(grpc)], plan.lease_ms);
+        let database = match &self.standby {
+            Some((_, proxy)) => plain_url_on(proxy.port),
+            None => url_on(mariadb),
+        };
         let mut variables = vec![
-            ("DATABASE_URL".to_owned(), url_on(mariadb)),
+            ("DATABASE_URL".to_owned(), database),
             ("REDIS_URL".to_owned(), format!("redis://{}", local(redis))),
         ];
         if i == 0 {
@@ -215,6 +232,15 @@ impl System {
         self.proxies.iter().for_each(|proxy| proxy.set(mode));
     }
 
+    /// The replica takes over. The old primary stays up and keeps its connections.
+    pub(crate) async fn switch_over(&mut self) {
+        let (standby, proxy) = self.standby.as_ref().expect("there is a replica");
+        let primary = &self.servers.as_ref().expect("it runs on servers").0;
+        standby.take_over(primary).await;
+        proxy.lead_to(standby.port.number);
+        self.database_url = standby.url();
+    }
+
     pub(crate) fn mariadb(&mut self) -> &mut MariaDb {
         &mut self.servers.as_mut().expect("it runs on servers").0
     }
@@ -239,6 +265,7 @@ impl System {
             ports,
             database_url: format!("sqlite://{}?mode=rw", folder.path().join("data/orders.db").display()),
             proxies: Vec::new(),
+            standby: None,
             servers: None,
             folder,
         }
@@ -261,7 +288,7 @@ impl System {
 
     /// What `orders doctor` has to say, and whether it is content. The system must have been stopped.
     pub(crate) async fn doctor(&self) -> (bool, String) {
-        let url = self.servers.as_ref().map(|(mariadb, _)| mariadb.url());
+        let url = self.servers.as_ref().map(|_| self.database_url.clone());
         let variables: Vec<_> = url.iter().map(|url| ("DATABASE_URL", url.as_str())).collect();
         let output = run(self.folder.path(), &["doctor"], &variables).await;
         let text = [output.stdout, output.stderr].concat();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
 use crate::harness::{Api, Process, command, eventually, run};
-use crate::servers::{MariaDb, Redis};
+use crate::servers::{MariaDb, Redis, plain_url_on};
 
 /// Orders of the old database: enough that rows are changed in several transactions.
 const ORDERS: usize = 12_000;
@@ -107,7 +107,7 @@ async fn killed_migration() {
 
 /// A gateway on these servers, with a user who may change the rows of this database only.
 fn gateway_of_a_plain_user(folder: &Path, mariadb: &MariaDb, redis: &Redis) -> Process {
-    let url = mariadb.url().replace("orders:orders@", "plain:x@");
+    let url = plain_url_on(mariadb.port.number);
     let redis = format!("redis://127.0.0.1:{}", redis.port.number);
     let arguments = [&["gateway"][..], &FREE].concat();
     Process::start(command(folder, &arguments, &[("DATABASE_URL", &url), ("REDIS_URL", &redis)]), "gateway")

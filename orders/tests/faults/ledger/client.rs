@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_millis(5_500);
 /// Between two tries of the same create.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Refusals that promise that nothing was changed.
-const NOTHING_CHANGED: [&str; 12] = [
+const NOTHING_CHANGED: [&str; 13] = [
     "overloaded",
     "database_unavailable",
     "database_pool_exhausted",
@@ -26,6 +26,7 @@ const NOTHING_CHANGED: [&str; 12] = [
     "database_statement_timeout",
     "database_packet_limit",
     "database_misconfigured",
+    "starting",
     "shutting_down",
 ];
 /// Refusals after which the order may exist.
