@@ -178,6 +178,7 @@ async fn opened(
     shutdown: &CancellationToken,
 ) -> Result<Store, Unready> {
     let store = connected(args, options).await?;
+    store.check_file_content().await?;
     match migrate {
         MigrateMode::Auto => store.migrate_while(&|| !shutdown.is_cancelled()).await?,
         MigrateMode::Off | MigrateMode::Wait => is_current(&store).await?,
@@ -254,6 +255,7 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
                 "one process at a time can use the file: end the other one first; the place is from {file}"
             )
         }
+        ConnectError::Damaged(_) => "restore a backup into another folder (README: Backup)".to_owned(),
         ConnectError::Missing(_) => format!("nothing was created; the place is from {file}"),
         ConnectError::Unreachable { .. } => format!("is the server running? Its address is from {SETTING}"),
         ConnectError::ReadOnly(_) => format!("is it a replica? Its address is from {SETTING}"),

@@ -102,6 +102,9 @@ pub enum ConnectError {
         /// This program's.
         needed: i64,
     },
+    /// The file of an embedded database is damaged.
+    #[error("{0}")]
+    Damaged(String),
     /// The migration was told to stop. The next one goes on from there.
     #[error("the migration was stopped")]
     Interrupted,
@@ -124,6 +127,7 @@ impl ConnectError {
             | Self::Misconfigured(_)
             | Self::Privileges { .. }
             | Self::Newer { .. }
+            | Self::Damaged(_)
             | Self::Interrupted
             | Self::Migration(_) => false,
         }
@@ -243,6 +247,9 @@ const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];
 fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
     let refused = error::number(&error).is_some_and(|number| REFUSALS.contains(&number));
     match (address.dialect, error) {
+        (Dialect::Sqlite, error) if super::backup::is_damage(&error) => {
+            ConnectError::Damaged(format!("{} is damaged: {error}", address.shown))
+        }
         (Dialect::Sqlite, error) => ConnectError::File(format!("cannot open {}: {error}", address.shown)),
         (Dialect::MySql, error) if refused => ConnectError::Refused(error.to_string()),
         // The driver offers a feature of its own here, which is left out because of its known vulnerability.

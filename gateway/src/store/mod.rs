@@ -13,6 +13,7 @@
 //! neither can starve the other. Searches have two more of their own (see [`search`]).
 
 mod address;
+mod backup;
 mod codes;
 mod connect;
 mod counts;
@@ -61,6 +62,7 @@ use tokio::time::Instant;
 use crate::log_gate::LogGate;
 
 pub use address::{BadUrl, check as check_database_url};
+pub use backup::{BackupError, back_up};
 pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
 pub use dialect::Dialect;

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Processor(ProcessorArgs),
     /// Create or update the tables of the database, then end
     Migrate(MigrateArgs),
+    /// Copy the SQLite database into a file, also while a program uses it
+    Backup(BackupArgs),
     /// Look whether every order in the database is as it must be, then end
     Doctor(DoctorArgs),
     /// Repair one order whose stored row cannot be used, or mark it as failed; `orders doctor` lists such orders.
@@ -155,6 +157,18 @@ pub(crate) struct ProcessorArgs {
 /// The settings of `orders migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// The settings of `orders backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to write; it must not exist
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod api;
+mod backup;
 mod config;
 mod dead_letters;
 mod dev;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Gateway(args) => on_runtime(gateway::run(args)),
         Command::Processor(args) => on_runtime(processor::run(args)),
         Command::Migrate(args) => on_runtime(migrate::run(args)),
+        Command::Backup(args) => on_runtime(backup::run(args)),
         Command::Doctor(args) => on_runtime(doctor::run(args)),
         Command::Repair(args) => on_runtime(repair::run(args)),
         Command::Queue(command) => on_runtime(queue::run(command)),

@@ -14,6 +14,7 @@
 #![cfg(test)]
 
 mod arrows;
+mod backup;
 mod browser;
 mod cli;
 mod clients;

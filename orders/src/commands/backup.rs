@@ -1,0 +1,32 @@
+//! `orders backup`: a copy of an embedded database, also while a program uses it.
+
+use gateway::store::{BackupError, back_up};
+
+use crate::cli::BackupArgs;
+use crate::error::Error;
+use crate::values::DatabaseUrl;
+use crate::{console, log, settings};
+
+/// Copies the file. A server is backed up with its own tools.
+pub(super) async fn run(args: BackupArgs) -> Result<(), Error> {
+    log::install(args.log.log_format)?;
+    let database = match settings::database(&args.database) {
+        DatabaseUrl::Sqlite(path) => path,
+        DatabaseUrl::MySql(_) => {
+            return Err(Error::usage("orders backup copies SQLite databases only").hint(
+                "back up a server with its own tool: mysqldump --single-transaction DATABASE > FILE (README: Backup)",
+            ));
+        }
+    };
+    let bytes = back_up(&database, &args.file).await.map_err(|error| {
+        let hint = match &error {
+            BackupError::Missing(_) => "name the place with --data-dir (ORDERS_DATA_DIR)",
+            BackupError::Exists(_) => "name a file that does not exist",
+            BackupError::Write { .. } | BackupError::Copy(_) => {
+                "is there enough space, and is the folder writable?"
+            }
+        };
+        Error::failed(error.to_string()).hint(hint)
+    })?;
+    console::print(&format!("{} has {bytes} bytes\n", args.file.display()))
+}
