@@ -152,8 +152,11 @@ fn pushes(asked: Check, vitals: &Vitals) -> Check {
 }
 
 fn workers(vitals: &Vitals) -> Check {
-    let missing =
-        (vitals.workers() == Some(0)).then_some("no worker is connected; orders are accepted and wait");
+    let missing = match vitals.workers() {
+        None => Some("unknown while the queue cannot be asked"),
+        Some(0) => Some("no worker is connected; orders are accepted and wait"),
+        Some(_) => None,
+    };
     Check::known("workers", Condition::Degraded, missing)
 }
 
