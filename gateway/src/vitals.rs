@@ -22,6 +22,8 @@ use crate::{Error, Store};
 const ROUND: Duration = Duration::from_secs(2);
 /// Writes that succeeded so recently need no try.
 const FRESH: Duration = Duration::from_secs(3);
+/// A push that failed counts for so long.
+const PUSH_FRESH: Duration = Duration::from_secs(30);
 /// Workers without a stream count for so long after an order was started.
 const STARTED_FRESH: Duration = Duration::from_secs(60);
 /// A database that was full counts as full for so long, unless an order is written: a small write may still succeed.
@@ -55,7 +57,8 @@ struct Inner {
     /// A write has failed since the last one that succeeded.
     doubtful: AtomicBool,
     refused: Mutex<Option<Refused>>,
-    pushes: Mutex<Option<String>>,
+    /// When a push last failed and why, unless one has succeeded since.
+    pushes: Mutex<Option<(Instant, String)>>,
     /// Who uses the queue; `None` when that is not known.
     presence: Mutex<Option<Presence>>,
     streams: AtomicUsize,
@@ -131,7 +134,7 @@ impl Vitals {
         let mut pushes = lock(&self.0.pushes);
         match outcome {
             Ok(_) => *pushes = None,
-            Err(error) => *pushes = Some(error.to_string()),
+            Err(error) => *pushes = Some((Instant::now(), error.to_string())),
         }
     }
 
@@ -155,9 +158,11 @@ impl Vitals {
         *lock(&self.0.refused)
     }
 
-    /// Why the last push failed, if it did.
+    /// Why the last push failed, if it did a moment ago. Orders whose push failed are pushed again within seconds, unless
+    /// none is left.
     pub(crate) fn push_failure(&self) -> Option<String> {
-        lock(&self.0.pushes).clone()
+        let failed = lock(&self.0.pushes).clone();
+        failed.filter(|(at, _)| at.elapsed() < PUSH_FRESH).map(|(_, error)| error)
     }
 
     /// How many workers are known: the processors that pull from the queue or have a stream to this gateway. At least 1

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import {
-  base, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, row, said, statusOf, steps, visit,
+  Server, base, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, row, said, statusOf, steps, visit,
 } from './harness.mjs';
 
 const LONG = 'Extraordinarily'.repeat(13);
@@ -159,6 +159,41 @@ export const orders = {
     await page.evaluate(() => { location.hash = '#/orders/00000000-0000-7000-8000-000000000000'; });
     await page.locator('text=There is no order with this id').waitFor();
     assert.deepEqual(page.trouble, []);
+  },
+
+  async 'an empty page needs no sideways scrolling'(browser) {
+    const server = await Server.start();
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const page = await visit(browser, '', { url: server.url, viewport: { width: 360, height: 740 } });
+    await page.locator('.empty').waitFor();
+    await fits(page);
+    assert.deepEqual(page.trouble, []);
+    return undefined;
+  },
+
+  async 'an order says what it waits for'(browser) {
+    const server = await Server.start('--simulate-failure-rate', '1', '--simulate-min-ms', '0', '--simulate-max-ms', '0');
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const { url } = server;
+    const page = await visit(browser, '', { url });
+    await isLive(page);
+    const waits = async (id, words) => {
+      await row(page, id).waitFor();
+      await eventually(`the row says ${words}`, async () => words.test(await row(page, id).textContent()));
+    };
+    const scheduled = await createScheduled('Patient', { url });
+    await waits(scheduled, /scheduled for .*2098|scheduled for .*2099/);
+    await row(page, scheduled).click();
+    await eventually('the open order says it', async () => /Next\s*scheduled for/.test(await page.locator('.detail dl').textContent()));
+    const failing = await createOrder('Failing', { url, maxAttempts: 20 });
+    await waits(failing, /retry in \d+/);
+    const post = (path) => fetch(new URL(path, url), { method: 'POST' });
+    await post('queue/pause');
+    const paused = await createOrder('Paused', { url });
+    await waits(paused, /paused/);
+    await post('queue/resume');
+    assert.deepEqual(page.trouble, []);
+    return undefined;
   },
 
   async 'a phone needs no sideways scrolling'(browser) {
