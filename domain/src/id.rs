@@ -41,6 +41,14 @@ impl OrderId {
         Self::from_bytes(bytes)
     }
 
+    /// The millisecond that the id was made for.
+    pub fn time(&self) -> Timestamp {
+        let bytes = self.as_bytes();
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&bytes[..6]);
+        Timestamp::from_micros(i64::from_be_bytes(millis).saturating_mul(1_000))
+    }
+
     /// A new id with room for `count - 1` others behind it in its millisecond, at most
     /// [`Self::LONGEST_RUN`] in all (see [`Self::run`]). Its time part is up to a quarter of a
     /// millisecond early for 1,000 ids.
@@ -150,6 +158,7 @@ mod tests {
     fn a_time_bounds_the_ids() {
         let at = |micros| Timestamp::from_micros(micros);
         let time = 1_700_000_000_000_999;
+        assert_eq!(OrderId::new(at(time)).time(), at(time - 999));
         assert!(OrderId::first_at(at(time)) <= OrderId::new(at(time - 999)));
         assert!(OrderId::first_at(at(time)) > OrderId::new(at(time - 1_000)));
         assert!(OrderId::first_at(at(-1)) <= OrderId::new(at(-1)));

@@ -29,6 +29,8 @@ pub struct State {
     pub not_before: Timestamp,
     /// The time for which its creator scheduled it. It is kept to the letter.
     pub process_after: Option<Timestamp>,
+    /// When it last changed, by the clock of that time.
+    pub updated_at: Timestamp,
 }
 
 /// Something that is asked of an order.
@@ -189,6 +191,9 @@ impl Refusal {
 /// the order must not be refused: the order would wait until its guard runs out.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_millis(250);
 
+/// A clock that differs by more from what it should say was set, and does not only run a little differently.
+pub const CLOCK_STEP: Duration = Duration::from_secs(1);
+
 /// The reason of events for attempts whose lease ran out.
 pub const LEASE_EXPIRED: &str = "the lease expired: the worker stopped reporting";
 /// The error class of attempts whose lease ran out.
@@ -254,10 +259,12 @@ fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Dec
     match state.status {
         // A Start that was on its way for long: the attempt that it asked for is over.
         Status::Pending if state.lease == Some(lease) => Decision::Refuse(Refusal::StaleLease(state.status)),
-        Status::Pending if now < earliest_start(state) => Decision::Refuse(Refusal::NotYet(state.not_before)),
+        Status::Pending if now < earliest_start(state, now) => {
+            Decision::Refuse(Refusal::NotYet(state.not_before))
+        }
         // The job that brought it here is used up. It is due at once, so that it is offered again as
         // soon as the queue is resumed.
-        Status::Pending if rules.paused => Decision::Postpone(Refusal::Paused, state.not_before),
+        Status::Pending if rules.paused => Decision::Postpone(Refusal::Paused, state.not_before.min(now)),
         Status::Pending => Decision::Change(Change {
             attempt: state.attempt.saturating_add(1),
             lease: Some(lease),
@@ -273,9 +280,29 @@ fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Dec
 }
 
 /// When an order may be started by a clock that may be a little behind.
-fn earliest_start(state: &State) -> Timestamp {
-    let tolerant = state.not_before - CLOCK_TOLERANCE;
-    state.process_after.map_or(tolerant, |at| tolerant.max(at))
+fn earliest_start(state: &State, now: Timestamp) -> Timestamp {
+    if let Some(at) = schedule(state)
+        && now < at
+    {
+        return at;
+    }
+    // Its times are those of a clock that was ahead: they say nothing about now. Dispatch has waited.
+    if wait_of_later_clock(state, now).is_some() { now } else { state.not_before - CLOCK_TOLERANCE }
+}
+
+/// The time for which an order is scheduled, unless it was started since: then the time had come.
+pub fn schedule(state: &State) -> Option<Timestamp> {
+    state.process_after.filter(|_| state.attempt == 0)
+}
+
+/// How long a pending order was to wait when it last changed, if that was by a clock that has been set back since:
+/// its row is from the future. `None` when its times can be compared with the present clock.
+pub fn wait_of_later_clock(state: &State, now: Timestamp) -> Option<Duration> {
+    let from_the_future = state.updated_at > now + CLOCK_STEP;
+    // The times of a timeline never run backwards, so a change after the step keeps the later time of the one before
+    // it. Then the wait is of the present clock and ends before that.
+    (from_the_future && state.not_before >= state.updated_at)
+        .then(|| state.not_before.since(state.updated_at))
 }
 
 fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
 use crate::shortcut::Room;
-use crate::store::{Marks, Overdue, Taken};
+use crate::store::{Longest, Marks, Overdue, Taken};
 use crate::vitals::Vitals;
 use crate::{Config, Store};
 
@@ -35,6 +35,10 @@ const IDLE: Duration = Duration::from_millis(500);
 const FULL: Duration = Duration::from_millis(50);
 /// How long it waits after the queue or the database did not work.
 const BACKOFF: Duration = Duration::from_secs(1);
+/// How often the database is asked for its clock, so how late a step is noticed.
+pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long orders are brought in after a step: other gateways notice it later and write by the clock before it.
+const UNSETTLED: Duration = Duration::from_secs(15);
 /// Most overdue orders in one round, and in one transaction.
 const OVERDUE: u32 = 10_000;
 const OVERDUE_AT_ONCE: usize = 1_000;
@@ -82,6 +86,10 @@ struct Sweep {
     blind: bool,
     /// Workers that were kept from it get until then.
     not_before: Instant,
+    /// Steps of the clock that were seen.
+    steps: u64,
+    /// Until then other gateways may go on by the clock before the step.
+    unsettled: Instant,
 }
 
 /// What a round found.
@@ -102,7 +110,13 @@ impl Dispatch {
         let mut failing = false;
         let now = Instant::now();
         let mut marks = Marks::default();
-        let mut sweep = Sweep { next: now + IDLE, blind: false, not_before: now };
+        // No worker could renew a lease with this gateway before.
+        let not_before = now + self.config.rules.lease / 2;
+        let steps = self.store.clock_steps();
+        let mut sweep = Sweep { next: now + IDLE, blind: false, not_before, steps, unsettled: now };
+        if self.store.clock_behind().await.is_ok_and(|behind| behind.is_some()) {
+            sweep.unsettled = now + UNSETTLED;
+        }
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notify.notified();
@@ -180,14 +194,16 @@ impl Dispatch {
     /// failed because nobody could write down that it goes on. Says how long to wait before the next look.
     async fn sweep(&self, sweep: &mut Sweep) -> Duration {
         let begin = Instant::now();
-        let Overdue { guards, leases, parked, unreadable } = match self.store.overdue(OVERDUE).await {
-            Ok(overdue) => overdue,
-            Err(error) => {
-                sweep.blind = true;
-                tracing::debug!(%error, "overdue orders cannot be read");
-                return IDLE;
-            }
-        };
+        let longest = Longest { guard: self.config.redelivery_guard, lease: self.config.rules.lease };
+        let Overdue { guards, leases, ahead, parked, unreadable } =
+            match self.store.overdue(OVERDUE, longest).await {
+                Ok(overdue) => overdue,
+                Err(error) => {
+                    sweep.blind = true;
+                    tracing::debug!(%error, "overdue orders cannot be read");
+                    return IDLE;
+                }
+            };
         let pause = begin.elapsed() * SWEEP_PARTS;
         for guards in guards.chunks(OVERDUE_AT_ONCE) {
             if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
@@ -195,6 +211,7 @@ impl Dispatch {
             }
         }
         for (what, done) in [
+            ("leases of another clock", self.store.shorten_leases(&ahead, longest).await.map(drop)),
             ("parked orders", self.store.recheck(&parked).await),
             ("orders to be parked", self.store.park(&unreadable).await),
         ] {
@@ -206,6 +223,7 @@ impl Dispatch {
         if std::mem::take(&mut sweep.blind) {
             sweep.not_before = now + self.config.rules.lease / 2;
         }
+        self.after_step(sweep, now).await;
         if now < sweep.not_before {
             return pause;
         }
@@ -220,6 +238,24 @@ impl Dispatch {
             }
         }
         pause
+    }
+}
+
+impl Dispatch {
+    /// After a step of the clock no lease is taken back before every gateway has noticed it and every worker has
+    /// renewed its leases by the new clock; and orders are brought in that would wait for as long as the step.
+    async fn after_step(&self, sweep: &mut Sweep, now: Instant) {
+        let steps = self.store.clock_steps();
+        if steps != sweep.steps {
+            sweep.steps = steps;
+            sweep.unsettled = now + UNSETTLED;
+            sweep.not_before = now + 2 * CLOCK_INTERVAL + self.config.rules.lease / 2;
+        }
+        if now < sweep.unsettled
+            && let Err(error) = self.store.bring_in().await
+        {
+            tracing::debug!(%error, "waiting orders are brought in in the next round");
+        }
     }
 }
 

@@ -18,13 +18,14 @@ const BUCKETS: [f64; 14] =
 /// whether or not anybody ever asks for `/metrics`.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 21] = [
+const COUNTERS: [(&str, &str); 22] = [
     ("bus_dropped_total", "Events that were not published because too many were waiting."),
     ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
     (
         "bus_messages_refused_total",
         "Messages of the bus that were dropped, by reason: foreign (another installation), forged, replayed, unreadable.",
     ),
+    ("clock_steps_total", "Steps of the database's clock that were seen, by direction: back or forward."),
     ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
     ("graphql_events_sent_total", "Events handed to GraphQL subscribers."),
     (
@@ -64,7 +65,11 @@ const COUNTERS: [(&str, &str); 21] = [
     ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
 ];
 
-const GAUGES: [(&str, &str); 15] = [
+const GAUGES: [(&str, &str); 16] = [
+    (
+        "clock_step_seconds",
+        "The latest step of the database's clock; negative when it was set back, 0 when there was none.",
+    ),
     ("graphql_sockets", "Open GraphQL sockets, by protocol."),
     ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
     ("http_connections", "Open connections on all ports."),
@@ -135,6 +140,10 @@ fn describe() {
     HISTOGRAMS.into_iter().for_each(|(name, help)| describe_histogram!(name, help));
     // What an alert compares is there from the start.
     metrics::gauge!("orders_parked").set(0.0);
+    metrics::gauge!("clock_step_seconds").set(0.0);
+    for direction in ["back", "forward"] {
+        metrics::counter!("clock_steps_total", "direction" => direction).absolute(0);
+    }
     for cause in Cause::ALL {
         metrics::counter!("orders_parked_total", "reason" => cause.as_str()).absolute(0);
     }

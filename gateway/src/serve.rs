@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::{Dispatch, Wake};
+use crate::dispatch::{CLOCK_INTERVAL, Dispatch, Wake};
 use crate::feed::Feed;
 use crate::http::inflight::{BulkWork, InFlight};
 use crate::http::server::{self, Connections, Port};
@@ -47,8 +47,6 @@ pub struct Parts {
     pub grpc: TcpListener,
 }
 
-/// How often the database is asked for its clock.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often expired idempotency keys are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long batches and publishing may take at the very end.

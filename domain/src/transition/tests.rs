@@ -19,6 +19,7 @@ fn state(status: Status) -> State {
         due_at: (!status.is_final()).then(|| now() + Duration::from_secs(5)),
         not_before: now(),
         process_after: None,
+        updated_at: now(),
     }
 }
 
@@ -186,7 +187,8 @@ fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
 #[test]
 fn a_scheduled_order_is_not_started_a_microsecond_early() {
     let start = |at: Timestamp| {
-        let scheduled = State { not_before: at, process_after: Some(at), ..state(Status::Pending) };
+        let scheduled =
+            State { attempt: 0, not_before: at, process_after: Some(at), ..state(Status::Pending) };
         run(&scheduled, Command::Start { lease: LeaseToken::from_i64(1).unwrap() })
     };
     assert_eq!(changed(start(now())).status, Status::Processing);
@@ -256,6 +258,33 @@ fn a_redrive_gives_a_new_set_of_attempts() {
     assert_eq!(redrive(Some(Timestamp::from_micros(1))).due_at, Some(now()));
 }
 
+/// The clock was set back by an hour after these orders were last changed.
+#[test]
+fn a_clock_that_was_set_back_stalls_no_order() {
+    let hour = Duration::from_secs(3_600);
+    let lease = LeaseToken::from_i64(9).unwrap();
+    let start = |state: &State| decide(state, &Command::Start { lease }, now(), &Rules::default(), 0);
+    let later = now() + hour;
+    let fresh = State { attempt: 0, not_before: later, updated_at: later, ..state(Status::Pending) };
+    assert_eq!(wait_of_later_clock(&fresh, now()), Some(Duration::ZERO));
+    assert_eq!(changed(start(&fresh)).status, Status::Processing);
+    let retried = State { attempt: 1, not_before: later + hour, ..fresh };
+    assert_eq!(wait_of_later_clock(&retried, now()), Some(hour));
+    // A retry after the step has a wait of the present clock, which counts.
+    let wait = State { not_before: now() + Duration::from_secs(9), ..retried };
+    assert_eq!(wait_of_later_clock(&wait, now()), None);
+    assert_eq!(start(&wait), Decision::Refuse(Refusal::NotYet(wait.not_before)));
+    // A schedule is kept to the letter, until the order has been started once.
+    let scheduled = State { process_after: Some(later), ..fresh };
+    assert_eq!(start(&scheduled), Decision::Refuse(Refusal::NotYet(later)));
+    let started = State { process_after: Some(later), ..retried };
+    assert_eq!(changed(start(&started)).status, Status::Processing);
+    // Its job is used up by a pause: it is offered again at once and not in an hour.
+    let paused = Rules { paused: true, ..Rules::default() };
+    let postponed = decide(&fresh, &Command::Start { lease }, now(), &paused, 0);
+    assert_eq!(postponed, Decision::Postpone(Refusal::Paused, now()));
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let lease = (1..4_i64).prop_filter_map("not 0", LeaseToken::from_i64);
     let outcome = prop_oneof![
@@ -308,6 +337,7 @@ proptest! {
                         due_at: change.due_at,
                         not_before: change.not_before,
                         process_after: state.process_after,
+                        updated_at: clock.max(state.updated_at),
                     };
                 }
                 Decision::Postpone(_, until) => {

@@ -63,7 +63,8 @@ impl All {
     /// Passes events on that came over the bus.
     pub(super) fn deliver_from_bus(&self, events: &[Arc<OrderEvent>], now: Timestamp) {
         let since = self.passed.lock().unwrap_or_else(PoisonError::into_inner).since;
-        let fresh = since.max(now - FRESH) - SKEW;
+        // A clock that was set back since has made the beginning of the subscription a time in the future.
+        let fresh = since.min(now).max(now - FRESH) - SKEW;
         // Almost always all of them, which costs a look at each.
         if events.iter().all(|event| event.occurred_at >= fresh) {
             return self.deliver(events);

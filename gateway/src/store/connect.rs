@@ -1,7 +1,7 @@
 //! Opening the database.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
 
 use super::address::Address;
+use super::clock::Clock;
 use super::primary::Primary;
 use super::recent::Recent;
 use super::search::{CONNECTIONS, Lane};
 use super::session::{self, PrepareError, Statements};
 use super::writers::Writers;
-use super::{Dialect, Inner, LocalClock, Store, error, files};
+use super::{Dialect, Inner, Store, error, files};
 use crate::log_gate::LogGate;
 
 /// A connection that was unused for so long is tested before it is used.
@@ -178,8 +179,7 @@ impl Store {
                 writers: Writers::new(pool(writers, dialect.writing())),
                 address: address.shown,
                 deadline: options.deadline,
-                local: LocalClock::new(),
-                clock_offset: AtomicI64::new(0),
+                clock: Clock::new(),
                 ailing: AtomicBool::new(false),
                 recent: Recent::default(),
                 answers: AtomicU64::new(0),

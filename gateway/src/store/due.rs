@@ -12,13 +12,18 @@ use rand::Rng;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::ahead::Longest;
 use super::isolate::{Unreadable, execute_for_each};
-use super::park::{is_parked, parked};
+use super::park::{is_parked, parked, parked_end};
 use super::pause;
 use super::rows::Stage;
 use super::sql::{Sql, padded};
 use super::{Dialect, Error, Store, rows};
 
+/// When an order is due that comes back from the queue, with the present time twice: it was due before, so its time has
+/// come, also when the clock was set back since. A schedule is kept to the letter.
+const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
+    ELSE ? END";
 /// Waiting orders that dispatch never finds and that one look does.
 const STRAYS: i64 = 100;
 
@@ -58,6 +63,8 @@ pub struct Overdue {
     pub guards: Vec<OrderId>,
     /// By a worker: commands for [`Store::apply`], which checks each again under its lock.
     pub leases: Vec<(OrderId, Command)>,
+    /// By a worker, for far longer than a lease lasts, for [`Store::shorten_leases`].
+    pub ahead: Vec<OrderId>,
     /// Parked, for [`Store::recheck`].
     pub parked: Vec<OrderId>,
     /// To be parked: rows that cannot be read, and waiting orders that dispatch never finds.
@@ -168,41 +175,47 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn drop_guards(&self) -> Result<(), Error> {
+        let now = self.now().as_micros();
         let table = format!("orders{}", self.inner.dialect.by_stage());
         self.write(|connection| {
             let table = table.clone();
             Box::pin(async move {
                 let mut sql = Sql::new(&format!(
-                    "UPDATE {table} SET stage = 'waiting', due_at = not_before, held_until = 0 \
-                     WHERE tenant_id = ? AND stage = 'held' AND status = 'pending'"
+                    "UPDATE {table} SET stage = 'waiting', due_at = {DUE_AGAIN}, held_until = 0 \
+                     WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?"
                 ));
-                sql.bind(DEFAULT_TENANT);
+                sql.bind(now).bind(now).bind(DEFAULT_TENANT).bind(rows::NEVER);
                 sql.execute(connection).await.map(drop)
             })
         })
         .await
     }
 
-    /// Up to `limit` orders that have been held for too long. Reads all held orders, of which there are no
+    /// Up to `limit` orders that have been held for too long, or are held until later than `longest` allows, by a
+    /// clock that was set back. Reads all held orders, of which there are no
     /// more than the queue takes and the workers work on.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn overdue(&self, limit: u32) -> Result<Overdue, Error> {
+    pub async fn overdue(&self, limit: u32, longest: Longest) -> Result<Overdue, Error> {
         let now = self.now();
+        let (guard_end, lease_end) = (longest.guard_end(now), longest.lease_end(now));
         let dialect = self.inner.dialect;
         let by_stage = dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT id, status, due_at FROM orders");
-                sql.push(by_stage);
-                sql.push(" WHERE tenant_id = ? AND stage = 'held' AND held_until <= ? LIMIT ?");
-                sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(i64::from(limit));
+                let mut sql = Sql::new("SELECT id, status, due_at, held_until FROM orders");
+                sql.push(by_stage).push(
+                    " WHERE tenant_id = ? AND stage = 'held' AND (held_until <= ? OR held_until > ? OR \
+                     (due_at = ? AND held_until > CASE status WHEN 'pending' THEN ? ELSE ? END)) LIMIT ?",
+                );
+                sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
+                sql.bind(guard_end.as_micros()).bind(lease_end.as_micros()).bind(i64::from(limit));
                 let mut overdue = Overdue::default();
                 for row in sql.fetch(connection).await? {
                     // Without an id there is nothing that a statement could name: `inspect` reports it.
                     let Ok(id) = rows::id(&row, 0) else { continue };
-                    overdue.add(id, &row);
+                    overdue.add(id, &row, now);
                 }
                 overdue.unreadable.extend(strays(connection, dialect).await?);
                 Ok(overdue)
@@ -365,13 +378,15 @@ async fn strays(connection: &mut AnyConnection, dialect: Dialect) -> Result<Vec<
 
 impl Overdue {
     /// Sorts a held order in whose time is over.
-    fn add(&mut self, id: OrderId, row: &AnyRow) {
+    fn add(&mut self, id: OrderId, row: &AnyRow, now: Timestamp) {
+        let ahead = rows::time(row, 3).is_ok_and(|held_until| held_until > now);
         if rows::get(row, 2).is_ok_and(is_parked) {
             self.parked.push(id);
             return;
         }
         match rows::get::<String, _>(row, 1).and_then(|status| rows::status(&status)) {
             Ok(Status::Pending) => self.guards.push(id),
+            Ok(Status::Processing) if ahead => self.ahead.push(id),
             Ok(Status::Processing) => self.leases.push((id, Command::Expire)),
             Ok(Status::Completed | Status::Failed | Status::Cancelled) => {}
             Err(error) => self.unreadable.push(Unreadable::new(id, &error)),

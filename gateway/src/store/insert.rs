@@ -228,8 +228,8 @@ impl Store {
                     due_at: None,
                     not_before: order.not_before,
                     process_after: None,
+                    updated_at: order.created_at,
                 },
-                updated_at: order.created_at,
             },
             order: Some(order.order()),
         }));

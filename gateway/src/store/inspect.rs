@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::transition::State;
+use domain::transition::{State, schedule, wait_of_later_clock};
 use domain::{OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -17,6 +17,11 @@ use super::{Error, Store, rows, timeline};
 
 /// Orders read in one go.
 const PAGE: usize = LARGEST_PIECE;
+
+/// How long it may take until a step of the clock is noticed and orders are brought in.
+const NOTICED: Duration = Duration::from_secs(60);
+/// No lease, guard or parking lasts longer, whatever the settings are.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3_600);
 
 /// Something that cannot be, and yet is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +67,9 @@ pub enum Problem {
     /// So many rows have an id that is none.
     #[error("stands for {0} orders whose ids do not have 16 bytes")]
     MalformedIds(u64),
+    /// It waits, or is held, for longer than it can be: the clock was set back.
+    #[error("waits until {0}, because the clock was set back")]
+    Stalled(Timestamp),
     /// It could not be processed when a worker wanted it, and is left alone until a time.
     #[error("is parked until {0}")]
     Parked(Timestamp),
@@ -71,7 +79,7 @@ impl Problem {
     /// Whether [`Store::repair`] can mend it without deciding anything about the order.
     pub fn is_repairable(&self) -> bool {
         match self {
-            Self::NeverDue(_) | Self::FinalButDue(_) => true,
+            Self::NeverDue(_) | Self::FinalButDue(_) | Self::Stalled(_) => true,
             Self::NoOrder
             | Self::Gap { .. }
             | Self::Undeclared(_)
@@ -95,6 +103,8 @@ pub struct Report {
     pub overdue: u64,
     /// How long the order that could be started and has waited longest has been waiting.
     pub oldest_claimable: Option<Duration>,
+    /// How far the newest order is ahead of the database's clock, if it is: the clock was set back.
+    pub clock_behind: Option<Duration>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -129,7 +139,8 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn inspect(&self, overdue_after: Duration) -> Result<Report, Error> {
-        let mut report = Report { oldest_claimable: self.oldest_claimable().await?, ..Report::default() };
+        let (oldest_claimable, clock_behind) = (self.oldest_claimable().await?, self.clock_behind().await?);
+        let mut report = Report { oldest_claimable, clock_behind, ..Report::default() };
         let mut after = OrderId::from_bytes([0; 16]);
         loop {
             let (page, last) = self.page(after).await?;
@@ -195,31 +206,39 @@ impl Store {
     /// [`Error`].
     pub async fn repair(&self) -> Result<u64, Error> {
         let now = self.now().as_micros();
-        self.write(|connection| {
-            Box::pin(async move {
-                let mut pending = Sql::new(
-                    "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
+        let brought_in = self.bring_in().await?;
+        let held = (self.now() + LONGEST_HOLD).as_micros();
+        let mended = self
+            .write(|connection| {
+                Box::pin(async move {
+                    let mut pending = Sql::new(
+                        "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
                      WHERE status = 'pending' AND stage <> 'held' AND (stage <> 'waiting' OR due_at = ?)",
-                );
-                pending.bind(rows::NEVER);
-                let mut processing = Sql::new(
-                    "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
+                    );
+                    pending.bind(rows::NEVER);
+                    let mut processing = Sql::new(
+                        "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
                      WHERE status = 'processing' AND stage <> 'held'",
-                );
-                processing.bind(rows::NEVER).bind(now);
-                let mut done = Sql::new(
-                    "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
+                    );
+                    processing.bind(rows::NEVER).bind(now);
+                    let mut done = Sql::new(
+                        "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
                      WHERE status IN ('completed', 'failed', 'cancelled') AND stage <> status",
-                );
-                done.bind(rows::NEVER);
-                let mut mended = 0;
-                for sql in [pending, processing, done] {
-                    mended += sql.execute(connection).await?;
-                }
-                Ok(mended)
+                    );
+                    done.bind(rows::NEVER);
+                    // Dispatch finds them at once, and takes back what nobody works on.
+                    let mut ahead =
+                        Sql::new("UPDATE orders SET held_until = ? WHERE stage = 'held' AND held_until > ?");
+                    ahead.bind(now).bind(held);
+                    let mut mended = 0;
+                    for sql in [pending, processing, done, ahead] {
+                        mended += sql.execute(connection).await?;
+                    }
+                    Ok(mended)
+                })
             })
-        })
-        .await
+            .await?;
+        Ok(mended + brought_in)
     }
 
     /// The orders that follow `after`, and the id to go on from; with the events between them, and with the last
@@ -261,6 +280,7 @@ impl Store {
     /// What there is of these orders.
     async fn look(&self, ids: Vec<OrderId>) -> Result<Orders, Error> {
         let columns = format!("{}, {}", rows::ORDER, timeline::ENDS);
+        let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
                 let mut page: Orders = ids.iter().map(|id| (*id, Seen::default())).collect();
@@ -275,7 +295,7 @@ impl Store {
                     page.entry(rows::id(row, 0)?).or_default().add_parking(row, (1, 2));
                 }
                 for row in &rows {
-                    page.entry(rows::id(row, 0)?).or_default().add_row(row);
+                    page.entry(rows::id(row, 0)?).or_default().add_row(row, now);
                 }
                 add_events(connection, &ids, &mut page).await?;
                 // An order that has been removed meanwhile, with its events.
@@ -316,11 +336,14 @@ async fn add_events(connection: &mut AnyConnection, ids: &[OrderId], page: &mut 
 
 impl Seen {
     /// Takes the columns of [`rows::ORDER`] and [`timeline::ENDS`] in.
-    fn add_row(&mut self, row: &AnyRow) {
+    fn add_row(&mut self, row: &AnyRow, now: Timestamp) {
         self.exists = true;
         match rows::state(row) {
             Ok(locked) => {
                 self.state = Some(locked.state);
+                if let Some(due) = stalled(&locked.state, rows::get(row, rows::DUE_AT).ok(), now) {
+                    self.problems.push(Problem::Stalled(due));
+                }
                 match rows::order(row).map(|order| order.approximate_bytes()) {
                     Ok(bytes) if bytes > LARGEST_ORDER => self.problems.push(Problem::TooLarge(bytes)),
                     Ok(_) => {}
@@ -349,6 +372,21 @@ impl Seen {
         let id = OrderId::from_bytes([0; 16]);
         self.problems.push(Problem::Unreadable(Unreadable::new(id, error).detail));
     }
+}
+
+/// Until when an order waits that waits for too long. Dispatch and the workers get some time to notice.
+fn stalled(state: &State, due_at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    let due = state.due_at?;
+    let waits = due_at == Some(due.as_micros());
+    let longest = if waits {
+        if schedule(state).is_some_and(|at| at > now) {
+            return None;
+        }
+        wait_of_later_clock(state, now)?
+    } else {
+        LONGEST_HOLD
+    };
+    (due > now + longest + NOTICED).then_some(due)
 }
 
 /// What is wrong with one order.

@@ -13,7 +13,9 @@
 //! neither can starve the other. Searches have two more of their own (see [`search`]).
 
 mod address;
+mod ahead;
 mod backup;
+mod clock;
 mod codes;
 mod connect;
 mod counts;
@@ -50,8 +52,8 @@ mod writers;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use domain::Timestamp;
 use rand::Rng;
@@ -62,6 +64,7 @@ use tokio::time::Instant;
 use crate::log_gate::LogGate;
 
 pub use address::{BadUrl, check as check_database_url};
+pub use ahead::Longest;
 pub use backup::{BackupError, back_up};
 pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
@@ -96,9 +99,7 @@ struct Inner {
     /// For messages: host and port, or the file.
     address: String,
     deadline: Duration,
-    local: LocalClock,
-    /// Database time minus local time, in microseconds.
-    clock_offset: AtomicI64,
+    clock: clock::Clock,
     /// The last write did not get through to the database.
     ailing: AtomicBool,
     /// What transitions need not read.
@@ -129,8 +130,12 @@ impl Store {
     /// The database's time: the local clock, corrected by the difference last seen. Gateways whose
     /// clocks disagree, or are set while they run, therefore agree on leases, due times and ids.
     pub fn now(&self) -> Timestamp {
-        let offset = self.inner.clock_offset.load(Ordering::Relaxed);
-        Timestamp::from_micros(self.inner.local.micros().saturating_add(offset))
+        self.inner.clock.now()
+    }
+
+    /// How often a step of the clock was seen.
+    pub fn clock_steps(&self) -> u64 {
+        self.inner.clock.steps()
     }
 
     /// Which kind of database this is.
@@ -149,7 +154,7 @@ impl Store {
     /// [`Error::Unavailable`] and [`Error::TimedOut`].
     pub async fn refresh_clock(&self) -> Result<(), Error> {
         let query = self.inner.dialect.now();
-        let local = self.inner.local;
+        let local = self.inner.clock.local;
         let (before, database, after) = self
             .read(move |connection| {
                 Box::pin(async move {
@@ -161,13 +166,11 @@ impl Store {
             })
             .await?;
         let offset = match self.inner.dialect {
-            Dialect::MySql => {
-                corrected(self.inner.clock_offset.load(Ordering::Relaxed), before, database, after)
-            }
+            Dialect::MySql => clock::corrected(self.inner.clock.offset(), before, database, after),
             // It answers from the clock of this machine, in milliseconds; that clock itself is more exact.
-            Dialect::Sqlite => wall_micros().saturating_sub(local.micros()),
+            Dialect::Sqlite => clock::wall_micros().saturating_sub(local.micros()),
         };
-        self.inner.clock_offset.store(offset, Ordering::Relaxed);
+        self.inner.clock.set(offset);
         Ok(())
     }
 
@@ -407,39 +410,6 @@ impl Drop for Used {
     }
 }
 
-/// The clock of the machine when the store was opened, and what has passed since. Setting the machine's
-/// clock does not move it: leases would run out, or never, until the database is asked again.
-#[derive(Clone, Copy)]
-struct LocalClock {
-    opened: std::time::Instant,
-    opened_micros: i64,
-}
-
-impl LocalClock {
-    fn new() -> Self {
-        Self { opened: std::time::Instant::now(), opened_micros: wall_micros() }
-    }
-
-    fn micros(&self) -> i64 {
-        let passed = i64::try_from(self.opened.elapsed().as_micros()).unwrap_or(i64::MAX);
-        self.opened_micros.saturating_add(passed)
-    }
-}
-
-fn wall_micros() -> i64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The difference between the clocks, when the database said `database` at some time between `before`
-/// and `after`. It changes no more than that proves: a slow answer, or a process that was frozen while
-/// it waited for one, says little.
-fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
-    let least = database.saturating_sub(after.max(before));
-    let most = database.saturating_sub(before);
-    offset.clamp(least, most)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -512,19 +482,5 @@ mod tests {
         let report = store.inspect(Duration::ZERO).await.unwrap();
         assert_eq!((report.findings.len(), report.accepted()), (0, 0));
         assert_eq!(store.insert(orders).await.unwrap().len(), 200);
-    }
-
-    #[test]
-    fn the_clock_is_corrected_no_further_than_an_answer_proves() {
-        // Prompt answers: 1 ms.
-        assert_eq!(corrected(0, 10_000, 60_500, 11_000), 49_500);
-        assert_eq!(corrected(90_000, 10_000, 60_500, 11_000), 50_500);
-        assert_eq!(corrected(50_100, 10_000, 60_500, 11_000), 50_100);
-        // 30 s between question and answer, whenever it was given.
-        for database in [10_000, 15_000_000, 30_000_000] {
-            assert_eq!(corrected(0, 10_000, database, 30_010_000), 0);
-        }
-        // The local clock was set back in between.
-        assert_eq!(corrected(0, 10_000, 10_000, 4_000), 0);
     }
 }

@@ -3,7 +3,6 @@
 //! `domain::transition`, in terms of what users are promised.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::retry::MAX_POSTPONEMENTS;
@@ -11,7 +10,9 @@ use domain::transition::{Command, Outcome, Rules};
 use domain::{Draft, LeaseToken, OrderId, Priority, RetryPolicy, Status, Timestamp};
 use proptest::prelude::*;
 
-use super::{Applied, Creation, Idempotency, Inserted, Marks, NewOrder, Options, Store, request_hash};
+use super::{
+    Applied, Creation, Idempotency, Inserted, Longest, Marks, NewOrder, Options, Store, request_hash,
+};
 
 const LEASE: Duration = Duration::from_secs(30);
 const GUARD: Duration = Duration::from_secs(10);
@@ -154,7 +155,7 @@ impl World {
             }
             Step::Wait { ms } => {
                 let micros = i64::try_from(ms).unwrap() * 1_000;
-                self.store.inner.clock_offset.fetch_add(micros, Ordering::Relaxed);
+                self.store.inner.clock.shift(micros);
             }
         }
         self.check().await;
@@ -273,7 +274,7 @@ impl World {
 
     async fn dispatch(&mut self, limit: u32) {
         let now = self.store.now();
-        let overdue = self.store.overdue(100).await.unwrap();
+        let overdue = self.store.overdue(100, Longest::default()).await.unwrap();
         let later = self.store.now();
         for id in &overdue.guards {
             let order = self.orders.iter().find(|order| order.id == *id).unwrap();
@@ -305,7 +306,7 @@ impl World {
 
     async fn sweep(&mut self) {
         let now = self.store.now();
-        let expired = self.store.overdue(100).await.unwrap().leases;
+        let expired = self.store.overdue(100, Longest::default()).await.unwrap().leases;
         for order in &self.orders {
             let runs_out = order.status == Status::Processing && order.lease_end <= now;
             let found = expired.iter().any(|(id, _)| *id == order.id);

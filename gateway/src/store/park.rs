@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use domain::{DEFAULT_TENANT, OrderId};
+use domain::transition::CLOCK_STEP;
+use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 
 use super::isolate::{Cause, Unreadable, execute_for_each};
 use super::rows::NEVER;
@@ -25,12 +26,16 @@ const DOUBLINGS: i64 = 7;
 /// The `due_at` of an order that has been parked most often.
 const LOWEST: i64 = NEVER - 1 - DOUBLINGS;
 /// The longest time that an order is parked for.
-#[cfg(test)]
 const PARKED_LONGEST: Duration = Duration::from_secs(PARKED_FIRST.as_secs() << DOUBLINGS);
 
 /// Whether an order that is held is parked.
 pub(super) fn is_parked(due_at: i64) -> bool {
     (LOWEST..NEVER).contains(&due_at)
+}
+
+/// No order is parked for longer than until then.
+pub(super) fn parked_end(now: Timestamp) -> i64 {
+    (now + PARKED_LONGEST + CLOCK_STEP).as_micros()
 }
 
 /// Limits the log lines about parked orders: for each cause one line in a while.
@@ -165,9 +170,10 @@ fn released(ids: &[OrderId], now: i64, table: &str) -> Sql {
         " SET held_until = CASE WHEN status = 'pending' THEN 0 ELSE ? END, \
          due_at = CASE WHEN status = 'pending' THEN not_before ELSE ? END, \
          stage = CASE WHEN status = 'pending' THEN 'waiting' ELSE 'held' END \
-         WHERE stage = 'held' AND due_at >= ? AND due_at < ? AND held_until <= ? AND id",
+         WHERE stage = 'held' AND due_at >= ? AND due_at < ? AND (held_until <= ? OR held_until > ?) AND id",
     );
     sql.bind(now).bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
+    sql.bind(parked_end(Timestamp::from_micros(now)));
     sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
     sql
 }

@@ -100,8 +100,9 @@ mod tests {
             due_at: None,
             not_before: at,
             process_after: None,
+            updated_at: at,
         };
-        Row { locked: Locked { id: OrderId::from_bytes(id), state, updated_at: at }, order: None }
+        Row { locked: Locked { id: OrderId::from_bytes(id), state }, order: None }
     }
 
     #[test]

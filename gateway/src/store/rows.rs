@@ -105,12 +105,11 @@ impl Part {
     }
 }
 
-/// What [`State`] does not have: when the order last changed.
+/// An order and its state.
 #[derive(Clone)]
 pub(super) struct Locked {
     pub(super) id: OrderId,
     pub(super) state: State,
-    pub(super) updated_at: Timestamp,
 }
 
 pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
@@ -143,8 +142,8 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
             due_at,
             not_before: time(row, 8)?,
             process_after: get::<Option<i64>, _>(row, 9)?.map(Timestamp::from_micros),
+            updated_at: time(row, 10)?,
         },
-        updated_at: time(row, 10)?,
     })
 }
 
@@ -156,7 +155,7 @@ pub(super) fn whole(row: &AnyRow) -> Result<(OrderId, Result<Order, Unreadable>)
 
 /// The order, from the columns of [`ORDER`]. Every error is about this row.
 pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
-    let Locked { id, state, updated_at } = state(row)?;
+    let Locked { id, state } = state(row)?;
     let text: String = get(row, 17)?;
     let currency: Currency =
         text.parse().map_err(|error| Error::Row(format!("currency '{text}' {error}")))?;
@@ -179,7 +178,7 @@ pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
         reason: get(row, 21)?,
         error_class: get(row, 22)?,
         created_at: time(row, 23)?,
-        updated_at,
+        updated_at: state.updated_at,
     })
 }
 

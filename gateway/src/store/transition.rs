@@ -397,7 +397,7 @@ impl Changes {
             (new != old).then_some(new)
         }
         // The times of a timeline do not run backwards, even when the database's clock was set back.
-        let at = now.max(locked.updated_at);
+        let at = now.max(state.updated_at);
         let event = OrderEvent {
             order_id: locked.id,
             sequence: state.version + 1,
@@ -421,7 +421,6 @@ impl Changes {
             error_class: change.error_class,
             updated_at: at,
         };
-        locked.updated_at = at;
         locked.state = State {
             status: change.status,
             version: event.sequence,
@@ -432,6 +431,7 @@ impl Changes {
             due_at: change.due_at,
             not_before: change.not_before,
             process_after: state.process_after,
+            updated_at: at,
         };
         self.groups.entry(update).or_default().push(locked.id);
         event

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::transition::{Command, Outcome, Refusal, Rules};
 use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Status};
-use gateway::store::{Applied, Marks, NewOrder};
+use gateway::store::{Applied, Longest, Marks, NewOrder};
 use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, check_invariants};
@@ -255,7 +255,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     ids.sort_unstable();
     let (over, hour) = (std::time::Duration::ZERO, std::time::Duration::from_secs(3_600));
     let guards = || async {
-        let mut found = backend.store.overdue(10).await.unwrap().guards;
+        let mut found = backend.store.overdue(10, Longest::default()).await.unwrap().guards;
         found.sort_unstable();
         found
     };
@@ -265,7 +265,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     backend.store.drop_guards_of(ids.clone()).await.unwrap();
     assert_eq!(take(&backend, 10, over).await.len(), 3);
     assert_eq!(guards().await, ids);
-    assert_eq!(backend.store.overdue(2).await.unwrap().guards.len(), 2);
+    assert_eq!(backend.store.overdue(2, Longest::default()).await.unwrap().guards.len(), 2);
     one(&backend, ids[0], Command::Start { lease: LeaseToken::random() }).await;
     assert_eq!(guards().await, ids[1..]);
     // One that was started meanwhile stays where it is.
@@ -302,7 +302,7 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     let starts: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
     backend.store.apply(starts.into(), lasting(0)).await.unwrap();
     let expired = || async {
-        let mut found = backend.store.overdue(10).await.unwrap().leases;
+        let mut found = backend.store.overdue(10, Longest::default()).await.unwrap().leases;
         found.sort_by_key(|(id, _)| *id);
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };

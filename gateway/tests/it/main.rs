@@ -10,6 +10,8 @@ mod bulk;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod commit;
 #[cfg(test)]
 mod counts;

@@ -68,6 +68,13 @@ fn describe(text: &mut String, report: &Report) {
         let _ = writeln!(text, "  {:<16} {count}", status.as_str());
     }
     let _ = writeln!(text, "overdue            {}", report.overdue);
+    if let Some(behind) = report.clock_behind {
+        let _ = writeln!(
+            text,
+            "clock              {:.0} s behind the newest order: the database's clock was set back",
+            behind.as_secs_f64()
+        );
+    }
     let count = |kind: fn(&Problem) -> bool| report.findings.iter().filter(|it| kind(&it.problem)).count();
     let gaps = count(|problem| matches!(problem, Problem::Gap { .. } | Problem::NoOrder));
     let wrong = count(|problem| matches!(problem, Problem::Undeclared(_)));

@@ -49,6 +49,7 @@ pub(crate) struct MariaDb {
     pub(crate) process: Process,
     /// Besides the usual ones.
     options: Vec<String>,
+    variables: Vec<(String, String)>,
     /// Outlives the process.
     folder: TempDir,
 }
@@ -60,6 +61,11 @@ impl MariaDb {
 
     /// One that is also started with these options.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
+        Self::launch(options, &[]).await
+    }
+
+    /// One whose process has these variables as well.
+    pub(crate) async fn launch(options: &[&str], variables: &[(String, String)]) -> Self {
         let template = std::env::var("ORDERS_TEST_MARIADB").unwrap_or_default();
         assert!(!template.is_empty(), "ORDERS_TEST_MARIADB is not set; scripts/services.sh sets it");
         let folder = folder_of("mysql");
@@ -68,8 +74,9 @@ impl MariaDb {
         assert!(copied.is_ok_and(|status| status.success()), "{template} cannot be copied");
         let port = Port::claim();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let process = mariadbd(folder.path(), port.number, &options);
-        let mut server = Self { folder, port, process, options };
+        let variables = variables.to_vec();
+        let process = mariadbd(folder.path(), port.number, &options, &variables);
+        let mut server = Self { folder, port, process, options, variables };
         server.answers().await;
         server
     }
@@ -130,7 +137,7 @@ impl MariaDb {
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
         self.process.ended().await;
-        self.process = mariadbd(self.folder.path(), self.port.number, &self.options);
+        self.process = mariadbd(self.folder.path(), self.port.number, &self.options, &self.variables);
         self.answers().await;
     }
 
@@ -155,8 +162,9 @@ pub(crate) fn plain_url_on(port: u16) -> String {
     format!("mysql://plain:x@127.0.0.1:{port}/orders")
 }
 
-fn mariadbd(folder: &Path, port: u16, options: &[String]) -> Process {
+fn mariadbd(folder: &Path, port: u16, options: &[String], variables: &[(String, String)]) -> Process {
     let mut command = dropped("mysql", "mariadbd");
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.arg("--no-defaults");
     for (option, file) in [
         ("datadir", "data"),

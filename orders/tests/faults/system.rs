@@ -97,6 +97,8 @@ pub(crate) struct Plan {
     pub(crate) gateway_variables: Vec<(String, String)>,
     /// For all processors.
     pub(crate) processor_variables: Vec<(String, String)>,
+    /// For the database.
+    pub(crate) database_variables: Vec<(String, String)>,
 }
 
 /// A pair of parts, the first one of each kind. A processor is connected to both gateways.
@@ -120,6 +122,7 @@ impl Default for Plan {
             webhook: None,
             gateway_variables: Vec::new(),
             processor_variables: Vec::new(),
+            database_variables: Vec::new(),
         }
     }
 }
@@ -135,7 +138,11 @@ impl System {
     /// Two gateways and two processors.
     pub(crate) async fn on_servers(plan: &Plan) -> Self {
         let mariadb = async {
-            if plan.standby { MariaDb::with_standby().await } else { (MariaDb::start().await, None) }
+            if plan.standby {
+                MariaDb::with_standby().await
+            } else {
+                (MariaDb::launch(&[], &plan.database_variables).await, None)
+            }
         };
         let ((mariadb, standby), redis) = tokio::join!(mariadb, Redis::start(plan.persistent_redis));
         let standby = match standby {

@@ -1,0 +1,230 @@
+//! Waits that end later than they can, because the clock was set back while they ran.
+//!
+//! All times in the rows are absolute. After the clock was set back by an hour, an order that was to wait for a
+//! second waits for an hour and a second. Three rules end that, without any memory of the step:
+//!
+//! - a hold of the queue or a lease that ends later from now than the longest one can is brought in by
+//!   [`Store::overdue`] and [`Store::shorten_leases`];
+//! - an order that was last changed in the future waits from now on for as long as it was to wait then
+//!   ([`domain::transition::wait_of_later_clock`]): [`Store::bring_in`];
+//! - a schedule is a time that somebody has named, and is not touched.
+
+use std::time::Duration;
+
+use domain::transition::{schedule, wait_of_later_clock};
+use domain::{OrderId, Priority, Timestamp};
+use sqlx::any::AnyRow;
+
+use super::isolate::execute_for_each;
+use super::rows::NEVER;
+use super::sql::Sql;
+use super::{Error, Store, rows};
+
+/// Orders that are looked at in one statement.
+const PAGE: usize = 512;
+/// A lease is brought in when it ends later than this from now, and than four times the longest lease: gateways may
+/// have different settings for a while, and the lease of a longer one is not to be cut short.
+const LEASE_AHEAD: Duration = Duration::from_secs(20);
+
+/// The longest holds that there can be.
+#[derive(Debug, Clone, Copy)]
+pub struct Longest {
+    /// Of the queue.
+    pub guard: Duration,
+    /// Of a worker.
+    pub lease: Duration,
+}
+
+/// No hold is too long.
+impl Default for Longest {
+    fn default() -> Self {
+        let long = Duration::from_secs(1 << 40);
+        Self { guard: long, lease: long }
+    }
+}
+
+impl Longest {
+    /// A hold of the queue that ends later is of another clock.
+    pub(super) fn guard_end(self, now: Timestamp) -> Timestamp {
+        now + self.guard.saturating_add(domain::transition::CLOCK_STEP)
+    }
+
+    /// The same for a lease.
+    pub(super) fn lease_end(self, now: Timestamp) -> Timestamp {
+        now + self.lease.saturating_mul(4).max(LEASE_AHEAD)
+    }
+}
+
+impl Store {
+    /// Whether the newest order was created in the future: the clock was set back since.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn clock_behind(&self) -> Result<Option<Duration>, Error> {
+        let now = self.now();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let found =
+                    Sql::new("SELECT id FROM orders ORDER BY id DESC LIMIT 1").fetch(connection).await?;
+                let newest = found.first().and_then(|row| rows::id(row, 0).ok()).map(|id| id.time());
+                Ok(newest.map(|at| at.since(now)).filter(|behind| *behind > domain::transition::CLOCK_STEP))
+            })
+        })
+        .await
+    }
+
+    /// Lets leases end after one more lease that end far later than any can. A worker that is alive renews its
+    /// lease before that; none is taken back here.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn shorten_leases(&self, ids: &[OrderId], longest: Longest) -> Result<u64, Error> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let (now, table) = (self.now(), self.inner.dialect.orders_by_id());
+        let (until, ahead) = (now + longest.lease, longest.lease_end(now));
+        let ids = ids.to_vec();
+        let shortened = self
+            .write(|connection| {
+                let ids = ids.clone();
+                Box::pin(async move {
+                    let statement = |piece: &[OrderId]| {
+                        let mut sql = Sql::new("UPDATE ");
+                        sql.push(table).push(
+                            " SET held_until = ? WHERE status = 'processing' AND stage = 'held' AND held_until > ? AND id",
+                        );
+                        sql.bind(until.as_micros()).bind(ahead.as_micros());
+                        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                        sql
+                    };
+                    Ok(execute_for_each(connection, &ids, statement).await?.0)
+                })
+            })
+            .await?;
+        if shortened > 0 {
+            tracing::warn!(
+                orders = shortened,
+                "leases ended too late, by a clock that was set back; they end sooner now"
+            );
+        }
+        Ok(shortened)
+    }
+
+    /// Lets waiting orders that were last changed in the future wait from now on for as long as they were to wait
+    /// then, and a pause last as long. Says how many orders that concerned.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn bring_in(&self) -> Result<u64, Error> {
+        let mut brought_in = 0;
+        for priority in Priority::ALL {
+            let mut from = (self.now().as_micros(), OrderId::from_bytes([0xff; 16]));
+            loop {
+                let page = self.waiting_after(priority, from).await?;
+                brought_in += self.bring_in_page(&page).await?;
+                match page.last() {
+                    Some(last) if page.len() == PAGE => from = (last.due_at, last.id),
+                    _ => break,
+                }
+            }
+        }
+        self.bring_in_pause().await?;
+        if brought_in > 0 {
+            tracing::warn!(
+                orders = brought_in,
+                "orders waited by a clock that was set back; they wait no longer"
+            );
+        }
+        Ok(brought_in)
+    }
+
+    /// Waiting orders that are due behind a place, in their order.
+    async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new(&format!("SELECT {} FROM orders", rows::STATE));
+                sql.push(
+                    " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
+                     AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
+                );
+                sql.bind(priority.as_str()).bind(from.0).bind(NEVER).bind(from.0);
+                sql.bind(from.1.as_bytes().to_vec()).bind(PAGE as i64);
+                Ok(sql.fetch(connection).await?.iter().filter_map(Waiting::new).collect())
+            })
+        })
+        .await
+    }
+
+    async fn bring_in_page(&self, page: &[Waiting]) -> Result<u64, Error> {
+        let now = self.now();
+        let table = self.inner.dialect.orders_by_id();
+        let mut by_time: std::collections::BTreeMap<i64, Vec<OrderId>> = std::collections::BTreeMap::new();
+        for waiting in page {
+            if let Some(due) = waiting.due_by(now).filter(|due| *due < waiting.due_at) {
+                by_time.entry(due).or_default().push(waiting.id);
+            }
+        }
+        if by_time.is_empty() {
+            return Ok(0);
+        }
+        self.write(|connection| {
+            let by_time = by_time.clone();
+            Box::pin(async move {
+                let mut changed = 0;
+                for (due, ids) in &by_time {
+                    let statement = |piece: &[OrderId]| {
+                        let mut sql = Sql::new("UPDATE ");
+                        sql.push(table).push(" SET due_at = ? WHERE stage = 'waiting' AND due_at > ? AND id");
+                        sql.bind(*due).bind(*due);
+                        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                        sql
+                    };
+                    changed += execute_for_each(connection, ids, statement).await?.0;
+                }
+                Ok(changed)
+            })
+        })
+        .await
+    }
+
+    /// A pause that was made in the future lasts from now on for as long as it was to last.
+    async fn bring_in_pause(&self) -> Result<(), Error> {
+        let now = self.now();
+        self.write(|connection| {
+            Box::pin(async move {
+                // MySQL assigns from left to right.
+                let mut sql = Sql::new(
+                    "UPDATE queues SET paused_until = ? + (paused_until - paused_at), paused_at = ? \
+                     WHERE paused_until IS NOT NULL AND paused_at > ?",
+                );
+                sql.bind(now.as_micros()).bind(now.as_micros());
+                sql.bind((now + domain::transition::CLOCK_STEP).as_micros());
+                sql.execute(connection).await.map(drop)
+            })
+        })
+        .await
+    }
+}
+
+/// A waiting order.
+struct Waiting {
+    id: OrderId,
+    due_at: i64,
+    state: domain::transition::State,
+}
+
+impl Waiting {
+    fn new(row: &AnyRow) -> Option<Self> {
+        let locked = rows::state(row).ok()?;
+        Some(Self { id: locked.id, due_at: rows::get(row, rows::DUE_AT).ok()?, state: locked.state })
+    }
+
+    /// When it is due at the latest, if its times are those of a clock that was set back.
+    fn due_by(&self, now: Timestamp) -> Option<i64> {
+        if schedule(&self.state).is_some_and(|at| at > now) {
+            return None;
+        }
+        wait_of_later_clock(&self.state, now).map(|wait| (now + wait).as_micros())
+    }
+}

@@ -1,0 +1,163 @@
+//! The database's time, as this process knows it, and steps of the clocks.
+//!
+//! The local clock is monotonic, and the difference to the database's is measured now and then. A difference that
+//! changes by more than a clock can drift means that one of them was set, or that this machine was suspended: a
+//! step. It is logged, counted, and told to dispatch, which then takes back no lease for a while
+//! ([`crate::dispatch`]) and brings waits to an end that are longer than they can be ([`super::ahead`]).
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use domain::Timestamp;
+use domain::transition::CLOCK_STEP;
+
+/// See the head of this file.
+pub(super) struct Clock {
+    pub(super) local: LocalClock,
+    /// Database time minus local time, in microseconds.
+    offset: AtomicI64,
+    /// The smallest offset that was seen.
+    lowest: AtomicI64,
+    known: AtomicBool,
+    steps: AtomicU64,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            local: LocalClock::new(),
+            offset: AtomicI64::new(0),
+            lowest: AtomicI64::new(0),
+            known: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.at(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// The time without the steps forward since this process has begun. What is removed because it is old is
+    /// old by this time: a clock that runs a day ahead must not remove a day's orders or keys too early.
+    pub(super) fn cautious_now(&self) -> Timestamp {
+        self.at(self.lowest.load(Ordering::Relaxed))
+    }
+
+    fn at(&self, offset: i64) -> Timestamp {
+        Timestamp::from_micros(self.local.micros().saturating_add(offset))
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// How many steps were seen.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Takes a new measurement over.
+    pub(super) fn set(&self, offset: i64) {
+        let before = self.offset.swap(offset, Ordering::Relaxed);
+        if !self.known.swap(true, Ordering::Relaxed) {
+            self.lowest.store(offset, Ordering::Relaxed);
+            return;
+        }
+        self.lowest.fetch_min(offset, Ordering::Relaxed);
+        let step = offset.saturating_sub(before);
+        if step.unsigned_abs() >= CLOCK_STEP.as_micros() as u64 {
+            self.steps.fetch_add(1, Ordering::Relaxed);
+            tell(step);
+        }
+    }
+
+    /// Shifts the time, for tests.
+    #[cfg(test)]
+    pub(super) fn shift(&self, micros: i64) {
+        let offset = self.offset.fetch_add(micros, Ordering::Relaxed) + micros;
+        self.lowest.fetch_min(offset, Ordering::Relaxed);
+    }
+}
+
+/// Logs and counts a step of so many microseconds.
+fn tell(step: i64) {
+    let seconds = step as f64 / 1e6;
+    let direction = if step < 0 { "back" } else { "forward" };
+    metrics::counter!("clock_steps_total", "direction" => direction).increment(1);
+    metrics::gauge!("clock_step_seconds").set(seconds);
+    tracing::warn!(
+        seconds,
+        "the clock of the database was set {direction}, or this machine was suspended: no lease is taken back for a \
+         moment, and orders that would wait for too long are released"
+    );
+}
+
+/// The clock of the machine when the store was opened, and what has passed since. Setting the machine's
+/// clock does not move it: leases would run out, or never, until the database is asked again.
+#[derive(Clone, Copy)]
+pub(super) struct LocalClock {
+    opened: std::time::Instant,
+    opened_micros: i64,
+}
+
+impl LocalClock {
+    fn new() -> Self {
+        Self { opened: std::time::Instant::now(), opened_micros: wall_micros() }
+    }
+
+    pub(super) fn micros(&self) -> i64 {
+        let passed = i64::try_from(self.opened.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.opened_micros.saturating_add(passed)
+    }
+}
+
+pub(super) fn wall_micros() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The difference between the clocks, when the database said `database` at some time between `before`
+/// and `after`. It changes no more than that proves: a slow answer, or a process that was frozen while
+/// it waited for one, says little.
+pub(super) fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
+    let least = database.saturating_sub(after.max(before));
+    let most = database.saturating_sub(before);
+    offset.clamp(least, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_is_corrected_no_further_than_an_answer_proves() {
+        // Prompt answers: 1 ms.
+        assert_eq!(corrected(0, 10_000, 60_500, 11_000), 49_500);
+        assert_eq!(corrected(90_000, 10_000, 60_500, 11_000), 50_500);
+        assert_eq!(corrected(50_100, 10_000, 60_500, 11_000), 50_100);
+        // 30 s between question and answer, whenever it was given.
+        for database in [10_000, 15_000_000, 30_000_000] {
+            assert_eq!(corrected(0, 10_000, database, 30_010_000), 0);
+        }
+        // The local clock was set back in between.
+        assert_eq!(corrected(0, 10_000, 10_000, 4_000), 0);
+    }
+
+    #[test]
+    fn a_step_is_counted_and_drift_is_not() {
+        let clock = Clock::new();
+        let hour = 3_600_000_000;
+        clock.set(5 * hour);
+        assert_eq!(clock.steps(), 0, "the first measurement");
+        clock.set(5 * hour + 900_000);
+        assert_eq!(clock.steps(), 0, "drift");
+        for (n, offset) in [6 * hour, 4 * hour, 30 * hour].into_iter().enumerate() {
+            clock.set(offset);
+            assert_eq!(clock.steps(), n as u64 + 1);
+        }
+        // What is removed because it is old is not removed a day too early.
+        assert!(clock.now().since(clock.cautious_now()) > Duration::from_secs(25 * 3_600));
+    }
+}

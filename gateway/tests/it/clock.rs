@@ -1,0 +1,178 @@
+//! The database's clock was set back: rows that were written before have times in the future. Rows of another time are
+//! written here as such, so that the clock of the database itself can stay as it is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::transition::{Command, Refusal, Rules};
+use domain::{Draft, LeaseToken, OrderId, Status, Timestamp};
+use gateway::Store;
+use gateway::store::{Applied, Creation, Marks, NewOrder, Problem};
+use sqlx::{AnyConnection, Connection};
+
+use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
+use crate::on_both;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const STEPS: [Duration; 3] = [MINUTE, Duration::from_secs(3_600), Duration::from_secs(86_400)];
+const GUARD: Duration = Duration::from_millis(300);
+
+/// Orders that were created by a clock that said `at`; the queue holds them when `taken`.
+async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bool) -> OrderId {
+    let draft = Draft {
+        item: Some("Vase".into()),
+        quantity: Some(1),
+        price: Some("9.50".into()),
+        process_after: after.map(|after| (at + after).to_string()),
+        ..Draft::default()
+    };
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let id = OrderId::new(at);
+    let creation = Creation::from(NewOrder::new(id, content, at));
+    store.insert_taken([creation].into(), if taken { GUARD } else { Duration::ZERO }).await.unwrap();
+    id
+}
+
+/// Brings what the database says of an order into the time of a clock that is ahead by `step`.
+async fn shift(connection: &mut AnyConnection, id: OrderId, step: Duration) {
+    let id = id.to_string().replace('-', "");
+    let step = step.as_micros();
+    let text = format!(
+        "UPDATE orders SET created_at = created_at + {step}, updated_at = updated_at + {step}, \
+         not_before = not_before + {step}, held_until = CASE stage WHEN 'held' THEN held_until + {step} ELSE 0 END, \
+         due_at = CASE stage WHEN 'waiting' THEN due_at + {step} ELSE due_at END WHERE id = x'{id}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.unwrap();
+}
+
+/// Works on whatever is offered until all of these are completed.
+async fn complete(gateway: &Gateway<'_>, ids: &[OrderId]) {
+    let mut open: BTreeSet<String> = ids.iter().map(ToString::to_string).collect();
+    while !open.is_empty() {
+        let id = gateway.next_job().await;
+        // A job may be there twice.
+        if gateway.report(&id, "processing", "").await.is_ok() {
+            gateway.report(&id, "completed", "").await.unwrap();
+            open.remove(&id);
+        }
+    }
+}
+
+on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
+    for step in STEPS {
+        let backend = Backend::new(on).await;
+        let store = &backend.store;
+        let later = store.now() + step;
+        let mut ids = Vec::new();
+        for taken in [false, true, false, true] {
+            ids.push(create(store, later, None, taken).await);
+        }
+        // A lease of a worker that is gone, and a wait for a retry.
+        let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+        let now = store.now();
+        let (leased, waiting) =
+            (create(store, now, None, false).await, create(store, now, None, false).await);
+        let lease = LeaseToken::random();
+        let rules = Rules { lease: Duration::from_millis(600), ..Rules::default() };
+        let start = Command::Start { lease };
+        store.apply([(leased, start.clone()), (waiting, start)].into(), rules).await.unwrap();
+        let after = Some(Duration::from_millis(200));
+        let outcome = domain::transition::Outcome::Retry { reason: "x".into(), class: None, after };
+        store.apply([(waiting, Command::Finish { lease, outcome })].into(), rules).await.unwrap();
+        for id in [leased, waiting] {
+            shift(&mut connection, id, step).await;
+            ids.push(id);
+        }
+        // A schedule is kept, whatever the clock does.
+        let scheduled = create(store, later, Some(MINUTE), false).await;
+
+        assert!(store.clock_behind().await.unwrap().is_some_and(|behind| behind > step / 2));
+        let gateway = backend.gateway(quick()).await;
+        complete(&gateway, &ids).await;
+        let early = Command::Start { lease: LeaseToken::random() };
+        let applied = store.apply([(scheduled, early)].into(), Rules::default()).await.unwrap();
+        assert!(matches!(applied[0], Applied::Refused(Refusal::NotYet(_))), "{applied:?}");
+        gateway.stop().await;
+    }
+});
+
+on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let ids = [create(store, store.now(), None, false).await, create(store, store.now(), None, false).await];
+    // Dead letters that are redriven at a rate: the second one ten minutes after the first.
+    let lease = LeaseToken::random();
+    let fail = domain::transition::Outcome::Failed { reason: "x".into(), class: None };
+    for (n, id) in ids.into_iter().enumerate() {
+        let commands = [
+            Command::Start { lease },
+            Command::Finish { lease, outcome: fail.clone() },
+            Command::Redrive { reason: None, not_before: Some(store.now() + 10 * MINUTE * n as u32) },
+        ];
+        let commands = commands.into_iter().map(|command| (id, command)).collect();
+        store.apply(commands, Rules::default()).await.unwrap();
+        shift(&mut connection, id, STEPS[1]).await;
+    }
+    let report = store.inspect(MINUTE).await.unwrap();
+    assert!(report.clock_behind.is_none(), "no order was created in the future");
+    let named: BTreeSet<OrderId> = report.findings.iter().map(|finding| finding.order_id).collect();
+    assert_eq!(named, ids.into_iter().collect(), "the doctor names those that wait for too long");
+    assert!(
+        report.findings.iter().all(|finding| matches!(finding.problem, Problem::Stalled(_))),
+        "{report:?}"
+    );
+    let mut taken = Vec::new();
+    assert_eq!(store.bring_in().await.unwrap(), 2);
+    assert_eq!(store.inspect(MINUTE).await.unwrap().findings, []);
+    let due = store.take_due(10, GUARD, Marks::default()).await.unwrap().unwrap();
+    taken.extend(due.behind.iter().map(|job| job.order_id));
+    assert_eq!(taken, ids[..1], "the other one waits for its turn");
+    let due: i64 = sqlx::query_scalar("SELECT MAX(due_at) FROM orders WHERE stage = 'waiting'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let wait = Timestamp::from_micros(due).since(store.now());
+    assert!(wait > 9 * MINUTE && wait <= 10 * MINUTE, "{wait:?}");
+    assert_eq!(store.bring_in().await.unwrap(), 0, "once is enough");
+});
+
+on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    store.pause(Some(store.now() + MINUTE), None).await.unwrap();
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let day = STEPS[2].as_micros();
+    let text =
+        format!("UPDATE queues SET paused_at = paused_at + {day}, paused_until = paused_until + {day}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    store.bring_in().await.unwrap();
+    let until = store.paused().await.unwrap().unwrap().until.unwrap();
+    assert!(until <= store.now() + MINUTE && until > store.now(), "{until}");
+});
+
+on_both!(a_live_lease_is_shortened_and_not_taken_when_the_clock_was_set_back, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut config = quick();
+    config.rules.lease = MINUTE;
+    let gateway = backend.gateway(config.clone()).await;
+    let id = gateway.create_order().await;
+    let started = gateway.report(&id, "processing", "").await.unwrap();
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    shift(&mut connection, id.parse().unwrap(), STEPS[1]).await;
+    let until = || async {
+        let text = format!("SELECT held_until FROM orders WHERE id = x'{}'", id.replace('-', ""));
+        let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+        let until: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&mut connection).await.unwrap();
+        Timestamp::from_micros(until)
+    };
+    let end = eventually("the lease to end sooner", || async {
+        Some(until().await).filter(|end| *end <= backend.store.now() + MINUTE)
+    })
+    .await;
+    assert!(end > backend.store.now());
+    gateway.report(&id, "completed", &started.lease_token).await.unwrap();
+    assert_eq!(gateway.timeline(&id).await, [Status::Pending, Status::Processing, Status::Completed]);
+    check_invariants(&backend.store).await;
+});
