@@ -22,13 +22,27 @@ const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(4), cap: Dura
 
 #[derive(Debug, Clone)]
 enum Step {
-    Create { priority: Priority, max_attempts: u32, in_ms: Option<u64>, key: Option<u8>, taken: bool },
+    Create {
+        priority: Priority,
+        max_attempts: u32,
+        in_ms: Option<u64>,
+        key: Option<u8>,
+        taken: bool,
+    },
     Apply(Vec<(usize, Ask)>),
-    Dispatch { limit: u32 },
+    Dispatch {
+        limit: u32,
+    },
     Sweep,
     Pause,
     Resume,
-    Wait { ms: u64 },
+    Wait {
+        ms: u64,
+    },
+    /// The tables as they are now are kept ...
+    Backup,
+    /// ... and come back, while the store goes on and remembers what has been lost.
+    Restore,
 }
 
 /// A command by somebody who may be late: `back` says how many of the order's tokens ago theirs was
@@ -84,11 +98,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
         4 => (0..40_000_u64).prop_map(|ms| Step::Wait { ms }),
+        1 => Just(Step::Backup),
+        1 => Just(Step::Restore),
     ];
     prop::collection::vec(step, 1..40)
 }
 
 /// What is known about an order.
+#[derive(Clone)]
 struct Known {
     id: OrderId,
     status: Status,
@@ -118,10 +135,15 @@ enum Expected {
     StartsOrNot,
 }
 
+/// The first order and the hash of each idempotency key.
+type Keys = HashMap<u8, (OrderId, [u8; 32])>;
+
 struct World {
     store: Store,
     orders: Vec<Known>,
-    keys: HashMap<u8, (OrderId, [u8; 32])>,
+    keys: Keys,
+    /// The orders and the keys of the backup.
+    backup: Option<(Vec<Known>, Keys)>,
     paused: bool,
     rules: Rules,
     _folder: tempfile::TempDir,
@@ -134,7 +156,15 @@ impl World {
         let store = Store::connect(&url, &Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         let rules = Rules { lease: LEASE, retry: RETRY, ..Rules::default() };
-        Self { store, orders: Vec::new(), keys: HashMap::new(), paused: false, rules, _folder: folder }
+        Self {
+            store,
+            orders: Vec::new(),
+            keys: HashMap::new(),
+            backup: None,
+            paused: false,
+            rules,
+            _folder: folder,
+        }
     }
 
     async fn step(&mut self, step: Step) {
@@ -157,8 +187,45 @@ impl World {
                 let micros = i64::try_from(ms).unwrap() * 1_000;
                 self.store.inner.clock.shift(micros);
             }
+            Step::Backup => self.back_up().await,
+            Step::Restore => self.restore().await,
         }
         self.check().await;
+    }
+
+    async fn run(&self, statement: fn(&str) -> String) {
+        for table in ["orders", "order_events", "idempotency_keys"] {
+            let text = statement(table);
+            let run = self.store.write(|connection| {
+                let text = text.clone();
+                Box::pin(async move {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            run.await.unwrap();
+        }
+    }
+
+    async fn back_up(&mut self) {
+        let copy = |table: &str| {
+            format!("DROP TABLE IF EXISTS kept_{table}; CREATE TABLE kept_{table} AS SELECT * FROM {table}")
+        };
+        self.run(copy).await;
+        self.backup = Some((self.orders.clone(), self.keys.clone()));
+    }
+
+    /// As after the failover to a replica that was behind. The workers keep the tokens of what has been lost.
+    async fn restore(&mut self) {
+        let Some((mut orders, keys)) = self.backup.clone() else { return };
+        self.run(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}"))
+            .await;
+        for order in &mut orders {
+            if let Some(lost) = self.orders.iter_mut().find(|lost| lost.id == order.id) {
+                order.tokens = std::mem::take(&mut lost.tokens);
+            }
+        }
+        (self.orders, self.keys) = (orders, keys);
     }
 
     async fn create(
