@@ -1,6 +1,10 @@
-//! An order that kills its worker each time.
+//! Orders that cannot be processed: one that kills its worker each time, and rows that nobody can read.
 
-use crate::harness::Api;
+use std::collections::BTreeSet;
+
+use sqlx::{Connection, MySqlConnection};
+
+use crate::harness::{Api, eventually, run as orders};
 use crate::run::Run;
 use crate::system::Plan;
 use crate::webhook::{CHOSEN, Webhook};
@@ -23,4 +27,61 @@ async fn poison_order() {
     }
     Api::new(run.system.http[0].clone()).reaches(&id, "failed").await;
     run.reckon_with(|reference| reference == CHOSEN).await;
+}
+
+/// What becomes of a row, and what repairs it.
+const ROWS: [(&str, &str, &[&str]); 6] = [
+    ("bad-currency", "currency = 'QQQ'", &["--set", "currency=USD"]),
+    (
+        "bad-items",
+        "line_items = '{broken'",
+        &["--set", r#"line_items=[{"item":"Laptop","quantity":1,"priceMinor":100}]"#],
+    ),
+    ("bad-priority", "priority = 'urgent'", &["--set", "priority=normal"]),
+    ("bad-version", "version = 0", &["--set", "version=1"]),
+    ("bad-attempt", "attempt = -1", &["--set", "attempt=0"]),
+    ("bad-status", "status = 'shipped'", &["--fail"]),
+];
+
+/// Rows that cannot be read are parked and named by the doctor, those and no others, and all other orders are processed
+/// as if they were not there. An operator repairs them, or marks them as failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_rows() {
+    let run = Run::on_servers("poison_rows", Plan::default()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = [("DATABASE_URL", run.system.database_url.as_str())];
+    let gateway = run.system.http[0].as_str();
+    assert!(orders(folder.path(), &["queue", "pause", "--url", gateway], &[]).await.status.success());
+    let mut ids = Vec::new();
+    let mut connection =
+        MySqlConnection::connect(&run.system.database_url).await.expect("the database is there");
+    // An ENUM then takes anything, as the empty text.
+    sqlx::raw_sql("SET SESSION sql_mode = ''").execute(&mut connection).await.expect("it is allowed");
+    for (reference, change, _) in ROWS {
+        let id = run.ledger.create(reference, 5).await;
+        let text = format!("UPDATE orders SET {change} WHERE id = x'{}'", id.replace('-', ""));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.expect("the order is there");
+        ids.push(id);
+    }
+    assert!(orders(folder.path(), &["queue", "resume", "--url", gateway], &[]).await.status.success());
+    let bad: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    eventually("the doctor to name the parked orders", || async {
+        let output = orders(folder.path(), &["doctor"], &url).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let findings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  0")).collect();
+        let named = |line: &str| ids.iter().find(|id| format!("0{line}").starts_with(id.as_str()));
+        assert!(findings.iter().all(|line| named(line).is_some()), "{text}");
+        let parked = findings.iter().filter(|line| line.contains("is parked"));
+        let parked: BTreeSet<&str> = parked.filter_map(|line| named(line)).map(String::as_str).collect();
+        (parked == bad).then_some(())
+    })
+    .await;
+    // What was accepted meanwhile is processed beside them.
+    run.ledger.accepts_everywhere(std::time::Instant::now()).await;
+    for (id, (_, _, repair)) in ids.iter().zip(ROWS) {
+        let arguments = [&["repair", id], repair].concat();
+        let output = orders(folder.path(), &arguments, &url).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    run.reckon_with(|reference| reference == "bad-status").await.clients_do_not_notice();
 }
