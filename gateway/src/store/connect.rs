@@ -208,7 +208,7 @@ fn pool(
     (statements, more): (&Arc<Statements>, &'static [&'static str]),
     primary: &Arc<Primary>,
 ) -> AnyPool {
-    let (primary, statements) = (primary.clone(), statements.clone());
+    let (newest, primary, statements) = (primary.clone(), primary.clone(), statements.clone());
     AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(options.deadline / 2)
@@ -222,12 +222,13 @@ fn pool(
             Box::pin(async move { Ok(primary.serves(dialect, connection, &usage).await) })
         })
         .after_connect(move |connection, _| {
-            let statements = statements.clone();
+            let (primary, statements) = (newest.clone(), statements.clone());
             Box::pin(async move {
                 dialect.connected().await;
                 for statement in statements.iter().chain(more) {
                     sqlx::raw_sql(*statement).execute(&mut *connection).await?;
                 }
+                primary.connected(dialect, connection).await;
                 Ok(())
             })
         })
@@ -266,4 +267,26 @@ fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
 
 fn unreachable(address: &str, cause: impl ToString) -> ConnectError {
     ConnectError::Unreachable { address: address.to_owned(), cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        use crate::limits_page::row;
+        let connections = Options::default().connections.to_string();
+        row("connections to the database, for reading and as many for writing", &connections);
+    }
+
+    /// The driver's text names a feature of its own, which is left out on purpose.
+    #[test]
+    fn a_login_that_needs_tls_is_called_so() {
+        let address = Address::parse("mysql://u:p@h/d?ssl-mode=DISABLED").unwrap();
+        let text = "RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.";
+        let error = explain(&address, sqlx::Error::Configuration(text.into()));
+        assert!(matches!(error, ConnectError::NeedsTls), "{error}");
+        assert!(error.to_string().contains("needs TLS") && !error.to_string().contains("feature"), "{error}");
+    }
 }

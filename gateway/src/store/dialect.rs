@@ -51,6 +51,16 @@ impl Dialect {
         }
     }
 
+    /// Asks which server it is.
+    pub(super) fn server(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => {
+                Some("SELECT CONCAT_WS('/', @@global.hostname, @@global.port, @@global.server_id)")
+            }
+            Self::Sqlite => None,
+        }
+    }
+
     /// Compares a column with a text byte by byte, and how often the text is bound. The collation of the tables of
     /// MySQL ignores blanks at the end; the first comparison is the one that an index serves.
     pub(super) fn equals(self, column: &str) -> (String, usize) {

@@ -340,32 +340,6 @@ impl Store {
             Err(_) => Err(Error::CommitUnknown),
         }
     }
-
-    /// Asks the server whether it has become read-only, and leaves it if so. For a gateway whose connections are never
-    /// idle and that has nothing to write.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub(crate) async fn check_primary(&self) -> Result<(), Error> {
-        let Some(question) = self.inner.dialect.is_read_only() else { return Ok(()) };
-        let read = self.read(move |connection| Box::pin(sql::Sql::new(question).fetch(connection)));
-        let rows = read.await?;
-        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0
-            && self.inner.primary.may_leave()
-        {
-            self.inner.writers.give_up_idle();
-        }
-        Ok(())
-    }
-
-    /// Gives up all connections, of readers too, after the server has refused a change because it is read-only:
-    /// when one of them leads to a server that was a primary so do all, and new ones may reach the new primary.
-    fn leave_if_read_only<T>(&self, result: &Result<T, Error>) {
-        if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
-            self.inner.primary.leave();
-            self.inner.writers.give_up_idle();
-        }
-    }
 }
 
 impl Store {

@@ -3,17 +3,23 @@
 //! After a switchover the old primary often stays up and read-only, and answers reads with what it had. So every
 //! connection that was made before a server refused a change as read-only is given up before its next use. A gateway
 //! that writes nothing at that time learns it from connections that were idle: in place of a ping they are asked
-//! whether their server is read-only. One whose connections are never idle asks now and then (`check_primary`).
+//! whether their server is read-only. So are all others for a moment when a new connection leads to another server than
+//! the one before: then a change may succeed there while reads still come from the old one. One whose connections are never idle asks now and then (`check_primary`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
-use super::Dialect;
 use super::connect::TESTED_AFTER;
+use super::sql::Sql;
+use super::{Dialect, Error, Outage, Store, rows};
 
+/// For so long after a new connection has led to another server than the one before, older connections are asked
+/// before each use. Later ones that were not used meanwhile are asked because they were idle.
+const DOUBT: Duration = Duration::from_secs(5);
 /// While no other server takes over, connections that were idle lead to a read-only one again and again. They are
 /// made anew no more often than this.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,11 +30,35 @@ pub(super) struct Primary {
     opened: Instant,
     /// Connections that were made before are given up: milliseconds after `opened`. 0: none.
     left_ms: AtomicU64,
+    /// When a new connection led to another server than the one before, in the same form.
+    doubted_ms: AtomicU64,
+    /// The server of the newest connection.
+    server: Mutex<String>,
 }
 
 impl Primary {
     pub(super) fn new() -> Self {
-        Self { opened: Instant::now(), left_ms: AtomicU64::new(0) }
+        Self {
+            opened: Instant::now(),
+            left_ms: AtomicU64::new(0),
+            doubted_ms: AtomicU64::new(0),
+            server: Mutex::default(),
+        }
+    }
+
+    /// Notes where a new connection leads to. What it writes is read over others, which may lead to a server that is
+    /// no longer the primary, and nobody was refused there yet.
+    pub(super) async fn connected(&self, dialect: Dialect, connection: &mut AnyConnection) {
+        let Some(question) = dialect.server() else { return };
+        // A server that does not say is like any other.
+        let Ok(server) = sqlx::query_scalar::<_, String>(question).fetch_one(connection).await else {
+            return;
+        };
+        let mut last = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if !last.is_empty() && *last != server {
+            self.doubted_ms.fetch_max(self.now_ms(), Ordering::Relaxed);
+        }
+        *last = server;
     }
 
     /// The server of the present connections is read-only.
@@ -46,13 +76,18 @@ impl Primary {
         if self.was_left(usage.age) {
             return false;
         }
-        if usage.idle_for < TESTED_AFTER {
+        let doubtful = self.is_doubtful(usage.age);
+        if usage.idle_for < TESTED_AFTER && !doubtful {
             return true;
         }
         match dialect.is_read_only() {
             None => sqlx::Connection::ping(connection).await.is_ok(),
             Some(question) => match sqlx::query_scalar::<_, i64>(question).fetch_one(connection).await {
                 Ok(0) => true,
+                Ok(_) if doubtful => {
+                    self.leave();
+                    false
+                }
                 Ok(_) => !self.may_leave(),
                 Err(_) => false,
             },
@@ -66,8 +101,15 @@ impl Primary {
         left > 0 && made <= left
     }
 
+    /// Whether a connection of this age was made before another one led to another server, a moment ago.
+    fn is_doubtful(&self, age: Duration) -> bool {
+        let doubted = self.doubted_ms.load(Ordering::Relaxed);
+        let now = self.now_ms();
+        doubted > 0 && now.saturating_sub(millis(age)) <= doubted && now < doubted + millis(DOUBT)
+    }
+
     /// Leaves the server, unless that was done a moment ago.
-    pub(super) fn may_leave(&self) -> bool {
+    fn may_leave(&self) -> bool {
         let left = self.left_ms.load(Ordering::Relaxed);
         let now = self.now_ms();
         if left > 0 && now < left + millis(PATIENCE) {
@@ -83,6 +125,34 @@ impl Primary {
     }
 }
 
+impl Store {
+    /// Asks the server whether it has become read-only, and leaves it if so. For a gateway whose connections are never
+    /// idle and that has nothing to write.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn check_primary(&self) -> Result<(), Error> {
+        let Some(question) = self.inner.dialect.is_read_only() else { return Ok(()) };
+        let read = self.read(move |connection| Box::pin(Sql::new(question).fetch(connection)));
+        let rows = read.await?;
+        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0
+            && self.inner.primary.may_leave()
+        {
+            self.inner.writers.give_up_idle();
+        }
+        Ok(())
+    }
+
+    /// Gives up all connections, of readers too, after the server has refused a change because it is read-only:
+    /// when one of them leads to a server that was a primary so do all, and new ones may reach the new primary.
+    pub(super) fn leave_if_read_only<T>(&self, result: &Result<T, Error>) {
+        if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
+            self.inner.primary.leave();
+            self.inner.writers.give_up_idle();
+        }
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -93,17 +163,24 @@ mod tests {
 
     #[test]
     fn connections_from_before_are_left_and_later_ones_are_kept() {
-        let primary =
-            Primary { opened: Instant::now() - Duration::from_secs(60), left_ms: AtomicU64::new(0) };
+        let opened = Instant::now() - Duration::from_secs(60);
+        let primary = Primary { opened, ..Primary::new() };
         assert!(!primary.was_left(Duration::from_secs(30)));
         primary.leave();
         assert!(primary.was_left(Duration::from_secs(30)));
         // It was left a moment ago.
         assert!(!primary.may_leave());
-        let earlier = Primary { opened: primary.opened, left_ms: AtomicU64::new(20_000) };
+        let earlier = Primary { opened, left_ms: AtomicU64::new(20_000), ..Primary::new() };
         assert!(earlier.was_left(Duration::from_secs(50)));
         assert!(!earlier.was_left(Duration::from_secs(30)));
         assert!(earlier.may_leave());
         assert!(earlier.was_left(Duration::from_secs(30)));
+
+        // Another server was seen 2 s ago, and 20 s ago.
+        let doubted = |ms| Primary { opened, doubted_ms: AtomicU64::new(ms), ..Primary::new() };
+        assert!(doubted(58_000).is_doubtful(Duration::from_secs(30)));
+        assert!(!doubted(58_000).is_doubtful(Duration::from_secs(1)));
+        assert!(!doubted(40_000).is_doubtful(Duration::from_secs(30)));
+        assert!(!doubted(0).is_doubtful(Duration::from_secs(30)));
     }
 }

@@ -78,7 +78,6 @@ async fn every_refusal_of_the_server_has_its_code() {
         (1461, "database_statement_limit"),
         (1969, "database_statement_timeout"),
         (3024, "database_statement_timeout"),
-        (1153, "database_packet_limit"),
         (1142, "database_access_denied"),
         (1143, "database_access_denied"),
         (1044, "database_access_denied"),
@@ -125,6 +124,16 @@ async fn every_refusal_of_the_server_has_its_code() {
         }
         assert_eq!(count(&gateway).await, 1, "{number}");
     }
+    // A statement that is too long for the server. (One about an order that exists is that order's own failure.)
+    run(
+        &mut admin,
+        "CREATE TRIGGER refuse_new AFTER INSERT ON orders FOR EACH ROW \
+         SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1153, MESSAGE_TEXT = 'a test says no'"
+            .to_owned(),
+    )
+    .await;
+    assert_eq!(create(&gateway).await, (503, "database_packet_limit".to_owned(), true));
+    run(&mut admin, "DROP TRIGGER refuse_new".to_owned()).await;
     recovers(&gateway).await;
     gateway.stop().await;
 }
@@ -316,6 +325,35 @@ async fn a_primary_that_turns_read_only_is_called_so() {
     run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
     left(&gateway, &mut admin, &before).await;
     run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
+    recovers(&gateway).await;
+    crate::harness::check_invariants(&store).await;
+    gateway.stop().await;
+    store.close().await;
+}
+
+/// `max_prepared_stmt_count` counts those of all programs on the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_prepares_no_more_statements_is_called_so() {
+    let server = MariaDb::start().await;
+    let backend = Backend::new(On::Servers).await;
+    let mut admin = AnyConnection::connect(&server.url).await.unwrap();
+    run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
+    let mut url = url::Url::parse(&server.url).unwrap();
+    url.set_path("shop");
+    let store = Store::connect(url.as_str(), &Options::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    let gateway = backend.gateway_over(store.clone(), quick()).await;
+    recovers(&gateway).await;
+    run(&mut admin, "SET GLOBAL max_prepared_stmt_count = 0".to_owned()).await;
+    // Connections that have prepared what they need go on for as long as they last.
+    eventually("the limit", || async {
+        let rows: Vec<Value> = (0..3).map(|_| json!({"item": "x", "quantity": 1, "price": "1"})).collect();
+        let (status, code, retry) = post(&gateway, "/orders/bulk", &json!(rows)).await;
+        assert!(status == 201 || (status == 503 && retry), "{status} {code}");
+        (code == "database_statement_limit").then_some(())
+    })
+    .await;
+    run(&mut admin, "SET GLOBAL max_prepared_stmt_count = 16382".to_owned()).await;
     recovers(&gateway).await;
     crate::harness::check_invariants(&store).await;
     gateway.stop().await;
