@@ -3,30 +3,34 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Api, eventually};
+use crate::harness::{Api, Process, command, eventually};
 use crate::run::Run;
-use crate::servers::Redis;
-use crate::system::Plan;
+use crate::servers::{MariaDb, Redis};
+use crate::system::{Plan, ready};
 
 /// How soon health has to name it.
 const SOON: Duration = Duration::from_secs(5);
 /// What a busy machine may add to that.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Waits until readiness says this of the queue.
+async fn queue_is(api: &Api, word: &str) {
+    eventually(&format!("readiness to name {word}"), || async {
+        let (status, readiness) = api.get("/readyz?verbose").await;
+        let checks = readiness["checks"].as_array()?;
+        let queue = checks.iter().find(|check| check["name"] == "queue")?;
+        let named = queue["detail"].as_str().is_some_and(|detail| detail.contains(word));
+        assert_eq!(status, 200, "orders are accepted: {readiness}");
+        (named && readiness["status"] == "degraded").then_some(())
+    })
+    .await;
+}
+
 /// Waits until every gateway says so.
 async fn health_names(run: &Run, word: &str) {
     let begun = Instant::now();
     for http in &run.system.http {
-        let api = Api::new(http.clone());
-        eventually(&format!("readiness to name {word}"), || async {
-            let (status, readiness) = api.get("/readyz?verbose").await;
-            let checks = readiness["checks"].as_array()?;
-            let queue = checks.iter().find(|check| check["name"] == "queue")?;
-            let named = queue["detail"].as_str().is_some_and(|detail| detail.contains(word));
-            assert_eq!(status, 200, "orders are accepted: {readiness}");
-            (named && readiness["status"] == "degraded").then_some(())
-        })
-        .await;
+        queue_is(&Api::new(http.clone()), word).await;
     }
     assert!(begun.elapsed() < SOON + BUSY, "{:?}", begun.elapsed());
 }
@@ -49,4 +53,38 @@ async fn redis_full() {
     health_names(&run, "OOM").await;
     assert_eq!(run.system.redis().command("CONFIG SET maxmemory 0").await.as_deref(), Some("+OK"));
     run.reckon().await.costs_delay_only();
+}
+
+/// A node of a cluster, and another one that has the queue's key.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_cluster() {
+    let (mariadb, node, other) =
+        tokio::join!(MariaDb::start(), Redis::start_in_cluster(), Redis::start_in_cluster());
+    other.command("CLUSTER ADDSLOTSRANGE 0 16383").await;
+    let meet = format!("CLUSTER MEET 127.0.0.1 {}", other.port.number);
+    assert_eq!(node.command(&meet).await.as_deref(), Some("+OK"));
+    eventually("the nodes to know each other", || async {
+        node.command("LLEN orders:queue").await?.starts_with("-MOVED").then_some(())
+    })
+    .await;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (database, redis) = (mariadb.url(), format!("redis://127.0.0.1:{}", node.port.number));
+    let arguments = ["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let variables = [("DATABASE_URL", database.as_str()), ("REDIS_URL", &redis)];
+    let mut gateway = Process::start(command(folder.path(), &arguments, &variables), "gateway");
+    let api = ready(&mut gateway).await;
+    api.create().await;
+    queue_is(&api, "MOVED").await;
+    let says = |line: &str| (line.contains("node of a cluster") && line.contains("MOVED")).then_some(());
+    gateway.logged("what is wrong", says).await;
+
+    let arguments = ["processor", "--metrics-addr", "127.0.0.1:0"];
+    let mut processor =
+        Process::start(command(folder.path(), &arguments, &[("REDIS_URL", &redis)]), "processor");
+    processor.logged("what is wrong", says).await;
+    for process in [&mut gateway, &mut processor] {
+        process.terminate();
+        process.ended_well().await;
+    }
 }

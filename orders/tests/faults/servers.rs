@@ -112,6 +112,16 @@ impl MariaDb {
             (has == "0").then_some(())
         })
         .await;
+        self.promote().await;
+    }
+
+    /// Stops carrying out what the primary does.
+    pub(crate) async fn lag(&self) {
+        self.run("STOP SLAVE SQL_THREAD").await;
+    }
+
+    /// Makes this replica a primary with what it has carried out.
+    pub(crate) async fn promote(&self) {
         self.run("STOP SLAVE").await;
         self.run("SET GLOBAL read_only = 0").await;
     }
@@ -195,7 +205,8 @@ fn mariadbd(folder: &Path, port: u16, options: &[String], variables: &[(String, 
 pub(crate) struct Redis {
     pub(crate) port: Port,
     pub(crate) process: Process,
-    persistent: bool,
+    /// Besides the usual ones.
+    options: &'static [&'static str],
     /// Outlives the process.
     folder: TempDir,
 }
@@ -203,10 +214,19 @@ pub(crate) struct Redis {
 impl Redis {
     /// A persistent one comes back with what it held.
     pub(crate) async fn start(persistent: bool) -> Self {
+        Self::start_with(if persistent { &["--appendonly", "yes"] } else { &[] }).await
+    }
+
+    /// A node of a cluster, which knows no other one and has no slot.
+    pub(crate) async fn start_in_cluster() -> Self {
+        Self::start_with(&["--cluster-enabled", "yes"]).await
+    }
+
+    async fn start_with(options: &'static [&'static str]) -> Self {
         let folder = folder_of("redis");
         let port = Port::claim();
-        let process = redis_server(folder.path(), port.number, persistent);
-        let mut server = Self { folder, port, persistent, process };
+        let process = redis_server(folder.path(), port.number, options);
+        let mut server = Self { folder, port, options, process };
         server.answers().await;
         server
     }
@@ -214,7 +234,7 @@ impl Redis {
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
         self.process.ended().await;
-        self.process = redis_server(self.folder.path(), self.port.number, self.persistent);
+        self.process = redis_server(self.folder.path(), self.port.number, self.options);
         self.answers().await;
     }
 
@@ -251,12 +271,11 @@ async fn ask(port: u16, words: &str) -> Option<String> {
     String::from_utf8_lossy(&answer[..length]).lines().next().map(str::to_owned)
 }
 
-fn redis_server(folder: &Path, port: u16, persistent: bool) -> Process {
+fn redis_server(folder: &Path, port: u16, options: &[&str]) -> Process {
     let mut command = dropped("redis", "redis-server");
     let (port, folder) = (port.to_string(), folder.display().to_string());
-    let appendonly = if persistent { "yes" } else { "no" };
     command.args(["--bind", "127.0.0.1", "--port", &port, "--dir", &folder]);
-    command.args(["--save", "", "--appendonly", appendonly, "--daemonize", "no"]);
+    command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]).args(options);
     Process::start(command, "Redis")
 }
 

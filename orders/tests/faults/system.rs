@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Process, command, run};
+use crate::harness::{Api, Process, command, run};
 use crate::proxy::{Mode, Proxy};
 use crate::servers::{MariaDb, Port, Redis, plain_url_on, url_on};
 
@@ -248,6 +248,20 @@ impl System {
         self.database_url = standby.url();
     }
 
+    /// The replica gets transactions, and does not carry them out.
+    pub(crate) async fn let_standby_lag(&self) {
+        self.standby.as_ref().expect("there is a replica").0.lag().await;
+    }
+
+    /// The primary is killed, and the replica takes over with what it has carried out.
+    pub(crate) async fn fail_over(&mut self) {
+        self.mariadb().process.kill();
+        let (standby, proxy) = self.standby.as_ref().expect("there is a replica");
+        standby.promote().await;
+        proxy.lead_to(standby.port.number);
+        self.database_url = standby.url();
+    }
+
     pub(crate) fn mariadb(&mut self) -> &mut MariaDb {
         &mut self.servers.as_mut().expect("it runs on servers").0
     }
@@ -301,4 +315,15 @@ impl System {
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Waits until a gateway serves, and returns where.
+pub(crate) async fn ready(gateway: &mut Process) -> Api {
+    let http = gateway
+        .logged("that it is ready", |line| {
+            let address = line.contains("the gateway is ready").then(|| line.split("http=").nth(1))??;
+            Some(address.split_whitespace().next()?.to_owned())
+        })
+        .await;
+    Api::new(format!("http://{http}"))
 }

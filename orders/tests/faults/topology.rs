@@ -1,5 +1,6 @@
 //! Databases of more than one server: a replica takes over while the old primary stays up, and a cluster of Galera.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
 
 use crate::harness::{Api, Process, command, eventually, run};
+use crate::ledger;
 use crate::run::Run;
 use crate::servers::{MariaDb, Port, Redis};
-use crate::system::Plan;
+use crate::system::{Plan, ready};
 
 /// The library of Galera, where Debian and Ubuntu have it.
 const GALERA: &str = "/usr/lib/galera/libgalera_smm.so";
@@ -46,6 +48,47 @@ async fn switchover() {
         read_back(&api, &api).await;
     }
     run.reckon().await.clients_may_notice();
+}
+
+/// The replica that takes over has not carried out the last transactions. What was lost with the primary is gone, as
+/// asynchronous replication has it; everything else is as the rules say, whatever gateways and workers remember.
+#[tokio::test(flavor = "multi_thread")]
+async fn lagging_replica() {
+    let plan = Plan { standby: true, ..Plan::default() };
+    let mut run = Run::on_servers("lagging_replica", plan).await;
+    run.system.let_standby_lag().await;
+    run.ledger.accepts(150).await;
+    run.system.fail_over().await;
+    run.ledger.accepts_everywhere(Instant::now()).await;
+    run.ledger.stop().await;
+    let url = run.system.database_url.clone();
+    eventually("every order to be final", || async {
+        ledger::unfinished(&url).await.is_empty().then_some(())
+    })
+    .await;
+    run.system.stop().await;
+
+    let orders = ledger::read(&url).await;
+    let mut references = BTreeSet::new();
+    for order in &orders {
+        let last = order.events.last().map(|(_, status)| status.as_str());
+        assert_eq!(
+            (order.status.as_str(), last),
+            ("completed", Some("completed")),
+            "{} {:?}",
+            order.id,
+            order.events
+        );
+        assert!(references.insert(&order.reference), "{} has two orders", order.reference);
+    }
+    let (accepted, lost) = run.ledger.look(|book| {
+        let lost = book.accepted.keys().filter(|reference| !references.contains(reference)).count();
+        (book.accepted.len(), lost)
+    });
+    assert!(lost > 0, "the replica had everything");
+    println!("lagging_replica: accepted {accepted}, {lost} lost with the primary");
+    let (sound, doctor) = run.system.doctor().await;
+    assert!(sound, "{doctor}");
 }
 
 /// One value of a server.
@@ -86,16 +129,6 @@ async fn galera() -> Vec<MariaDb> {
         nodes.push(node);
     }
     nodes
-}
-
-async fn ready(gateway: &mut Process) -> Api {
-    let http = gateway
-        .logged("that it is ready", |line| {
-            let address = line.contains("the gateway is ready").then(|| line.split("http=").nth(1))??;
-            Some(address.split_whitespace().next()?.to_owned())
-        })
-        .await;
-    Api::new(format!("http://{http}"))
 }
 
 fn gateway(folder: &Path, node: &MariaDb, redis: &str, number: usize) -> Process {

@@ -92,6 +92,24 @@ async fn a_gateway_accepts_orders_while_redis_is_away() {
     process.ended_well().await;
 }
 
+/// It answers, and refuses the password: that is another state than one that cannot be reached.
+#[tokio::test]
+async fn a_redis_that_refuses_the_password_is_called_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut servers = Servers::new().await;
+    servers.redis_url = servers.redis_url.replace("redis://", "redis://somebody:hush@");
+    let (mut process, api, _) = gateway(&folder, &servers, 1).await;
+    api.create().await;
+    let (status, readiness) = api.get("/readyz?verbose").await;
+    assert_eq!((status, &readiness["status"]), (200, &"degraded".into()), "{readiness}");
+    assert!(readiness.to_string().contains("refuses the password"), "{readiness}");
+    let said = |line: &str| line.contains("refuses the user name or password").then_some(());
+    process.logged("what it waits for", said).await;
+    process.terminate();
+    process.ended_well().await;
+    assert!(!process.stderr().contains("hush"));
+}
+
 /// The queue needs a command of Redis 7: without it nothing would ever be processed.
 #[tokio::test]
 async fn a_redis_that_is_too_old_is_an_error_at_once() {
