@@ -19,6 +19,8 @@ pub struct OrderEvent {
     pub attempt: u32,
     /// Why, where there is something to say: an error, a cancellation, a redrive.
     pub reason: Option<String>,
+    /// What kind of failure it is, if it is one.
+    pub error_class: Option<String>,
     /// When it was recorded, by the database's clock.
     pub occurred_at: Timestamp,
 }
@@ -36,12 +38,13 @@ mod tests {
             previous_status: Some(Status::Pending),
             attempt: 1,
             reason: None,
+            error_class: None,
             occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"status":"processing","previousStatus":"pending","attempt":1,"reason":null,"occurredAt":"2023-11-14T22:13:20.123456Z"}"#
+            r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"status":"processing","previousStatus":"pending","attempt":1,"reason":null,"errorClass":null,"occurredAt":"2023-11-14T22:13:20.123456Z"}"#
         );
         assert_eq!(serde_json::from_str::<OrderEvent>(&json).unwrap(), event);
     }

@@ -138,6 +138,7 @@ impl From<&OrderEvent> for v1::OrderEvent {
             previous_status: event.previous_status.map(|status| status.to_string()),
             attempt: event.attempt,
             reason: event.reason.clone(),
+            error_class: event.error_class.clone(),
             occurred_at: event.occurred_at.to_string(),
         }
     }

@@ -10,6 +10,7 @@
 //! | 4 | attempt |
 //! | 8 | when, in microseconds since 1970 |
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
+//! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
 //!
 //! Every gateway reads the events of all others, most of which nobody watches there; so reading is cheap.
 //! A content without events says that some were lost on their way here.
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
 /// What an event without a reason takes.
-const EVENT: usize = 16 + 4 + 1 + 1 + 4 + 8 + 4;
+const EVENT: usize = 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
 
 /// Says that events were lost on their way here.
 pub(super) const LOSS: &[u8] = &[];
@@ -42,11 +43,12 @@ pub(super) fn write(events: &[Arc<OrderEvent>]) -> Vec<u8> {
         bytes.push(event.previous_status.map_or(0, code));
         bytes.extend_from_slice(&event.attempt.to_be_bytes());
         bytes.extend_from_slice(&event.occurred_at.as_micros().to_be_bytes());
-        // Far below 4 GiB: the domain limits it, and Redis the message.
-        let reason = event.reason.as_deref();
-        let length = reason.map_or(0, |reason| u32::try_from(reason.len() + 1).unwrap_or(u32::MAX));
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(reason.unwrap_or_default().as_bytes());
+        for text in [event.reason.as_deref(), event.error_class.as_deref()] {
+            // Far below 4 GiB: the domain limits it, and Redis the message.
+            let length = text.map_or(0, |text| u32::try_from(text.len() + 1).unwrap_or(u32::MAX));
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+        }
     }
     bytes
 }
@@ -71,15 +73,20 @@ fn event(rest: &mut &[u8]) -> Result<OrderEvent, Unreadable> {
         },
         attempt: u32::from_be_bytes(take(rest)?),
         occurred_at: Timestamp::from_micros(i64::from_be_bytes(take(rest)?)),
-        reason: match u32::from_be_bytes(take(rest)?) {
-            0 => None,
-            length => {
-                let (reason, behind) = rest.split_at_checked(length as usize - 1).ok_or(Unreadable::Short)?;
-                *rest = behind;
-                Some(str::from_utf8(reason).map_err(|_| Unreadable::Field)?.to_owned())
-            }
-        },
+        reason: text(rest)?,
+        error_class: text(rest)?,
     })
+}
+
+fn text(rest: &mut &[u8]) -> Result<Option<String>, Unreadable> {
+    match u32::from_be_bytes(take(rest)?) {
+        0 => Ok(None),
+        length => {
+            let (text, behind) = rest.split_at_checked(length as usize - 1).ok_or(Unreadable::Short)?;
+            *rest = behind;
+            Ok(Some(str::from_utf8(text).map_err(|_| Unreadable::Field)?.to_owned()))
+        }
+    }
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Unreadable> {
@@ -118,6 +125,7 @@ mod tests {
             previous_status,
             attempt: u32::MAX,
             reason: reason.clone(),
+            error_class: reason.clone(),
             occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
         };
         statuses.zip(reasons.iter().cycle()).map(event).map(Arc::new).collect()

@@ -145,6 +145,7 @@ mod tests {
             previous_status: None,
             attempt: 0,
             reason: None,
+            error_class: None,
             occurred_at: Timestamp::from_micros(0),
         })
     }

@@ -283,6 +283,11 @@ impl OrderStatusEvent {
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
+
+    /// One word for what kind of failure it is, such as `http_503`; null when it is none.
+    async fn error_class(&self) -> Option<&str> {
+        self.0.error_class.as_deref()
+    }
 }
 
 /// What a subscriber of all orders receives.

@@ -108,6 +108,7 @@ impl NewOrder {
             previous_status: None,
             attempt: 0,
             reason: None,
+            error_class: None,
             occurred_at: self.created_at,
         }
     }

@@ -206,14 +206,15 @@ async fn mark_as_failed(
     let bytes = id.as_bytes();
     let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
     sql.push(
-        "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at FROM orders \
+        "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
+             previous_error_class FROM orders \
          WHERE id = ? AND version BETWEEN 3 AND 4294967293 AND status NOT IN ('completed', 'failed', 'cancelled')",
     );
     sql.bind(bytes.to_vec());
     sql.execute(connection).await?;
     let mut sql = Sql::new(
         "UPDATE orders SET previous_status = CASE WHEN status IN ('pending', 'processing') THEN status \
-         ELSE 'pending' END, previous_attempt = attempt, previous_reason = reason, previous_at = updated_at, \
+         ELSE 'pending' END, previous_attempt = attempt, previous_reason = reason, previous_error_class = error_class, previous_at = updated_at, \
          version = CASE WHEN version BETWEEN 1 AND 4294967293 THEN version + 1 ELSE 2 END, status = 'failed', stage = 'failed', \
          due_at = ?, held_until = 0, lease_token = 0, reason = ?, error_class = ?, updated_at = ? \
          WHERE status NOT IN ('completed', 'failed', 'cancelled') AND id = ?",

@@ -18,10 +18,10 @@ use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, rows};
 
 /// The columns of [`Ends::new`], in its order.
-pub(super) const ENDS: &str = "id, version, created_at, status, attempt, reason, updated_at, previous_status, \
-    previous_attempt, previous_reason, previous_at";
+pub(super) const ENDS: &str = "id, version, created_at, status, attempt, reason, updated_at, error_class, \
+    previous_status, previous_attempt, previous_reason, previous_at, previous_error_class";
 /// The columns of [`between`], in its order.
-pub(super) const BETWEEN: &str = "order_id, sequence, status, attempt, reason, occurred_at";
+pub(super) const BETWEEN: &str = "order_id, sequence, status, attempt, reason, occurred_at, error_class";
 
 /// The first sequence that can be in `order_events`.
 const SECOND: u32 = 2;
@@ -33,6 +33,7 @@ pub(super) struct Moment {
     attempt: u32,
     reason: Option<String>,
     at: Timestamp,
+    error_class: Option<String>,
 }
 
 /// The events that an order's row carries.
@@ -54,7 +55,7 @@ impl Ends {
             version: rows::number(row, skipped + 1)?,
             created_at: rows::time(row, skipped + 2)?,
             latest: moment(row, skipped + 3)?,
-            previous: moment(row, skipped + 7)?,
+            previous: moment(row, skipped + 8)?,
         })
     }
 
@@ -71,20 +72,22 @@ impl Ends {
             timeline.insert(version - 1, previous);
         }
         if version > 1 {
-            timeline.insert(1, Moment { status: Status::Pending, attempt: 0, reason: None, at: created_at });
+            let (status, at) = (Status::Pending, created_at);
+            timeline.insert(1, Moment { status, attempt: 0, reason: None, at, error_class: None });
         }
         timeline.insert(version, latest);
         timeline
     }
 }
 
-/// Four columns from `column` on.
+/// Five columns from `column` on.
 fn moment(row: &AnyRow, column: usize) -> Result<Moment, Error> {
     Ok(Moment {
         status: rows::status(&rows::get::<String, _>(row, column)?)?,
         attempt: rows::number(row, column + 1)?,
         reason: rows::get(row, column + 2)?,
         at: rows::time(row, column + 3)?,
+        error_class: rows::get(row, column + 4)?,
     })
 }
 
@@ -213,13 +216,16 @@ fn ranges(wanted: &[(OrderId, u32, u32)]) -> Sql {
 /// event 1, which has none.
 fn shown(order_id: OrderId, timeline: Vec<(u32, Moment)>) -> impl Iterator<Item = OrderEvent> {
     let mut before = None;
-    timeline.into_iter().map(move |(sequence, Moment { status, attempt, reason, at })| OrderEvent {
-        order_id,
-        sequence,
-        status,
-        previous_status: before.replace(status),
-        attempt,
-        reason,
-        occurred_at: at,
+    timeline.into_iter().map(move |(sequence, Moment { status, attempt, reason, at, error_class })| {
+        OrderEvent {
+            order_id,
+            sequence,
+            status,
+            previous_status: before.replace(status),
+            attempt,
+            reason,
+            error_class,
+            occurred_at: at,
+        }
     })
 }

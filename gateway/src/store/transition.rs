@@ -405,6 +405,7 @@ impl Changes {
             previous_status: Some(state.status),
             attempt: change.attempt,
             reason: change.reason.clone(),
+            error_class: change.error_class.clone(),
             occurred_at: at,
         };
         let update = Update {
@@ -492,7 +493,8 @@ impl Update {
         }
         let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
         sql.push(
-            "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at FROM ",
+            "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
+             previous_error_class FROM ",
         )
         .push(table)
         .push(" WHERE version = ? AND id")
@@ -506,7 +508,7 @@ impl Update {
         let mut sql = Sql::new("UPDATE ");
         // MySQL assigns from left to right, so what is kept of the present comes first.
         sql.push(table).push(
-            " SET previous_status = status, previous_attempt = attempt, previous_reason = reason, \
+            " SET previous_status = status, previous_attempt = attempt, previous_reason = reason, previous_error_class = error_class, \
              previous_at = updated_at, version = ?, status = ?",
         );
         sql.bind(i64::from(self.version + 1)).bind(self.status.as_str());

@@ -65,6 +65,7 @@ async fn forged_messages_change_nothing_that_a_subscriber_sees() {
         previous_status: Some(Status::Pending),
         attempt: 1,
         reason: Some("FORGED".to_owned()),
+        error_class: None,
         occurred_at: backend.store.now(),
     });
     let redis = Redis::new(&backend.redis_url(), backend.prefix()).unwrap();

@@ -295,6 +295,7 @@ async fn timelines_of_the_version_before_stay_as_they_are() {
                     previous_status: parse(&previous),
                     attempt: attempt as u32,
                     reason: (n > 1).then(|| format!("reason {n}")),
+                    error_class: None,
                     occurred_at: Timestamp::from_micros(n as i64),
                 });
             }

@@ -263,3 +263,45 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
     assert_eq!(poll.await.unwrap().unwrap().status(), 404);
     gateway.stop().await;
 });
+
+on_both!(events_say_what_kind_of_failure_they_are, |on| async move {
+    let backend = Backend::new(on).await;
+    let mut config = quick();
+    config.rules.retry.base = std::time::Duration::from_millis(1);
+    let gateway = backend.gateway(config).await;
+    let id = gateway.create_order().await;
+    let watch = proto::v1::WatchOrderRequest { order_id: id.clone(), after_sequence: Some(0) };
+    let mut live = gateway.workers().await.watch_order(watch.clone()).await.unwrap().into_inner();
+    for (status, class) in [("pending", "http_503"), ("failed", "http_402")] {
+        let token = eventually("a start", || async {
+            gateway.report(&id, "processing", "").await.ok().map(|answer| answer.lease_token)
+        })
+        .await;
+        let report = proto::v1::UpdateStatusRequest {
+            order_id: id.clone(),
+            status: status.to_owned(),
+            lease_token: token,
+            error_class: class.to_owned(),
+            ..Default::default()
+        };
+        gateway.workers().await.update_status(report).await.unwrap();
+    }
+    let classes = [None, None, Some("http_503"), None, Some("http_402")];
+    let of = |events: &Value| {
+        let events = events.as_array().unwrap().clone();
+        events.into_iter().map(|event| event["errorClass"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = classes.map(|class| class.map(str::to_owned)).into();
+    assert_eq!(of(&get(&gateway, &format!("/orders/{id}/events")).await), expected);
+    let query = json!({"query": format!("{{ order(id: \"{id}\") {{ events {{ errorClass }} }} }}")});
+    assert_eq!(of(&post(&gateway, "/graphql", query).await["data"]["order"]["events"]), expected);
+    let mut later = gateway.workers().await.watch_order(watch).await.unwrap().into_inner();
+    for stream in [&mut live, &mut later] {
+        let mut seen = Vec::new();
+        while let Some(event) = stream.message().await.unwrap() {
+            seen.push(event.error_class);
+        }
+        assert_eq!(seen, expected);
+    }
+    gateway.stop().await;
+});

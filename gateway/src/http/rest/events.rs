@@ -172,6 +172,7 @@ mod tests {
             previous_status: None,
             attempt: 0,
             reason: Some("a\u{2028}b".into()),
+            error_class: None,
             occurred_at: Timestamp::from_micros(0),
         })
     }

@@ -337,6 +337,11 @@ impl PartialSchema for EventView {
                 text("Why, where there is something to say; at most 500 characters.", None)
                     .schema_type(or_null()),
             ),
+            (
+                "errorClass",
+                text("What kind of failure it is, one word; null when it is none.", None)
+                    .schema_type(or_null()),
+            ),
             ("occurredAt", text("When it was recorded.", Some(KnownFormat::DateTime))),
         ];
         let mut object = ObjectBuilder::new()
@@ -458,6 +463,7 @@ mod tests {
             previous_status: None,
             attempt: 0,
             reason: None,
+            error_class: None,
             occurred_at: Timestamp::from_micros(0),
         };
         assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));
