@@ -11,7 +11,7 @@ function list(variable, otherwise) {
 }
 
 // Of an event, over every transport.
-export const FIELDS = ["orderId", "sequence", "status", "previousStatus", "attempt", "reason", "occurredAt"];
+export const FIELDS = ["orderId", "sequence", "status", "previousStatus", "attempt", "reason", "errorClass", "occurredAt"];
 
 export const QUERY = `query ($id: ID!) {
   order(id: $id) { id status sequence quantity total lineItems { item quantity price } }

@@ -15,8 +15,8 @@ export function open({ grpc }) {
         stream.on("data", (event) => {
           try {
             // What is absent on the wire is an empty text here.
-            const { previousStatus, reason } = event;
-            seen({ ...event, previousStatus: previousStatus || null, reason: reason || null });
+            const { previousStatus, reason, errorClass } = event;
+            seen({ ...event, previousStatus: previousStatus || null, reason: reason || null, errorClass: errorClass || null });
           } catch (error) {
             stream.cancel();
             reject(error);
