@@ -87,8 +87,8 @@ on_both!(
     /// More orders than are read at once lie between those that match.
     what_is_rare_is_found_page_by_page,
     |on| async move {
-        const ORDERS: usize = 9_000;
-        let rare = |n: usize| n.is_multiple_of(1_999);
+        const ORDERS: usize = 5_000;
+        let rare = |n: usize| n.is_multiple_of(1_111);
         let backend = Backend::new(on).await;
         let mut expected = Vec::new();
         for start in (0..ORDERS).step_by(1_000) {
