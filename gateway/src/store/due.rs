@@ -22,7 +22,7 @@ use super::{Dialect, Error, Store, rows};
 
 /// When an order is due that comes back from the queue, with the present time twice: it was due before, so its time has
 /// come, also when the clock was set back since. A schedule is kept to the letter.
-const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
+pub(super) const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
     ELSE ? END";
 /// Waiting orders that dispatch never finds and that one look does.
 const STRAYS: i64 = 100;
@@ -150,10 +150,10 @@ impl Store {
                         }
                         let waits = |piece: &[OrderId]| {
                             let mut sql = Sql::new("UPDATE ");
-                            sql.push(table).push(
-                                " SET stage = 'waiting', due_at = not_before, held_until = 0 \
-                             WHERE status = 'pending' AND stage = 'held' AND id",
-                            );
+                            sql.push(table).push(" SET stage = 'waiting', due_at = ").push(DUE_AGAIN);
+                            sql.bind(now.as_micros())
+                                .bind(now.as_micros())
+                                .push(", held_until = 0 WHERE status = 'pending' AND stage = 'held' AND id");
                             sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
                             sql
                         };

@@ -206,7 +206,6 @@ impl Store {
     /// [`Error`].
     pub async fn repair(&self) -> Result<u64, Error> {
         let now = self.now().as_micros();
-        let brought_in = self.bring_in().await?;
         let held = (self.now() + LONGEST_HOLD).as_micros();
         let mended = self
             .write(|connection| {
@@ -238,7 +237,7 @@ impl Store {
                 })
             })
             .await?;
-        Ok(mended + brought_in)
+        Ok(mended + self.bring_in().await?)
     }
 
     /// The orders that follow `after`, and the id to go on from; with the events between them, and with the last

@@ -11,7 +11,7 @@ use domain::{Draft, LeaseToken, OrderId, Priority, RetryPolicy, Status, Timestam
 use proptest::prelude::*;
 
 use super::{
-    Applied, Creation, Idempotency, Inserted, Longest, Marks, NewOrder, Options, Store, request_hash,
+    Applied, Creation, Idempotency, Inserted, Longest, Marks, NewOrder, Options, Overdue, Store, request_hash,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -38,6 +38,10 @@ enum Step {
     Resume,
     Wait {
         ms: u64,
+    },
+    /// The clock is set back, by more than any order waits. Once, because a row does not say how often it was.
+    SetBack {
+        hours: i64,
     },
     /// The tables as they are now are kept ...
     Backup,
@@ -98,6 +102,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
         4 => (0..40_000_u64).prop_map(|ms| Step::Wait { ms }),
+        1 => (1..30_i64).prop_map(|hours| Step::SetBack { hours }),
         1 => Just(Step::Backup),
         1 => Just(Step::Restore),
     ];
@@ -145,6 +150,7 @@ struct World {
     /// The orders and the keys of the backup.
     backup: Option<(Vec<Known>, Keys)>,
     paused: bool,
+    set_back: bool,
     rules: Rules,
     _folder: tempfile::TempDir,
 }
@@ -162,6 +168,7 @@ impl World {
             keys: HashMap::new(),
             backup: None,
             paused: false,
+            set_back: false,
             rules,
             _folder: folder,
         }
@@ -187,10 +194,41 @@ impl World {
                 let micros = i64::try_from(ms).unwrap() * 1_000;
                 self.store.inner.clock.shift(micros);
             }
+            Step::SetBack { hours } => self.set_back(hours).await,
             Step::Backup => self.back_up().await,
             Step::Restore => self.restore().await,
         }
         self.check().await;
+    }
+
+    /// What dispatch does then: no order waits for longer than it can, and no lease is taken.
+    async fn set_back(&mut self, hours: i64) {
+        if std::mem::replace(&mut self.set_back, true) {
+            return;
+        }
+        // A backup from before would come from the future.
+        self.backup = None;
+        self.store.inner.clock.shift(-hours * 3_600_000_000);
+        let longest = Longest { guard: GUARD, lease: LEASE };
+        let Overdue { guards, leases, ahead, .. } = self.store.overdue(1_000, longest).await.unwrap();
+        assert_eq!(leases.len(), 0, "no lease has ended by a clock that was set back");
+        self.store.drop_guards_of(guards).await.unwrap();
+        self.store.shorten_leases(&ahead, longest).await.unwrap();
+        self.store.bring_in().await.unwrap();
+        let now = self.store.now();
+        for order in &mut self.orders {
+            if order.status == Status::Processing {
+                order.lease_end = order.lease_end.min(now + LEASE);
+            }
+            if order.scheduled.is_none() || order.attempt > 0 {
+                order.scheduled = None;
+                // At some time from now on, and at the latest after the longest wait that there is.
+                order.start = (Timestamp::from_micros(0), now + RETRY.cap);
+                order.guarded = order.start.0;
+            } else {
+                order.guarded = order.start.0;
+            }
+        }
     }
 
     async fn run(&self, statement: fn(&str) -> String) {

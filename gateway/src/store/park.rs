@@ -12,6 +12,7 @@ use std::time::Duration;
 use domain::transition::CLOCK_STEP;
 use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 
+use super::due::DUE_AGAIN;
 use super::isolate::{Cause, Unreadable, execute_for_each};
 use super::rows::NEVER;
 use super::sql::Sql;
@@ -167,12 +168,14 @@ pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Sql {
 fn released(ids: &[OrderId], now: i64, table: &str) -> Sql {
     let mut sql = Sql::new("UPDATE ");
     sql.push(table).push(
-        " SET held_until = CASE WHEN status = 'pending' THEN 0 ELSE ? END, \
-         due_at = CASE WHEN status = 'pending' THEN not_before ELSE ? END, \
-         stage = CASE WHEN status = 'pending' THEN 'waiting' ELSE 'held' END \
+        " SET held_until = CASE WHEN status = 'pending' THEN 0 ELSE ? END, due_at = CASE WHEN status = 'pending' THEN ",
+    );
+    sql.bind(now).push(DUE_AGAIN).bind(now).bind(now);
+    sql.push(
+        " ELSE ? END, stage = CASE WHEN status = 'pending' THEN 'waiting' ELSE 'held' END \
          WHERE stage = 'held' AND due_at >= ? AND due_at < ? AND (held_until <= ? OR held_until > ?) AND id",
     );
-    sql.bind(now).bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
+    sql.bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
     sql.bind(parked_end(Timestamp::from_micros(now)));
     sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
     sql
