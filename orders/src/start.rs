@@ -255,7 +255,9 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
                 "one process at a time can use the file: end the other one first; the place is from {file}"
             )
         }
-        ConnectError::Damaged(_) => "restore a backup into another folder (README: Backup)".to_owned(),
+        ConnectError::Damaged(_) => {
+            format!("restore a backup into another folder (README: Backup); the place is from {file}")
+        }
         ConnectError::Missing(_) => format!("nothing was created; the place is from {file}"),
         ConnectError::Unreachable { .. } => format!("is the server running? Its address is from {SETTING}"),
         ConnectError::ReadOnly(_) => format!("is it a replica? Its address is from {SETTING}"),
