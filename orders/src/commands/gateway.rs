@@ -28,15 +28,15 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let Some(store) = start::database(&args.database, &args.store, &shutdown).await? else { return Ok(()) };
     start::redis(&redis, "orders are accepted and processed later", &shutdown).await?;
 
+    let key = settings::bus_key(bus_secret.as_deref(), &store).await?;
+    let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus(key)));
+    starting.end().await;
     tracing::info!(
         http = %http_addr,
         grpc = %grpc_addr,
         database = %settings::database(&args.database),
         "the gateway is ready"
     );
-    let key = settings::bus_key(bus_secret.as_deref(), &store).await?;
-    let (queue, bus) = (Arc::new(redis.queue()), Arc::new(redis.bus(key)));
-    starting.end().await;
     let parts = Parts { config, store: store.clone(), queue, bus, http, grpc };
     let result = gateway::serve(parts, shutdown.cancelled_owned()).await;
     store.close().await;
