@@ -71,8 +71,11 @@ async fn probes_are_answered_beside_streams_with_few_open_files() {
 #[tokio::test]
 async fn a_hangup_drains() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
-    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    // The tests may have been started to ignore the signal, which is inherited.
+    let mut command = bound("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_orders"), "dev"]).current_dir(folder.path());
+    command.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
+    let mut dev = Process::start(command, "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     api.create().await;
     dev.signal("HUP");
