@@ -34,9 +34,10 @@ async fn list(args: &ListArgs) -> Result<(), Error> {
         let page = page.as_array().map(Vec::as_slice).unwrap_or_default();
         console::print(&page.iter().map(|order| line(order, args.json)).collect::<String>())?;
         total += page.len();
-        left -= limit;
+        left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
         after = page.last().and_then(|order| order["id"].as_str()).map(str::to_owned);
-        if page.len() < limit as usize {
+        // A page may be shorter than its limit because its orders are long; the end is an empty one.
+        if after.is_none() {
             break;
         }
     }

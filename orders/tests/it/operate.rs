@@ -115,3 +115,30 @@ async fn dead_letters_are_listed_and_redriven() {
         "{stderr}"
     );
 }
+
+/// A page that ends early because its orders are long is not the last one.
+#[tokio::test]
+async fn dead_letters_are_listed_beyond_a_short_page() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let limits = ["--simulate-failure-rate", "1", "--response-bytes", "262144"];
+    let (mut failing, api) = dev(&folder, &limits).await;
+    let lines = vec![json!({"item": "x".repeat(200), "quantity": 1, "price": 1}); 200];
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        let (status, order) = api.post("/orders", &json!({"lineItems": lines, "maxAttempts": 1})).await;
+        assert_eq!(status, 201, "{order}");
+        ids.insert(0, crate::harness::id(&order));
+    }
+    for id in &ids {
+        api.reaches(id, "failed").await;
+    }
+    let (_, page) = api.get("/dead-letters?limit=10").await;
+    assert!(page.as_array().is_some_and(|page| page.len() < 8), "the page ends early");
+    for (limit, expected) in [("100", &ids[..]), ("8", &ids[..8])] {
+        let list = orders(&folder, &api, &["dead-letters", "list", "--limit", limit]).await;
+        let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(listed, expected);
+    }
+    failing.terminate();
+    failing.ended_well().await;
+}
