@@ -10,7 +10,7 @@ mod backlog;
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "two test programs share it and use different parts"
+    reason = "several test programs share it and use different parts"
 )]
 #[path = "../it/harness.rs"]
 mod harness;

@@ -15,7 +15,7 @@ mod clock;
 mod cuts;
 mod disk;
 mod freeze;
-#[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
+#[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kill;

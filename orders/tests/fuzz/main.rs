@@ -10,7 +10,7 @@
 
 mod graphql;
 mod grpc;
-#[allow(dead_code, unused_imports, reason = "three test programs share it and use different parts")]
+#[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod http1;

@@ -21,7 +21,7 @@ mod clients;
 mod compose;
 mod database;
 mod foreign;
-#[allow(dead_code, unused_imports, reason = "two test programs share it and use different parts")]
+#[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod health;
