@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 /// How long `eventually` waits; far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which back ends a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

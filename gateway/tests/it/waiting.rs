@@ -4,7 +4,8 @@ use gateway::Config;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
 
-use crate::harness::{Backend, Gateway, On, eventually, quick};
+use crate::graphql::{MODERN, Socket};
+use crate::harness::{Backend, Gateway, On, PATIENCE, eventually, quick};
 use crate::on_both;
 
 async fn get(gateway: &Gateway<'_>, path: &str) -> Value {
@@ -242,12 +243,27 @@ async fn two_installations_on_one_prefix_are_detected() {
 }
 
 on_both!(the_watch_of_a_removed_order_ends, |on| async move {
+    gateway::metrics::install();
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
     let request = proto::v1::WatchOrderRequest { order_id: id.clone(), after_sequence: None };
     let mut events = gateway.workers().await.watch_order(request).await.unwrap().into_inner();
     assert_eq!(events.message().await.unwrap().unwrap().sequence, 1);
+    let stream = gateway.client.get(gateway.url(&format!("/orders/{id}/events")));
+    let mut stream = stream.header("accept", "text/event-stream").send().await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("\"sequence\":1,") {
+        seen += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    let mut socket = Socket::ready(&gateway, MODERN).await;
+    socket
+        .subscribe(
+            "1",
+            &format!("subscription {{ orderStatus(orderId: \"{id}\", after: 0) {{ sequence }} }}"),
+        )
+        .await;
+    assert_eq!(socket.hear().await["payload"]["data"]["orderStatus"]["sequence"], 1);
     let poll = gateway.client.get(gateway.url(&format!("/orders/{id}?waitForSequence=9&timeout=55"))).send();
     let poll = tokio::spawn(poll);
     eventually("the long poll", || async {
@@ -261,6 +277,13 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
     let ended = events.message().await.unwrap_err();
     assert_eq!(ended.code(), tonic::Code::NotFound, "{ended}");
     assert_eq!(poll.await.unwrap().unwrap().status(), 404);
+    // Comments that keep the connection alive may come before the end.
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap() {
+        assert!(!chunk.starts_with(b"id:"), "{chunk:?}");
+    }
+    let last = socket.hear().await;
+    assert_eq!(last["payload"]["errors"][0]["extensions"]["code"], "order_not_found", "{last}");
+    assert_eq!(socket.hear().await, json!({"type": "complete", "id": "1"}));
     gateway.stop().await;
 });
 

@@ -105,7 +105,7 @@ impl Socket {
     }
 
     /// Opens one and introduces itself.
-    async fn ready(gateway: &Gateway<'_>, protocol: &str) -> Self {
+    pub(crate) async fn ready(gateway: &Gateway<'_>, protocol: &str) -> Self {
         let mut socket = Self::open(gateway, protocol).await;
         socket.say(json!({"type": "connection_init"})).await;
         assert_eq!(socket.hear().await["type"], "connection_ack");
