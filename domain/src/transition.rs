@@ -40,6 +40,9 @@ pub enum Command {
     Start {
         /// Drawn by the worker; the same token again means the same Start again.
         lease: LeaseToken,
+        /// The largest order that the worker can receive now, in bytes as [`Order::approximate_bytes`](crate::Order)
+        /// counts. The store compares it, because [`State`] has no content; a larger order stays as it is.
+        max_bytes: usize,
     },
     /// The worker is still at it.
     Heartbeat {
@@ -68,6 +71,13 @@ pub enum Command {
         /// without a stampede by giving each a time of its own.
         not_before: Option<Timestamp>,
     },
+}
+
+impl Command {
+    /// A start of an order of any size.
+    pub const fn start(lease: LeaseToken) -> Self {
+        Self::Start { lease, max_bytes: usize::MAX }
+    }
 }
 
 /// How an attempt went.
@@ -206,7 +216,7 @@ pub const RELEASED: &str = "released by its worker, which is shutting down";
 /// Decides about one command. `random` is any number, evenly drawn (for the jitter of retries).
 pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
     match command {
-        Command::Start { lease } => start(state, *lease, now, rules),
+        Command::Start { lease, .. } => start(state, *lease, now, rules),
         Command::Heartbeat { lease } => match holds(state, *lease) {
             true => Decision::Renew(now + rules.lease),
             false => Decision::Refuse(Refusal::StaleLease(state.status)),

@@ -4,15 +4,16 @@
 //! The promise to the worker: each entry of a Start or a Finish that was given to [`Client::send`] is
 //! answered in exactly one event, sooner or later, and is sent again on each new stream until then; the
 //! gateway recognises repetitions by their lease tokens. Entries that the gateway cannot decide about
-//! yet come in a later event than the others; `more` announces it. Heartbeats are not repeated: the worker sends new
+//! yet, and those that follow in a later message of the gateway, come in a later event than the others; `more` announces
+//! it. Heartbeats are not repeated: the worker sends new
 //! ones when it is told of a new connection.
 //!
-//! A stream is given up when it ends, when any request stays without an answer for too long, or when its
-//! gateway cannot renew leases for as long as a heartbeat interval, which is a third of a lease: so
+//! A stream is given up when it ends, when any request stays without an answer for too long (twice as long while
+//! other messages arrive: on a slow connection the answer is behind them), or when its gateway cannot renew leases for as long as a heartbeat interval, which is a third of a lease: so
 //! there is time left to renew them over another gateway. When its gateway says Drain it is used until another one is there. There is no task in here:
 //! everything happens in [`Client::next`], which may be dropped at any await point without loss.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::pending;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::backoff::Backoff;
 use crate::connect::{Gateways, Stream};
 
 /// One attempt of one order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     pub(crate) order_id: OrderId,
     pub(crate) token: LeaseToken,
@@ -40,6 +41,11 @@ impl Lease {
     pub(crate) fn parse(lease: &v1::Lease) -> Option<Self> {
         let (order_id, token) = lease.parse().ok()?;
         Some(Self { order_id, token })
+    }
+
+    fn of(attempt: &v1::Attempt) -> Option<Self> {
+        let order_id = attempt.order.as_ref()?.order_id.clone();
+        Self::parse(&v1::Lease { order_id, lease_token: attempt.lease_token.clone() })
     }
 
     fn to_wire(self) -> v1::Lease {
@@ -62,8 +68,9 @@ pub(crate) enum Event {
     Connected { heartbeat_interval: Duration },
     /// There is none. What was sent is kept.
     Disconnected,
-    /// The answer to a Start of `leases`, after so long; those not among `attempts` were refused.
-    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt>, more: bool, took: Duration },
+    /// The answer to a Start, or to a part of it, for these leases; those not among `attempts` were refused. The first
+    /// answer says how long it took.
+    Started { leases: Vec<Lease>, attempts: Vec<v1::Attempt>, more: bool, took: Option<Duration> },
     /// The answer to a Finish of so many reports; those that were not refused are recorded.
     Finished { reports: usize, refused: Vec<v1::Refused>, more: bool },
     /// Leases that are gone: refused heartbeats, or cancelled orders.
@@ -83,6 +90,8 @@ pub(crate) struct Client {
     answer_timeout: Duration,
     /// How long heartbeats may stay without an answer.
     heartbeat_timeout: Duration,
+    /// When the latest message came.
+    received_at: Instant,
     log: Backoff,
 }
 
@@ -95,10 +104,30 @@ enum Search {
 struct Unanswered {
     request: Request,
     state: State,
-    /// When it was last given to a stream.
-    since: Instant,
+    /// When it was last given to a stream; `None` when a part of the answer has come.
+    since: Option<Instant>,
+    /// The answer is late, and its time was extended.
+    extended: bool,
+    /// Leases of a Start that the gateway could not decide about; they are sent again after the rest of the answer.
+    undecided: Vec<Lease>,
     /// How often the gateway has said TryAgain.
     backoff: Backoff,
+}
+
+impl Unanswered {
+    fn new(request: Request, state: State, backoff: Backoff) -> Self {
+        Self { request, state, since: Some(Instant::now()), extended: false, undecided: Vec::new(), backoff }
+    }
+
+    /// It is given to a stream again, as a whole.
+    fn restart(&mut self, due: Instant) {
+        if let Request::Start(leases) = &mut self.request {
+            leases.append(&mut self.undecided);
+        }
+        self.state = State::Due(due);
+        self.since = Some(Instant::now());
+        self.extended = false;
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -121,6 +150,7 @@ impl Client {
             outbox: VecDeque::new(),
             answer_timeout,
             heartbeat_timeout: answer_timeout,
+            received_at: Instant::now(),
             log: Backoff::default(),
         }
     }
@@ -138,9 +168,8 @@ impl Client {
             Request::Heartbeats(_) => self.heartbeat_timeout,
             Request::Start(_) | Request::Finish(_) => self.answer_timeout,
         };
-        let since = Instant::now();
-        let state = State::Due(since + timeout);
-        self.unanswered.insert(id, Unanswered { request, state, since, backoff: Backoff::default() });
+        let state = State::Due(Instant::now() + timeout);
+        self.unanswered.insert(id, Unanswered::new(request, state, Backoff::default()));
         self.outbox.push_back(id);
     }
 
@@ -196,11 +225,9 @@ impl Client {
         self.stream = Some(stream);
         self.search = Search::Resting(gateways);
         self.useful = false;
-        let now = Instant::now();
-        let due = now + self.answer_timeout;
+        let due = Instant::now() + self.answer_timeout;
         self.unanswered.retain(|_, waiting| {
-            waiting.state = State::Due(due);
-            waiting.since = now;
+            waiting.restart(due);
             !matches!(waiting.request, Request::Heartbeats(_))
         });
         self.outbox = self.unanswered.keys().copied().collect();
@@ -227,15 +254,19 @@ impl Client {
     /// Something is late, or a pause is over.
     fn timer(&mut self, now: Instant) -> Option<Event> {
         let due = now + self.answer_timeout;
+        let arriving = now - self.received_at < self.heartbeat_timeout / 2;
         for (id, waiting) in &mut self.unanswered {
             match waiting.state {
+                State::Due(at) if at <= now && arriving && !waiting.extended => {
+                    waiting.extended = true;
+                    waiting.state = State::Due(now + self.heartbeat_timeout);
+                }
                 State::Due(at) if at <= now => {
                     self.useful = false;
                     return Some(self.lose("it does not answer in time"));
                 }
                 State::Paused(at) if at <= now => {
-                    waiting.state = State::Due(due);
-                    waiting.since = now;
+                    waiting.restart(due);
                     self.outbox.push_back(*id);
                 }
                 State::Due(_) | State::Paused(_) => {}
@@ -246,6 +277,7 @@ impl Client {
 
     fn received(&mut self, message: GatewayMessage) -> Option<Event> {
         use gateway_message::Message;
+        self.received_at = Instant::now();
         let id = message.request_id;
         let answer = match message.message? {
             Message::Cancel(cancel) => return Some(Event::Gone(cancel.leases)),
@@ -265,12 +297,8 @@ impl Client {
         self.useful = true;
         match (waiting.request, answer) {
             (Request::Start(leases), Message::Started(started)) => {
-                let (later, _) = split(started.refused);
-                let (later, leases) =
-                    leases.into_iter().partition::<Vec<_>, _>(|lease| later.contains(lease));
-                let more = !later.is_empty() && self.postpone(id, Request::Start(later), waiting.backoff);
-                let took = waiting.since.elapsed();
-                Some(Event::Started { leases, attempts: started.attempts, more, took })
+                let waiting = Unanswered { request: Request::Start(Vec::new()), ..waiting };
+                Some(self.started(id, leases, waiting, started))
             }
             (Request::Finish(reports), Message::Finished(finished)) => {
                 let (later, refused) = split(finished.refused);
@@ -285,20 +313,46 @@ impl Client {
             }
             (request, _) => {
                 // Not a gateway of this protocol: another one may be.
-                let (backoff, since) = (Backoff::default(), waiting.since);
                 let state = State::Due(Instant::now());
-                self.unanswered.insert(id, Unanswered { request, state, since, backoff });
+                self.unanswered.insert(id, Unanswered::new(request, state, Backoff::default()));
                 self.useful = false;
                 Some(self.lose("it answered a request with an answer of another kind"))
             }
         }
     }
 
+    /// One of the messages that answer a Start of these leases.
+    fn started(
+        &mut self,
+        id: u64,
+        leases: Vec<Lease>,
+        mut waiting: Unanswered,
+        answer: v1::Started,
+    ) -> Event {
+        let v1::Started { attempts, refused, more } = answer;
+        let took = waiting.since.take().map(|since| since.elapsed());
+        let (undecided, refused) = split(refused);
+        let mut leases = leases;
+        leases.retain(|lease| !undecided.contains(lease));
+        waiting.undecided.extend(undecided);
+        if more {
+            let refused = refused.iter().filter_map(|refused| Lease::parse(refused.lease.as_ref()?));
+            let decided: HashSet<Lease> = attempts.iter().filter_map(Lease::of).chain(refused).collect();
+            let (leases, rest) = leases.into_iter().partition(|lease| decided.contains(lease));
+            waiting.request = Request::Start(rest);
+            waiting.state = State::Due(Instant::now() + self.answer_timeout);
+            self.unanswered.insert(id, waiting);
+            return Event::Started { leases, attempts, more, took };
+        }
+        let more = !waiting.undecided.is_empty()
+            && self.postpone(id, Request::Start(waiting.undecided), waiting.backoff);
+        Event::Started { leases, attempts, more, took }
+    }
+
     /// Sends the rest of a request again after a pause.
     fn postpone(&mut self, id: u64, request: Request, mut backoff: Backoff) -> bool {
-        let since = Instant::now();
-        let state = State::Paused(since + backoff.next());
-        self.unanswered.insert(id, Unanswered { request, state, since, backoff });
+        let state = State::Paused(Instant::now() + backoff.next());
+        self.unanswered.insert(id, Unanswered::new(request, state, backoff));
         true
     }
 

@@ -21,15 +21,16 @@ use crate::{Config, Error, metrics};
 
 /// For the name, the connection and the Welcome, each.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
-/// A gateway that hangs, or a network that drops everything, is noticed after the sum of both.
+/// A gateway that hangs, or a network that drops everything, is noticed after the sum of both. On a slow connection
+/// a ping is answered behind the data that is in transit, at most a receive window.
 const PING_INTERVAL: Duration = Duration::from_secs(4);
-const PING_TIMEOUT: Duration = Duration::from_secs(4);
+const PING_TIMEOUT: Duration = Duration::from_secs(8);
 /// Messages on their way into the connection; more wait in the client.
 const OUTBOUND: usize = 4;
 /// A full batch of the largest orders is below this.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-/// Receive window: several batches, so that an answer is not cut into round trips.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// Receive window. A batch of small orders fits, and on a slow connection an answer waits behind no more than this.
+const WINDOW_BYTES: u32 = 128 << 10;
 /// Below this a wrong gateway would make the worker do nothing but heartbeats.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(10);
 

@@ -238,7 +238,9 @@ impl Worker {
             }
             Event::Started { leases, attempts, more, took } => {
                 self.starts.in_flight -= usize::from(!more);
-                self.slots.start_took(took);
+                if let Some(took) = took {
+                    self.slots.start_took(took);
+                }
                 for attempt in attempts {
                     self.on_started(attempt);
                 }

@@ -22,6 +22,9 @@ pub const ORDER_FINAL: &str = "ORDER_FINAL";
 pub const ILLEGAL_TRANSITION: &str = "ILLEGAL_TRANSITION";
 /// This one entry cannot be carried out now: somebody else holds the order for a moment.
 pub const TRY_AGAIN: &str = "TRY_AGAIN";
+/// The order was not started: it is large, and the connection to the worker has not taken the large orders before.
+/// The order is offered again later, to any worker.
+pub const CONNECTION_BUSY: &str = "CONNECTION_BUSY";
 /// What is stored of the order cannot be used. Asking again does not help: operators have to repair it.
 pub const ORDER_UNREADABLE: &str = "ORDER_UNREADABLE";
 /// Something broke in the gateway.

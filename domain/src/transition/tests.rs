@@ -55,13 +55,13 @@ fn every_status_and_command() {
     let no = |refusal| Err(Some(refusal));
     let repeat = Err(None);
     for (from, command, expected) in [
-        (Pending, Command::Start { lease: other }, to(Processing)),
+        (Pending, Command::start(other), to(Processing)),
         (Pending, done(mine), no(StaleLease(Pending))),
         (Pending, Command::Expire, no(NotExpired)),
         (Pending, cancel(), to(Cancelled)),
         (Pending, redrive(), no(NotFailed(Pending))),
-        (Processing, Command::Start { lease: mine }, repeat),
-        (Processing, Command::Start { lease: other }, no(AlreadyStarted)),
+        (Processing, Command::start(mine), repeat),
+        (Processing, Command::start(other), no(AlreadyStarted)),
         (Processing, done(mine), to(Completed)),
         (Processing, retry(mine), to(Pending)),
         (Processing, fail(mine), to(Failed)),
@@ -71,14 +71,14 @@ fn every_status_and_command() {
         (Processing, Command::Expire, no(NotExpired)),
         (Processing, cancel(), to(Cancelled)),
         (Processing, redrive(), no(NotFailed(Processing))),
-        (Completed, Command::Start { lease: other }, no(Final(Completed))),
+        (Completed, Command::start(other), no(Final(Completed))),
         (Completed, done(mine), repeat),
         (Completed, done(other), no(StaleLease(Completed))),
         (Completed, Command::Heartbeat { lease: mine }, no(StaleLease(Completed))),
         (Completed, Command::Expire, no(NotExpired)),
         (Completed, cancel(), no(Final(Completed))),
         (Completed, redrive(), no(NotFailed(Completed))),
-        (Failed, Command::Start { lease: other }, no(Final(Failed))),
+        (Failed, Command::start(other), no(Final(Failed))),
         (Failed, fail(mine), repeat),
         (Failed, done(mine), no(StaleLease(Failed))),
         (Failed, release(mine), no(StaleLease(Failed))),
@@ -87,7 +87,7 @@ fn every_status_and_command() {
         (Failed, Command::Expire, no(NotExpired)),
         (Failed, cancel(), no(Final(Failed))),
         (Failed, redrive(), to(Pending)),
-        (Cancelled, Command::Start { lease: other }, no(Final(Cancelled))),
+        (Cancelled, Command::start(other), no(Final(Cancelled))),
         (Cancelled, done(mine), no(StaleLease(Cancelled))),
         (Cancelled, Command::Expire, no(NotExpired)),
         (Cancelled, cancel(), repeat),
@@ -140,7 +140,7 @@ fn a_heartbeat_moves_the_end_of_the_lease() {
 fn an_order_is_not_started_before_its_time() {
     let start = |not_before| {
         let lease = LeaseToken::from_i64(1).unwrap();
-        run(&State { not_before, ..state(Status::Pending) }, Command::Start { lease })
+        run(&State { not_before, ..state(Status::Pending) }, Command::start(lease))
     };
     // What another gateway's clock may make of the same moment.
     let nearly = now() + CLOCK_TOLERANCE;
@@ -179,9 +179,9 @@ fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
     let change = changed(run(&state(Status::Processing), Command::Finish { lease, outcome }));
     let waiting = State { lease: change.lease, ..state(Status::Pending) };
     let stale = Decision::Refuse(Refusal::StaleLease(Status::Pending));
-    assert_eq!(run(&waiting, Command::Start { lease }), stale);
+    assert_eq!(run(&waiting, Command::start(lease)), stale);
     let other = LeaseToken::from_i64(8).unwrap();
-    assert_eq!(changed(run(&waiting, Command::Start { lease: other })).status, Status::Processing);
+    assert_eq!(changed(run(&waiting, Command::start(other))).status, Status::Processing);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_scheduled_order_is_not_started_a_microsecond_early() {
     let start = |at: Timestamp| {
         let scheduled =
             State { attempt: 0, not_before: at, process_after: Some(at), ..state(Status::Pending) };
-        run(&scheduled, Command::Start { lease: LeaseToken::from_i64(1).unwrap() })
+        run(&scheduled, Command::start(LeaseToken::from_i64(1).unwrap()))
     };
     assert_eq!(changed(start(now())).status, Status::Processing);
     let next = now() + Duration::from_micros(1);
@@ -202,7 +202,7 @@ fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
     let decide = |state: &State, command| decide(state, &command, now(), &paused, 0);
     let waiting = state(Status::Pending);
     let lease = LeaseToken::from_i64(7).unwrap();
-    let start = || Command::Start { lease };
+    let start = || Command::start(lease);
     assert_eq!(decide(&waiting, start()), Decision::Postpone(Refusal::Paused, waiting.not_before));
     // What runs goes on, and a Start whose answer was lost is answered again.
     let running = state(Status::Processing);
@@ -263,7 +263,7 @@ fn a_redrive_gives_a_new_set_of_attempts() {
 fn a_clock_that_was_set_back_stalls_no_order() {
     let hour = Duration::from_secs(3_600);
     let lease = LeaseToken::from_i64(9).unwrap();
-    let start = |state: &State| decide(state, &Command::Start { lease }, now(), &Rules::default(), 0);
+    let start = |state: &State| decide(state, &Command::start(lease), now(), &Rules::default(), 0);
     let later = now() + hour;
     let fresh = State { attempt: 0, not_before: later, updated_at: later, ..state(Status::Pending) };
     assert_eq!(wait_of_later_clock(&fresh, now()), Some(Duration::ZERO));
@@ -281,7 +281,7 @@ fn a_clock_that_was_set_back_stalls_no_order() {
     assert_eq!(changed(start(&started)).status, Status::Processing);
     // Its job is used up by a pause: it is offered again at once and not in an hour.
     let paused = Rules { paused: true, ..Rules::default() };
-    let postponed = decide(&fresh, &Command::Start { lease }, now(), &paused, 0);
+    let postponed = decide(&fresh, &Command::start(lease), now(), &paused, 0);
     assert_eq!(postponed, Decision::Postpone(Refusal::Paused, now()));
 }
 
@@ -298,7 +298,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
     ];
     prop_oneof![
-        lease.clone().prop_map(|lease| Command::Start { lease }),
+        lease.clone().prop_map(Command::start),
         lease.clone().prop_map(|lease| Command::Heartbeat { lease }),
         (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
         Just(Command::Expire),

@@ -6,6 +6,7 @@
 
 mod calls;
 mod message;
+mod outgoing;
 mod status;
 mod tokens;
 mod unary;

@@ -7,35 +7,31 @@
 //! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
 //! it may renew them and report over another stream.
 //!
+//! A Start of large orders is answered in several messages, see `outgoing`. Those that the connection cannot take now
+//! are not started; the worker drops them, and any worker gets them when the queue's hold on them ends.
+//!
 //! At shutdown the worker is told to drain: starts are answered with TryAgain, reports and heartbeats
 //! are carried out as before, and the stream ends once nothing runs that was started over it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::transition::Outcome;
-use domain::{LeaseToken, OrderId};
-use futures_util::stream::{BoxStream, StreamExt};
+use domain::{LeaseToken, Order, OrderId};
+use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Answer;
 use proto::v1::worker_message::Message as Request;
 use proto::{MAX_BATCH, v1};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tonic::{Status, Streaming};
 
 use super::message::Held;
+use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
 use super::status::{invalid, reason};
+use crate::orders::Started;
 use crate::{App, ById, Error, panics};
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
-/// Answers that may wait for the worker to read them.
-const ANSWERS: usize = 64;
-
-/// Most bytes of orders in one answer to a Start. Clients of gRPC refuse messages of more than 4 MiB by default.
-const STARTED_BYTES: usize = 3 * 1024 * 1024;
-
-type Sender = mpsc::Sender<Result<v1::GatewayMessage, Status>>;
 
 /// Serves one stream.
 pub(super) fn serve(
@@ -43,18 +39,17 @@ pub(super) fn serve(
     requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<Held>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
-    let (sender, receiver) = mpsc::channel(ANSWERS);
+    let (sender, messages) = outgoing::channel();
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
         let connected = app.vitals.stream();
         if let Err(status) = run(app, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
-            // The worker may be gone already.
-            let _ = sender.send(Err(status)).await;
+            sender.fail(status).await;
         }
         drop(connected);
     });
-    ReceiverStream::new(receiver).boxed()
+    messages
 }
 
 async fn run(
@@ -85,7 +80,7 @@ async fn run(
             }
             () = app.draining.cancelled(), if !drained => {
                 drained = true;
-                session.answer(0, Answer::Drain(v1::Drain {})).await;
+                session.sender.send(0, Answer::Drain(v1::Drain {})).await;
                 continue;
             }
             () = handled.notified(), if drained => continue,
@@ -117,11 +112,15 @@ async fn run(
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
                 let (session, handled) = (session.clone(), handled.clone());
                 app.tasks.spawn(async move {
-                    let answer = panics::contained("grpc", session.handle(message)).await;
-                    let answer = answer
-                        .unwrap_or_else(|panicked| Err(panicked.into()))
-                        .unwrap_or_else(|error| Answer::TryAgain(v1::TryAgain { reason: error.to_string() }));
-                    session.answer(id, answer).await;
+                    let answer = panics::contained("grpc", session.handle(id, message)).await;
+                    match answer.unwrap_or_else(|panicked| Err(panicked.into())) {
+                        Ok(Reply::Now(answer)) => session.sender.send(id, answer).await,
+                        Ok(Reply::AfterLarge(answer)) => session.sender.send_after_large(id, answer).await,
+                        Err(error) => {
+                            let reason = error.to_string();
+                            session.sender.send(id, Answer::TryAgain(v1::TryAgain { reason })).await;
+                        }
+                    }
                     drop((held, permit));
                     handled.notify_one();
                 });
@@ -129,6 +128,13 @@ async fn run(
             None => return Err(invalid("a message of a kind that this gateway does not know")),
         }
     }
+}
+
+/// The last message that answers a request.
+enum Reply {
+    Now(Answer),
+    /// Large orders that answer the request come first.
+    AfterLarge(Answer),
 }
 
 #[derive(Clone)]
@@ -143,66 +149,99 @@ struct Session {
 }
 
 impl Session {
-    async fn answer(&self, request_id: u64, message: Answer) {
-        // A worker that is gone asks again over its next stream.
-        let _ = self.sender.send(Ok(v1::GatewayMessage { request_id, message: Some(message) })).await;
-    }
-
     async fn welcome(&self, request_id: u64) {
         let lease = self.app.config.rules.lease;
         let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome =
             v1::Welcome { lease_ms: millis(lease), heartbeat_interval_ms: millis(lease / 3).max(1) };
-        self.answer(request_id, Answer::Welcome(welcome)).await;
+        self.sender.send(request_id, Answer::Welcome(welcome)).await;
     }
 
-    async fn handle(&self, message: Request) -> Result<Answer, Error> {
+    async fn handle(&self, request_id: u64, message: Request) -> Result<Reply, Error> {
         match message {
             Request::Hello(_) => Err(Error::Internal),
-            Request::Start(start) => self.start(start).await,
-            Request::Heartbeats(heartbeats) => self.heartbeats(heartbeats).await,
-            Request::Finish(finish) => self.finish(finish).await,
+            Request::Start(start) => self.start(request_id, start).await,
+            Request::Heartbeats(heartbeats) => self.heartbeats(heartbeats).await.map(Reply::Now),
+            Request::Finish(finish) => self.finish(finish).await.map(Reply::Now),
         }
     }
 
-    async fn start(&self, start: v1::Start) -> Result<Answer, Error> {
+    async fn start(&self, request_id: u64, start: v1::Start) -> Result<Reply, Error> {
         if self.app.draining.is_cancelled() {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let answers = none_or_all(self.app.orders.start_attempts(&leases).await?)?;
+        let answers = self.app.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
+        let answers = none_or_all(answers)?;
         let mut attempts = Vec::with_capacity(answers.len());
-        let mut bytes = self.app.config.http.response_bytes.min(STARTED_BYTES);
-        let mut too_large = Vec::new();
+        let mut large = Vec::new();
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
-                Ok(order) => {
-                    let left = bytes.checked_sub(order.approximate_bytes());
-                    if left.is_none() && !attempts.is_empty() {
-                        too_large.push((id, token, Outcome::Released));
-                        continue;
-                    }
-                    bytes = left.unwrap_or_default();
-                    self.running().insert(id, token);
-                    attempts.push(v1::Attempt { order: Some(order.into()), lease_token: token.to_string() });
-                }
+                Ok(Started::Order(order)) => attempts.push(self.attempt(*order, token)),
+                Ok(Started::TooLarge(bytes)) => large.push((bytes, (id, token))),
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }
         }
-        // What is given back costs no attempt. A lease that could not be given back runs out.
-        let leases = too_large.iter().map(|(id, token, _)| v1::Lease::new(*id, *token));
-        let try_again = |lease| v1::Refused {
-            lease: Some(lease),
-            reason: proto::reason::TRY_AGAIN.to_owned(),
-            status: String::new(),
-        };
-        refused.extend(leases.map(try_again));
-        if !too_large.is_empty()
-            && let Err(error) = self.app.orders.finish(too_large).await
-        {
-            tracing::warn!(%error, "failed to release orders that did not fit into a message");
+        if large.is_empty() {
+            return Ok(Reply::Now(Answer::Started(v1::Started { attempts, refused, more: false })));
         }
-        Ok(Answer::Started(v1::Started { attempts, refused }))
+        self.sender.send_started(request_id, attempts, refused).await;
+        // From the end, the smallest is the next one.
+        large.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let refused = self.start_large(request_id, large).await;
+        // The worker frees the slots of these before the connection has taken the large orders, and knows the end of
+        // the answer after them.
+        self.sender.send_started(request_id, Vec::new(), refused).await;
+        Ok(Reply::AfterLarge(Answer::Started(v1::Started::default())))
+    }
+
+    /// Starts orders as the connection takes them. Returns those that were not started.
+    async fn start_large(
+        &self,
+        request_id: u64,
+        mut large: Vec<(usize, (OrderId, LeaseToken))>,
+    ) -> Vec<v1::Refused> {
+        let mut refused = Vec::new();
+        let mut why = proto::reason::CONNECTION_BUSY;
+        while !large.is_empty() {
+            if self.app.draining.is_cancelled() {
+                why = self.try_again();
+                break;
+            }
+            let Some(permit) = self.sender.large_permit().await else { break };
+            let leases = next_group(&mut large);
+            let Ok(answers) = self.app.orders.start_attempts_up_to(&leases, usize::MAX).await else {
+                why = self.try_again();
+                refused.extend(leases.into_iter().map(|lease| refuse(lease, why)));
+                break;
+            };
+            let mut attempts = Vec::with_capacity(answers.len());
+            for ((id, token), answer) in leases.into_iter().zip(answers) {
+                match answer {
+                    Ok(Started::Order(order)) => attempts.push(self.attempt(*order, token)),
+                    Ok(Started::TooLarge(_)) => refused.push(refuse((id, token), why)),
+                    Err(error) => {
+                        let refusal = self.refusal(id, token, error);
+                        refused.push(refusal.unwrap_or_else(|_| refuse((id, token), why)));
+                    }
+                }
+            }
+            if !attempts.is_empty() {
+                permit.send(request_id, attempts);
+            }
+        }
+        refused.extend(large.into_iter().map(|(_, lease)| refuse(lease, why)));
+        refused
+    }
+
+    fn attempt(&self, order: Order, token: LeaseToken) -> v1::Attempt {
+        self.running().insert(order.id, token);
+        v1::Attempt { order: Some(order.into()), lease_token: token.to_string() }
+    }
+
+    /// The reason for entries that can be sent again at once, if the worker knows it.
+    fn try_again(&self) -> &'static str {
+        if self.repeats_entries { proto::reason::TRY_AGAIN } else { proto::reason::CONNECTION_BUSY }
     }
 
     async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
@@ -258,7 +297,7 @@ impl Session {
             next = if leases.len() < MAX_BATCH { more.try_recv().ok() } else { None };
         }
         if !leases.is_empty() {
-            self.answer(0, Answer::Cancel(v1::Cancel { leases })).await;
+            self.sender.send(0, Answer::Cancel(v1::Cancel { leases })).await;
         }
     }
 
@@ -292,6 +331,21 @@ impl Session {
     fn running(&self) -> std::sync::MutexGuard<'_, ById<LeaseToken>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes leases from the end, for one message.
+fn next_group(large: &mut Vec<(usize, (OrderId, LeaseToken))>) -> Vec<(OrderId, LeaseToken)> {
+    let mut left = LARGE_MESSAGE_BYTES;
+    let mut group = Vec::new();
+    while let Some((bytes, lease)) = large.pop_if(|(bytes, _)| group.is_empty() || *bytes <= left) {
+        left = left.saturating_sub(bytes);
+        group.push(lease);
+    }
+    group
+}
+
+fn refuse((id, token): (OrderId, LeaseToken), reason: &str) -> v1::Refused {
+    v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason.to_owned(), status: String::new() }
 }
 
 /// Separates the leases that can be read from those that cannot.
@@ -333,6 +387,5 @@ mod tests {
     fn the_limits_are_documented() {
         crate::limits_page::row("entries in a message of a worker", &crate::limits_page::count(MAX_BATCH));
         crate::limits_page::row("messages of a worker that are carried out at once", &PARALLEL.to_string());
-        crate::limits_page::row("orders in one answer to a Start", &crate::limits_page::bytes(STARTED_BYTES));
     }
 }

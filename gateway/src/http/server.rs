@@ -96,7 +96,7 @@ impl Port {
         Self { only_http2: false, streams: 100, ping: (Duration::from_secs(20), Duration::from_secs(10)) };
     /// Workers. Those that report single statuses have many calls open at once, which are served in batches.
     pub const GRPC: Self =
-        Self { only_http2: true, streams: 1_000, ping: (Duration::from_secs(10), Duration::from_secs(5)) };
+        Self { only_http2: true, streams: 1_000, ping: (Duration::from_secs(10), Duration::from_secs(10)) };
 }
 
 /// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were

@@ -34,6 +34,7 @@ pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
 pub use list::{Filter, InvalidSort, Listed, Listing, Page, Position, Scan, Scanned, Sort, Start, Take};
 pub(crate) use publish::Publisher;
+pub(crate) use transitions::Started;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -232,8 +233,22 @@ impl Orders {
         &self,
         leases: &[(OrderId, LeaseToken)],
     ) -> Result<Vec<Result<Order, Error>>, Error> {
-        let commands = leases.iter().map(|(id, lease)| (*id, Command::Start { lease: *lease })).collect();
+        let commands = leases.iter().map(|(id, lease)| (*id, Command::start(*lease))).collect();
         self.apply(commands, transitions::order).await
+    }
+
+    /// Starts attempts of orders of at most `max_bytes` ([`Order::approximate_bytes`]); larger orders stay as they
+    /// are. The same lease again answers the same order again.
+    ///
+    /// # Errors
+    /// As [`Self::start_attempts`].
+    pub(crate) async fn start_attempts_up_to(
+        &self,
+        leases: &[(OrderId, LeaseToken)],
+        max_bytes: usize,
+    ) -> Result<Vec<Result<Started, Error>>, Error> {
+        let start = |(id, lease): &(OrderId, LeaseToken)| (*id, Command::Start { lease: *lease, max_bytes });
+        self.apply(leases.iter().map(start).collect(), transitions::started).await
     }
 
     /// Renews leases.

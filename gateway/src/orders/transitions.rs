@@ -158,6 +158,25 @@ pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
         Applied::Unreadable(unreadable) => Err(unreadable.into()),
+        // Only a start that limits the size is answered so, and it has an answer of its own.
+        Applied::TooLarge(_) => Err(Error::Internal),
+    }
+}
+
+/// What became of a start.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// The order is started.
+    Order(Box<Order>),
+    /// The order has so many bytes, more than the start allows. It is as it was.
+    TooLarge(usize),
+}
+
+/// The answer to starts that limit the size of the order.
+pub(super) fn started(id: OrderId, applied: Applied) -> Result<Started, Error> {
+    match applied {
+        Applied::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
+        applied => order(id, applied).map(|order| Started::Order(Box::new(order))),
     }
 }
 
@@ -169,6 +188,8 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
         Applied::Unreadable(unreadable) => Err(unreadable.into()),
+        // Only a start that limits the size is answered so, and it has an answer of its own.
+        Applied::TooLarge(_) => Err(Error::Internal),
     }
 }
 

@@ -340,8 +340,8 @@ impl World {
                 used.checked_sub(1 + back).map_or(LeaseToken::from_i64(-1).unwrap(), |at| order.tokens[at])
             };
             let command = match ask {
-                Ask::Start => Command::Start { lease: LeaseToken::random() },
-                Ask::StartAgain { back } => Command::Start { lease: token(back) },
+                Ask::Start => Command::start(LeaseToken::random()),
+                Ask::StartAgain { back } => Command::start(token(back)),
                 Ask::Heartbeat { back } => Command::Heartbeat { lease: token(back) },
                 Ask::Finish { back, how } => Command::Finish { lease: token(back), outcome: outcome(how) },
                 Ask::Cancel => Command::Cancel { reason: None },
@@ -350,7 +350,7 @@ impl World {
                     Command::Redrive { reason: None, not_before }
                 }
             };
-            if let Command::Start { lease } = command {
+            if let Command::Start { lease, .. } = command {
                 order.tokens.push(lease);
             }
             commands.push((index, command));
@@ -457,7 +457,7 @@ impl Known {
     fn expect(&self, command: &Command, now: (Timestamp, Timestamp), paused: bool) -> Expected {
         let runs = |lease: &LeaseToken| self.status == Status::Processing && self.current == Some(*lease);
         match command {
-            Command::Start { lease } => match self.status {
+            Command::Start { lease, .. } => match self.status {
                 Status::Pending => {
                     let early =
                         |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
@@ -518,7 +518,7 @@ impl Known {
     /// Takes over what has happened.
     fn carry_out(&mut self, command: &Command, got: &Expected, now: (Timestamp, Timestamp), paused: bool) {
         match (command, got) {
-            (Command::Start { lease }, Expected::Becomes(_)) => {
+            (Command::Start { lease, .. }, Expected::Becomes(_)) => {
                 self.attempt += 1;
                 self.current = Some(*lease);
                 self.lease_end = now.0 + LEASE;

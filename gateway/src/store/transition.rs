@@ -46,6 +46,8 @@ pub enum Applied {
     },
     /// It cannot be done.
     Refused(Refusal),
+    /// The order has more bytes than the worker can receive now. Nothing was changed.
+    TooLarge(usize),
     /// There is no such order.
     NotFound,
     /// Another transaction holds the order and does not end; try again later.
@@ -265,6 +267,9 @@ fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
 /// Decides about one command and notes what is to be written.
 fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes: &mut Changes) -> Applied {
     let decision = decide(&row.locked.state, command, now, rules, rand::rng().random());
+    if let (Some(bytes), Decision::Change(_) | Decision::Repeat) = (exceeds_limit(row, command), &decision) {
+        return Applied::TooLarge(bytes);
+    }
     let wanted = |row: &Row| row.order.clone().filter(|_| wants_order(command));
     match decision {
         Decision::Change(change) => {
@@ -294,6 +299,12 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
         Decision::Repeat => Applied::Unchanged { order: wanted(row) },
         Decision::Refuse(refusal) => Applied::Refused(refusal),
     }
+}
+
+/// The size of an order that is larger than its start allows.
+fn exceeds_limit(row: &Row, command: &Command) -> Option<usize> {
+    let (Command::Start { max_bytes, .. }, Some(order)) = (command, &row.order) else { return None };
+    Some(order.approximate_bytes()).filter(|bytes| bytes > max_bytes)
 }
 
 /// What one round writes: orders that change in the same way are written together.

@@ -59,7 +59,7 @@ on_both!(a_postponed_attempt_costs_none, |on| async move {
     let backend = Backend::new(on).await;
     let id = insert(&backend, 1).await[0];
     let lease = LeaseToken::random();
-    one(&backend, id, Command::Start { lease }).await;
+    one(&backend, id, Command::start(lease)).await;
     let hour = std::time::Duration::from_secs(3_600);
     let outcome = Outcome::Retry { reason: "busy".into(), class: Some("http_503".into()), after: Some(hour) };
     let before = backend.store.now();
@@ -108,7 +108,7 @@ on_both!(a_timeline_is_whole_from_every_event_on, |on| async move {
     for step in 1..ids.len() {
         let reason = format!("step {step}");
         let command = match step % 3 {
-            1 => Command::Start { lease },
+            1 => Command::start(lease),
             2 => Command::Finish { lease, outcome: Outcome::Failed { reason, class: None } },
             _ => {
                 lease = LeaseToken::random();
@@ -146,7 +146,7 @@ on_both!(many_orders_change_together, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 300).await;
     let lease = LeaseToken::random();
-    let started = apply(&backend, ids.iter().map(|id| (*id, Command::Start { lease })).collect()).await;
+    let started = apply(&backend, ids.iter().map(|id| (*id, Command::start(lease))).collect()).await;
     assert!(started.iter().all(|applied| status(applied) == Some(Status::Processing)));
     let reports = ids.iter().enumerate().map(|(n, id)| {
         let outcome = match n % 3 {
@@ -173,9 +173,9 @@ on_both!(a_stale_report_changes_nothing, |on| async move {
     let backend = Backend::new(on).await;
     let id = insert(&backend, 1).await[0];
     let (old, new) = (LeaseToken::random(), LeaseToken::random());
-    one(&backend, id, Command::Start { lease: old }).await;
+    one(&backend, id, Command::start(old)).await;
     one(&backend, id, Command::Finish { lease: old, outcome: Outcome::Released }).await;
-    one(&backend, id, Command::Start { lease: new }).await;
+    one(&backend, id, Command::start(new)).await;
     let before = order(&backend, id).await;
     let late = one(&backend, id, Command::Finish { lease: old, outcome: Outcome::Completed }).await;
     assert!(matches!(late, Applied::Refused(Refusal::StaleLease(Status::Processing))), "{late:?}");
@@ -187,7 +187,7 @@ on_both!(the_same_command_again_has_no_second_effect, |on| async move {
     let id = insert(&backend, 1).await[0];
     let lease = LeaseToken::random();
     for (command, version) in
-        [(Command::Start { lease }, 2), (Command::Finish { lease, outcome: Outcome::Completed }, 3)]
+        [(Command::start(lease), 2), (Command::Finish { lease, outcome: Outcome::Completed }, 3)]
     {
         assert!(matches!(one(&backend, id, command.clone()).await, Applied::Changed { .. }));
         assert!(matches!(one(&backend, id, command).await, Applied::Unchanged { .. }));
@@ -202,7 +202,7 @@ on_both!(several_commands_for_one_order_in_a_batch_follow_each_other, |on| async
     let applied = apply(
         &backend,
         vec![
-            (id, Command::Start { lease }),
+            (id, Command::start(lease)),
             (id, Command::Heartbeat { lease }),
             (id, Command::Finish { lease, outcome: Outcome::Completed }),
             (id, Command::Cancel { reason: None }),
@@ -223,7 +223,7 @@ on_both!(two_workers_never_both_start_an_order, |on| async move {
         let (store, ids) = (backend.store.clone(), ids.clone());
         async move {
             let lease = LeaseToken::random();
-            let commands: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
+            let commands: Vec<_> = ids.iter().map(|id| (*id, Command::start(lease))).collect();
             let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
             applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count()
         }
@@ -266,7 +266,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     assert_eq!(take(&backend, 10, over).await.len(), 3);
     assert_eq!(guards().await, ids);
     assert_eq!(backend.store.overdue(2, Longest::default()).await.unwrap().guards.len(), 2);
-    one(&backend, ids[0], Command::Start { lease: LeaseToken::random() }).await;
+    one(&backend, ids[0], Command::start(LeaseToken::random())).await;
     assert_eq!(guards().await, ids[1..]);
     // One that was started meanwhile stays where it is.
     backend.store.drop_guards_of(ids.clone()).await.unwrap();
@@ -281,7 +281,7 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 3).await;
     let lease = LeaseToken::random();
-    one(&backend, ids[0], Command::Start { lease }).await;
+    one(&backend, ids[0], Command::start(lease)).await;
     let hour = std::time::Duration::from_secs(3_600);
     let outcome = Outcome::Retry { reason: "later".into(), class: None, after: Some(hour) };
     let rules = Rules { retry: domain::RetryPolicy { cap: hour, ..Default::default() }, ..Rules::default() };
@@ -299,7 +299,7 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     let lease = LeaseToken::random();
     let lasting = |seconds| Rules { lease: std::time::Duration::from_secs(seconds), ..Rules::default() };
     // Leases that are over as soon as they begin.
-    let starts: Vec<_> = ids.iter().map(|id| (*id, Command::Start { lease })).collect();
+    let starts: Vec<_> = ids.iter().map(|id| (*id, Command::start(lease))).collect();
     backend.store.apply(starts.into(), lasting(0)).await.unwrap();
     let expired = || async {
         let mut found = backend.store.overdue(10, Longest::default()).await.unwrap().leases;
@@ -328,7 +328,7 @@ on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
     let waited = oldest().await.expect("it waits");
     assert!(waited <= backend.store.now().since(created), "{waited:?}");
     let lease = LeaseToken::random();
-    one(&backend, id, Command::Start { lease }).await;
+    one(&backend, id, Command::start(lease)).await;
     assert_eq!(oldest().await, None);
     let outcome = Outcome::Retry {
         reason: "later".into(),

@@ -74,7 +74,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
             (create(store, now, None, false).await, create(store, now, None, false).await);
         let lease = LeaseToken::random();
         let rules = Rules { lease: Duration::from_millis(600), ..Rules::default() };
-        let start = Command::Start { lease };
+        let start = Command::start(lease);
         store.apply([(leased, start.clone()), (waiting, start)].into(), rules).await.unwrap();
         let after = Some(Duration::from_millis(200));
         let outcome = domain::transition::Outcome::Retry { reason: "x".into(), class: None, after };
@@ -89,7 +89,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
         assert!(store.clock_behind().await.unwrap().is_some_and(|behind| behind > step / 2));
         let gateway = backend.gateway(quick()).await;
         complete(&gateway, &ids).await;
-        let early = Command::Start { lease: LeaseToken::random() };
+        let early = Command::start(LeaseToken::random());
         let applied = store.apply([(scheduled, early)].into(), Rules::default()).await.unwrap();
         assert!(matches!(applied[0], Applied::Refused(Refusal::NotYet(_))), "{applied:?}");
         gateway.stop().await;
@@ -106,7 +106,7 @@ on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |o
     let fail = domain::transition::Outcome::Failed { reason: "x".into(), class: None };
     for (n, id) in ids.into_iter().enumerate() {
         let commands = [
-            Command::Start { lease },
+            Command::start(lease),
             Command::Finish { lease, outcome: fail.clone() },
             Command::Redrive { reason: None, not_before: Some(store.now() + 10 * MINUTE * n as u32) },
         ];

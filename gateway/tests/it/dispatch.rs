@@ -44,7 +44,7 @@ async fn start(backend: &Backend, id: OrderId) -> Applied {
 }
 
 async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> Applied {
-    let command = Command::Start { lease };
+    let command = Command::start(lease);
     backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
 }
 
@@ -270,7 +270,7 @@ on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
         async move {
             let mut started = Vec::new();
             for id in ids {
-                let command = Command::Start { lease: LeaseToken::random() };
+                let command = Command::start(LeaseToken::random());
                 let applied = store.apply([(id, command)].into(), Rules::default()).await.unwrap();
                 match &applied[0] {
                     Applied::Changed { .. } => started.push(id),

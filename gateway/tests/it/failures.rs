@@ -31,7 +31,7 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
 }
 
 fn start(id: OrderId) -> (OrderId, Command) {
-    (id, Command::Start { lease: LeaseToken::random() })
+    (id, Command::start(LeaseToken::random()))
 }
 
 /// A gateway that freezes in the middle of a transaction keeps its rows locked.

@@ -202,7 +202,7 @@ pub(crate) fn client() -> reqwest::Client {
 pub(crate) struct Gateway<'b> {
     pub(crate) backend: &'b Backend,
     http: String,
-    grpc: String,
+    pub(crate) grpc: String,
     pub(crate) client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<(), std::io::Error>>>,

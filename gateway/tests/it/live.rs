@@ -108,7 +108,7 @@ on_both!(events_that_the_bus_never_carried_arrive_all_the_same, |on| async move 
     let lease = domain::LeaseToken::random();
     let order_id = id.parse().unwrap();
     for command in [
-        domain::transition::Command::Start { lease },
+        domain::transition::Command::start(lease),
         domain::transition::Command::Finish { lease, outcome: domain::transition::Outcome::Completed },
     ] {
         let commands = vec![(order_id, command)];

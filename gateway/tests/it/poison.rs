@@ -337,7 +337,7 @@ on_both!(a_repaired_order_is_processed, |on| async move {
     let id: OrderId = ids[0].parse().unwrap();
     let mut connection = damage(&backend, on).await;
     run(&mut connection, DEFECTS[0].0, &ids[0]).await;
-    let start = || Command::Start { lease: LeaseToken::random() };
+    let start = || Command::start(LeaseToken::random());
     let applied = backend.store.apply([(id, start())].into(), Rules::default()).await.unwrap();
     let [Applied::Unreadable(unreadable)] = &applied[..] else { panic!("{applied:?}") };
     backend.store.park(std::slice::from_ref(unreadable)).await.unwrap();

@@ -38,7 +38,7 @@ async fn apply(store: &Store, ids: &[OrderId], command: &Command) -> Vec<Applied
 
 fn start() -> (LeaseToken, Command) {
     let lease = LeaseToken::random();
-    (lease, Command::Start { lease })
+    (lease, Command::start(lease))
 }
 
 fn finish(lease: LeaseToken) -> Command {

@@ -38,15 +38,15 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
     let (before, lease) = (LeaseToken::random(), LeaseToken::random());
     let commands = |id: &OrderId| -> Vec<(OrderId, Command)> {
         let back = Command::Finish { lease: before, outcome: Outcome::Released };
-        let finish = |outcome| vec![Command::Start { lease }, Command::Finish { lease, outcome }];
+        let finish = |outcome| vec![Command::start(lease), Command::Finish { lease, outcome }];
         let last = match status {
             Status::Pending => return vec![],
-            Status::Processing => vec![Command::Start { lease }],
+            Status::Processing => vec![Command::start(lease)],
             Status::Completed => finish(Outcome::Completed),
             Status::Failed => finish(Outcome::Failed { reason: "no".into(), class: None }),
             Status::Cancelled => vec![Command::Cancel { reason: None }],
         };
-        let all = [Command::Start { lease: before }, back].into_iter().chain(last);
+        let all = [Command::start(before), back].into_iter().chain(last);
         all.map(|command| (*id, command)).collect()
     };
     let ids = OrderId::new(created_at).consecutive(count);
@@ -117,7 +117,7 @@ on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on
     let late = orders_of(&backend, 42, Status::Pending, 1).await[0];
     let lease = LeaseToken::random();
     let completed = Command::Finish { lease, outcome: Outcome::Completed };
-    let commands = [(late, Command::Start { lease }), (late, completed)];
+    let commands = [(late, Command::start(lease)), (late, completed)];
     backend.store.apply(commands.into(), Rules::default()).await.unwrap();
     kept.push(late);
     let all: Vec<OrderId> = old.iter().chain(&kept).copied().collect();

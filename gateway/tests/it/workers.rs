@@ -1,13 +1,18 @@
 //! The gRPC side as workers see it.
 
+use std::time::Duration;
+
 use domain::{LeaseToken, Status};
 use gateway::Config;
 use proto::v1;
 use proto::v1::gateway_message::Message as Answer;
+use proto::v1::order_service_client::OrderServiceClient;
 use proto::v1::worker_message::Message as Request;
 use sqlx::Connection;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
@@ -21,10 +26,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn connect(gateway: &Gateway<'_>) -> Self {
+        Self::connect_over(gateway.workers().await).await
+    }
+
+    async fn connect_over(mut client: OrderServiceClient<Channel>) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
         let hello = Request::Hello(v1::Hello { worker_id: "test".into(), repeats_entries: true });
         requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
-        let answers = gateway.workers().await.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let answers = client.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
         let mut worker = Self { requests, answers, next_id: 1 };
         let Answer::Welcome(welcome) = worker.next().await else { panic!("expected Welcome") };
         assert!(welcome.heartbeat_interval_ms * 3 <= welcome.lease_ms);
@@ -45,9 +54,16 @@ impl Worker {
     }
 
     pub(crate) async fn start(&mut self, leases: &[v1::Lease]) -> v1::Started {
-        match self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await {
-            Answer::Started(started) => started,
-            other => panic!("{other:?}"),
+        let mut all = v1::Started::default();
+        let mut answer = self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await;
+        loop {
+            let Answer::Started(started) = answer else { panic!("{answer:?}") };
+            all.attempts.extend(started.attempts);
+            all.refused.extend(started.refused);
+            if !started.more {
+                return all;
+            }
+            answer = self.next().await;
         }
     }
 
@@ -101,26 +117,83 @@ on_both!(a_batch_is_started_and_finished, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(orders_that_do_not_fit_into_a_message_are_given_back, |on| async move {
-    let backend = Backend::new(on).await;
-    let gateway = backend.gateway(Config::default()).await;
+/// The receive window of a worker on a slow connection.
+const WINDOW_BYTES: u32 = 64 * 1024;
+
+async fn create_large(gateway: &Gateway<'_>, count: usize) -> Vec<v1::Lease> {
     let line = serde_json::json!({"item": "x".repeat(200), "quantity": 1, "price": 1});
     let order = serde_json::json!({"lineItems": vec![line; 200]});
     let mut leases = Vec::new();
-    for _ in 0..80 {
+    for _ in 0..count {
         leases.push(lease(&gateway.create(order.clone()).await));
     }
+    leases
+}
+
+on_both!(large_orders_follow_the_small_ones_of_a_batch, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let mut leases = create_large(&gateway, 80).await;
+    let small = lease(&gateway.create_order().await);
+    leases.insert(40, small.clone());
     let mut worker = Worker::connect(&gateway).await;
-    // tonic's client refuses more than 4 MiB as other clients do.
-    let started = worker.start(&leases).await;
-    assert!((10..80).contains(&started.attempts.len()), "{}", started.attempts.len());
-    assert_eq!(started.attempts.len() + started.refused.len(), leases.len());
-    assert!(reasons(&started.refused).iter().all(|reason| *reason == "TRY_AGAIN"));
-    let given_back = started.refused[0].lease.as_ref().unwrap();
-    let shown = gateway.order(&given_back.order_id).await;
-    assert_eq!((shown.status.as_str(), shown.failures), ("pending", 0));
-    let again = lease(&given_back.order_id);
-    assert_eq!(worker.start(&[again]).await.attempts.len(), 1);
+    // In sum more than the 4 MiB that tonic's client accepts, as other clients do.
+    let first = worker.ask(Request::Start(v1::Start { leases: leases.clone() })).await;
+    let Answer::Started(first) = first else { panic!("{first:?}") };
+    assert_eq!(
+        first.attempts.iter().map(|attempt| &attempt.lease_token).collect::<Vec<_>>(),
+        [&small.lease_token]
+    );
+    assert!(first.more);
+    let mut large = 0;
+    loop {
+        let Answer::Started(started) = worker.next().await else { panic!("expected Started") };
+        large += started.attempts.len();
+        assert_eq!(reasons(&started.refused), [""; 0], "the worker reads what it gets");
+        if !started.more {
+            break;
+        }
+    }
+    assert_eq!(large, 80);
+    // Also when they are started already.
+    assert_eq!(worker.start(&leases).await.attempts.len(), 81);
+    assert_eq!(gateway.timeline(&leases[0].order_id).await, [Status::Pending, Status::Processing]);
+    drop(worker);
+    gateway.stop().await;
+});
+
+on_both!(large_orders_that_the_connection_cannot_take_are_not_started, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let leases = create_large(&gateway, 40).await;
+    let small = lease(&gateway.create_order().await);
+    let endpoint = Endpoint::from_shared(gateway.grpc.clone()).unwrap();
+    let channel = endpoint.initial_stream_window_size(WINDOW_BYTES).connect().await.unwrap();
+    let mut worker = Worker::connect_over(OrderServiceClient::new(channel)).await;
+    for (request_id, leases) in [(2, leases.clone()), (3, vec![small.clone()])] {
+        let start = Request::Start(v1::Start { leases });
+        worker.requests.send(v1::WorkerMessage { request_id, message: Some(start) }).await.unwrap();
+    }
+    let (mut started, mut refused, mut answered) = (Vec::new(), Vec::new(), Vec::new());
+    while !(answered.contains(&2) && answered.contains(&3)) {
+        // A slow reader: the connection takes a receive window and no more.
+        sleep(Duration::from_millis(300)).await;
+        let message = worker.answers.message().await.unwrap().unwrap();
+        let Some(Answer::Started(answer)) = message.message else { panic!("{message:?}") };
+        started.extend(answer.attempts.into_iter().map(|attempt| attempt.lease_token));
+        refused.extend(answer.refused);
+        if !answer.more {
+            answered.push(message.request_id);
+        }
+    }
+    assert!(started.contains(&small.lease_token));
+    assert_eq!(started.len() + refused.len(), 41, "each order is answered once");
+    assert!(reasons(&refused).iter().all(|reason| *reason == "CONNECTION_BUSY"), "{refused:?}");
+    assert!((20..40).contains(&refused.len()), "{} refused", refused.len());
+    for refused in refused {
+        let order = gateway.order(&refused.lease.unwrap().order_id).await;
+        assert_eq!((order.status.as_str(), order.attempt), ("pending", 0));
+    }
     drop(worker);
     gateway.stop().await;
 });

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::harness::{Api, id};
 use crate::proxy::Mode;
 use crate::run::{LONG, Outcome, Run};
 use crate::system::{Link, Plan};
@@ -47,4 +50,44 @@ faults! {
     cut_client_gateway: Cut ClientToGateway clients_may_notice;
     stall_client_gateway: Stall ClientToGateway clients_may_notice;
     slow_client_gateway: Slow ClientToGateway costs_delay_only;
+}
+
+/// More than a slow connection carries while a lease lasts.
+const LARGE_ORDERS: usize = 80;
+
+/// Large orders on a slow connection to a processor delay only each other: no lease runs out, the connection is kept,
+/// and small orders that come later are completed earlier.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_orders_on_slow_link() {
+    let plan = Plan { link: Some(Link::ProcessorToGateway), processors: 1, ..Plan::patient() };
+    let run = Run::on_servers("large_orders_on_slow_link", plan).await;
+    run.system.spoil(Mode::Slow);
+    let gateway = Api::new(run.system.http[0].clone());
+    let line = json!({"item": "x".repeat(200), "quantity": 1, "price": 1});
+    let create = async |reference: String, lines: usize| {
+        let order = json!({"lineItems": vec![&line; lines], "externalReference": reference});
+        let (status, order) = gateway.post("/orders", &order).await;
+        assert_eq!(status, 201, "{order}");
+        id(&order)
+    };
+    let mut ids = Vec::new();
+    for n in 0..LARGE_ORDERS {
+        ids.push(create(format!("large-{n}"), 200).await);
+    }
+    let small = create("small".to_owned(), 1).await;
+    let small = gateway.reaches(&small, "completed").await;
+    let mut last = String::new();
+    for id in &ids {
+        let order = gateway.reaches(id, "completed").await;
+        last = last.max(updated_at(&order));
+    }
+    assert!(updated_at(&small) < last, "the small order was completed after the last large one");
+    let processor = &run.system.processors[0].process;
+    assert_eq!(processor.count_logged("the stream to the gateway is lost"), 0);
+    run.system.spoil(Mode::Pass);
+    run.reckon().await.costs_delay_only();
+}
+
+fn updated_at(order: &Value) -> String {
+    order["updatedAt"].as_str().expect("an order has a time").to_owned()
 }

@@ -89,6 +89,8 @@ pub(crate) struct Plan {
     pub(crate) standby: bool,
     /// Connections that can be spoilt.
     pub(crate) link: Option<Link>,
+    /// How many processors there are, at most two.
+    pub(crate) processors: usize,
     /// Each processor knows one gateway, so that both gateways have one.
     pub(crate) one_gateway_each: bool,
     /// Processors send their orders there, each to its own path.
@@ -118,6 +120,7 @@ impl Default for Plan {
             persistent_redis: false,
             standby: false,
             link: None,
+            processors: 2,
             one_gateway_each: false,
             webhook: None,
             gateway_variables: Vec::new(),
@@ -164,7 +167,7 @@ impl System {
         for (i, port) in grpc.into_iter().enumerate() {
             system.add_gateway(plan, i, port).await;
         }
-        for i in 0..grpc.len() {
+        for i in 0..plan.processors {
             system.add_processor(plan, i, grpc).await;
         }
         system

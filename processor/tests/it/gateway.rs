@@ -41,6 +41,8 @@ pub(crate) struct Mind {
     pub(crate) try_again: usize,
     /// Entries about this order are refused with TRY_AGAIN.
     pub(crate) locked: Option<OrderId>,
+    /// A Start is answered by a message for each order. After as many messages as this, once, the stream ends.
+    pub(crate) parts: Option<usize>,
     pub(crate) heartbeat_interval: Option<Duration>,
     /// To the latest stream.
     unasked: Option<mpsc::Sender<Result<GatewayMessage, Status>>>,
@@ -278,6 +280,29 @@ impl Mind {
         (!self.mute).then_some(answer)
     }
 
+    /// The messages to send, and whether the stream ends after them.
+    fn in_parts(
+        &mut self,
+        answer: Option<gateway_message::Message>,
+    ) -> (Vec<gateway_message::Message>, bool) {
+        use gateway_message::Message as Answer;
+        match (answer, self.parts) {
+            (Some(Answer::Started(started)), Some(most)) => {
+                let part = |attempt| v1::Started { attempts: vec![attempt], refused: Vec::new(), more: true };
+                let mut parts: Vec<_> = started.attempts.into_iter().map(part).collect();
+                parts.push(v1::Started { attempts: Vec::new(), refused: started.refused, more: false });
+                let ends = most < parts.len();
+                if ends {
+                    parts.truncate(most);
+                    self.parts = Some(usize::MAX);
+                    self.unasked = None;
+                }
+                (parts.into_iter().map(Answer::Started).collect(), ends)
+            }
+            (answer, _) => (answer.into_iter().collect(), false),
+        }
+    }
+
     fn holds(&self, lease: &v1::Lease) -> bool {
         let (id, token) = lease.parse().unwrap();
         self.orders.get(&id).is_some_and(|(_, held)| *held == Some(token))
@@ -309,16 +334,20 @@ impl OrderService for Service {
         let service = self.clone();
         tokio::spawn(async move {
             while let Ok(Some(seen)) = inbound.message().await {
-                let answer = {
+                let (answers, ends) = {
                     let mut mind = service.mind.lock().unwrap();
                     mind.seen.push((stream, seen.clone()));
-                    mind.answer(seen.message.unwrap())
+                    let answer = mind.answer(seen.message.unwrap());
+                    mind.in_parts(answer)
                 };
-                if let Some(answer) = answer {
+                for answer in answers {
                     let answer = GatewayMessage { request_id: seen.request_id, message: Some(answer) };
                     if sender.send(Ok(answer)).await.is_err() {
                         return;
                     }
+                }
+                if ends {
+                    return;
                 }
             }
         });

@@ -223,3 +223,22 @@ async fn the_queue_may_go_and_come_back() {
     eventually("both are reported", || gateway.mind().reports.len() == 2).await;
     processor.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_run_as_the_parts_of_an_answer_come_and_the_rest_is_asked_for_again() {
+    let gateway = FakeGateway::start();
+    gateway.mind().parts = Some(2);
+    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    let ids = gateway.add_orders(5);
+    gateway.mind().locked = Some(ids[4]);
+    processor.queue.add(&ids);
+    eventually("all but the locked one are reported", || gateway.mind().reports.len() == 4).await;
+    gateway.mind().locked = None;
+    eventually("the locked one is reported", || gateway.mind().reports.len() == 5).await;
+    let starts = gateway.mind().starts();
+    assert!(starts.len() >= 3, "{starts:?}");
+    let lengths: Vec<_> = starts.iter().map(|(_, leases)| leases.len()).collect();
+    assert_eq!(lengths[..3], [5, 3, 1], "what was answered before the stream ended is not asked for again");
+    assert_eq!(gateway.mind().streams, 2);
+    processor.stop().await;
+}
