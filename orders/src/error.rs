@@ -29,6 +29,12 @@ impl Error {
         self
     }
 
+    /// What to do about it; empty without a hint.
+    #[cfg(test)]
+    pub(crate) fn hint_text(&self) -> &str {
+        self.hint.as_deref().unwrap_or_default()
+    }
+
     /// Prints it to stderr and says how to exit. When stderr is gone there is nobody left to tell.
     pub(crate) fn report(&self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();

@@ -18,14 +18,12 @@ use crate::cli::{
     BusArgs, DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, Switch, WorkArgs,
 };
 use crate::error::Error;
-use crate::values::DatabaseUrl;
+use crate::values::{DatabaseUrl, show_duration};
 
 /// The name of the SQLite file in the data folder.
 const SQLITE_FILE: &str = "orders.db";
 /// More of the file of a secret is not read.
 const LONGEST_SECRET: u64 = 4_096;
-/// A day in seconds.
-const DAY_S: u64 = 24 * 60 * 60;
 
 /// What a gateway needs to know. Reads and checks the file of trusted documents, if there is one.
 pub(crate) fn gateway(
@@ -35,50 +33,50 @@ pub(crate) fn gateway(
 ) -> Result<gateway::Config, Error> {
     let mut config = gateway::Config {
         default_currency: rules.default_currency,
-        redelivery_guard: Duration::from_millis(rules.redelivery_guard_ms),
-        queue_window: rules.queue_window,
-        idempotency_ttl: Duration::from_secs(rules.idempotency_ttl_s),
+        redelivery_guard: rules.visibility_timeout,
+        queue_window: rules.max_queue_depth,
+        idempotency_ttl: rules.idempotency_ttl,
         retention: Retention {
-            finished: retained(
-                "--retain-final-days (ORDERS_RETAIN_FINAL_DAYS)",
-                rules.retain_final_days,
-                rules,
+            finished: retention(
+                "--retain-completed (ORDERS_RETAIN_COMPLETED)",
+                rules.retain_completed,
+                rules.idempotency_ttl,
             )?,
-            failed: retained(
-                "--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS)",
-                rules.retain_failed_days,
-                rules,
+            failed: retention(
+                "--retain-failed (ORDERS_RETAIN_FAILED)",
+                rules.retain_failed,
+                rules.idempotency_ttl,
             )?,
         },
-        drain: Duration::from_millis(process.drain_ms),
+        drain: process.shutdown_timeout,
         ..gateway::Config::default()
     };
-    config.rules.lease = Duration::from_millis(rules.lease_ms);
+    config.rules.lease = rules.lease;
     config.http = HttpLimits {
-        body_bytes: limits.body_bytes,
-        bulk_body_bytes: limits.bulk_body_bytes,
-        response_bytes: limits.response_bytes,
-        header_read_timeout: Duration::from_millis(limits.header_timeout_ms),
-        connections: limits.http_connections,
-        connections_per_address: limits.http_connections_per_address,
-        streams: limits.streams,
-        streams_per_address: limits.streams_per_address,
-        inflight_body_bytes: limits.inflight_body_bytes,
-        inflight_response_bytes: limits.inflight_response_bytes,
+        body_bytes: limits.max_body_size,
+        bulk_body_bytes: limits.max_bulk_body_size,
+        response_bytes: limits.max_response_size,
+        header_read_timeout: limits.request_read_timeout,
+        connections: limits.max_connections,
+        connections_per_address: limits.max_connections_per_address,
+        streams: limits.max_streams,
+        streams_per_address: limits.max_streams_per_address,
+        inflight_body_bytes: limits.request_buffer_limit,
+        inflight_response_bytes: limits.response_buffer_limit,
         trusted_proxies: limits.trusted_proxies.clone().map(|networks| networks.0).unwrap_or_default(),
-        hosts: limits.http_hosts.clone().unwrap_or_default(),
+        hosts: limits.allowed_hosts.clone().unwrap_or_default(),
         cors_origins: limits.cors_origins.clone().unwrap_or_default(),
         ..config.http
     };
     config.graphql = GraphqlLimits {
-        document_bytes: limits.graphql_document_bytes,
-        tokens: limits.graphql_tokens,
-        depth: limits.graphql_depth,
-        aliases: limits.graphql_aliases,
-        complexity: limits.graphql_complexity,
+        document_bytes: limits.graphql_max_document_size,
+        tokens: limits.graphql_max_tokens,
+        depth: limits.graphql_max_depth,
+        aliases: limits.graphql_max_aliases,
+        complexity: limits.graphql_max_complexity,
         introspection: limits.graphql_introspection == Switch::On,
-        batch: limits.graphql_batch_limit,
-        persisted_queries: limits.graphql_persisted_queries,
+        batch: limits.graphql_max_batch_size,
+        persisted_queries: limits.graphql_max_persisted_queries,
         ..config.graphql
     };
     if let Some(file) = &limits.graphql_trusted_documents {
@@ -98,21 +96,24 @@ fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<TrustedDocum
     TrustedDocuments::read(&json, limits).map_err(wrong)
 }
 
-/// How long orders are kept. An order that was removed before its idempotency key expires could be
-/// created a second time by a client that repeats itself.
-fn retained(setting: &str, days: u64, rules: &RuleArgs) -> Result<Option<Duration>, Error> {
-    let (kept, ttl) = (days * DAY_S, rules.idempotency_ttl_s);
-    if days > 0 && kept < ttl {
-        return Err(Error::usage(format!(
-            "{setting} is {days}, which is shorter than --idempotency-ttl-s (ORDERS_IDEMPOTENCY_TTL_S) with {ttl} \
-             seconds"
-        ))
-        .hint(format!(
-            "keep orders for at least {} days, or remember keys for at most {kept} seconds",
-            ttl.div_ceil(DAY_S)
-        )));
+/// The retention of orders, `None` to keep them forever. It must cover the lifetime of idempotency keys: a client that
+/// repeats a create after its order was removed would create a second one.
+fn retention(
+    setting: &str,
+    retention: Duration,
+    idempotency_ttl: Duration,
+) -> Result<Option<Duration>, Error> {
+    if retention.is_zero() {
+        return Ok(None);
     }
-    Ok((days > 0).then(|| Duration::from_secs(kept)))
+    if retention < idempotency_ttl {
+        let (kept, ttl) = (show_duration(retention), show_duration(idempotency_ttl));
+        return Err(Error::usage(format!(
+            "{setting} is {kept}, shorter than --idempotency-ttl (ORDERS_IDEMPOTENCY_TTL) with {ttl}"
+        ))
+        .hint(format!("keep orders for at least {ttl}, or lower --idempotency-ttl to at most {kept}")));
+    }
+    Ok(Some(retention))
 }
 
 /// What the gateways of an installation believe each other by: the configured secret or that of the database.
@@ -164,8 +165,8 @@ pub(crate) fn processor(
         worker_id: work.worker_id.clone().unwrap_or_else(worker_id),
         gateway_urls,
         concurrency: work.concurrency,
-        attempt_timeout: Duration::from_millis(work.attempt_timeout_ms),
-        drain_grace: Duration::from_millis(process.drain_ms),
+        attempt_timeout: work.attempt_timeout,
+        drain_grace: process.shutdown_timeout,
         ..processor::Config::default()
     }
 }
@@ -174,19 +175,17 @@ pub(crate) fn processor(
 pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
     match work.handler {
         Handler::Simulate => {
-            if work.simulate_min_ms > work.simulate_max_ms {
+            let (min, max) = (work.simulate_min_delay, work.simulate_max_delay);
+            if min > max {
                 return Err(Error::usage(format!(
-                    "--simulate-min-ms (ORDERS_SIMULATE_MIN_MS) is {}, which is more than \
-                     --simulate-max-ms (ORDERS_SIMULATE_MAX_MS) with {}",
-                    work.simulate_min_ms, work.simulate_max_ms
+                    "--simulate-min-delay (ORDERS_SIMULATE_MIN_DELAY) is {}, longer than --simulate-max-delay \
+                     (ORDERS_SIMULATE_MAX_DELAY) with {}",
+                    show_duration(min),
+                    show_duration(max)
                 ))
-                .hint("give both, the shorter wait as the minimum"));
+                .hint("set a minimum that is not longer than the maximum"));
             }
-            Ok(Arc::new(Simulate {
-                min: Duration::from_millis(work.simulate_min_ms),
-                max: Duration::from_millis(work.simulate_max_ms),
-                failure_rate: work.simulate_failure_rate,
-            }))
+            Ok(Arc::new(Simulate { min, max, failure_rate: work.simulate_failure_rate }))
         }
         Handler::Webhook => {
             let url = work.webhook_url.as_ref().ok_or_else(|| {
@@ -194,11 +193,11 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
                     .hint("give the URL that orders are posted to")
             })?;
             let secret = work.webhook_secret.as_ref().map(|secret| secret.reveal().to_owned());
-            let timeout = Duration::from_millis(work.webhook_timeout_ms);
+            let timeout = work.webhook_timeout;
             let webhook = Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
             })?;
-            let longest_wait = Duration::from_secs(work.webhook_max_retry_after_s);
+            let longest_wait = work.webhook_max_retry_after;
             let webhook = webhook.showing_responses(work.webhook_show_responses == Switch::On);
             Ok(Arc::new(webhook.waiting_at_most(longest_wait)))
         }

@@ -96,7 +96,7 @@ pub(crate) async fn database(
     store: &StoreArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Store>, Error> {
-    let options = Options { connections: store.database_connections, ..Options::default() };
+    let options = Options { connections: store.database_pool_size, ..Options::default() };
     let mut wait = Wait::default();
     loop {
         let reason = match opened(args, &options, store.migrate, shutdown).await {

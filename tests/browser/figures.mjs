@@ -110,7 +110,7 @@ export const figures = {
   },
 
   async 'the page answers while thousands of orders pass, and is right in the end'(browser) {
-    const server = await Server.start('--simulate-min-ms', '0', '--simulate-max-ms', '0', '--concurrency', '500');
+    const server = await Server.start('--simulate-min-delay', '0', '--simulate-max-delay', '0', '--concurrency', '500');
     if (!server) return SKIPPED;
     const { url } = server;
     const page = await visit(browser, '', { url });

@@ -172,7 +172,7 @@ export const orders = {
   },
 
   async 'an order says what it waits for'(browser) {
-    const server = await Server.start('--simulate-failure-rate', '1', '--simulate-min-ms', '0', '--simulate-max-ms', '0');
+    const server = await Server.start('--simulate-failure-rate', '1', '--simulate-min-delay', '0', '--simulate-max-delay', '0');
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const { url } = server;
     const page = await visit(browser, '', { url });

@@ -72,7 +72,7 @@ export const outages = {
   },
 
   async 'a server that is killed and comes back is caught up with'(browser) {
-    const server = await Server.start('--simulate-min-ms', '0', '--simulate-max-ms', '0');
+    const server = await Server.start('--simulate-min-delay', '0', '--simulate-max-delay', '0');
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const { url } = server;
     const watched = await createScheduled('Watched', { url });

@@ -95,7 +95,7 @@ struct Kind {
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     let mut servers = Servers::without_processor(lab, &settings.tuning)?;
     let failure_rate = settings.failure_rate.to_string();
-    let handler = ["--simulate-min-ms", "20", "--simulate-max-ms", "200"];
+    let handler = ["--simulate-min-delay", "20ms", "--simulate-max-delay", "200ms"];
     let handler = [&handler[..], &["--simulate-failure-rate", &failure_rate]].concat();
     servers.start_processor_with(lab, &settings.tuning, &handler)?;
     let known = create(&servers, KNOWN)?;

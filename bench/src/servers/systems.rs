@@ -44,9 +44,9 @@ pub(crate) struct Tuning {
     /// orders: orders that the processor works on at the same time; 0 leaves it to the product
     #[arg(long, default_value_t = 1_000)]
     pub(crate) concurrency: usize,
-    /// orders: most orders in the queue at once; 0 leaves it to the product
+    /// orders: maximum number of orders in the queue; 0 uses the product's default
     #[arg(long, default_value_t = 4_000)]
-    pub(crate) queue_window: usize,
+    pub(crate) max_queue_depth: usize,
     /// Express, Fastify: orders that the workers work on at the same time
     #[arg(long, default_value_t = 16)]
     pub(crate) workers: usize,
@@ -58,7 +58,7 @@ impl Tuning {
     }
 
     fn gateway(&self) -> Vec<String> {
-        setting("--queue-window", self.queue_window)
+        setting("--max-queue-depth", self.max_queue_depth)
     }
 
     /// For people.
@@ -74,7 +74,7 @@ fn setting(name: &str, value: usize) -> Vec<String> {
 }
 
 /// The product's example handler, without its wait.
-const NO_WORK: [&str; 4] = ["--simulate-min-ms", "0", "--simulate-max-ms", "0"];
+const NO_WORK: [&str; 4] = ["--simulate-min-delay", "0", "--simulate-max-delay", "0"];
 
 impl Servers {
     /// Starts a system on a fresh database and waits until it accepts orders.
@@ -116,7 +116,7 @@ impl Servers {
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
                 .args(["--database-url", database_url, "--redis-url", &self.redis_url])
                 // All clients of a measurement have one address.
-                .args(["--http-connections-per-address", "20000", "--streams-per-address", "15000"])
+                .args(["--max-connections-per-address", "20000", "--max-streams-per-address", "15000"])
                 .args(tuning.gateway()),
         )?;
         let addr = self.http;

@@ -95,7 +95,7 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
         Some((host, _)) if hosts.allow(host) => Ok(()),
         Some(_) => Err(refused(
             "host_not_allowed",
-            "this gateway does not answer for the host in the request; the operators can add it with --http-hosts",
+            "this gateway does not answer for the host in the request; the operators can add it with --allowed-hosts",
         )),
         None => Err(refused("malformed_request", "the Host header is not a host")),
     }

@@ -236,7 +236,7 @@ mod tests {
             &held(limits.inflight_response_bytes, "responses"),
         );
         let bulk = format!(
-            "{} (`--bulk-body-bytes`); the others wait for up to {}",
+            "{} (`--max-bulk-body-size`); the others wait for up to {}",
             bytes(limits.bulk_body_bytes),
             time(BULK_WAIT)
         );

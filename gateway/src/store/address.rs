@@ -188,9 +188,7 @@ fn instead(plain: &str) -> String {
             format!("{TLS}; {OPTIONS}")
         }
         "connectionlimit" | "maxpoolsize" | "poolsize" | "minpoolsize" | "maxconnections"
-        | "poolmaxconns" => {
-            "remove it and use --database-connections (ORDERS_DATABASE_CONNECTIONS)".to_owned()
-        }
+        | "poolmaxconns" => "remove it and use --database-pool-size (ORDERS_DATABASE_POOL_SIZE)".to_owned(),
         "timezone" | "servertimezone" | "loc" | "parsetime" => {
             "remove it: all times are in UTC, whatever the zone of the server".to_owned()
         }
@@ -278,7 +276,7 @@ mod tests {
             ("ssl-mode=REQUIRED&ssl-ca=/a", "VERIFY_CA"),
             ("ssl-mode=VERIFY_CA&ssl-cert=/a", "both"),
             ("ssl-cert=/a&ssl-key=/b", "REQUIRED"),
-            ("connection_limit=5", "--database-connections"),
+            ("connection_limit=5", "--database-pool-size"),
             ("serverTimezone=UTC", "UTC"),
             ("allowPublicKeyRetrieval=true", "TLS"),
             ("pool_timeout=0", "remove it"),

@@ -1,7 +1,7 @@
-//! The settings, in the groups that the commands are put together from. The text above each field is
-//! what `--help` says.
+//! The settings, in the groups that the commands are composed of. The comment above each field is its `--help`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use domain::Currency;
@@ -10,11 +10,17 @@ use super::Switch;
 use crate::log::LogFormat;
 use crate::values::{self, DatabaseUrl, ListenAddr, Secret, ServerUrl};
 
-/// Where HTTP is served.
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The address of the HTTP server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct HttpArgs {
-    /// Where REST, GraphQL and the page are served: host:port, port 0 for any free one
+    /// Address of REST, GraphQL and the page: host:port; port 0 takes a free port
     #[arg(
         long,
         env = "ORDERS_HTTP_ADDR",
@@ -25,11 +31,11 @@ pub(crate) struct HttpArgs {
     pub(crate) http_addr: ListenAddr,
 }
 
-/// Where gRPC is served.
+/// The gRPC server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct GrpcArgs {
-    /// Where processors connect over gRPC: host:port, port 0 for any free one
+    /// Address of the gRPC server for processors: host:port; port 0 takes a free port
     #[arg(
         long,
         env = "ORDERS_GRPC_ADDR",
@@ -38,8 +44,8 @@ pub(crate) struct GrpcArgs {
         default_value = "127.0.0.1:50051"
     )]
     pub(crate) grpc_addr: ListenAddr,
-    /// Whether workers may report completed, failed and pending without the lease token of their attempt:
-    /// on or off [default: on when --grpc-addr is a loopback address, otherwise off]
+    /// Accept the reports completed, failed and pending without a lease token: on or off [default: on when
+    /// --grpc-addr is a loopback address, otherwise off]
     #[arg(
         long,
         env = "ORDERS_ALLOW_TOKENLESS_REPORTS",
@@ -51,12 +57,12 @@ pub(crate) struct GrpcArgs {
     pub(crate) allow_tokenless_reports: Option<Switch>,
 }
 
-/// Where a processor finds its gateways.
+/// The gateways of a processor.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct GatewayUrlArgs {
-    /// gRPC address of a gateway; several by repeating the flag or separated by commas. The
-    /// processor uses one of them and goes on to the next when it is gone
+    /// gRPC address of a gateway; repeat the flag or separate several with commas. The processor uses one of them
+    /// and fails over to the next
     #[arg(
         long,
         env = "ORDERS_GATEWAY_URL",
@@ -69,28 +75,28 @@ pub(crate) struct GatewayUrlArgs {
     pub(crate) gateway_url: Vec<ServerUrl>,
 }
 
-/// Where a processor shows its health.
+/// The health server of a processor.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct MetricsArgs {
-    /// Where a processor serves /livez, /readyz and /metrics: host:port [default: 127.0.0.1:9090,
-    /// or any free port when that one is taken]
+    /// Address of /livez, /readyz and /metrics of a processor: host:port [default: 127.0.0.1:9090, or a free port
+    /// when that port is in use]
     #[arg(long, env = "ORDERS_METRICS_ADDR", hide_env_values = true, value_name = "ADDR")]
     pub(crate) metrics_addr: Option<ListenAddr>,
 }
 
-/// The folder of the SQLite file unless another one is given.
+/// The default folder of the SQLite file.
 pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
 
-/// Where orders are kept.
+/// The database.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct DatabaseArgs {
-    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or
-    /// sqlite:path/of/file.db [default: the SQLite file orders.db in the data folder]
+    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or sqlite:path/of/file.db
+    /// [default: the SQLite file orders.db in the data folder]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) database_url: Option<DatabaseUrl>,
-    /// Folder of the SQLite file, created when it is not there; unused with DATABASE_URL
+    /// Folder of the SQLite file, created if it does not exist; ignored with --database-url
     #[arg(
         long,
         env = "ORDERS_DATA_DIR",
@@ -101,14 +107,14 @@ pub(crate) struct DatabaseArgs {
     pub(crate) data_dir: PathBuf,
 }
 
-/// When a gateway changes the tables.
+/// Whether a gateway migrates the database at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MigrateMode {
-    /// When they are missing or older than the program.
+    /// Migrates when the schema is missing or older than the program.
     Auto,
-    /// Never: older tables are an error.
+    /// Never migrates; an older schema is an error.
     Off,
-    /// Never: it waits until another process has changed them.
+    /// Never migrates; waits until another process has migrated.
     Wait,
 }
 
@@ -116,31 +122,32 @@ pub(crate) enum MigrateMode {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StoreArgs {
-    /// What happens when the tables are missing or older than the program: auto creates or updates them, off refuses
-    /// to start, wait waits until `orders migrate` has run
+    /// Action at start when the schema is missing or older than the program: auto migrates, off refuses to start,
+    /// wait waits for `orders migrate`
     #[arg(long, env = "ORDERS_MIGRATE", hide_env_values = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) migrate: MigrateMode,
-    /// Connections to MySQL for reading, and as many again for writing; searches have two more: 1 to 1000
+    /// Connections in each of the two MySQL pools, one for reads and one for writes; searches use two more: 1 to
+    /// 1000
     #[arg(
         long,
-        env = "ORDERS_DATABASE_CONNECTIONS",
+        env = "ORDERS_DATABASE_POOL_SIZE",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<u32>(1, 1_000),
         default_value = "8"
     )]
-    pub(crate) database_connections: u32,
+    pub(crate) database_pool_size: u32,
 }
 
-/// What connects gateways and processors besides gRPC.
+/// Redis.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RedisArgs {
-    /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Carries the queue and the events
-    /// between processes; needed unless everything is one process [default: in memory]
+    /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Transports the queue and the events between
+    /// processes; required unless one process runs everything [default: in memory]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
     pub(crate) redis_url: Option<ServerUrl>,
-    /// Start of every key in Redis; the queue is the list PREFIX:queue
+    /// Prefix of every key in Redis; the queue is the list PREFIX:queue
     #[arg(
         long,
         env = "ORDERS_REDIS_PREFIX",
@@ -152,12 +159,12 @@ pub(crate) struct RedisArgs {
     pub(crate) redis_prefix: String,
 }
 
-/// How gateways know each other's messages.
+/// How gateways authenticate each other's messages.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct BusArgs {
-    /// File of a secret of at least 16 bytes, the same for all gateways, with which they sign what they tell each
-    /// other over Redis [default: a secret that they keep in the database]
+    /// File with a secret of at least 16 bytes, the same for all gateways, that signs the messages between them
+    /// over Redis [default: a secret in the database]
     #[arg(long, env = "ORDERS_BUS_SECRET_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) bus_secret_file: Option<PathBuf>,
 }
@@ -166,7 +173,7 @@ pub(crate) struct BusArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Orders")]
 pub(crate) struct RuleArgs {
-    /// ISO 4217 currency of orders that name none
+    /// ISO 4217 currency of orders without a currency
     #[arg(
         long,
         env = "ORDERS_DEFAULT_CURRENCY",
@@ -176,77 +183,75 @@ pub(crate) struct RuleArgs {
         default_value = "USD"
     )]
     pub(crate) default_currency: Currency,
-    /// An attempt belongs to its worker for so many milliseconds after each sign of life; then the
-    /// order is given to another one: 1000 to 3600000
+    /// Lease duration of an attempt; without a heartbeat for this time the order is reassigned: 1s to 1h
     #[arg(
         long,
-        env = "ORDERS_LEASE_MS",
+        env = "ORDERS_LEASE",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(1_000, 3_600_000),
-        default_value = "30000"
+        value_name = "DURATION",
+        value_parser = values::duration(SECOND, HOUR),
+        default_value = "30s"
     )]
-    pub(crate) lease_ms: u64,
-    /// A queued order that no worker has started is queued again after so many milliseconds:
-    /// 1000 to 3600000
+    pub(crate) lease: Duration,
+    /// Time after which a queued order that no worker has started is queued again: 1s to 1h
     #[arg(
         long,
-        env = "ORDERS_REDELIVERY_GUARD_MS",
+        env = "ORDERS_VISIBILITY_TIMEOUT",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(1_000, 3_600_000),
-        default_value = "10000"
+        value_name = "DURATION",
+        value_parser = values::duration(SECOND, HOUR),
+        default_value = "10s"
     )]
-    pub(crate) redelivery_guard_ms: u64,
-    /// Most orders in the queue at once; the rest waits in the database: 1 to 100000
+    pub(crate) visibility_timeout: Duration,
+    /// Maximum number of orders in the queue; further orders wait in the database: 1 to 100000
     #[arg(
         long,
-        env = "ORDERS_QUEUE_WINDOW",
+        env = "ORDERS_MAX_QUEUE_DEPTH",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<u32>(1, 100_000),
         default_value = "1000"
     )]
-    pub(crate) queue_window: u32,
-    /// How long an idempotency key is remembered: 60 to 2592000 seconds
+    pub(crate) max_queue_depth: u32,
+    /// Lifetime of an idempotency key: 1m to 30d
     #[arg(
         long,
-        env = "ORDERS_IDEMPOTENCY_TTL_S",
+        env = "ORDERS_IDEMPOTENCY_TTL",
         hide_env_values = true,
-        value_name = "SECONDS",
-        value_parser = values::number::<u64>(60, 2_592_000),
-        default_value = "86400"
+        value_name = "DURATION",
+        value_parser = values::duration(MINUTE, DAY * 30),
+        default_value = "1d"
     )]
-    pub(crate) idempotency_ttl_s: u64,
-    /// Completed and cancelled orders are removed so many days after their last change, with their
-    /// events and idempotency keys; 0 keeps them for ever: 0 to 36500
+    pub(crate) idempotency_ttl: Duration,
+    /// Retention of completed and cancelled orders, counted from their last change; their events and idempotency
+    /// keys are removed with them. 0 keeps them forever: 0 to 36500d
     #[arg(
         long,
-        env = "ORDERS_RETAIN_FINAL_DAYS",
+        env = "ORDERS_RETAIN_COMPLETED",
         hide_env_values = true,
-        value_name = "DAYS",
-        value_parser = values::number::<u64>(0, 36_500),
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, DAY * 36_500),
         default_value = "0"
     )]
-    pub(crate) retain_final_days: u64,
-    /// The same for failed orders, which can no longer be redriven then: 0 to 36500
+    pub(crate) retain_completed: Duration,
+    /// Retention of failed orders; a removed order cannot be redriven. 0 keeps them forever: 0 to 36500d
     #[arg(
         long,
-        env = "ORDERS_RETAIN_FAILED_DAYS",
+        env = "ORDERS_RETAIN_FAILED",
         hide_env_values = true,
-        value_name = "DAYS",
-        value_parser = values::number::<u64>(0, 36_500),
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, DAY * 36_500),
         default_value = "0"
     )]
-    pub(crate) retain_failed_days: u64,
+    pub(crate) retain_failed: Duration,
 }
 
 /// What a processor does with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Handler {
-    /// Waits a random time and completes the order; for trying things out.
+    /// Waits a random time and completes the order; for demonstrations.
     Simulate,
-    /// Posts the order as JSON to a URL of yours.
+    /// Posts the order as JSON to a URL.
     Webhook,
 }
 
@@ -254,7 +259,7 @@ pub(crate) enum Handler {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Work")]
 pub(crate) struct WorkArgs {
-    /// Handlers that this processor runs at the same time: 1 to 10000
+    /// Maximum number of handlers that run concurrently in this processor: 1 to 10000
     #[arg(
         long,
         env = "ORDERS_CONCURRENCY",
@@ -267,18 +272,17 @@ pub(crate) struct WorkArgs {
     /// Name of this worker in logs and metrics [default: host name and process id]
     #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = values::worker_id)]
     pub(crate) worker_id: Option<String>,
-    /// An attempt that takes longer than so many milliseconds is given up and counts as failed:
-    /// 100 to 86400000
+    /// Timeout of an attempt; an attempt that exceeds it is cancelled and counts as failed: 100ms to 1d
     #[arg(
         long,
-        env = "ORDERS_ATTEMPT_TIMEOUT_MS",
+        env = "ORDERS_ATTEMPT_TIMEOUT",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(100, 86_400_000),
-        default_value = "300000"
+        value_name = "DURATION",
+        value_parser = values::duration(MS * 100, DAY),
+        default_value = "5m"
     )]
-    pub(crate) attempt_timeout_ms: u64,
-    /// What is done with an order
+    pub(crate) attempt_timeout: Duration,
+    /// Handler that processes the orders
     #[arg(
         long,
         env = "ORDERS_HANDLER",
@@ -287,27 +291,27 @@ pub(crate) struct WorkArgs {
         default_value = "simulate"
     )]
     pub(crate) handler: Handler,
-    /// simulate: shortest wait in milliseconds; 0 and 0 means none: 0 to 3600000
+    /// simulate: minimum processing time; a minimum and maximum of 0 complete orders at once: 0 to 1h
     #[arg(
         long,
-        env = "ORDERS_SIMULATE_MIN_MS",
+        env = "ORDERS_SIMULATE_MIN_DELAY",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(0, 3_600_000),
-        default_value = "500"
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, HOUR),
+        default_value = "500ms"
     )]
-    pub(crate) simulate_min_ms: u64,
-    /// simulate: longest wait in milliseconds: 0 to 3600000
+    pub(crate) simulate_min_delay: Duration,
+    /// simulate: maximum processing time: 0 to 1h
     #[arg(
         long,
-        env = "ORDERS_SIMULATE_MAX_MS",
+        env = "ORDERS_SIMULATE_MAX_DELAY",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(0, 3_600_000),
-        default_value = "2000"
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, HOUR),
+        default_value = "2s"
     )]
-    pub(crate) simulate_max_ms: u64,
-    /// simulate: share of the attempts that fail and are repeated: 0 to 1
+    pub(crate) simulate_max_delay: Duration,
+    /// simulate: share of the attempts that fail and are retried: 0 to 1
     #[arg(
         long,
         env = "ORDERS_SIMULATE_FAILURE_RATE",
@@ -317,35 +321,35 @@ pub(crate) struct WorkArgs {
         default_value = "0"
     )]
     pub(crate) simulate_failure_rate: f64,
-    /// webhook: where orders are posted to; required with --handler webhook
+    /// webhook: URL that receives the orders; required with --handler webhook
     #[arg(long, env = "ORDERS_WEBHOOK_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::http)]
     pub(crate) webhook_url: Option<ServerUrl>,
-    /// webhook: key of the signature in each request, without which requests are not signed. Prefer
-    /// the variable: flags can be read by other users of the machine
+    /// webhook: key that signs the requests; without it they are not signed. Prefer the variable: other users of
+    /// the machine can read flags
     #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub(crate) webhook_secret: Option<Secret>,
-    /// webhook: longest wait for an answer, in milliseconds: 100 to 3600000
+    /// webhook: timeout of a request: 100ms to 1h
     #[arg(
         long,
-        env = "ORDERS_WEBHOOK_TIMEOUT_MS",
+        env = "ORDERS_WEBHOOK_TIMEOUT",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(100, 3_600_000),
-        default_value = "30000"
+        value_name = "DURATION",
+        value_parser = values::duration(MS * 100, HOUR),
+        default_value = "30s"
     )]
-    pub(crate) webhook_timeout_ms: u64,
-    /// webhook: longest `Retry-After` of the endpoint that is obeyed, in seconds; longer ones are cut to it: 0 to 604800
+    pub(crate) webhook_timeout: Duration,
+    /// webhook: maximum `Retry-After` of the endpoint; a longer one is shortened to it: 0 to 7d
     #[arg(
         long,
-        env = "ORDERS_WEBHOOK_MAX_RETRY_AFTER_S",
+        env = "ORDERS_WEBHOOK_MAX_RETRY_AFTER",
         hide_env_values = true,
-        value_name = "S",
-        value_parser = values::number::<u64>(0, 604_800),
-        default_value = "86400"
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, DAY * 7),
+        default_value = "1d"
     )]
-    pub(crate) webhook_max_retry_after_s: u64,
-    /// webhook: whether the reason of a failed order has the text of the endpoint's response, which every client can
-    /// read then; it is logged either way
+    pub(crate) webhook_max_retry_after: Duration,
+    /// webhook: include the response body of the endpoint in the reason of a failed order, which every client can
+    /// read: on or off. The log contains it in both cases
     #[arg(
         long,
         env = "ORDERS_WEBHOOK_SHOW_RESPONSES",
@@ -360,7 +364,7 @@ pub(crate) struct WorkArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(crate) struct LogArgs {
-    /// How log lines look; they go to stderr
+    /// Format of the log on stderr
     #[arg(
         long,
         env = "ORDERS_LOG_FORMAT",
@@ -371,38 +375,37 @@ pub(crate) struct LogArgs {
     pub(crate) log_format: LogFormat,
 }
 
-/// How a gateway leaves.
+/// How a gateway shuts down.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(crate) struct LeaveArgs {
-    /// After SIGTERM a gateway serves on for so many milliseconds, while /readyz says that it is going away, so that
-    /// load balancers stop sending requests first; then it drains: 0 to 3600000
+    /// Time after SIGTERM in which the gateway still serves requests while /readyz reports 503, so that load
+    /// balancers stop sending traffic: 0 to 1h
     #[arg(
         long,
-        env = "ORDERS_SHUTDOWN_DELAY_MS",
+        env = "ORDERS_SHUTDOWN_DELAY",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(0, 3_600_000),
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, HOUR),
         default_value = "0"
     )]
-    pub(crate) shutdown_delay_ms: u64,
+    pub(crate) shutdown_delay: Duration,
 }
 
 /// How the process behaves.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(crate) struct ProcessArgs {
-    /// At the end (SIGTERM, Ctrl-C), work and connections get so many milliseconds to finish:
-    /// 0 to 3600000
+    /// Time for running work and open connections to finish at shutdown (SIGTERM, Ctrl-C): 0 to 1h
     #[arg(
         long,
-        env = "ORDERS_DRAIN_MS",
+        env = "ORDERS_SHUTDOWN_TIMEOUT",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(0, 3_600_000),
-        default_value = "10000"
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, HOUR),
+        default_value = "10s"
     )]
-    pub(crate) drain_ms: u64,
+    pub(crate) shutdown_timeout: Duration,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

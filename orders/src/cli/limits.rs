@@ -1,90 +1,95 @@
-//! The settings that keep abuse out.
+//! The settings that limit what clients can use.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use gateway::http::{Hosts, Origins};
 
 use crate::values::{self, Networks};
 
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
-    /// It is on.
+    /// Enabled.
     #[value(aliases = ["true", "1"])]
     On,
-    /// It is off.
+    /// Disabled.
     #[value(aliases = ["false", "0"])]
     Off,
 }
 
-/// What one client, and all of them together, may ask of a gateway.
+/// Limits of a gateway for one client and for all clients together.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Most open connections on all ports; when all are taken, those that were idle longest are closed: 1 to
-    /// 1000000
+    /// Maximum number of open connections on all ports; at the limit, the connections that were idle longest are
+    /// closed: 1 to 1000000
     #[arg(
         long,
-        env = "ORDERS_HTTP_CONNECTIONS",
+        env = "ORDERS_MAX_CONNECTIONS",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000),
         default_value = "20000"
     )]
-    pub(crate) http_connections: usize,
-    /// Most open connections of one client's address; trusted proxies are exempt, and in `orders dev` clients on
-    /// this machine: 1 to 1000000 [default: a tenth of --http-connections]
+    pub(crate) max_connections: usize,
+    /// Maximum number of open connections from one client address; trusted proxies are exempt, and in `orders dev`
+    /// clients on this machine: 1 to 1000000 [default: a tenth of --max-connections]
     #[arg(
         long,
-        env = "ORDERS_HTTP_CONNECTIONS_PER_ADDRESS",
+        env = "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000)
     )]
-    pub(crate) http_connections_per_address: Option<usize>,
-    /// Most open streams: websockets, event streams, long polls, and streams of gRPC: 1 to 1000000
+    pub(crate) max_connections_per_address: Option<usize>,
+    /// Maximum number of open websockets, event streams, long polls and gRPC streams together: 1 to 1000000
     #[arg(
         long,
-        env = "ORDERS_STREAMS",
+        env = "ORDERS_MAX_STREAMS",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000),
         default_value = "15000"
     )]
-    pub(crate) streams: usize,
-    /// Most open streams of one client's address; in `orders dev` clients on this machine are exempt: 1 to 1000000
-    /// [default: a tenth of --streams]
+    pub(crate) max_streams: usize,
+    /// Maximum number of open streams from one client address; in `orders dev` clients on this machine are exempt:
+    /// 1 to 1000000 [default: a tenth of --max-streams]
     #[arg(
         long,
-        env = "ORDERS_STREAMS_PER_ADDRESS",
+        env = "ORDERS_MAX_STREAMS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000)
     )]
-    pub(crate) streams_per_address: Option<usize>,
-    /// Most bytes of request bodies that are held at once, over all clients: 1048576 to 1099511627776
+    pub(crate) max_streams_per_address: Option<usize>,
+    /// Memory for request bodies, over all clients: 1MiB to 1TiB
     #[arg(
         long,
-        env = "ORDERS_INFLIGHT_BODY_BYTES",
+        env = "ORDERS_REQUEST_BUFFER_LIMIT",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(1_048_576, 1_099_511_627_776),
-        default_value = "268435456"
+        value_name = "SIZE",
+        value_parser = values::size(MIB, TIB),
+        default_value = "256MiB"
     )]
-    pub(crate) inflight_body_bytes: usize,
-    /// Most bytes of responses that are held at once, over all clients: 1048576 to 1099511627776
+    pub(crate) request_buffer_limit: usize,
+    /// Memory for responses, over all clients: 1MiB to 1TiB
     #[arg(
         long,
-        env = "ORDERS_INFLIGHT_RESPONSE_BYTES",
+        env = "ORDERS_RESPONSE_BUFFER_LIMIT",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(1_048_576, 1_099_511_627_776),
-        default_value = "268435456"
+        value_name = "SIZE",
+        value_parser = values::size(MIB, TIB),
+        default_value = "256MiB"
     )]
-    pub(crate) inflight_response_bytes: usize,
-    /// Reverse proxies whose X-Forwarded-For is believed, as addresses or networks such as 10.0.0.0/8;
-    /// several with commas [default: none]
+    pub(crate) response_buffer_limit: usize,
+    /// Reverse proxies whose X-Forwarded-For is trusted, as addresses or networks such as 10.0.0.0/8; separate several
+    /// with commas [default: none]
     #[arg(
         long,
         env = "ORDERS_TRUSTED_PROXIES",
@@ -93,18 +98,18 @@ pub(crate) struct LimitArgs {
         value_parser = values::networks
     )]
     pub(crate) trusted_proxies: Option<Networks>,
-    /// Hosts that the gateway answers for besides loopback names, such as shop.example; several with commas,
-    /// or * for every host [default: every host, on a loopback address only loopback names]
+    /// Host names that the gateway serves in addition to loopback names, such as shop.example; separate several with
+    /// commas, * serves every host [default: every host, on a loopback address only loopback names]
     #[arg(
         long,
-        env = "ORDERS_HTTP_HOSTS",
+        env = "ORDERS_ALLOWED_HOSTS",
         hide_env_values = true,
         value_name = "HOSTS",
         value_parser = values::hosts
     )]
-    pub(crate) http_hosts: Option<Hosts>,
-    /// Other sites whose pages may use REST and GraphQL, such as https://shop.example; several with
-    /// commas, or * for all, which allows reads only, without cookies [default: none]
+    pub(crate) allowed_hosts: Option<Hosts>,
+    /// Origins whose pages may use REST and GraphQL, such as https://shop.example; separate several with commas, *
+    /// allows reads without cookies from every origin [default: none]
     #[arg(
         long,
         env = "ORDERS_CORS_ORIGINS",
@@ -113,98 +118,97 @@ pub(crate) struct LimitArgs {
         value_parser = values::origins
     )]
     pub(crate) cors_origins: Option<Origins>,
-    /// A client gets so many milliseconds for the head of a request, and as many for its body: 100 to
-    /// 600000
+    /// Timeout for reading the head of a request, and again for each 64 KiB of its body: 100ms to 10m
     #[arg(
         long,
-        env = "ORDERS_HEADER_TIMEOUT_MS",
+        env = "ORDERS_REQUEST_READ_TIMEOUT",
         hide_env_values = true,
-        value_name = "MS",
-        value_parser = values::number::<u64>(100, 600_000),
-        default_value = "10000"
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::from_millis(100), Duration::from_secs(600)),
+        default_value = "10s"
     )]
-    pub(crate) header_timeout_ms: u64,
-    /// Longest body of a request, except of a bulk create: 1024 to 67108864 bytes
+    pub(crate) request_read_timeout: Duration,
+    /// Maximum size of a request body, except of a bulk create: 1KiB to 64MiB
     #[arg(
         long,
-        env = "ORDERS_BODY_BYTES",
+        env = "ORDERS_MAX_BODY_SIZE",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(1_024, 67_108_864),
-        default_value = "262144"
+        value_name = "SIZE",
+        value_parser = values::size(KIB, 64 * MIB),
+        default_value = "256KiB"
     )]
-    pub(crate) body_bytes: usize,
-    /// Longest body of a bulk create: 1024 to 67108864 bytes
+    pub(crate) max_body_size: usize,
+    /// Maximum size of the body of a bulk create: 1KiB to 64MiB
     #[arg(
         long,
-        env = "ORDERS_BULK_BODY_BYTES",
+        env = "ORDERS_MAX_BULK_BODY_SIZE",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(1_024, 67_108_864),
-        default_value = "4194304"
+        value_name = "SIZE",
+        value_parser = values::size(KIB, 64 * MIB),
+        default_value = "4MiB"
     )]
-    pub(crate) bulk_body_bytes: usize,
-    /// Longest response to one request, on every transport: 262144 to 1073741824 bytes
+    pub(crate) max_bulk_body_size: usize,
+    /// Maximum size of the response to one request, on every API: 256KiB to 1GiB
     #[arg(
         long,
-        env = "ORDERS_RESPONSE_BYTES",
+        env = "ORDERS_MAX_RESPONSE_SIZE",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(262_144, 1_073_741_824),
-        default_value = "8388608"
+        value_name = "SIZE",
+        value_parser = values::size(256 * KIB, 1024 * MIB),
+        default_value = "8MiB"
     )]
-    pub(crate) response_bytes: usize,
-    /// Deepest nesting of a GraphQL document: 1 to 32
+    pub(crate) max_response_size: usize,
+    /// Maximum depth of a GraphQL document: 1 to 32
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_DEPTH",
+        env = "ORDERS_GRAPHQL_MAX_DEPTH",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 32),
         default_value = "12"
     )]
-    pub(crate) graphql_depth: usize,
-    /// Most complexity of a GraphQL request, fields times page sizes: 1 to 1000000
+    pub(crate) graphql_max_depth: usize,
+    /// Maximum complexity of a GraphQL request, fields times page sizes: 1 to 1000000
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_COMPLEXITY",
+        env = "ORDERS_GRAPHQL_MAX_COMPLEXITY",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000),
         default_value = "3000"
     )]
-    pub(crate) graphql_complexity: usize,
-    /// Longest GraphQL document: 64 to 1048576 bytes
+    pub(crate) graphql_max_complexity: usize,
+    /// Maximum size of a GraphQL document: 64 to 1MiB
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_DOCUMENT_BYTES",
+        env = "ORDERS_GRAPHQL_MAX_DOCUMENT_SIZE",
         hide_env_values = true,
-        value_name = "BYTES",
-        value_parser = values::number::<usize>(64, 1_048_576),
-        default_value = "16384"
+        value_name = "SIZE",
+        value_parser = values::size(64, MIB),
+        default_value = "16KiB"
     )]
-    pub(crate) graphql_document_bytes: usize,
-    /// Most tokens of a GraphQL document: 1 to 1000000
+    pub(crate) graphql_max_document_size: usize,
+    /// Maximum number of tokens in a GraphQL document: 1 to 1000000
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_TOKENS",
+        env = "ORDERS_GRAPHQL_MAX_TOKENS",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(1, 1_000_000),
         default_value = "4000"
     )]
-    pub(crate) graphql_tokens: usize,
-    /// Most aliases in a GraphQL document: 0 to 10000
+    pub(crate) graphql_max_tokens: usize,
+    /// Maximum number of aliases in a GraphQL document: 0 to 10000
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_ALIASES",
+        env = "ORDERS_GRAPHQL_MAX_ALIASES",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(0, 10_000),
         default_value = "30"
     )]
-    pub(crate) graphql_aliases: usize,
-    /// Whether GraphQL clients may ask for the schema
+    pub(crate) graphql_max_aliases: usize,
+    /// Allow introspection of the GraphQL schema: on or off
     #[arg(
         long,
         env = "ORDERS_GRAPHQL_INTROSPECTION",
@@ -213,27 +217,27 @@ pub(crate) struct LimitArgs {
         default_value = "on"
     )]
     pub(crate) graphql_introspection: Switch,
-    /// Most GraphQL operations in one request; 0 and 1 turn batches off: 0 to 1000
+    /// Maximum number of GraphQL operations in one request; 0 and 1 disable batching: 0 to 1000
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_BATCH_LIMIT",
+        env = "ORDERS_GRAPHQL_MAX_BATCH_SIZE",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(0, 1_000),
         default_value = "0"
     )]
-    pub(crate) graphql_batch_limit: usize,
-    /// Most automatic persisted queries that are remembered; 0 turns them off: 0 to 100000
+    pub(crate) graphql_max_batch_size: usize,
+    /// Maximum number of automatic persisted queries in the cache; 0 disables them: 0 to 100000
     #[arg(
         long,
-        env = "ORDERS_GRAPHQL_PERSISTED_QUERIES",
+        env = "ORDERS_GRAPHQL_MAX_PERSISTED_QUERIES",
         hide_env_values = true,
         value_name = "COUNT",
         value_parser = values::number::<usize>(0, 100_000),
         default_value = "1000"
     )]
-    pub(crate) graphql_persisted_queries: usize,
-    /// JSON file of names and documents; then only those run over GraphQL [default: all run]
+    pub(crate) graphql_max_persisted_queries: usize,
+    /// JSON file of names and documents; only these documents run over GraphQL [default: all documents run]
     #[arg(long, env = "ORDERS_GRAPHQL_TRUSTED_DOCUMENTS", hide_env_values = true, value_name = "FILE")]
     pub(crate) graphql_trusted_documents: Option<PathBuf>,
 }

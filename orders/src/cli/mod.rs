@@ -8,6 +8,7 @@ mod groups;
 mod limits;
 mod operate;
 mod parse;
+mod renamed;
 mod report;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 
-use super::{Cli, Switch, report};
+use super::{Cli, Switch, renamed, report};
 use crate::console;
 use crate::error::Error;
 
@@ -19,19 +19,33 @@ pub(crate) enum Parsed {
 
 /// Parses the command line (with the program's name first) and the environment.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
-    let arguments = command_first(arguments.into_iter().collect());
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    renamed::check_flags(&arguments)?;
+    let arguments = command_first(arguments);
     let command = forgiving(Cli::command());
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|matches| Ok((Box::new(Cli::from_arg_matches(&matches)?), matches)));
     match parsed {
-        Ok((cli, matches)) => Ok(Parsed::Run(cli, matches)),
+        Ok((cli, matches)) => {
+            let command = Cli::command();
+            let command = innermost(&command, &matches);
+            let has_setting = |long: &str| command.get_arguments().any(|arg| arg.get_long() == Some(long));
+            renamed::check_variables(has_setting, |name| std::env::var_os(name))?;
+            Ok(Parsed::Run(cli, matches))
+        }
         Err(asked) if !asked.use_stderr() => {
             console::print(&asked.render().to_string())?;
             Ok(Parsed::Printed)
         }
         Err(error) => Err(report::explain(&error)),
     }
+}
+
+/// The command that was chosen, such as `pause` of `orders queue pause`.
+fn innermost<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
+    let chosen = matches.subcommand().and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
+    chosen.map_or(command, |(command, below)| innermost(command, below))
 }
 
 /// A setting as people know it: `--http-addr (ORDERS_HTTP_ADDR)`.
@@ -109,7 +123,10 @@ mod tests {
             ("orders dev", "orders dev"),
             ("orders --http-addr x", "orders dev --http-addr x"),
             ("orders --http-addr=x", "orders dev --http-addr=x"),
-            ("orders --http-addr x gateway --drain-ms 1", "orders gateway --http-addr x --drain-ms 1"),
+            (
+                "orders --http-addr x gateway --shutdown-timeout 1s",
+                "orders gateway --http-addr x --shutdown-timeout 1s",
+            ),
             ("orders --http-addr=x processor", "orders processor --http-addr=x"),
             ("orders config gateway", "orders config gateway"),
             ("orders --allow-tokenless-reports gateway", "orders gateway --allow-tokenless-reports"),

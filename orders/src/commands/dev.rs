@@ -2,7 +2,6 @@
 //! would between machines; only the queue and the bus are in memory, unless Redis is configured.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker::{Bus, Queue, memory};
 use gateway::Parts;
@@ -12,7 +11,7 @@ use super::ended;
 use crate::banner::Banner;
 use crate::cli::{DevArgs, Handler, Switch, WorkArgs};
 use crate::error::Error;
-use crate::values::reachable;
+use crate::values::{reachable, show_duration};
 use crate::{console, log, settings, signal, start};
 
 /// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
@@ -27,7 +26,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
     config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
-    config.shutdown_delay = Duration::from_millis(args.leave.shutdown_delay_ms);
+    config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -86,7 +85,8 @@ fn describe(work: &WorkArgs) -> String {
         (Handler::Webhook, Some(url)) => format!("webhook: posts each order to {url}"),
         (Handler::Webhook, None) => "webhook".to_owned(),
         (Handler::Simulate, _) => {
-            format!("simulate: waits {} to {} ms", work.simulate_min_ms, work.simulate_max_ms)
+            let (min, max) = (show_duration(work.simulate_min_delay), show_duration(work.simulate_max_delay));
+            format!("simulate: completes each order after {min} to {max}")
         }
     }
 }

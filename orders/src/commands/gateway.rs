@@ -1,7 +1,6 @@
 //! `orders gateway`: one of any number of gateways on one database and one Redis.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gateway::Parts;
 
@@ -18,7 +17,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let bus_secret = settings::bus_secret(&args.bus)?;
     config.http.connections = start::connections(config.http.connections);
     config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
-    config.shutdown_delay = Duration::from_millis(args.leave.shutdown_delay_ms);
+    config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 
     let http = start::bind(&args.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

@@ -1,5 +1,7 @@
 //! No text makes the parser of a setting or an argument panic.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use url::Url;
 
@@ -17,6 +19,15 @@ fn texts() -> impl Strategy<Value = String> {
         "-0",
         "0.",
         "NaN",
+        "30",
+        "ms",
+        "1h",
+        "7d",
+        "M",
+        "KiB",
+        "8",
+        "EiB",
+        ".5",
         "inf",
         "1e999",
         "127.0.0.1",
@@ -55,6 +66,12 @@ proptest! {
         }
         let _ = (rate(&text), share(&text), order_id(&text), currency(&text), requester(&text));
         let _ = (networks(&text), origins(&text), key_prefix(&text), worker_id(&text));
+        if let Ok(time) = duration(Duration::ZERO, Duration::MAX)(&text) {
+            prop_assert_eq!(duration(Duration::ZERO, Duration::MAX)(&show_duration(time)), Ok(time));
+        }
+        if let Ok(bytes) = size(0, u64::MAX)(&text) {
+            prop_assert_eq!(size(0, u64::MAX)(&bytes.to_string()), Ok(bytes));
+        }
         let _ = (number::<u32>(1, 1_000_000)(&text), number::<u64>(0, u64::MAX)(&text));
         if let Ok(address) = text.parse::<ListenAddr>() {
             prop_assert_eq!(address.to_string(), text.clone());

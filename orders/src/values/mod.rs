@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod any_input;
+mod units;
 mod urls;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use gateway::http::{Hosts, Origins};
 use gateway::store::Setting;
 use ipnet::IpNet;
 
+pub(crate) use units::{duration, show_duration, show_size, size};
 pub(crate) use urls::{DatabaseUrl, Secret, ServerUrl, masked};
 /// A value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

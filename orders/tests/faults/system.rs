@@ -11,11 +11,11 @@ use crate::proxy::{Mode, Proxy};
 use crate::servers::{MariaDb, Port, Redis, plain_url_on, url_on};
 
 /// A hint that is lost is noticed soon.
-const RULES: [&str; 2] = ["--redelivery-guard-ms", "2000"];
+const RULES: [&str; 2] = ["--visibility-timeout", "2s"];
 /// Quick, so that many orders are in flight and done within a test.
 const WORK: [&str; 6] =
-    ["--simulate-min-ms", "20", "--simulate-max-ms", "300", "--attempt-timeout-ms", "20000"];
-const DRAIN: [&str; 2] = ["--drain-ms", "3000"];
+    ["--simulate-min-delay", "20ms", "--simulate-max-delay", "300ms", "--attempt-timeout", "20s"];
+const DRAIN: [&str; 2] = ["--shutdown-timeout", "3s"];
 
 /// A part that can be ended and started again.
 pub(crate) struct Part {
@@ -50,7 +50,7 @@ fn local(port: u16) -> String {
 
 /// Of a process that serves HTTP and gRPC.
 fn arguments(command: &[&str], [http, grpc]: [String; 2], lease_ms: u32) -> Vec<String> {
-    let own = ["--http-addr", &http, "--grpc-addr", &grpc, "--lease-ms", &lease_ms.to_string()];
+    let own = ["--http-addr", &http, "--grpc-addr", &grpc, "--lease", &format!("{lease_ms}ms")];
     strings(&[command, &own[..], &RULES, &DRAIN].concat())
 }
 

@@ -53,12 +53,12 @@ impl Run {
             "127.0.0.1:0",
             "--grpc-addr",
             "127.0.0.1:0",
-            "--simulate-min-ms",
-            "100",
-            "--simulate-max-ms",
-            "2000",
-            "--header-timeout-ms",
-            "2000",
+            "--simulate-min-delay",
+            "100ms",
+            "--simulate-max-delay",
+            "2s",
+            "--request-read-timeout",
+            "2s",
         ];
         let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
         let url = base_url(&mut process).await;

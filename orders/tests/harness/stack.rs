@@ -9,16 +9,16 @@ use super::{Api, Process, Servers, command};
 
 /// Quick, so that many orders are in flight and done within a test; a worker that dies is noticed soon.
 const QUICK_WORK: [&str; 8] = [
-    "--simulate-min-ms",
-    "20",
-    "--simulate-max-ms",
-    "300",
+    "--simulate-min-delay",
+    "20ms",
+    "--simulate-max-delay",
+    "300ms",
     "--concurrency",
     "16",
-    "--attempt-timeout-ms",
-    "20000",
+    "--attempt-timeout",
+    "20s",
 ];
-const QUICK_RULES: [&str; 4] = ["--lease-ms", "2000", "--redelivery-guard-ms", "2000"];
+const QUICK_RULES: [&str; 4] = ["--lease", "2s", "--visibility-timeout", "2s"];
 
 /// How a system is stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]

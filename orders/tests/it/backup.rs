@@ -14,9 +14,9 @@ const ORDERS: usize = 60;
 
 /// `orders dev` with some work for each order.
 async fn dev(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> (Process, Api) {
-    let slow = ["--concurrency", "8", "--simulate-min-ms", "300", "--simulate-max-ms", "600"];
+    let slow = ["--concurrency", "8", "--simulate-min-delay", "300ms", "--simulate-max-delay", "600ms"];
     let arguments =
-        [&["dev"][..], &FREE_PORTS, &slow, &["--lease-ms", "2000", "--drain-ms", "500"], more].concat();
+        [&["dev"][..], &FREE_PORTS, &slow, &["--lease", "2s", "--shutdown-timeout", "500ms"], more].concat();
     let mut dev = Process::start(command(folder, &arguments, variables), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     (dev, api)

@@ -15,7 +15,7 @@ const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127
 async fn the_page_works_in_a_browser() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // First an order that failed, for the page to redrive.
-    let failing = [&FREE_PORTS[..], &["--simulate-failure-rate", "1", "--simulate-min-ms", "0"]].concat();
+    let failing = [&FREE_PORTS[..], &["--simulate-failure-rate", "1", "--simulate-min-delay", "0"]].concat();
     let mut dev = Process::start(command(folder.path(), &failing, &[]), "orders dev that fails");
     let api = Api::new(base_url(&mut dev).await);
     let order = json!({"item": "Vase", "quantity": 1, "price": 5, "maxAttempts": 1});

@@ -35,30 +35,31 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["dev", "--grpc-addr", "http://127.0.0.1:1"], &["--grpc-addr (ORDERS_GRPC_ADDR)"]),
         (&["--concurrency", "0"], &["--concurrency (ORDERS_CONCURRENCY)", "1 to 10000"]),
         (&["--concurrency", "many"], &["--concurrency (ORDERS_CONCURRENCY)", "whole number"]),
-        (&["--lease-ms", "1"], &["--lease-ms (ORDERS_LEASE_MS)", "1000 to 3600000"]),
-        (&["--retain-final-days", "-1"], &["--retain-final-days (ORDERS_RETAIN_FINAL_DAYS)", "0 to 36500"]),
+        (&["--lease", "1ms"], &["--lease (ORDERS_LEASE)", "1s to 1h"]),
+        (&["--lease", "30000"], &["--lease (ORDERS_LEASE)", "the unit is missing", "such as 30s"]),
+        (&["--retain-completed", "-1"], &["--retain-completed (ORDERS_RETAIN_COMPLETED)", "0 to 36500d"]),
         (
-            &["--retain-failed-days", "1.5"],
-            &["--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS)", "whole number"],
+            &["--retain-failed", "90"],
+            &["--retain-failed (ORDERS_RETAIN_FAILED)", "the unit is missing", "such as 7d"],
         ),
         (
-            &["--retain-final-days", "1", "--idempotency-ttl-s", "86401"],
+            &["--retain-completed", "1d", "--idempotency-ttl", "86401s"],
             &[
-                "--retain-final-days (ORDERS_RETAIN_FINAL_DAYS) is 1",
-                "ORDERS_IDEMPOTENCY_TTL_S",
-                "at least 2 days",
+                "--retain-completed (ORDERS_RETAIN_COMPLETED) is 1d",
+                "ORDERS_IDEMPOTENCY_TTL",
+                "at least 1d1s",
             ],
         ),
         (
-            &["gateway", "--retain-failed-days", "29", "--idempotency-ttl-s", "2592000"],
-            &["--retain-failed-days (ORDERS_RETAIN_FAILED_DAYS) is 29", "at most 2505600 seconds"],
+            &["gateway", "--retain-failed", "29d", "--idempotency-ttl", "30d"],
+            &["--retain-failed (ORDERS_RETAIN_FAILED) is 29d", "at most 29d"],
         ),
-        (&["--queue-window", "-1"], &["--queue-window (ORDERS_QUEUE_WINDOW)", "not within"]),
-        (&["--queue-window", "99999999999999999999"], &["ORDERS_QUEUE_WINDOW", "not within"]),
+        (&["--max-queue-depth", "-1"], &["--max-queue-depth (ORDERS_MAX_QUEUE_DEPTH)", "not within"]),
+        (&["--max-queue-depth", "99999999999999999999"], &["ORDERS_MAX_QUEUE_DEPTH", "not within"]),
         (&["--simulate-failure-rate", "2"], &["--simulate-failure-rate (ORDERS_SIMULATE_FAILURE_RATE)"]),
         (
-            &["--simulate-min-ms", "9", "--simulate-max-ms", "1"],
-            &["ORDERS_SIMULATE_MIN_MS", "ORDERS_SIMULATE_MAX_MS"],
+            &["--simulate-min-delay", "9s", "--simulate-max-delay", "1500ms"],
+            &["ORDERS_SIMULATE_MIN_DELAY) is 9s", "ORDERS_SIMULATE_MAX_DELAY) with 1s500ms"],
         ),
         (&["--handler", "magic"], &["--handler (ORDERS_HANDLER)", "simulate, webhook"]),
         (&["--handler", "webhook"], &["--webhook-url (ORDERS_WEBHOOK_URL)"]),
@@ -74,9 +75,14 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["processor", "--gateway-url", "http://a,b"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
         (&["processor", "--gateway-url", "https://a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)", "http://"]),
         (&["processor", "--gateway-url", "http://u:hush@a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
-        (&["--drain-ms", "1", "--drain-ms", "2"], &["--drain-ms (ORDERS_DRAIN_MS)", "more than once"]),
+        (
+            &["--shutdown-timeout", "1s", "--shutdown-timeout", "2s"],
+            &["--shutdown-timeout (ORDERS_SHUTDOWN_TIMEOUT)", "more than once"],
+        ),
         (&["--http-addr"], &["--http-addr (ORDERS_HTTP_ADDR) needs a value"]),
-        (&["--http-connections", "0"], &["--http-connections (ORDERS_HTTP_CONNECTIONS)", "1 to 1000000"]),
+        (&["--max-connections", "0"], &["--max-connections (ORDERS_MAX_CONNECTIONS)", "1 to 1000000"]),
+        (&["--max-body-size", "1B"], &["--max-body-size (ORDERS_MAX_BODY_SIZE)", "1KiB to 64MiB"]),
+        (&["--max-response-size", "big"], &["ORDERS_MAX_RESPONSE_SIZE", "not a size", "such as 256KiB"]),
         (
             &["--cors-origins", "shop.example"],
             &["--cors-origins (ORDERS_CORS_ORIGINS)", "https://shop.example"],
@@ -87,7 +93,7 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
             &["--trusted-proxies (ORDERS_TRUSTED_PROXIES)", "10.0.0.0/8"],
         ),
         (&["--graphql-introspection", "no"], &["ORDERS_GRAPHQL_INTROSPECTION", "on, off"]),
-        (&["--graphql-depth", "99"], &["--graphql-depth (ORDERS_GRAPHQL_DEPTH)", "1 to 32"]),
+        (&["--graphql-max-depth", "99"], &["--graphql-max-depth (ORDERS_GRAPHQL_MAX_DEPTH)", "1 to 32"]),
         (
             &["--graphql-trusted-documents", "none.json"],
             &["ORDERS_GRAPHQL_TRUSTED_DOCUMENTS", "cannot be read"],
@@ -100,10 +106,7 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         ),
         (&["queue", "status", "--repair"], &["--repair", "another command: `orders doctor`"]),
         (&["gateway", "--migrate", "never"], &["--migrate (ORDERS_MIGRATE)", "auto, off, wait"]),
-        (
-            &["--database-connections", "0"],
-            &["--database-connections (ORDERS_DATABASE_CONNECTIONS)", "1 to 1000"],
-        ),
+        (&["--database-pool-size", "0"], &["--database-pool-size (ORDERS_DATABASE_POOL_SIZE)", "1 to 1000"]),
         (
             &["--database-url", "mysql://u:hush@h/d?ssl=true"],
             &["DATABASE_URL", "option ssl", "ssl-mode=DISABLED"],
@@ -207,6 +210,32 @@ async fn the_readme_lists_every_setting_of_a_gateway() {
     }
 }
 
+/// Every entry of the table is tested beside it; this is the way through the program.
+#[tokio::test]
+async fn a_setting_under_its_old_name_is_refused_with_the_new_one() {
+    let flag = "--drain-ms (ORDERS_DRAIN_MS) was renamed to --shutdown-timeout (ORDERS_SHUTDOWN_TIMEOUT)";
+    for arguments in [
+        &["--drain-ms", "10000"][..],
+        &["dev", "--drain-ms=10000"],
+        &["gateway", "--drain-ms", "10000"],
+        &["processor", "--drain-ms", "10000"],
+        &["config", "gateway", "--drain-ms", "10000"],
+        &["--drain-ms", "10000", "gateway"],
+    ] {
+        let output = orders(arguments, &[]).await;
+        assert_readable(&output, 2, &[flag, "write --shutdown-timeout 10s"]);
+    }
+    for arguments in [&[][..], &["gateway"], &["processor"], &["config"]] {
+        let output = orders(arguments, &[("ORDERS_DRAIN_MS", "10000")]).await;
+        assert_readable(&output, 2, &[flag, "write ORDERS_SHUTDOWN_TIMEOUT=10s"]);
+    }
+    let output = orders(&["processor"], &[("ORDERS_INFLIGHT_BODY_BYTES", "1048576")]).await;
+    assert_readable(&output, 2, &["--redis-url (REDIS_URL) is not set"]);
+    let output = orders(&["config"], &[("ORDERS_DRAIN_MS", "")]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!text(&orders(&["gateway", "--help"], &[]).await.stdout).contains("drain-ms"));
+}
+
 #[tokio::test]
 async fn variables_are_checked_like_flags() {
     for (name, value, part) in [
@@ -227,7 +256,7 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
     let variables = [
         ("DATABASE_URL", "mysql://ann:hush@db:3306/shop"),
         ("REDIS_URL", ""),
-        ("ORDERS_RETAIN_FINAL_DAYS", "90"),
+        ("ORDERS_RETAIN_COMPLETED", "90d"),
         ("ORDERS_WEBHOOK_SECRET", "hush"),
         ("ORDERS_WEBHOOK_URL", "https://hook.example/orders?token=hush"),
     ];
@@ -246,15 +275,13 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
         ["--database-url", "DATABASE_URL", "mysql://ann:***@db:3306/shop", "environment"]
     );
     assert_eq!(line("--redis-url"), ["--redis-url", "REDIS_URL", "(in", "memory)", "default"]);
-    assert_eq!(line("--lease-ms"), ["--lease-ms", "ORDERS_LEASE_MS", "30000", "default"]);
+    assert_eq!(line("--lease"), ["--lease", "ORDERS_LEASE", "30s", "default"]);
+    assert_eq!(line("--max-body-size"), ["--max-body-size", "ORDERS_MAX_BODY_SIZE", "256KiB", "default"]);
     assert_eq!(
-        line("--retain-final-days"),
-        ["--retain-final-days", "ORDERS_RETAIN_FINAL_DAYS", "90", "environment"]
+        line("--retain-completed"),
+        ["--retain-completed", "ORDERS_RETAIN_COMPLETED", "90d", "environment"]
     );
-    assert_eq!(
-        line("--retain-failed-days"),
-        ["--retain-failed-days", "ORDERS_RETAIN_FAILED_DAYS", "0", "default"]
-    );
+    assert_eq!(line("--retain-failed"), ["--retain-failed", "ORDERS_RETAIN_FAILED", "0", "default"]);
     assert!(!shown.contains("hush"), "{shown}");
 
     let output = orders(&["config", "processor"], &[("REDIS_URL", "redis://:hush@cache")]).await;

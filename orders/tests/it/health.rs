@@ -12,7 +12,8 @@ const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127
 async fn failed_orders_are_logged_and_counted_by_class() {
     const FAILED: usize = 15;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let simulated = ["--simulate-min-ms", "0", "--simulate-max-ms", "0", "--simulate-failure-rate", "1"];
+    let simulated =
+        ["--simulate-min-delay", "0", "--simulate-max-delay", "0", "--simulate-failure-rate", "1"];
     let arguments = [&["dev"][..], &FREE_PORTS, &simulated].concat();
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);

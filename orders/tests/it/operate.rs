@@ -7,7 +7,8 @@ use crate::harness::{Api, Process, base_url, command, run};
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
 async fn dev(folder: &tempfile::TempDir, work: &[&str]) -> (Process, Api) {
-    let arguments = [&FREE_PORTS[..], &["--simulate-min-ms", "0", "--simulate-max-ms", "0"], work].concat();
+    let arguments =
+        [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"], work].concat();
     let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut process).await);
     (process, api)
@@ -120,7 +121,7 @@ async fn dead_letters_are_listed_and_redriven() {
 #[tokio::test]
 async fn dead_letters_are_listed_beyond_a_short_page() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let limits = ["--simulate-failure-rate", "1", "--response-bytes", "262144"];
+    let limits = ["--simulate-failure-rate", "1", "--max-response-size", "256KiB"];
     let (mut failing, api) = dev(&folder, &limits).await;
     let lines = vec![json!({"item": "x".repeat(200), "quantity": 1, "price": 1}); 200];
     let mut ids = Vec::new();

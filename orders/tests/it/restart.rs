@@ -102,7 +102,7 @@ async fn an_orderly_end_costs_no_attempt() {
     dev.terminate();
     dev.ended_well().await;
 
-    let arguments = [&FREE_PORTS[..], &["--simulate-min-ms", "0", "--simulate-max-ms", "0"]].concat();
+    let arguments = [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"]].concat();
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let order = api.reaches(&id, "completed").await;
@@ -112,7 +112,7 @@ async fn an_orderly_end_costs_no_attempt() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut dev = slow(&folder, "3600000");
+    let mut dev = slow(&folder, "1h");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
     api.reaches(&id, "processing").await;
@@ -125,8 +125,9 @@ async fn a_second_signal_ends_at_once() {
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
 /// A program whose work takes an hour.
-fn slow(folder: &tempfile::TempDir, drain_ms: &str) -> Process {
-    let work = ["--simulate-min-ms", "3600000", "--simulate-max-ms", "3600000", "--drain-ms", drain_ms];
+fn slow(folder: &tempfile::TempDir, shutdown_timeout: &str) -> Process {
+    let work =
+        ["--simulate-min-delay", "1h", "--simulate-max-delay", "1h", "--shutdown-timeout", shutdown_timeout];
     let arguments = [&FREE_PORTS[..], &work].concat();
     Process::start(command(folder.path(), &arguments, &[]), "slow orders dev")
 }

@@ -46,7 +46,14 @@ async fn probes_are_answered_beside_streams_with_few_open_files() {
     command.args(["-c", r#"ulimit -n 256 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_orders")]);
     command.current_dir(folder.path());
     command.args(["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
-    command.args(["--simulate-min-ms", "600000", "--simulate-max-ms", "600000", "--drain-ms", "500"]);
+    command.args([
+        "--simulate-min-delay",
+        "10m",
+        "--simulate-max-delay",
+        "10m",
+        "--shutdown-timeout",
+        "500ms",
+    ]);
     let mut dev = Process::start(command, "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;

@@ -21,7 +21,7 @@ const GROWTH_KIB: u64 = 64 * 1024;
 const PROBE: Duration = Duration::from_millis(100);
 /// Another program may have the machine for a moment. A probe that waits for these requests waits in every round.
 const ROUNDS: usize = 3;
-/// The longest response, `--response-bytes`, with room for what a transport adds.
+/// The longest response, `--max-response-size`, with room for what a transport adds.
 const RESPONSE_BYTES: usize = 8 * 1024 * 1024 + 1_024;
 /// Clients that send the same at the same time.
 const CLIENTS: usize = 3;
@@ -42,11 +42,11 @@ impl Server {
             "127.0.0.1:0",
             "--grpc-addr",
             "127.0.0.1:0",
-            "--simulate-min-ms",
+            "--simulate-min-delay",
             "0",
-            "--simulate-max-ms",
+            "--simulate-max-delay",
             "0",
-            "--graphql-batch-limit",
+            "--graphql-max-batch-size",
             "10",
         ];
         let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");

@@ -15,7 +15,7 @@ use crate::ALONE;
 use crate::harness::{Api, Process, base_url, command, eventually, grpc_addr, within};
 
 const MIB: u64 = 1024 * 1024;
-/// `--inflight-body-bytes`.
+/// `--request-buffer-limit`.
 const BUDGET: u64 = 64 * MIB;
 /// What buffers and the rest of the program may take besides.
 const BESIDES: u64 = 100 * MIB;
@@ -32,7 +32,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(header_timeout_ms: &str) -> Self {
+    async fn start(read_timeout: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let budget = BUDGET.to_string();
         let arguments = [
@@ -41,10 +41,10 @@ impl Server {
             "127.0.0.1:0",
             "--grpc-addr",
             "127.0.0.1:0",
-            "--inflight-body-bytes",
+            "--request-buffer-limit",
             &budget,
-            "--header-timeout-ms",
-            header_timeout_ms,
+            "--request-read-timeout",
+            read_timeout,
         ];
         let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
         let api = Api::new(base_url(&mut process).await);
@@ -110,7 +110,7 @@ async fn begin(addr: &str) -> TcpStream {
 async fn unfinished_bodies_over_http1_stay_within_the_budget() {
     let _alone = ALONE.lock().await;
     // The clients are not late during the test.
-    let mut server = Server::start("60000").await;
+    let mut server = Server::start("60s").await;
     let before = server.process.memory("VmRSS");
     for _ in 0..2 {
         let mut sockets = join_all((0..150).map(|_| begin(server.api.addr()))).await;
@@ -193,7 +193,7 @@ async fn unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: By
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_bodies_over_http2_stay_within_the_budget() {
     let _alone = ALONE.lock().await;
-    let mut server = Server::start("60000").await;
+    let mut server = Server::start("60s").await;
     let before = server.process.memory("VmRSS");
     let part = Bytes::from(vec![b' '; SENT]);
     for _ in 0..2 {
@@ -223,7 +223,7 @@ async fn unfinished_bodies_over_http2_stay_within_the_budget() {
 async fn unfinished_messages_of_grpc_end_in_time() {
     let _alone = ALONE.lock().await;
     // A message that does not arrive has 2 s for each 64 KiB, and 12 s in all.
-    let mut server = Server::start("2000").await;
+    let mut server = Server::start("2s").await;
     let grpc = grpc_addr(&mut server.process).await;
     let before = server.process.memory("VmRSS");
     let length = 4_194_240_u32;
@@ -261,7 +261,7 @@ async fn unfinished_messages_of_grpc_end_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_comes_a_byte_at_a_time_is_answered_as_late() {
     let _alone = ALONE.lock().await;
-    let mut server = Server::start("1000").await;
+    let mut server = Server::start("1s").await;
     let mut socket = TcpStream::connect(server.api.addr()).await.expect("a connection");
     let head = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n";
     socket.write_all(head).await.expect("the head is sent");

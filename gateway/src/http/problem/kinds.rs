@@ -48,7 +48,7 @@ pub const KINDS: &[Kind] = &[
         "host_not_allowed",
         421,
         "The gateway does not answer for that host",
-        "Use the host name that the operators gave you. Operators: add the name with `--http-hosts`.",
+        "Use the host name that the operators gave you. Operators: add the name with `--allowed-hosts`.",
     ),
     kind("body_incomplete", 400, "The body broke off", "Send it again; a proxy between may have cut it."),
     kind(
