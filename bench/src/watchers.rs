@@ -92,7 +92,7 @@ pub(crate) async fn idling(mut socket: Socket) -> io::Result<Infallible> {
 /// Waits until the gateway counts no subscription, and says how long that took.
 pub(crate) fn gone(servers: &Servers) -> io::Result<Duration> {
     let began = Instant::now();
-    while servers.metric("graphql_subscriptions")? > 0.0 {
+    while servers.metric("orders_graphql_subscriptions")? > 0.0 {
         if began.elapsed() > LEAVING {
             return Err(io::Error::other("the gateway still counts subscriptions that are gone"));
         }

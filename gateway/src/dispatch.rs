@@ -155,7 +155,7 @@ impl Dispatch {
 
     async fn push(&self, marks: &mut Marks) -> Result<Round, Failure> {
         let waiting = self.queue.len().await?;
-        metrics::gauge!("queue_hints").set(waiting as f64);
+        metrics::gauge!("orders_queue_depth").set(waiting as f64);
         let window = u64::from(self.config.queue_window);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
         self.wake.full.store(free == 0, Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Dispatch {
             self.vitals.pushed(&outcome);
             outcome?;
         }
-        metrics::counter!("orders_dispatched_total").increment(pushed);
+        metrics::counter!("orders_enqueued_total").increment(pushed);
         if more {
             return Ok(Round::More);
         }
@@ -232,7 +232,7 @@ impl Dispatch {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::warn!(count, "leases ran out; their orders are retried or failed");
-                    metrics::counter!("leases_expired_total").increment(count as u64);
+                    metrics::counter!("orders_leases_expired_total").increment(count as u64);
                 }
                 Err(error) => tracing::debug!(%error, "expired leases are tried again in the next round"),
             }

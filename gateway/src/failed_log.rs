@@ -34,7 +34,7 @@ impl FailedLog {
     pub(crate) fn note(&self, event: &OrderEvent, class: Option<&str>) {
         let class = class.unwrap_or(domain::transition::CLASS_ERROR);
         let (label, logged) = self.count(class, Instant::now());
-        metrics::counter!("orders_failed_total", "class" => label).increment(1);
+        metrics::counter!("orders_failed_total", "error_class" => label).increment(1);
         if logged {
             let (order_id, attempt, reason) = (event.order_id, event.attempt, event.reason.as_deref());
             tracing::warn!(%order_id, class, attempt, reason, "an order has failed");

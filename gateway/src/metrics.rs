@@ -1,10 +1,10 @@
-//! The recorder that `/metrics` renders, and what each metric of the gateway means.
+//! The recorder that `/metrics` renders, and the declaration of every metric of the gateway.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::store::Cause;
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -15,91 +15,123 @@ const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// How often recorded durations are put into their buckets. Until then each one takes up memory,
-/// whether or not anybody ever asks for `/metrics`.
+/// whether or not `/metrics` is scraped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-const COUNTERS: [(&str, &str); 22] = [
-    ("bus_dropped_total", "Events that were not published because too many were waiting."),
-    ("bus_errors_total", "Messages that could not be published; subscribers of other gateways wait longer."),
+/// What a metric measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge(Unit),
+    /// Of durations in seconds.
+    Histogram,
+}
+use Kind::{Counter, Gauge, Histogram};
+
+/// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
+/// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
+const METRICS: [(&str, Kind, &str); 39] = [
+    ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
-        "bus_messages_refused_total",
-        "Messages of the bus that were dropped, by reason: foreign (another installation), forged, replayed, unreadable.",
-    ),
-    ("clock_steps_total", "Steps of the database's clock that were seen, by direction: back or forward."),
-    ("feed_recovered_total", "Events that reached subscribers from the database and not over the bus."),
-    ("graphql_events_sent_total", "Events handed to GraphQL subscribers."),
-    (
-        "graphql_persisted_queries_total",
-        "Documents that came as a hash, by outcome: found, unknown, or registered.",
+        "orders_bus_messages_rejected_total",
+        Counter,
+        "Messages from the bus that were rejected, by reason: foreign (another installation), forged, replayed or \
+         unreadable.",
     ),
     (
-        "graphql_refusals_total",
-        "GraphQL requests and sockets that were refused, by the limit that they broke.",
+        "orders_bus_publish_errors_total",
+        Counter,
+        "Failed publishes; other gateways deliver these events from the database.",
     ),
-    ("graphql_socket_closes_total", "GraphQL sockets that were closed, by close code."),
+    ("orders_created_total", Counter, "Orders accepted."),
     (
-        "http_refusals_total",
-        "HTTP requests and connections that were refused or given up, by the limit that they broke.",
+        "orders_database_clock_step_seconds",
+        Gauge(Unit::Seconds),
+        "Latest step of the database's clock, negative for a step back; 0 without one.",
     ),
-    ("http_requests_total", "Answered HTTP requests, by method, route and status."),
-    ("leases_expired_total", "Attempts that were given up because their worker showed no sign of life."),
-    ("order_transitions_total", "Changes of orders after their creation, by the new status."),
-    ("orders_created_total", "Accepted orders."),
     (
-        "orders_failed_total",
-        "Orders that have failed, by error class; beyond 50 classes the others share the class `other`.",
+        "orders_database_clock_steps_total",
+        Counter,
+        "Steps of the database's clock, by direction: back or forward.",
     ),
-    ("orders_dispatched_total", "Hints put into the queue, repeated ones included."),
+    ("orders_database_statements_total", Counter, "SQL statements sent to the database."),
+    ("orders_database_transaction_retries_total", Counter, "Transactions retried after a conflict."),
+    ("orders_enqueued_total", Counter, "Jobs pushed to the queue, including repeated pushes of an order."),
+    ("orders_events_recovered_total", Counter, "Events delivered from the database instead of the bus."),
+    ("orders_failed_total", Counter, "Orders failed, by error class; after 50 classes the label is `other`."),
+    ("orders_graphql_events_sent_total", Counter, "Events sent to GraphQL subscribers."),
+    (
+        "orders_graphql_persisted_queries_total",
+        Counter,
+        "Requests with the hash of a persisted query, by outcome: hit, miss or registered.",
+    ),
+    (
+        "orders_graphql_rejections_total",
+        Counter,
+        "GraphQL requests and websockets rejected, by exceeded limit.",
+    ),
+    ("orders_graphql_subscriptions", Gauge(Unit::Count), "Active GraphQL subscriptions."),
+    ("orders_graphql_websocket_closes_total", Counter, "GraphQL websockets closed, by close code."),
+    ("orders_graphql_websockets", Gauge(Unit::Count), "Open GraphQL websockets, by protocol."),
+    (
+        "orders_http_rejections_total",
+        Counter,
+        "HTTP requests, streams and connections rejected or aborted, by exceeded limit.",
+    ),
+    (
+        "orders_http_request_duration_seconds",
+        Histogram,
+        "Time from the request head to the response head, by method and route.",
+    ),
+    ("orders_http_requests_total", Counter, "HTTP requests served, by method, route and status."),
+    ("orders_leases_expired_total", Counter, "Attempts whose lease expired."),
+    ("orders_open_connections", Gauge(Unit::Count), "Open connections on all ports."),
+    (
+        "orders_open_streams",
+        Gauge(Unit::Count),
+        "Open websockets, event streams, long polls and gRPC streams, by kind.",
+    ),
+    (
+        "orders_panics_total",
+        Counter,
+        "Panics caught, by component: http, graphql, grpc, batch, bulk or a background task.",
+    ),
+    ("orders_parked", Gauge(Unit::Count), "Orders currently parked because they cannot be processed."),
     (
         "orders_parked_total",
-        "Orders that were parked because they cannot be processed, by reason: undecodable, contradiction, too_large, \
-         refused (by the database) or defect.",
+        Counter,
+        "Orders parked, by reason: undecodable, contradiction, too_large, refused (by the database) or defect.",
     ),
-    ("orders_pruned_total", "Final orders that were removed because they were kept long enough."),
+    ("orders_pruned_total", Counter, "Orders removed by retention."),
     (
-        "panics_total",
-        "Panics that were caught, by the component: http, graphql, grpc, batch, bulk or a background task.",
+        "orders_queue_depth",
+        Gauge(Unit::Count),
+        "Jobs in the queue at the last check; an order may have several.",
     ),
-    ("searches_refused_total", "Lists without an index that were refused because enough others ran."),
-    ("sql_statements_total", "Statements that were sent to the database."),
-    ("store_conflicts_total", "Transactions that were repeated because of a conflict with another one."),
-];
-
-const GAUGES: [(&str, &str); 16] = [
     (
-        "clock_step_seconds",
-        "The latest step of the database's clock; negative when it was set back, 0 when there was none.",
+        "orders_queue_installations",
+        Gauge(Unit::Count),
+        "Installations that use this queue. More than 1 means that two systems share one Redis prefix.",
     ),
-    ("graphql_sockets", "Open GraphQL sockets, by protocol."),
-    ("graphql_subscriptions", "GraphQL subscriptions that are being served."),
-    ("http_connections", "Open connections on all ports."),
-    ("inflight_body_bytes", "Bytes of request bodies that are held at the moment."),
-    ("inflight_response_bytes", "Bytes of responses that are held at the moment."),
     (
-        "oldest_claimable_seconds",
-        "How long the order that could be started and has waited longest has been waiting; 0 when none waits. \
-         Orders that wait for a retry do not count.",
+        "orders_queue_oldest_ready_age_seconds",
+        Gauge(Unit::Seconds),
+        "Age of the oldest order that is ready to be started; 0 without one. Orders that wait for a retry do not count.",
     ),
-    ("open_streams", "Open websockets, event streams, long polls and streams of gRPC, by kind."),
-    ("orders_parked", "Orders that are parked at the moment because they cannot be processed."),
-    ("queue_hints", "Jobs in the queue at the last look; an order may have several."),
+    ("orders_queue_paused", Gauge(Unit::Count), "1 while the queue is paused, otherwise 0."),
+    ("orders_ready", Gauge(Unit::Count), "Orders ready to be started, counted up to 100,000."),
+    ("orders_request_buffer_bytes", Gauge(Unit::Bytes), "Memory held by request bodies."),
+    ("orders_response_buffer_bytes", Gauge(Unit::Bytes), "Memory held by responses."),
+    ("orders_searches_rejected_total", Counter, "Searches rejected because too many were running."),
+    ("orders_subscribed", Gauge(Unit::Count), "Orders with a subscriber on this gateway."),
+    ("orders_transitions_total", Counter, "Status changes of orders after their creation, by new status."),
+    ("orders_worker_streams", Gauge(Unit::Count), "Processors connected to this gateway."),
     (
-        "queue_installations",
-        "Installations whose gateways use this queue. More than 1 means that two systems share one Redis prefix.",
-    ),
-    ("queue_length", "Orders that wait for a free worker or for the end of a pause, counted up to 100,000."),
-    ("queue_paused", "Whether the queue is paused: 1 or 0."),
-    ("watched_orders", "Orders that somebody watches through this gateway."),
-    ("worker_streams", "Processors that are connected to this gateway."),
-    (
-        "workers",
-        "Workers of the installation: the processors that are connected to any of its gateways, or 1 while orders are \
-         started by workers of other kinds.",
+        "orders_workers",
+        Gauge(Unit::Count),
+        "Processors connected to any gateway of the installation, or 1 while workers without a stream start orders.",
     ),
 ];
-
-const HISTOGRAMS: [(&str, &str); 1] =
-    [("http_request_seconds", "Time from the head of a request to the head of its answer.")];
 
 /// Starts recording, once for the whole process, however often it is called. Until then metrics
 /// cost nothing and go nowhere.
@@ -135,14 +167,18 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
 }
 
 fn describe() {
-    COUNTERS.into_iter().for_each(|(name, help)| describe_counter!(name, help));
-    GAUGES.into_iter().for_each(|(name, help)| describe_gauge!(name, help));
-    HISTOGRAMS.into_iter().for_each(|(name, help)| describe_histogram!(name, help));
-    // What an alert compares is there from the start.
+    for (name, kind, help) in METRICS {
+        match kind {
+            Counter => describe_counter!(name, Unit::Count, help),
+            Gauge(unit) => describe_gauge!(name, unit, help),
+            Histogram => describe_histogram!(name, Unit::Seconds, help),
+        }
+    }
+    // Metrics that alerts compare exist from the start.
     metrics::gauge!("orders_parked").set(0.0);
-    metrics::gauge!("clock_step_seconds").set(0.0);
+    metrics::gauge!("orders_database_clock_step_seconds").set(0.0);
     for direction in ["back", "forward"] {
-        metrics::counter!("clock_steps_total", "direction" => direction).absolute(0);
+        metrics::counter!("orders_database_clock_steps_total", "direction" => direction).absolute(0);
     }
     for cause in Cause::ALL {
         metrics::counter!("orders_parked_total", "reason" => cause.as_str()).absolute(0);
@@ -166,13 +202,16 @@ mod tests {
         let recorder = builder().unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             describe();
-            metrics::histogram!("http_request_seconds").record(0.004);
+            metrics::histogram!("orders_http_request_duration_seconds").record(0.004);
         });
         let text = recorder.handle().render();
-        assert!(text.contains("# TYPE http_request_seconds histogram"), "{text}");
-        assert!(text.contains(r#"http_request_seconds_bucket{le="0.0025"} 0"#), "{text}");
-        assert!(text.contains(r#"http_request_seconds_bucket{le="0.005"} 1"#), "{text}");
-        assert!(text.contains("# HELP http_request_seconds Time from"), "{text}");
+        assert!(text.contains("# TYPE orders_http_request_duration_seconds histogram"), "{text}");
+        assert!(text.contains(r#"orders_http_request_duration_seconds_bucket{le="0.0025"} 0"#), "{text}");
+        assert!(text.contains(r#"orders_http_request_duration_seconds_bucket{le="0.005"} 1"#), "{text}");
+        assert!(
+            text.contains("# HELP orders_http_request_duration_seconds Time from the request head"),
+            "{text}"
+        );
         assert!(!text.contains("quantile"), "{text}");
     }
 
@@ -193,13 +232,30 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_explained_and_every_explanation_has_its_metric() {
+    fn every_recorded_metric_is_declared_and_every_declared_one_is_recorded() {
         let mut names = BTreeSet::new();
         for folder in ["src", "../broker/src"] {
             recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut names);
         }
-        let explained = COUNTERS.iter().chain(&GAUGES).chain(&HISTOGRAMS);
-        let explained: BTreeSet<String> = explained.map(|(name, _)| (*name).to_owned()).collect();
-        assert_eq!(names, explained);
+        let declared: BTreeSet<String> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        assert_eq!(names, declared);
+    }
+
+    /// The rules for names of Prometheus: one prefix, base units as suffix, `_total` for counters only.
+    #[test]
+    fn every_name_has_the_prefix_and_its_unit() {
+        const PAGE: &str = include_str!("../../docs/contribute/names.md");
+        for (name, kind, help) in METRICS {
+            let unit = match kind {
+                Counter => "_total",
+                Gauge(Unit::Seconds) | Histogram => "_seconds",
+                Gauge(Unit::Bytes) => "_bytes",
+                Gauge(_) => "",
+            };
+            let suffix = ["_total", "_seconds", "_bytes"].into_iter().find(|suffix| name.ends_with(suffix));
+            assert_eq!(suffix.unwrap_or_default(), unit, "{name}");
+            assert!(name.starts_with("orders_") && help.ends_with('.'), "{name}");
+            assert!(PAGE.contains(&format!("| `{name}` |")), "docs/contribute/names.md does not list {name}");
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn note(component: &'static str, panic: &(dyn Any + Send)) -> Panicke
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)");
     tracing::error!(component, panic = text, "a panic was caught");
-    metrics::counter!("panics_total", "component" => component).increment(1);
+    metrics::counter!("orders_panics_total", "component" => component).increment(1);
     Panicked
 }
 
@@ -72,8 +72,8 @@ mod tests {
             );
         });
         let text = recorder.handle().render();
-        assert!(text.contains(r#"panics_total{component="bulk"} 1"#), "{text}");
-        assert!(text.contains(r#"panics_total{component="grpc"} 1"#), "{text}");
+        assert!(text.contains(r#"orders_panics_total{component="bulk"} 1"#), "{text}");
+        assert!(text.contains(r#"orders_panics_total{component="grpc"} 1"#), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -141,8 +141,7 @@ impl Passage {
                 Ok(waiting) => {
                     let window = u64::from(shortcut.config.queue_window);
                     shortcut.room.lock().free = window.saturating_sub(waiting);
-                    metrics::counter!("orders_dispatched_total")
-                        .increment((ahead.len() + behind.len()) as u64);
+                    metrics::counter!("orders_enqueued_total").increment((ahead.len() + behind.len()) as u64);
                 }
                 Err(error) => {
                     shortcut.room.close();

@@ -77,10 +77,10 @@ pub(crate) struct Refused {
 impl Vitals {
     pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed) -> Self {
         // They exist from the start, so that an alert on 0 fires.
-        metrics::gauge!("worker_streams").increment(0.0);
-        metrics::gauge!("workers").increment(0.0);
-        metrics::gauge!("oldest_claimable_seconds").increment(0.0);
-        metrics::gauge!("queue_length").increment(0.0);
+        metrics::gauge!("orders_worker_streams").increment(0.0);
+        metrics::gauge!("orders_workers").increment(0.0);
+        metrics::gauge!("orders_queue_oldest_ready_age_seconds").increment(0.0);
+        metrics::gauge!("orders_ready").increment(0.0);
         Self(Arc::new(Inner {
             store: store.clone(),
             queue: queue.clone(),
@@ -141,7 +141,7 @@ impl Vitals {
     /// Counts a worker's stream for as long as the guard lives.
     pub(crate) fn stream(&self) -> StreamGuard {
         self.0.streams.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!("worker_streams").increment(1.0);
+        metrics::gauge!("orders_worker_streams").increment(1.0);
         StreamGuard(self.clone())
     }
 
@@ -199,7 +199,7 @@ impl Vitals {
                 self.meet_others().await;
                 let paused = self.0.store.paused().await;
                 if let Ok(pause) = paused {
-                    metrics::gauge!("queue_paused").set(if pause.is_some() { 1.0 } else { 0.0 });
+                    metrics::gauge!("orders_queue_paused").set(if pause.is_some() { 1.0 } else { 0.0 });
                 }
                 if Instant::now() >= measure_at {
                     measure_at = Instant::now() + self.measure().await;
@@ -247,10 +247,10 @@ impl Vitals {
         let presence = self.0.queue.presence(&installation.id).await.ok();
         let before = std::mem::replace(&mut *lock(&self.0.presence), presence);
         if let Some(workers) = self.workers() {
-            metrics::gauge!("workers").set(workers as f64);
+            metrics::gauge!("orders_workers").set(workers as f64);
         }
         let Some(presence) = presence else { return };
-        metrics::gauge!("queue_installations").set(presence.installations as f64);
+        metrics::gauge!("orders_queue_installations").set(presence.installations as f64);
         if presence.installations > 1 && before.is_none_or(|before| before.installations < 2) {
             tracing::error!(
                 installations = presence.installations,
@@ -265,10 +265,11 @@ impl Vitals {
         let begin = Instant::now();
         let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;
         if let Ok(oldest) = oldest {
-            metrics::gauge!("oldest_claimable_seconds").set(oldest.unwrap_or_default().as_secs_f64());
+            metrics::gauge!("orders_queue_oldest_ready_age_seconds")
+                .set(oldest.unwrap_or_default().as_secs_f64());
         }
         if let Ok(ready) = self.0.store.ready().await {
-            metrics::gauge!("queue_length").set(f64::from(ready));
+            metrics::gauge!("orders_ready").set(f64::from(ready));
         }
         (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)
     }
@@ -289,7 +290,7 @@ pub(crate) struct StreamGuard(Vitals);
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("worker_streams").decrement(1.0);
+        metrics::gauge!("orders_worker_streams").decrement(1.0);
     }
 }
 

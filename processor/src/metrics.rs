@@ -3,21 +3,24 @@
 use domain::transition::Outcome;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-const RUNNING: &str = "processor_running";
-const STARTED: &str = "processor_started_total";
-const FINISHED: &str = "processor_finished_total";
-const REFUSED: &str = "processor_reports_refused_total";
-const RECONNECTS: &str = "processor_reconnects_total";
-const QUEUE_ERRORS: &str = "processor_queue_errors_total";
+const RUNNING: &str = "orders_processor_running";
+const STARTED: &str = "orders_processor_attempts_started_total";
+const FINISHED: &str = "orders_processor_attempts_finished_total";
+const REFUSED: &str = "orders_processor_reports_rejected_total";
+const RECONNECTS: &str = "orders_processor_reconnects_total";
+const QUEUE_ERRORS: &str = "orders_processor_queue_errors_total";
 
-/// Tells the recorder, if there is one, what each metric means.
+/// Describes each metric to the recorder, if there is one.
 pub(crate) fn describe() {
-    describe_gauge!(RUNNING, "Attempts whose handler runs now.");
-    describe_counter!(STARTED, "Attempts that were started.");
-    describe_counter!(FINISHED, "Attempts that ended here, by outcome; abandoned ones are not reported.");
-    describe_counter!(REFUSED, "Reports that the gateway refused because their lease was gone.");
-    describe_counter!(RECONNECTS, "Connections to a gateway that were lost or given up.");
-    describe_counter!(QUEUE_ERRORS, "Pulls from the queue that failed.");
+    describe_gauge!(RUNNING, "Attempts whose handler is running.");
+    describe_counter!(STARTED, "Attempts started.");
+    describe_counter!(
+        FINISHED,
+        "Attempts finished in this process, by outcome; abandoned ones are not reported."
+    );
+    describe_counter!(REFUSED, "Reports rejected by the gateway because their lease had expired.");
+    describe_counter!(RECONNECTS, "Connections to a gateway that were lost or closed.");
+    describe_counter!(QUEUE_ERRORS, "Failed pulls from the queue.");
 }
 
 /// What is counted for each order. Finding a metric costs more than adding to it, so these are found once.

@@ -155,7 +155,7 @@ try {
 } catch (error) {
   // Whether the gateway still has somebody who waits tells whose fault a stream is that does not end.
   const metrics = await fetch(`${gateways[0]}/metrics`).then((answer) => answer.text(), () => "");
-  wrong.push(...metrics.split("\n").filter((line) => /^(graphql_subscriptions|watched_orders) /.test(line)));
+  wrong.push(...metrics.split("\n").filter((line) => /^(orders_graphql_subscriptions|orders_subscribed) /.test(line)));
   wrong.push(error.cause?.message || error.message || error.reason || JSON.stringify(error));
 }
 try {

@@ -91,10 +91,10 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
         *memory = servers.memory("gateway")?;
     }
     let left = [
-        servers.metric("graphql_subscriptions")?,
-        servers.metric("graphql_sockets")?,
+        servers.metric("orders_graphql_subscriptions")?,
+        servers.metric("orders_graphql_websockets")?,
         // Without the one that asks and the processor.
-        servers.metric("http_connections")? - 2.0,
+        servers.metric("orders_open_connections")? - 2.0,
     ];
     Ok(Report {
         scenario: "subscriptions",

@@ -168,7 +168,7 @@ struct Refusals {
 
 impl Refusals {
     fn note(&mut self, channel: &str, refused: Refused) {
-        metrics::counter!("bus_messages_refused_total", "reason" => refused.word()).increment(1);
+        metrics::counter!("orders_bus_messages_rejected_total", "reason" => refused.word()).increment(1);
         match refused {
             Refused::Foreign if self.foreign.opens() => warn!(
                 channel,

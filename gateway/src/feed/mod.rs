@@ -164,7 +164,7 @@ impl Feed {
     /// Compares all watched orders with the database and delivers what is missing.
     async fn resync(&self) {
         let watched = self.inner.topics.positions();
-        metrics::gauge!("watched_orders").set(watched.len() as f64);
+        metrics::gauge!("orders_subscribed").set(watched.len() as f64);
         for chunk in watched.chunks(RESYNC_CHUNK) {
             if let Err(error) = self.resync_chunk(chunk).await {
                 tracing::debug!(%error, "watched orders cannot be compared now");
@@ -187,7 +187,7 @@ impl Feed {
             .collect();
         if !behind.is_empty() {
             let missing = self.inner.store.events_after(&behind).await?;
-            metrics::counter!("feed_recovered_total").increment(missing.len() as u64);
+            metrics::counter!("orders_events_recovered_total").increment(missing.len() as u64);
             self.inner.topics.deliver(&missing);
         }
         Ok(())

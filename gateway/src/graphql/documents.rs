@@ -83,7 +83,7 @@ impl Documents {
         match self {
             Self::Remembered(memory) => {
                 memory.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::clone(text));
-                counter!("graphql_persisted_queries_total", "outcome" => "registered").increment(1);
+                counter!("orders_graphql_persisted_queries_total", "outcome" => "registered").increment(1);
             }
             Self::Sent | Self::Trusted(_) => {}
         }
@@ -92,7 +92,7 @@ impl Documents {
 
 /// Apollo's clients read the message, and expect 200.
 fn unknown(code: &'static str, message: &str) -> Answer {
-    counter!("graphql_persisted_queries_total", "outcome" => "unknown").increment(1);
+    counter!("orders_graphql_persisted_queries_total", "outcome" => "miss").increment(1);
     Answer::refused(StatusCode::OK, request_error(code, message))
 }
 
@@ -116,7 +116,7 @@ impl Memory {
             let known = hash.or(id).and_then(from_hex).and_then(|hash| self.documents.get(&hash));
             return match known {
                 Some(text) => {
-                    counter!("graphql_persisted_queries_total", "outcome" => "found").increment(1);
+                    counter!("orders_graphql_persisted_queries_total", "outcome" => "hit").increment(1);
                     Ok(Found { text: Arc::clone(text), register: None })
                 }
                 None => Err(unknown(PERSISTED_QUERY_NOT_FOUND, "PersistedQueryNotFound")),
@@ -209,7 +209,7 @@ impl TrustedDocuments {
             Some(text) if params.query.as_deref().is_some_and(|sent| sent != &**text) => Err(mismatch()),
             Some(text) => Ok(Found { text: Arc::clone(text), register: None }),
             None => {
-                counter!("graphql_refusals_total", "limit" => "trusted_documents").increment(1);
+                counter!("orders_graphql_rejections_total", "reason" => "trusted_documents").increment(1);
                 let message = "only listed documents run here, and this one is not listed";
                 let error = request_error(DOCUMENT_NOT_TRUSTED, message);
                 Err(Answer::refused(StatusCode::FORBIDDEN, error))

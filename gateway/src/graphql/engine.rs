@@ -321,7 +321,7 @@ impl Engine {
     }
 
     fn too_slow(&self) -> Answer {
-        counter!("graphql_refusals_total", "limit" => "execution_time").increment(1);
+        counter!("orders_graphql_rejections_total", "reason" => "execution_time").increment(1);
         let limit = self.0.config.graphql.execution_timeout;
         let message = format!("the operation was stopped after {} ms", limit.as_millis());
         Answer::failed(request_error(TIMEOUT, message))
@@ -345,7 +345,7 @@ impl Engine {
             let _active = &active;
             let answer = match answer {
                 Ok(response) => {
-                    counter!("graphql_events_sent_total").increment(1);
+                    counter!("orders_graphql_events_sent_total").increment(1);
                     Answer::from_response(response, &budget, before)
                 }
                 Err(panic) => {
@@ -365,14 +365,14 @@ struct Active;
 
 impl Active {
     fn new() -> Self {
-        gauge!("graphql_subscriptions").increment(1.0);
+        gauge!("orders_graphql_subscriptions").increment(1.0);
         Self
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        gauge!("graphql_subscriptions").decrement(1.0);
+        gauge!("orders_graphql_subscriptions").decrement(1.0);
     }
 }
 

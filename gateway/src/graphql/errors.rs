@@ -68,7 +68,7 @@ pub(crate) fn request_error(word: &'static str, message: impl Into<String>) -> S
 
 /// A limit that was exceeded, by its word.
 pub(crate) fn limit_error(limit: &'static str, message: impl Into<String>) -> ServerError {
-    metrics::counter!("graphql_refusals_total", "limit" => limit).increment(1);
+    metrics::counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
     let mut error = request_error(LIMIT_EXCEEDED, message);
     error.extensions.get_or_insert_default().set("limit", limit);
     error

@@ -109,7 +109,7 @@ fn handshake(detail: String) -> Response {
 }
 
 fn refused(limit: &'static str, problem: Problem) -> Response {
-    counter!("graphql_refusals_total", "limit" => limit).increment(1);
+    counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
     problem.into_response()
 }
 
@@ -118,14 +118,14 @@ struct Open(Protocol);
 
 impl Open {
     fn new(protocol: Protocol) -> Self {
-        gauge!("graphql_sockets", "protocol" => protocol.name()).increment(1.0);
+        gauge!("orders_graphql_websockets", "protocol" => protocol.name()).increment(1.0);
         Self(protocol)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        gauge!("graphql_sockets", "protocol" => self.0.name()).decrement(1.0);
+        gauge!("orders_graphql_websockets", "protocol" => self.0.name()).decrement(1.0);
     }
 }
 
@@ -230,7 +230,7 @@ impl Session {
         let end = self.serve().await;
         self.running.clear();
         let code = Box::pin(self.leave(end)).await;
-        counter!("graphql_socket_closes_total", "code" => code.to_string()).increment(1);
+        counter!("orders_graphql_websocket_closes_total", "code" => code.to_string()).increment(1);
     }
 
     /// Takes leave, and says with which code.

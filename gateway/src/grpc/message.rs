@@ -175,12 +175,12 @@ impl Messages {
 }
 
 fn too_long(most: usize) -> Status {
-    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => "body").increment(1);
     Status::resource_exhausted(format!("a message of this call may have at most {most} bytes"))
 }
 
 fn late() -> Status {
-    metrics::counter!("http_refusals_total", "limit" => "body_timeout").increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => "body_timeout").increment(1);
     Status::deadline_exceeded("the message did not arrive in time")
 }
 

@@ -224,7 +224,7 @@ pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) ->
 }
 
 async fn too_large(body: &mut Body, rule: Rule) -> Failure {
-    metrics::counter!("http_refusals_total", "limit" => "body").increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => "body").increment(1);
     if rule.drain {
         drain(body).await;
     }

@@ -14,7 +14,7 @@ pub(crate) fn check<B>(
     target_bytes: usize,
 ) -> Result<(), Problem> {
     let Some(problem) = too_long(request, head_bytes, target_bytes) else { return Ok(()) };
-    metrics::counter!("http_refusals_total", "limit" => problem.code()).increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => problem.code()).increment(1);
     Err(problem)
 }
 

@@ -226,8 +226,8 @@ fn overall(checks: &[Check], draining: bool) -> Condition {
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<App>) -> Response {
     let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
-    metrics::gauge!("inflight_body_bytes").set(used(&app.inflight.bodies));
-    metrics::gauge!("inflight_response_bytes").set(used(&app.inflight.responses));
+    metrics::gauge!("orders_request_buffer_bytes").set(used(&app.inflight.bodies));
+    metrics::gauge!("orders_response_buffer_bytes").set(used(&app.inflight.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, crate::metrics::render()).into_response()
 }

@@ -102,7 +102,7 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Problem {
-    metrics::counter!("http_refusals_total", "limit" => "host").increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => "host").increment(1);
     Problem::new(code, detail)
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct InFlight {
 impl InFlight {
     pub(crate) fn new(limits: &HttpLimits) -> Self {
         Self {
-            bodies: Budget::new("inflight_body_bytes", limits.inflight_body_bytes),
-            responses: Budget::new("inflight_response_bytes", limits.inflight_response_bytes),
+            bodies: Budget::new("request_buffer", limits.inflight_body_bytes),
+            responses: Budget::new("response_buffer", limits.inflight_response_bytes),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Budget {
         let fits = before.saturating_add(bytes) <= self.limit - reserve;
         if !fits {
             self.release(bytes);
-            counter!("http_refusals_total", "limit" => self.name).increment(1);
+            counter!("orders_http_rejections_total", "reason" => self.name).increment(1);
         }
         fits
     }
@@ -137,7 +137,7 @@ impl BulkWork {
         let size = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.most);
         let permits = tokio::time::timeout(BULK_WAIT, self.permits.acquire_many(size)).await;
         permits.ok().and_then(Result::ok).ok_or_else(|| {
-            counter!("http_refusals_total", "limit" => "bulk_work").increment(1);
+            counter!("orders_http_rejections_total", "reason" => "bulk_work").increment(1);
             Error::overloaded()
         })
     }

@@ -51,8 +51,8 @@ impl Meter {
         Self {
             method,
             status,
-            answers: counter!("http_requests_total", &labels),
-            seconds: histogram!("http_request_seconds", &labels[..2]),
+            answers: counter!("orders_http_requests_total", &labels),
+            seconds: histogram!("orders_http_request_duration_seconds", &labels[..2]),
         }
     }
 

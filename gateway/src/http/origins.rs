@@ -170,7 +170,7 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
             Ok(())
         }
         Access::ReadOnly | Access::Foreign => {
-            metrics::counter!("http_refusals_total", "limit" => "origin").increment(1);
+            metrics::counter!("orders_http_rejections_total", "reason" => "origin").increment(1);
             Err(foreign())
         }
     }

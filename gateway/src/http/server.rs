@@ -142,7 +142,8 @@ pub async fn serve(
                         open.spawn(async move { server.connection(stream, connection, peer).await });
                     }
                     None => {
-                        counter!("http_refusals_total", "limit" => "connections_per_address").increment(1);
+                        counter!("orders_http_rejections_total", "reason" => "connections_per_address")
+                            .increment(1);
                         if let Ok(permit) = turned_away.clone().try_acquire_owned() {
                             let patience =
                                 Patience { stall: TURNED_AWAY.1, ..(&server.connections.limits).into() };
@@ -251,7 +252,7 @@ impl Server {
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
                         if error.downcast_ref().is_some_and(hyper::Error::is_timeout) {
-                            counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
+                            counter!("orders_http_rejections_total", "reason" => "head_timeout").increment(1);
                         }
                         tracing::debug!(%peer, error, "connection failed");
                     }
@@ -259,12 +260,12 @@ impl Server {
                 }
                 Some(event) = events.next() => match event {
                     Event::Silent => {
-                        counter!("http_refusals_total", "limit" => "head_timeout").increment(1);
+                        counter!("orders_http_rejections_total", "reason" => "head_timeout").increment(1);
                         return;
                     }
                     Event::Exceeded(limit, farewell) => {
                         if let Some(limit) = limit {
-                            counter!("http_refusals_total", "limit" => limit).increment(1);
+                            counter!("orders_http_rejections_total", "reason" => limit).increment(1);
                         }
                         connection.as_mut().graceful_shutdown();
                         // Long enough for the word that it is over.

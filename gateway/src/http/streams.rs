@@ -83,10 +83,10 @@ impl Streams {
                     ("streams", "streams_exhausted", detail.to_owned())
                 }
             };
-            counter!("http_refusals_total", "limit" => limit).increment(1);
+            counter!("orders_http_rejections_total", "reason" => limit).increment(1);
             Problem::new(code, detail).retry_after(COME_BACK)
         })?;
-        gauge!("open_streams", "kind" => kind.name()).increment(1.0);
+        gauge!("orders_open_streams", "kind" => kind.name()).increment(1.0);
         Ok(OpenStream { kind, _place: place })
     }
 }
@@ -100,7 +100,7 @@ pub(crate) struct OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        gauge!("open_streams", "kind" => self.kind.name()).decrement(1.0);
+        gauge!("orders_open_streams", "kind" => self.kind.name()).decrement(1.0);
     }
 }
 

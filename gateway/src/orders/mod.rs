@@ -185,7 +185,7 @@ impl Orders {
         self.shortcut.room.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
         tracing::info!(until, by = pause.by, "the queue is paused");
-        metrics::gauge!("queue_paused").set(1.0);
+        metrics::gauge!("orders_queue_paused").set(1.0);
         Ok(pause)
     }
 
@@ -195,7 +195,7 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn resume(&self) -> Result<bool, Error> {
         let paused = self.store.resume().await?;
-        metrics::gauge!("queue_paused").set(0.0);
+        metrics::gauge!("orders_queue_paused").set(0.0);
         if paused {
             tracing::info!("the queue is resumed");
             self.shortcut.wake.due();

@@ -48,7 +48,7 @@ impl Publisher {
         self.feed.deliver(&events);
         let count = events.len() as u64;
         if self.sender.try_send(events).is_err() {
-            metrics::counter!("bus_dropped_total").increment(count);
+            metrics::counter!("orders_bus_events_dropped_total").increment(count);
             self.lost.store(true, Ordering::Relaxed);
         }
     }
@@ -68,7 +68,7 @@ async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Recei
         let published = published.unwrap_or_else(|_| Err(broker::Error::Unavailable("a panic".to_owned())));
         if let Err(error) = published {
             lost.store(true, Ordering::Relaxed);
-            metrics::counter!("bus_errors_total").increment(1);
+            metrics::counter!("orders_bus_publish_errors_total").increment(1);
             if let Some(more) = log.opens() {
                 tracing::warn!(%error, more, "events cannot be published; subscribers here get them all the same");
             }

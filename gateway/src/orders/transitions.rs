@@ -76,7 +76,7 @@ pub(super) async fn apply_all(
     for status in Status::ALL {
         let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;
         if count > 0 {
-            metrics::counter!("order_transitions_total", "status" => status.as_str()).increment(count);
+            metrics::counter!("orders_transitions_total", "status" => status.as_str()).increment(count);
         }
     }
     publisher.publish(events);

@@ -83,8 +83,8 @@ impl Clock {
 fn tell(step: i64) {
     let seconds = step as f64 / 1e6;
     let direction = if step < 0 { "back" } else { "forward" };
-    metrics::counter!("clock_steps_total", "direction" => direction).increment(1);
-    metrics::gauge!("clock_step_seconds").set(seconds);
+    metrics::counter!("orders_database_clock_steps_total", "direction" => direction).increment(1);
+    metrics::gauge!("orders_database_clock_step_seconds").set(seconds);
     tracing::warn!(
         seconds,
         "the clock of the database was set {direction}, or this machine was suspended: no lease is taken back for a \

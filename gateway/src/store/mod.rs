@@ -278,7 +278,7 @@ impl Store {
             tries += 1;
             match self.try_write(&work).await {
                 Err(Error::Conflict(error)) if tries < TRIES => {
-                    metrics::counter!("store_conflicts_total").increment(1);
+                    metrics::counter!("orders_database_transaction_retries_total").increment(1);
                     tracing::debug!(%error, tries, "transaction repeated");
                     let jitter = rand::rng().random_range(0..5 << tries);
                     tokio::time::sleep(Duration::from_millis(jitter)).await;

@@ -76,7 +76,7 @@ impl Lane {
         let permit = match pass.0.take() {
             Some(permit) => permit,
             None => self.permits.clone().try_acquire_owned().map(Arc::new).map_err(|_| {
-                metrics::counter!("searches_refused_total").increment(1);
+                metrics::counter!("orders_searches_rejected_total").increment(1);
                 Error::TooManySearches
             })?,
         };

@@ -121,7 +121,7 @@ pub(super) fn counted<F: Future>(counter: &Arc<AtomicU64>, work: F) -> impl Futu
 
 /// Notes that a statement is sent.
 pub(super) fn count_statement() {
-    metrics::counter!("sql_statements_total").increment(1);
+    metrics::counter!("orders_database_statements_total").increment(1);
     // Outside of a piece of work nobody counts.
     let _ = STATEMENTS.try_with(|counter| counter.fetch_add(1, Ordering::Relaxed));
 }

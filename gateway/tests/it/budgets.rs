@@ -86,7 +86,7 @@ async fn an_unfinished_message_of_grpc_is_given_up() {
 async fn held(gateway: &Gateway<'_>) -> u64 {
     gateway::metrics::install();
     let text = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("inflight_body_bytes "));
+    let line = text.lines().find_map(|line| line.strip_prefix("orders_request_buffer_bytes "));
     line.and_then(|value| value.parse::<f64>().ok()).map_or(0, |value| value as u64)
 }
 

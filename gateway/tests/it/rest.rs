@@ -484,11 +484,14 @@ async fn requests_are_counted_by_route_and_not_by_path() {
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = response.text().await.unwrap();
     assert!(
-        text.contains(r#"http_requests_total{method="GET",route="/orders/{id}",status="404"}"#),
+        text.contains(r#"orders_http_requests_total{method="GET",route="/orders/{id}",status="404"}"#),
         "{text}"
     );
     assert!(text.contains(r#"route="unmatched",status="404""#), "{text}");
-    assert!(text.contains(r#"http_request_seconds_bucket{method="GET",route="/orders/{id}",le="#), "{text}");
+    assert!(
+        text.contains(r#"orders_http_request_duration_seconds_bucket{method="GET",route="/orders/{id}",le="#),
+        "{text}"
+    );
     assert!(!text.contains("/no/such/path"));
     gateway.stop().await;
 }

@@ -70,7 +70,10 @@ on_both!(a_shutdown_ends_a_wait_with_the_present_state, |on| async move {
     let asked = tokio::spawn(gateway.client.get(path).send());
     crate::harness::eventually("the wait", || async {
         let metrics = gateway.client.get(gateway.url("/metrics")).send().await.ok()?.text().await.ok()?;
-        metrics.lines().any(|line| line.starts_with("watched_orders") && !line.ends_with(" 0")).then_some(())
+        metrics
+            .lines()
+            .any(|line| line.starts_with("orders_subscribed ") && !line.ends_with(" 0"))
+            .then_some(())
     })
     .await;
     gateway.stop().await;

@@ -119,7 +119,9 @@ on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let metrics = reqwest::get(gateway.url("/metrics")).await.unwrap().text().await.unwrap();
-    for name in ["worker_streams", "workers", "oldest_claimable_seconds", "queue_length"] {
+    for name in
+        ["orders_worker_streams", "orders_workers", "orders_queue_oldest_ready_age_seconds", "orders_ready"]
+    {
         assert!(metrics.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {metrics}");
     }
     for _ in 0..3 {

@@ -53,7 +53,7 @@ async fn clients_cut_50_times_see_every_event_once() {
         let (_, metrics) = gateway.get("/metrics").await;
         let metrics = metrics.as_str().expect("metrics are text");
         let completed = metrics.lines().find_map(|line| {
-            line.strip_prefix(r#"order_transitions_total{status="completed"} "#)?.parse::<u32>().ok()
+            line.strip_prefix(r#"orders_transitions_total{status="completed"} "#)?.parse::<u32>().ok()
         });
         assert!(completed.is_some_and(|count| count > 0), "no order was completed over {}", gateway.base);
     }

@@ -105,7 +105,8 @@ impl Run {
         };
         assert!(get("/livez").await.contains("ok"));
         let metrics = get("/metrics").await;
-        let panics: Vec<&str> = metrics.lines().filter(|line| line.starts_with("panics_total")).collect();
+        let panics: Vec<&str> =
+            metrics.lines().filter(|line| line.starts_with("orders_panics_total")).collect();
         assert!(panics.iter().all(|line| line.ends_with(" 0")), "{panics:?}");
         assert_eq!(self.process.count_logged("panicked"), 0, "{}", self.process.stderr());
     }

@@ -24,7 +24,7 @@ async fn failed_orders_are_logged_and_counted_by_class() {
             client.post(format!("{}/orders", api.base)).json(&order).send().await.expect("an answer");
         assert_eq!(answer.status(), 201);
     }
-    let wanted = format!("orders_failed_total{{class=\"simulated\"}} {FAILED}");
+    let wanted = format!("orders_failed_total{{error_class=\"simulated\"}} {FAILED}");
     eventually("the metric", || async {
         let metrics = client.get(format!("{}/metrics", api.base)).send().await.ok()?.text().await.ok()?;
         metrics.contains(&wanted).then_some(())

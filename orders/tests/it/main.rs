@@ -26,6 +26,7 @@ mod foreign;
 mod harness;
 mod health;
 mod journey;
+mod metrics;
 mod open_files;
 mod openapi;
 mod operate;

@@ -89,7 +89,7 @@ impl Connections {
             // It does not count as idle any more, so the next look finds another one.
             activity.running.fetch_add(1, Ordering::Relaxed);
             activity.make_room.notify_one();
-            counter!("http_refusals_total", "limit" => "connections").increment(1);
+            counter!("orders_http_rejections_total", "reason" => "connections").increment(1);
         }
     }
 

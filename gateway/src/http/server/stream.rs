@@ -61,7 +61,7 @@ pub(super) struct Stream<T> {
 
 impl<T> Stream<T> {
     pub(super) fn new(io: T, patience: Patience, connection: Option<Connection>) -> Self {
-        gauge!("http_connections").increment(1);
+        gauge!("orders_open_connections").increment(1);
         Self {
             io,
             patience,
@@ -103,7 +103,7 @@ impl<T> Stream<T> {
             sleep.as_mut().reset(deadline);
         }
         ready!(sleep.as_mut().poll(cx));
-        counter!("http_refusals_total", "limit" => "write_stall").increment(1);
+        counter!("orders_http_rejections_total", "reason" => "write_stall").increment(1);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
     }
 
@@ -154,7 +154,7 @@ impl<T> Stream<T> {
     /// Takes over an answer that hyper gave by itself.
     fn explain(&mut self, bytes: &[u8]) -> bool {
         let Some(problem) = bare_refusal(bytes) else { return false };
-        counter!("http_refusals_total", "limit" => problem.code()).increment(1);
+        counter!("orders_http_rejections_total", "reason" => problem.code()).increment(1);
         self.explanation = as_text(problem);
         self.linger.store(true, Ordering::Relaxed);
         true
@@ -200,7 +200,7 @@ impl<T: AsyncRead + Unpin> Stream<T> {
 
 impl<T> Drop for Stream<T> {
     fn drop(&mut self) {
-        gauge!("http_connections").decrement(1);
+        gauge!("orders_open_connections").decrement(1);
     }
 }
 
@@ -214,7 +214,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
         if Pin::new(&mut self.io).poll_read(cx, buffer)?.is_pending() {
             if let Some(frames) = &mut self.frames {
                 ready!(frames.poll_late(cx));
-                counter!("http_refusals_total", "limit" => "frame_timeout").increment(1);
+                counter!("orders_http_rejections_total", "reason" => "frame_timeout").increment(1);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, LATE)));
             }
             return Poll::Pending;

@@ -80,6 +80,6 @@ async fn a_panic_stays_in_its_operation() {
     let event = socket.hear().await;
     assert_eq!((&event["id"], &event["type"]), (&json!("watch"), &json!("next")), "{event}");
     let text = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(text.contains(r#"panics_total{component="graphql"}"#), "{text}");
+    assert!(text.contains(r#"orders_panics_total{component="graphql"}"#), "{text}");
     gateway.stop().await;
 }

@@ -1,0 +1,84 @@
+//! The names of all metrics of a running system.
+
+use serde_json::json;
+
+use crate::harness::{Api, Process, base_url, command, eventually};
+
+/// Gauges that count things and so have no unit.
+const DIMENSIONLESS: [&str; 13] = [
+    "orders_graphql_subscriptions",
+    "orders_graphql_websockets",
+    "orders_open_connections",
+    "orders_open_streams",
+    "orders_parked",
+    "orders_processor_running",
+    "orders_queue_depth",
+    "orders_queue_installations",
+    "orders_queue_paused",
+    "orders_ready",
+    "orders_subscribed",
+    "orders_worker_streams",
+    "orders_workers",
+];
+
+/// A gateway and a processor in one process record the metrics of both.
+#[tokio::test]
+async fn every_metric_has_the_prefix_a_help_text_and_a_unit() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = [
+        "dev",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--grpc-addr",
+        "127.0.0.1:0",
+        "--simulate-min-delay",
+        "0",
+        "--simulate-max-delay",
+        "0",
+    ];
+    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    api.reaches(&id, "completed").await;
+    // One rejection of each kind, and a long poll that has ended.
+    let (status, _) = api.post("/graphql", &json!({"query": "{ a { b } }".repeat(2_000)})).await;
+    assert!(status >= 400, "{status}");
+    let (status, _) = api.get(&format!("/orders/{}", "x".repeat(20_000))).await;
+    assert_eq!(status, 414);
+    let (status, _) = api.get(&format!("/orders/{id}?waitForSequence=1")).await;
+    assert_eq!(status, 200);
+    let text = eventually("the metrics of both", || async {
+        let (_, text) = api.get("/metrics").await;
+        let text = text.as_str()?.to_owned();
+        ["orders_processor_attempts_finished_total", "orders_transitions_total", "orders_queue_depth"]
+            .iter()
+            .all(|name| text.contains(name))
+            .then_some(text)
+    })
+    .await;
+    let names = include_str!("../../../docs/contribute/names.md");
+    let mut families = Vec::new();
+    for (name, kind) in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        families.push(name);
+        assert!(name.starts_with("orders_"), "{name} has no prefix");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+        assert!(names.contains(&format!("`{name}`")), "{name} is not in docs/contribute/names.md");
+        let has_unit = name.ends_with("_seconds") || name.ends_with("_bytes");
+        match kind {
+            "counter" => assert!(name.ends_with("_total"), "{name} is a counter"),
+            "histogram" => assert!(name.ends_with("_seconds"), "{name} is a histogram"),
+            _ => assert!(has_unit || DIMENSIONLESS.contains(&name), "{name} is a {kind} without a unit"),
+        }
+    }
+    assert!(families.len() > 25, "{families:?}");
+    // Every sample belongs to one of them.
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let sample = line.split(['{', ' ']).next().unwrap_or_default();
+        let belongs = |family: &&str| {
+            sample.strip_prefix(*family).is_some_and(|part| ["", "_bucket", "_sum", "_count"].contains(&part))
+        };
+        assert!(families.iter().any(belongs), "{line}");
+    }
+    dev.terminate();
+    dev.ended_well().await;
+}
