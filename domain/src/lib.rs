@@ -30,6 +30,7 @@ mod line_item;
 pub mod money;
 mod order;
 pub mod priority;
+pub mod query;
 pub mod retry;
 pub mod status;
 pub mod text;

@@ -15,18 +15,17 @@
 //! new orders do not come this way at all (see `shortcut`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker::{Job, Place, Queue};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
-use crate::shortcut::Room;
+use crate::room::Room;
 use crate::store::{Longest, Marks, Overdue, Taken};
 use crate::vitals::Vitals;
+use crate::wake::Wake;
 use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
@@ -46,27 +45,6 @@ const OVERDUE_AT_ONCE: usize = 1_000;
 const SWEEP_PARTS: u32 = 20;
 /// ... unless that would make it rarer than this.
 const SWEEP_AT_LEAST: Duration = Duration::from_secs(5);
-
-/// Wakes the loop. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct Wake {
-    notify: Arc<Notify>,
-    full: Arc<AtomicBool>,
-}
-
-impl Wake {
-    /// An order has become due.
-    pub(crate) fn due(&self) {
-        self.notify.notify_one();
-    }
-
-    /// An order was started, so there is room in the queue again.
-    pub(crate) fn started(&self) {
-        if self.full.load(Ordering::Relaxed) {
-            self.notify.notify_one();
-        }
-    }
-}
 
 #[derive(Clone)]
 pub(crate) struct Dispatch {
@@ -119,7 +97,7 @@ impl Dispatch {
         }
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
-            let woken = self.wake.notify.notified();
+            let woken = self.wake.notified();
             if Instant::now() >= sweep.next {
                 marks = Marks::default();
                 let pause = self.sweep(&mut sweep).await;
@@ -158,7 +136,7 @@ impl Dispatch {
         metrics::gauge!("orders_queue_depth").set(waiting as f64);
         let window = u64::from(self.config.queue_window);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
-        self.wake.full.store(free == 0, Ordering::Relaxed);
+        self.wake.set_full(free == 0);
         if free == 0 {
             return Ok(Round::Full);
         }

@@ -29,9 +29,11 @@ mod limits_page;
 mod log_gate;
 mod panics;
 mod retention;
+mod room;
 mod serve;
 mod shortcut;
 mod vitals;
+mod wake;
 
 /// By order. The hash is keyed as that of the standard library, and costs a fraction of it.
 type ById<V> = std::collections::HashMap<domain::OrderId, V, hashlink::DefaultHashBuilder>;

@@ -19,15 +19,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::{CLOCK_INTERVAL, Dispatch, Wake};
+use crate::dispatch::{CLOCK_INTERVAL, Dispatch};
 use crate::feed::Feed;
 use crate::http::inflight::{BulkWork, InFlight};
 use crate::http::server::{self, Connections, Port};
 use crate::http::streams::Streams;
 use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
-use crate::shortcut::{Room, Shortcut};
+use crate::room::Room;
+use crate::shortcut::Shortcut;
 use crate::vitals::Vitals;
+use crate::wake::Wake;
 use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is

@@ -11,7 +11,8 @@ use super::errors::fault;
 use super::list::OrderFilter;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
-use crate::orders::{Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
+use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
+use domain::query::{Filter, Sort};
 
 /// Which failed orders to try again, and how.
 #[derive(InputObject)]

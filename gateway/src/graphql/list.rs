@@ -11,7 +11,9 @@ use super::errors::{bad_input, fault};
 use super::room::Room;
 use super::scalars::{DateTime, Decimal};
 use super::types::{Order, OrderStatus};
-use crate::orders::{Criteria, Cursor, Filter, InvalidCriterion, Listed, Listing, Position, Sort, Take};
+use crate::orders::{Criteria, Cursor, InvalidCriterion, Listing, Take};
+use crate::store::Listed;
+use domain::query::{Filter, Position, Sort};
 
 /// Orders of a page when the client does not say.
 pub(crate) const DEFAULT_PAGE: i32 = 20;

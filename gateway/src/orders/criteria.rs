@@ -1,9 +1,8 @@
 //! What a client says about the orders that it wants, before anybody has looked at it. REST and
 //! GraphQL mean the same by it, because it is read here.
 
+use domain::query::{Filter, Sort};
 use domain::{Currency, Money, Status, Timestamp, text};
-
-use super::list::{Filter, Sort};
 
 /// Longest text that is looked for in items, in characters.
 pub const MAX_ITEM_CONTAINS: usize = text::MAX_ITEM;

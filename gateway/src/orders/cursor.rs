@@ -8,9 +8,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use domain::query::{Position, Sort};
 use domain::{Currency, Order, OrderId};
-
-use super::list::{Position, Sort};
 
 /// Longest cursor that is looked at; ours have up to 100 characters.
 const MAX_LENGTH: usize = 200;

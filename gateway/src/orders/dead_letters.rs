@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use domain::query::Filter;
 use domain::transition::Command;
 use domain::{Order, OrderId, Status, Timestamp};
 
-use super::{Filter, Orders};
+use super::Orders;
 use crate::Error;
 use crate::store::Applied;
 

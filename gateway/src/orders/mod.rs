@@ -32,7 +32,7 @@ pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 pub use criteria::{Criteria, InvalidCriterion, MAX_ITEM_CONTAINS};
 pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
-pub use list::{Filter, InvalidSort, Listed, Listing, Page, Position, Scan, Scanned, Sort, Start, Take};
+pub use list::{Listing, Page, Take};
 pub(crate) use publish::Publisher;
 pub(crate) use transitions::Started;
 

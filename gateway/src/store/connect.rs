@@ -18,9 +18,6 @@ use super::writers::Writers;
 use super::{Dialect, Inner, Store, error, files};
 use crate::log_gate::LogGate;
 
-/// A connection that was unused for so long is tested before it is used.
-pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
-
 /// How long a connection is kept however much it is used. A balancer or a name may lead to another server meanwhile.
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
 

@@ -16,14 +16,10 @@ use super::ahead::Longest;
 use super::isolate::{Unreadable, execute_for_each};
 use super::park::{is_parked, parked, parked_end};
 use super::pause;
-use super::rows::Stage;
+use super::rows::{DUE_AGAIN, Stage};
 use super::sql::{Sql, padded};
 use super::{Dialect, Error, Store, rows};
 
-/// When an order is due that comes back from the queue, with the present time twice: it was due before, so its time has
-/// come, also when the clock was set back since. A schedule is kept to the letter.
-pub(super) const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
-    ELSE ? END";
 /// Waiting orders that dispatch never finds and that one look does.
 const STRAYS: i64 = 100;
 

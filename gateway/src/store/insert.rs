@@ -1,118 +1,19 @@
 //! Accepting orders.
 
 use std::collections::HashSet;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::State;
-use domain::{Content, DEFAULT_TENANT, Order, OrderEvent, OrderId, Status, Timestamp};
+use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 
-use super::idempotency::{Idempotency, insert_keys, used_keys};
+use super::creation::{Creation, Inserted, NewOrder};
+use super::idempotency::{insert_keys, used_keys};
 use super::recent::Row;
 use super::rows::{Locked, Stage};
 use super::sql::{Sql, pieces};
 use super::{Dialect, Error, Store, rows};
-
-/// An order that is about to be accepted, as it is right after that. Cheap to clone: the answer to the
-/// client, the group commit and the store's memory have the same one.
-#[derive(Debug, Clone)]
-pub struct NewOrder(Arc<Order>);
-
-/// Orders that one request creates: all of them are written, or none. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Creation {
-    /// At least one. The ids of several are a run (see `keys`), so that the first one tells all.
-    pub orders: Arc<[NewOrder]>,
-    /// What the client calls this create, if it may repeat it.
-    pub idempotency: Option<Idempotency>,
-}
-
-/// What became of one creation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inserted {
-    /// It is written.
-    New,
-    /// The same create came before, and this was its first order.
-    Before(OrderId),
-    /// The key was used before, for something else.
-    KeyReused,
-}
-
-impl Creation {
-    /// The id of the first order, which stands for all of them.
-    pub fn id(&self) -> OrderId {
-        self.orders[0].id
-    }
-}
-
-/// A create of one order that the client cannot repeat.
-impl From<NewOrder> for Creation {
-    fn from(order: NewOrder) -> Self {
-        Self { orders: Arc::new([order]), idempotency: None }
-    }
-}
-
-impl Deref for NewOrder {
-    type Target = Order;
-
-    fn deref(&self) -> &Order {
-        &self.0
-    }
-}
-
-impl NewOrder {
-    /// The order with this id and content, accepted at this time.
-    pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
-        let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
-        Self(Arc::new(Order {
-            id,
-            tenant_id: DEFAULT_TENANT.to_owned(),
-            external_reference: content.external_reference,
-            customer: content.customer,
-            line_items: content.line_items,
-            total: content.total,
-            quantity: content.quantity,
-            status: Status::Pending,
-            version: 1,
-            attempt: 0,
-            failures: 0,
-            max_attempts: content.max_attempts,
-            priority: content.priority,
-            process_after: content.process_after,
-            not_before,
-            reason: None,
-            error_class: None,
-            created_at,
-            updated_at: created_at,
-        }))
-    }
-
-    /// The order, shared with whoever else has this one.
-    pub fn order(&self) -> Arc<Order> {
-        self.0.clone()
-    }
-
-    /// Whether it is not scheduled for later.
-    pub fn starts_at_once(&self) -> bool {
-        self.process_after.is_none()
-    }
-
-    /// Event 1.
-    pub fn event(&self) -> OrderEvent {
-        OrderEvent {
-            order_id: self.id,
-            sequence: 1,
-            status: Status::Pending,
-            previous_status: None,
-            attempt: 0,
-            reason: None,
-            error_class: None,
-            occurred_at: self.created_at,
-        }
-    }
-}
 
 /// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
 /// one packet (16 MiB in older defaults), even if every character of theirs has to be escaped in JSON.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use domain::query::{Filter, Position, Sort};
 use domain::{DEFAULT_TENANT, Order, OrderId};
 use futures_util::TryStreamExt;
 use sqlx::AnyConnection;
@@ -15,10 +16,10 @@ use tokio::time::Instant;
 use super::isolate::{Unreadable, rows_of};
 use super::read::Found;
 use super::rows::Part;
+use super::scan::{Listed, Scan, Scanned, Start};
 use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
 use super::sql::Sql;
 use super::{Dialect, Error, Store, Work, read, rows};
-use crate::orders::{Filter, Listed, Position, Scan, Scanned, Sort, Start};
 
 /// Orders that a search reads in its first statement; in each further one twice as many as before.
 const SEARCHED_FIRST: u32 = 64;

@@ -12,9 +12,8 @@ use std::time::Duration;
 use domain::transition::CLOCK_STEP;
 use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 
-use super::due::DUE_AGAIN;
 use super::isolate::{Cause, Unreadable, execute_for_each};
-use super::rows::NEVER;
+use super::rows::{DUE_AGAIN, NEVER};
 use super::sql::Sql;
 use super::{Error, Store, rows};
 use crate::ById;

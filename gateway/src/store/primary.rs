@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
-use super::connect::TESTED_AFTER;
 use super::sql::Sql;
+use super::writers::TESTED_AFTER;
 use super::{Dialect, Error, Outage, Store, rows};
 
 /// For so long after a new connection has led to another server than the one before, older connections are asked

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::{Content, Currency, LineItem, Money, OrderId, Priority};
 
-use super::insert::{Creation, NewOrder, insert_orders};
+use super::creation::{Creation, NewOrder};
+use super::insert::insert_orders;
 use super::sql::Sql;
 use super::{Error, Store};
 

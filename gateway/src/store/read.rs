@@ -7,6 +7,7 @@ use sqlx::AnyConnection;
 
 use super::isolate::{Rows, Unreadable, rows_of};
 use super::sql::{Sql, padded};
+use super::timeline::Timelines;
 use super::{Error, Store, rows, timeline};
 
 /// What was found of some orders, in any order.
@@ -15,15 +16,6 @@ pub struct Found {
     /// Those that can be read.
     pub orders: Vec<Order>,
     /// Those that exist and cannot be read.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// The events of some orders.
-#[derive(Debug, Default)]
-pub struct Timelines {
-    /// The events of one order come oldest first.
-    pub events: Vec<Arc<OrderEvent>>,
-    /// Orders whose events cannot be put together.
     pub unreadable: Vec<Unreadable>,
 }
 

@@ -33,6 +33,11 @@ struct StoredLineItem<'a> {
     price_minor: i64,
 }
 
+/// When an order is due that comes back from the queue, with the present time twice: it was due before, so its time has
+/// come, also when the clock was set back since. A schedule is kept to the letter.
+pub(super) const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
+    ELSE ? END";
+
 /// The stage of an order that dispatch is to push when it is due.
 pub(super) const WAITING: &str = "waiting";
 /// The stage of an order that the queue or a worker has.

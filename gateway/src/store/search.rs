@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use domain::DEFAULT_TENANT;
+use domain::query::{Filter, Sort};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool};
 use tokio::runtime::Runtime;
@@ -17,7 +18,6 @@ use tokio::task::JoinHandle;
 
 use super::sql::Sql;
 use super::{Error, Store, Work, rows};
-use crate::orders::{Filter, Sort};
 use crate::panics;
 
 /// Most searches at a time.

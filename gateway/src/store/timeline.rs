@@ -13,7 +13,6 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::isolate::{Cause, Rows, Unreadable, rows_of};
-use super::read::Timelines;
 use super::sql::{LARGEST_PIECE, Sql, padded};
 use super::{Error, rows};
 
@@ -25,6 +24,15 @@ pub(super) const BETWEEN: &str = "order_id, sequence, status, attempt, reason, o
 
 /// The first sequence that can be in `order_events`.
 const SECOND: u32 = 2;
+
+/// The events of some orders.
+#[derive(Debug, Default)]
+pub struct Timelines {
+    /// The events of one order come oldest first.
+    pub events: Vec<Arc<OrderEvent>>,
+    /// Orders whose events cannot be put together.
+    pub unreadable: Vec<Unreadable>,
+}
 
 /// What an event says, beside where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

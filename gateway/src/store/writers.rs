@@ -5,12 +5,13 @@
 //! back to the pool as soon as somebody waits there, or when it is not used for a moment.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool};
 
-use super::connect::TESTED_AFTER;
+/// A connection that was unused for so long is tested before it is used.
+pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Writers {
     pool: AnyPool,

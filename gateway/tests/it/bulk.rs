@@ -29,7 +29,7 @@ fn good(item: &str) -> Value {
 }
 
 async fn stored(backend: &Backend) -> usize {
-    backend.store.list(&gateway::orders::Filter::default(), None, 10_000).await.unwrap().len()
+    backend.store.list(&domain::query::Filter::default(), None, 10_000).await.unwrap().len()
 }
 
 on_both!(a_thousand_orders_are_created_in_their_order, |on| async move {

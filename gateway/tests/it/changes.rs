@@ -346,7 +346,7 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let page = backend.store.list(&gateway::orders::Filter::default(), after, 10).await.unwrap();
+        let page = backend.store.list(&domain::query::Filter::default(), after, 10).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         seen.extend(page.iter().map(|order| order.id));
@@ -355,7 +355,7 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     expected.sort_unstable();
     expected.reverse();
     assert_eq!(seen, expected);
-    let filter = |statuses: &[Status], customer: &str| gateway::orders::Filter {
+    let filter = |statuses: &[Status], customer: &str| domain::query::Filter {
         statuses: statuses.to_vec(),
         customer: Some(customer.into()),
         ..Default::default()

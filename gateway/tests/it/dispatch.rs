@@ -282,12 +282,12 @@ on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
         }
     });
     eventually("some to be started", || async {
-        let filter = gateway::orders::Filter { statuses: vec![Status::Processing], ..Default::default() };
+        let filter = domain::query::Filter { statuses: vec![Status::Processing], ..Default::default() };
         (backend.store.list(&filter, None, 1).await.unwrap().len() == 1).then_some(())
     })
     .await;
     backend.store.pause(None, None).await.unwrap();
-    let processing = gateway::orders::Filter { statuses: vec![Status::Processing], ..Default::default() };
+    let processing = domain::query::Filter { statuses: vec![Status::Processing], ..Default::default() };
     let at_the_answer = backend.store.list(&processing, None, 1_000).await.unwrap().len();
     assert_eq!(starting.await.unwrap().len(), at_the_answer, "nothing was started after the answer");
 });

@@ -144,7 +144,7 @@ async fn many_at_once(on: On) {
     let answers = futures_util::future::join_all(posts).await;
     assert!(answers.iter().all(|(status, _, body)| (*status, body) == (StatusCode::CREATED, &answers[0].2)));
     assert_eq!(answers.iter().filter(|(_, replayed, _)| !replayed).count(), 1);
-    let stored = backend.store.list(&gateway::orders::Filter::default(), None, 10).await.unwrap();
+    let stored = backend.store.list(&domain::query::Filter::default(), None, 10).await.unwrap();
     assert_eq!(stored.len(), 1);
     a.stop().await;
     if let Some(b) = b {

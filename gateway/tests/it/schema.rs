@@ -24,7 +24,7 @@ async fn several_gateways_migrate_at_once() {
         result.unwrap();
     }
     let store = Store::connect(&url, &Options::default()).await.unwrap();
-    assert!(store.list(&gateway::orders::Filter::default(), None, 1).await.unwrap().is_empty());
+    assert!(store.list(&domain::query::Filter::default(), None, 1).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

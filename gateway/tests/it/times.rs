@@ -118,6 +118,6 @@ on_both!(a_time_that_cannot_be_stored_is_refused_over_graphql, |on| async move {
             assert!(answer["errors"][0]["message"].as_str().unwrap().contains(RANGE), "{answer}");
         }
     }
-    assert!(backend.store.list(&gateway::orders::Filter::default(), None, 10).await.unwrap().is_empty());
+    assert!(backend.store.list(&domain::query::Filter::default(), None, 10).await.unwrap().is_empty());
     gateway.stop().await;
 });

@@ -13,7 +13,8 @@ use crate::http::body;
 use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::orders::{Criteria, Filter, MAX_RATE, MAX_REDRIVEN, Redrive, Sort};
+use crate::orders::{Criteria, MAX_RATE, MAX_REDRIVEN, Redrive};
+use domain::query::{Filter, Sort};
 
 /// Which dead letters to redrive, and how.
 #[derive(Debug, ToSchema)]

@@ -13,7 +13,9 @@ use crate::App;
 use crate::http::problem::{self, Problem};
 use crate::http::query::Query;
 use crate::http::schema::{self, CurrencyCode, DecimalText};
-use crate::orders::{Criteria, Cursor, Filter, Listed, Listing, Page, Position, Sort, Take};
+use crate::orders::{Criteria, Cursor, Listing, Page, Take};
+use crate::store::Listed;
+use domain::query::{Filter, Position, Sort};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::view::OrderView;
-use crate::orders::Listed;
+use crate::store::Listed;
 use crate::store::Unreadable;
 
 /// An order in a list. One that cannot be read has `id` and `unreadable` alone.

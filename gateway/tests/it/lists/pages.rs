@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use domain::query::Filter;
 use domain::{Order, Status};
-use gateway::orders::Filter;
 use serde_json::{Value, json};
 
 use super::ids;

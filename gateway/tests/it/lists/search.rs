@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use domain::query::{Filter, Sort};
 use domain::{Content, Currency, Draft, DraftLineItem, OrderId};
-use gateway::orders::{Filter, Sort};
 use gateway::store::{Creation, NewOrder};
 use reqwest::Url;
 use serde_json::json;
