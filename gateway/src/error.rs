@@ -53,6 +53,12 @@ pub enum Error {
         /// Which column or rule it is about.
         detail: String,
     },
+    /// The database refuses to store the order, by a constraint or a trigger that was added to the tables.
+    #[error(
+        "the database refuses this order by a rule that was added to its tables; it is not stored, and the same request \
+         is refused again"
+    )]
+    OrderRefused,
     /// A defect of ours. The details are in the log.
     #[error("an internal error; it has been logged")]
     Internal,
@@ -78,6 +84,7 @@ impl Error {
             Self::Unavailable { code, .. } => code,
             Self::OutcomeUnknown(_) => "outcome_unknown",
             Self::Unreadable { .. } => "order_unreadable",
+            Self::OrderRefused => "order_refused",
             Self::Internal => "internal_error",
         }
     }
@@ -93,6 +100,7 @@ impl Error {
             | Self::RowCount(_)
             | Self::Refused { .. }
             | Self::Unreadable { .. }
+            | Self::OrderRefused
             | Self::Internal => None,
         }
     }

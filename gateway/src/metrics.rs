@@ -100,7 +100,7 @@ const METRICS: [(&str, Kind, &str); 39] = [
     (
         "orders_parked_total",
         Counter,
-        "Orders parked, by reason: undecodable, contradiction, too_large, refused (by the database) or defect.",
+        "Orders parked, by reason: undecodable, contradiction, too_large, refused (by the database), defect or too_slow.",
     ),
     ("orders_pruned_total", Counter, "Orders removed by retention."),
     (

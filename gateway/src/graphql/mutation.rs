@@ -270,7 +270,7 @@ fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, 
             let field = Some(vec!["idempotencyKey".to_owned()]);
             Ok((None, vec![UserError { code, message, field }]))
         }
-        Error::Refused { .. } | Error::RowCount(_) => {
+        Error::Refused { .. } | Error::RowCount(_) | Error::OrderRefused => {
             Ok((None, vec![UserError { code, message, field: None }]))
         }
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Unreadable { .. } | Error::Internal => {

@@ -16,7 +16,9 @@ use crate::http::problem::Problem;
 pub(super) fn reason(error: &Error) -> Cow<'static, str> {
     match error {
         Error::NotFound(_) => reason::ORDER_NOT_FOUND.into(),
-        Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) => reason::INVALID_REQUEST.into(),
+        Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) | Error::OrderRefused => {
+            reason::INVALID_REQUEST.into()
+        }
         Error::Refused { refusal, .. } => reason::of(*refusal).into(),
         // The word of the other transports, in gRPC's spelling.
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) => error.code().to_ascii_uppercase().into(),
@@ -29,7 +31,9 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::NotFound(_) => Code::NotFound,
-            Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) => Code::InvalidArgument,
+            Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) | Error::OrderRefused => {
+                Code::InvalidArgument
+            }
             Error::Refused { .. } | Error::Unreadable { .. } => Code::FailedPrecondition,
             Error::Unavailable { .. } | Error::OutcomeUnknown(_) => Code::Unavailable,
             Error::Internal => Code::Internal,

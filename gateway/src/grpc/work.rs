@@ -314,6 +314,7 @@ impl Session {
             Error::Invalid(_)
             | Error::KeyReused
             | Error::RowCount(_)
+            | Error::OrderRefused
             | Error::Unavailable { .. }
             | Error::OutcomeUnknown(_) => return Err(error),
         };

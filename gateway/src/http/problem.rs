@@ -239,7 +239,7 @@ impl From<Error> for Problem {
             ),
             Error::Unavailable { .. } => Self { status: 503, ..problem },
             Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
-            Error::KeyReused | Error::RowCount(_) | Error::Internal => problem,
+            Error::KeyReused | Error::RowCount(_) | Error::OrderRefused | Error::Internal => problem,
         }
     }
 }

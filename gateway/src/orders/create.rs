@@ -12,8 +12,8 @@ use crate::batch::{Attempt, Failure};
 use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{
-    Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Store, request_hash,
-    request_hash_of_all,
+    Cause, Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Outage, Store,
+    request_hash, request_hash_of_all,
 };
 
 /// The most orders that one request can create.
@@ -252,7 +252,7 @@ pub(super) async fn create_all(
             passage = None;
             one_by_one(&store, &creations).await
         }
-        Err(error) if error.cause().is_some() && creations.len() > 1 => {
+        Err(error) if may_be_of_one(&error) && creations.len() > 1 => {
             passage = None;
             in_halves(&store, &creations).await
         }
@@ -311,15 +311,19 @@ async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserte
     results
 }
 
-/// A create that the database refuses, because it is too large or breaks a constraint, is alone in the end, and the
-/// others are written.
+/// How long creations are halved that exceed the time of a statement. Their callers look the others up by their ids.
+const HALVED_FOR: Duration = Duration::from_secs(20);
+
+/// A create that the database refuses, because it is too large, breaks a constraint or takes too long, is alone in the
+/// end, and the others are written.
 async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+    let until = Instant::now() + HALVED_FOR;
     let mut results = Vec::with_capacity(creations.len());
     let mut pieces = vec![creations];
     while let Some(piece) = pieces.pop() {
         match store.insert(piece.into()).await {
             Ok(inserted) => results.extend(inserted.into_iter().map(Ok)),
-            Err(error) if error.cause().is_some() && piece.len() > 1 => {
+            Err(error) if may_be_of_one(&error) && piece.len() > 1 && Instant::now() < until => {
                 let (first, second) = piece.split_at(piece.len() / 2);
                 pieces.extend([second, first]);
             }
@@ -329,9 +333,18 @@ async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted
     results
 }
 
+/// Whether a single create of a transaction may be the reason for its error. Nothing was written.
+fn may_be_of_one(error: &StoreError) -> bool {
+    error.cause().is_some() || matches!(error, StoreError::Unavailable(Outage::StatementTime(_)))
+}
+
 fn failed(error: StoreError, first: OrderId) -> Error {
     match error {
         StoreError::CommitUnknown => Error::OutcomeUnknown(first),
+        error if error.cause() == Some(Cause::Refused) => {
+            tracing::warn!(order_id = %first, %error, "the database refuses an order by a rule of its tables");
+            Error::OrderRefused
+        }
         error => error.into(),
     }
 }

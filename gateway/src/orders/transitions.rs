@@ -4,6 +4,7 @@
 //! order only. The order is parked (`store::park`) and its command answered as `order_unreadable`, which is final
 //! for a worker: it frees its slot.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::Error;
 use crate::batch::Failure;
 use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
-use crate::store::{Applied, Cause, Error as StoreError, Outage, Store, Unreadable};
+use crate::store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
 
 impl Orders {
     /// One command whose answer is the order.
@@ -90,47 +91,91 @@ async fn apply_isolated(
     rules: Rules,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<Applied, Error>> {
+    let apply = |piece| store.apply(piece, rules);
+    let answers = || async { store.refresh_clock().await.is_ok() };
+    let writes = || async { store.probe(Probe::Commit).await.is_ok() };
+    let results = isolated(commands, apply, answers, writes).await;
+    park(store, &results).await;
+    results
+}
+
+/// Halves a failed batch until each failing order is alone. `answers` says whether the database answers at all,
+/// `writes` whether it takes a write that concerns none of these orders.
+async fn isolated<A, B, C>(
+    commands: Arc<[(OrderId, Command)]>,
+    apply: impl Fn(Arc<[(OrderId, Command)]>) -> A,
+    answers: impl Fn() -> B,
+    writes: impl Fn() -> C,
+) -> Vec<Result<Applied, Error>>
+where
+    A: Future<Output = Result<Vec<Applied>, StoreError>>,
+    B: Future<Output = bool>,
+    C: Future<Output = bool>,
+{
     let until = Instant::now() + HALVED_FOR;
+    let unreadable =
+        |order_id, cause, detail| Ok(Applied::Unreadable(Unreadable { order_id, cause, detail }));
     let mut results = Vec::with_capacity(commands.len());
+    // Where in `results` a command stands that exceeds its time although it is alone.
+    let mut slow = Vec::new();
     // From the end, the next piece is the last one.
-    let mut pieces = vec![commands];
+    let mut pieces = vec![commands.clone()];
     while let Some(piece) = pieces.pop() {
-        match panics::contained("batch", store.apply(piece.clone(), rules)).await {
+        match panics::contained("batch", apply(piece.clone())).await {
             Ok(Ok(applied)) => results.extend(applied.into_iter().map(Ok)),
-            failed if piece.len() > 1 && may_be_halved(store, &failed, until).await => {
+            failed if piece.len() > 1 && may_be_halved(&failed, &answers, until).await => {
                 let (first, second) = piece.split_at(piece.len() / 2);
                 pieces.extend([second.into(), first.into()]);
             }
             Ok(Err(error)) => match (error.cause(), &*piece) {
                 (Some(cause), [(order_id, _)]) => {
-                    let detail = error.to_string();
-                    results.push(Ok(Applied::Unreadable(Unreadable { order_id: *order_id, cause, detail })));
+                    results.push(unreadable(*order_id, cause, error.to_string()));
                 }
-                _ => results.extend(vec![Err(error.into()); piece.len()]),
+                _ => {
+                    if piece.len() == 1 && is_slow(&error) && Instant::now() < until {
+                        slow.push(results.len());
+                    }
+                    results.extend(vec![Err(error.into()); piece.len()]);
+                }
             },
             Err(Panicked) => results.extend(piece.iter().map(|(order_id, _)| {
                 let detail = "the gateway panics when it handles the order".to_owned();
-                Ok(Applied::Unreadable(Unreadable { order_id: *order_id, cause: Cause::Defect, detail }))
+                unreadable(*order_id, Cause::Defect, detail)
             })),
         }
     }
-    park(store, &results).await;
+    // A database that was slow for a moment is no reason to park an order: it has to be slow again, after a write to
+    // another row was not.
+    if !slow.is_empty() && writes().await {
+        for index in slow {
+            let command = &commands[index..=index];
+            match panics::contained("batch", apply(command.into())).await {
+                Ok(Err(error)) if is_slow(&error) => {
+                    results[index] = unreadable(command[0].0, Cause::TooSlow, error.to_string());
+                }
+                Ok(Ok(applied)) => results.splice(index..=index, applied.into_iter().map(Ok)).for_each(drop),
+                Ok(Err(_)) | Err(Panicked) => {}
+            }
+        }
+    }
     results
+}
+
+fn is_slow(error: &StoreError) -> bool {
+    matches!(error, StoreError::TimedOut | StoreError::Unavailable(Outage::StatementTime(_)))
 }
 
 /// Whether halves of a batch may succeed where all of it has failed: one of its orders is the reason, or the
 /// database answers and the batch was too much for its deadline.
-async fn may_be_halved<T>(
-    store: &Store,
+async fn may_be_halved<T, B: Future<Output = bool>>(
     failed: &Result<Result<T, StoreError>, Panicked>,
+    answers: impl Fn() -> B,
     until: Instant,
 ) -> bool {
     match failed {
         Ok(Ok(_)) => false,
         Err(Panicked) => true,
-        Ok(Err(StoreError::TimedOut | StoreError::Unavailable(Outage::StatementTime(_)))) => {
-            Instant::now() < until && store.refresh_clock().await.is_ok()
-        }
+        Ok(Err(error)) if is_slow(error) => Instant::now() < until && answers().await,
         Ok(Err(error)) => error.cause().is_some(),
     }
 }
@@ -195,8 +240,13 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use domain::LeaseToken;
     use domain::retry::{LONGEST_POSTPONEMENT, MAX_POSTPONEMENTS};
 
+    use super::*;
     use crate::limits_page::{row, time};
 
     #[test]
@@ -204,5 +254,103 @@ mod tests {
         let postponements = MAX_POSTPONEMENTS.to_string();
         row("postponements of an order (`Retry-After`) that do not count as failures", &postponements);
         row("longest wait that the other side can ask for", &time(LONGEST_POSTPONEMENT));
+    }
+
+    fn starts(count: u8) -> Arc<[(OrderId, Command)]> {
+        let command = |n| {
+            (
+                OrderId::from_bytes([n; 16]),
+                Command::Start { lease: LeaseToken::random(), max_bytes: usize::MAX },
+            )
+        };
+        (0..count).map(command).collect()
+    }
+
+    fn done(piece: &[(OrderId, Command)]) -> Result<Vec<Applied>, StoreError> {
+        Ok(piece.iter().map(|_| Applied::Unchanged { order: None }).collect())
+    }
+
+    /// The causes for which orders are parked, by their place in the batch.
+    fn parked(results: &[Result<Applied, Error>]) -> Vec<(usize, Cause)> {
+        let parked = results.iter().enumerate().filter_map(|(n, result)| match result {
+            Ok(Applied::Unreadable(one)) => Some((n, one.cause)),
+            _ => None,
+        });
+        parked.collect()
+    }
+
+    async fn yes() -> bool {
+        true
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_isolated_to_its_order() {
+        let commands = starts(16);
+        let bad = BTreeSet::from([commands[3].0, commands[12].0]);
+        let apply = |piece: Arc<[(OrderId, Command)]>| {
+            let bad = &bad;
+            async move {
+                assert!(!piece.iter().any(|(id, _)| bad.contains(id)), "a defect");
+                done(&piece)
+            }
+        };
+        let results = isolated(commands, apply, yes, yes).await;
+        assert_eq!(parked(&results), [(3, Cause::Defect), (12, Cause::Defect)]);
+        assert_eq!(
+            results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
+            14
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_that_exceeds_its_time_is_isolated() {
+        let commands = starts(16);
+        let slow = commands[5].0;
+        let apply = |piece: Arc<[(OrderId, Command)]>| async move {
+            if piece.iter().any(|(id, _)| *id == slow) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Err(StoreError::TimedOut);
+            }
+            done(&piece)
+        };
+        let results = isolated(commands.clone(), apply, yes, yes).await;
+        assert_eq!(parked(&results), [(5, Cause::TooSlow)]);
+        assert_eq!(
+            results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
+            15
+        );
+        // While the database takes no other writes either, the order is only tried again.
+        let results = isolated(commands.clone(), apply, yes, || async { false }).await;
+        assert_eq!(parked(&results), []);
+        assert!(matches!(results[5], Err(Error::Unavailable { .. })), "{:?}", results[5]);
+        // So it is after a pause of the database that ends in between.
+        let pauses = AtomicU32::new(1);
+        let apply = |piece: Arc<[(OrderId, Command)]>| {
+            let slow = pauses.fetch_sub(1, Ordering::Relaxed) == 1;
+            async move { if slow { Err(StoreError::TimedOut) } else { done(&piece) } }
+        };
+        let results = isolated(commands[..1].into(), apply, yes, yes).await;
+        assert!(matches!(results[..], [Ok(Applied::Unchanged { .. })]), "{results:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_not_halved_while_the_database_is_away() {
+        let attempts = AtomicU32::new(0);
+        let apply = |_| {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            async { Err(StoreError::TimedOut) }
+        };
+        let results = isolated(starts(16), apply, || async { false }, yes).await;
+        assert_eq!(attempts.load(Ordering::Relaxed), 1);
+        assert!(results.iter().all(|result| matches!(result, Err(Error::Unavailable { .. }))));
+        // One that answers and meets no deadline is given up after a while.
+        let apply = |_| async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            Err(StoreError::TimedOut)
+        };
+        let begin = Instant::now();
+        let results = isolated(starts(255), apply, yes, yes).await;
+        assert!(begin.elapsed() < HALVED_FOR + Duration::from_secs(60), "{:?}", begin.elapsed());
+        assert!(results.iter().all(|result| matches!(result, Err(Error::Unavailable { .. }))));
     }
 }

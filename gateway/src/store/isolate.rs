@@ -45,12 +45,14 @@ pub enum Cause {
     Refused,
     /// The gateway panics when it handles the order.
     Defect,
+    /// A change of the row takes longer than a transaction may, while changes of others do not.
+    TooSlow,
 }
 
 impl Cause {
     /// Every cause there is.
-    pub const ALL: [Self; 5] =
-        [Self::Undecodable, Self::Contradiction, Self::TooLarge, Self::Refused, Self::Defect];
+    pub const ALL: [Self; 6] =
+        [Self::Undecodable, Self::Contradiction, Self::TooLarge, Self::Refused, Self::Defect, Self::TooSlow];
 
     /// The word for machines.
     pub fn as_str(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Cause {
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
             Self::Defect => "defect",
+            Self::TooSlow => "too_slow",
         }
     }
 }

@@ -20,6 +20,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::isolate::{LARGEST_ORDER, Rows, Unreadable, rows_of};
+use super::park::is_parked;
 use super::pause::paused;
 use super::recent::Row;
 use super::rows::{Locked, Stage};
@@ -120,13 +121,14 @@ impl Store {
             let (commands, recent) = (commands.clone(), recent.clone());
             Box::pin(async move {
                 let mut rules = rules;
-                if commands.iter().any(|(_, command)| matches!(command, Command::Start { .. })) {
+                if commands.iter().any(|(_, command)| starts(command)) {
                     rules.paused = paused(connection, dialect.for_share(), now).await?;
                 }
                 let rounds = rounds(&commands);
                 let recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
                 let mut orders = predictable(recent, &commands, &rounds, now, &rules);
-                let unreadable = lock(connection, &commands, for_update, &mut orders).await?;
+                let Hindered { unreadable, parked } =
+                    lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = left_out(connection, &commands, &orders, &unreadable).await?;
                 let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
                 for round in rounds {
@@ -134,6 +136,11 @@ impl Store {
                     for index in round {
                         let (id, command) = &commands[index];
                         applied[index] = Some(match (orders.get_mut(id), unreadable.get(id)) {
+                            (Some(_), None)
+                                if starts(command) && parked.get(id).is_some_and(|end| *end > now) =>
+                            {
+                                Applied::Refused(Refusal::NotYet(parked[id]))
+                            }
                             // What the command needs of the order can be read.
                             (Some(row), None) => run(row, command, now, &rules, &mut changes),
                             (Some(row), Some(_)) if !wants_order(command) => {
@@ -177,14 +184,23 @@ fn predictable(
     orders
 }
 
-/// Reads and locks the orders that are not among `orders` yet. Returns those that cannot be read; those of which
-/// the state can be read are among `orders` all the same, for commands that need no more.
+/// Orders that a batch cannot treat like the others.
+#[derive(Default)]
+struct Hindered {
+    /// Those that cannot be read.
+    unreadable: ById<Unreadable>,
+    /// Pending ones that are parked, with the end of it. A job that is left of such an order starts nothing.
+    parked: ById<Timestamp>,
+}
+
+/// Reads and locks the orders that are not among `orders` yet. Of those that cannot be read, the ones whose state can be
+/// read are among `orders` all the same, for commands that need no more.
 async fn lock(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     for_update: &str,
     orders: &mut ById<Row>,
-) -> Result<ById<Unreadable>, Error> {
+) -> Result<Hindered, Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
     let mut ids: Vec<OrderId> =
@@ -194,10 +210,15 @@ async fn lock(
     let columns = if whole { rows::ORDER } else { rows::STATE };
     let Rows { rows, unreadable } = rows_of(connection, columns, &ids, for_update).await?;
     let mut all: ById<Unreadable> = unreadable.into_iter().map(|one| (one.order_id, one)).collect();
+    let mut parked = ById::default();
     for row in &rows {
         let id = rows::id(row, 0)?;
         match rows::state(row) {
             Ok(locked) => {
+                if locked.state.status == Status::Pending && rows::get(row, rows::DUE_AT).is_ok_and(is_parked)
+                {
+                    parked.insert(id, rows::time(row, rows::HELD_UNTIL)?);
+                }
                 let order = whole.then(|| whole_order(row));
                 let order = order.transpose().unwrap_or_else(|error| {
                     all.insert(id, Unreadable::new(id, &error));
@@ -210,7 +231,7 @@ async fn lock(
             }
         }
     }
-    Ok(all)
+    Ok(Hindered { unreadable: all, parked })
 }
 
 fn whole_order(row: &AnyRow) -> Result<Arc<Order>, Error> {
@@ -248,6 +269,10 @@ fn wants_order(command: &Command) -> bool {
         Command::Start { .. } | Command::Cancel { .. } | Command::Redrive { .. } => true,
         Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => false,
     }
+}
+
+fn starts(command: &Command) -> bool {
+    matches!(command, Command::Start { .. })
 }
 
 /// The indexes of the commands in rounds: within a round each order has at most one command.

@@ -71,7 +71,7 @@ fn setting(name: &str) -> String {
     })
 }
 
-fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     format!("gw_{}_{millis}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

@@ -32,6 +32,8 @@ mod idempotency;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod lists;

@@ -33,7 +33,7 @@ const DEFECTS_OF_SQLITE: [(&str, &str); 3] = [
 ];
 
 /// A connection for what no gateway would write.
-async fn damage(backend: &Backend, on: On) -> AnyConnection {
+pub(crate) async fn damage(backend: &Backend, on: On) -> AnyConnection {
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
     if on == On::Servers {
         // An ENUM then takes anything, as the empty text.
@@ -42,13 +42,13 @@ async fn damage(backend: &Backend, on: On) -> AnyConnection {
     connection
 }
 
-async fn run(connection: &mut AnyConnection, statement: &str, id: &str) {
+pub(crate) async fn run(connection: &mut AnyConnection, statement: &str, id: &str) {
     let statement = statement.replace("{id}", &format!("x'{}'", id.replace('-', "")));
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.unwrap();
 }
 
 /// Orders that no gateway remembers, because they were created during a pause.
-async fn forgotten(gateway: &Gateway<'_>, count: usize) -> Vec<String> {
+pub(crate) async fn forgotten(gateway: &Gateway<'_>, count: usize) -> Vec<String> {
     gateway.client.post(gateway.url("/queue/pause")).send().await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..count {

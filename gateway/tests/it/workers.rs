@@ -67,6 +67,15 @@ impl Worker {
         }
     }
 
+    /// `None` when the gateway says that all of it is to be tried again.
+    pub(crate) async fn try_start(&mut self, leases: &[v1::Lease]) -> Option<v1::Started> {
+        match self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await {
+            Answer::Started(started) => Some(started),
+            Answer::TryAgain(_) => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) async fn finish(&mut self, lease: &v1::Lease) -> v1::Finished {
         let report = v1::Report {
             lease: Some(lease.clone()),

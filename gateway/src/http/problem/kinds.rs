@@ -113,6 +113,13 @@ pub const KINDS: &[Kind] = &[
         "The idempotency key belongs to another order",
         "Use a new key for a new order, and the same body with the same key.",
     ),
+    kind(
+        "order_refused",
+        422,
+        "The database refuses the order",
+        "Tell the operators. Operators: a constraint or a trigger that was added to the tables refuses it; the log has \
+         its message.",
+    ),
     kind("invalid_row_count", 422, "There are too many orders, or none", "Send 1 to 1,000 orders at once."),
     kind(
         "too_many_connections",
