@@ -113,14 +113,14 @@ impl Dispatch {
                 Ok(Round::Full) => FULL,
                 Err(ref error) => {
                     if !failing {
-                        tracing::warn!(%error, "dispatch waits");
+                        tracing::warn!(%error, "dispatch paused: queue or database unavailable");
                     }
                     BACKOFF
                 }
             };
             let fails = round.is_err();
             if failing && !fails {
-                tracing::info!("dispatch goes on");
+                tracing::info!("dispatch resumed");
             }
             failing = fails;
             tokio::select! {
@@ -178,14 +178,14 @@ impl Dispatch {
                 Ok(overdue) => overdue,
                 Err(error) => {
                     sweep.blind = true;
-                    tracing::debug!(%error, "overdue orders cannot be read");
+                    tracing::debug!(%error, "failed to read overdue orders");
                     return IDLE;
                 }
             };
         let pause = begin.elapsed() * SWEEP_PARTS;
         for guards in guards.chunks(OVERDUE_AT_ONCE) {
             if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
-                tracing::debug!(%error, "orders whose jobs are lost are tried again in the next round");
+                tracing::debug!(%error, "failed to release orders with lost jobs, retrying in the next round");
             }
         }
         for (what, done) in [
@@ -194,7 +194,7 @@ impl Dispatch {
             ("orders to be parked", self.store.park(&unreadable).await),
         ] {
             if let Err(error) = done {
-                tracing::debug!(%error, what, "tried again in the next round");
+                tracing::debug!(%error, what, "failed to update orders, retrying in the next round");
             }
         }
         let now = Instant::now();
@@ -209,10 +209,10 @@ impl Dispatch {
             match self.orders.expire(leases.to_vec()).await {
                 Ok(0) => {}
                 Ok(count) => {
-                    tracing::warn!(count, "leases ran out; their orders are retried or failed");
+                    tracing::warn!(count, "leases expired, their orders are retried or failed");
                     metrics::counter!("orders_leases_expired_total").increment(count as u64);
                 }
-                Err(error) => tracing::debug!(%error, "expired leases are tried again in the next round"),
+                Err(error) => tracing::debug!(%error, "failed to expire leases, retrying in the next round"),
             }
         }
         pause
@@ -232,7 +232,7 @@ impl Dispatch {
         if now < sweep.unsettled
             && let Err(error) = self.store.bring_in().await
         {
-            tracing::debug!(%error, "waiting orders are brought in in the next round");
+            tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next round");
         }
     }
 }

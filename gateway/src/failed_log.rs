@@ -37,7 +37,7 @@ impl FailedLog {
         metrics::counter!("orders_failed_total", "error_class" => label).increment(1);
         if logged {
             let (order_id, attempt, reason) = (event.order_id, event.attempt, event.reason.as_deref());
-            tracing::warn!(%order_id, class, attempt, reason, "an order has failed");
+            tracing::warn!(%order_id, class, attempt, reason, "order failed");
         }
     }
 

@@ -139,7 +139,7 @@ pub fn install() {
     RECORDER.get_or_init(|| match recorder() {
         Ok(handle) => Some(handle),
         Err(error) => {
-            tracing::warn!(%error, "metrics are off");
+            tracing::warn!(%error, "failed to install the metrics recorder, metrics are disabled");
             None
         }
     });
@@ -157,7 +157,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
         }
     });
     if let Err(error) = upkeep {
-        tracing::warn!(%error, "metrics take up memory until they are asked for");
+        tracing::warn!(%error, "failed to start the metrics upkeep thread");
     }
     Ok(handle)
 }

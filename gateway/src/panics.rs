@@ -25,7 +25,7 @@ impl From<Panicked> for crate::Error {
 pub(crate) fn note(component: &'static str, panic: &(dyn Any + Send)) -> Panicked {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)");
-    tracing::error!(component, panic = text, "a panic was caught");
+    tracing::error!(component, panic = text, "caught panic");
     metrics::counter!("orders_panics_total", "component" => component).increment(1);
     Panicked
 }

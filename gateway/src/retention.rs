@@ -29,12 +29,12 @@ pub(crate) async fn run(store: Store, retention: Retention, stop: CancellationTo
         let pause = match round(&store, retention, &stop, &mut orders).await {
             Ok(()) => ROUND_INTERVAL,
             Err(error) => {
-                tracing::debug!(%error, "old orders stay for now");
+                tracing::debug!(%error, "failed to remove old orders, retrying later");
                 RETRY_PAUSE
             }
         };
         if orders > 0 {
-            tracing::info!(orders, "removed orders that were kept long enough");
+            tracing::info!(orders, "removed orders past their retention");
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

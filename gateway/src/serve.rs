@@ -140,7 +140,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     };
     app.departing.cancel();
     if result.is_ok() && !config.shutdown_delay.is_zero() {
-        tracing::info!(ms = config.shutdown_delay.as_millis(), "not ready any more, serving on");
+        tracing::info!(ms = config.shutdown_delay.as_millis(), "readiness withdrawn, still serving requests");
         tokio::time::sleep(config.shutdown_delay).await;
     }
     let drained_by = tokio::time::Instant::now() + config.drain;
@@ -150,12 +150,12 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         let drained = async {
             let (_, grpc) = tokio::join!(dispatching, &mut grpc_server);
             if let Err(error) = grpc {
-                tracing::error!(%error, "the gRPC server broke");
+                tracing::error!(%error, "gRPC server failed");
             }
             stop_http.cancel();
         };
         if let (Err(error), ()) = tokio::join!(&mut http_server, drained) {
-            tracing::error!(%error, "the HTTP server broke");
+            tracing::error!(%error, "HTTP server failed");
         }
     }
     grpc_server.abort();
@@ -171,11 +171,13 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     };
     // Sockets and streams may use the whole drain; what answers them last gets a little longer.
     if tokio::time::timeout_at(drained_by + LAST_WRITES, finish).await.is_err() {
-        tracing::warn!("some tasks did not end in time");
+        tracing::warn!("tasks exceeded the shutdown timeout");
     }
     writes.close();
     if tokio::time::timeout(LAST_WRITES, writes.wait()).await.is_err() {
-        tracing::warn!("some writes did not end in time; what was not acknowledged is undecided");
+        tracing::warn!(
+            "writes exceeded the shutdown timeout, the outcome of unacknowledged requests is unknown"
+        );
     }
     result
 }
@@ -217,10 +219,10 @@ async fn follow_database(store: Store, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(CLOCK_INTERVAL) => {
                 if let Err(error) = store.refresh_clock().await {
-                    tracing::debug!(%error, "the database's clock cannot be read now");
+                    tracing::debug!(%error, "failed to read the clock of the database");
                 }
                 if let Err(error) = store.check_primary().await {
-                    tracing::debug!(%error, "the database cannot be asked whether it is read-only");
+                    tracing::debug!(%error, "failed to check whether the database is read-only");
                 }
                 if let Ok(parked) = store.parked().await {
                     metrics::gauge!("orders_parked").set(parked as f64);
@@ -238,7 +240,7 @@ async fn prune(store: Store, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {
                 more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "expired idempotency keys stay for now");
+                    tracing::debug!(%error, "failed to remove expired idempotency keys, retrying later");
                     false
                 });
             }

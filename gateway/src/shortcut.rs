@@ -76,10 +76,10 @@ impl Passage {
                 }
                 Err(error) => {
                     shortcut.room.close();
-                    tracing::debug!(%error, "new orders are left to dispatch");
+                    tracing::debug!(%error, "failed to enqueue new orders, dispatch enqueues them");
                     let ids = ahead.iter().chain(&behind).map(|job| job.order_id).collect();
                     if let Err(error) = shortcut.store.drop_guards_of(ids).await {
-                        tracing::debug!(%error, "new orders wait until their guard runs out");
+                        tracing::debug!(%error, "failed to release new orders, they wait for the visibility timeout");
                     }
                     shortcut.wake.due();
                 }

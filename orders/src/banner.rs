@@ -39,6 +39,6 @@ impl fmt::Display for Banner {
              -d '{{\"item\":\"Laptop\",\"quantity\":2,\"price\":1299.99}}'"
         )?;
         writeln!(f, "  curl http://{http}/orders\n")?;
-        writeln!(f, "Ctrl-C ends it; accepted orders are kept.")
+        writeln!(f, "Press Ctrl-C to stop; accepted orders are kept.")
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn bus_secret(args: &BusArgs) -> Result<Option<Vec<u8>>, Error> {
         return Err(wrong("the secret has blanks, line breaks or control characters".to_owned()));
     }
     if mode & 0o077 != 0 {
-        tracing::warn!(file = %file.display(), "other users can read or change the secret of the bus: chmod 600");
+        tracing::warn!(file = %file.display(), "the bus secret file is accessible by other users: chmod 600");
     }
     Ok(Some(secret))
 }
@@ -216,7 +216,7 @@ pub(crate) fn redis(args: &RedisArgs) -> Result<Option<Redis>, Error> {
 pub(crate) fn redis_required(args: &RedisArgs) -> Result<Redis, Error> {
     redis(args)?.ok_or_else(|| {
         Error::usage("--redis-url (REDIS_URL) is not set").hint(
-            "gateways and processors that run as processes of their own find each other over Redis: set \
+            "separate gateways and processors communicate over Redis: set \
              REDIS_URL=redis://host:6379, or run everything in one process with `orders dev`",
         )
     })

@@ -27,7 +27,7 @@ pub(crate) fn shutdown() -> Result<CancellationToken, Error> {
             if asked.is_cancelled() {
                 std::process::exit(INTERRUPTED);
             }
-            tracing::info!(signal = name, "shutting down; a second signal ends at once");
+            tracing::info!(signal = name, "shutting down, a second signal exits immediately");
             asked.cancel();
         }
     });

@@ -41,10 +41,10 @@ const REMIND: Duration = Duration::from_secs(1);
 /// Takes a port. `setting` names where it comes from, as in `--http-addr (ORDERS_HTTP_ADDR)`.
 pub(crate) async fn bind(addr: &ListenAddr, setting: &str) -> Result<TcpListener, Error> {
     use std::io::ErrorKind;
-    let elsewhere = format!("choose another address with {setting}; port 0 takes any free port");
+    let elsewhere = format!("choose another address with {setting}; port 0 takes a free port");
     TcpListener::bind(addr.as_str()).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::failed(format!("cannot listen on {addr}: the port is in use"))
-            .hint(format!("end the program that uses it, or {elsewhere}")),
+            .hint(format!("stop the program that uses it, or {elsewhere}")),
         ErrorKind::PermissionDenied => {
             Error::failed(format!("cannot listen on {addr}: not permitted; ports below 1024 need privileges"))
                 .hint(elsewhere)
@@ -66,7 +66,7 @@ pub(crate) fn connections(wanted: usize) -> usize {
     if possible < wanted.min(FEW_CONNECTIONS) {
         tracing::warn!(
             files,
-            "few files may be open, so few connections are possible: raise the limit (ulimit -Hn)"
+            "low limit of open files reduces the number of connections: raise it (ulimit -Hn)"
         );
     }
     wanted.min(possible)
@@ -85,7 +85,7 @@ pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
 /// Answers on the HTTP port until the gateway can: probes must not take a process that waits for one that hangs.
 pub(crate) fn answer(http: &TcpListener, limits: &HttpLimits) -> Result<Starting, Error> {
     Starting::serve(http, limits)
-        .map_err(|error| Error::failed(format!("cannot answer on the HTTP port before the start: {error}")))
+        .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))
 }
 
 /// Opens the database for a gateway, with its tables as `store` asks for. Waits without end for a server that cannot
@@ -152,10 +152,10 @@ impl fmt::Display for Unready {
         match self {
             Self::Connect(error) => error.fmt(f),
             Self::Older { found: 0, .. } => {
-                f.write_str("the database has no complete tables of this program")
+                f.write_str("the database has no complete schema of this program")
             }
             Self::Older { found, needed } => {
-                write!(f, "the tables have version {found}, and this program needs version {needed}")
+                write!(f, "the schema has version {found}, and this program needs version {needed}")
             }
         }
     }
@@ -166,7 +166,7 @@ impl Unready {
         match self {
             Self::Connect(error) => connect_error(args, &error),
             older @ Self::Older { .. } => Error::failed(format!("{older} ({})", settings::database(args)))
-                .hint("`orders migrate` creates and updates the tables; is it the database that was meant?"),
+                .hint("`orders migrate` creates and updates the schema; check that this is the intended database"),
         }
     }
 }
@@ -248,26 +248,26 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
             )
         }
         ConnectError::File(_) => {
-            format!("the file and its folder must be writable; the place is from {file}")
+            format!("the file and its folder must be writable; the path is from {file}")
         }
         ConnectError::InUse(_) => {
-            format!(
-                "one process at a time can use the file: end the other one first; the place is from {file}"
-            )
+            format!("only one process can use the file: stop the other one first; the path is from {file}")
         }
         ConnectError::Damaged(_) => {
-            format!("restore a backup into another folder (README: Backup); the place is from {file}")
+            format!("restore a backup into another folder (README: Backup); the path is from {file}")
         }
-        ConnectError::Missing(_) => format!("nothing was created; the place is from {file}"),
-        ConnectError::Unreachable { .. } => format!("is the server running? Its address is from {SETTING}"),
-        ConnectError::ReadOnly(_) => format!("is it a replica? Its address is from {SETTING}"),
+        ConnectError::Missing(_) => format!("nothing was created; the path is from {file}"),
+        ConnectError::Unreachable { .. } => {
+            format!("check that the server is running; its address is from {SETTING}")
+        }
+        ConnectError::ReadOnly(_) => format!("check whether it is a replica; its address is from {SETTING}"),
         ConnectError::Misconfigured(_) => "change the setting on the server and start again".to_owned(),
         ConnectError::Privileges { grant, .. } => format!("run as an administrator: {grant}"),
         ConnectError::Newer { found, .. } => {
             format!("run a version of the program that knows version {found}")
         }
         ConnectError::Interrupted | ConnectError::Migration(_) => {
-            "the next start goes on with the step that was not finished".to_owned()
+            "the next start resumes with the unfinished step".to_owned()
         }
     };
     Error::failed(error.to_string()).hint(hint)
@@ -311,7 +311,7 @@ async fn look_at(redis: &Redis) -> Result<(), broker::Error> {
     for warning in &server.warnings {
         tracing::warn!("{warning}");
     }
-    tracing::info!(version = %server.version, "Redis can be reached");
+    tracing::info!(version = %server.version, "connected to Redis");
     Ok(())
 }
 

@@ -236,7 +236,7 @@ impl Client {
 
     fn lose(&mut self, why: &str) -> Event {
         if self.log.should_log() {
-            tracing::warn!(reason = why, "the stream to the gateway is lost; opening another one");
+            tracing::warn!(reason = why, "stream to the gateway lost, reconnecting");
         }
         self.stream = None;
         self.search();
@@ -263,7 +263,7 @@ impl Client {
                 }
                 State::Due(at) if at <= now => {
                     self.useful = false;
-                    return Some(self.lose("it does not answer in time"));
+                    return Some(self.lose("it does not respond in time"));
                 }
                 State::Paused(at) if at <= now => {
                     waiting.restart(due);
@@ -282,7 +282,7 @@ impl Client {
         let answer = match message.message? {
             Message::Cancel(cancel) => return Some(Event::Gone(cancel.leases)),
             Message::Drain(v1::Drain {}) => {
-                tracing::info!("the gateway shuts down; looking for another one");
+                tracing::info!("gateway is shutting down, switching to another gateway");
                 self.search();
                 return None;
             }
@@ -366,7 +366,7 @@ impl Client {
         }
         waiting.state = State::Paused(Instant::now() + waiting.backoff.next());
         if self.log.should_log() {
-            tracing::warn!(reason, "the gateway cannot carry out a request now; it is sent again");
+            tracing::warn!(reason, "gateway temporarily rejected a request, retrying");
         }
         None
     }

@@ -90,7 +90,7 @@ impl Gateways {
             match self.try_all().await {
                 Ok(stream) => return (self, Box::new(stream)),
                 Err(failure) if self.backoff.should_log() => {
-                    tracing::warn!(error = %failure, "no gateway can be reached; trying on");
+                    tracing::warn!(error = %failure, "no gateway reachable, retrying");
                 }
                 Err(_) => {}
             }

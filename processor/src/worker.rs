@@ -203,7 +203,7 @@ impl Worker {
                 self.config.status.pulled(Err(&error));
                 self.queue_pause = Some(self.queue_backoff.next());
                 if self.queue_backoff.should_log() {
-                    tracing::warn!(%error, "the queue cannot be reached; trying on");
+                    tracing::warn!(%error, "queue unreachable, retrying");
                 }
             }
         }
@@ -255,14 +255,14 @@ impl Worker {
                 metrics::refused(refused.len());
                 for v1::Refused { lease, reason, .. } in refused {
                     let order_id = lease.map(|lease| lease.order_id).unwrap_or_default();
-                    tracing::info!(order_id, reason, "a report was refused and is dropped");
+                    tracing::info!(order_id, reason, "gateway rejected report, dropping it");
                 }
             }
             Event::Gone(leases) => {
                 for lease in leases.iter().filter_map(Lease::parse) {
                     if self.slots.abandon(lease) {
                         let order_id = lease.order_id;
-                        tracing::info!(%order_id, "stopping: the order was cancelled or its lease is lost");
+                        tracing::info!(%order_id, "cancelling handler: order cancelled or lease lost");
                     }
                 }
             }
@@ -304,7 +304,7 @@ impl Worker {
     fn drain(&mut self) {
         let grace = self.config.drain_grace;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(running = self.slots.running(), grace_ms, "shutting down: nothing new is started");
+        tracing::info!(running = self.slots.running(), grace_ms, "shutting down, starting no further orders");
         for hint in std::mem::take(&mut self.hints) {
             self.slots.free(hint);
         }
@@ -325,7 +325,10 @@ impl Worker {
         {
             let stopped = self.slots.stop();
             if !stopped.is_empty() {
-                tracing::warn!(orders = stopped.len(), "still running after the grace; giving them back");
+                tracing::warn!(
+                    orders = stopped.len(),
+                    "handlers exceeded the shutdown timeout, releasing their orders"
+                );
             }
             for lease in stopped {
                 self.report(lease, Outcome::Released);
@@ -335,7 +338,11 @@ impl Worker {
         let Stage::Reporting(until) = self.stage else { return false };
         let (starting, reports) = (self.slots.taken(), self.reports.len() + self.reports_in_flight);
         if starting + reports > 0 && now >= until {
-            tracing::warn!(starting, reports, "no answer from a gateway; these orders come back later");
+            tracing::warn!(
+                starting,
+                reports,
+                "no response from a gateway, the orders are retried after their leases expire"
+            );
         }
         starting + reports == 0 || now >= until
     }

@@ -220,7 +220,7 @@ impl Redis {
     }
 
     fn no_answer(&self) -> Error {
-        self.unavailable(format_args!("no answer within {} s", DEADLINE.as_secs()))
+        self.unavailable(format_args!("no response within {} s", DEADLINE.as_secs()))
     }
 
     fn unavailable(&self, reason: impl fmt::Display) -> Error {

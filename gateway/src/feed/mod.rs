@@ -167,7 +167,7 @@ impl Feed {
         metrics::gauge!("orders_subscribed").set(watched.len() as f64);
         for chunk in watched.chunks(RESYNC_CHUNK) {
             if let Err(error) = self.resync_chunk(chunk).await {
-                tracing::debug!(%error, "watched orders cannot be compared now");
+                tracing::debug!(%error, "failed to resynchronize subscribed orders");
                 return;
             }
         }

@@ -117,7 +117,7 @@ impl Watch {
             match self.feed.inner.store.timelines(&[(self.id, self.last)]).await {
                 Ok(Timelines { events, .. }) if !events.is_empty() => return Ok(events),
                 Ok(_) => {}
-                Err(error) => tracing::debug!(%error, order_id = %self.id, "events cannot be read now"),
+                Err(error) => tracing::debug!(%error, order_id = %self.id, "failed to read events"),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

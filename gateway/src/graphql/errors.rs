@@ -85,7 +85,7 @@ pub(crate) fn with_code(mut error: ServerError, word: &'static str) -> ServerErr
 /// What a client sees instead of something that went wrong inside. `details` go to the log.
 pub(crate) fn internal(details: &str) -> ServerError {
     let id = format!("{:08x}", rand::random::<u32>());
-    tracing::error!(error_id = %id, error = details, "a GraphQL operation failed in an unforeseen way");
+    tracing::error!(error_id = %id, error = details, "GraphQL operation failed with an internal error");
     let mut error = request_error(Error::Internal.code(), format!("{} with the id {id}", Error::Internal));
     error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("errorId", id);
     error

@@ -363,7 +363,7 @@ fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused
 }
 
 fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused {
-    tracing::warn!(%problem, "a worker sent something unreadable");
+    tracing::warn!(%problem, "worker sent an invalid message");
     v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned(), status: String::new() }
 }
 

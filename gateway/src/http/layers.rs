@@ -11,7 +11,7 @@ use crate::panics;
 
 /// The answer when a handler takes longer than it may.
 pub(super) fn too_late(longest: Duration) -> Response {
-    let detail = format!("there was no answer within {} s", longest.as_secs_f32());
+    let detail = format!("there was no response within {} s", longest.as_secs_f32());
     Problem::new("request_timeout", detail).retry_after(Duration::from_secs(1)).into_response()
 }
 

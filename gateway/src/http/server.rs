@@ -164,7 +164,7 @@ pub async fn serve(
     drop(listener);
     open.close();
     if tokio::time::timeout(grace, open.wait()).await.is_err() {
-        tracing::warn!(open = open.len(), "cutting connections that are still open after the grace");
+        tracing::warn!(open = open.len(), "closing connections that exceeded the shutdown timeout");
         server.cut.cancel();
         open.wait().await;
     }

@@ -51,7 +51,7 @@ impl Starting {
         self.stop.cancel();
         if self.server.await.is_err() {
             // It answers nothing that matters.
-            tracing::debug!("the server for the time before the start broke");
+            tracing::debug!("startup server failed");
         }
     }
 }

@@ -184,7 +184,7 @@ impl Orders {
         let pause = self.store.pause(until, by).await?;
         self.shortcut.room.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
-        tracing::info!(until, by = pause.by, "the queue is paused");
+        tracing::info!(until, by = pause.by, "queue paused");
         metrics::gauge!("orders_queue_paused").set(1.0);
         Ok(pause)
     }
@@ -197,7 +197,7 @@ impl Orders {
         let paused = self.store.resume().await?;
         metrics::gauge!("orders_queue_paused").set(0.0);
         if paused {
-            tracing::info!("the queue is resumed");
+            tracing::info!("queue resumed");
             self.shortcut.wake.due();
         }
         Ok(paused)

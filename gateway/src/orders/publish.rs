@@ -70,7 +70,7 @@ async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Recei
             lost.store(true, Ordering::Relaxed);
             metrics::counter!("orders_bus_publish_errors_total").increment(1);
             if let Some(more) = log.opens() {
-                tracing::warn!(%error, more, "events cannot be published; subscribers here get them all the same");
+                tracing::warn!(%error, more, "failed to publish events, subscribers of other gateways receive them later");
             }
         }
     }

@@ -189,7 +189,7 @@ async fn park(store: &Store, results: &[Result<Applied, Error>]) {
         })
         .collect();
     if let Err(error) = store.park(&unreadable).await {
-        tracing::debug!(%error, "orders that cannot be processed are tried again sooner");
+        tracing::debug!(%error, "failed to park orders, they are retried earlier");
     }
 }
 

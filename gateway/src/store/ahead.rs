@@ -103,10 +103,7 @@ impl Store {
             })
             .await?;
         if shortened > 0 {
-            tracing::warn!(
-                orders = shortened,
-                "leases ended too late, by a clock that was set back; they end sooner now"
-            );
+            tracing::warn!(orders = shortened, "shortened leases that a clock step had extended");
         }
         Ok(shortened)
     }
@@ -131,10 +128,7 @@ impl Store {
         }
         self.bring_in_pause().await?;
         if brought_in > 0 {
-            tracing::warn!(
-                orders = brought_in,
-                "orders waited by a clock that was set back; they wait no longer"
-            );
+            tracing::warn!(orders = brought_in, "rescheduled orders that a clock step had delayed");
         }
         Ok(brought_in)
     }

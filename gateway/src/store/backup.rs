@@ -101,7 +101,7 @@ impl Store {
             Ok(Err(error)) if is_damage(&error) => Err(damaged(error.to_string())),
             Ok(Err(error)) => Err(self.unreachable(Error::from(error))),
             Err(_) => {
-                tracing::info!("the file of the database is too large to be checked at the start");
+                tracing::info!("database file too large for the integrity check at start");
                 Ok(())
             }
         }

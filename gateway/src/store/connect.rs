@@ -91,7 +91,7 @@ pub enum ConnectError {
     },
     /// A later version of the program has made the tables.
     #[error(
-        "the tables have version {found}, and this program ({}) knows them up to version {needed}",
+        "the schema has version {found}, and this program ({}) supports versions up to {needed}",
         env!("CARGO_PKG_VERSION")
     )]
     Newer {

@@ -179,7 +179,7 @@ impl From<Error> for crate::Error {
             Error::TooMuchToRead => Self::query_timeout(),
             Error::TooManySearches => Self::too_many_searches(),
             Error::Outdated | Error::Defect(_) | Error::Row(_) | Error::TooLarge(_) => {
-                tracing::error!(%error, "database");
+                tracing::error!(%error, "database error");
                 Self::Internal
             }
         }

@@ -34,7 +34,7 @@ impl Claim {
         if !there && !self.lost.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 path = %self.path.display(),
-                "the file of the database was removed or replaced: nothing is accepted until a restart"
+                "database file removed or replaced: no orders are accepted until a restart"
             );
         }
         !there
@@ -78,7 +78,7 @@ fn create(path: &Path) -> std::io::Result<File> {
 fn make_private(path: &Path) {
     match std::fs::set_permissions(path, Permissions::from_mode(MODE)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "other users may be able to read the database");
+            tracing::warn!(path = %path.display(), %error, "failed to restrict the permissions of the database file, other users may be able to read it");
         }
         Ok(()) | Err(_) => {}
     }

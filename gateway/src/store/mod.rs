@@ -266,7 +266,7 @@ impl Store {
             && error.is_outage()
             && let Some(more) = self.inner.log.opens()
         {
-            tracing::warn!(%error, more, "database");
+            tracing::warn!(%error, more, "database error");
         }
     }
 
@@ -282,7 +282,7 @@ impl Store {
             match self.try_write(&work).await {
                 Err(Error::Conflict(error)) if tries < TRIES => {
                     metrics::counter!("orders_database_transaction_retries_total").increment(1);
-                    tracing::debug!(%error, tries, "transaction repeated");
+                    tracing::debug!(%error, tries, "retrying transaction");
                     let jitter = rand::rng().random_range(0..5 << tries);
                     tokio::time::sleep(Duration::from_millis(jitter)).await;
                 }

@@ -11,7 +11,7 @@ pub(super) async fn set() {
     // Reading the list of open files is a system call for each of them.
     let outcome = tokio::task::spawn_blocking(set_on_all).await;
     if let Ok(Err(error)) = outcome {
-        tracing::debug!(%error, "cannot set TCP_NODELAY on the connection to the database");
+        tracing::debug!(%error, "failed to set TCP_NODELAY on the database connection");
     }
 }
 

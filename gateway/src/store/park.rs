@@ -66,7 +66,7 @@ impl Store {
             })
             .await?;
         for order in refused {
-            tracing::debug!(order_id = %order.order_id, detail = order.detail, "an order cannot be parked");
+            tracing::debug!(order_id = %order.order_id, detail = order.detail, "failed to park order");
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Store {
             })
             .await?;
         if released > 0 {
-            tracing::info!(orders = released, "parked orders can be processed again");
+            tracing::info!(orders = released, "parked orders released");
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Store {
                 Err(error) if error.cause().is_none() => return Err(error),
                 // The database does not let this one go, as a foreign key of other tables may want it.
                 Err(error) if piece.len() <= 1 => {
-                    tracing::debug!(order_id = ?piece.first(), %error, "an old order cannot be removed");
+                    tracing::debug!(order_id = ?piece.first(), %error, "failed to remove old order");
                 }
                 Err(_) => {
                     let second = piece.split_off(piece.len() / 2);

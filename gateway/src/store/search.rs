@@ -103,7 +103,7 @@ impl Lane {
 fn yield_to_others() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(10) {
-        tracing::debug!(%error, "searches have the priority of everything else");
+        tracing::debug!(%error, "failed to lower the priority of searches");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for and which settings each command takes.
+//! The command line: the commands and the settings of each.
 //!
 //! Every setting is a flag and an environment variable; the flag wins, an empty variable counts as
 //! unset. The settings themselves are in `groups`; `crate::settings` turns them into the
@@ -27,7 +27,7 @@ pub(crate) use operate::{
 };
 pub(crate) use parse::{Parsed, parse, setting_name};
 
-/// Accepts orders over REST and GraphQL, processes them and shows their status live.
+/// Order processing system with REST, GraphQL and gRPC APIs and live order status.
 #[derive(Debug, Parser)]
 #[command(
     name = "orders",
@@ -38,41 +38,42 @@ pub(crate) use parse::{Parsed, parse, setting_name};
 Without a command, `orders` runs `orders dev`.
 
 Examples:
-  orders                                   everything in one process, data in ./data
-  orders --http-addr 127.0.0.1:8080        the same on another port
+  orders                                   run everything in one process, data in ./data
+  orders --http-addr 127.0.0.1:8080        use another port
   DATABASE_URL=mysql://user:password@db/orders REDIS_URL=redis://cache orders gateway
   REDIS_URL=redis://cache orders processor --gateway-url http://gateway:50051
-  orders config gateway                    which settings a gateway would run with, and why
+  orders config gateway                    print the settings of a gateway and their sources
   orders queue pause --until 2030-01-31T12:00:00Z
   orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
-`orders <COMMAND> --help` lists the settings of a command. RUST_LOG chooses what is logged."
+Durations are written as 250ms, 30s, 10m, 1h30m or 7d, sizes as 256KiB, 8MiB or 1GiB.
+`orders <COMMAND> --help` lists the settings of a command. RUST_LOG sets the log filter."
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run everything in one process; needs no other server (default)
+    /// Run a gateway and a processor in one process, without other servers (default)
     Dev(DevArgs),
-    /// Run a gateway: REST, GraphQL, the page, and gRPC for processors
+    /// Run a gateway: serves REST, GraphQL, the page, and gRPC for processors
     Gateway(GatewayArgs),
-    /// Run a processor: takes orders from the queue and works on them
+    /// Run a processor: pulls orders from the queue and processes them
     Processor(ProcessorArgs),
-    /// Create or update the tables of the database, then end
+    /// Create or update the database schema, then exit
     Migrate(MigrateArgs),
-    /// Copy the SQLite database into a file, also while a program uses it
+    /// Copy the SQLite database to a file, even while it is in use
     Backup(BackupArgs),
-    /// Look whether every order in the database is as it must be, then end
+    /// Check the integrity of every order in the database, then exit
     Doctor(DoctorArgs),
-    /// Repair one order whose stored row cannot be used, or mark it as failed; `orders doctor` lists such orders.
-    /// An SQLite file belongs to one process: stop `orders dev` first
+    /// Repair the row of an unreadable order, or mark the order as failed; `orders doctor` lists such orders. Only one
+    /// process can open an SQLite file: stop `orders dev` first
     Repair(RepairArgs),
-    /// Pause and resume processing: orders are accepted meanwhile, and none is started
+    /// Pause and resume processing; a paused queue accepts orders but starts none
     #[command(subcommand)]
     Queue(QueueCommand),
     /// List failed orders and redrive them
@@ -80,11 +81,11 @@ pub(crate) enum Command {
     DeadLetters(DeadLettersCommand),
     /// Print the GraphQL schema
     Schema,
-    /// Print the OpenAPI document of the REST interface as JSON
+    /// Print the OpenAPI document of the REST API as JSON
     Openapi,
-    /// Ask a running gateway or processor whether it is ready; for health checks of containers
+    /// Check the readiness of a running gateway or processor; for container health checks
     Health(HealthArgs),
-    /// Print the settings that a command would run with, where each comes from, passwords masked
+    /// Print the effective settings of a command and their sources, with passwords masked
     Config(ConfigArgs),
 }
 
@@ -167,7 +168,7 @@ pub(crate) struct MigrateArgs {
 /// The settings of `orders backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// The file to write; it must not exist
+    /// Destination file, which must not exist
     #[arg(value_name = "FILE")]
     pub(crate) file: std::path::PathBuf,
     #[command(flatten)]
@@ -179,7 +180,7 @@ pub(crate) struct BackupArgs {
 /// The settings of `orders doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Mend what can be mended without deciding anything about an order
+    /// Fix the issues that have exactly one fix
     #[arg(long)]
     pub(crate) repair: bool,
     #[command(flatten)]
@@ -193,16 +194,16 @@ pub(crate) struct DoctorArgs {
 /// The settings of `orders repair`.
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
-    /// The order
+    /// Id of the order
     #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
     pub(crate) id: OrderId,
-    /// Give a column this value, such as currency=EUR; repeat the flag for several columns. An empty value is NULL
+    /// New value of a column, such as currency=EUR; repeat the flag for several columns. An empty value is NULL
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = values::setting)]
     pub(crate) set: Vec<Setting>,
-    /// Mark the order as failed instead of letting it be processed
+    /// Mark the order as failed instead of returning it to processing
     #[arg(long)]
     pub(crate) fail: bool,
-    /// Why; it is kept with the order that is marked as failed
+    /// Reason, stored with the failed order
     #[arg(long, value_name = "TEXT", requires = "fail")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -214,34 +215,34 @@ pub(crate) struct RepairArgs {
 /// The settings of `orders health`.
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
-    /// Ask this URL instead of the one that follows from the role and its address
+    /// URL of the health endpoint [default: /readyz at the address of the role]
     #[arg(value_name = "URL", value_parser = ServerUrl::http)]
     pub(crate) url: Option<ServerUrl>,
-    /// Who to ask: a gateway at --http-addr, or a processor at --metrics-addr
+    /// Process to check: a gateway at --http-addr, or a processor at --metrics-addr
     #[arg(long, value_name = "ROLE", default_value = "gateway")]
     pub(crate) role: Role,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
-    /// With --role processor: the worker that must answer; another one's answer is an error
+    /// With --role processor: expected worker name; a response of another worker is an error
     #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = crate::values::worker_id)]
     pub(crate) worker_id: Option<String>,
 }
 
-/// Who can be asked for its health.
+/// Processes with a health endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// `orders gateway` or `orders dev`.
+    /// A gateway, or `orders dev`.
     Gateway,
-    /// `orders processor`.
+    /// A processor.
     Processor,
 }
 
 /// The settings of `orders config`: those of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Whose settings to print
+    /// Command whose settings to print
     #[arg(value_name = "COMMAND", default_value = "dev")]
     pub(crate) of: Configured,
     #[command(flatten)]
@@ -272,7 +273,7 @@ pub(crate) struct ConfigArgs {
     process: ProcessArgs,
 }
 
-/// The commands that have a configuration worth printing.
+/// The commands whose settings can be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Configured {
     /// `orders dev`.

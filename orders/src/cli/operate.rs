@@ -1,11 +1,11 @@
-//! The commands for operators, who speak to a running gateway.
+//! The commands for operators, which send requests to a running gateway.
 
 use clap::{Args, Subcommand};
 use domain::{OrderId, Timestamp};
 
 use crate::values::{self, ServerUrl};
 
-/// Which gateway is spoken to.
+/// The gateway.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Gateway")]
 pub(crate) struct ApiArgs {
@@ -21,29 +21,29 @@ pub(crate) struct ApiArgs {
     pub(crate) url: ServerUrl,
 }
 
-/// Who asks, for what is written down about it.
+/// The requester, for the audit fields.
 #[derive(Debug, Args)]
 pub(crate) struct RequesterArgs {
-    /// Who asks; it is kept with what is done [default: your user name]
+    /// Name of the requester, stored with the change [default: your user name]
     #[arg(long, value_name = "NAME", value_parser = values::requester)]
     pub(crate) requested_by: Option<String>,
 }
 
-/// What can be asked of the queue.
+/// The commands of the queue.
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
-    /// Start no more orders; accept them as before. What is being processed goes on
+    /// Pause the queue: it accepts orders but starts none; running orders finish
     Pause(PauseArgs),
-    /// Go on
+    /// Resume the queue
     Resume(ApiArgs),
-    /// Show whether it is paused, and how many orders are in it
+    /// Print the state of the queue and the number of orders
     Status(ApiArgs),
 }
 
-/// How to pause.
+/// The settings of `orders queue pause`.
 #[derive(Debug, Args)]
 pub(crate) struct PauseArgs {
-    /// Go on by itself at this time (RFC 3339, such as 2026-01-31T12:00:00Z); never when it is not given
+    /// Time of the automatic resume (RFC 3339, such as 2026-01-31T12:00:00Z) [default: none]
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub(crate) until: Option<Timestamp>,
     #[command(flatten)]
@@ -52,26 +52,26 @@ pub(crate) struct PauseArgs {
     pub(crate) api: ApiArgs,
 }
 
-/// What can be asked about dead letters.
+/// The commands of dead letters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLettersCommand {
     /// List failed orders, newest first
     List(ListArgs),
-    /// Give failed orders a new set of attempts
+    /// Redrive failed orders: each gets a new set of attempts
     Redrive(RedriveArgs),
 }
 
-/// Which failed orders are meant; everything that is given must match.
+/// Filters of failed orders; an order must match all of them.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Which")]
+#[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArgs {
-    /// Exactly this error class, such as http_503 or lease_expired
+    /// Error class, exact match, such as http_503 or lease_expired
     #[arg(long, value_name = "CLASS")]
     pub(crate) error_class: Option<String>,
-    /// Exactly this customer
+    /// Customer, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) customer: Option<String>,
-    /// Exactly this reference
+    /// External reference, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) external_reference: Option<String>,
     /// Created at or after this time (RFC 3339)
@@ -83,7 +83,7 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// What is given, by the names of the interface.
+    /// The filters that are set, by their names in the API.
     pub(crate) fn given(&self) -> Vec<(&'static str, String)> {
         let texts = [
             ("errorClass", self.error_class.clone()),
@@ -96,12 +96,12 @@ impl FilterArgs {
     }
 }
 
-/// How to list.
+/// The settings of `orders dead-letters list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// At most so many
+    /// Maximum number of orders: 1 to 1000000
     #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1, 1_000_000), default_value = "100")]
     pub(crate) limit: u32,
     /// Print each order as one line of JSON
@@ -111,24 +111,24 @@ pub(crate) struct ListArgs {
     pub(crate) api: ApiArgs,
 }
 
-/// How to redrive.
+/// The settings of `orders dead-letters redrive`.
 #[derive(Debug, Args)]
 pub(crate) struct RedriveArgs {
-    /// The orders; without any, those that the filter means
+    /// Ids of the orders; without ids, the filters select them
     #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
     pub(crate) ids: Vec<OrderId>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// All failed orders
+    /// Select all failed orders
     #[arg(long)]
     pub(crate) all: bool,
-    /// Only print which orders it would be
+    /// Print the selected orders without redriving them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Let so many start in each second, such as 50/s, so that what failed is not overrun; for a filter
+    /// Maximum starts per second with filters or --all, such as 50/s: 1/s to 10000/s [default: unlimited]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub(crate) rate: Option<u32>,
-    /// Why; it is kept with the orders
+    /// Reason, stored with the orders
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]

@@ -41,10 +41,10 @@ pub(super) fn explain(error: &clap::Error) -> Error {
             let known = text(ContextKind::ValidValue).unwrap_or_default();
             match text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) {
                 true => Error::usage(format!("{name} needs a value")).hint(match known.is_empty() {
-                    true => "write it behind the flag: --flag value".to_owned(),
+                    true => "write the value after the flag: --flag VALUE".to_owned(),
                     false => format!("use one of: {known}"),
                 }),
-                false => Error::usage(format!("{name}{value}: there is no such choice"))
+                false => Error::usage(format!("{name}{value}: it is not a valid choice"))
                     .hint(format!("use one of: {known}")),
             }
         }
@@ -67,16 +67,17 @@ pub(super) fn explain(error: &clap::Error) -> Error {
                 Some(similar) => format!("did you mean {similar}?"),
                 None => "`orders --help` lists the commands".to_owned(),
             };
-            Error::usage(format!("there is no command {given:?}")).hint(hint)
+            Error::usage(format!("unknown command {given:?}")).hint(hint)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             let (name, known) = incomplete(&error.render().to_string());
-            Error::usage(format!("{name} needs to know what to do")).hint(format!("use one of: {known}"))
+            Error::usage(format!("{name} needs a subcommand")).hint(format!("use one of: {known}"))
         }
         ErrorKind::ArgumentConflict => Error::usage(format!("{name} is given more than once"))
             .hint("give it once; a flag wins over its variable"),
-        ErrorKind::InvalidUtf8 => Error::usage("a setting is not valid UTF-8")
-            .hint("look for stray bytes in flags and ORDERS_* variables"),
+        ErrorKind::InvalidUtf8 => {
+            Error::usage("a setting is not valid UTF-8").hint("check the flags and the ORDERS_* variables")
+        }
         _ => {
             let first = error.render().to_string();
             let first = first.lines().next().unwrap_or_default();

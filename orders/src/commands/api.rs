@@ -26,7 +26,8 @@ impl Api {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // No proxy: gateways are neighbours.
         let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().tcp_nodelay(true).build();
-        let client = client.map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
+        let client =
+            client.map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))?;
         Ok(Self { base: args.url.reveal().clone(), client })
     }
 
@@ -52,7 +53,7 @@ impl Api {
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
         let shown = masked(&self.base);
         let answer = request.send().await.map_err(|error| {
-            let why = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
+            let why = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
             Error::failed(format!("the gateway at {shown} {why}"))
                 .hint("start one, or give its address with --url (ORDERS_URL)")
         })?;

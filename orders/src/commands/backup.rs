@@ -20,10 +20,10 @@ pub(super) async fn run(args: BackupArgs) -> Result<(), Error> {
     };
     let bytes = back_up(&database, &args.file).await.map_err(|error| {
         let hint = match &error {
-            BackupError::Missing(_) => "name the place with --data-dir (ORDERS_DATA_DIR)",
-            BackupError::Exists(_) => "name a file that does not exist",
+            BackupError::Missing(_) => "set the folder with --data-dir (ORDERS_DATA_DIR)",
+            BackupError::Exists(_) => "give a file that does not exist",
             BackupError::Write { .. } | BackupError::Copy(_) => {
-                "is there enough space, and is the folder writable?"
+                "check the free space and the permissions of the folder"
             }
         };
         Error::failed(error.to_string()).hint(hint)

@@ -77,7 +77,7 @@ fn when_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
         "bus_secret_file" => "(a secret in the database)".to_owned(),
         "allow_tokenless_reports" => "(on when --grpc-addr is a loopback address)".to_owned(),
         "worker_id" => "(host name and process id)".to_owned(),
-        "metrics_addr" => format!("{DEFAULT_METRICS_ADDR} (or any free port)"),
+        "metrics_addr" => format!("{DEFAULT_METRICS_ADDR} (or a free port)"),
         _ => "(none)".to_owned(),
     }
 }

@@ -68,8 +68,8 @@ fn line(order: &Value, json: bool) -> String {
 
 async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
     if args.all || !args.filter.given().is_empty() || args.rate.is_some() {
-        return Err(Error::usage("orders are named, so --all, --rate and filters mean nothing")
-            .hint("name orders, or give a filter or --all"));
+        return Err(Error::usage("--all, --rate and filters cannot be combined with order ids")
+            .hint("give order ids, or filters, or --all"));
     }
     let api = Api::new(&args.api)?;
     let mut refused = 0;
@@ -97,7 +97,7 @@ async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
     match refused {
         0 => Ok(()),
         refused => Err(Error::failed(format!("{refused} of {} orders were not redriven", args.ids.len()))
-            .hint("only failed orders can be redriven; the lines above say why these were not")),
+            .hint("only failed orders can be redriven; the output above has the reason for each")),
     }
 }
 
@@ -106,9 +106,9 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         args.filter.given().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     if filter.is_empty() != args.all {
         return Err(match args.all {
-            true => Error::usage("--all and a filter contradict each other").hint("leave one of them out"),
-            false => Error::usage("which dead letters to redrive is not said")
-                .hint("name orders, or give a filter such as --error-class http_503, or --all"),
+            true => Error::usage("--all and filters contradict each other").hint("remove one of them"),
+            false => Error::usage("no dead letters are selected")
+                .hint("give order ids, a filter such as --error-class http_503, or --all"),
         });
     }
     let api = Api::new(&args.api)?;
@@ -134,7 +134,7 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
     };
     let done = if args.dry_run { "would be redriven" } else { "redriven" };
     let until = if args.rate.is_some() && count > 0 {
-        format!(", the last one to start before {last_start}")
+        format!(", the last one starts before {last_start}")
     } else {
         String::new()
     };

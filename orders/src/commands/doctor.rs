@@ -56,9 +56,9 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     ) {
         (0, _) => Ok(()),
         (found, 0) => Err(Error::failed(format!("{found} findings; see above"))
-            .hint("these need a person: compare the order with its events in order_events")),
+            .hint("no automatic fix: compare the order with its events in order_events")),
         (found, repairable) => Err(Error::failed(format!("{found} findings; see above"))
-            .hint(format!("orders doctor --repair mends {repairable} of them"))),
+            .hint(format!("orders doctor --repair fixes {repairable} of them"))),
     }
 }
 

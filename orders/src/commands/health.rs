@@ -37,11 +37,11 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
         .no_proxy()
         .tcp_nodelay(true)
         .build()
-        .map_err(|error| Error::failed(format!("cannot ask: {error}")))?;
+        .map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))?;
     let answer = client.get(&url).send().await.map_err(|error| {
         unhealthy(match error.is_timeout() {
-            true => format!("no answer within {} s", DEADLINE.as_secs()),
-            false => "nobody answers there".to_owned(),
+            true => format!("no response within {} s", DEADLINE.as_secs()),
+            false => "connection refused or closed".to_owned(),
         })
     })?;
     if role == Role::Processor {
@@ -59,9 +59,9 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
 fn check_worker(headers: &HeaderMap, wanted: Option<&str>) -> Result<(), String> {
     let found = headers.get(WORKER_HEADER).and_then(|name| name.to_str().ok());
     match (found, wanted) {
-        (None, _) => Err("it is no processor of this program that answers there".to_owned()),
+        (None, _) => Err("the response is not from a processor of this program".to_owned()),
         (Some(found), Some(wanted)) if found != wanted => Err(format!(
-            "the worker {found} answers there, not {wanted}: name its address with --metrics-addr"
+            "the response is from worker {found}, not {wanted}: set its address with --metrics-addr"
         )),
         (Some(_), _) => Ok(()),
     }
@@ -97,8 +97,8 @@ mod tests {
         let headers = |name: &'static str| HeaderMap::from_iter([(WORKER_HEADER, name.parse().unwrap())]);
         assert!(check_worker(&headers("a"), None).is_ok());
         assert!(check_worker(&headers("a"), Some("a")).is_ok());
-        assert!(check_worker(&headers("a"), Some("b")).unwrap_err().contains("the worker a answers"));
-        assert!(check_worker(&HeaderMap::new(), None).unwrap_err().contains("no processor"));
+        assert!(check_worker(&headers("a"), Some("b")).unwrap_err().contains("from worker a"));
+        assert!(check_worker(&HeaderMap::new(), None).unwrap_err().contains("not from a processor"));
     }
 
     #[test]

@@ -9,5 +9,5 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
     let store = start::migrated_database(&args.database).await?;
     store.close().await;
-    console::print(&format!("The tables are up to date in {}\n", settings::database(&args.database)))
+    console::print(&format!("The schema is up to date in {}\n", settings::database(&args.database)))
 }

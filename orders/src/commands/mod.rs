@@ -70,7 +70,8 @@ fn ended<E: std::fmt::Display>(
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Error::failed(format!("the {name} ended: {error}"))),
-        Err(error) => Err(Error::failed(format!("the {name} ended: {error}"))
-            .hint("this is a defect; the log above tells more")),
+        Err(error) => {
+            Err(Error::failed(format!("the {name} ended: {error}")).hint("this is a bug; see the log above"))
+        }
     }
 }

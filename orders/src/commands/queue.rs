@@ -24,7 +24,7 @@ fn describe(queue: &Value) -> String {
     let text = |name: &str| queue[name].as_str().unwrap_or_default();
     let mut lines = Vec::new();
     if queue["paused"] == true {
-        lines.push(("state", "paused: orders are accepted, none is started".to_owned()));
+        lines.push(("state", "paused: orders are accepted but not started".to_owned()));
     } else if queue["workers"] == 0 {
         lines.push(("state", "no worker is connected: orders are accepted and wait".to_owned()));
     } else {

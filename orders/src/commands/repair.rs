@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::{console, log, start};
 
 /// What the order says that is marked as failed, unless the operator says something else.
-const REASON: &str = "marked as failed by an operator, because it could not be read";
+const REASON: &str = "marked as failed by an operator because its row was unreadable";
 
 pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
@@ -17,10 +17,12 @@ pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
     store.close().await;
     let id = args.id;
     match repaired.map_err(|error| Error::failed(error.to_string()))? {
-        Repaired::Sound => console::print(&format!("{id} can be read and is processed as its status says\n")),
+        Repaired::Sound => {
+            console::print(&format!("{id} is readable; processing continues from its status\n"))
+        }
         Repaired::Failed => console::print(&format!("{id} is marked as failed\n")),
-        Repaired::NotFound => Err(Error::failed(format!("there is no order {id}"))),
-        Repaired::Final => Err(Error::failed(format!("{id} is completed, failed or cancelled already"))
+        Repaired::NotFound => Err(Error::failed(format!("order {id} not found"))),
+        Repaired::Final => Err(Error::failed(format!("{id} is already completed, failed or cancelled"))
             .hint("set the columns that cannot be read with --set COLUMN=VALUE")),
         Repaired::StillUnreadable(detail) => Err(Error::failed(format!(
             "{id} cannot be read: {detail}; nothing was changed"

@@ -60,7 +60,7 @@ impl FromStr for ListenAddr {
     type Err = Wrong;
 
     fn from_str(text: &str) -> Result<Self, Wrong> {
-        const HINT: &str = "give an address and a port such as 127.0.0.1:3000; port 0 takes any free one";
+        const HINT: &str = "give an address and a port such as 127.0.0.1:3000; port 0 takes a free port";
         if text.parse::<SocketAddr>().is_ok() {
             return Ok(Self(text.to_owned()));
         }
@@ -191,9 +191,8 @@ pub(crate) fn setting(text: &str) -> Result<Setting, Wrong> {
 /// So many in a second: `50/s`.
 pub(crate) fn rate(text: &str) -> Result<u32, Wrong> {
     let count = text.strip_suffix("/s").unwrap_or(text);
-    number(1, u64::from(gateway::orders::MAX_RATE))(count).map_err(|wrong| {
-        Wrong::new(wrong.problem, "give orders in a second from 1/s to 10000/s such as 50/s")
-    })
+    number(1, u64::from(gateway::orders::MAX_RATE))(count)
+        .map_err(|wrong| Wrong::new(wrong.problem, "give a rate from 1/s to 10000/s, such as 50/s"))
 }
 
 /// The name of somebody who asks for something.
@@ -209,8 +208,8 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, Wrong> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:{}".contains(c);
     if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
         return Err(Wrong::new(
-            "it cannot start a key",
-            "use 1 to 64 letters, digits and the signs - _ . : { }",
+            "it is not a valid key prefix",
+            "use 1 to 64 letters, digits and the characters - _ . : { }",
         ));
     }
     Ok(text.to_owned())

@@ -163,7 +163,7 @@ impl FromStr for Secret {
     type Err = Wrong;
 
     fn from_str(text: &str) -> Result<Self, Wrong> {
-        const HINT: &str = "give a long random text without blanks, or leave the setting out";
+        const HINT: &str = "use a long random string without whitespace, or remove the setting";
         // Files end with a line break, and so do variables that are read from them.
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
@@ -171,7 +171,7 @@ impl FromStr for Secret {
         }
         // Both sides have to agree about every byte, and nobody sees these.
         if secret.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Wrong::new("it has blanks or control characters", HINT));
+            return Err(Wrong::new("it contains whitespace or control characters", HINT));
         }
         Ok(Self(secret.to_owned()))
     }

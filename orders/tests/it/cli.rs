@@ -128,7 +128,7 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["queue", "pause", "--url", "x"], &["--url (ORDERS_URL)", "http://"]),
         (&["queue", "stop"], &["\"stop\""]),
         (&["queue"], &["pause", "resume", "status"]),
-        (&["dead-letters", "redrive"], &["not said", "--all"]),
+        (&["dead-letters", "redrive"], &["no dead letters are selected", "--all"]),
         (&["dead-letters", "redrive", "--all", "--customer", "x"], &["contradict"]),
         (&["dead-letters", "redrive", "7"], &["7", "UUID", "dead-letters list"]),
         (&["dead-letters", "redrive", "--all", "--rate", "fast"], &["--rate", "50/s"]),

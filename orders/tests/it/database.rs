@@ -38,7 +38,7 @@ async fn doctor_neither_creates_nor_migrates() {
     let servers = Servers::new().await;
     let variables = [("DATABASE_URL", servers.database_url.as_str())];
     let said = fails(folder.path(), &["doctor"], &variables).await;
-    assert!(said.contains("no complete tables") && said.contains("orders migrate"), "{said}");
+    assert!(said.contains("no complete schema") && said.contains("orders migrate"), "{said}");
     assert_eq!(sql(&servers.database_url, "SHOW TABLES").await, [""; 0]);
 
     assert!(run(folder.path(), &["migrate"], &variables).await.status.success());
@@ -57,7 +57,10 @@ async fn doctor_says_which_process_has_the_file() {
     let mut dev = Process::start(command(folder.path(), &FREE, &[]), "orders dev");
     base_url(&mut dev).await;
     let said = fails(folder.path(), &["doctor"], &[]).await;
-    assert!(said.contains("in use by another process") && said.contains("end the other one first"), "{said}");
+    assert!(
+        said.contains("in use by another process") && said.contains("stop the other one first"),
+        "{said}"
+    );
     dev.terminate();
     dev.ended_well().await;
     assert!(run(folder.path(), &["doctor"], &[]).await.status.success());
@@ -78,7 +81,7 @@ async fn gateways_leave_the_tables_alone_when_they_are_told_to() {
     ];
     let off = [&["gateway", "--migrate", "off"][..], &FREE].concat();
     let said = fails(folder.path(), &off, &variables).await;
-    assert!(said.contains("no complete tables") && said.contains("orders migrate"), "{said}");
+    assert!(said.contains("no complete schema") && said.contains("orders migrate"), "{said}");
 
     let waiting = [&["gateway", "--migrate", "wait"][..], &FREE].concat();
     let mut waiting = Process::start(command(folder.path(), &waiting, &variables), "gateway");
@@ -105,10 +108,7 @@ async fn gateways_leave_the_tables_alone_when_they_are_told_to() {
     .await;
     let gateway = [&["gateway"][..], &FREE].concat();
     let said = fails(folder.path(), &gateway, &variables).await;
-    assert!(
-        said.contains("the tables have version 99") && said.contains(env!("CARGO_PKG_VERSION")),
-        "{said}"
-    );
+    assert!(said.contains("the schema has version 99") && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
     assert!(said.contains("run a version of the program that knows version 99"), "{said}");
 }
 

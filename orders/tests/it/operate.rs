@@ -75,25 +75,21 @@ async fn dead_letters_are_listed_and_redriven() {
     failing.terminate();
     failing.ended_well().await;
 
-    // What broke is mended.
+    // The cause is fixed.
     let (mut process, api) = dev(&folder, &[]).await;
     let filter = ["dead-letters", "redrive", "--customer", "Ann", "--rate", "50/s"];
     let looked = orders(&folder, &api, &[&filter[..], &["--dry-run"]].concat()).await;
     assert!(looked.starts_with(&format!("{}\n{}\n2 orders would be redriven", ids[1], ids[0])), "{looked}");
     assert_eq!(api.order(&ids[0]).await["status"], "failed");
-    let done = orders(&folder, &api, &[&filter[..], &["--reason", "mended"]].concat()).await;
-    assert!(done.contains("2 orders redriven, the last one to start before"), "{done}");
+    let done = orders(&folder, &api, &[&filter[..], &["--reason", "fixed"]].concat()).await;
+    assert!(done.contains("2 orders redriven, the last one starts before"), "{done}");
     for id in &ids[..2] {
         api.reaches(id, "completed").await;
         let (_, events) = api.get(&format!("/orders/{id}/events")).await;
         let redrive = events
             .as_array()
             .and_then(|events| events.iter().find(|event| event["previousStatus"] == "failed"));
-        assert_eq!(
-            redrive.map(|event| &event["reason"]),
-            Some(&json!("redriven by ann: mended")),
-            "{events}"
-        );
+        assert_eq!(redrive.map(|event| &event["reason"]), Some(&json!("redriven by ann: fixed")), "{events}");
     }
 
     let named =

@@ -117,7 +117,8 @@ async fn a_second_signal_ends_at_once() {
     let id = api.create_id().await;
     api.reaches(&id, "processing").await;
     dev.terminate();
-    dev.logged("that it waits", |line| line.contains("a second signal ends at once").then_some(())).await;
+    dev.logged("that it waits", |line| line.contains("a second signal exits immediately").then_some(()))
+        .await;
     dev.terminate();
     assert_eq!(dev.ended().await.code(), Some(130));
 }

@@ -162,7 +162,7 @@ impl Webhook {
                 let after = after.map(|after| after.min(self.longest_wait)).filter(|after| !after.is_zero());
                 let said = text::reason(&read_start(response).await);
                 if let (Some(text), false) = (&said, status.is_success()) {
-                    tracing::info!(order_id = %attempt.order.id, %status, text, "the webhook refused an order");
+                    tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
                 }
                 verdict(status, after, said.filter(|_| self.show_responses))
             }

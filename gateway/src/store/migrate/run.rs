@@ -77,7 +77,7 @@ pub(super) async fn run(store: &Store, proceed: &(dyn Fn() -> bool + Sync)) -> R
                 return Err(ConnectError::Migration(format!("a step cannot be repeated: {statement}")));
             }
             Err(Stop::Store(error)) if tries < TRIES && collided(&error) => {
-                tracing::info!(%error, "another program migrates at the same time; looking again");
+                tracing::info!(%error, "another process is migrating, retrying");
                 let jitter = rand::rng().random_range(0.5..1.0);
                 tokio::time::sleep(PAUSE.mul_f64(jitter)).await;
             }
@@ -136,9 +136,7 @@ impl Runner<'_> {
             if got == Some(1) {
                 return Ok(());
             }
-            every(LOG_EVERY, &mut logged, || {
-                tracing::info!("waiting while another program migrates the database")
-            });
+            every(LOG_EVERY, &mut logged, || tracing::info!("waiting for the migration by another process"));
         }
     }
 
@@ -243,7 +241,7 @@ impl Runner<'_> {
             }
             let Place { version, step } = place;
             every(LOG_EVERY, &mut logged, || {
-                tracing::info!(version, step = step + 1, changed, "rows were migrated")
+                tracing::info!(version, step = step + 1, changed, "migrated rows")
             });
             self.begin().await?;
             let (finished, recorded) = self.record(place).await?;
