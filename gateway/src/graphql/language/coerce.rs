@@ -3,50 +3,14 @@
 use apollo_compiler::ast::Type;
 use apollo_compiler::schema::{ExtendedType, InputObjectType};
 use async_graphql::indexmap::IndexMap;
-use async_graphql::{Name, Number, ScalarType, ServerError, Value, Variables};
+use async_graphql::{Name, ServerError, Value, Variables};
 use serde_json::{Map, Value as Json};
 
+use super::Language;
 use super::plan::Plan;
-use super::{Language, Problem};
-use crate::graphql::scalars::{DateTime, Decimal};
-
-/// Most characters of a value in a message.
-const SHOWN: usize = 60;
-
-/// The values of the variables of one request. A variable that was left out and has no default is
-/// not in it.
-#[derive(Debug, Default)]
-pub(in crate::graphql) struct Coerced(Variables);
-
-impl Coerced {
-    pub(in crate::graphql) fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// Whether a variable is there and not null.
-    pub(super) fn has_value(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| *value != Value::Null)
-    }
-
-    /// Variables with some value each.
-    pub(super) fn with_values<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut variables = Variables::default();
-        for name in names {
-            variables.insert(Name::new(name), Value::Boolean(true));
-        }
-        Self(variables)
-    }
-
-    /// For the engine.
-    pub(in crate::graphql) fn into_variables(self) -> Variables {
-        self.0
-    }
-
-    #[cfg(test)]
-    pub(in crate::graphql) fn unchecked(variables: Variables) -> Self {
-        Self(variables)
-    }
-}
+use super::problem::Problem;
+use super::scalar::{cut, show};
+use super::values::Coerced;
 
 /// What is wrong with a value, and the way to it from the innermost step outwards.
 struct Fault {
@@ -110,7 +74,7 @@ impl Language {
                 .map_err(|fault| Problem::new(definition.pos, fault.of_variable(name, ty)).into_error())?;
             coerced.insert(Name::new(name), value);
         }
-        Ok(Coerced(coerced))
+        Ok(coerced.into())
     }
 
     fn value(&self, ty: &Type, value: Json) -> Result<Value, Fault> {
@@ -167,42 +131,6 @@ impl Language {
             None => Ok(Value::Object(coerced)),
         }
     }
-
-    /// A scalar that is not null. In JSON a number with an empty fraction is an integer.
-    pub(super) fn scalar(&self, name: &str, value: Value, json: bool) -> Result<Value, String> {
-        let whole = |number: &Number| match number.as_i64() {
-            Some(number) => Some(number),
-            // Up to here a double holds every whole number.
-            None => {
-                let number = number.as_f64().filter(|_| json)?;
-                (number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0).then_some(number as i64)
-            }
-        };
-        let coerced = match (name, &value) {
-            ("Int", Value::Number(number)) => {
-                whole(number).and_then(|number| i32::try_from(number).ok()).map(Value::from)
-            }
-            ("Float", Value::Number(_)) | ("String", Value::String(_)) | ("Boolean", Value::Boolean(_)) => {
-                return Ok(value);
-            }
-            ("ID", Value::String(_)) => return Ok(value),
-            ("ID", Value::Number(number)) => whole(number).map(|number| Value::String(number.to_string())),
-            ("Int" | "Float" | "String" | "Boolean" | "ID", _) => None,
-            ("Decimal", _) => return parsed::<Decimal>(name, value),
-            ("DateTime", _) => return parsed::<DateTime>(name, value),
-            _ => None,
-        };
-        coerced.ok_or_else(|| format!("{} is not a value of {name}", show(&value)))
-    }
-}
-
-/// Asks one of our own scalars, which is asked again by the resolver's argument.
-fn parsed<T: ScalarType + async_graphql::InputType>(name: &str, value: Value) -> Result<Value, String> {
-    let Err(error) = <T as ScalarType>::parse(value.clone()) else { return Ok(value) };
-    let reason = error.into_server_error(async_graphql::Pos::default()).message;
-    // "Failed to parse "DateTime": reason"
-    let reason = reason.split_once("\": ").map_or("", |(_, reason)| reason);
-    Err(format!("{} is not a value of {name}: {reason}", show(&value)))
 }
 
 /// A value that is not looked into: no scalar takes a list or an object.
@@ -215,48 +143,4 @@ fn plain(value: Json) -> Value {
         Json::Array(_) => Value::List(Vec::new()),
         Json::Object(_) => Value::Object(IndexMap::new()),
     }
-}
-
-/// A value in a message.
-pub(super) fn show(value: &Value) -> String {
-    match value {
-        // Not written out: it may be long.
-        Value::List(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        Value::String(text) => format!("{:?}", cut(text)),
-        other => cut(&other.to_string()),
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// How long a value is in JSON.
-pub(in crate::graphql) fn json_size(value: &Value) -> usize {
-    match value {
-        Value::Null => 4,
-        Value::Boolean(value) => 5 - usize::from(*value),
-        Value::Number(number) => number.to_string().len(),
-        Value::String(text) => text_size(text),
-        Value::Enum(name) => name.len() + 2,
-        Value::Binary(bytes) => bytes.len(),
-        Value::List(items) => 2 + items.iter().map(|item| json_size(item) + 1).sum::<usize>(),
-        Value::Object(fields) => {
-            2 + fields.iter().map(|(name, value)| name.len() + 4 + json_size(value)).sum::<usize>()
-        }
-    }
-}
-
-/// How long a text is in JSON, with its quotes and escapes.
-pub(in crate::graphql) fn text_size(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
-        0..0x20 => 5,
-        _ => 0,
-    };
-    2 + text.len() + text.bytes().map(escaped).sum::<usize>()
 }

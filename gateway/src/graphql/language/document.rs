@@ -4,12 +4,14 @@ use apollo_compiler::ast;
 use apollo_compiler::executable::ExecutableDocument;
 use apollo_compiler::parser::{Parser, SourceSpan};
 use apollo_compiler::validation::DiagnosticList;
-use async_graphql::{Pos, ServerError};
+use async_graphql::ServerError;
 
-use super::plan::{self, Plan};
-use super::{Language, Problem};
+use super::Language;
+use super::places::Places;
+use super::plan::Plan;
+use super::planner::plans;
 use crate::config::GraphqlLimits;
-use crate::graphql::errors::{BAD_USER_INPUT, MAX_ERRORS, PARSE_FAILED, VALIDATION_FAILED, with_code};
+use crate::graphql::errors::{MAX_ERRORS, PARSE_FAILED, VALIDATION_FAILED, with_code};
 use crate::graphql::guard::{self, TooMuch};
 
 /// Deepest recursion of the parser, which calls itself for each selection set, list and object. The
@@ -56,9 +58,8 @@ impl Language {
             .map_err(|partial| Unusable::Wrong(errors(&partial.errors, &places, PARSE_FAILED)))?;
         guard::check_structure(&ast, limits).map_err(Unusable::TooMuch)?;
         let document = self.validate(&ast, &places)?;
-        let plans = plan::plans(self, &document, &ast, &places).map_err(|problem| {
-            Unusable::Wrong(vec![with_code(problem.problem.into_error(), problem.code)])
-        })?;
+        let plans = plans(self, &document, &ast, &places)
+            .map_err(|misfit| Unusable::Wrong(vec![misfit.into_error()]))?;
         plans.iter().try_for_each(Plan::check_root).map_err(Unusable::TooMuch)?;
         Ok(Document { ast, plans })
     }
@@ -80,7 +81,7 @@ impl Language {
 
 /// What apollo-compiler found. Two of its rules about the root of a subscription are left out: one of them
 /// is stricter than the specification was when most clients were written, the other one counts fields
-/// that are merged. [`plan`] has the rule.
+/// that are merged. [`super::plan`] has the rule.
 fn errors(found: &DiagnosticList, places: &Places, code: &'static str) -> Vec<ServerError> {
     let own_rules = ["SubscriptionUsesConditionalSelection", "SubscriptionUsesMultipleFields"];
     let found = found
@@ -98,56 +99,4 @@ fn errors(found: &DiagnosticList, places: &Places, code: &'static str) -> Vec<Se
 fn error_location(error: &apollo_compiler::validation::DiagnosticData) -> Option<SourceSpan> {
     use apollo_compiler::diagnostic::ToCliReport;
     error.location()
-}
-
-/// What is wrong with a plan, and which code that has.
-pub(super) struct Misfit {
-    problem: Problem,
-    code: &'static str,
-}
-
-impl Misfit {
-    /// A rule of validation is broken.
-    pub(super) fn rule(problem: Problem) -> Self {
-        Self { problem, code: VALIDATION_FAILED }
-    }
-}
-
-/// A literal has a value that its type does not take.
-impl From<Problem> for Misfit {
-    fn from(problem: Problem) -> Self {
-        Self { problem, code: BAD_USER_INPUT }
-    }
-}
-
-/// Lines and columns of a text by byte. A table, because a search in a long line for each of a
-/// thousand fields would take longer than everything else.
-pub(super) struct Places(Vec<(u32, u32)>);
-
-impl Places {
-    fn new(text: &str) -> Self {
-        let mut places = Vec::with_capacity(text.len() + 1);
-        let (mut line, mut column) = (1, 1);
-        let mut before = '\0';
-        for character in text.chars() {
-            if before == '\n' || (before == '\r' && character != '\n') {
-                (line, column) = (line + 1, 1);
-            }
-            places.extend(std::iter::repeat_n((line, column), character.len_utf8()));
-            column += 1;
-            before = character;
-        }
-        places.push((line, column));
-        Self(places)
-    }
-
-    /// Of the byte with this number.
-    pub(super) fn at(&self, offset: usize) -> Pos {
-        let (line, column) = self.0.get(offset).or(self.0.last()).copied().unwrap_or((1, 1));
-        Pos { line: line as usize, column: column as usize }
-    }
-
-    pub(super) fn of(&self, span: Option<SourceSpan>) -> Pos {
-        self.at(span.map_or(0, |span| span.offset()))
-    }
 }

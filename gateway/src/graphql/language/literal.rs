@@ -7,9 +7,10 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Number, Pos, Value};
 use async_graphql_value::Value as Argument;
 
-use super::coerce::Coerced;
-use super::document::Places;
-use super::{Language, Problem};
+use super::Language;
+use super::places::Places;
+use super::problem::Problem;
+use super::values::Coerced;
 
 /// A value of a document. What holds no variable was coerced already.
 #[derive(Debug, Clone)]

@@ -10,23 +10,27 @@
 //! | step | how often | in |
 //! |---|---|---|
 //! | parse, measure, validate | once for each document | [`document`] |
-//! | plan: types, literals, positions of variables | once for each document | [`plan`], [`literal`] |
-//! | coerce variables | for each request | [`coerce`] |
+//! | plan: types, literals, positions of variables | once for each document | [`planner`], [`literal`] |
+//! | coerce variables | for each request | [`coerce`], [`scalar`] |
 //! | collect fields | for each request | [`select`] |
 
 mod coerce;
 mod document;
 mod literal;
+mod places;
 mod plan;
+mod planner;
+mod problem;
+mod scalar;
 mod select;
+mod values;
 
 use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::Valid;
-use async_graphql::{Pos, ServerError};
 
-pub(super) use self::coerce::{Coerced, json_size, text_size};
 pub(super) use self::document::{Document, Unusable};
+pub(super) use self::values::{Coerced, json_size, text_size};
 
 /// The language with the types of our schema.
 pub(super) struct Language {
@@ -57,23 +61,6 @@ impl Language {
             }
             _ => vec![name.to_owned()],
         }
-    }
-}
-
-/// What is wrong with a value: a sentence and where.
-#[derive(Debug)]
-struct Problem {
-    message: String,
-    pos: Pos,
-}
-
-impl Problem {
-    fn new(pos: Pos, message: impl Into<String>) -> Self {
-        Self { message: message.into(), pos }
-    }
-
-    fn into_error(self) -> ServerError {
-        ServerError::new(self.message, Some(self.pos))
     }
 }
 

@@ -8,9 +8,9 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Pos, Positioned, ServerError};
 
-use super::Problem;
-use super::coerce::Coerced;
 use super::plan::{Condition, Field, Plan, Selection, Selections};
+use super::problem::Problem;
+use super::values::Coerced;
 use crate::graphql::guard::TooMuch;
 
 /// The fields of one object, by their keys, in the order of the result.

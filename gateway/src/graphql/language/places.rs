@@ -1,0 +1,36 @@
+//! Positions in a document.
+
+use apollo_compiler::parser::SourceSpan;
+use async_graphql::Pos;
+
+/// Lines and columns of a text by byte. A table, because a search in a long line for each of a
+/// thousand fields would take longer than everything else.
+pub(super) struct Places(Vec<(u32, u32)>);
+
+impl Places {
+    pub(super) fn new(text: &str) -> Self {
+        let mut places = Vec::with_capacity(text.len() + 1);
+        let (mut line, mut column) = (1, 1);
+        let mut before = '\0';
+        for character in text.chars() {
+            if before == '\n' || (before == '\r' && character != '\n') {
+                (line, column) = (line + 1, 1);
+            }
+            places.extend(std::iter::repeat_n((line, column), character.len_utf8()));
+            column += 1;
+            before = character;
+        }
+        places.push((line, column));
+        Self(places)
+    }
+
+    /// Of the byte with this number.
+    pub(super) fn at(&self, offset: usize) -> Pos {
+        let (line, column) = self.0.get(offset).or(self.0.last()).copied().unwrap_or((1, 1));
+        Pos { line: line as usize, column: column as usize }
+    }
+
+    pub(super) fn of(&self, span: Option<SourceSpan>) -> Pos {
+        self.at(span.map_or(0, |span| span.offset()))
+    }
+}
