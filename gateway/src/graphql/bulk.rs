@@ -12,59 +12,59 @@ use super::types::Order;
 use crate::Error;
 use crate::orders::{CreatedRows, Row, RowOutcome};
 
-/// What is done with the good orders of a bulk create when others are wrong.
+/// Handling of a bulk create that contains invalid orders.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "crate::orders::ErrorPolicy")]
 pub(crate) enum ErrorPolicy {
-    /// Nothing is created unless every order can be.
+    /// Creates no order unless all orders are valid.
     RejectEverything,
-    /// The good ones are created, the wrong ones are reported.
+    /// Creates the valid orders and reports the invalid ones.
     RejectFailedRows,
 }
 
-/// New orders.
+/// Orders to create.
 #[derive(InputObject)]
 pub(crate) struct CreateOrdersInput {
     /// 1 to 1,000 orders.
     orders: Vec<CreateOrderInput>,
-    /// What is done when some of them are wrong; REJECT_EVERYTHING when absent.
+    /// Handling of invalid orders. Default: REJECT_EVERYTHING.
     error_policy: Option<ErrorPolicy>,
 }
 
-/// What became of each of the new orders.
+/// Outcomes of a bulk create.
 #[derive(SimpleObject)]
 pub(crate) struct CreateOrdersPayload {
-    /// One result for each order of the input, in their order; empty when the request as a whole was refused.
+    /// One result per input order, in input order; empty if the whole request was rejected.
     results: Vec<CreateOrdersResult>,
-    /// Whether the orders were made before, by a request with the same idempotency key. They are shown as
-    /// they were then.
+    /// True if an earlier request with the same idempotency key created the orders. The response is
+    /// the original one.
     idempotent_replay: bool,
-    /// Why the request as a whole was refused; empty when it was not.
+    /// Errors of the whole request; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What became of one of the new orders.
+/// Outcome of one order of a bulk create.
 #[derive(SimpleObject)]
 pub(crate) struct CreateOrdersResult {
-    /// What became of it, in a word.
+    /// The outcome.
     outcome: CreateOrdersOutcome,
-    /// The order; null when it was not created.
+    /// The order; null if it was not created.
     order: Option<Order>,
-    /// What is wrong with it. Empty when it was created, when it was left out because of another one, and
-    /// when the 100 errors of a response were used up by the orders before it.
+    /// Errors of the order. Empty if it was created, if it was not created because of another order,
+    /// and if earlier orders reached the limit of 100 errors per response.
     user_errors: Vec<UserError>,
 }
 
-/// What became of one of the new orders.
+/// Outcome of one order of a bulk create.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CreateOrdersOutcome {
-    /// It is stored and will be processed.
+    /// The order is stored and will be processed.
     Created,
-    /// Something is wrong with it.
+    /// The order is invalid.
     Invalid,
-    /// Nothing is wrong with it; it was left out because of another one.
+    /// The order is valid but was not created because another order of the request was invalid.
     NotCreated,
-    /// A defect of the server. Nothing was created for it.
+    /// Internal server error; the order was not created.
     Failed,
 }
 
@@ -75,15 +75,13 @@ pub(crate) struct BulkMutation;
 /// Creating many orders.
 #[Object]
 impl BulkMutation {
-    /// Accepts up to 1,000 orders at once, in one transaction.
+    /// Creates up to 1,000 orders in one transaction.
     async fn create_orders(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The orders.")] input: CreateOrdersInput,
         #[graphql(
-            desc = "What you call this create, best a UUID: 1 to 255 visible ASCII characters. It names the whole \
-                    request: the same key with the same orders again, within a day, answers the first ones and makes \
-                    no others."
+            desc = "Idempotency key of the whole request, preferably a UUID: 1 to 255 visible ASCII characters. Within a day, the same key with the same orders returns the original orders and creates no others."
         )]
         idempotency_key: Option<String>,
     ) -> Option<Result<CreateOrdersPayload>> {

@@ -14,42 +14,40 @@ use super::scalars::DateTime;
 use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 use domain::query::{Filter, Sort};
 
-/// Which failed orders to try again, and how.
+/// The failed orders to redrive, and the options.
 #[derive(InputObject)]
 pub(crate) struct RedriveOrdersInput {
-    /// Which ones; everything that is set must match, and `{}` means all. It is always about failed
-    /// orders, so statuses are not looked at.
+    /// Filter of the failed orders; `{}` selects all. `statuses` has no effect.
     filter: OrderFilter,
-    /// Only look which ones it would be.
+    /// Return the matching orders without redriving them.
     #[graphql(default)]
     dry_run: bool,
-    /// So many may be started in each second, 1 to 10,000, so that what failed is not overrun; all at once
-    /// when absent.
+    /// Maximum starts per second: 1 to 10,000. Default: unlimited.
     rate_per_second: Option<i32>,
-    /// At most so many, 1 to 1,000; 1,000 when absent.
+    /// Maximum number of orders: 1 to 1,000. Default: 1,000.
     limit: Option<i32>,
-    /// To go on: `next` of the last answer.
+    /// Cursor: `next` of the previous response.
     after: Option<ID>,
-    /// To go on at the same rate: `nextStartAt` of the last answer.
+    /// Start time that continues the rate: `nextStartAt` of the previous response.
     start_at: Option<DateTime>,
-    /// Who asks, for their timelines: 1 to 100 characters.
+    /// Requester, for the timelines: 1 to 100 characters.
     requested_by: Option<String>,
-    /// Why, for their timelines; cut after 500 characters.
+    /// Reason for the timelines; truncated to 500 characters.
     reason: Option<String>,
 }
 
-/// What a redrive has done.
+/// Result of a redrive.
 #[derive(SimpleObject, Default)]
 pub(crate) struct RedriveOrdersPayload {
-    /// How many orders were redriven or, in a dry run, would be.
+    /// Number of orders redriven, or selected by a dry run.
     count: i32,
-    /// Their ids, newest first.
+    /// Ids of the orders, newest first.
     order_ids: Vec<ID>,
-    /// When there are more: give it as `after`.
+    /// Cursor for `after`; null at the end.
     next: Option<ID>,
-    /// When the order behind the last one may be started: give it as `startAt`.
+    /// Start time of the next order, for `startAt`.
     next_start_at: Option<DateTime>,
-    /// What is wrong with the input; empty when it was accepted.
+    /// Errors of the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -60,12 +58,12 @@ pub(crate) struct DeadLetterMutation;
 /// Redriving many orders.
 #[Object]
 impl DeadLetterMutation {
-    /// Gives the failed orders that match a new set of attempts. With a rate each gets a time of its own
-    /// before which it is not started, which outlives whatever happens to this gateway.
+    /// Redrives the failed orders that match: each gets a new set of attempts. With a rate, each
+    /// order stores its start time, so the rate survives restarts.
     async fn redrive_orders(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which orders, and how.")] input: RedriveOrdersInput,
+        #[graphql(desc = "The orders and the options.")] input: RedriveOrdersInput,
     ) -> Option<Result<RedriveOrdersPayload>> {
         let services = ctx.data_unchecked::<Arc<Services>>();
         let redrive = match read(input, services.default_currency) {

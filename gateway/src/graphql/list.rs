@@ -20,30 +20,30 @@ pub(crate) const DEFAULT_PAGE: i32 = 20;
 /// Most orders of a page.
 pub(crate) const MAX_PAGE: i32 = 100;
 
-/// Which orders a list shows; everything that is set must match.
+/// Filter of a list; an order must match all fields that are set.
 #[derive(InputObject, Default)]
 pub(crate) struct OrderFilter {
-    /// Any of these statuses; absent or empty means all.
+    /// Any of these statuses. Default: all.
     statuses: Option<Vec<OrderStatus>>,
-    /// Exactly this customer.
+    /// Customer, exact match.
     customer: Option<String>,
-    /// Exactly this reference.
+    /// External reference, exact match.
     external_reference: Option<String>,
-    /// Exactly this error class: the latest event is a failure of this kind.
+    /// Error class of the latest event, exact match.
     error_class: Option<String>,
     /// Created at or after this time.
     created_from: Option<DateTime>,
     /// Created before this time.
     created_before: Option<DateTime>,
-    /// In this currency, an ISO 4217 code such as EUR. When absent and totals are compared, that is with
-    /// `totalFrom`, `totalTo` or a sort by total, it is the gateway's default currency.
+    /// ISO 4217 code such as EUR. Default with `totalFrom`, `totalTo` or a sort by total: the
+    /// gateway's default currency.
     currency: Option<String>,
-    /// A total of at least so much.
+    /// Minimum total, inclusive.
     total_from: Option<Decimal>,
-    /// A total of at most so much.
+    /// Maximum total, inclusive.
     total_to: Option<Decimal>,
-    /// The name of at least one line item contains this text of 1 to 200 characters. Upper and lower case
-    /// are the same in every script, and no character has a special meaning.
+    /// Substring of the name of at least one line item: 1 to 200 characters. Case-insensitive; no
+    /// wildcards.
     item_contains: Option<String>,
 }
 
@@ -70,17 +70,17 @@ impl OrderFilter {
     }
 }
 
-/// The order of a list. Not by `updatedAt`: orders would move while the list is read, and could be met
-/// twice or never.
+/// Sort order of a list. There is no sort by `updatedAt`: orders would move during paging and be repeated
+/// or skipped.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OrderSort {
     /// Newest first.
     CreatedAtDesc,
     /// Oldest first.
     CreatedAtAsc,
-    /// Largest total first; among equal ones the newest first. Orders of one currency only.
+    /// Largest total first, then newest first. One currency only.
     TotalDesc,
-    /// Smallest total first; among equal ones the oldest first. Orders of one currency only.
+    /// Smallest total first, then oldest first. One currency only.
     TotalAsc,
 }
 
@@ -95,26 +95,26 @@ impl From<OrderSort> for Sort {
     }
 }
 
-/// A page of orders, in the order of the list whichever end it was read from.
+/// A page of orders. The sort order is the same for `first` and `last`.
 #[derive(SimpleObject)]
 pub(crate) struct OrderConnection {
     /// The orders with their cursors.
     edges: Vec<OrderEdge>,
-    /// The orders alone.
+    /// The orders without cursors.
     nodes: Vec<Order>,
-    /// The orders of this page that are there and cannot be read. They are not among `edges` and `nodes`.
+    /// Orders of this page whose stored row is unreadable. `edges` and `nodes` do not contain them.
     unreadable: Vec<UnreadableOrder>,
-    /// Whether there is more, and where it begins.
+    /// Position of the page in the list.
     page_info: PageInfo,
 }
 
-/// An order whose stored row cannot be used. Its operators have to repair it; asking for it alone is answered with
-/// the code `order_unreadable`.
+/// An order whose stored row is unreadable. Operators have to repair it; queries of this order return the
+/// code `order_unreadable`.
 #[derive(SimpleObject)]
 pub(crate) struct UnreadableOrder {
     /// The order.
     order_id: ID,
-    /// Which column or rule it is about, for people.
+    /// The column or rule that is violated.
     detail: String,
 }
 
@@ -123,17 +123,16 @@ pub(crate) struct UnreadableOrder {
 pub(crate) struct OrderEdge {
     /// The order.
     node: Order,
-    /// Give this as `after` to go on behind this order, or as `before` to go back in front of it, with the
-    /// same sort. Opaque.
+    /// Opaque cursor for `after` or `before`. Valid for the same sort only; does not expire.
     cursor: String,
 }
 
-/// Where a page is in its list.
+/// Position of a page in its list.
 #[derive(SimpleObject)]
 pub(crate) struct PageInfo {
-    /// Whether there are orders behind this page: up to `before` when it was read with `first`.
+    /// True if there are orders after this page; with `first`, only orders up to `before` count.
     has_next_page: bool,
-    /// Whether there are orders in front of this page: down to `after` when it was read with `last`.
+    /// True if there are orders before this page; with `last`, only orders from `after` count.
     has_previous_page: bool,
     /// The cursor of the first order.
     start_cursor: Option<String>,

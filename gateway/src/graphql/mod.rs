@@ -69,11 +69,11 @@ use crate::feed::Feed;
 use crate::orders::Orders;
 use crate::vitals::Vitals;
 
-/// What can be asked.
+/// Queries.
 #[derive(MergedObject, Default)]
 struct Query(OrderQuery, QueueQuery);
 
-/// What can be changed.
+/// Mutations.
 #[derive(MergedObject, Default)]
 struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation);
 

@@ -20,36 +20,36 @@ use crate::orders::{InvalidCriterion, Requester};
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]
 pub(crate) struct CreateOrderInput {
-    /// What is bought: 1 to 200 characters. Goes with `quantity` and `price`, and not with `lineItems`.
+    /// Item name: 1 to 200 characters. Requires `quantity` and `price`, excludes `lineItems`.
     item: Option<String>,
-    /// How many: 1 to 1,000,000. Goes with `item`.
+    /// Quantity: 1 to 1,000,000. Requires `item`.
     quantity: Option<i32>,
-    /// The price of one unit, with at most the currency's decimals. Goes with `item`.
+    /// Unit price, with at most the currency's decimals. Requires `item`.
     price: Option<Decimal>,
-    /// Several positions: 1 to 200. Takes the place of `item`, `quantity` and `price`.
+    /// 1 to 200 line items. Replaces `item`, `quantity` and `price`.
     line_items: Option<Vec<LineItemInput>>,
-    /// An ISO 4217 code such as EUR; the gateway's default currency when absent.
+    /// ISO 4217 code such as EUR. Default: the gateway's default currency.
     currency: Option<String>,
-    /// Who buys: 1 to 200 characters.
+    /// Customer: 1 to 200 characters.
     customer: Option<String>,
-    /// The shop's own number for the order: 1 to 200 characters.
+    /// Reference of the order in the client's system: 1 to 200 characters.
     external_reference: Option<String>,
-    /// Failures after which the order is failed: 1 to 100, 5 when absent.
+    /// Maximum number of failed attempts: 1 to 100. Default: 5.
     max_attempts: Option<i32>,
-    /// How urgent it is; NORMAL when absent.
+    /// Priority. Default: NORMAL.
     priority: Option<OrderPriority>,
-    /// It is not started before this time; at once when absent or past.
+    /// Earliest start of processing. Default: immediately.
     process_after: Option<DateTime>,
 }
 
-/// One position of a new order.
+/// Line item of an order to create.
 #[derive(InputObject)]
 pub(crate) struct LineItemInput {
-    /// What is bought: 1 to 200 characters.
+    /// Item name: 1 to 200 characters.
     item: String,
-    /// How many: 1 to 1,000,000.
+    /// Quantity: 1 to 1,000,000.
     quantity: i32,
-    /// The price of one unit, with at most the currency's decimals.
+    /// Unit price, with at most the currency's decimals.
     price: Decimal,
 }
 
@@ -76,34 +76,34 @@ impl From<LineItemInput> for DraftLineItem {
     }
 }
 
-/// Which order to call off.
+/// The order to cancel.
 #[derive(InputObject)]
 pub(crate) struct CancelOrderInput {
     /// The id of the order.
     order_id: ID,
-    /// Why, for its timeline; cut after 500 characters.
+    /// Reason for the timeline; truncated to 500 characters.
     reason: Option<String>,
 }
 
-/// Which failed order to try again.
+/// The failed order to redrive.
 #[derive(InputObject)]
 pub(crate) struct RedriveOrderInput {
     /// The id of the order.
     order_id: ID,
-    /// Who asks, for its timeline: 1 to 100 characters.
+    /// Requester, for the timeline: 1 to 100 characters.
     requested_by: Option<String>,
-    /// Why, for its timeline; cut after 500 characters.
+    /// Reason for the timeline; truncated to 500 characters.
     reason: Option<String>,
 }
 
-/// Why a mutation was refused.
+/// Error of a mutation.
 #[derive(SimpleObject)]
 pub(crate) struct UserError {
-    /// A stable word for machines, such as `invalid_order` or `order_final`.
+    /// Stable error code, such as `invalid_order` or `order_final`.
     pub(super) code: String,
-    /// For people.
+    /// Message for humans.
     pub(super) message: String,
-    /// The path of the input that is to blame, from the argument inwards; null when none is.
+    /// Path of the invalid input, starting at the argument; null without one.
     pub(super) field: Option<Vec<String>>,
 }
 
@@ -138,33 +138,33 @@ pub(super) fn requester(name: Option<String>) -> std::result::Result<Requester, 
     }
 }
 
-/// The new order, or why there is none.
+/// The created order or the errors.
 #[derive(SimpleObject)]
 pub(crate) struct CreateOrderPayload {
-    /// The order; null when it was refused.
+    /// The order; null on an error.
     order: Option<Order>,
-    /// Whether the order was made before, by a request with the same idempotency key. It is shown as
-    /// it was then.
+    /// True if an earlier request with the same idempotency key created the order. The response is
+    /// the original one.
     idempotent_replay: bool,
-    /// What is wrong with the input; empty when it was accepted. A response has at most 100 errors in all.
+    /// Errors of the input; empty on success. A response contains at most 100 errors.
     user_errors: Vec<UserError>,
 }
 
-/// The cancelled order, or why it was not cancelled.
+/// The cancelled order or the errors.
 #[derive(SimpleObject)]
 pub(crate) struct CancelOrderPayload {
-    /// The order as it is now; null when it was refused.
+    /// The current order; null on an error.
     order: Option<Order>,
-    /// Why it was refused; empty when it was not.
+    /// The errors; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// The redriven order, or why it was not redriven.
+/// The redriven order or the errors.
 #[derive(SimpleObject)]
 pub(crate) struct RedriveOrderPayload {
-    /// The order as it is now; null when it was refused.
+    /// The current order; null on an error.
     order: Option<Order>,
-    /// Why it was refused; empty when it was not.
+    /// The errors; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -175,14 +175,13 @@ pub(crate) struct OrderMutation;
 /// What can be changed about one order.
 #[Object]
 impl OrderMutation {
-    /// Accepts an order. When this answers, the order is stored and will be processed.
+    /// Creates an order. On success the order is stored durably and will be processed.
     async fn create_order(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The order.")] input: CreateOrderInput,
         #[graphql(
-            desc = "What you call this create, best a UUID: 1 to 255 visible ASCII characters. The same key with \
-                    the same order again, within a day, answers the first order and makes no other."
+            desc = "Idempotency key, preferably a UUID: 1 to 255 visible ASCII characters. Within a day, the same key with the same order returns the original order and creates no other."
         )]
         idempotency_key: Option<String>,
     ) -> Option<Result<CreateOrderPayload>> {
@@ -202,11 +201,12 @@ impl OrderMutation {
         }))
     }
 
-    /// Calls an order off that is not final yet. Doing it again answers the same.
+    /// Cancels the order, even while it is processing. Repeating the mutation returns the same
+    /// result.
     async fn cancel_order(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which order, and why.")] input: CancelOrderInput,
+        #[graphql(desc = "The order and the reason.")] input: CancelOrderInput,
     ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
@@ -216,11 +216,11 @@ impl OrderMutation {
         Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
     }
 
-    /// Gives a failed order a new set of attempts.
+    /// Redrives a failed order: it gets a new set of attempts.
     async fn redrive_order(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which order, and why.")] input: RedriveOrderInput,
+        #[graphql(desc = "The order and the reason.")] input: RedriveOrderInput,
     ) -> Option<Result<RedriveOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {

@@ -20,7 +20,7 @@ pub(crate) struct OrderQuery;
 /// What can be asked about orders.
 #[Object]
 impl OrderQuery {
-    /// Any object by its id; null when there is none.
+    /// Returns an object by its id; null if it does not exist.
     async fn node(
         &self,
         ctx: &Context<'_>,
@@ -29,7 +29,7 @@ impl OrderQuery {
         find(ctx, &id).await.map(|order| order.map(Node::Order)).transpose()
     }
 
-    /// One order by its id; null when there is none.
+    /// Returns an order by its id; null if it does not exist.
     async fn order(
         &self,
         ctx: &Context<'_>,
@@ -38,21 +38,20 @@ impl OrderQuery {
         find(ctx, &id).await.transpose()
     }
 
-    /// Orders, a page at a time, as the Relay cursor connections specification says. Orders that are
-    /// created meanwhile do not shift the pages.
+    /// Lists orders as a Relay cursor connection. New orders do not shift the pages.
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of the field")]
     async fn orders(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "How many from the beginning, 1 to 100; 20 when neither `first` nor `last` is given."
+            desc = "Number of orders from the start: 1 to 100. Default: 20 without `first` and `last`."
         )]
         first: Option<i32>,
-        #[graphql(desc = "Only orders behind this cursor.")] after: Option<String>,
-        #[graphql(desc = "How many from the end, 1 to 100. Not together with `first`.")] last: Option<i32>,
-        #[graphql(desc = "Only orders in front of this cursor.")] before: Option<String>,
-        #[graphql(desc = "Only orders that match.")] filter: Option<OrderFilter>,
-        #[graphql(desc = "In which order; CREATED_AT_DESC when absent.")] sort: Option<OrderSort>,
+        #[graphql(desc = "Return orders after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Number of orders from the end: 1 to 100. Excludes `first`.")] last: Option<i32>,
+        #[graphql(desc = "Return orders before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Filter.")] filter: Option<OrderFilter>,
+        #[graphql(desc = "Sort order. Default: CREATED_AT_DESC.")] sort: Option<OrderSort>,
     ) -> Option<Result<OrderConnection>> {
         let window = Window { first, after, last, before };
         Some(page(ctx, window, filter.unwrap_or_default(), sort).await)

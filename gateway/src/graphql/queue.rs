@@ -20,72 +20,71 @@ pub(crate) struct OrderQueue {
 /// The state of the queue.
 #[Object]
 impl OrderQueue {
-    /// Whether nothing is started at present.
+    /// True while the queue is paused.
     async fn paused(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Since when; null when it is not paused.
+    /// Start of the pause; null if the queue is not paused.
     async fn paused_at(&self) -> Option<DateTime> {
         self.pause.as_ref().map(|pause| DateTime(pause.at))
     }
 
-    /// When it goes on by itself; null when it has to be resumed, or is not paused.
+    /// Time of the automatic resume; null without one, and if the queue is not paused.
     async fn paused_until(&self) -> Option<DateTime> {
         self.pause.as_ref().and_then(|pause| pause.until).map(DateTime)
     }
 
-    /// Who asked for the pause, if they said.
+    /// Requester of the pause, if known.
     async fn paused_by(&self) -> Option<&str> {
         self.pause.as_ref().and_then(|pause| pause.by.as_deref())
     }
 
-    /// How many orders wait for a free worker, or for the end of the pause. Orders that wait for a retry or for their time
-    /// are not among them. `limit` of the counts means that many or more. Null when the database cannot count them at
+    /// Number of orders ready to be started. Excludes orders that wait for a retry or their scheduled
+    /// time. `limit` of the counts means `limit` or more. Null if the database cannot count them at
     /// present.
     async fn length(&self, ctx: &Context<'_>) -> Option<i32> {
         let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await.ok()?;
         Some(i32::try_from(counts.ready).unwrap_or(i32::MAX))
     }
 
-    /// How many jobs the queue holds. An order can have several jobs, and most orders of a long backlog have none yet. Null
-    /// when the queue cannot be reached.
+    /// Number of jobs in the queue. An order can have several jobs, and most orders of a long backlog
+    /// have none yet. Null if the queue is unreachable.
     async fn jobs(&self, ctx: &Context<'_>) -> Option<i32> {
         let jobs = ctx.data_unchecked::<Arc<Services>>().queue.len().await.ok()?;
         Some(i32::try_from(jobs).unwrap_or(i32::MAX))
     }
 
-    /// How many workers are connected to the gateways of this installation; 0 when orders are accepted and none can be
-    /// processed. Null when it is not known.
+    /// Number of workers connected to the gateways of this installation; 0 means that orders are
+    /// accepted but not processed. Null if unknown.
     async fn workers(&self, ctx: &Context<'_>) -> Option<i32> {
         let workers = ctx.data_unchecked::<Arc<Services>>().vitals.workers()?;
         Some(i32::try_from(workers).unwrap_or(i32::MAX))
     }
 
-    /// How many orders there are in each status: all of them, not only those in the queue.
+    /// Number of orders in each status, including those outside the queue.
     async fn counts(&self, ctx: &Context<'_>) -> Option<Result<OrderCounts>> {
         let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await;
         Some(counts.map(OrderCounts::from).map_err(fault))
     }
 }
 
-/// How many orders there are in each status. Counted once for all who ask within a second, so they may be
-/// that old.
+/// Number of orders in each status. Cached for one second.
 #[derive(SimpleObject)]
 pub(crate) struct OrderCounts {
-    /// Orders that wait for a worker, for a retry or for their time.
+    /// Orders that wait for a worker, a retry or their scheduled time.
     pending: i32,
-    /// Orders that a worker has.
+    /// Orders leased by a worker.
     processing: i32,
-    /// Orders that are done.
+    /// Completed orders.
     completed: i32,
-    /// Dead letters.
+    /// Failed orders (dead letters).
     failed: i32,
-    /// Orders that were called off.
+    /// Cancelled orders.
     cancelled: i32,
-    /// Where the counting ends: a count of `limit` means so many or more.
+    /// Upper bound of the counts: a count equal to `limit` means `limit` or more.
     limit: i32,
-    /// When they were counted. Changes that `orderEvents` shows with a later `occurredAt` are not counted.
+    /// Time of the count. Events with a later `occurredAt` are not included.
     counted_at: DateTime,
 }
 
@@ -104,21 +103,21 @@ impl From<Counts> for OrderCounts {
     }
 }
 
-/// How to pause.
+/// Options of a pause.
 #[derive(InputObject)]
 pub(crate) struct PauseQueueInput {
-    /// When to go on without being told; never when absent.
+    /// Time of the automatic resume. Default: none.
     until: Option<DateTime>,
-    /// Who asks: 1 to 100 characters.
+    /// Requester: 1 to 100 characters.
     requested_by: Option<String>,
 }
 
-/// The queue after a change.
+/// The queue after the change.
 #[derive(SimpleObject)]
 pub(crate) struct QueuePayload {
-    /// The queue as it is now; null when the change was refused.
+    /// The current queue; null on an error.
     queue: Option<OrderQueue>,
-    /// Why it was refused; empty when it was not.
+    /// The errors; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -129,7 +128,7 @@ pub(crate) struct QueueQuery;
 /// What can be asked about the queue.
 #[Object]
 impl QueueQuery {
-    /// Whether the queue is paused, how long it is, and how many orders there are in each status.
+    /// Returns the state of the queue and the number of orders in each status.
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
         let paused = ctx.data_unchecked::<Arc<Services>>().orders.paused().await;
         Some(paused.map(|pause| OrderQueue { pause }).map_err(fault))
@@ -143,12 +142,12 @@ pub(crate) struct QueueMutation;
 /// What can be done to the queue.
 #[Object]
 impl QueueMutation {
-    /// Pauses the queue: orders are accepted and none is started, from the answer on, also after a restart.
-    /// What is being processed goes on. Pausing again changes until when.
+    /// Pauses the queue. A paused queue accepts orders but starts none; running orders finish. The
+    /// pause survives restarts. Pausing a paused queue changes the time of the resume.
     async fn pause_queue(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Until when, and who asks.")] input: Option<PauseQueueInput>,
+        #[graphql(desc = "Time of the resume, and the requester.")] input: Option<PauseQueueInput>,
     ) -> Option<Result<QueuePayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let (until, name) = input.map_or((None, None), |input| (input.until, input.requested_by));
@@ -165,7 +164,7 @@ impl QueueMutation {
         Some(paused.map(|pause| after(Some(pause))).map_err(fault))
     }
 
-    /// Lets a paused queue go on; changes nothing when it is not paused.
+    /// Resumes a paused queue; no effect if it is not paused.
     async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
         let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume().await;
         Some(resumed.map(|_| after(None)).map_err(fault))

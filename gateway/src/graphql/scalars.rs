@@ -15,9 +15,8 @@ pub(crate) struct Decimal(pub(crate) String);
 const EXACT_BELOW: f64 = 1e11;
 const EXACT_DIGITS: usize = 15;
 
-/// An exact decimal number, written as a string such as "1299.99". As input it may also be a JSON
-/// number, as long as that arrives exactly: whole numbers, and numbers with a fraction below 100
-/// billion with at most 15 digits. Never a binary floating-point number.
+/// Exact decimal number as a string such as "1299.99". The input may also be a JSON number that has an
+/// exact representation: whole numbers, and fractions below 100 billion with at most 15 digits.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259#section-6")]
 impl ScalarType for Decimal {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -60,8 +59,7 @@ fn exact_text(number: &Number) -> Option<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
-/// A point in time in RFC 3339 notation. Always in UTC with six decimals on the way out, such as
-/// "2026-01-31T12:00:00.000000Z".
+/// RFC 3339 timestamp. Output is in UTC with six decimals, such as "2026-01-31T12:00:00.000000Z".
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -13,10 +13,10 @@ use super::live::hand_over;
 use super::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::feed::{Cursor, FeedItem};
 
-/// Which changes a feed shows; everything that is set must match.
+/// Filter of a feed; an event must match all fields that are set.
 #[derive(InputObject, Default)]
 pub(crate) struct OrderEventFilter {
-    /// Any of these statuses; absent or empty means all.
+    /// Any of these statuses. Default: all.
     statuses: Option<Vec<OrderStatus>>,
 }
 
@@ -37,20 +37,21 @@ impl Position {
     }
 }
 
-/// What can be watched.
+/// Subscriptions.
 pub(crate) struct Subscription;
 
-/// What can be watched.
+/// Subscriptions.
 #[GraphqlSubscription]
 impl Subscription {
-    /// The changes of one order, each once and in order: first those that have happened, then each
-    /// as it happens. Ends after a final status.
+    /// Streams the events of one order, each once and in order: stored events first, then new events.
+    /// Ends after a final status.
     async fn order_status(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The id of the order.")] order_id: ID,
-        #[graphql(desc = "Begin with the event after this sequence; 0 is the beginning. \
-                          Begins with the latest event when absent.")]
+        #[graphql(
+            desc = "Start after this sequence; 0 starts at the first event. Default: start with the latest event."
+        )]
         after: Option<i32>,
     ) -> Result<BoxStream<'static, Option<Result<OrderStatusEvent>>>> {
         let id = order_id.parse().map_err(|error: domain::InvalidOrderId| bad_input(error.to_string()))?;
@@ -70,12 +71,12 @@ impl Subscription {
         Ok(hand_over(ctx, items))
     }
 
-    /// The changes of all orders from now on, for dashboards. Says how many it skipped when the
-    /// subscriber cannot keep up.
+    /// Streams new events of all orders, for dashboards. A slow subscriber receives the number of
+    /// skipped events.
     async fn order_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only changes that match.")] filter: Option<OrderEventFilter>,
+        #[graphql(desc = "Filter.")] filter: Option<OrderEventFilter>,
     ) -> BoxStream<'static, Option<OrderFeedItem>> {
         let statuses = filter.unwrap_or_default().statuses.unwrap_or_default();
         let wanted = move |status: OrderStatus| statuses.is_empty() || statuses.contains(&status);

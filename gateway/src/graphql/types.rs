@@ -16,53 +16,54 @@ use crate::Error;
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::Status")]
 pub(crate) enum OrderStatus {
-    /// Accepted; waits for a worker, for a retry or for its time.
+    /// Waits for a worker, a retry or its scheduled time.
     Pending,
-    /// A worker holds a lease and runs an attempt.
+    /// A worker holds the lease and runs an attempt.
     Processing,
-    /// Done. Final.
+    /// Processed successfully. Final.
     Completed,
-    /// Out of attempts, or failed for good: a dead letter. Final until it is redriven.
+    /// All attempts failed, or an attempt failed permanently: a dead letter. Final until it is
+    /// redriven.
     Failed,
-    /// Called off before it was done. Final.
+    /// Cancelled before completion. Final.
     Cancelled,
 }
 
-/// How urgent an order is. While orders of all priorities wait, of ten that are handed to the workers
-/// six are high, three normal and one low.
+/// Priority. While orders of all priorities wait, workers get six high, three normal and one low of every
+/// ten.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::Priority")]
 pub(crate) enum OrderPriority {
-    /// Ahead of the others.
+    /// Processed before the others.
     High,
-    /// What an order has that names none.
+    /// Default priority.
     Normal,
-    /// Behind the others, but never forgotten.
+    /// Processed after the others, without starvation.
     Low,
 }
 
-/// What keeps a pending order from being started.
+/// What a pending order waits for.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::waiting::WaitsFor")]
 pub(crate) enum OrderWaitsFor {
     /// A free worker.
     Worker,
-    /// The end of the wait after a failed attempt.
+    /// The delay after a failed attempt.
     Retry,
-    /// The time for which it is scheduled, or to which a redrive has assigned it.
+    /// The scheduled time, or the start time assigned by a redrive.
     Schedule,
-    /// The end of the pause of the queue.
+    /// The resume of the queue.
     Pause,
 }
 
-/// An object that can be fetched again by its id.
+/// An object with a global id.
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "Globally unique."))]
 pub(crate) enum Node {
     Order(Order),
 }
 
-/// An order: what was bought, and how far its processing is.
+/// An order and its processing state.
 #[derive(Clone)]
 pub(crate) struct Order(pub(crate) Arc<domain::Order>);
 
@@ -78,7 +79,7 @@ impl From<Arc<domain::Order>> for Order {
     }
 }
 
-/// An order: what was bought, and how far its processing is.
+/// An order and its processing state.
 #[Object]
 impl Order {
     /// Globally unique; sorts by creation time.
@@ -86,7 +87,7 @@ impl Order {
         ID(self.0.id.to_string())
     }
 
-    /// What was bought: 1 to 200 positions, all in one currency.
+    /// 1 to 200 line items, all in one currency.
     async fn line_items(&self) -> Vec<LineItem> {
         self.0.line_items.iter().cloned().map(LineItem).collect()
     }
@@ -96,7 +97,7 @@ impl Order {
         self.0.total.into()
     }
 
-    /// The ISO 4217 code of the currency, such as USD.
+    /// ISO 4217 code of the currency, such as USD.
     async fn currency(&self) -> String {
         self.0.total.currency().code().to_owned()
     }
@@ -107,88 +108,90 @@ impl Order {
         i32::try_from(self.0.quantity).unwrap_or(i32::MAX)
     }
 
-    /// Who bought.
+    /// Customer.
     async fn customer(&self) -> Option<&str> {
         self.0.customer.as_deref()
     }
 
-    /// The shop's own number for the order.
+    /// Reference of the order in the client's system.
     async fn external_reference(&self) -> Option<&str> {
         self.0.external_reference.as_deref()
     }
 
-    /// Where the order is in its life.
+    /// Status.
     async fn status(&self) -> OrderStatus {
         self.0.status.into()
     }
 
-    /// The sequence of its latest event.
+    /// Sequence of the latest event.
     async fn sequence(&self) -> i32 {
         int(self.0.version)
     }
 
-    /// The number of its latest attempt; 0 before the first.
+    /// Number of the latest attempt; 0 before the first.
     async fn attempt(&self) -> i32 {
         int(self.0.attempt)
     }
 
-    /// Attempts that failed since it was created or redriven.
+    /// Failed attempts since the creation or the last redrive.
     async fn failures(&self) -> i32 {
         int(self.0.failures)
     }
 
-    /// With so many failures the order is failed.
+    /// Number of failed attempts after which the order fails.
     async fn max_attempts(&self) -> i32 {
         int(self.0.max_attempts)
     }
 
-    /// How urgent it is.
+    /// Priority.
     async fn priority(&self) -> OrderPriority {
         self.0.priority.into()
     }
 
-    /// It is not started before this time; null when it is not scheduled.
+    /// Earliest start of processing; null if it is not scheduled.
     async fn process_after(&self) -> Option<DateTime> {
         self.0.process_after.map(DateTime)
     }
 
-    /// What it waits for while it is pending; null in other statuses.
+    /// What a pending order waits for; null in other statuses.
     async fn waits_for(&self, ctx: &Context<'_>) -> Option<OrderWaitsFor> {
         self.waiting(ctx).map(|waiting| waiting.waits_for.into())
     }
 
-    /// The earliest time of its next attempt; null when a free worker can start it at once, while the queue is paused
-    /// until it is resumed, and when it is not pending.
+    /// Earliest time of the next attempt; null if a free worker can start it immediately, if the
+    /// queue is paused without an end, and if it is not pending.
     async fn next_attempt_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
         self.waiting(ctx)?.next_attempt_at.map(DateTime)
     }
 
-    /// What its latest event says, if anything: an error, a cancellation, a redrive.
+    /// Reason of the latest event, such as an error, a cancellation or a redrive.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
 
-    /// One word for what kind of failure its latest event is, such as `http_503` or `lease_expired`; null
-    /// when it is none.
+    /// Error class of the latest event, such as `http_503` or `lease_expired`; null if it is not a
+    /// failure.
     async fn error_class(&self) -> Option<&str> {
         self.0.error_class.as_deref()
     }
 
-    /// When it was accepted.
+    /// Time of creation.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.created_at)
     }
 
-    /// When its status last changed.
+    /// Time of the last status change.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.updated_at)
     }
 
-    /// Its timeline, oldest event first.
+    /// Timeline, oldest event first.
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only events with a higher sequence; all when absent.")] after: Option<i32>,
+        #[graphql(desc = "Return only events with a higher sequence. Default: all events.")] after: Option<
+            i32,
+        >,
     ) -> Option<Result<Vec<OrderStatusEvent>>> {
         let after = match sequence(after) {
             Ok(after) => after.unwrap_or(0),
@@ -206,39 +209,39 @@ impl Order {
     }
 }
 
-/// One position of an order.
+/// Line item of an order.
 pub(crate) struct LineItem(domain::LineItem);
 
-/// One position of an order.
+/// Line item of an order.
 #[Object]
 impl LineItem {
-    /// What was bought.
+    /// Item name.
     async fn item(&self) -> &str {
         &self.0.item
     }
 
-    /// How many.
+    /// Quantity.
     async fn quantity(&self) -> i32 {
         int(self.0.quantity)
     }
 
-    /// The price of one unit.
+    /// Unit price.
     async fn price(&self) -> Decimal {
         self.0.price.into()
     }
 
-    /// Quantity times price.
+    /// Quantity multiplied by the unit price.
     async fn total(&self) -> Result<Decimal> {
         // A stored order was checked: its total fits, so each part of it does.
         self.0.total().map(Decimal::from).map_err(|_| fault(Error::Internal))
     }
 }
 
-/// One change of one order.
+/// A status change of an order.
 #[derive(Clone)]
 pub(crate) struct OrderStatusEvent(pub(crate) Arc<domain::OrderEvent>);
 
-/// One change of one order.
+/// A status change of an order.
 #[Object]
 impl OrderStatusEvent {
     /// The order that changed.
@@ -246,7 +249,7 @@ impl OrderStatusEvent {
         ID(self.0.order_id.to_string())
     }
 
-    /// The order as it is now, which may be further on than this event.
+    /// The current order, which may be newer than this event.
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
         let services = ctx.data_unchecked::<Arc<Services>>();
         let id = self.0.order_id;
@@ -254,54 +257,54 @@ impl OrderStatusEvent {
         order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))
     }
 
-    /// The status since this event.
+    /// New status.
     async fn status(&self) -> OrderStatus {
         self.0.status.into()
     }
 
-    /// The status before it; null for the first event.
+    /// Previous status; null for the first event.
     async fn previous_status(&self) -> Option<OrderStatus> {
         self.0.previous_status.map(OrderStatus::from)
     }
 
-    /// 1, 2, 3 and so on within the order, without holes.
+    /// Sequence within the order: 1, 2, 3, without gaps.
     async fn sequence(&self) -> i32 {
         int(self.0.sequence)
     }
 
-    /// When it was recorded, by the database's clock.
+    /// Time of the change, by the clock of the database.
     async fn occurred_at(&self) -> DateTime {
         DateTime(self.0.occurred_at)
     }
 
-    /// The attempt it belongs to; 0 before the first.
+    /// Number of the attempt; 0 before the first.
     async fn attempt(&self) -> i32 {
         int(self.0.attempt)
     }
 
-    /// Why, where there is something to say: an error, a cancellation, a redrive.
+    /// Reason, such as an error, a cancellation or a redrive.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
 
-    /// One word for what kind of failure it is, such as `http_503`; null when it is none.
+    /// Error class, such as `http_503`; null if the event is not a failure.
     async fn error_class(&self) -> Option<&str> {
         self.0.error_class.as_deref()
     }
 }
 
-/// What a subscriber of all orders receives.
+/// Item of the feed of all orders.
 #[derive(Union)]
 pub(crate) enum OrderFeedItem {
     Event(OrderStatusEvent),
     Lag(OrderFeedLag),
 }
 
-/// Events were skipped, because this subscriber or the gateway could not keep up or was cut off for a
-/// moment. Read the list again.
+/// The gateway skipped events because the subscriber was too slow or the connection was interrupted.
+/// Reload the list.
 #[derive(SimpleObject)]
 pub(crate) struct OrderFeedLag {
-    /// How many; 0 when that is not known.
+    /// Number of skipped events; 0 if unknown.
     pub(crate) missed: i32,
 }
 
