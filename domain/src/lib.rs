@@ -14,6 +14,7 @@
 //! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
 //! | due | the time at which an order next needs attention (dispatch, retry, end of lease) |
 //! | dead letter | an order that ended as `failed` |
+//! | error code | a stable word that a program compares, the same on every API |
 //! | error class | one word for what kind of failure it was |
 //! | scheduled | not to be started before a time that its creator set |
 //! | idempotency key | what a client calls one create, so that its repetition is recognised |
@@ -22,6 +23,7 @@
 
 #[cfg(test)]
 mod any_input;
+mod error_code;
 mod event;
 mod id;
 mod idempotency;
@@ -38,6 +40,7 @@ mod timestamp;
 pub mod transition;
 pub mod waiting;
 
+pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
 pub use id::{InvalidOrderId, OrderId};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::transition::Refusal;
-use domain::{Invalid, OrderId};
+use domain::{ErrorCode, Invalid, OrderId};
 
 /// The outcome of a use case that did not work. The text of each variant may be shown to clients;
 /// what only operators should see is logged where it happens.
@@ -32,8 +32,8 @@ pub enum Error {
     /// A part that is needed cannot be reached or is too busy. Nothing was changed.
     #[error("{message}")]
     Unavailable {
-        /// Stable and machine-readable: `overloaded`, `database_…`, `shutting_down`.
-        code: &'static str,
+        /// `overloaded`, `database_…`, `shutting_down`.
+        code: ErrorCode,
         /// For people.
         message: &'static str,
         /// When it is worth trying again.
@@ -65,27 +65,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable word for machines, the same on every transport.
-    pub fn code(&self) -> &'static str {
+    /// The code of the error, the same on every API.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound(_) => "order_not_found",
-            Self::Invalid(_) => "invalid_order",
-            Self::KeyReused => "idempotency_key_reused",
-            Self::RowCount(_) => "invalid_row_count",
-            Self::Refused { refusal, .. } => match refusal {
-                Refusal::AlreadyStarted => "already_started",
-                Refusal::NotYet(_) => "not_yet",
-                Refusal::Paused => "queue_paused",
-                Refusal::StaleLease(_) => "stale_lease",
-                Refusal::Final(_) => "order_final",
-                Refusal::NotFailed(_) => "order_not_failed",
-                Refusal::NotExpired => "lease_not_expired",
-            },
-            Self::Unavailable { code, .. } => code,
-            Self::OutcomeUnknown(_) => "outcome_unknown",
-            Self::Unreadable { .. } => "order_unreadable",
-            Self::OrderRefused => "order_refused",
-            Self::Internal => "internal_error",
+            Self::NotFound(_) => ErrorCode::OrderNotFound,
+            Self::Invalid(_) => ErrorCode::InvalidOrder,
+            Self::KeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::RowCount(_) => ErrorCode::InvalidRowCount,
+            Self::Refused { refusal, .. } => (*refusal).into(),
+            Self::Unavailable { code, .. } => *code,
+            Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
+            Self::Unreadable { .. } => ErrorCode::OrderUnreadable,
+            Self::OrderRefused => ErrorCode::OrderRefused,
+            Self::Internal => ErrorCode::InternalError,
         }
     }
 
@@ -108,7 +100,7 @@ impl Error {
     /// Too many requests wait already.
     pub fn overloaded() -> Self {
         Self::Unavailable {
-            code: "overloaded",
+            code: ErrorCode::Overloaded,
             message: "too many requests are waiting; try again in a moment",
             retry_after: Duration::from_secs(1),
         }
@@ -117,7 +109,7 @@ impl Error {
     /// As many searches run as may.
     pub fn too_many_searches() -> Self {
         Self::Unavailable {
-            code: "overloaded",
+            code: ErrorCode::Overloaded,
             message: "too many searches are running; try again in a moment",
             retry_after: Duration::from_secs(1),
         }
@@ -126,7 +118,7 @@ impl Error {
     /// The database cannot be reached or does not answer in time.
     pub fn database_unavailable() -> Self {
         Self::Unavailable {
-            code: "database_unavailable",
+            code: ErrorCode::DatabaseUnavailable,
             message: "the database cannot be reached; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -135,7 +127,7 @@ impl Error {
     /// The database answers, but no connection to it became free in time.
     pub fn database_pool_exhausted() -> Self {
         Self::Unavailable {
-            code: "database_pool_exhausted",
+            code: ErrorCode::DatabasePoolExhausted,
             message: "every connection to the database is in use; try again in a moment",
             retry_after: Duration::from_secs(1),
         }
@@ -144,7 +136,7 @@ impl Error {
     /// The database has as many connections as it takes.
     pub fn database_connection_limit() -> Self {
         Self::Unavailable {
-            code: "database_connection_limit",
+            code: ErrorCode::DatabaseConnectionLimit,
             message: "the database takes no more connections; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -153,7 +145,7 @@ impl Error {
     /// A list whose filter leaves too many orders to read through.
     pub fn query_timeout() -> Self {
         Self::Unavailable {
-            code: "query_timeout",
+            code: ErrorCode::QueryTimeout,
             message: "reading through so many orders takes too long; ask for fewer of them, such as those of one \
                       customer, of one status or of a shorter time",
             retry_after: Duration::from_secs(5),
@@ -163,7 +155,7 @@ impl Error {
     /// The database takes no changes; usually until another server has taken its place.
     pub fn database_read_only() -> Self {
         Self::Unavailable {
-            code: "database_read_only",
+            code: ErrorCode::DatabaseReadOnly,
             message: "the database is read-only, as it is while another server takes over; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -172,7 +164,7 @@ impl Error {
     /// The database has no space left. It takes people to change that.
     pub fn database_full() -> Self {
         Self::Unavailable {
-            code: "database_full",
+            code: ErrorCode::DatabaseFull,
             message: "the database has no space left; try again when its operators have made some",
             retry_after: Duration::from_secs(30),
         }
@@ -181,7 +173,7 @@ impl Error {
     /// The server refuses the gateway's user. It takes people to change that.
     pub fn database_access_denied() -> Self {
         Self::Unavailable {
-            code: "database_access_denied",
+            code: ErrorCode::DatabaseAccessDenied,
             message: "the database refuses the gateway's user or a privilege of it; try again when its operators have \
                       changed that",
             retry_after: Duration::from_secs(30),
@@ -191,7 +183,7 @@ impl Error {
     /// The server prepares no more statements.
     pub fn database_statement_limit() -> Self {
         Self::Unavailable {
-            code: "database_statement_limit",
+            code: ErrorCode::DatabaseStatementLimit,
             message: "the database prepares no more statements; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -200,7 +192,7 @@ impl Error {
     /// The server ended a statement that ran for longer than it allows.
     pub fn database_statement_timeout() -> Self {
         Self::Unavailable {
-            code: "database_statement_timeout",
+            code: ErrorCode::DatabaseStatementTimeout,
             message: "the database ended a statement that took longer than it allows; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -209,7 +201,7 @@ impl Error {
     /// The server does not accept a statement of this length.
     pub fn database_packet_limit() -> Self {
         Self::Unavailable {
-            code: "database_packet_limit",
+            code: ErrorCode::DatabasePacketLimit,
             message: "the database does not accept a statement of this length; try again with a smaller order, or when \
                       its operators have raised the limit",
             retry_after: Duration::from_secs(30),
@@ -219,7 +211,7 @@ impl Error {
     /// The server has a setting with which nothing can be written, or tables are missing.
     pub fn database_misconfigured() -> Self {
         Self::Unavailable {
-            code: "database_misconfigured",
+            code: ErrorCode::DatabaseMisconfigured,
             message: "the database is not set up for orders; try again when its operators have changed that",
             retry_after: Duration::from_secs(30),
         }
@@ -228,7 +220,7 @@ impl Error {
     /// A transaction that hangs keeps the order locked; the database gives up on it after a while.
     pub fn order_locked() -> Self {
         Self::Unavailable {
-            code: "database_unavailable",
+            code: ErrorCode::DatabaseUnavailable,
             message: "the order is locked by a transaction that does not end; try again in a moment",
             retry_after: Duration::from_secs(2),
         }
@@ -237,7 +229,7 @@ impl Error {
     /// This gateway is going away.
     pub fn shutting_down() -> Self {
         Self::Unavailable {
-            code: "shutting_down",
+            code: ErrorCode::ShuttingDown,
             message: "this gateway is shutting down; try again at another one",
             retry_after: Duration::from_secs(1),
         }

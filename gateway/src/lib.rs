@@ -22,6 +22,8 @@ pub mod store;
 
 mod app;
 mod batch;
+#[cfg(test)]
+mod error_reference;
 mod failed_log;
 mod keys;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::{Presence, Queue};
+use domain::ErrorCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -28,15 +29,9 @@ const PUSH_FRESH: Duration = Duration::from_secs(30);
 const STARTED_FRESH: Duration = Duration::from_secs(60);
 /// A database that was full counts as full for so long, unless an order is written: a small write may still succeed.
 const FULL_FOR: Duration = Duration::from_secs(10);
-/// The code of a database without space.
-const FULL: &str = "database_full";
-/// The code of a database that cannot be used.
-const UNAVAILABLE: &str = "database_unavailable";
 /// Why an embedded database cannot be used any more.
 const FILE_LOST: &str =
     "the file of the database was removed or replaced; nothing is accepted until a restart";
-/// The code that says nothing about the database: this gateway uses all of its connections.
-const POOL_EXHAUSTED: &str = "database_pool_exhausted";
 /// Measuring the queue takes at most one part in so many of the time ...
 const MEASURE_PARTS: u32 = 20;
 /// ... and is no rarer than this.
@@ -69,7 +64,7 @@ struct Inner {
 /// Why the database refuses writes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refused {
-    code: &'static str,
+    code: ErrorCode,
     pub(crate) message: &'static str,
     at: Instant,
 }
@@ -113,7 +108,7 @@ impl Vitals {
                 if let Some(refused) = refusal(error) {
                     self.0.doubtful.store(true, Ordering::Relaxed);
                     // Space comes back slowly, and a small try may still find some.
-                    if refused.code == FULL {
+                    if refused.code == ErrorCode::DatabaseFull {
                         *lock(&self.0.refused) = Some(refused);
                     }
                     self.0.look.notify_one();
@@ -153,7 +148,11 @@ impl Vitals {
     /// Why the database refuses writes, if it does.
     pub(crate) fn refused(&self) -> Option<Refused> {
         if self.0.store.has_lost_its_file() {
-            return Some(Refused { code: UNAVAILABLE, message: FILE_LOST, at: Instant::now() });
+            return Some(Refused {
+                code: ErrorCode::DatabaseUnavailable,
+                message: FILE_LOST,
+                at: Instant::now(),
+            });
         }
         *lock(&self.0.refused)
     }
@@ -226,7 +225,9 @@ impl Vitals {
         match self.0.store.probe(probe).await {
             Ok(()) => {
                 self.0.answered.store(self.now(), Ordering::Relaxed);
-                let full = |refused: Refused| refused.code == FULL && refused.at.elapsed() < FULL_FOR;
+                let full = |refused: Refused| {
+                    refused.code == ErrorCode::DatabaseFull && refused.at.elapsed() < FULL_FOR
+                };
                 if !self.refused().is_some_and(full) {
                     self.accepted();
                 }
@@ -236,7 +237,7 @@ impl Vitals {
                 let Some(refused) = refusal(&error) else { return };
                 self.0.doubtful.store(true, Ordering::Relaxed);
                 if lock(&self.0.refused).replace(refused).is_none() {
-                    tracing::warn!(code = refused.code, "the database refuses writes: {}", refused.message);
+                    tracing::warn!(code = %refused.code, "the database refuses writes: {}", refused.message);
                 }
             }
         }
@@ -298,9 +299,10 @@ impl Drop for StreamGuard {
 fn refusal(error: &Error) -> Option<Refused> {
     match error {
         Error::Unavailable { code, message, .. }
-            if code.starts_with("database_") && *code != POOL_EXHAUSTED =>
+            if // The pool says nothing about the database: this gateway uses all of its connections.
+            code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted =>
         {
-            Some(Refused { code, message, at: Instant::now() })
+            Some(Refused { code: *code, message, at: Instant::now() })
         }
         _ => None,
     }

@@ -18,7 +18,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use domain::transition::Outcome;
-use domain::{LeaseToken, OrderId};
+use domain::{ErrorCode, LeaseToken, OrderId};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::v1::{self, GatewayMessage, WorkerMessage, gateway_message, worker_message};
 use tokio::select;
@@ -375,7 +375,7 @@ impl Client {
 /// Separates the leases about which nothing has been decided from the refusals.
 fn split(refused: Vec<v1::Refused>) -> (Vec<Lease>, Vec<v1::Refused>) {
     let (later, refused): (Vec<_>, Vec<_>) =
-        refused.into_iter().partition(|refused| refused.reason == proto::reason::TRY_AGAIN);
+        refused.into_iter().partition(|refused| refused.reason == ErrorCode::TryAgain.as_str());
     (later.iter().filter_map(|later| Lease::parse(later.lease.as_ref()?)).collect(), refused)
 }
 

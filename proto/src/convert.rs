@@ -5,7 +5,8 @@ use std::time::Duration;
 use domain::transition::Outcome;
 use domain::waiting::Outlook;
 use domain::{
-    Currency, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, money,
+    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status,
+    Timestamp, money,
 };
 
 use crate::v1;
@@ -14,13 +15,19 @@ use crate::v1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
+    code: ErrorCode,
     field: &'static str,
     problem: String,
 }
 
 impl Invalid {
     fn new(field: &'static str, problem: impl ToString) -> Self {
-        Self { field, problem: problem.to_string() }
+        Self { code: ErrorCode::InvalidInput, field, problem: problem.to_string() }
+    }
+
+    /// The code of the error.
+    pub fn code(&self) -> ErrorCode {
+        self.code
     }
 }
 
@@ -29,7 +36,8 @@ impl Invalid {
 /// # Errors
 /// When it is none.
 pub fn order_id(text: &str) -> Result<OrderId, Invalid> {
-    text.parse().map_err(|error| Invalid::new("orderId", error))
+    text.parse()
+        .map_err(|error| Invalid { code: ErrorCode::InvalidOrderId, ..Invalid::new("orderId", error) })
 }
 
 impl v1::Order {
@@ -155,8 +163,9 @@ impl v1::Lease {
     /// # Errors
     /// When one of them is not what it should be.
     pub fn parse(&self) -> Result<(OrderId, LeaseToken), Invalid> {
+        let id = order_id(&self.order_id)?;
         let token = self.lease_token.parse().map_err(|error| Invalid::new("leaseToken", error))?;
-        Ok((order_id(&self.order_id)?, token))
+        Ok((id, token))
     }
 }
 

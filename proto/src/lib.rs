@@ -4,7 +4,6 @@
 //! knows field numbers; nothing in this crate decides anything about orders.
 
 mod convert;
-pub mod reason;
 
 pub use convert::{Invalid, order_id};
 
@@ -17,7 +16,7 @@ pub mod v1 {
 /// The encoded descriptors of everything in [`v1`], for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The response metadata key of the machine-readable reason.
+/// The response metadata key of the error code.
 pub const ERROR_METADATA: &str = "orders-error";
 
 /// The most leases or reports in one message of the `Work` stream.

@@ -103,12 +103,12 @@ export const graphql = {
 
   async "a variable that is missing is an error result"(client) {
     const { code } = await client.request({ query: MUTATION, variables: {} }).then(assert.fail, (error) => error);
-    assert.ok(["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"].includes(code), `code ${code}`);
+    assert.ok(["invalid_input", "GRAPHQL_VALIDATION_FAILED"].includes(code), `code ${code}`);
   },
 
   async "a cursor below zero is an error"(client, { done }) {
     const { end, events } = watched(client, done.id, -1);
-    await refused(end, "BAD_USER_INPUT", events);
+    await refused(end, "invalid_input", events);
   },
 
   async "a field that fails is an error result with its path"(client) {

@@ -49,7 +49,7 @@ const cursor = () => state.steps.at(-1)?.sequence ?? 0;
 const over = () => state.missing || (['COMPLETED', 'CANCELLED', 'FAILED'].includes(state.steps.at(-1)?.status)
   && (state.order?.sequence ?? 0) <= cursor());
 
-const isUnknown = (code) => code === 'order_not_found' || code === 'bad_user_input';
+const isUnknown = (code) => code === 'order_not_found' || code === 'invalid_order_id';
 
 let watching = false;
 

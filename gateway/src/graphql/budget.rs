@@ -17,6 +17,7 @@ use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, N
 use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Context, QueryPathSegment, ServerError, ServerResult, Value};
 use async_trait::async_trait;
+use domain::ErrorCode;
 
 use super::errors::limit_error;
 use super::language::text_size;
@@ -113,7 +114,11 @@ impl Budget {
     /// The error that takes the place of the response.
     pub(super) fn exceeded(&self) -> ServerError {
         let most = self.0.most;
-        limit_error("response", format!("the response would be longer than {most} bytes: select less"))
+        limit_error(
+            ErrorCode::LimitExceeded,
+            "response",
+            format!("the response would be longer than {most} bytes: select less"),
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
+use domain::ErrorCode;
 
 use super::Services;
 use super::budget::Budget;
@@ -113,7 +114,7 @@ fn payload(created: CreatedRows, budget: &Budget) -> CreateOrdersPayload {
             let errors = problems.into_iter().take(shown).map(|problem| {
                 let within = ["input".to_owned(), "orders".to_owned(), index.to_string()];
                 UserError {
-                    code: Error::Invalid(Vec::new()).code().to_owned(),
+                    code: ErrorCode::InvalidOrder.to_string(),
                     message: problem.to_string(),
                     field: Some(within.into_iter().chain(problem.field.path()).collect()),
                 }
@@ -148,7 +149,7 @@ fn refused(error: UserError) -> CreateOrdersPayload {
 
 fn whole(error: &Error, field: &[&str]) -> UserError {
     UserError {
-        code: error.code().to_owned(),
+        code: error.code().to_string(),
         message: error.to_string(),
         field: Some(field.iter().map(|&name| name.to_owned()).collect()),
     }

@@ -11,16 +11,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::StatusCode;
+use domain::ErrorCode;
 use hashlink::LruCache;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
 use super::engine::Answer;
-use super::errors::{
-    BAD_REQUEST, DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_FOUND, PERSISTED_QUERY_NOT_SUPPORTED,
-    request_error,
-};
+use super::errors::request_error;
 use super::guard;
 use super::language::{Coerced, Language, Unusable};
 use super::params::{Params, PersistedQuery};
@@ -61,8 +58,7 @@ impl Documents {
     /// The document that is meant.
     pub(super) fn find(&self, params: &Params) -> Result<Found, Answer> {
         if params.persisted.as_ref().is_some_and(|persisted| persisted.version != 1) {
-            let error = request_error(BAD_REQUEST, "Unsupported persisted query version");
-            return Err(Answer::refused(StatusCode::BAD_REQUEST, error));
+            return Err(refused(ErrorCode::InvalidInput, "Unsupported persisted query version"));
         }
         match self {
             Self::Trusted(trusted) => trusted.find(params),
@@ -73,7 +69,7 @@ impl Documents {
             Self::Sent => match (&params.persisted, &params.query) {
                 (None, Some(text)) => Ok(Found { text: text.as_str().into(), register: None }),
                 // Clients take this for the sign to send nothing but documents.
-                _ => Err(unknown(PERSISTED_QUERY_NOT_SUPPORTED, "PersistedQueryNotSupported")),
+                _ => Err(unknown(ErrorCode::PersistedQueryNotSupported, "PersistedQueryNotSupported")),
             },
         }
     }
@@ -91,9 +87,13 @@ impl Documents {
 }
 
 /// Apollo's clients read the message, and expect 200.
-fn unknown(code: &'static str, message: &str) -> Answer {
+fn unknown(code: ErrorCode, message: &str) -> Answer {
     counter!("orders_graphql_persisted_queries_total", "outcome" => "miss").increment(1);
-    Answer::refused(StatusCode::OK, request_error(code, message))
+    refused(code, message)
+}
+
+fn refused(code: ErrorCode, message: &str) -> Answer {
+    Answer::refused(code, request_error(code, message))
 }
 
 /// The latest documents by their hashes.
@@ -119,7 +119,7 @@ impl Memory {
                     counter!("orders_graphql_persisted_queries_total", "outcome" => "hit").increment(1);
                     Ok(Found { text: Arc::clone(text), register: None })
                 }
-                None => Err(unknown(PERSISTED_QUERY_NOT_FOUND, "PersistedQueryNotFound")),
+                None => Err(unknown(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound")),
             };
         };
         let register = match hash {
@@ -149,8 +149,7 @@ impl Memory {
 }
 
 fn mismatch() -> Answer {
-    let error = request_error(BAD_REQUEST, "provided sha does not match query");
-    Answer::refused(StatusCode::BAD_REQUEST, error)
+    refused(ErrorCode::InvalidInput, "provided sha does not match query")
 }
 
 /// The only documents that a gateway runs.
@@ -211,8 +210,7 @@ impl TrustedDocuments {
             None => {
                 counter!("orders_graphql_rejections_total", "reason" => "trusted_documents").increment(1);
                 let message = "only listed documents run here, and this one is not listed";
-                let error = request_error(DOCUMENT_NOT_TRUSTED, message);
-                Err(Answer::refused(StatusCode::FORBIDDEN, error))
+                Err(refused(ErrorCode::DocumentNotTrusted, message))
             }
         }
     }

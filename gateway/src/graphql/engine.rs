@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{Positioned, Request, Response, ServerError, Value};
 use axum::http::StatusCode;
+use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use metrics::{counter, gauge};
@@ -18,10 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::OrdersSchema;
 use super::budget::Budget;
 use super::documents::Documents;
-use super::errors::{
-    BAD_USER_INPUT, CODE, ORIGIN_NOT_ALLOWED, TIMEOUT, VALIDATION_FAILED, internal, limit_error,
-    request_error, tidy, with_code,
-};
+use super::errors::{internal, limit_error, request_error, status, tidy, with_code};
 use super::guard::{self, Price, TooMuch};
 use super::language::{Document, Language, Unusable};
 use super::live::Handover;
@@ -123,14 +121,14 @@ impl Answer {
     }
 
     /// A request that did not come to an operation.
-    pub(crate) fn refused(status: StatusCode, error: ServerError) -> Self {
-        Self::new(&Value::Null, vec![error], Stage::Refused(status))
+    pub(crate) fn refused(code: ErrorCode, error: ServerError) -> Self {
+        Self::new(&Value::Null, vec![error], Stage::Refused(status(code.kind())))
     }
 
     /// All requests together hold too many bytes.
     pub(crate) fn overloaded() -> Self {
         let error = Error::overloaded();
-        Self::refused(StatusCode::SERVICE_UNAVAILABLE, request_error(error.code(), error.to_string()))
+        Self::refused(error.code(), request_error(error.code(), error.to_string()))
     }
 
     fn rejected(errors: Vec<ServerError>) -> Self {
@@ -223,13 +221,14 @@ impl Engine {
         let name = params.operation_name.as_deref();
         let plan = document
             .operation(name)
-            .map_err(|message| Answer::rejected(vec![request_error(VALIDATION_FAILED, message)]))?;
+            .map_err(|message| Answer::rejected(vec![request_error(ErrorCode::ValidationFailed, message)]))?;
         if params.read_only && plan.kind == OperationType::Mutation {
             let message = "pages of other sites may only read here; the operators can allow a site by its name with \
                            --cors-origins";
-            return Err(Answer::refused(StatusCode::FORBIDDEN, request_error(ORIGIN_NOT_ALLOWED, message)));
+            let code = ErrorCode::OriginNotAllowed;
+            return Err(Answer::refused(code, request_error(code, message)));
         }
-        let wrong_input = |error| Answer::rejected(vec![with_code(error, BAD_USER_INPUT)]);
+        let wrong_input = |error| Answer::rejected(vec![with_code(error, ErrorCode::InvalidInput)]);
         let variables = self.0.language.coerce(plan, params.variables).map_err(wrong_input)?;
         let price = guard::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
             .map_err(refuse)?;
@@ -271,7 +270,7 @@ impl Engine {
     pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
         if Instant::now() >= deadline {
             let message = "the operation was not run: those before it took all the time";
-            return Answer::failed(request_error(TIMEOUT, message));
+            return Answer::failed(request_error(ErrorCode::RequestTimeout, message));
         }
         // Its result could not be shown.
         if budget.is_spent() {
@@ -324,7 +323,7 @@ impl Engine {
         counter!("orders_graphql_rejections_total", "reason" => "execution_time").increment(1);
         let limit = self.0.config.graphql.execution_timeout;
         let message = format!("the operation was stopped after {} ms", limit.as_millis());
-        Answer::failed(request_error(TIMEOUT, message))
+        Answer::failed(request_error(ErrorCode::RequestTimeout, message))
     }
 
     fn schema(&self, operation: &Operation) -> &OrdersSchema {
@@ -377,9 +376,8 @@ impl Drop for Active {
 }
 
 fn refuse(too_much: TooMuch) -> Answer {
-    let mut error = limit_error(too_much.limit, too_much.message);
-    error.extensions.get_or_insert_default().set(CODE, too_much.code);
-    Answer::refused(too_much.status, error)
+    let TooMuch { limit, code, message } = too_much;
+    Answer::refused(code, limit_error(code, limit, message))
 }
 
 /// The answer to a panic, which was counted and logged.

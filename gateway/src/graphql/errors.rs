@@ -1,38 +1,41 @@
 //! The `errors` of a response: their codes, and what clients must not see.
 //!
-//! Every error carries `extensions.code`. Words in lower case are those of [`Error::code`], the same
-//! on every transport, and say what became of an order. Words in upper case, below, are about the
-//! GraphQL request itself. An error with neither is a defect: it is logged under an id, and the
-//! client sees only that id.
+//! Every error carries `extensions.code`, a [`domain::ErrorCode`]. An error without one is a defect: it is logged
+//! under an id, and the client sees only that id.
 
 use async_graphql::{ErrorExtensionValues, ServerError};
+use axum::http::StatusCode;
+use domain::{ErrorCode, ErrorKind};
 
 use crate::Error;
 
 /// The key of the code within `extensions`.
 pub(crate) const CODE: &str = "code";
-/// The HTTP request, or the JSON in it, is not a GraphQL request.
-pub(crate) const BAD_REQUEST: &str = "BAD_REQUEST";
-/// The document is not GraphQL.
-pub(crate) const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
-/// The document does not fit the schema, or the operation cannot be told.
-pub(crate) const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
-/// A variable or an argument has a value that its type or its field does not take.
-pub(crate) const BAD_USER_INPUT: &str = "BAD_USER_INPUT";
-/// A limit; which one is in `extensions.limit`.
-pub(crate) const LIMIT_EXCEEDED: &str = "LIMIT_EXCEEDED";
-/// The schema is asked for, and that is switched off.
-pub(crate) const INTROSPECTION_DISABLED: &str = "INTROSPECTION_DISABLED";
-/// A hash without its document, which is not known (any more): the client sends both.
-pub(crate) const PERSISTED_QUERY_NOT_FOUND: &str = "PERSISTED_QUERY_NOT_FOUND";
-/// Hashes are not taken here: the client sends documents.
-pub(crate) const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
-/// Only listed documents run here, and this one is not listed.
-pub(crate) const DOCUMENT_NOT_TRUSTED: &str = "DOCUMENT_NOT_TRUSTED";
-/// A page of another site may not do this.
-pub(crate) const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
-/// The operation took too long and was stopped.
-pub(crate) const TIMEOUT: &str = "EXECUTION_TIMEOUT";
+
+/// The HTTP status of a response whose request was refused with an error of this kind. Errors of an operation that
+/// ran, and documents that are rejected under `application/json`, have 200.
+pub(crate) fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Malformed => StatusCode::BAD_REQUEST,
+        // Clients of persisted queries expect 200.
+        ErrorKind::Document => StatusCode::OK,
+        // Only operations that ran have these.
+        ErrorKind::RuleBroken | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Internal => {
+            StatusCode::OK
+        }
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+        ErrorKind::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorKind::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        ErrorKind::ReceiveTimeout => StatusCode::REQUEST_TIMEOUT,
+        ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::UriTooLong => StatusCode::URI_TOO_LONG,
+        ErrorKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorKind::WrongMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
 
 /// Most `errors` in one response. Together with user errors it has at most [`super::budget::MAX_ERRORS`].
 pub(crate) const MAX_ERRORS: usize = 10;
@@ -40,7 +43,7 @@ pub(crate) const MAX_ERRORS: usize = 10;
 /// A use case that did not work, as the error of a resolver.
 pub(crate) fn fault(error: Error) -> async_graphql::Error {
     let mut extensions = ErrorExtensionValues::default();
-    extensions.set(CODE, error.code());
+    extensions.set(CODE, error.code().as_str());
     if let Some(wait) = error.retry_after() {
         extensions.set("retryAfterSeconds", wait.as_secs().max(1));
     }
@@ -52,32 +55,37 @@ pub(crate) fn fault(error: Error) -> async_graphql::Error {
     graphql
 }
 
-/// An argument that does not make sense.
+/// An argument with a value outside its range.
 pub(crate) fn bad_input(message: impl Into<String>) -> async_graphql::Error {
+    field_error(ErrorCode::InvalidInput, message)
+}
+
+/// The error of a resolver.
+pub(crate) fn field_error(code: ErrorCode, message: impl Into<String>) -> async_graphql::Error {
     let mut error = async_graphql::Error::new(message);
-    error.extensions = Some(code(BAD_USER_INPUT));
+    error.extensions = Some(extensions(code));
     error
 }
 
 /// An error about the request as a whole.
-pub(crate) fn request_error(word: &'static str, message: impl Into<String>) -> ServerError {
+pub(crate) fn request_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
     let mut error = ServerError::new(message, None);
-    error.extensions = Some(code(word));
+    error.extensions = Some(extensions(code));
     error
 }
 
-/// A limit that was exceeded, by its word.
-pub(crate) fn limit_error(limit: &'static str, message: impl Into<String>) -> ServerError {
+/// A limit that was exceeded, with its name in `extensions.limit`.
+pub(crate) fn limit_error(code: ErrorCode, limit: &'static str, message: impl Into<String>) -> ServerError {
     metrics::counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
-    let mut error = request_error(LIMIT_EXCEEDED, message);
+    let mut error = request_error(code, message);
     error.extensions.get_or_insert_default().set("limit", limit);
     error
 }
 
 /// `error` with a code, unless it has one.
-pub(crate) fn with_code(mut error: ServerError, word: &'static str) -> ServerError {
+pub(crate) fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
     if !has_code(&error) {
-        error.extensions.get_or_insert_with(ErrorExtensionValues::default).set(CODE, word);
+        error.extensions.get_or_insert_with(ErrorExtensionValues::default).set(CODE, code.as_str());
     }
     error
 }
@@ -103,7 +111,7 @@ fn tidy_one(error: ServerError) -> ServerError {
     }
     if error.path.is_empty() {
         // Found before anything ran.
-        return with_code(error, VALIDATION_FAILED);
+        return with_code(error, ErrorCode::ValidationFailed);
     }
     let masked = internal(&error.message);
     ServerError { locations: error.locations, path: error.path, ..masked }
@@ -113,9 +121,9 @@ fn has_code(error: &ServerError) -> bool {
     error.extensions.as_ref().is_some_and(|values| values.get(CODE).is_some())
 }
 
-fn code(word: &'static str) -> ErrorExtensionValues {
+fn extensions(code: ErrorCode) -> ErrorExtensionValues {
     let mut values = ErrorExtensionValues::default();
-    values.set(CODE, word);
+    values.set(CODE, code.as_str());
     values
 }
 
@@ -148,7 +156,7 @@ mod tests {
 
     #[test]
     fn there_are_at_most_ten() {
-        let many = (0..11).map(|_| request_error(BAD_REQUEST, "x")).collect();
+        let many = (0..11).map(|_| request_error(ErrorCode::InvalidInput, "x")).collect();
         assert_eq!(tidy(many).len(), MAX_ERRORS);
     }
 

@@ -19,9 +19,10 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, RETRY_AFTER
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
 
 use super::engine::{Answer, Engine, Operation, Stage};
-use super::errors::{BAD_REQUEST, limit_error, request_error};
+use super::errors::{limit_error, request_error};
 use super::negotiate::{Accepted, Media, accepted};
 use super::params::{Params, Requests};
 use super::{sse, ws};
@@ -48,7 +49,7 @@ pub(crate) async fn post(
     };
     let body = match receive(body, rule, &app.inflight.bodies).await {
         Err(Failure::Late) => {
-            return refusal(StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, "the body did not come in time");
+            return refusal(ErrorCode::BodyTimeout, "the body did not come in time");
         }
         Err(Failure::Overloaded) => return overloaded(),
         body => body,
@@ -56,16 +57,16 @@ pub(crate) async fn post(
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     if !is_json(&parts.headers) {
         let message = "the body must be application/json in UTF-8";
-        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, message);
+        return refusal(ErrorCode::UnsupportedMediaType, message);
     }
     let body = match body {
         Ok(body) => body,
         Err(Failure::TooLarge) => {
             let message = format!("the body has more than {} bytes", limits.body_bytes);
-            return over(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
+            return over(ErrorCode::BodyTooLarge, "body", &message);
         }
         Err(Failure::Broken | Failure::Late | Failure::Overloaded) => {
-            return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the body could not be read");
+            return refusal(ErrorCode::BodyIncomplete, "the body could not be read");
         }
     };
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
@@ -78,7 +79,7 @@ pub(crate) async fn post(
             let batch = batch.into_iter().map(|params| Params { read_only, ..params });
             several(&app, &engine, accepts, batch.collect()).await
         }
-        Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+        Err(error) => refusal(error.code, &error.to_string()),
     }
 }
 
@@ -95,12 +96,12 @@ pub(crate) async fn get(
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
         Ok(params) => params,
-        Err(error) => return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+        Err(error) => return refusal(error.code, &error.to_string()),
     };
     let operation = engine.prepare(params);
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
-        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, message);
+        let mut response = refusal(ErrorCode::MethodNotAllowed, message);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
@@ -119,7 +120,7 @@ async fn answer(
             let client = Client::of(parts, &app.config.http);
             sse::stream(app, engine, client, after.unwrap_or(0), operation)
         }
-        Err(error) => refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, &error.to_string()),
+        Err(error) => refusal(ErrorCode::InvalidInput, &error.to_string()),
     };
     let Some(media) = accepts.media else {
         // Only a stream is accepted, so everything that got as far as an operation becomes one.
@@ -139,7 +140,7 @@ async fn answer(
         Ok(operation) if accepts.event_stream => stream(operation),
         Ok(_) => {
             let message = "a subscription is a stream: accept text/event-stream, or use a websocket";
-            refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)
+            refusal(ErrorCode::NotAcceptable, message)
         }
     }
 }
@@ -150,16 +151,16 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
     let limits = &app.config.graphql;
     if limits.batch < 2 {
         let message = "several operations in one request are not accepted here: send each by itself";
-        return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, message);
+        return refusal(ErrorCode::InvalidInput, message);
     }
     let Some(media) = accepts.media else { return not_acceptable() };
     if batch.is_empty() {
-        return refusal(StatusCode::BAD_REQUEST, BAD_REQUEST, "the batch has no operation");
+        return refusal(ErrorCode::InvalidInput, "the batch has no operation");
     }
     if batch.len() > limits.batch {
         let (length, most) = (batch.len(), limits.batch);
         let message = format!("the batch has {length} operations: the most is {most}");
-        return over(StatusCode::BAD_REQUEST, "batch", &message);
+        return over(ErrorCode::LimitExceeded, "batch", &message);
     }
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
@@ -172,7 +173,7 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
         let most = limits.complexity;
         let message =
             format!("the operations of the batch have too many fields times page sizes: the most is {most}");
-        return over(StatusCode::BAD_REQUEST, "complexity", &message);
+        return over(ErrorCode::LimitExceeded, "complexity", &message);
     }
     let deadline = engine.deadline();
     let budget = engine.budget();
@@ -181,7 +182,8 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
         let answer = match operation {
             Ok(operation) if operation.kind() == OperationType::Subscription => {
                 let message = "a subscription cannot be part of a batch";
-                Answer::refused(StatusCode::BAD_REQUEST, request_error(BAD_REQUEST, message))
+                let code = ErrorCode::InvalidInput;
+                Answer::refused(code, request_error(code, message))
             }
             Ok(operation) => engine.run_until(operation, deadline, budget.clone()).await,
             Err(answer) => answer,
@@ -193,15 +195,15 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
 
 fn not_acceptable() -> Response {
     let message = "accept application/graphql-response+json, application/json or text/event-stream";
-    refusal(StatusCode::NOT_ACCEPTABLE, BAD_REQUEST, message)
+    refusal(ErrorCode::NotAcceptable, message)
 }
 
-fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
-    respond(Media::Json, Answer::refused(status, request_error(code, message)))
+fn refusal(code: ErrorCode, message: &str) -> Response {
+    respond(Media::Json, Answer::refused(code, request_error(code, message)))
 }
 
-fn over(status: StatusCode, limit: &'static str, message: &str) -> Response {
-    respond(Media::Json, Answer::refused(status, limit_error(limit, message)))
+fn over(code: ErrorCode, limit: &'static str, message: &str) -> Response {
+    respond(Media::Json, Answer::refused(code, limit_error(code, limit, message)))
 }
 
 /// Instead of a response that does not fit beside those of all others.

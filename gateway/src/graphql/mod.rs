@@ -58,6 +58,8 @@ use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
 pub use self::documents::TrustedDocuments;
 use self::engine::{Engine, Schemas};
+#[cfg(test)]
+pub(crate) use self::errors::status;
 use self::loader::{EventLoader, OrderLoader};
 use self::mutation::OrderMutation;
 pub use self::protocol::InitCheck;

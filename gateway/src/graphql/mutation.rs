@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::{Draft, DraftLineItem, InvalidIdempotencyKey, OrderId, text};
+use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, text};
 
 use super::Services;
 use super::budget::Budget;
@@ -111,19 +111,23 @@ impl UserError {
     /// An argument of the input that does not make sense.
     pub(super) fn input(name: &str, message: impl Display) -> Self {
         let field = Some(vec!["input".to_owned(), name.to_owned()]);
-        Self { code: "invalid_input".to_owned(), message: format!("{name} {message}"), field }
+        Self { code: ErrorCode::InvalidInput.to_string(), message: format!("{name} {message}"), field }
     }
 
     /// A part of the input's filter that does not make sense.
     pub(super) fn filter(problem: &InvalidCriterion) -> Self {
         let InvalidCriterion { name, message } = problem;
         let field = ["input", "filter", name].map(str::to_owned).to_vec();
-        Self { code: "invalid_input".to_owned(), message: format!("{name} {message}"), field: Some(field) }
+        Self {
+            code: ErrorCode::InvalidInput.to_string(),
+            message: format!("{name} {message}"),
+            field: Some(field),
+        }
     }
 
     pub(super) fn bad_key(error: &InvalidIdempotencyKey) -> Self {
         Self {
-            code: "invalid_idempotency_key".to_owned(),
+            code: ErrorCode::InvalidIdempotencyKey.to_string(),
             message: format!("idempotencyKey {error}"),
             field: Some(vec!["idempotencyKey".to_owned()]),
         }
@@ -239,7 +243,7 @@ impl OrderMutation {
 
 fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
     id.parse().map_err(|error: domain::InvalidOrderId| UserError {
-        code: "invalid_order_id".to_owned(),
+        code: ErrorCode::InvalidOrderId.to_string(),
         message: error.to_string(),
         field: Some(vec!["input".to_owned(), "orderId".to_owned()]),
     })
@@ -251,7 +255,7 @@ fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, 
         Ok(order) => return Ok((Some(order), Vec::new())),
         Err(error) => error,
     };
-    let code = error.code().to_owned();
+    let code = error.code().to_string();
     let message = error.to_string();
     match error {
         Error::Invalid(problems) => {
@@ -297,9 +301,9 @@ mod tests {
 
         let refusal = Refusal::Final(Status::Completed);
         let (_, errors) = settle(Err(Error::Refused { id, refusal })).unwrap();
-        assert_eq!(errors[0].code, "order_final");
+        assert_eq!(errors[0].code, ErrorCode::OrderFinal.as_str());
         let (_, errors) = settle(Err(Error::NotFound(id))).unwrap();
-        assert_eq!(errors[0].code, "order_not_found");
+        assert_eq!(errors[0].code, ErrorCode::OrderNotFound.as_str());
 
         for fault in [Error::overloaded(), Error::OutcomeUnknown(id), Error::Internal] {
             assert!(settle(Err(fault)).is_err());

@@ -1,6 +1,7 @@
 //! Reads the parameters of a request, from the JSON of a body or a websocket message or from the
 //! query of a URL. Strict about types, so that a client's mistake is named and not guessed away.
 
+use domain::ErrorCode;
 use serde_json::{Map, Value};
 
 /// What a client wants to run.
@@ -40,12 +41,15 @@ pub(crate) enum Requests {
 
 /// What is wrong with the parameters, as a sentence.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("{0}")]
-pub(crate) struct BadParams(String);
+#[error("{message}")]
+pub(crate) struct BadParams {
+    pub(crate) code: ErrorCode,
+    message: String,
+}
 
 impl BadParams {
     fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { code: ErrorCode::InvalidInput, message: message.into() }
     }
 }
 
@@ -92,8 +96,10 @@ impl Params {
 impl Requests {
     /// From the bytes of a body.
     pub(crate) fn from_body(body: &[u8]) -> Result<Self, BadParams> {
-        let json = serde_json::from_slice(body)
-            .map_err(|error| BadParams::new(format!("the body is not JSON: {error}")))?;
+        let json = serde_json::from_slice(body).map_err(|error| BadParams {
+            code: ErrorCode::MalformedJson,
+            message: format!("the body is not JSON: {error}"),
+        })?;
         let Value::Array(operations) = json else { return Params::from_json(json).map(Self::One) };
         let read = |(n, json)| {
             Params::from_json(json).map_err(|error| BadParams::new(format!("operation {n}: {error}")))

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use domain::ErrorCode;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -263,8 +264,8 @@ impl Conversation {
         }
         if self.active.len() >= self.max_operations {
             let text = format!("the connection has {} operations already", self.max_operations);
-            let error = limit_error("operations", text);
-            let answer = Answer::refused(axum::http::StatusCode::TOO_MANY_REQUESTS, error);
+            let error = limit_error(ErrorCode::LimitExceeded, "operations", text);
+            let answer = Answer::refused(ErrorCode::LimitExceeded, error);
             return Action::Send(vec![self.protocol.error(&id, &answer)]);
         }
         let (id, number) = (Arc::from(id), self.next_number);
@@ -442,8 +443,8 @@ mod tests {
         assert!(matches!(conversation.receive(start), Action::Start { .. }));
         assert_eq!(conversation.receive(r#"{"type":"stop","id":"1"}"#), Action::Stop { number: 0 });
         assert_eq!(code(&conversation.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
-        let error = limit_error("x", "x");
-        let error = Answer::refused(axum::http::StatusCode::BAD_REQUEST, error);
+        let error = limit_error(ErrorCode::LimitExceeded, "x", "x");
+        let error = Answer::refused(ErrorCode::LimitExceeded, error);
         assert!(Protocol::Legacy.error("1", &error).contains(r#""payload":{"message""#));
         assert!(Protocol::Modern.error("1", &error).contains(r#""payload":[{"message""#));
     }

@@ -2,9 +2,9 @@
 //! what it stands for on the way to the client.
 
 use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
-use domain::{Money, Timestamp};
+use domain::{ErrorCode, Money, Timestamp};
 
-use super::errors::{BAD_USER_INPUT, CODE};
+use super::errors::CODE;
 
 /// An exact decimal number: the text that a client sent, or that of an amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl ScalarType for DateTime {
 }
 
 fn bad_input<T: async_graphql::InputType>(message: String) -> InputValueError<T> {
-    InputValueError::custom(message).with_extension(CODE, BAD_USER_INPUT)
+    InputValueError::custom(message).with_extension(CODE, ErrorCode::InvalidInput.as_str())
 }
 
 #[cfg(test)]

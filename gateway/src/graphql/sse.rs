@@ -96,14 +96,14 @@ fn complete() -> String {
 #[cfg(test)]
 mod tests {
     use async_graphql::ServerError;
-    use axum::http::StatusCode;
+    use domain::ErrorCode;
     use http_body_util::BodyExt;
 
     use super::*;
 
     #[tokio::test]
     async fn a_stream_has_a_comment_its_results_and_an_end() {
-        let answer = Answer::refused(StatusCode::BAD_REQUEST, ServerError::new("a\nb", None));
+        let answer = Answer::refused(ErrorCode::InvalidInput, ServerError::new("a\nb", None));
         let body = single(answer).into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
         let expected =

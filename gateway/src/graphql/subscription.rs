@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_graphql::{Context, ID, InputObject, Result, Subscription as GraphqlSubscription};
+use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::Services;
-use super::errors::{bad_input, fault};
+use super::errors::{fault, field_error};
 use super::live::hand_over;
 use super::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::feed::{Cursor, FeedItem};
@@ -54,7 +55,9 @@ impl Subscription {
         )]
         after: Option<i32>,
     ) -> Result<BoxStream<'static, Option<Result<OrderStatusEvent>>>> {
-        let id = order_id.parse().map_err(|error: domain::InvalidOrderId| bad_input(error.to_string()))?;
+        let id = order_id.parse().map_err(|error: domain::InvalidOrderId| {
+            field_error(ErrorCode::InvalidOrderId, error.to_string())
+        })?;
         let position = ctx.data_opt::<Position>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
         let cursor = after.map_or(Cursor::Latest, Cursor::After);

@@ -30,6 +30,7 @@ use axum::http::HeaderMap;
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{SinkExt, StreamExt};
 use metrics::{counter, gauge};
@@ -105,7 +106,7 @@ pub(crate) async fn upgrade(app: App, engine: Engine, mut parts: Parts) -> Respo
 }
 
 fn handshake(detail: String) -> Response {
-    refused("handshake", Problem::new("websocket_handshake", detail))
+    refused("handshake", Problem::new(ErrorCode::WebsocketHandshake, detail))
 }
 
 fn refused(limit: &'static str, problem: Problem) -> Response {

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use domain::ErrorCode;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
+use super::status::refuse;
 use crate::Error;
 use crate::http::chunks::Chunks;
 use crate::http::inflight::{Arrival, Budget};
@@ -176,12 +178,12 @@ impl Messages {
 
 fn too_long(most: usize) -> Status {
     metrics::counter!("orders_http_rejections_total", "reason" => "body").increment(1);
-    Status::resource_exhausted(format!("a message of this call may have at most {most} bytes"))
+    refuse(ErrorCode::BodyTooLarge, format!("a message of this call may have at most {most} bytes"))
 }
 
 fn late() -> Status {
     metrics::counter!("orders_http_rejections_total", "reason" => "body_timeout").increment(1);
-    Status::deadline_exceeded("the message did not arrive in time")
+    refuse(ErrorCode::BodyTimeout, "the message did not arrive in time")
 }
 
 impl hyper::body::Body for Messages {

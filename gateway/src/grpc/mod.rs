@@ -17,6 +17,8 @@ use proto::v1::order_service_server::OrderServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
+#[cfg(test)]
+pub(crate) use self::status::status;
 pub(crate) use self::status::{overloaded, refusal};
 use crate::App;
 

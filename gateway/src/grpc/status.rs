@@ -1,48 +1,53 @@
 //! Errors as gRPC statuses.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::Response;
+use domain::{ErrorCode, ErrorKind};
 use http::HeaderMap;
-use proto::reason;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::Error;
 use crate::http::problem::Problem;
 
-/// The machine-readable reason of an error.
-pub(super) fn reason(error: &Error) -> Cow<'static, str> {
-    match error {
-        Error::NotFound(_) => reason::ORDER_NOT_FOUND.into(),
-        Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) | Error::OrderRefused => {
-            reason::INVALID_REQUEST.into()
+/// The status of an error of this kind.
+pub(crate) fn status(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Malformed
+        | ErrorKind::RuleBroken
+        | ErrorKind::Document
+        | ErrorKind::WrongHost
+        | ErrorKind::NotAcceptable
+        | ErrorKind::WrongMediaType => Code::InvalidArgument,
+        ErrorKind::Forbidden => Code::PermissionDenied,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::WrongMethod => Code::Unimplemented,
+        ErrorKind::ReceiveTimeout => Code::DeadlineExceeded,
+        ErrorKind::Conflict => Code::FailedPrecondition,
+        ErrorKind::BodyTooLarge | ErrorKind::UriTooLong | ErrorKind::HeadTooLarge | ErrorKind::TooMany => {
+            Code::ResourceExhausted
         }
-        Error::Refused { refusal, .. } => reason::of(*refusal).into(),
-        // The word of the other transports, in gRPC's spelling.
-        Error::Unavailable { .. } | Error::OutcomeUnknown(_) => error.code().to_ascii_uppercase().into(),
-        Error::Unreadable { .. } => reason::ORDER_UNREADABLE.into(),
-        Error::Internal => reason::INTERNAL.into(),
+        ErrorKind::Internal => Code::Internal,
+        ErrorKind::Unavailable => Code::Unavailable,
     }
+}
+
+/// An error with its code in the metadata.
+pub(super) fn refuse(code: ErrorCode, detail: impl Into<String>) -> Status {
+    let mut refused = Status::new(status(code.kind()), detail);
+    let word = MetadataValue::from_static(code.as_str());
+    refused.metadata_mut().insert(proto::ERROR_METADATA, word);
+    refused
 }
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let code = match &error {
-            Error::NotFound(_) => Code::NotFound,
-            Error::Invalid(_) | Error::KeyReused | Error::RowCount(_) | Error::OrderRefused => {
-                Code::InvalidArgument
-            }
-            Error::Refused { .. } | Error::Unreadable { .. } => Code::FailedPrecondition,
-            Error::Unavailable { .. } | Error::OutcomeUnknown(_) => Code::Unavailable,
-            Error::Internal => Code::Internal,
-        };
-        let mut status = with_reason(Status::new(code, error.to_string()), &reason(&error));
+        let mut refused = refuse(error.code(), error.to_string());
         if let Some(wait) = error.retry_after() {
-            push_back(&mut status, wait);
+            push_back(&mut refused, wait);
         }
-        status
+        refused
     }
 }
 
@@ -51,14 +56,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A refusal of the server, as a response without a body.
 pub(crate) fn refusal(problem: &Problem) -> Response {
-    let code = match problem.status().as_u16() {
-        408 => Code::DeadlineExceeded,
-        413 | 414 | 429 | 431 => Code::ResourceExhausted,
-        503 => Code::Unavailable,
-        500 => Code::Internal,
-        _ => Code::InvalidArgument,
-    };
-    let mut status = with_reason(Status::new(code, problem.detail()), &problem.code().to_ascii_uppercase());
+    let mut status = refuse(problem.code(), problem.detail());
     if let Some(wait) = problem.wait() {
         push_back(&mut status, wait);
     }
@@ -76,27 +74,21 @@ fn push_back(status: &mut Status, wait: Duration) {
     status.metadata_mut().insert(PUSHBACK, MetadataValue::from(millis));
 }
 
-/// A request that is not what the interface says.
-pub(super) fn invalid(problem: impl ToString) -> Status {
-    with_reason(Status::invalid_argument(problem.to_string()), reason::INVALID_REQUEST)
+/// A message that is not what the interface says.
+pub(super) fn invalid(problem: impl Into<String>) -> Status {
+    refuse(ErrorCode::InvalidInput, problem)
 }
 
-/// The order's status does not allow what a report says.
-pub(super) fn illegal(problem: String) -> Status {
-    with_reason(Status::failed_precondition(problem), reason::ILLEGAL_TRANSITION)
+/// A field that cannot be read.
+pub(super) fn invalid_field(problem: proto::Invalid) -> Status {
+    refuse(problem.code(), problem.to_string())
 }
 
-/// The report has no lease token, and none is accepted without.
+/// The report has no lease token, and the gateway accepts none without.
 pub(super) fn token_required() -> Status {
-    let problem = "the report has no lease_token: send the lease_token of the answer to `processing`, or start the \
-                   gateway with --allow-tokenless-reports (ORDERS_ALLOW_TOKENLESS_REPORTS=on)";
-    with_reason(Status::failed_precondition(problem), reason::LEASE_TOKEN_REQUIRED)
-}
-
-fn with_reason(mut status: Status, reason: &str) -> Status {
-    // Reasons are words in upper case, which are header values.
-    if let Ok(reason) = MetadataValue::try_from(reason) {
-        status.metadata_mut().insert(proto::ERROR_METADATA, reason);
-    }
-    status
+    refuse(
+        ErrorCode::LeaseTokenRequired,
+        "the report has no lease_token: send the lease_token of the answer to `processing`, or start the gateway with \
+         --allow-tokenless-reports (ORDERS_ALLOW_TOKENLESS_REPORTS=on)",
+    )
 }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use domain::transition::Outcome;
-use domain::{LeaseToken, OrderId};
+use domain::{ErrorCode, LeaseToken, OrderId};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
@@ -13,7 +13,7 @@ use proto::v1::order_service_server::OrderService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::message::Held;
-use super::status::{illegal, invalid, token_required};
+use super::status::{invalid, invalid_field, refuse, token_required};
 use super::tokens::Tokens;
 use super::work;
 use crate::feed::Cursor;
@@ -53,7 +53,7 @@ impl OrderService for Service {
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
         contained(async {
-            let id = proto::order_id(&request.into_inner().order_id).map_err(invalid)?;
+            let id = proto::order_id(&request.into_inner().order_id).map_err(invalid_field)?;
             Ok(Response::new(self.order(id).await?))
         })
         .await
@@ -79,7 +79,7 @@ impl Service {
     }
 
     async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
-        let id = proto::order_id(&request.order_id).map_err(invalid)?;
+        let id = proto::order_id(&request.order_id).map_err(invalid_field)?;
         let lease = match request.lease_token.as_str() {
             "" => None,
             text => {
@@ -116,7 +116,7 @@ impl Service {
         &self,
         request: v1::WatchOrderRequest,
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
-        let id = proto::order_id(&request.order_id).map_err(invalid)?;
+        let id = proto::order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
         let events = self.app.feed.watch(id, cursor).await?;
         // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
@@ -195,10 +195,13 @@ impl Service {
                     // The same report once more.
                     _ if order.status == wanted => return Ok(answer(self.shown(order))),
                     _ => {
-                        return Err(illegal(format!(
-                            "the order is {} and cannot become {wanted} without being processed",
-                            order.status
-                        )));
+                        return Err(refuse(
+                            ErrorCode::OrderNotProcessing,
+                            format!(
+                                "the order is {} and cannot become {wanted} without being processed",
+                                order.status
+                            ),
+                        ));
                     }
                 }
             }

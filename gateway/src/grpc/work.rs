@@ -2,7 +2,7 @@
 //!
 //! Each request of the worker is carried out in a task of its own and answered by a message with its
 //! id, so starts do not wait for reports. A request that cannot be carried out now is answered with
-//! TryAgain, and single entries of it are refused with TRY_AGAIN if the worker knows what that means;
+//! TryAgain, and single entries of it are refused with `try_again` if the worker knows what that means;
 //! the stream itself fails only when the worker breaks the rules. When the stream ends, so
 //! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
 //! it may renew them and report over another stream.
@@ -15,7 +15,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{LeaseToken, Order, OrderId};
+use domain::{ErrorCode, LeaseToken, Order, OrderId};
 use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Answer;
 use proto::v1::worker_message::Message as Request;
@@ -26,7 +26,7 @@ use tonic::{Status, Streaming};
 
 use super::message::Held;
 use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
-use super::status::{invalid, reason};
+use super::status::invalid;
 use crate::orders::Started;
 use crate::{App, ById, Error, panics};
 
@@ -202,7 +202,7 @@ impl Session {
         mut large: Vec<(usize, (OrderId, LeaseToken))>,
     ) -> Vec<v1::Refused> {
         let mut refused = Vec::new();
-        let mut why = proto::reason::CONNECTION_BUSY;
+        let mut why = ErrorCode::ConnectionBusy;
         while !large.is_empty() {
             if self.app.draining.is_cancelled() {
                 why = self.try_again();
@@ -240,8 +240,8 @@ impl Session {
     }
 
     /// The reason for entries that can be sent again at once, if the worker knows it.
-    fn try_again(&self) -> &'static str {
-        if self.repeats_entries { proto::reason::TRY_AGAIN } else { proto::reason::CONNECTION_BUSY }
+    fn try_again(&self) -> ErrorCode {
+        if self.repeats_entries { ErrorCode::TryAgain } else { ErrorCode::ConnectionBusy }
     }
 
     async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
@@ -308,9 +308,9 @@ impl Session {
         let reason = match error {
             // Asking again would not help: the worker drops the order and frees its slot.
             Error::NotFound(_) | Error::Refused { .. } | Error::Unreadable { .. } | Error::Internal => {
-                reason(&error).into_owned()
+                error.code().to_string()
             }
-            Error::Unavailable { .. } if self.repeats_entries => proto::reason::TRY_AGAIN.to_owned(),
+            Error::Unavailable { .. } if self.repeats_entries => ErrorCode::TryAgain.to_string(),
             Error::Invalid(_)
             | Error::KeyReused
             | Error::RowCount(_)
@@ -345,8 +345,8 @@ fn next_group(large: &mut Vec<(usize, (OrderId, LeaseToken))>) -> Vec<(OrderId, 
     group
 }
 
-fn refuse((id, token): (OrderId, LeaseToken), reason: &str) -> v1::Refused {
-    v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: reason.to_owned(), status: String::new() }
+fn refuse((id, token): (OrderId, LeaseToken), code: ErrorCode) -> v1::Refused {
+    v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: code.to_string(), status: String::new() }
 }
 
 /// Separates the leases that can be read from those that cannot.
@@ -364,7 +364,7 @@ fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused
 
 fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused {
     tracing::warn!(%problem, "worker sent an invalid message");
-    v1::Refused { lease, reason: proto::reason::INVALID_REQUEST.to_owned(), status: String::new() }
+    v1::Refused { lease, reason: problem.code().to_string(), status: String::new() }
 }
 
 /// The answers, unless none of them can be given now: then that is the answer to all of them.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
+use domain::ErrorCode;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -36,7 +37,7 @@ pub(super) async fn json(
     plain(request.headers())?;
     if !is_json(request.headers()) {
         return Err(Problem::new(
-            "unsupported_media_type",
+            ErrorCode::UnsupportedMediaType,
             "the body must be sent as `Content-Type: application/json`, in UTF-8",
         ));
     }
@@ -83,7 +84,7 @@ pub(super) async fn rows(
     let lines = LINES.iter().any(|kind| is_of_type(request.headers(), kind));
     if !lines && !is_json(request.headers()) {
         return Err(Problem::new(
-            "unsupported_media_type",
+            ErrorCode::UnsupportedMediaType,
             "the body must be sent as `Content-Type: application/json` (an array) or `application/x-ndjson` (one \
              order on each line), in UTF-8",
         ));
@@ -109,7 +110,7 @@ pub(super) async fn optional_json(
     match read(request, limits, limits.body_bytes, budget).await?.is_empty() {
         true => Ok(None),
         false => Err(Problem::new(
-            "unsupported_media_type",
+            ErrorCode::UnsupportedMediaType,
             "a body must be sent as `Content-Type: application/json`, in UTF-8",
         )),
     }
@@ -120,9 +121,10 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     match headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
         true => Ok(()),
-        false => {
-            Err(Problem::new("unsupported_media_type", "the body must be sent without `Content-Encoding`"))
-        }
+        false => Err(Problem::new(
+            ErrorCode::UnsupportedMediaType,
+            "the body must be sent without `Content-Encoding`",
+        )),
     }
 }
 
@@ -137,11 +139,13 @@ async fn read(
     // Without its head the request is small enough to be moved about.
     let rule = Rule { bytes, step: limits.header_read_timeout, drain: !waits };
     receive(request.into_body(), rule, budget).await.map_err(|failure| match failure {
-        Failure::TooLarge => Problem::new("body_too_large", format!("a body may have at most {bytes} bytes")),
-        Failure::Broken => {
-            Problem::new("body_incomplete", "the body broke off or is not framed as HTTP wants it")
+        Failure::TooLarge => {
+            Problem::new(ErrorCode::BodyTooLarge, format!("a body may have at most {bytes} bytes"))
         }
-        Failure::Late => Problem::new("body_timeout", "the body did not arrive in time"),
+        Failure::Broken => {
+            Problem::new(ErrorCode::BodyIncomplete, "the body broke off or is not framed as HTTP wants it")
+        }
+        Failure::Late => Problem::new(ErrorCode::BodyTimeout, "the body did not arrive in time"),
         Failure::Overloaded => crate::Error::overloaded().into(),
     })
 }
@@ -287,7 +291,7 @@ mod tests {
         let none = optional_json(Request::new(Body::empty()), &limits(), &budget()).await.unwrap();
         assert!(none.is_none());
         let untyped = optional_json(Request::new(Body::from("{}")), &limits(), &budget()).await.unwrap_err();
-        assert_eq!(untyped.code(), "unsupported_media_type");
+        assert_eq!(untyped.code(), ErrorCode::UnsupportedMediaType);
     }
 
     #[tokio::test]
@@ -303,10 +307,10 @@ mod tests {
         let error = json(request("application/json", Body::from_stream(chunks())), &limits(), &budget())
             .await
             .unwrap_err();
-        assert_eq!(error.code(), "body_too_large");
+        assert_eq!(error.code(), ErrorCode::BodyTooLarge);
         let mut announced = request("application/json", Body::from("12345678901"));
         announced.headers_mut().insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("11"));
-        assert_eq!(json(announced, &limits(), &budget()).await.unwrap_err().code(), "body_too_large");
+        assert_eq!(json(announced, &limits(), &budget()).await.unwrap_err().code(), ErrorCode::BodyTooLarge);
     }
 
     #[tokio::test]
@@ -315,7 +319,7 @@ mod tests {
             let mut packed = request("application/json", Body::from("{}"));
             packed.headers_mut().insert(header::CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
             let outcome = json(packed, &limits(), &budget()).await.map_err(|problem| problem.code());
-            assert_eq!(outcome.err(), (!taken).then_some("unsupported_media_type"), "{encoding}");
+            assert_eq!(outcome.err(), (!taken).then_some(ErrorCode::UnsupportedMediaType), "{encoding}");
         }
     }
 
@@ -325,13 +329,13 @@ mod tests {
         let error = json(request("application/json", Body::from_stream(broken)), &limits(), &budget())
             .await
             .unwrap_err();
-        assert_eq!(error.code(), "body_incomplete");
+        assert_eq!(error.code(), ErrorCode::BodyIncomplete);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_up() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let error = json(request("application/json", stalled), &limits(), &budget()).await.unwrap_err();
-        assert_eq!(error.code(), "body_timeout");
+        assert_eq!(error.code(), ErrorCode::BodyTimeout);
     }
 }

@@ -1,6 +1,8 @@
 //! Refuses requests whose head is too long, with an answer that says so. hyper would do it too, at
 //! larger limits.
 
+use domain::ErrorCode;
+
 use super::problem::Problem;
 
 /// Most headers of a request.
@@ -14,7 +16,7 @@ pub(crate) fn check<B>(
     target_bytes: usize,
 ) -> Result<(), Problem> {
     let Some(problem) = too_long(request, head_bytes, target_bytes) else { return Ok(()) };
-    metrics::counter!("orders_http_rejections_total", "reason" => problem.code()).increment(1);
+    metrics::counter!("orders_http_rejections_total", "reason" => problem.code().as_str()).increment(1);
     Err(problem)
 }
 
@@ -22,17 +24,18 @@ fn too_long<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usiz
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > target_bytes {
         let detail = format!("the path with its query string may have at most {target_bytes} bytes");
-        return Some(Problem::new("uri_too_long", detail));
+        return Some(Problem::new(ErrorCode::UriTooLong, detail));
     }
     // A colon, a blank and a line break go with each.
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.saturating_add(target) > head_bytes {
         let detail = format!("the head of the request may have at most {head_bytes} bytes");
-        return Some(Problem::new("head_too_large", detail));
+        return Some(Problem::new(ErrorCode::HeadTooLarge, detail));
     }
-    (request.headers().len() > HEADERS)
-        .then(|| Problem::new("head_too_large", format!("a request may have at most {HEADERS} headers")))
+    (request.headers().len() > HEADERS).then(|| {
+        Problem::new(ErrorCode::HeadTooLarge, format!("a request may have at most {HEADERS} headers"))
+    })
 }
 
 #[cfg(test)]
@@ -45,14 +48,14 @@ mod tests {
     fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
         let code = |request: &Request<()>| too_long(request, 3_000, 100).map(|problem| problem.code());
         let target = |length: usize| Request::get(format!("/{}", "x".repeat(length - 1))).body(()).unwrap();
-        assert_eq!((code(&target(100)), code(&target(101))), (None, Some("uri_too_long")));
+        assert_eq!((code(&target(100)), code(&target(101))), (None, Some(ErrorCode::UriTooLong)));
         let long = |length: usize| {
             let mut request = target(1);
             let value = HeaderValue::from_str(&"x".repeat(length - 1 - 5)).unwrap();
             request.headers_mut().insert("a", value);
             request
         };
-        assert_eq!((code(&long(3_000)), code(&long(3_001))), (None, Some("head_too_large")));
+        assert_eq!((code(&long(3_000)), code(&long(3_001))), (None, Some(ErrorCode::HeadTooLarge)));
         let many = |count| {
             let mut request = target(1);
             for _ in 0..count {
@@ -60,7 +63,7 @@ mod tests {
             }
             request
         };
-        assert_eq!((code(&many(HEADERS)), code(&many(HEADERS + 1))), (None, Some("head_too_large")));
+        assert_eq!((code(&many(HEADERS)), code(&many(HEADERS + 1))), (None, Some(ErrorCode::HeadTooLarge)));
     }
 
     #[test]

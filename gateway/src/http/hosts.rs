@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use domain::ErrorCode;
 use http::header::HOST;
 use http::{HeaderMap, Request, Uri, Version};
 
@@ -76,16 +77,18 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
     let mut named = request.headers().get_all(HOST).iter();
     let header = named.next();
     if named.next().is_some() {
-        return Err(refused("malformed_request", "the request has more than one Host header"));
+        return Err(refused(ErrorCode::MalformedRequest, "the request has more than one Host header"));
     }
     let authority = match request.uri().authority() {
         // The header does not count then.
         Some(authority) => authority.as_str(),
         None => match header.map(|value| value.to_str()) {
             Some(Ok(value)) => value,
-            Some(Err(_)) => return Err(refused("malformed_request", "the Host header is not a host")),
+            Some(Err(_)) => {
+                return Err(refused(ErrorCode::MalformedRequest, "the Host header is not a host"));
+            }
             None if request.version() == Version::HTTP_11 => {
-                return Err(refused("malformed_request", "the request has no Host header"));
+                return Err(refused(ErrorCode::MalformedRequest, "the request has no Host header"));
             }
             // HTTP/1.0 has none. Every browser sends one.
             None => return Ok(()),
@@ -94,14 +97,14 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
     match name_and_port(authority) {
         Some((host, _)) if hosts.allow(host) => Ok(()),
         Some(_) => Err(refused(
-            "host_not_allowed",
+            ErrorCode::HostNotAllowed,
             "this gateway does not answer for the host in the request; the operators can add it with --allowed-hosts",
         )),
-        None => Err(refused("malformed_request", "the Host header is not a host")),
+        None => Err(refused(ErrorCode::MalformedRequest, "the Host header is not a host")),
     }
 }
 
-fn refused(code: &'static str, detail: &'static str) -> Problem {
+fn refused(code: ErrorCode, detail: &'static str) -> Problem {
     metrics::counter!("orders_http_rejections_total", "reason" => "host").increment(1);
     Problem::new(code, detail)
 }
@@ -181,7 +184,7 @@ mod tests {
         request
     }
 
-    fn code(hosts: &Hosts, uri: &str, named: &[&'static str]) -> Option<&'static str> {
+    fn code(hosts: &Hosts, uri: &str, named: &[&'static str]) -> Option<ErrorCode> {
         check(&request(uri, named, Version::HTTP_11), hosts).err().map(|problem| problem.code())
     }
 
@@ -214,20 +217,20 @@ mod tests {
             "[2001:db8::1]",
             "2130706433",
         ] {
-            assert_eq!(code(&hosts, "/", &[foreign]), Some("host_not_allowed"), "{foreign}");
+            assert_eq!(code(&hosts, "/", &[foreign]), Some(ErrorCode::HostNotAllowed), "{foreign}");
         }
         for broken in
             ["", "a b", "user@localhost", "localhost:x", "localhost:99999", "[::1", "[::1]x", "[x]", "a/b"]
         {
-            assert_eq!(code(&hosts, "/", &[broken]), Some("malformed_request"), "{broken}");
+            assert_eq!(code(&hosts, "/", &[broken]), Some(ErrorCode::MalformedRequest), "{broken}");
         }
     }
 
     #[test]
     fn one_host_is_named() {
         let hosts = Hosts::Loopback;
-        assert_eq!(code(&hosts, "/", &[]), Some("malformed_request"));
-        assert_eq!(code(&hosts, "/", &["localhost", "localhost"]), Some("malformed_request"));
+        assert_eq!(code(&hosts, "/", &[]), Some(ErrorCode::MalformedRequest));
+        assert_eq!(code(&hosts, "/", &["localhost", "localhost"]), Some(ErrorCode::MalformedRequest));
         assert!(check(&request("/", &[], Version::HTTP_10), &hosts).is_ok());
         assert!(check(&request("/", &["evil.example"], Version::HTTP_10), &hosts).is_err());
     }
@@ -236,7 +239,10 @@ mod tests {
     fn the_target_of_a_request_goes_before_its_header() {
         let hosts = Hosts::Loopback;
         assert_eq!(code(&hosts, "http://localhost:3000/orders", &["evil.example"]), None);
-        assert_eq!(code(&hosts, "http://evil.example/orders", &["localhost"]), Some("host_not_allowed"));
+        assert_eq!(
+            code(&hosts, "http://evil.example/orders", &["localhost"]),
+            Some(ErrorCode::HostNotAllowed)
+        );
         assert!(check(&request("http://[::1]:1/", &[], Version::HTTP_2), &hosts).is_ok());
         assert!(check(&request("http://evil.example/", &[], Version::HTTP_2), &hosts).is_err());
     }
@@ -249,7 +255,7 @@ mod tests {
             assert_eq!(code(&hosts, "/", &[good]), None, "{good}");
         }
         for foreign in ["www.shop.example", "shop.example.evil", "10.0.0.6", "[2001:db8::2]"] {
-            assert_eq!(code(&hosts, "/", &[foreign]), Some("host_not_allowed"), "{foreign}");
+            assert_eq!(code(&hosts, "/", &[foreign]), Some(ErrorCode::HostNotAllowed), "{foreign}");
         }
         assert_eq!(hosts.clone().on("127.0.0.1:1".parse().unwrap()), hosts);
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use domain::ErrorCode;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -53,13 +54,17 @@ impl fmt::Display for Pointer<'_> {
 
 /// The whole body as one JSON value.
 pub(super) fn document(body: &[u8]) -> Result<&RawValue, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::new("malformed_json", error.to_string()))
+    serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::MalformedJson, error.to_string()))
 }
 
 impl Shape {
     /// Ends the reading.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::input("invalid_body", self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::input(ErrorCode::InvalidInput, self.errors))
+        }
     }
 
     /// Ends the reading of one part of a body.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
 
 use super::problem::Problem;
 use crate::panics;
@@ -12,7 +13,7 @@ use crate::panics;
 /// The answer when a handler takes longer than it may.
 pub(super) fn too_late(longest: Duration) -> Response {
     let detail = format!("there was no response within {} s", longest.as_secs_f32());
-    Problem::new("request_timeout", detail).retry_after(Duration::from_secs(1)).into_response()
+    Problem::new(ErrorCode::RequestTimeout, detail).retry_after(Duration::from_secs(1)).into_response()
 }
 
 /// The answer when a handler panicked. The request is lost, the gateway goes on.
@@ -23,11 +24,11 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// No route has this path.
 pub(super) async fn not_found(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new("not_found", format!("there is nothing at {path}"))
+    Problem::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
 }
 
 /// The path has routes, but not for this method. The router adds `Allow`.
 pub(super) async fn method_not_allowed(request: Request) -> Problem {
     let method: String = request.method().as_str().chars().take(20).collect();
-    Problem::new("method_not_allowed", format!("{method} is not possible here"))
+    Problem::new(ErrorCode::MethodNotAllowed, format!("{method} is not possible here"))
 }

@@ -1,7 +1,7 @@
 //! The HTTP side: one router for REST, GraphQL, the pages and the operational endpoints.
 //!
-//! `rest` is where orders come in; [`server`] accepts the connections; [`problem`] is the one
-//! table of errors; what happens to every request is in `dress`. Nothing here decides about
+//! `rest` is where orders come in; [`server`] accepts the connections; [`problem`] is the form
+//! of errors; what happens to every request is in `dress`. Nothing here decides about
 //! orders: that is [`crate::orders`]. Pages of other sites are kept out unless `origins` lets
 //! them in.
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::ErrorCode;
 use http::header::{ALLOW, LINK, LOCATION, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
@@ -179,7 +180,7 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
 /// The refusal of a page of another site.
 pub(crate) fn foreign() -> Problem {
     Problem::new(
-        "origin_not_allowed",
+        ErrorCode::OriginNotAllowed,
         "pages of other sites may not do this; the operators can allow a site by its name with --cors-origins",
     )
 }
@@ -269,7 +270,7 @@ mod tests {
             let outcome = check(&mut request, &allowed.parse().unwrap()).map_err(|problem| problem.code());
             (outcome, request.extensions().get::<ReadOnly>().is_some())
         };
-        let refused = (Err("origin_not_allowed"), false);
+        let refused = (Err(ErrorCode::OriginNotAllowed), false);
         for method in ["POST", "PUT", "DELETE", "BREW"] {
             assert_eq!(send(method, "/orders", ""), refused, "{method}");
             assert_eq!(send(method, "/orders", "*"), refused, "{method}");

@@ -1,9 +1,10 @@
-//! Problem details (RFC 9457): every error that leaves over HTTP is one of [`KINDS`].
+//! Problem details (RFC 9457): every error of REST and of the HTTP server has an [`ErrorCode`].
 //!
 //! `code` is what programs compare; `type` points at the entry of `/problems` that explains it;
 //! `detail` is for people and may change.
 
-mod kinds;
+mod page;
+mod status;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use domain::{OrderId, Status};
+use domain::{Api, ErrorCode, OrderId, Status};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-pub(super) use self::kinds::page;
-pub use self::kinds::{KINDS, Kind};
+pub(super) use self::page::page;
+pub use self::status::status;
 use super::rest::{RowView, StatusWord};
 use crate::Error;
 
@@ -43,8 +44,7 @@ pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a
 #[derive(Debug, Clone, Serialize)]
 #[serde(into = "Wire")]
 pub struct Problem {
-    code: &'static str,
-    status: u16,
+    code: ErrorCode,
     detail: String,
     errors: Vec<InputError>,
     order_id: Option<OrderId>,
@@ -70,7 +70,7 @@ struct Wire {
     #[schema(example = "there is no order 01890a5d-ac96-774b-bcce-b302099a8057")]
     detail: String,
     /// What kind of error it is, for programs; never changes.
-    #[schema(example = "order_not_found")]
+    #[schema(schema_with = code_schema)]
     code: &'static str,
     /// Every single thing that is wrong with the input, where that can be said; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,16 +94,26 @@ impl From<Problem> for Wire {
     fn from(problem: Problem) -> Self {
         Self {
             r#type: format!("/problems#{}", problem.code),
-            title: kinds::find(problem.code).map_or("Error", |kind| kind.title),
-            status: problem.status,
+            title: problem.code.meaning(),
+            status: problem.status().as_u16(),
             detail: problem.detail,
-            code: problem.code,
+            code: problem.code.as_str(),
             errors: problem.errors,
             order_id: problem.order_id,
             order_status: problem.order_status,
             results: problem.results,
         }
     }
+}
+
+fn code_schema() -> RefOr<Schema> {
+    let codes = ErrorCode::ALL.iter().filter(|code| code.apis().contains(&Api::Rest));
+    super::schema::of(serde_json::json!({
+        "type": "string",
+        "description": "What kind of error it is, for programs; never changes.",
+        "enum": codes.map(|code| code.as_str()).collect::<Vec<_>>(),
+        "example": ErrorCode::OrderNotFound.as_str(),
+    }))
 }
 
 impl PartialSchema for Problem {
@@ -147,12 +157,10 @@ impl InputError {
 }
 
 impl Problem {
-    /// A problem of the kind with that code.
-    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        let status = kinds::find(code).map_or(500, |kind| kind.status);
+    /// A problem with this code.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self {
             code,
-            status,
             detail: detail.into(),
             errors: Vec::new(),
             order_id: None,
@@ -163,7 +171,7 @@ impl Problem {
     }
 
     /// A problem with the input, whose detail is the list of what is wrong. The first 100 errors are listed.
-    pub fn input(code: &'static str, mut errors: Vec<InputError>) -> Self {
+    pub fn input(code: ErrorCode, mut errors: Vec<InputError>) -> Self {
         let mut detail = String::new();
         for error in errors.iter().take(3) {
             let name = match (error.parameter.as_deref(), error.pointer.as_deref()) {
@@ -186,7 +194,7 @@ impl Problem {
     /// A bulk create of which no row was created.
     pub(super) fn rows(results: Vec<RowView>) -> Self {
         let errors = results.iter().flat_map(RowView::errors).collect();
-        Self { results: Some(Arc::new(results)), ..Self::input("invalid_order", errors) }
+        Self { results: Some(Arc::new(results)), ..Self::input(ErrorCode::InvalidOrder, errors) }
     }
 
     /// The same with a `Retry-After` header.
@@ -200,8 +208,8 @@ impl Problem {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The machine-readable kind.
-    pub fn code(&self) -> &'static str {
+    /// What programs compare.
+    pub fn code(&self) -> ErrorCode {
         self.code
     }
 
@@ -217,11 +225,11 @@ impl Problem {
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        status(self.code.kind())
     }
 }
 
-/// The one table from what a use case says to what HTTP says.
+/// The error of a use case, with the order that it is about.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = Self { retry_after: error.retry_after(), ..Self::new(error.code(), error.to_string()) };
@@ -237,9 +245,12 @@ impl From<Error> for Problem {
                     .map(|invalid| InputError::field(invalid.field.pointer(), invalid.message))
                     .collect(),
             ),
-            Error::Unavailable { .. } => Self { status: 503, ..problem },
             Error::OutcomeUnknown(id) => Self { order_id: Some(id), ..problem },
-            Error::KeyReused | Error::RowCount(_) | Error::OrderRefused | Error::Internal => problem,
+            Error::Unavailable { .. }
+            | Error::KeyReused
+            | Error::RowCount(_)
+            | Error::OrderRefused
+            | Error::Internal => problem,
         }
     }
 }
@@ -262,6 +273,8 @@ impl IntoResponse for Problem {
 mod tests {
     use domain::transition::Refusal;
     use domain::{Currency, Draft, Status, Timestamp};
+
+    use domain::ErrorCode;
 
     use super::*;
 
@@ -300,20 +313,11 @@ mod tests {
             (Error::Internal, 500),
         ] {
             let code = error.code();
-            assert!(KINDS.iter().any(|kind| kind.code == code), "{code} is not explained");
+            assert_eq!(error.retry_after().is_some(), status == 503, "{code}");
             let response = Problem::from(error).into_response();
             assert_eq!(response.status().as_u16(), status, "{code}");
             assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{code}");
         }
-    }
-
-    #[test]
-    fn codes_are_unique_and_statuses_are_errors() {
-        assert!(KINDS.iter().all(|kind| (400..600).contains(&kind.status)));
-        let mut codes: Vec<_> = KINDS.iter().map(|kind| kind.code).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), KINDS.len());
     }
 
     #[test]
@@ -332,7 +336,7 @@ mod tests {
     #[test]
     fn a_problem_lists_100_errors() {
         let errors = (0..150).map(|n| InputError::field(format!("/{n}"), "is wrong")).collect();
-        let json = serde_json::to_value(Problem::input("invalid_body", errors)).unwrap();
+        let json = serde_json::to_value(Problem::input(ErrorCode::InvalidInput, errors)).unwrap();
         assert_eq!(json["errors"].as_array().unwrap().len(), MAX_ERRORS);
         assert!(json["detail"].as_str().unwrap().ends_with("and 147 more"), "{json}");
     }
@@ -340,7 +344,7 @@ mod tests {
     #[test]
     fn retry_after_is_whole_seconds_and_never_zero() {
         for (wait, header) in [(0, "1"), (1_500, "2"), (3_000, "3")] {
-            let problem = Problem::new("overloaded", "x").retry_after(Duration::from_millis(wait));
+            let problem = Problem::new(ErrorCode::Overloaded, "x").retry_after(Duration::from_millis(wait));
             assert_eq!(problem.into_response().headers()["retry-after"], header);
         }
     }

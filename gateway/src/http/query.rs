@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use domain::ErrorCode;
 use url::form_urlencoded;
 
 use super::problem::{InputError, MAX_ERRORS, Problem};
@@ -77,7 +78,11 @@ impl<'a> Query<'a> {
 
     /// Ends the reading.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::input("invalid_query", self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::input(ErrorCode::InvalidInput, self.errors))
+        }
     }
 }
 

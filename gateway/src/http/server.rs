@@ -26,6 +26,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -373,7 +374,7 @@ impl Server {
     async fn turn_away(self: Arc<Self>, stream: Stream<TcpStream>) {
         let service = service_fn(|request: Request<Incoming>| async move {
             let problem = Problem::new(
-                "too_many_connections",
+                ErrorCode::TooManyConnections,
                 "this address has too many open connections: close some, or use one for several requests",
             );
             let problem = problem.retry_after(COME_BACK);

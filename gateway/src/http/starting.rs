@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use domain::ErrorCode;
 use http::{StatusCode, header};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -60,7 +61,7 @@ fn router() -> Router<()> {
     let alive = || async { Json(json!({"status": "ok"})) };
     let other = |_: Request| async {
         let detail = "the gateway is starting and waits for the database; try again in a moment";
-        Problem::new("starting", detail).retry_after(COME_BACK)
+        Problem::new(ErrorCode::Starting, detail).retry_after(COME_BACK)
     };
     Router::new()
         .route("/livez", get(alive))

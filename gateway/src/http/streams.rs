@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use domain::ErrorCode;
 use http::HeaderMap;
 use http::request::Parts;
 use metrics::{counter, gauge};
@@ -76,11 +77,11 @@ impl Streams {
                 Full::Address => {
                     let most = self.limits.streams_per_address();
                     let detail = format!("this address has {most} open streams, which is the limit");
-                    ("streams_per_address", "too_many_streams", detail)
+                    ("streams_per_address", ErrorCode::TooManyStreams, detail)
                 }
                 Full::All => {
                     let detail = "this gateway has as many open streams as it may have";
-                    ("streams", "streams_exhausted", detail.to_owned())
+                    ("streams", ErrorCode::StreamsExhausted, detail.to_owned())
                 }
             };
             counter!("orders_http_rejections_total", "reason" => limit).increment(1);
@@ -138,9 +139,9 @@ mod tests {
         let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
         let first = open(Kind::Websocket, "10.0.0.1").unwrap();
         let _second = open(Kind::Work, "10.0.0.1").unwrap();
-        assert_eq!(code(open(Kind::LongPoll, "10.0.0.1")), "too_many_streams");
+        assert_eq!(code(open(Kind::LongPoll, "10.0.0.1")), ErrorCode::TooManyStreams);
         let _third = open(Kind::Events, "10.0.0.2").unwrap();
-        assert_eq!(code(open(Kind::WatchOrder, "10.0.0.3")), "streams_exhausted");
+        assert_eq!(code(open(Kind::WatchOrder, "10.0.0.3")), ErrorCode::StreamsExhausted);
         drop(first);
         open(Kind::GraphqlEvents, "10.0.0.1").unwrap();
     }

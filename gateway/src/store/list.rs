@@ -437,6 +437,8 @@ mod tests {
 
     use super::super::Options;
     use super::super::tests::{orders, sqlite};
+    use domain::ErrorCode;
+
     use super::*;
 
     /// SQLite's plans do not depend on what is in the tables.
@@ -513,6 +515,6 @@ mod tests {
                 None => assert!(matches!(found, Err(Error::TooMuchToRead)), "{found:?}"),
             }
         }
-        assert_eq!(crate::Error::from(Error::TooMuchToRead).code(), "query_timeout");
+        assert_eq!(crate::Error::from(Error::TooMuchToRead).code(), ErrorCode::QueryTimeout);
     }
 }

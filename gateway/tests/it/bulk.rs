@@ -165,11 +165,11 @@ async fn what_is_no_bulk_is_refused() {
         ("", NDJSON, "\n\n", "invalid_row_count", 422),
         ("", JSON, many.as_str(), "invalid_row_count", 422),
         ("", NDJSON, &lines, "invalid_row_count", 422),
-        ("", JSON, "{}", "invalid_body", 400),
+        ("", JSON, "{}", "invalid_input", 400),
         ("", JSON, "[", "malformed_json", 400),
         ("", "text/csv", "a,b", "unsupported_media_type", 415),
-        ("?errorPolicy=IGNORE", JSON, "[]", "invalid_query", 400),
-        ("?policy=x", JSON, "[]", "invalid_query", 400),
+        ("?errorPolicy=IGNORE", JSON, "[]", "invalid_input", 400),
+        ("?policy=x", JSON, "[]", "invalid_input", 400),
     ] {
         let (got, problem) = json_of(post(&gateway, query, kind, None, body.to_owned()).await).await;
         assert_eq!((got.as_u16(), &problem["code"]), (status, &json!(code)), "{query} {kind}");

@@ -89,7 +89,7 @@ on_both!(a_key_stands_for_one_order_only, |on| async move {
 
     let long = "k".repeat(256);
     for key in ["", "two words", &long] {
-        let refused = (StatusCode::BAD_REQUEST, "invalid_header".to_owned());
+        let refused = (StatusCode::BAD_REQUEST, "invalid_idempotency_key".to_owned());
         assert_eq!(code(post(&gateway, key, &laptop()).await).await, refused, "{key}");
     }
     gateway.stop().await;

@@ -80,7 +80,7 @@ on_both!(an_unknown_order_is_an_error_at_once, |on| async move {
     let gateway = backend.gateway(Config::default()).await;
     let error = watch(&gateway, "01890a5d-ac96-774b-bcce-b302099a8057", None).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::NotFound);
-    assert_eq!(error.metadata().get("orders-error").unwrap(), "ORDER_NOT_FOUND");
+    assert_eq!(error.metadata().get("orders-error").unwrap(), "order_not_found");
     let error = watch(&gateway, "nonsense", None).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::InvalidArgument);
     gateway.stop().await;
@@ -164,7 +164,7 @@ on_both!(an_expired_lease_is_a_failure_and_the_order_comes_again, |on| async mov
     eventually("the expiry", || async { (gateway.order(&id).await.failures == 1).then_some(()) }).await;
     let late = gateway.report(&id, "completed", &first.lease_token).await.unwrap_err();
     assert_eq!(late.code(), tonic::Code::FailedPrecondition);
-    assert_eq!(late.metadata().get("orders-error").unwrap(), "STALE_LEASE");
+    assert_eq!(late.metadata().get("orders-error").unwrap(), "stale_lease");
     eventually("the second attempt", || async { gateway.report(&id, "processing", "").await.ok() }).await;
     gateway.report(&id, "completed", "").await.unwrap();
     assert_eq!(gateway.order(&id).await.attempt, 2);

@@ -18,6 +18,8 @@ mod counts;
 #[cfg(test)]
 mod dispatch;
 #[cfg(test)]
+mod error_codes;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod forged;

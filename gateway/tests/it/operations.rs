@@ -220,7 +220,7 @@ on_both!(the_queue_is_paused_over_every_interface, |on| async move {
     let refused = a.command("/queue/pause", json!({"until": "2020-01-01T00:00:00Z"})).await;
     assert_eq!(
         (&refused["code"], &refused["errors"][0]["pointer"]),
-        (&json!("invalid_body"), &json!("/until"))
+        (&json!("invalid_input"), &json!("/until"))
     );
     assert_eq!(a.command("/queue/resume", Value::Null).await["paused"], false);
     b.stop().await;

@@ -116,7 +116,7 @@ async fn every_refusal_of_the_server_has_its_code() {
         let status = gateway.report(&id, "processing", "").await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
         let metadata = status.metadata();
-        assert_eq!(metadata.get("orders-error").unwrap().to_str().unwrap(), code.to_uppercase());
+        assert_eq!(metadata.get("orders-error").unwrap().to_str().unwrap(), code);
         assert!(metadata.contains_key("grpc-retry-pushback-ms"));
 
         for trigger in ["refuse_new", "refuse_change"] {

@@ -98,7 +98,7 @@ on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
         .map(|refused| (refused.lease.as_ref().unwrap().order_id.as_str(), refused.reason.as_str()))
         .collect();
     assert_eq!(started.attempts.len(), good.len());
-    assert_eq!(refused, bad.iter().map(|id| (id.as_str(), "ORDER_UNREADABLE")).collect());
+    assert_eq!(refused, bad.iter().map(|id| (id.as_str(), "order_unreadable")).collect());
     for id in good {
         let lease = leases.iter().find(|lease| lease.order_id == *id).unwrap();
         assert_eq!(worker.finish(lease).await.refused, []);
@@ -298,7 +298,7 @@ on_both!(a_row_that_the_database_refuses_to_change_blocks_only_its_own_order, |o
     let started = worker.start(&leases).await;
     assert_eq!(started.attempts.len(), 15, "{:?}", started.refused);
     assert_eq!(started.refused[0].lease.as_ref().unwrap().order_id, ids[5]);
-    assert_eq!(started.refused[0].reason, "ORDER_UNREADABLE");
+    assert_eq!(started.refused[0].reason, "order_unreadable");
     drop(worker);
 });
 

@@ -107,14 +107,14 @@ async fn wrong_bodies_are_refused_with_what_is_wrong() {
     for (body, status, code, pointers) in [
         ("", 400, "malformed_json", &[][..]),
         (r#"{"item":"#, 400, "malformed_json", &[]),
-        ("[]", 400, "invalid_body", &[""]),
-        (r#"{"item":"x","quantity":1,"price":1,"colour":"red"}"#, 400, "invalid_body", &["/colour"]),
-        (r#"{"item":"x","item":"y","quantity":1,"price":1}"#, 400, "invalid_body", &["/item"]),
-        (r#"{"item":1,"quantity":"1","price":{}}"#, 400, "invalid_body", &["/item", "/quantity", "/price"]),
+        ("[]", 400, "invalid_input", &[""]),
+        (r#"{"item":"x","quantity":1,"price":1,"colour":"red"}"#, 400, "invalid_input", &["/colour"]),
+        (r#"{"item":"x","item":"y","quantity":1,"price":1}"#, 400, "invalid_input", &["/item"]),
+        (r#"{"item":1,"quantity":"1","price":{}}"#, 400, "invalid_input", &["/item", "/quantity", "/price"]),
         (
             r#"{"lineItems":[{"item":"x","quantity":1,"price":true}]}"#,
             400,
-            "invalid_body",
+            "invalid_input",
             &["/lineItems/0/price"],
         ),
         ("{}", 422, "invalid_order", &["/item", "/quantity", "/price"]),
@@ -143,14 +143,14 @@ async fn every_other_mistake_is_a_problem_too() {
     for (path, code) in [
         ("/nothing", "not_found"),
         ("/orders/", "not_found"),
-        ("/orders/1", "invalid_id"),
-        ("/orders/%ff/events", "invalid_id"),
+        ("/orders/1", "invalid_order_id"),
+        ("/orders/%ff/events", "invalid_order_id"),
         (UNKNOWN, "order_not_found"),
         (&format!("{UNKNOWN}/events"), "order_not_found"),
-        (&format!("{UNKNOWN}/events?after=-1"), "invalid_query"),
-        ("/orders?limit=0", "invalid_query"),
-        ("/orders?page=2", "invalid_query"),
-        ("/orders?status=done", "invalid_query"),
+        (&format!("{UNKNOWN}/events?after=-1"), "invalid_input"),
+        ("/orders?limit=0", "invalid_input"),
+        ("/orders?page=2", "invalid_input"),
+        ("/orders?status=done", "invalid_input"),
     ] {
         assert_eq!(problem(gateway.get(path).await).await["code"], code, "{path}");
     }
@@ -161,7 +161,7 @@ async fn every_other_mistake_is_a_problem_too() {
     let unseen = gateway.stream(UNKNOWN.trim_start_matches("/orders/"), "0").await;
     assert_eq!(problem(unseen).await["code"], "order_not_found");
     let id = gateway.create_order().await;
-    assert_eq!(problem(gateway.stream(&id, "first").await).await["code"], "invalid_header");
+    assert_eq!(problem(gateway.stream(&id, "first").await).await["code"], "invalid_input");
 
     let bytes = problem(gateway.get("/orders/%ff").await).await;
     assert_eq!(bytes["detail"], problem(gateway.get("/orders/1").await).await["detail"]);

@@ -48,24 +48,24 @@ on_both!(a_time_that_cannot_be_stored_is_refused_by_name_over_rest, |on| async m
             (format!("/dead-letters?createdFrom={query}"), "createdFrom"),
         ] {
             let (status, problem) = get(&gateway, &path).await;
-            assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_query")), "{path}");
+            assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_input")), "{path}");
             assert_eq!(problem["errors"][0]["parameter"], name, "{problem}");
             assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(RANGE), "{problem}");
         }
         for (path, body, code, pointer) in [
             ("/orders", order(time), (422, "invalid_order"), "/processAfter"),
             ("/orders/bulk", json!([order(LAST), order(time)]), (422, "invalid_order"), "/1/processAfter"),
-            ("/queue/pause", json!({"until": time}), (400, "invalid_body"), "/until"),
+            ("/queue/pause", json!({"until": time}), (400, "invalid_input"), "/until"),
             (
                 "/dead-letters/redrive",
                 json!({"filter": {"createdFrom": time}}),
-                (400, "invalid_body"),
+                (400, "invalid_input"),
                 "/filter/createdFrom",
             ),
             (
                 "/dead-letters/redrive",
                 json!({"filter": {}, "startAt": time}),
-                (400, "invalid_body"),
+                (400, "invalid_input"),
                 "/startAt",
             ),
         ] {
@@ -114,7 +114,7 @@ on_both!(a_time_that_cannot_be_stored_is_refused_over_graphql, |on| async move {
         ] {
             let (status, answer) = gateway.graphql(document, json!({"t": time})).await;
             assert!(status == 200 || status == 400, "{status} {answer}");
-            assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{document} {answer}");
+            assert_eq!(answer["errors"][0]["extensions"]["code"], "invalid_input", "{document} {answer}");
             assert!(answer["errors"][0]["message"].as_str().unwrap().contains(RANGE), "{answer}");
         }
     }

@@ -93,7 +93,7 @@ async fn a_wait_for_nothing_is_refused() {
     let id = gateway.create_order().await;
     for query in ["waitForSequence=x", "waitForSequence=2&timeout=61", "timeout=61", "sequence=2"] {
         let (status, problem) = gateway.poll(&format!("/orders/{id}?{query}")).await;
-        assert_eq!((status, &problem["code"]), (400, &json!("invalid_query")), "{query}");
+        assert_eq!((status, &problem["code"]), (400, &json!("invalid_input")), "{query}");
     }
     gateway.stop().await;
 }

@@ -111,11 +111,11 @@ on_both!(a_batch_is_started_and_finished, |on| async move {
     assert_eq!(started.attempts.len(), 5);
     let order = started.attempts[0].order.as_ref().unwrap();
     assert_eq!((order.status.as_str(), order.total.as_str(), order.attempt), ("processing", "2599.98", 1));
-    assert_eq!(reasons(&started.refused), ["INVALID_REQUEST", "ORDER_NOT_FOUND"]);
+    assert_eq!(reasons(&started.refused), ["invalid_order_id", "order_not_found"]);
     // The same Start again is the same attempt; somebody else's is refused.
     assert_eq!(worker.start(&leases[..1]).await.attempts.len(), 1);
     let other = lease(&leases[0].order_id);
-    assert_eq!(reasons(&worker.start(&[other]).await.refused), ["ALREADY_STARTED"]);
+    assert_eq!(reasons(&worker.start(&[other]).await.refused), ["already_started"]);
     for lease in &leases {
         assert_eq!(worker.finish(lease).await.refused, []);
         assert_eq!(worker.finish(lease).await.refused, [], "the same report again is no error");
@@ -197,7 +197,7 @@ on_both!(large_orders_that_the_connection_cannot_take_are_not_started, |on| asyn
     }
     assert!(started.contains(&small.lease_token));
     assert_eq!(started.len() + refused.len(), 41, "each order is answered once");
-    assert!(reasons(&refused).iter().all(|reason| *reason == "CONNECTION_BUSY"), "{refused:?}");
+    assert!(reasons(&refused).iter().all(|reason| *reason == "connection_busy"), "{refused:?}");
     assert!((20..40).contains(&refused.len()), "{} refused", refused.len());
     for refused in refused {
         let order = gateway.order(&refused.lease.unwrap().order_id).await;
@@ -217,13 +217,13 @@ on_both!(a_report_needs_the_token_of_its_own_order, |on| async move {
     for status in ["completed", "failed", "pending"] {
         let refused = gateway.report(&first, status, "").await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
-        assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), "LEASE_TOKEN_REQUIRED");
+        assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), "lease_token_required");
         assert!(refused.message().contains("--allow-tokenless-reports"), "{refused}");
         let stale = gateway.report(&first, status, &other).await.unwrap_err();
-        assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "STALE_LEASE");
+        assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "stale_lease");
     }
     let stale = gateway.report(&first, "processing", &other).await.unwrap_err();
-    assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "STALE_LEASE");
+    assert_eq!(stale.metadata().get(proto::ERROR_METADATA).unwrap(), "stale_lease");
     assert_eq!(gateway.order(&first).await.status, "processing");
     gateway.report(&first, "processing", &token).await.unwrap();
     gateway.report(&first, "completed", &token).await.unwrap();
@@ -259,10 +259,10 @@ on_both!(a_heartbeat_is_answered_and_the_loss_of_a_lease_is_told, |on| async mov
     eventually("the expiry", || async { (gateway.order(&lease.order_id).await.failures == 1).then_some(()) })
         .await;
     match worker.ask(heartbeat()).await {
-        Answer::Renewed(renewed) => assert_eq!(reasons(&renewed.lost), ["STALE_LEASE"]),
+        Answer::Renewed(renewed) => assert_eq!(reasons(&renewed.lost), ["stale_lease"]),
         other => panic!("{other:?}"),
     }
-    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["STALE_LEASE"]);
+    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["stale_lease"]);
     drop(worker);
     gateway.stop().await;
 });
@@ -280,7 +280,7 @@ on_both!(a_cancellation_reaches_the_worker, |on| async move {
         Answer::Cancel(cancel) => assert_eq!(cancel.leases, std::slice::from_ref(&lease)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["STALE_LEASE"]);
+    assert_eq!(reasons(&worker.finish(&lease).await.refused), ["stale_lease"]);
     drop(worker);
     gateway.stop().await;
 });
@@ -332,26 +332,27 @@ on_both!(one_status_at_a_time, |on| async move {
         (status.code(), status.metadata().get("orders-error").unwrap().to_str().unwrap().to_owned())
     };
     let failed = |reason: &str| (tonic::Code::FailedPrecondition, reason.to_owned());
-    let invalid = || (tonic::Code::InvalidArgument, "INVALID_REQUEST".to_owned());
-    assert_eq!(reason(gateway.report(&id, "completed", "").await), failed("ILLEGAL_TRANSITION"));
+    let invalid = || (tonic::Code::InvalidArgument, "invalid_input".to_owned());
+    let invalid_id = (tonic::Code::InvalidArgument, "invalid_order_id".to_owned());
+    assert_eq!(reason(gateway.report(&id, "completed", "").await), failed("order_not_processing"));
     assert_eq!(reason(gateway.report(&id, "PROCESSING", "").await), invalid());
     // Too long for a header if it were repeated in full: the client would see a broken stream.
     assert_eq!(reason(gateway.report(&id, &"x".repeat(60_000), "").await), invalid());
-    assert_eq!(reason(gateway.report("1", "processing", "").await), invalid());
+    assert_eq!(reason(gateway.report("1", "processing", "").await), invalid_id);
     assert_eq!(reason(gateway.report(&id, "processing", "zz").await), invalid());
 
     let started = gateway.report(&id, "processing", "").await.unwrap();
     assert_eq!(started.order.unwrap().status, "processing");
-    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("ALREADY_STARTED"));
+    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("already_started"));
     // With the token it is a heartbeat.
     assert_eq!(gateway.report(&id, "processing", &started.lease_token).await.unwrap().lease_ms, 30_000);
     let wrong = LeaseToken::random().to_string();
-    assert_eq!(reason(gateway.report(&id, "completed", &wrong).await), failed("STALE_LEASE"));
+    assert_eq!(reason(gateway.report(&id, "completed", &wrong).await), failed("stale_lease"));
     for token in ["", &started.lease_token, ""] {
         let done = gateway.report(&id, "completed", token).await.unwrap();
         assert_eq!(done.order.unwrap().status, "completed");
     }
-    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("ORDER_FINAL"));
+    assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("order_final"));
     assert_eq!(gateway.timeline(&id).await, [Status::Pending, Status::Processing, Status::Completed]);
     gateway.stop().await;
 });
@@ -386,7 +387,7 @@ async fn a_locked_order_alone_is_to_be_tried_again() {
     };
     let try_again = vec![v1::Refused {
         lease: Some(leases[1].clone()),
-        reason: proto::reason::TRY_AGAIN.into(),
+        reason: "try_again".into(),
         ..v1::Refused::default()
     }];
 

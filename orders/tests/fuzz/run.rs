@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use domain::{ErrorCode, ErrorKind};
 use futures_util::future::join_all;
-use gateway::http::problem::KINDS;
 use serde_json::Value;
 
 use crate::harness::{Process, base_url, command, grpc_addr};
@@ -124,7 +124,9 @@ pub(crate) fn check_response(status: u16, body: &[u8], sent: &dyn std::fmt::Debu
     let text = String::from_utf8_lossy(body);
     if status >= 500 {
         let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-        let documented = KINDS.iter().any(|kind| kind.status == 503 && problem["code"] == kind.code);
+        let unavailable = |code: &&ErrorCode| code.kind() == ErrorKind::Unavailable;
+        let documented =
+            ErrorCode::ALL.iter().filter(unavailable).any(|code| problem["code"] == code.as_str());
         assert!(status == 503 && documented, "{status} {text}\nfor {sent:?}");
     }
     assert!(!text.contains(r#""code":"internal_error""#), "{status} {text}\nfor {sent:?}");

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use domain::transition::Outcome;
-use domain::{Currency, LeaseToken, LineItem, Money, Order, OrderId, Status as OrderStatus, Timestamp};
+use domain::{
+    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderId, Status as OrderStatus, Timestamp,
+};
 use futures_util::Stream;
-use proto::reason;
 use proto::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::v1::{self, GatewayMessage, WorkerMessage, gateway_message, worker_message};
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ pub(crate) struct Mind {
     pub(crate) turned_away: usize,
     /// So many requests are answered with TryAgain.
     pub(crate) try_again: usize,
-    /// Entries about this order are refused with TRY_AGAIN.
+    /// Entries about this order are refused with `try_again`.
     pub(crate) locked: Option<OrderId>,
     /// A Start is answered by a message for each order. After as many messages as this, once, the stream ends.
     pub(crate) parts: Option<usize>,
@@ -216,9 +217,9 @@ impl Mind {
             self.try_again -= 1;
             return Some(Answer::TryAgain(v1::TryAgain { reason: "not now".to_owned() }));
         }
-        let refused = |lease, reason: &str| v1::Refused {
+        let refused = |lease, code: ErrorCode| v1::Refused {
             lease: Some(lease),
-            reason: reason.to_owned(),
+            reason: code.to_string(),
             ..v1::Refused::default()
         };
         let answer = match message {
@@ -235,7 +236,7 @@ impl Mind {
                 for lease in start.leases {
                     let (id, token) = lease.parse().unwrap();
                     if self.locked == Some(id) {
-                        started.refused.push(refused(lease, reason::TRY_AGAIN));
+                        started.refused.push(refused(lease, ErrorCode::TryAgain));
                         continue;
                     }
                     match self.orders.get_mut(&id) {
@@ -249,8 +250,8 @@ impl Mind {
                                 lease_token: lease.lease_token,
                             });
                         }
-                        Some(_) => started.refused.push(refused(lease, reason::ALREADY_STARTED)),
-                        None => started.refused.push(refused(lease, reason::ORDER_NOT_FOUND)),
+                        Some(_) => started.refused.push(refused(lease, ErrorCode::AlreadyStarted)),
+                        None => started.refused.push(refused(lease, ErrorCode::OrderNotFound)),
                     }
                 }
                 Answer::Started(started)
@@ -258,7 +259,7 @@ impl Mind {
             Message::Heartbeats(heartbeats) => {
                 let gone = |lease: &v1::Lease| !self.holds(lease);
                 let lost = heartbeats.leases.into_iter().filter(gone);
-                let lost = lost.map(|lease| refused(lease, reason::STALE_LEASE)).collect();
+                let lost = lost.map(|lease| refused(lease, ErrorCode::StaleLease)).collect();
                 Answer::Renewed(v1::Renewed { lost })
             }
             Message::Finish(finish) => {
@@ -267,9 +268,9 @@ impl Mind {
                     let lease = report.lease.clone().unwrap();
                     let report = report.parse().unwrap();
                     if self.locked == Some(report.0) {
-                        finished.refused.push(refused(lease, reason::TRY_AGAIN));
+                        finished.refused.push(refused(lease, ErrorCode::TryAgain));
                     } else if !self.holds(&lease) {
-                        finished.refused.push(refused(lease, reason::STALE_LEASE));
+                        finished.refused.push(refused(lease, ErrorCode::StaleLease));
                     } else if self.reported.insert(report.0) {
                         self.reports.push(report);
                     }

@@ -16,11 +16,11 @@ const graphql = (module, options) => ({
   graphql: true,
   latest: true,
   empty: true,
-  codes: ["order_not_found", "BAD_USER_INPUT"],
+  codes: ["order_not_found", "invalid_order_id"],
   open: (addresses) => module.open(addresses, options),
 });
-const rest = { graphql: false, latest: false, empty: true, codes: ["order_not_found", "invalid_id"] };
-const grpc = { graphql: false, latest: true, empty: true, codes: ["ORDER_NOT_FOUND", "INVALID_REQUEST"] };
+const rest = { graphql: false, latest: false, empty: true, codes: ["order_not_found", "invalid_order_id"] };
+const grpc = { graphql: false, latest: true, empty: true, codes: ["order_not_found", "invalid_order_id"] };
 
 export const libraries = {
   "graphql-ws": graphql(graphqlWs),

@@ -20,11 +20,10 @@ use apollo_compiler::ast::{
     Argument, Document, Field, FragmentDefinition, OperationDefinition, Selection, Value,
 };
 use async_graphql::Value as Given;
-use axum::http::StatusCode;
+use domain::ErrorCode;
 
 use self::cost::Cost;
 pub(crate) use self::text::{check_text, without_descriptions};
-use super::errors::{INTROSPECTION_DISABLED, LIMIT_EXCEEDED};
 use super::language::{Coerced, json_size};
 use super::list::{DEFAULT_PAGE, MAX_PAGE};
 use crate::config::GraphqlLimits;
@@ -58,16 +57,14 @@ pub(crate) struct TooMuch {
     /// A stable word for the limit.
     pub(crate) limit: &'static str,
     /// The code of the error.
-    pub(crate) code: &'static str,
-    /// 413 for length, 400 for the rest.
-    pub(crate) status: StatusCode,
+    pub(crate) code: ErrorCode,
     /// For people.
     pub(crate) message: String,
 }
 
 impl TooMuch {
     pub(crate) fn new(limit: &'static str, message: String) -> Self {
-        Self { limit, code: LIMIT_EXCEEDED, status: StatusCode::BAD_REQUEST, message }
+        Self { limit, code: ErrorCode::LimitExceeded, message }
     }
 
     fn over(limit: &'static str, what: &str, most: usize) -> Self {
@@ -256,8 +253,8 @@ impl<'a> Walk<'a> {
         let name = field.name.as_str();
         if !self.introspection && matches!(name, "__schema" | "__type") {
             let message = format!("introspection is switched off here, so {name} cannot be asked for");
-            let refusal = TooMuch::new("introspection_disabled", message);
-            return Err(TooMuch { code: INTROSPECTION_DISABLED, ..refusal });
+            let code = ErrorCode::IntrospectionDisabled;
+            return Err(TooMuch { limit: code.as_str(), code, message });
         }
         let inner = if field.selection_set.is_empty() {
             Cost::default()

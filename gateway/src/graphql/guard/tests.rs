@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_graphql::Variables;
+use domain::ErrorCode;
 
 use super::*;
 use crate::graphql::language::Coerced;
@@ -164,9 +165,12 @@ fn the_schema_is_hidden_when_introspection_is_off() {
     let limits = GraphqlLimits { introspection: false, ..limits() };
     for (text, code) in [
         ("{ __typename a { __typename } }", None),
-        ("{ __schema { types { name } } }", Some(INTROSPECTION_DISABLED)),
-        ("{ x: __type(name: \"A\") { name } }", Some(INTROSPECTION_DISABLED)),
-        ("{ ...F } fragment F on Q { ... { __schema { types { name } } } }", Some(INTROSPECTION_DISABLED)),
+        ("{ __schema { types { name } } }", Some(ErrorCode::IntrospectionDisabled)),
+        ("{ x: __type(name: \"A\") { name } }", Some(ErrorCode::IntrospectionDisabled)),
+        (
+            "{ ...F } fragment F on Q { ... { __schema { types { name } } } }",
+            Some(ErrorCode::IntrospectionDisabled),
+        ),
     ] {
         let outcome = check_structure(&parsed(text), &limits);
         assert_eq!(outcome.err().map(|too_much| too_much.code), code, "{text}");

@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use axum::http::StatusCode;
+use domain::ErrorCode;
 
 use super::TooMuch;
 use crate::config::GraphqlLimits;
-use crate::graphql::errors::LIMIT_EXCEEDED;
 
 /// Most open brackets of any kind in the text. The parser calls itself for each.
 const MAX_BRACKETS: usize = 64;
@@ -16,8 +15,7 @@ pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMu
     if text.len() > limits.document_bytes {
         let (length, most) = (text.len(), limits.document_bytes);
         let message = format!("the document has {length} bytes: the most is {most}");
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(TooMuch { limit: "document", code: LIMIT_EXCEEDED, status, message });
+        return Err(TooMuch { limit: "document", code: ErrorCode::DocumentTooLarge, message });
     }
     // Brackets in strings and comments count too: whatever the parser takes for one, it is counted
     // here, and no honest document has that many unbalanced ones.

@@ -5,13 +5,14 @@ use apollo_compiler::executable::ExecutableDocument;
 use apollo_compiler::parser::{Parser, SourceSpan};
 use apollo_compiler::validation::DiagnosticList;
 use async_graphql::ServerError;
+use domain::ErrorCode;
 
 use super::Language;
 use super::places::Places;
 use super::plan::Plan;
 use super::planner::plans;
 use crate::config::GraphqlLimits;
-use crate::graphql::errors::{MAX_ERRORS, PARSE_FAILED, VALIDATION_FAILED, with_code};
+use crate::graphql::errors::{MAX_ERRORS, with_code};
 use crate::graphql::guard::{self, TooMuch};
 
 /// Deepest recursion of the parser, which calls itself for each selection set, list and object. The
@@ -55,7 +56,7 @@ impl Language {
         let mut parser = Parser::new().recursion_limit(RECURSION);
         let ast = parser
             .parse_ast(guard::without_descriptions(text), "document.graphql")
-            .map_err(|partial| Unusable::Wrong(errors(&partial.errors, &places, PARSE_FAILED)))?;
+            .map_err(|partial| Unusable::Wrong(errors(&partial.errors, &places, ErrorCode::ParseFailed)))?;
         guard::check_structure(&ast, limits).map_err(Unusable::TooMuch)?;
         let document = self.validate(&ast, &places)?;
         let plans = plans(self, &document, &ast, &places)
@@ -72,8 +73,8 @@ impl Language {
         let unknown = ast.to_executable(&self.schema).err();
         // What follows from an unknown name, such as a field that seems to select nothing, is not shown.
         let problems = unknown.map_or_else(
-            || errors(&found.errors, places, VALIDATION_FAILED),
-            |unknown| errors(&unknown.errors, places, VALIDATION_FAILED),
+            || errors(&found.errors, places, ErrorCode::ValidationFailed),
+            |unknown| errors(&unknown.errors, places, ErrorCode::ValidationFailed),
         );
         if problems.is_empty() { Ok(found.partial) } else { Err(Unusable::Wrong(problems)) }
     }
@@ -82,7 +83,7 @@ impl Language {
 /// What apollo-compiler found. Two of its rules about the root of a subscription are left out: one of them
 /// is stricter than the specification was when most clients were written, the other one counts fields
 /// that are merged. [`super::plan`] has the rule.
-fn errors(found: &DiagnosticList, places: &Places, code: &'static str) -> Vec<ServerError> {
+fn errors(found: &DiagnosticList, places: &Places, code: ErrorCode) -> Vec<ServerError> {
     let own_rules = ["SubscriptionUsesConditionalSelection", "SubscriptionUsesMultipleFields"];
     let found = found
         .iter()

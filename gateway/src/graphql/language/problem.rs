@@ -1,8 +1,9 @@
 //! What is wrong with a document, and where.
 
 use async_graphql::{Pos, ServerError};
+use domain::ErrorCode;
 
-use crate::graphql::errors::{BAD_USER_INPUT, VALIDATION_FAILED, with_code};
+use crate::graphql::errors::with_code;
 
 /// What is wrong with a value: a sentence and where.
 #[derive(Debug)]
@@ -24,13 +25,13 @@ impl Problem {
 /// What is wrong with a plan, and which code that has.
 pub(super) struct Misfit {
     problem: Problem,
-    code: &'static str,
+    code: ErrorCode,
 }
 
 impl Misfit {
     /// A rule of validation is broken.
     pub(super) fn rule(problem: Problem) -> Self {
-        Self { problem, code: VALIDATION_FAILED }
+        Self { problem, code: ErrorCode::ValidationFailed }
     }
 
     pub(super) fn into_error(self) -> ServerError {
@@ -41,6 +42,6 @@ impl Misfit {
 /// A literal has a value that its type does not take.
 impl From<Problem> for Misfit {
     fn from(problem: Problem) -> Self {
-        Self { problem, code: BAD_USER_INPUT }
+        Self { problem, code: ErrorCode::InvalidInput }
     }
 }

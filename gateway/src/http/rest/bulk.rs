@@ -133,7 +133,7 @@ pub(in crate::http) struct RowView {
         (status = 201, description = "Every row was created.", body = BulkView,
             headers(("Idempotent-Replayed" = String, description = "`true` when the orders were created before, by a request with the same key."))),
         (status = 207, description = "Some rows were created, the others are wrong: only with `REJECT_FAILED_ROWS`.", body = BulkView),
-        (status = 400, description = "`malformed_json`, `invalid_body`, `invalid_query`, `invalid_header`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`, `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),

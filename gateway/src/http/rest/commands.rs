@@ -83,7 +83,7 @@ impl Command {
     request_body(content = Option<Command>, content_type = "application/json"),
     responses(
         (status = 200, description = "The order, now `cancelled`.", body = OrderView),
-        (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`order_final`: it is completed or failed already", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
@@ -106,7 +106,7 @@ pub(super) async fn cancel(
     request_body(content = Option<RedriveCommand>, content_type = "application/json"),
     responses(
         (status = 200, description = "The order, `pending` again.", body = OrderView),
-        (status = 400, description = "`invalid_id`, `malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`order_not_failed`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
@@ -126,6 +126,8 @@ pub(super) async fn redrive(
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorCode;
+
     use super::*;
 
     #[test]
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(Command::read(b"{}").unwrap().reason, None);
         assert_eq!(Command::read(br#"{"reason":"x"}"#).unwrap().reason.as_deref(), Some("x"));
         for bad in [&br#"{"why":"x"}"#[..], br#"{"reason":1}"#, b"[]"] {
-            assert_eq!(Command::read(bad).unwrap_err().code(), "invalid_body");
+            assert_eq!(Command::read(bad).unwrap_err().code(), ErrorCode::InvalidInput);
         }
     }
 }

@@ -1,6 +1,6 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::IdempotencyKey;
+use domain::{ErrorCode, IdempotencyKey};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::draft::NewOrder;
@@ -25,7 +25,7 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
                 ("Location" = String, description = "The path of the order."),
                 ("Idempotent-Replayed" = String, description = "`true` when the order was created before, by a request with the same key."),
             )),
-        (status = 400, description = "`malformed_json`, or `invalid_body`: a field is unknown, repeated or of the wrong type; `invalid_header`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, or `invalid_input`: a field is unknown, repeated or of the wrong type; `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
@@ -54,8 +54,9 @@ async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
 
 /// The key as the IETF draft writes it, in quotes, or bare as most clients send it.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
-    let refuse =
-        |why: &dyn std::fmt::Display| Problem::new("invalid_header", format!("`Idempotency-Key` {why}"));
+    let refuse = |why: &dyn std::fmt::Display| {
+        Problem::new(ErrorCode::InvalidIdempotencyKey, format!("`Idempotency-Key` {why}"))
+    };
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

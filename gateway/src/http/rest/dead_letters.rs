@@ -136,7 +136,7 @@ const FILTER_FIELDS: &[&str] = &[
     request_body(content = RedriveDeadLetters, content_type = "application/json"),
     responses(
         (status = 200, description = "Which orders were redriven.", body = RedrivenDeadLetters),
-        (status = 400, description = "`malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`database_unavailable`, `overloaded`: ask again, what was redriven is left out", body = Problem, content_type = "application/problem+json"),
     )
@@ -256,7 +256,7 @@ mod tests {
             let problem = serde_json::to_value(read(body.as_bytes(), Currency::USD).unwrap_err()).unwrap();
             assert_eq!(
                 (&problem["code"], &problem["errors"][0]["pointer"]),
-                (&"invalid_body".into(), &pointer.into())
+                (&"invalid_input".into(), &pointer.into())
             );
         }
     }

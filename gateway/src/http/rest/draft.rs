@@ -1,7 +1,8 @@
 //! What a client sends to create an order.
 
 use domain::{
-    DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY, text,
+    DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, ErrorCode, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY,
+    text,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -191,7 +192,7 @@ impl NewOrder {
         let order = Self::from_json(&mut shape, document);
         shape.finish()?;
         // Without an error there is an order.
-        order.ok_or_else(|| Problem::new("invalid_body", "the body is not an order"))
+        order.ok_or_else(|| Problem::new(ErrorCode::InvalidInput, "the body is not an order"))
     }
 
     /// Reads one of many, and says all that is wrong with its shape.

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{OrderEvent, OrderId};
+use domain::{ErrorCode, OrderEvent, OrderId};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -65,7 +65,7 @@ impl ToSchema for LastEventId {}
             (String = "text/event-stream"),
         )),
         (status = 204, description = "A stream is asked for, but the order is final and the client has seen everything."),
-        (status = 400, description = "`invalid_id`, `invalid_query`, `invalid_header`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
@@ -90,7 +90,7 @@ pub(super) async fn events(
     }
     let longest = wait::timeout(&mut query).unwrap_or_default();
     query.finish()?;
-    let resumed = resumed.map_err(|error| Problem::new("invalid_header", error.to_string()))?;
+    let resumed = resumed.map_err(|error| Problem::new(ErrorCode::InvalidInput, error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
         return live(&app, client, id, after).await;
@@ -132,7 +132,7 @@ fn sse(
     let events = events.take_until(leave).map(|event| match event {
         Ok(event) => message(&event),
         // The stream ends here; the client comes back and goes on where it was.
-        Err(error) => Event::default().comment(error.code()),
+        Err(error) => Event::default().comment(error.code().as_str()),
     });
     stream::once(async { start }).chain(events).map(Ok)
 }

@@ -23,7 +23,7 @@ use crate::http::streams::Client;
     ),
     responses(
         (status = 200, description = "The order as it is now.", body = OrderView),
-        (status = 400, description = "`invalid_id`, `invalid_query`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
@@ -107,7 +107,7 @@ mod tests {
             ("wait=1", "wait"),
         ] {
             let problem = serde_json::to_value(Wait::read(Some(query)).unwrap_err()).unwrap();
-            assert_eq!(problem["code"], "invalid_query", "{query}");
+            assert_eq!(problem["code"], "invalid_input", "{query}");
             assert_eq!(problem["errors"][0]["parameter"], parameter, "{query}");
         }
     }

@@ -254,7 +254,7 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
     responses(
         (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
-        (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -268,7 +268,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     responses(
         (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "As for `/orders`."))),
-        (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -326,6 +326,8 @@ fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorCode;
+
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -398,11 +400,11 @@ mod tests {
             ("offset=10", "offset"),
         ] {
             let problem = serde_json::to_value(read(query).unwrap_err()).unwrap();
-            assert_eq!(problem["code"], "invalid_query");
+            assert_eq!(problem["code"], "invalid_input");
             assert_eq!(problem["errors"][0]["parameter"], name, "{query}");
         }
         let dead = ListQuery::read(Some("status=failed"), Some(Status::Failed), Currency::USD).unwrap_err();
-        assert_eq!(dead.code(), "invalid_query", "their status is not asked for");
+        assert_eq!(dead.code(), ErrorCode::InvalidInput, "their status is not asked for");
     }
 
     #[test]

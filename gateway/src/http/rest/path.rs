@@ -1,5 +1,5 @@
 use axum::extract::{FromRequestParts, Path};
-use domain::OrderId;
+use domain::{ErrorCode, OrderId};
 use http::request::Parts;
 
 use crate::http::problem::Problem;
@@ -14,6 +14,6 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
         // A path that is no text, as with %ff, is no id either.
         let path = Path::<String>::from_request_parts(parts, state).await;
         let id = path.map_err(|_| domain::InvalidOrderId).and_then(|Path(text)| text.parse());
-        id.map(Self).map_err(|error| Problem::new("invalid_id", error.to_string()))
+        id.map(Self).map_err(|error| Problem::new(ErrorCode::InvalidOrderId, error.to_string()))
     }
 }

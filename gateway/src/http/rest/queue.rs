@@ -134,7 +134,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Pr
     request_body(content = Option<PauseQueue>, content_type = "application/json"),
     responses(
         (status = 200, description = "The queue, paused.", body = QueueView),
-        (status = 400, description = "`malformed_json`, `invalid_body`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`database_unavailable`: ask again", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -174,6 +174,8 @@ async fn view(app: &App, pause: Option<Pause>) -> QueueView {
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorCode;
+
     use super::*;
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         assert!(pause.until.is_some() && pause.requested_by.as_deref() == Some("ann"));
         assert!(read("{}").unwrap().until.is_none());
         for body in [r#"{"until":"2026-01-31T12:00:00Z"}"#, r#"{"until":5}"#, r#"{"for":"1h"}"#, "[]"] {
-            assert_eq!(read(body).unwrap_err().code(), "invalid_body", "{body}");
+            assert_eq!(read(body).unwrap_err().code(), ErrorCode::InvalidInput, "{body}");
         }
     }
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use domain::ErrorCode;
 use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -154,7 +155,7 @@ impl<T> Stream<T> {
     /// Takes over an answer that hyper gave by itself.
     fn explain(&mut self, bytes: &[u8]) -> bool {
         let Some(problem) = bare_refusal(bytes) else { return false };
-        counter!("orders_http_rejections_total", "reason" => problem.code()).increment(1);
+        counter!("orders_http_rejections_total", "reason" => problem.code().as_str()).increment(1);
         self.explanation = as_text(problem);
         self.linger.store(true, Ordering::Relaxed);
         true
@@ -330,10 +331,10 @@ fn bare_refusal(bytes: &[u8]) -> Option<Problem> {
         return None;
     }
     Some(match line.get(..3)? {
-        "400" => Problem::new("malformed_request", "the head of the request is not HTTP"),
-        "414" => Problem::new("uri_too_long", "the path with its query string is too long"),
+        "400" => Problem::new(ErrorCode::MalformedRequest, "the head of the request is not HTTP"),
+        "414" => Problem::new(ErrorCode::UriTooLong, "the path with its query string is too long"),
         "431" => Problem::new(
-            "head_too_large",
+            ErrorCode::HeadTooLarge,
             "the head of the request is too large, or has more than 100 headers",
         ),
         _ => return None,

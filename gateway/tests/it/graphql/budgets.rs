@@ -31,7 +31,7 @@ fn page(fields: &str) -> String {
 
 fn is_limit(json: &Value) -> bool {
     let error = &json["errors"][0]["extensions"];
-    error["code"] == "LIMIT_EXCEEDED" && error["limit"] == "response" && json["data"] == Value::Null
+    error["code"] == "limit_exceeded" && error["limit"] == "response" && json["data"] == Value::Null
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,7 @@ async fn nothing_runs_when_a_value_cannot_be_coerced() {
         let (status, json) = gateway.graphql_raw(&[JSON, NEW], body.to_string()).await;
         assert_eq!(status, 400, "{document}: {json}");
         let code = json["errors"][0]["extensions"]["code"].as_str().unwrap();
-        assert!(["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"].contains(&code), "{document}: {json}");
+        assert!(["invalid_input", "GRAPHQL_VALIDATION_FAILED"].contains(&code), "{document}: {json}");
         assert!(json.get("data").is_none(), "{document}: {json}");
         let mut socket = Socket::ready(&gateway, MODERN).await;
         socket.say(json!({"type": "subscribe", "id": "1", "payload": body})).await;

@@ -137,7 +137,7 @@ on_both!(lists_are_read_page_by_page, |on| async move {
 
     for variables in [json!({"first": 0}), json!({"first": 101}), json!({"after": "nonsense"})] {
         let (_, json) = gateway.graphql(list, variables.clone()).await;
-        assert_eq!(json["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{variables} {json}");
+        assert_eq!(json["errors"][0]["extensions"]["code"], "invalid_input", "{variables} {json}");
         assert_eq!(json["data"], json!({"orders": null}));
     }
     gateway.stop().await;

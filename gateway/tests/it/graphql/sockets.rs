@@ -97,8 +97,8 @@ async fn what_cannot_run_is_an_error_for_its_id_alone() {
     for (document, code) in [
         ("{", "GRAPHQL_PARSE_FAILED"),
         ("{ nonsense }", "GRAPHQL_VALIDATION_FAILED"),
-        ("subscription { a: orderEvents { __typename } b: orderEvents { __typename } }", "LIMIT_EXCEEDED"),
-        ("subscription { orderStatus(orderId: \"x\") { status } }", "BAD_USER_INPUT"),
+        ("subscription { a: orderEvents { __typename } b: orderEvents { __typename } }", "limit_exceeded"),
+        ("subscription { orderStatus(orderId: \"x\") { status } }", "invalid_order_id"),
         (&watch("01890a5d-ac96-774b-bcce-b302099a8057"), "order_not_found"),
     ] {
         socket.subscribe("1", document).await;

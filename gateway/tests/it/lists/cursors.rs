@@ -62,7 +62,7 @@ on_both!(whatever_is_no_cursor_of_the_list_is_refused, |on| async move {
             let refused = problem(gateway.get(&format!("/orders?{name}={text}")).await).await;
             assert_eq!(
                 (&refused["status"], &refused["code"]),
-                (&json!(400), &json!("invalid_query")),
+                (&json!(400), &json!("invalid_input")),
                 "{text:.50}"
             );
             assert_eq!(refused["errors"][0]["parameter"], name);

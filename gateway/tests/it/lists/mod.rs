@@ -34,7 +34,7 @@ impl Gateway<'_> {
     async fn refused_connection(&self, variables: Value) -> String {
         let (_, json) = self.graphql(LIST, variables.clone()).await;
         let error = &json["errors"][0];
-        assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{variables} {json}");
+        assert_eq!(error["extensions"]["code"], "invalid_input", "{variables} {json}");
         error["message"].as_str().unwrap().to_owned()
     }
 
