@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use domain::transition::{Command, Outcome, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Status};
-use gateway::Store;
 use gateway::store::{Applied, Creation, NewOrder, Options};
+use gateway::{Config, Store};
 use sqlx::Connection;
 
 use crate::harness::{Backend, On, check_invariants};
 use crate::on_both;
+use crate::poison::forgotten;
+use crate::workers::Worker;
 
 const GUARD: Duration = Duration::from_secs(600);
 
@@ -180,4 +182,81 @@ on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async mo
         "{started:?}"
     );
     assert!(matches!(started[2], Applied::Changed { .. }), "{started:?}");
+});
+
+/// Keeps the tables as they are now, for [`lose_what_came_since`].
+async fn keep(connection: &mut sqlx::AnyConnection) {
+    for table in ["orders", "order_events"] {
+        let text = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *connection).await.unwrap();
+    }
+}
+
+/// The transactions since then are lost, as after a failover to a replica that was behind or the restore of a backup.
+async fn lose_what_came_since(connection: &mut sqlx::AnyConnection) {
+    for table in ["orders", "order_events"] {
+        let text = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}");
+        for statement in text.split(';') {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await.unwrap();
+        }
+    }
+}
+
+fn reason(refused: Result<proto::v1::UpdateStatusResponse, tonic::Status>) -> String {
+    let refused = refused.unwrap_err();
+    refused.metadata().get("orders-error").unwrap().to_str().unwrap().to_owned()
+}
+
+// Two gateways on one database. The one remembers an attempt that the database has lost, the other one starts the order
+// anew: the lease in the row decides.
+on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move {
+    let backend = Backend::new(on).await;
+    let (a, b) = (backend.gateway(Config::default()).await, backend.gateway(Config::default()).await);
+    let ids = forgotten(&a, 4).await;
+    // The second and the fourth one have been retried before, so that events in their table are lost as well.
+    for id in [&ids[1], &ids[3]] {
+        a.report(id, "processing", "").await.unwrap();
+        a.report(id, "pending", "").await.unwrap();
+    }
+    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let soon = "UPDATE orders SET not_before = 1";
+    sqlx::raw_sql(soon).execute(&mut connection).await.unwrap();
+    keep(&mut connection).await;
+    let mut lost = Vec::new();
+    for id in &ids {
+        lost.push(a.report(id, "processing", "").await.unwrap().lease_token);
+    }
+    lose_what_came_since(&mut connection).await;
+
+    // Before anything else happens, and after another worker has started them over the other gateway.
+    assert_eq!(reason(a.report(&ids[0], "completed", &lost[0]).await), "STALE_LEASE");
+    let mut held = Vec::new();
+    for id in &ids {
+        held.push(b.report(id, "processing", "").await.unwrap().lease_token);
+    }
+    for (id, lost) in ids.iter().zip(&lost) {
+        for outcome in ["failed", "completed", "pending"] {
+            assert_eq!(reason(a.report(id, outcome, lost).await), "STALE_LEASE", "{outcome}");
+        }
+    }
+    let mut worker = Worker::connect(&a).await;
+    let stale = proto::v1::Lease { order_id: ids[0].clone(), lease_token: lost[0].clone() };
+    assert_eq!(worker.finish(&stale).await.refused[0].reason, "STALE_LEASE");
+    // Those that hold the leases end the orders, over either gateway.
+    let ends = [(&a, "completed"), (&b, "completed"), (&a, "failed"), (&b, "failed")];
+    for ((id, lease), (gateway, status)) in ids.iter().zip(&held).zip(ends) {
+        gateway.report(id, status, lease).await.unwrap();
+    }
+    for ((id, lost), (_, status)) in ids.iter().zip(&lost).zip(ends) {
+        let other = if status == "failed" { "completed" } else { "failed" };
+        for gateway in [&a, &b] {
+            assert_eq!(reason(gateway.report(id, other, lost).await), "STALE_LEASE");
+            assert_eq!(gateway.order(id).await.status, status);
+        }
+    }
+    assert_eq!(a.timeline(&ids[1]).await.len(), 5);
+    drop(worker);
+    check_invariants(&backend.store).await;
+    a.stop().await;
+    b.stop().await;
 });
