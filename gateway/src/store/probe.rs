@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Content, Currency, LineItem, Money, OrderId, Priority};
+use domain::{Content, Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Priority};
 
 use super::creation::{Creation, NewOrder};
 use super::insert::insert_orders;
@@ -19,7 +19,8 @@ pub(crate) enum Probe {
 }
 
 impl Store {
-    /// Inserts, changes and removes an order in one transaction. Nobody else ever sees it.
+    /// Inserts, changes and removes an order with an event and an idempotency key, in one transaction, so that every
+    /// privilege that orders need is used. No other transaction sees them.
     ///
     /// # Errors
     /// Why the database refuses.
@@ -31,12 +32,29 @@ impl Store {
             let creation = creation.clone();
             Box::pin(async move {
                 insert_orders(connection, &[&creation], Duration::ZERO).await?;
-                let mut sql = Sql::new("UPDATE orders SET held_until = 1 WHERE id = ?");
-                sql.bind(id.as_bytes().to_vec());
+                let mut sql = Sql::new(
+                    "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) \
+                     VALUES (?, 2, 'pending', 0, ?)",
+                );
+                sql.bind(id.as_bytes().to_vec()).bind(now.as_micros());
                 sql.execute(connection).await?;
-                let mut sql = Sql::new("DELETE FROM orders WHERE id = ?");
-                sql.bind(id.as_bytes().to_vec());
+                let mut sql = Sql::new(
+                    "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
+                     expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+                );
+                sql.bind(DEFAULT_TENANT).bind(id.as_bytes().to_vec()).bind(vec![0_u8; 32]);
+                sql.bind(id.as_bytes().to_vec()).bind(now.as_micros()).bind(now.as_micros());
                 sql.execute(connection).await?;
+                for statement in [
+                    "UPDATE orders SET held_until = 1 WHERE id = ?",
+                    "DELETE FROM idempotency_keys WHERE order_id = ?",
+                    "DELETE FROM order_events WHERE order_id = ?",
+                    "DELETE FROM orders WHERE id = ?",
+                ] {
+                    let mut sql = Sql::new(statement);
+                    sql.bind(id.as_bytes().to_vec());
+                    sql.execute(connection).await?;
+                }
                 match probe {
                     Probe::Commit => Ok(()),
                     // An error is what rolls a transaction back.

@@ -226,6 +226,61 @@ async fn readiness_follows_the_results_of_writes() {
     gateway.stop().await;
 }
 
+/// What a user may do with each table. Without one of these nothing else has to be wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_privilege_is_named_by_readiness_until_it_is_granted() {
+    let backend = Backend::new(On::Servers).await;
+    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut url = url::Url::parse(backend.url()).unwrap();
+    let name = url.path().trim_matches('/').to_owned();
+    let mut statements = vec![format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'x'")];
+    let tables =
+        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut admin).await.unwrap();
+    // Of tables, not of the database: a change of these counts for connections that are open.
+    statements.extend(
+        tables
+            .iter()
+            .map(|table| format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.{table} TO '{name}'@'%'")),
+    );
+    for statement in statements {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
+    }
+    url.set_username(&name).unwrap();
+    url.set_password(Some("x")).unwrap();
+    let store = gateway::Store::connect(url.as_str(), &gateway::store::Options::default()).await.unwrap();
+    let gateway = backend.gateway_over(store.clone(), quick()).await;
+    gateway.create_order().await;
+    for (privilege, table) in [
+        ("UPDATE", "orders"),
+        ("DELETE", "orders"),
+        ("INSERT", "orders"),
+        ("INSERT", "order_events"),
+        ("DELETE", "order_events"),
+        ("INSERT", "idempotency_keys"),
+        ("DELETE", "idempotency_keys"),
+    ] {
+        let revoke = format!("REVOKE {privilege} ON {name}.{table} FROM '{name}'@'%'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(revoke)).execute(&mut admin).await.unwrap();
+        let ready = eventually(&format!("{privilege} on {table} to be missed"), || async {
+            let ready = get(&gateway, "/readyz?verbose").await;
+            (ready["status"] == "unavailable").then_some(ready)
+        })
+        .await;
+        let detail = check(&ready, "writes")["detail"].as_str().unwrap();
+        assert!(detail.contains("a privilege"), "{detail}");
+        let grant = format!("GRANT {privilege} ON {name}.{table} TO '{name}'@'%'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut admin).await.unwrap();
+        eventually("readiness", || async {
+            (check(&get(&gateway, "/readyz?verbose").await, "writes")["status"] == "ok").then_some(())
+        })
+        .await;
+    }
+    gateway.create_order().await;
+    gateway.stop().await;
+    store.close().await;
+}
+
 /// Two gateways with different databases on one prefix of one Redis.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_installations_on_one_prefix_are_detected() {
