@@ -310,7 +310,8 @@ pub fn schedule(state: &State) -> Option<Timestamp> {
 pub fn wait_of_later_clock(state: &State, now: Timestamp) -> Option<Duration> {
     let from_the_future = state.updated_at > now + CLOCK_STEP;
     // The times of a timeline never run backwards, so a change after the step keeps the later time of the one before
-    // it. Then the wait is of the present clock and ends before that.
+    // it, and a wait that begins with the change is written as one from then on. A change that begins none leaves the
+    // time before it, which has come.
     (from_the_future && state.not_before >= state.updated_at)
         .then(|| state.not_before.since(state.updated_at))
 }

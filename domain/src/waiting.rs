@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::transition::CLOCK_STEP;
 use crate::{Order, Status, Timestamp};
 
 /// What keeps a pending order from being started.
@@ -76,20 +77,32 @@ impl Order {
         }
         let paused = outlook.paused_at.is_some();
         let pause_ends = outlook.paused_until.filter(|_| paused);
-        Some(match self.delayed(outlook.now) {
-            Some(waits_for) => Waiting {
-                waits_for,
-                next_attempt_at: Some(self.not_before.max(pause_ends.unwrap_or(self.not_before))),
-            },
+        let starts_at = self.starts_at(outlook.now);
+        Some(match self.delayed(outlook.now, starts_at) {
+            Some(waits_for) => {
+                Waiting { waits_for, next_attempt_at: Some(starts_at.max(pause_ends.unwrap_or(starts_at))) }
+            }
             None if paused => Waiting { waits_for: WaitsFor::Pause, next_attempt_at: pause_ends },
             None => Waiting { waits_for: WaitsFor::Worker, next_attempt_at: None },
         })
     }
 
+    /// When the order may be started. Its times may be those of a clock that was set back since; then its wait counts,
+    /// unless it waits for a schedule.
+    fn starts_at(&self, now: Timestamp) -> Timestamp {
+        let scheduled = self.process_after.is_some() && self.attempt == 0;
+        let from_the_future = self.updated_at > now + CLOCK_STEP && self.not_before >= self.updated_at;
+        if from_the_future && !scheduled {
+            now + self.not_before.since(self.updated_at)
+        } else {
+            self.not_before
+        }
+    }
+
     /// Why the order may not be started yet. An order without a schedule and without an attempt can always be started:
     /// its time is that of its creation, and may lie ahead only because a clock was set back.
-    fn delayed(&self, now: Timestamp) -> Option<WaitsFor> {
-        if self.not_before <= now {
+    fn delayed(&self, now: Timestamp, starts_at: Timestamp) -> Option<WaitsFor> {
+        if starts_at <= now {
             None
         } else if self.error_class.is_some() {
             Some(WaitsFor::Retry)

@@ -12,8 +12,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use domain::transition::{CLOCK_TOLERANCE, Change, Command, Decision, Refusal, Rules, State, decide};
+use domain::transition::{
+    CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, Refusal, Rules, State, decide,
+};
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 use sqlx::AnyConnection;
@@ -434,6 +437,11 @@ impl Changes {
         }
         // The times of a timeline do not run backwards, even when the database's clock was set back.
         let at = now.max(state.updated_at);
+        // A wait that begins now is written as one that begins then, so that it can still be told if the clock is set
+        // back once more (`wait_of_later_clock`). When it is due is a time of the present clock.
+        let begins = change.not_before != state.not_before && at > now + CLOCK_STEP;
+        let ahead = if begins { at.since(now) } else { Duration::ZERO };
+        let not_before = change.not_before + ahead;
         let event = OrderEvent {
             order_id: locked.id,
             sequence: state.version + 1,
@@ -453,7 +461,7 @@ impl Changes {
             failures: differs(change.failures, state.failures),
             lease: differs(change.lease, state.lease),
             due_at: change.due_at,
-            not_before: differs(change.not_before, state.not_before),
+            not_before: differs(not_before, state.not_before),
             reason: change.reason,
             error_class: change.error_class,
             updated_at: at,
@@ -466,7 +474,7 @@ impl Changes {
             max_attempts: state.max_attempts,
             lease: change.lease,
             due_at: change.due_at,
-            not_before: change.not_before,
+            not_before,
             process_after: state.process_after,
             updated_at: at,
         };
