@@ -11,13 +11,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use domain::Timestamp;
 use domain::transition::CLOCK_STEP;
 
+/// While the steady time is behind, it is faster by one part in so many. So a gap that was no step (all gateways were
+/// stopped) does not stay for ever, and nothing is removed sooner by more than this part of the time that it is kept.
+const CATCH_UP: i64 = 32;
+
 /// See the head of this file.
 pub(super) struct Clock {
     pub(super) local: LocalClock,
     /// Database time minus local time, in microseconds.
     offset: AtomicI64,
-    /// The smallest offset that was seen.
-    lowest: AtomicI64,
+    /// Steady time minus local time (see [`super::steady`]): never above `offset`.
+    steady: AtomicI64,
+    /// Local time of the latest measurement.
+    measured: AtomicI64,
     known: AtomicBool,
     steps: AtomicU64,
 }
@@ -27,7 +33,8 @@ impl Clock {
         Self {
             local: LocalClock::new(),
             offset: AtomicI64::new(0),
-            lowest: AtomicI64::new(0),
+            steady: AtomicI64::new(0),
+            measured: AtomicI64::new(0),
             known: AtomicBool::new(false),
             steps: AtomicU64::new(0),
         }
@@ -37,10 +44,16 @@ impl Clock {
         self.at(self.offset.load(Ordering::Relaxed))
     }
 
-    /// The time without the steps forward since this process has begun. What is removed because it is old is
-    /// old by this time: a clock that runs a day ahead must not remove a day's orders or keys too early.
-    pub(super) fn cautious_now(&self) -> Timestamp {
-        self.at(self.lowest.load(Ordering::Relaxed))
+    /// The time without the steps forward. What is removed because it is old is old by this time: a clock that runs a
+    /// day ahead must not remove a day's orders or keys too early.
+    pub(super) fn steady_now(&self) -> Timestamp {
+        self.at(self.steady.load(Ordering::Relaxed))
+    }
+
+    /// Lets the steady time go on from one that was recorded, if it is ahead of that.
+    pub(super) fn resume(&self, recorded: Timestamp) {
+        let offset = recorded.as_micros().saturating_sub(self.local.micros());
+        self.steady.fetch_min(offset, Ordering::Relaxed);
     }
 
     fn at(&self, offset: i64) -> Timestamp {
@@ -59,11 +72,14 @@ impl Clock {
     /// Takes a new measurement over.
     pub(super) fn set(&self, offset: i64) {
         let before = self.offset.swap(offset, Ordering::Relaxed);
+        let local = self.local.micros();
+        let passed = local.saturating_sub(self.measured.swap(local, Ordering::Relaxed)).max(0);
         if !self.known.swap(true, Ordering::Relaxed) {
-            self.lowest.store(offset, Ordering::Relaxed);
+            self.steady.store(offset, Ordering::Relaxed);
             return;
         }
-        self.lowest.fetch_min(offset, Ordering::Relaxed);
+        let caught_up = self.steady.load(Ordering::Relaxed).saturating_add(passed / CATCH_UP);
+        self.steady.store(caught_up.min(offset), Ordering::Relaxed);
         let step = offset.saturating_sub(before);
         if step.unsigned_abs() >= CLOCK_STEP.as_micros() as u64 {
             self.steps.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +91,7 @@ impl Clock {
     #[cfg(test)]
     pub(super) fn shift(&self, micros: i64) {
         let offset = self.offset.fetch_add(micros, Ordering::Relaxed) + micros;
-        self.lowest.fetch_min(offset, Ordering::Relaxed);
+        self.steady.fetch_min(offset, Ordering::Relaxed);
     }
 }
 
@@ -158,6 +174,6 @@ mod tests {
             assert_eq!(clock.steps(), n as u64 + 1);
         }
         // What is removed because it is old is not removed a day too early.
-        assert!(clock.now().since(clock.cautious_now()) > Duration::from_secs(25 * 3_600));
+        assert!(clock.now().since(clock.steady_now()) > Duration::from_secs(25 * 3_600));
     }
 }

@@ -170,6 +170,7 @@ impl Store {
         let store = Self {
             inner: Arc::new(Inner {
                 pause_seen: Default::default(),
+                steady: Default::default(),
                 dialect,
                 readers: pool(options.connections, &[]),
                 lane: Lane::new(pool(CONNECTIONS, &[])),

@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn prune_idempotency_keys(&self) -> Result<bool, Error> {
-        let now = self.inner.clock.cautious_now().as_micros();
+        let now = self.steady_now().await?.as_micros();
         self.write(|connection| {
             Box::pin(async move {
                 let mut sql = Sql::new(

@@ -47,6 +47,7 @@ mod scan;
 mod search;
 mod session;
 mod sql;
+mod steady;
 mod timeline;
 mod transition;
 mod writers;
@@ -116,6 +117,7 @@ struct Inner {
     parking: park::Log,
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause::Seen,
+    steady: steady::Record,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     file: Option<files::Claim>,
 }

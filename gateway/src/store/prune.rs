@@ -61,7 +61,7 @@ impl Store {
         after: Option<OrderId>,
     ) -> Result<Pruned, Error> {
         let Some(keep) = retention.of(status) else { return Ok(Pruned { orders: 0, next: None }) };
-        let cut = self.inner.clock.cautious_now() - keep;
+        let cut = self.steady_now().await? - keep;
         let sql = page(self.inner.dialect, status, after);
         let page: Vec<Seen> = self
             .read(move |connection| {

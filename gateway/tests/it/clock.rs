@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::transition::{Command, Refusal, Rules};
+use domain::transition::{Command, Outcome, Refusal, Rules};
+use domain::waiting::Outlook;
 use domain::{Draft, LeaseToken, OrderId, Status, Timestamp};
 use gateway::Store;
-use gateway::store::{Applied, Creation, Marks, NewOrder, Problem};
+use gateway::store::{
+    Applied, Creation, Idempotency, Inserted, Marks, NewOrder, Options, Problem, Retention, request_hash,
+};
 use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
@@ -175,4 +178,139 @@ on_both!(a_live_lease_is_shortened_and_not_taken_when_the_clock_was_set_back, |o
     gateway.report(&id, "completed", &started.lease_token).await.unwrap();
     assert_eq!(gateway.timeline(&id).await, [Status::Pending, Status::Processing, Status::Completed]);
     check_invariants(&backend.store).await;
+});
+
+// What was written between two steps back has a time of the clock before the first one.
+on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut ids = Vec::new();
+    let retry = Outcome::Retry { reason: "x".into(), class: None, after: Some(MINUTE) };
+    for outcome in [retry, Outcome::Released] {
+        let id = create(store, store.now() + STEPS[1], None, false).await;
+        let lease = LeaseToken::random();
+        let commands = [(id, Command::start(lease)), (id, Command::Finish { lease, outcome })];
+        let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
+        assert!(applied.iter().all(|one| matches!(one, Applied::Changed { .. })), "{applied:?}");
+        ids.push(id);
+    }
+    let shown = |ids: Vec<OrderId>| async move {
+        let now = store.now();
+        let outlook = Outlook { now, paused_at: None, paused_until: None };
+        let orders = store.orders(&ids).await.unwrap();
+        let orders = ids.iter().map(|id| orders.iter().find(|order| order.id == *id).unwrap());
+        orders.map(|order| order.waiting(&outlook).unwrap().next_attempt_at).collect::<Vec<_>>()
+    };
+    for step in [Duration::ZERO, STEPS[1], STEPS[2]] {
+        for id in &ids {
+            shift(&mut connection, *id, step).await;
+        }
+        store.bring_in().await.unwrap();
+        let now = store.now();
+        let due = |id: &OrderId| {
+            let id = id.to_string().replace('-', "");
+            format!("SELECT due_at FROM orders WHERE id = x'{id}'")
+        };
+        let mut waits = Vec::new();
+        for id in &ids {
+            let due: i64 =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(due(id))).fetch_one(&mut connection).await.unwrap();
+            waits.push(Timestamp::from_micros(due).since(now));
+        }
+        assert!(waits[0] > MINUTE / 2 && waits[0] <= 2 * MINUTE, "{step:?} {waits:?}");
+        assert!(waits[1] < MINUTE / 2, "{step:?} {waits:?}");
+        let shown = shown(ids.clone()).await;
+        assert!(shown[0].is_some_and(|at| at <= now + 2 * MINUTE), "{step:?} {shown:?}");
+        assert_eq!(shown[1], None, "{step:?}");
+    }
+});
+
+on_both!(a_redrive_at_a_later_time_keeps_its_pace, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let starts_at = store.now() + 2 * STEPS[1];
+    let fail = Outcome::Failed { reason: "x".into(), class: None };
+    for n in 0..3_u32 {
+        let id = create(store, store.now(), None, false).await;
+        let lease = LeaseToken::random();
+        let not_before = Some(starts_at + 10 * MINUTE * n);
+        let commands = [
+            Command::start(lease),
+            Command::Finish { lease, outcome: fail.clone() },
+            Command::Redrive { reason: None, not_before },
+        ];
+        let commands = commands.into_iter().map(|command| (id, command)).collect();
+        store.apply(commands, Rules::default()).await.unwrap();
+        shift(&mut connection, id, STEPS[1]).await;
+    }
+    assert_eq!(store.bring_in().await.unwrap(), 3);
+    let due: Vec<i64> = sqlx::query_scalar("SELECT due_at FROM orders ORDER BY due_at")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    for (n, due) in due.into_iter().enumerate() {
+        let (due, asked) = (Timestamp::from_micros(due), starts_at + 10 * MINUTE * n as u32);
+        assert!(due <= asked + MINUTE && due + MINUTE >= asked, "{n}: {due} {asked}");
+    }
+});
+
+// Times that are a day older than they were look like a clock that is a day ahead.
+on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_forward, |on| async move {
+    let (url, _folder) = Backend::empty_database(on).await;
+    let open = || async { Store::connect(&url, &Options::default()).await.unwrap() };
+    let store = open().await;
+    store.migrate().await.unwrap();
+    let now = store.now();
+    let draft = Draft {
+        item: Some("Vase".into()),
+        quantity: Some(1),
+        price: Some("9.50".into()),
+        ..Draft::default()
+    };
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let hash = request_hash(&content);
+    let creation = || Creation {
+        orders: [NewOrder::new(OrderId::new(now), content.clone(), now)].into(),
+        idempotency: Some(Idempotency {
+            key: "once".parse().unwrap(),
+            request_hash: hash,
+            expires_at: now + STEPS[2] / 2,
+        }),
+    };
+    let first = creation();
+    let id = first.id();
+    store.insert([first].into()).await.unwrap();
+    store.apply([(id, Command::Cancel { reason: None })].into(), Rules::default()).await.unwrap();
+    // A gateway does so each minute.
+    store.prune_idempotency_keys().await.unwrap();
+    store.close().await;
+    drop(store);
+    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    let day = STEPS[2].as_micros();
+    for statement in [
+        format!("UPDATE orders SET created_at = created_at - {day}, updated_at = updated_at - {day}"),
+        format!(
+            "UPDATE idempotency_keys SET created_at = created_at - {day}, expires_at = expires_at - {day}"
+        ),
+        format!("UPDATE installation SET steady_at = steady_at - {day}"),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    }
+    let retention = Retention { finished: Some(STEPS[1]), failed: None };
+    for (recorded, removed) in [(true, false), (false, true)] {
+        if !recorded {
+            // Without the record the day counts.
+            sqlx::raw_sql("UPDATE installation SET steady_at = 0").execute(&mut connection).await.unwrap();
+        }
+        let store = open().await;
+        store.refresh_clock().await.unwrap();
+        store.prune_idempotency_keys().await.unwrap();
+        let pruned = store.prune_orders(Status::Cancelled, retention, None).await.unwrap();
+        assert_eq!(pruned.orders > 0, removed);
+        let again = store.insert([creation()].into()).await.unwrap();
+        assert_eq!(again, [if removed { Inserted::New } else { Inserted::Before(id) }]);
+        store.close().await;
+    }
 });

@@ -1,0 +1,71 @@
+//! A time that runs while a gateway runs and does not jump with the clock. Old orders and keys are removed by it.
+//!
+//! A process alone cannot keep it: one that starts right after the clock was set forward by a day takes that clock for the
+//! right one. So it is recorded in the database each minute, and a process goes on from the record. A time during which no
+//! gateway ran looks the same as a step and does not count either, so things are kept for longer and never for less; the
+//! time catches up slowly (`clock.rs`).
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use domain::Timestamp;
+use tokio::sync::OnceCell;
+
+use super::sql::Sql;
+use super::{Error, Store, rows};
+
+/// How often the time is recorded, so how much of it a restart loses.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// What this process knows of the record.
+#[derive(Default)]
+pub(super) struct Record {
+    resumed: OnceCell<()>,
+    /// The latest steady time that it has recorded.
+    at: AtomicI64,
+}
+
+impl Store {
+    /// The steady time. Records it when the record is old.
+    ///
+    /// # Errors
+    /// [`Error`]; without the record nothing may be removed.
+    pub(super) async fn steady_now(&self) -> Result<Timestamp, Error> {
+        let Record { resumed, at } = &self.inner.steady;
+        resumed.get_or_try_init(|| self.resume_steady_time()).await?;
+        let now = self.inner.clock.steady_now();
+        let recorded = Timestamp::from_micros(at.load(Ordering::Relaxed));
+        if now.since(recorded) >= INTERVAL {
+            self.record(now).await?;
+            at.store(now.as_micros(), Ordering::Relaxed);
+        }
+        Ok(now)
+    }
+
+    async fn resume_steady_time(&self) -> Result<(), Error> {
+        let recorded = self
+            .read(|connection| {
+                Box::pin(async move {
+                    let found = Sql::new("SELECT steady_at FROM installation").fetch(connection).await?;
+                    found.first().map_or(Ok(0), |row| rows::get(row, 0))
+                })
+            })
+            .await?;
+        if recorded > 0 {
+            self.inner.clock.resume(Timestamp::from_micros(recorded));
+        }
+        Ok(())
+    }
+
+    /// The latest time of all gateways counts.
+    async fn record(&self, now: Timestamp) -> Result<(), Error> {
+        self.write(|connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new("UPDATE installation SET steady_at = ? WHERE steady_at < ?");
+                sql.bind(now.as_micros()).bind(now.as_micros());
+                sql.execute(connection).await.map(drop)
+            })
+        })
+        .await
+    }
+}
