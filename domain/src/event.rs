@@ -9,13 +9,13 @@ use crate::{OrderId, Status, Timestamp};
 pub struct OrderEvent {
     /// The order that changed.
     pub order_id: OrderId,
-    /// 1, 2, 3 … within the order, without holes.
+    /// Sequence within the order: 1, 2, 3, without gaps.
     pub sequence: u32,
-    /// The status since this event.
+    /// New status.
     pub status: Status,
     /// The status before it; `None` for the first event.
     pub previous_status: Option<Status>,
-    /// The attempt it belongs to; 0 before the first one.
+    /// Number of the attempt; 0 before the first.
     pub attempt: u32,
     /// Why, where there is something to say: an error, a cancellation, a redrive.
     pub reason: Option<String>,

@@ -5,7 +5,7 @@ pub const MAX_QUANTITY: u32 = 1_000_000;
 /// Most line items of one order.
 pub const MAX_LINE_ITEMS: usize = 200;
 
-/// One position of an order.
+/// Line item of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineItem {
     /// What was bought: 1 to 200 characters.

@@ -27,7 +27,7 @@ pub struct Order {
     pub tenant_id: String,
     /// The shop's own number for it.
     pub external_reference: Option<String>,
-    /// Who bought.
+    /// Customer.
     pub customer: Option<String>,
     /// 1 to [`MAX_LINE_ITEMS`] positions, all in one currency.
     pub line_items: Vec<LineItem>,
@@ -45,7 +45,7 @@ pub struct Order {
     pub failures: u32,
     /// The most failures before it is a dead letter.
     pub max_attempts: u32,
-    /// How urgent it is.
+    /// Priority.
     pub priority: Priority,
     /// It is not started before this time.
     pub process_after: Option<Timestamp>,
@@ -55,9 +55,9 @@ pub struct Order {
     pub reason: Option<String>,
     /// What kind of failure its latest event is, if it is one.
     pub error_class: Option<String>,
-    /// When it was accepted.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When its status last changed.
+    /// Time of the last status change.
     pub updated_at: Timestamp,
 }
 
@@ -86,7 +86,7 @@ pub struct Draft {
     pub line_items: Option<Vec<DraftLineItem>>,
     /// ISO 4217 code.
     pub currency: Option<String>,
-    /// Who bought.
+    /// Customer.
     pub customer: Option<String>,
     /// The shop's own number.
     pub external_reference: Option<String>,
@@ -103,7 +103,7 @@ pub struct Draft {
 pub struct DraftLineItem {
     /// What.
     pub item: Option<String>,
-    /// How many.
+    /// Quantity.
     pub quantity: Option<i64>,
     /// Unit price as decimal text.
     pub price: Option<String>,
@@ -118,13 +118,13 @@ pub struct Content {
     pub total: Money,
     /// The sum of their quantities.
     pub quantity: u64,
-    /// Who bought.
+    /// Customer.
     pub customer: Option<String>,
     /// The shop's own number.
     pub external_reference: Option<String>,
     /// 1 to [`MAX_MAX_ATTEMPTS`].
     pub max_attempts: u32,
-    /// How urgent it is.
+    /// Priority.
     pub priority: Priority,
     /// It is not started before.
     pub process_after: Option<Timestamp>,

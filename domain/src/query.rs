@@ -14,11 +14,11 @@ use crate::{Currency, Order, OrderId, Status, Timestamp};
 pub struct Filter {
     /// Any of these; empty means all.
     pub statuses: Vec<Status>,
-    /// Exactly this customer.
+    /// Customer, exact match.
     pub customer: Option<String>,
-    /// Exactly this reference.
+    /// External reference, exact match.
     pub external_reference: Option<String>,
-    /// Exactly this error class.
+    /// Error class, exact match.
     pub error_class: Option<String>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,

@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(metrics))
 }
 
-/// How the gateway, or one of its parts, is.
+/// State of the gateway or a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Condition {
@@ -46,34 +46,34 @@ enum Condition {
     Draining,
 }
 
-/// What a health check answers.
+/// Response of a health check.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// How it is on the whole.
+    /// Overall state.
     status: Condition,
-    /// Each part, when the request says `?verbose`.
+    /// The components, with `?verbose`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checks: Vec<Check>,
 }
 
-/// How one part is.
+/// State of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct Check {
-    /// `database`: it answers. `writes`: it takes writes. `queue`: it answers and takes jobs. `workers`: at least one is
-    /// connected. `processing`: the queue is not paused.
+    /// `database`: it responds. `writes`: it accepts writes. `queue`: it responds and accepts jobs.
+    /// `workers`: at least one is connected. `processing`: the queue is not paused.
     #[schema(example = "database")]
     name: &'static str,
-    /// How it is.
+    /// State.
     status: Condition,
-    /// How long it took to answer, in milliseconds.
+    /// Duration of the check in milliseconds.
     ms: u64,
-    /// Why it is not ok.
+    /// Reason if it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     detail: Option<Cow<'static, str>>,
 }
 
-/// Whether the process runs. Always yes.
+/// Liveness of the process; always a success.
 #[utoipa::path(get, path = "/livez", tag = "operations", operation_id = "livez",
     responses((status = 200, description = "It runs.", body = Health)))]
 async fn livez() -> Json<Health> {
@@ -87,12 +87,13 @@ async fn healthz() -> Json<Health> {
     livez().await
 }
 
-/// Whether it can accept orders. The database and the queue are asked; whether they take writes is known from the last ones.
+/// Readiness: whether the gateway can accept orders. It checks the database and the queue, and the results of
+/// recent writes.
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
-    params(("verbose" = Option<String>, Query, description = "List each part with the reason when it is not ok; needs no value.")),
+    params(("verbose" = Option<String>, Query, description = "List each component with the reason if it is not ok; needs no value.")),
     responses(
-        (status = 200, description = "It can. `degraded`: orders are accepted and wait, because the queue is away or refuses jobs, no worker is connected, or the queue is paused.", body = Health),
-        (status = 503, description = "It cannot: `unavailable` without a database that takes writes, `draining` before it ends.", body = Health),
+        (status = 200, description = "Ready. `degraded`: orders are accepted but not processed, because the queue is unreachable or rejects jobs, no worker is connected, or the queue is paused.", body = Health),
+        (status = 503, description = "Not ready: `unavailable` without a writable database, `draining` during shutdown.", body = Health),
     ))]
 async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
     let (database, queue) = tokio::join!(

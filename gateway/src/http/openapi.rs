@@ -14,7 +14,7 @@ use crate::{App, Config};
 #[openapi(
     info(
         title = "Orders",
-        description = "Accepts orders, has them processed, and shows live what becomes of them.\n\n\
+        description = "Order processing with live status.\n\n\
             Amounts are exact: they are JSON numbers with all decimals of their currency and go through no float.\n\n\
             Errors are `application/problem+json` (RFC 9457) with a stable `code`; `/problems` explains each. \
             Any request may be refused with 400 `malformed_request`, 403 `origin_not_allowed`, 414 `uri_too_long`, \
@@ -25,9 +25,9 @@ use crate::{App, Config};
     servers((url = "/", description = "The gateway that serves this document.")),
     tags(
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
-        (name = "dead letters", description = "Orders that failed for good: find them, redrive them."),
+        (name = "dead letters", description = "List and redrive failed orders."),
         (name = "queue", description = "Pause and resume processing."),
-        (name = "operations", description = "For orchestrators and monitoring."),
+        (name = "operations", description = "Endpoints for orchestrators and monitoring."),
     )
 )]
 struct Document;

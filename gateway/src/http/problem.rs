@@ -57,30 +57,30 @@ pub struct Problem {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
-    /// Where this kind of error is explained.
+    /// URL that explains the error code.
     #[schema(example = "/problems#order_not_found")]
     r#type: String,
-    /// What kind of error it is, in a few words; the same for every error of the kind.
+    /// Short description of the error code; the same for every occurrence.
     #[schema(example = "There is no such order")]
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 404, minimum = 400, maximum = 599)]
     status: u16,
-    /// What went wrong this time, for people.
+    /// Description of this occurrence for humans.
     #[schema(example = "there is no order 01890a5d-ac96-774b-bcce-b302099a8057")]
     detail: String,
-    /// What kind of error it is, for programs; never changes.
+    /// Stable error code for programs.
     #[schema(schema_with = code_schema)]
     code: &'static str,
-    /// Every single thing that is wrong with the input, where that can be said; at most 100.
+    /// The errors of the input, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<InputError>,
-    /// The order that it is about, where there is one.
+    /// Id of the affected order, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = Uuid, required = false)]
     order_id: Option<OrderId>,
-    /// The order's status, where that is why: which of two changes was first.
+    /// Status of the order if it is the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = StatusWord, required = false)]
     order_status: Option<Status>,
@@ -110,7 +110,7 @@ fn code_schema() -> RefOr<Schema> {
     let codes = ErrorCode::ALL.iter().filter(|code| code.apis().contains(&Api::Rest));
     super::schema::of(serde_json::json!({
         "type": "string",
-        "description": "What kind of error it is, for programs; never changes.",
+        "description": "Stable error code for programs.",
         "enum": codes.map(|code| code.as_str()).collect::<Vec<_>>(),
         "example": ErrorCode::OrderNotFound.as_str(),
     }))
@@ -128,7 +128,7 @@ impl ToSchema for Problem {
     }
 }
 
-/// One thing that is wrong with a body or a query string.
+/// One error of a body or a query string.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InputError {
     /// JSON pointer (RFC 6901) of the field in the body; empty for the body itself.
@@ -139,7 +139,7 @@ pub struct InputError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub parameter: Option<String>,
-    /// What is wrong with it; reads on from its name.
+    /// Error message; continues the name of the field.
     #[schema(value_type = String, example = "must not be negative")]
     pub detail: Cow<'static, str>,
 }

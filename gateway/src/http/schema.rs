@@ -57,8 +57,7 @@ impl PartialSchema for PriorityWord {
     fn schema() -> RefOr<Schema> {
         of(serde_json::json!({
             "type": "string",
-            "description": "How urgent an order is: while orders of all priorities wait, of ten that are handed to the \
-                            workers six are high, three normal and one low.",
+            "description": "Priority. While orders of all priorities wait, workers get six high, three normal and one low of every ten.",
             "enum": ["high", "normal", "low"], "example": "normal",
         }))
     }
@@ -75,9 +74,7 @@ pub(super) fn waits_for() -> RefOr<Schema> {
     let words = WaitsFor::ALL.map(|word| Some(word.as_str())).into_iter().chain([None]);
     of(serde_json::json!({
         "type": ["string", "null"],
-        "description": "What a `pending` order waits for; null in other statuses. `worker`: a free worker; `retry`: the end \
-                        of the wait after a failed attempt; `schedule`: its time; `pause`: the end of the pause of the \
-                        queue.",
+        "description": "What a `pending` order waits for; null in other statuses. `worker`: a free worker; `retry`: the delay after a failed attempt; `schedule`: its scheduled time; `pause`: the resume of the queue.",
         "enum": words.collect::<Vec<_>>(), "example": "worker",
     }))
 }
@@ -88,8 +85,7 @@ pub(super) struct AmountInput;
 impl PartialSchema for AmountInput {
     fn schema() -> RefOr<Schema> {
         of(serde_json::json!({
-            "description": "An amount, zero or more, with at most as many decimals as the currency has: a number, or a \
-                            string with a decimal number. Either is taken exactly as written.",
+            "description": "Amount, zero or more, with at most the currency's decimals: a number or a decimal string. Both are read exactly.",
             "oneOf": [
                 {"type": "number", "minimum": 0},
                 {"type": "string", "pattern": DECIMAL, "maxLength": 100},

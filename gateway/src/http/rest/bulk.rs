@@ -76,54 +76,54 @@ impl ToSchema for ErrorPolicyWord {
 /// What the result of a row takes in a response besides its order and its errors, at most.
 const ROW_BYTES: usize = 128;
 
-/// What became of a bulk create.
+/// Result of a bulk create.
 #[derive(ToSchema)]
 #[schema(as = CreatedOrders)]
 #[expect(dead_code, reason = "written by hand, row by row")]
 struct BulkView {
-    /// Orders that were created.
+    /// Number of orders created.
     #[schema(example = 1)]
     created: usize,
-    /// Rows that were not.
+    /// Number of rows that were not created.
     #[schema(example = 1)]
     failed: usize,
-    /// One result for each row, in the order of the rows.
+    /// One result per row, in row order.
     results: Vec<RowView>,
 }
 
-/// What became of one row of a bulk create.
+/// Result of one row of a bulk create.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = CreatedOrdersRow)]
 pub(in crate::http) struct RowView {
-    /// Its place among the rows, from 0.
+    /// Index of the row, from 0.
     #[schema(example = 0)]
     index: usize,
-    /// `created`; `invalid`: see `errors`; `not_created`: nothing is wrong with it, but with another row;
-    /// `failed`: it could not be checked because of an error in the gateway.
+    /// `created`; `invalid`: see `errors`; `not_created`: the row is valid but another row is not; `failed`:
+    /// internal error of the gateway.
     #[schema(value_type = RowStatus)]
     status: &'static str,
-    /// The id of the order, when it was created.
+    /// Id of the created order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = Uuid, required = false)]
     order_id: Option<OrderId>,
-    /// The order, when it was created. Left out when the response would exceed its limit of bytes.
+    /// The created order. Omitted if the response would exceed its maximum size.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = OrderView, required = false)]
     order: Option<Box<RawValue>>,
-    /// What is wrong with it; pointers begin at the row. All rows together list 100 errors.
+    /// Errors of the row; pointers start at the row. All rows together list at most 100 errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<InputError>,
 }
 
-/// Accepts up to 1,000 orders at once, in one transaction. The body is a JSON array of orders, or one
-/// order on each line (`Content-Type: application/x-ndjson`), at most 4 MiB.
+/// Creates up to 1,000 orders in one transaction. The body is a JSON array of orders, or one order per line
+/// (Content-Type: application/x-ndjson), at most 4 MiB.
 #[utoipa::path(
     post, path = "/orders/bulk", tag = "orders", operation_id = "createOrders",
     params(
-        ("errorPolicy" = inline(Option<ErrorPolicyWord>), Query, description = "What is done when some rows are wrong. `REJECT_EVERYTHING` (default): nothing is created. `REJECT_FAILED_ROWS`: the good rows are."),
-        ("Idempotency-Key" = Option<String>, Header, description = "As for a single order; it names the whole request. The same key with the same rows again answers the same orders and makes no others.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
+        ("errorPolicy" = inline(Option<ErrorPolicyWord>), Query, description = "Handling of invalid rows. `REJECT_EVERYTHING` (default): no row is created. `REJECT_FAILED_ROWS`: the valid rows are created."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key of the whole request, as for a single order. The same key with the same rows returns the original orders and creates no others.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
     ),
     request_body(content(
         (NewOrders = "application/json"),
@@ -131,8 +131,8 @@ pub(in crate::http) struct RowView {
     )),
     responses(
         (status = 201, description = "Every row was created.", body = BulkView,
-            headers(("Idempotent-Replayed" = String, description = "`true` when the orders were created before, by a request with the same key."))),
-        (status = 207, description = "Some rows were created, the others are wrong: only with `REJECT_FAILED_ROWS`.", body = BulkView),
+            headers(("Idempotent-Replayed" = String, description = "`true` if an earlier request with the same key created the orders."))),
+        (status = 207, description = "The valid rows were created, the others are invalid: only with `REJECT_FAILED_ROWS`.", body = BulkView),
         (status = 400, description = "`malformed_json`, `invalid_input`, `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),

@@ -13,22 +13,22 @@ use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
 use crate::orders::Requester;
 
-/// Why something is done; may be left out altogether.
+/// Reason of a command; optional.
 #[derive(Debug, Default, ToSchema)]
 #[schema(example = json!({"reason": "the customer changed her mind"}))]
 struct Command {
-    /// Stored with the event; cut after 500 characters.
+    /// Reason, stored with the event; truncated to 500 characters.
     reason: Option<String>,
 }
 
-/// Who redrives an order and why; may be left out altogether.
+/// Requester and reason of a redrive; optional.
 #[derive(Debug, Default, ToSchema)]
 #[schema(rename_all = "camelCase", example = json!({"requestedBy": "ann", "reason": "the carrier is back"}))]
 struct RedriveCommand {
-    /// Who asks; 1 to 100 characters. The order's event names them.
+    /// Requester: 1 to 100 characters, stored with the event.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
-    /// Stored with the event; cut after 500 characters.
+    /// Reason, stored with the event; truncated to 500 characters.
     reason: Option<String>,
 }
 
@@ -75,8 +75,8 @@ impl Command {
     }
 }
 
-/// Calls an order off, also while it is being processed: its worker is told to stop. Cancelling
-/// a cancelled order again answers the same.
+/// Cancels the order, even while it is processing: its worker is told to stop. Repeating the request returns the
+/// same result.
 #[utoipa::path(
     post, path = "/orders/{id}/cancel", tag = "orders", operation_id = "cancelOrder",
     params(("id" = String, Path, format = Uuid, description = "The order's id.")),
@@ -99,7 +99,7 @@ pub(super) async fn cancel(
     Ok(Json(OrderView::new(&order, &app.orders.outlook())))
 }
 
-/// Gives a failed order a new set of attempts.
+/// Redrives a failed order: it gets a new set of attempts.
 #[utoipa::path(
     post, path = "/orders/{id}/redrive", tag = "orders", operation_id = "redriveOrder",
     params(("id" = String, Path, format = Uuid, description = "The order's id.")),

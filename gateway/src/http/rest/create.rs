@@ -12,18 +12,18 @@ use crate::http::problem::Problem;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Accepts an order. When the answer comes, the order is stored and will be processed.
+/// Creates an order. On success the order is stored durably and will be processed.
 #[utoipa::path(
     post, path = "/orders", tag = "orders", operation_id = "createOrder",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "What you call this create, best a UUID: 1 to 255 visible ASCII characters, with or without quotes. The same key with the same order again, within a day, answers the first order as it was created and makes no other: so a request whose answer was lost can be repeated.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key, preferably a UUID: 1 to 255 visible ASCII characters, with or without quotes. Within a day, the same key with the same order replays the original response and creates no other order, so a request whose response was lost can be repeated.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
     ),
     request_body(content = NewOrder, content_type = "application/json"),
     responses(
         (status = 201, description = "Accepted.", body = OrderView,
             headers(
                 ("Location" = String, description = "The path of the order."),
-                ("Idempotent-Replayed" = String, description = "`true` when the order was created before, by a request with the same key."),
+                ("Idempotent-Replayed" = String, description = "`true` if an earlier request with the same key created the order."),
             )),
         (status = 400, description = "`malformed_json`, or `invalid_input`: a field is unknown, repeated or of the wrong type; `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),

@@ -16,7 +16,7 @@ use crate::http::schema;
 use crate::orders::{Criteria, MAX_RATE, MAX_REDRIVEN, Redrive};
 use domain::query::{Filter, Sort};
 
-/// Which dead letters to redrive, and how.
+/// The dead letters to redrive, and the options.
 #[derive(Debug, ToSchema)]
 #[schema(
     rename_all = "camelCase",
@@ -24,44 +24,44 @@ use domain::query::{Filter, Sort};
 )]
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 struct RedriveDeadLetters {
-    /// Which ones: everything that is set must match. `{}` means all.
+    /// Filter; an order must match all fields that are set. `{}` selects all.
     filter: DeadLetterFilter,
-    /// Only tell which ones it would be; `false` when absent.
+    /// Return the matching orders without redriving them. Default: `false`.
     dry_run: Option<bool>,
-    /// So many may be started in each second, so that what failed is not overrun; all at once when absent.
+    /// Maximum starts per second. Default: unlimited.
     #[schema(minimum = 1, maximum = 10_000)]
     rate_per_second: Option<u32>,
-    /// Most orders of this request; 1,000 when absent.
+    /// Maximum number of orders of this request. Default: 1,000.
     #[schema(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
-    /// To go on: `next` of the last answer.
+    /// Cursor: `next` of the previous response.
     #[schema(format = Uuid)]
     after: Option<String>,
-    /// To go on at the same rate: `nextStartAt` of the last answer.
+    /// Start time that continues the rate: `nextStartAt` of the previous response.
     #[schema(format = DateTime)]
     start_at: Option<String>,
-    /// Who asks; 1 to 100 characters. The orders' events name them.
+    /// Requester: 1 to 100 characters, stored with the events.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
-    /// Why; stored with the events, cut after 500 characters.
+    /// Reason, stored with the events; truncated to 500 characters.
     reason: Option<String>,
 }
 
-/// Which dead letters are meant.
+/// Filter of dead letters.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 struct DeadLetterFilter {
-    /// Exactly this customer.
+    /// Customer, exact match.
     #[schema(min_length = 1, max_length = 200)]
     customer: Option<String>,
-    /// Exactly this reference.
+    /// External reference, exact match.
     #[schema(min_length = 1, max_length = 200)]
     external_reference: Option<String>,
-    /// Exactly this error class.
+    /// Error class, exact match.
     #[schema(min_length = 1, max_length = 64)]
     error_class: Option<String>,
-    /// This text in the name of a line item, in upper or lower case.
+    /// Substring of the name of a line item, case-insensitive.
     #[schema(min_length = 1, max_length = 200)]
     item_contains: Option<String>,
     /// In this currency (ISO 4217); with a total and without a currency, the gateway's default one.
@@ -82,34 +82,34 @@ struct DeadLetterFilter {
 }
 
 fn optional_currency() -> RefOr<Schema> {
-    let description = "In this currency; with a total and without a currency, the gateway's default one.";
+    let description = "ISO 4217 currency. Default with a total: the gateway's default currency.";
     schema::or_null("Currency", description)
 }
 
 fn total_from() -> RefOr<Schema> {
-    schema::or_null("AmountInput", "A total of at least this amount.")
+    schema::or_null("AmountInput", "Minimum total, inclusive.")
 }
 
 fn total_to() -> RefOr<Schema> {
-    schema::or_null("AmountInput", "A total of at most this amount.")
+    schema::or_null("AmountInput", "Maximum total, inclusive.")
 }
 
-/// What a redrive has done.
+/// Result of a redrive.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RedrivenDeadLetters {
-    /// How many orders were redriven or, in a dry run, would be.
+    /// Number of orders redriven, or selected by a dry run.
     #[schema(example = 1)]
     count: usize,
-    /// Whether it was only looked.
+    /// True for a dry run.
     dry_run: bool,
-    /// Their ids, newest first.
+    /// Ids of the orders, newest first.
     #[schema(value_type = Vec<uuid::Uuid>)]
     order_ids: Vec<OrderId>,
-    /// When there are more: give it as `after`.
+    /// Cursor for `after`; null at the end.
     #[schema(required, value_type = Option<String>, format = Uuid)]
     next: Option<OrderId>,
-    /// When the order behind the last one may be started: give it as `startAt`.
+    /// Start time of the next order, for `startAt`.
     #[schema(value_type = String, format = DateTime)]
     next_start_at: Timestamp,
 }
@@ -128,14 +128,14 @@ const FILTER_FIELDS: &[&str] = &[
     "createdBefore",
 ];
 
-/// Gives the failed orders that match a new set of attempts, up to 1,000 in one request. With
-/// `ratePerSecond` each gets a time of its own before which it is not started, which outlives whatever
-/// happens to this gateway. Asking again goes on with what is still failed.
+/// Redrives up to 1,000 failed orders that match: each gets a new set of attempts. With ratePerSecond, each order
+/// stores its start time, so the rate survives restarts. A repeated request continues with the orders that are
+/// still failed.
 #[utoipa::path(
     post, path = "/dead-letters/redrive", tag = "dead letters", operation_id = "redriveDeadLetters",
     request_body(content = RedriveDeadLetters, content_type = "application/json"),
     responses(
-        (status = 200, description = "Which orders were redriven.", body = RedrivenDeadLetters),
+        (status = 200, description = "The redriven orders.", body = RedrivenDeadLetters),
         (status = 400, description = "`malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`database_unavailable`, `overloaded`: ask again, what was redriven is left out", body = Problem, content_type = "application/problem+json"),

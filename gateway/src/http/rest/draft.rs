@@ -43,7 +43,7 @@ pub(super) struct NewOrder {
     process_after: Option<String>,
 }
 
-/// One position of a new order.
+/// Line item of an order to create.
 #[derive(Debug, Default)]
 pub(super) struct NewLineItem {
     item: Option<String>,
@@ -55,7 +55,7 @@ pub(super) struct NewLineItem {
 fn line_item_fields() -> Value {
     json!({
         "item": {
-            "type": "string", "description": "What: 1 to 200 characters, no control characters.",
+            "type": "string", "description": "Item name: 1 to 200 characters, no control characters.",
             "minLength": 1, "maxLength": text::MAX_ITEM, "pattern": schema::TEXT, "example": "Laptop",
         },
         "quantity": {
@@ -69,12 +69,12 @@ fn line_item_fields() -> Value {
 fn form(description: &str, own: Value, required: &[&str], example: Value) -> RefOr<Schema> {
     let mut properties = json!({
         "currency": {
-            "description": "The gateway's default when absent: USD unless it is configured otherwise.",
+            "description": "ISO 4217 code. Default: the gateway's default currency, which is USD unless it is configured.",
             "oneOf": [{"$ref": "#/components/schemas/Currency"}, {"type": "null"}],
         },
-        "customer": schema::optional_text("Who bought; 1 to 200 characters.", text::MAX_CUSTOMER, "ann@example.com"),
+        "customer": schema::optional_text("Customer: 1 to 200 characters.", text::MAX_CUSTOMER, "ann@example.com"),
         "externalReference": schema::optional_text(
-            "The shop's own number for the order; 1 to 200 characters. Need not be unique.",
+            "Reference of the order in the client's system: 1 to 200 characters, not necessarily unique.",
             text::MAX_EXTERNAL_REFERENCE,
             "WEB-1001",
         ),
@@ -85,12 +85,12 @@ fn form(description: &str, own: Value, required: &[&str], example: Value) -> Ref
             ),
         },
         "priority": {
-            "description": "`normal` when absent.",
+            "description": "Default: `normal`.",
             "oneOf": [{"$ref": "#/components/schemas/Priority"}, {"type": "null"}],
         },
         "processAfter": {
             "type": ["string", "null"], "format": "date-time", "pattern": schema::TIME, "example": "2026-01-31T12:00:00Z",
-            "description": "The order is not started before this time (RFC 3339); at once when it is past.",
+            "description": "Earliest start of processing (RFC 3339). Default: immediately.",
         },
     });
     if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
@@ -125,7 +125,7 @@ impl PartialSchema for NewLineItemsOrder {
     fn schema() -> RefOr<Schema> {
         let lines = json!({"lineItems": {
             "type": "array", "items": {"$ref": "#/components/schemas/NewLineItem"},
-            "description": "1 to 200 line items, with 64 KiB of text together.",
+            "description": "1 to 200 line items, with at most 64 KiB of text together.",
             "minItems": 1, "maxItems": MAX_LINE_ITEMS,
         }});
         form(
@@ -149,7 +149,7 @@ impl ToSchema for NewLineItemsOrder {}
 impl PartialSchema for NewLineItem {
     fn schema() -> RefOr<Schema> {
         schema::of(json!({
-            "type": "object", "description": "One position of a new order.", "properties": line_item_fields(),
+            "type": "object", "description": "Line item of an order to create.", "properties": line_item_fields(),
             "required": LINE_ITEM_FIELDS, "additionalProperties": false,
         }))
     }
@@ -160,8 +160,7 @@ impl ToSchema for NewLineItem {}
 impl PartialSchema for NewOrder {
     fn schema() -> RefOr<Schema> {
         schema::of(json!({
-            "description": "A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`. \
-                            A field that is null counts as absent, and any other field is refused.",
+            "description": "A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`. Null fields count as absent; unknown fields are rejected.",
             "oneOf": [
                 {"$ref": "#/components/schemas/NewSingleItemOrder"},
                 {"$ref": "#/components/schemas/NewLineItemsOrder"},

@@ -46,25 +46,24 @@ impl PartialSchema for LastEventId {
 
 impl ToSchema for LastEventId {}
 
-/// The events of an order. With `Accept: text/event-stream` they come as a stream: what has
-/// happened already, then what happens, each once and in order, until the order is final. `id:` is
-/// the sequence, so a client that comes back with `Last-Event-ID` misses nothing; when
-/// there is nothing more to come, it is answered 204 and stops coming back.
+/// Returns the events of an order. With Accept: text/event-stream it streams them, each once and in order: stored
+/// events first, then new events, until the order is final. id: is the sequence, so a client that reconnects with
+/// Last-Event-ID misses no event; after the last event the response is 204, which stops the reconnects.
 #[utoipa::path(
     get, path = "/orders/{id}/events", tag = "orders", operation_id = "listOrderEvents",
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
-        ("after" = Option<i64>, Query, description = "Only events with a higher sequence.", minimum = 0, maximum = 4294967295_i64),
-        ("timeout" = Option<u32>, Query, description = "For lists: how many seconds to wait when there is no event to show; a final order has no more to wait for. 0 when absent. The response comes after 55 seconds at the latest.", minimum = 0, maximum = 60),
+        ("after" = Option<i64>, Query, description = "Return only events with a higher sequence.", minimum = 0, maximum = 4294967295_i64),
+        ("timeout" = Option<u32>, Query, description = "For lists: maximum wait in seconds if there is no event yet; a final order is not waited for. Default: 0, maximum: 55.", minimum = 0, maximum = 60),
         ("lastEventId" = inline(Option<LastEventId>), Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers."),
-        ("Last-Event-ID" = inline(Option<LastEventId>), Header, description = "The last sequence that the client has seen. It goes before `lastEventId`, and both go before `after`."),
+        ("Last-Event-ID" = inline(Option<LastEventId>), Header, description = "Last sequence that the client received. It has precedence over `lastEventId`, and both over `after`."),
     ),
     responses(
         (status = 200, description = "The events, oldest first.", content(
             (Vec<EventView> = "application/json"),
             (String = "text/event-stream"),
         )),
-        (status = 204, description = "A stream is asked for, but the order is final and the client has seen everything."),
+        (status = 204, description = "The client requested a stream, but the order is final and the client has received all events."),
         (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),

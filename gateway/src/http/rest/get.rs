@@ -10,19 +10,18 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::streams::Client;
 
-/// One order. With `waitForSequence` the response waits until the order has come that far: ask with the
-/// `sequence` of the last response plus one, and look at the `sequence` of the response, which is lower
-/// when the wait was too long. With `timeout` alone it waits for the next change. An order that is final is returned
-/// at once.
+/// Returns one order. With waitForSequence the response waits for the event with this sequence: send the sequence
+/// of the previous response plus one. The sequence of the response is lower if the wait timed out. With timeout
+/// alone it waits for the next event. A final order is returned immediately.
 #[utoipa::path(
     get, path = "/orders/{id}", tag = "orders", operation_id = "getOrder",
     params(
         ("id" = String, Path, format = Uuid, description = "The order's id."),
-        ("waitForSequence" = Option<i64>, Query, description = "Wait for the event with this sequence. With `timeout` alone it is the next one.", minimum = 0, maximum = 4294967295_i64),
-        ("timeout" = Option<u32>, Query, description = "How many seconds to wait for it at most; 30 when absent. The response comes after 55 seconds at the latest, before common proxies cut the connection.", minimum = 0, maximum = 60),
+        ("waitForSequence" = Option<i64>, Query, description = "Wait for the event with this sequence. Default with `timeout`: the next event.", minimum = 0, maximum = 4294967295_i64),
+        ("timeout" = Option<u32>, Query, description = "Maximum wait in seconds. Default: 30, maximum: 55, which is below the timeout of common proxies.", minimum = 0, maximum = 60),
     ),
     responses(
-        (status = 200, description = "The order as it is now.", body = OrderView),
+        (status = 200, description = "The current order.", body = OrderView),
         (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),

@@ -60,48 +60,46 @@ impl ToSchema for SortWord {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "read as a `ListQuery`")]
 struct ListParams {
-    /// Most orders on the page; 100 when absent.
+    /// Maximum number of orders on the page. Default: 100.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: (),
-    /// In which order: by creation or by total, descending with a minus; `-createdAt` when absent. By total the list
-    /// has orders of one currency; equal totals are in the order of creation.
+    /// Sort order: by creation or by total, descending with a minus. Default: `-createdAt`. A list by total
+    /// contains one currency; equal totals are sorted by creation.
     #[param(inline, value_type = Option<SortWord>)]
     sort: (),
-    /// Only orders behind this cursor; the `Link` header has it for the next page. Sorted by creation, the id
-    /// of an order does as well.
+    /// Return orders after this cursor; the `Link` header contains it for the next page. With a sort by
+    /// creation, an order id is also a cursor.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     after: (),
-    /// Only orders in front of this cursor: the `Link` header has it for the previous page. The page has those next to
-    /// it, or with `after` those next to that one.
+    /// Return orders before this cursor; the `Link` header contains it for the previous page. The page
+    /// contains the orders next to it, or with `after` the orders next to that cursor.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     before: (),
-    /// Only orders of exactly this customer.
+    /// Customer, exact match.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     customer: (),
-    /// Only orders with exactly this reference.
+    /// External reference, exact match.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     external_reference: (),
-    /// Only orders whose latest event is a failure of exactly this class.
+    /// Error class of the latest event, exact match.
     #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
     error_class: (),
-    /// Only orders with this text in the name of a line item. Upper and lower case are the same in every
-    /// script, and no character has a special meaning.
+    /// Substring of the name of a line item. Case-insensitive; no wildcards.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     item_contains: (),
-    /// Only orders in this currency (ISO 4217). Where totals are compared and none is given, it is the
-    /// gateway's default currency.
+    /// ISO 4217 currency. Default with a comparison of totals: the gateway's default currency.
     #[param(inline, value_type = Option<CurrencyCode>)]
     currency: (),
-    /// Only orders with a total of at least this amount.
+    /// Minimum total, inclusive.
     #[param(inline, value_type = Option<DecimalText>)]
     total_from: (),
-    /// Only orders with a total of at most this amount.
+    /// Maximum total, inclusive.
     #[param(inline, value_type = Option<DecimalText>)]
     total_to: (),
-    /// Only orders created at or after this time (RFC 3339).
+    /// Created at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     created_from: (),
-    /// Only orders created before this time (RFC 3339).
+    /// Created before this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     created_before: (),
 }
@@ -111,7 +109,7 @@ struct ListParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read as a `ListQuery`")]
 struct StatusParam {
-    /// Only orders with one of these statuses: repeat the parameter or put commas between.
+    /// Statuses: repeat the parameter or separate them with commas.
     #[param(value_type = Option<Vec<StatusWord>>)]
     status: (),
 }
@@ -246,13 +244,13 @@ fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
     }
 }
 
-/// Lists orders, newest first, a page at a time. The `Link` header leads to the next page and back;
-/// orders that are created meanwhile never shift the pages. A page of large orders has fewer than `limit`: only a page
-/// without `rel="next"` is the last one. An order that cannot be read has its place in the list as `id` and `unreadable`.
+/// Lists orders, newest first, in pages. The Link header contains the next and the previous page; new orders do
+/// not shift the pages. A page of large orders can be shorter than limit: only a page without rel="next" is the
+/// last one. An unreadable order is listed with id and unreadable.
 #[utoipa::path(
     get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListParams, StatusParam),
     responses(
-        (status = 200, description = "A page of orders; any other parameter is refused.", body = Vec<ListedOrder>,
+        (status = 200, description = "A page of orders; unknown parameters are rejected.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
         (status = 400, description = "`invalid_input`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),

@@ -9,26 +9,25 @@ use super::view::OrderView;
 use crate::store::Listed;
 use crate::store::Unreadable;
 
-/// An order in a list. One that cannot be read has `id` and `unreadable` alone.
+/// An order in a list. An unreadable order has only `id` and `unreadable`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "for the documentation; written by `json`")]
 pub(super) enum ListedOrder {
     /// An order.
     Order(Box<OrderView>),
-    /// An order that is there and cannot be read.
+    /// An order whose stored row is unreadable.
     Unreadable(UnreadableOrder),
 }
 
-/// An order whose stored row cannot be used. Its operators have to repair it; reading it alone is answered as
-/// `order_unreadable`.
+/// An order whose stored row is unreadable. Operators have to repair it; reading it returns `order_unreadable`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnreadableOrder {
     /// The order.
     #[schema(value_type = uuid::Uuid)]
     id: OrderId,
-    /// Which column or rule it is about, for people.
+    /// The column or rule that is violated.
     #[schema(example = "currency 'QQQ' is not a currency")]
     unreadable: String,
 }

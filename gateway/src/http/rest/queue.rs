@@ -18,55 +18,54 @@ use crate::store::{COUNT_LIMIT, Counts, Pause};
 #[serde(rename_all = "camelCase")]
 #[schema(as = Queue)]
 pub(super) struct QueueView {
-    /// Whether nothing is started at present.
+    /// True while the queue is paused.
     paused: bool,
-    /// Since when.
+    /// Start of the pause.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     paused_at: Option<Timestamp>,
-    /// When it goes on by itself; null when it has to be resumed.
+    /// Time of the automatic resume; null without one.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     paused_until: Option<Timestamp>,
-    /// Who asked for it, if they said.
+    /// Requester of the pause, if known.
     #[schema(required)]
     paused_by: Option<String>,
-    /// How many orders wait for a free worker, or for the end of the pause. Orders that wait for a retry or for their time
-    /// are not among them. `counts.limit` means that many or more; null when the database cannot count them at present.
+    /// Number of orders ready to be started. Excludes orders that wait for a retry or their scheduled time.
+    /// `counts.limit` means that number or more; null if the database cannot count them at present.
     #[schema(required)]
     length: Option<u32>,
-    /// How many jobs the queue holds. An order can have several jobs, and most orders of a long backlog have none yet. Null
-    /// when the queue cannot be reached.
+    /// Number of jobs in the queue. An order can have several jobs, and most orders of a long backlog have
+    /// none yet. Null if the queue is unreachable.
     #[schema(required)]
     jobs: Option<u64>,
-    /// How many workers are connected to the gateways of this installation; 0 when orders are accepted and none can be
-    /// processed. Null when it is not known.
+    /// Number of workers connected to the gateways of this installation; 0 means that orders are accepted but
+    /// not processed. Null if unknown.
     #[schema(required)]
     workers: Option<u64>,
-    /// How many orders there are in each status: all of them, not only those in the queue. Absent when the
-    /// database cannot count them at present.
+    /// Number of orders in each status, including those outside the queue. Absent if the database cannot
+    /// count them at present.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     counts: Option<CountsView>,
 }
 
-/// How many orders there are in each status. Counted once for all who ask within a second, so they may be
-/// that old.
+/// Number of orders in each status. Cached for one second.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Counts)]
 pub(super) struct CountsView {
-    /// Orders that wait for a worker, for a retry or for their time.
+    /// Orders that wait for a worker, a retry or their scheduled time.
     pending: u32,
-    /// Orders that a worker has.
+    /// Orders leased by a worker.
     processing: u32,
-    /// Orders that are done.
+    /// Completed orders.
     completed: u32,
-    /// Dead letters.
+    /// Failed orders (dead letters).
     failed: u32,
-    /// Orders that were called off.
+    /// Cancelled orders.
     cancelled: u32,
-    /// Where the counting ends: a count of `limit` means so many or more.
+    /// Upper bound of the counts: a count equal to `limit` means `limit` or more.
     limit: u32,
-    /// When they were counted.
+    /// Time of the count.
     #[schema(value_type = String, format = DateTime)]
     counted_at: Timestamp,
 }
@@ -85,14 +84,14 @@ impl From<Counts> for CountsView {
     }
 }
 
-/// How to pause; may be left out altogether.
+/// Options of a pause; optional.
 #[derive(Debug, Default, ToSchema)]
 #[schema(rename_all = "camelCase", example = json!({"until": "2099-01-31T12:00:00Z", "requestedBy": "ann"}))]
 struct PauseQueue {
-    /// When to go on without being told (RFC 3339); never when absent.
+    /// Time of the automatic resume (RFC 3339). Default: none.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// Who asks; 1 to 100 characters.
+    /// Requester: 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
 }
@@ -114,7 +113,7 @@ impl PauseQueue {
     }
 }
 
-/// Whether the queue is paused, how long it is, and how many orders there are in each status.
+/// Returns the state of the queue and the number of orders in each status.
 #[utoipa::path(
     get, path = "/queue", tag = "queue", operation_id = "getQueue",
     responses(
@@ -127,8 +126,8 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Pr
     Ok(Json(view(&app, pause).await))
 }
 
-/// Pauses the queue: orders are accepted and none is started, from the answer on, also after a restart.
-/// What is being processed goes on. Pausing again changes until when.
+/// Pauses the queue. A paused queue accepts orders but starts none; running orders finish. The pause survives
+/// restarts. Pausing a paused queue changes the time of the resume.
 #[utoipa::path(
     post, path = "/queue/pause", tag = "queue", operation_id = "pauseQueue",
     request_body(content = Option<PauseQueue>, content_type = "application/json"),
@@ -145,7 +144,7 @@ pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Js
     Ok(Json(view(&app, Some(pause)).await))
 }
 
-/// Lets a paused queue go on; changes nothing when it is not paused.
+/// Resumes a paused queue; no effect if it is not paused.
 #[utoipa::path(
     post, path = "/queue/resume", tag = "queue", operation_id = "resumeQueue",
     responses(

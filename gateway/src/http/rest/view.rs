@@ -16,8 +16,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::schema::{self, CurrencyCode, PriorityWord};
 
-/// An order. `item`, `quantity` and `price` are those of its first line item, which is all there is
-/// to an order that was created in the short form.
+/// An order. `item`, `quantity` and `price` are those of its first line item, the only one of an order created in
+/// the short form.
 #[derive(Debug, ToSchema)]
 #[schema(as = Order, rename_all = "camelCase")]
 pub(super) struct OrderView {
@@ -40,70 +40,70 @@ pub(super) struct OrderView {
     line_items: Vec<LineItemView>,
     /// The sum of the line items.
     total: Amount,
-    /// ISO 4217 code of every amount in the order.
+    /// ISO 4217 code of all amounts.
     #[schema(value_type = CurrencyCode)]
     currency: String,
-    /// Who bought.
+    /// Customer.
     #[schema(required, example = "ann@example.com")]
     customer: Option<String>,
-    /// The shop's own number for the order.
+    /// Reference of the order in the client's system.
     #[schema(required, example = "WEB-1001")]
     external_reference: Option<String>,
-    /// Where the order is.
+    /// Status.
     status: StatusWord,
-    /// The sequence of the order's latest event. Of two views of an order the higher one is newer.
+    /// Sequence of the latest event. Of two representations of an order, the one with the higher sequence is
+    /// newer.
     #[schema(value_type = i64, example = 1, minimum = 1)]
     sequence: u32,
-    /// The latest attempt to process it; 0 before the first.
+    /// Number of the latest attempt; 0 before the first.
     #[schema(value_type = i64, example = 0, minimum = 0)]
     attempt: u32,
-    /// How many attempts failed since it was created or redriven.
+    /// Failed attempts since the creation or the last redrive.
     #[schema(value_type = i64, example = 0, minimum = 0)]
     failures: u32,
-    /// With so many failures it is `failed`.
+    /// Number of failed attempts after which the order is `failed`.
     #[schema(example = 5, minimum = 1, maximum = 100)]
     max_attempts: u32,
-    /// How urgent it is.
+    /// Priority.
     #[schema(value_type = PriorityWord)]
     priority: Priority,
-    /// It is not started before this time; null when it is not scheduled.
+    /// Earliest start of processing; null if it is not scheduled.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     process_after: Option<Timestamp>,
     /// What it waits for.
     #[schema(required, schema_with = schema::waits_for)]
     waits_for: Option<&'static str>,
-    /// The earliest time of its next attempt; null when a free worker can start it at once, while the queue is paused
-    /// until it is resumed, and when it is not `pending`.
+    /// Earliest time of the next attempt; null if a free worker can start it immediately, if the queue is
+    /// paused without an end, and if it is not `pending`.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     next_attempt_at: Option<Timestamp>,
-    /// What the latest event says, if anything: an error, a cancellation, a redrive.
+    /// Reason of the latest event, such as an error, a cancellation or a redrive.
     #[schema(required)]
     reason: Option<String>,
-    /// One word for what kind of failure the latest event is, if it is one: `http_503`,
-    /// `lease_expired`.
+    /// Error class of the latest event if it is a failure: `http_503`, `lease_expired`.
     #[schema(required)]
     error_class: Option<String>,
-    /// When it was accepted.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     created_at: Timestamp,
-    /// When its status last changed.
+    /// Time of the last status change.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     updated_at: Timestamp,
 }
 
-/// One position of an order.
+/// Line item of an order.
 #[derive(Debug, ToSchema)]
 #[schema(as = LineItem)]
 struct LineItemView {
-    /// What was bought.
+    /// Item name.
     #[schema(example = "Laptop")]
     item: String,
-    /// How many.
+    /// Quantity.
     #[schema(example = 2, minimum = 1, maximum = 1_000_000)]
     quantity: u32,
-    /// The price of one.
+    /// Unit price.
     price: Amount,
-    /// Quantity times price.
+    /// Quantity multiplied by the unit price.
     total: Amount,
 }
 
@@ -257,9 +257,7 @@ impl PartialSchema for Amount {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::Number))
-            .description(Some(
-                "An amount in the order's currency, exact to its last decimal: read the digits, not a float.",
-            ))
+            .description(Some("Exact amount in the order's currency: parse it as a decimal, not as a float."))
             .minimum(Some(0))
             .examples([serde_json::json!(1299.99)])
             .into()
@@ -275,7 +273,7 @@ pub(in crate::http) struct StatusWord(Status);
 
 impl PartialSchema for StatusWord {
     fn schema() -> RefOr<Schema> {
-        status_schema("Where the order is. `completed`, `failed` and `cancelled` are final.").into()
+        status_schema("Status. `completed`, `failed` and `cancelled` are final.").into()
     }
 }
 
@@ -323,30 +321,25 @@ impl PartialSchema for EventView {
         let words = Status::ALL.map(|status| Some(status.as_str())).into_iter().chain([None]);
         let properties = [
             ("orderId", text("The order that changed.", Some(KnownFormat::Uuid))),
-            ("sequence", whole("1, 2, 3 … within the order, without holes.", 1)),
-            ("status", status_schema("The status since this event.")),
+            ("sequence", whole("Sequence within the order: 1, 2, 3, without gaps.", 1)),
+            ("status", status_schema("New status.")),
             (
                 "previousStatus",
-                text("The status before it; null for the first event.", None)
+                text("Previous status; null for the first event.", None)
                     .schema_type(or_null())
                     .enum_values(Some(words)),
             ),
-            ("attempt", whole("The attempt it belongs to; 0 before the first one.", 0)),
-            (
-                "reason",
-                text("Why, where there is something to say; at most 500 characters.", None)
-                    .schema_type(or_null()),
-            ),
+            ("attempt", whole("Number of the attempt; 0 before the first.", 0)),
+            ("reason", text("Reason, at most 500 characters.", None).schema_type(or_null())),
             (
                 "errorClass",
-                text("What kind of failure it is, one word; null when it is none.", None)
-                    .schema_type(or_null()),
+                text("Error class; null if the event is not a failure.", None).schema_type(or_null()),
             ),
-            ("occurredAt", text("When it was recorded.", Some(KnownFormat::DateTime))),
+            ("occurredAt", text("Time of the change.", Some(KnownFormat::DateTime))),
         ];
         let mut object = ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::Object))
-            .description(Some("One change of one order."));
+            .description(Some("A status change of an order."));
         for (name, schema) in properties {
             object = object.property(name, schema).required(name);
         }
