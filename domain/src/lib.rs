@@ -31,6 +31,7 @@ mod lease;
 mod line_item;
 pub mod money;
 mod order;
+mod outcome;
 pub mod priority;
 pub mod query;
 pub mod retry;
@@ -51,6 +52,7 @@ pub use order::{
     Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_CONTENT_BYTES,
     MAX_MAX_ATTEMPTS, Order,
 };
+pub use outcome::Outcome;
 pub use priority::Priority;
 pub use retry::RetryPolicy;
 pub use status::Status;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::retry::MAX_POSTPONEMENTS;
-use crate::{LeaseToken, RetryPolicy, Status, Timestamp, text};
+use crate::{LeaseToken, Outcome, RetryPolicy, Status, Timestamp, text};
 
 /// The part of an order that decides about changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,32 +78,6 @@ impl Command {
     pub const fn start(lease: LeaseToken) -> Self {
         Self::Start { lease, max_bytes: usize::MAX }
     }
-}
-
-/// How an attempt went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The order is done.
-    Completed,
-    /// It failed and may be tried again.
-    Retry {
-        /// What went wrong.
-        reason: String,
-        /// What kind of thing went wrong, as one word for machines.
-        class: Option<String>,
-        /// How long the other side asked to be left alone. Such an attempt is postponed and not counted as a failure, up
-        /// to [`MAX_POSTPONEMENTS`] times.
-        after: Option<Duration>,
-    },
-    /// It failed for good; trying again would not help.
-    Failed {
-        /// What went wrong.
-        reason: String,
-        /// What kind of thing went wrong, as one word for machines.
-        class: Option<String>,
-    },
-    /// The worker gives it back unharmed, because it shuts down. Not a failure.
-    Released,
 }
 
 /// The settings that decisions depend on.

@@ -17,8 +17,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::pending;
 use std::time::Duration;
 
-use domain::transition::Outcome;
-use domain::{ErrorCode, LeaseToken, OrderId};
+use domain::{ErrorCode, LeaseToken, OrderId, Outcome};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::v1::{self, GatewayMessage, WorkerMessage, gateway_message, worker_message};
 use tokio::select;

@@ -25,8 +25,9 @@ use std::sync::Arc;
 
 pub use async_trait::async_trait;
 pub use config::Config;
+pub use domain::Outcome;
 pub use error::Error;
-pub use handler::{Attempt, OrderHandler, Verdict};
+pub use handler::{Attempt, OrderHandler};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,6 @@
 //! The names of the processor's metrics, once.
 
-use domain::transition::Outcome;
+use domain::Outcome;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 const RUNNING: &str = "orders_processor_running";

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Lease;
 use crate::metrics::Meters;
-use crate::{Attempt, OrderHandler, Verdict, attempt};
+use crate::{Attempt, OrderHandler, Outcome, attempt};
 
 /// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
 /// handlers take, also when they take longer all of a sudden.
@@ -43,7 +43,7 @@ pub(crate) struct Slots {
     waiting: VecDeque<Lease>,
     running: usize,
     /// Dropping it stops them all.
-    handlers: JoinSet<(Lease, Option<Verdict>, Duration)>,
+    handlers: JoinSet<(Lease, Option<Outcome>, Duration)>,
     /// Averages of late: how long a handler takes, and how long a Start takes.
     handler_takes: Option<Duration>,
     start_takes: Option<Duration>,
@@ -67,7 +67,7 @@ enum State {
 }
 
 /// How a task of `handlers` ended.
-pub(crate) type Ended = Result<(Lease, Option<Verdict>, Duration), JoinError>;
+pub(crate) type Ended = Result<(Lease, Option<Outcome>, Duration), JoinError>;
 
 impl Slots {
     /// At most `concurrency` handlers run at the same time.
@@ -182,8 +182,8 @@ impl Slots {
         let run = attempt::run(self.handler.clone(), attempt, cancel.clone(), self.attempt_timeout);
         let abort = self.handlers.spawn(async move {
             let began = Instant::now();
-            let verdict = run.await;
-            (lease, verdict, began.elapsed())
+            let outcome = run.await;
+            (lease, outcome, began.elapsed())
         });
         let held = Held { token: lease.token, state: State::Running { cancel, abort } };
         self.orders.insert(lease.order_id, held);
@@ -226,24 +226,24 @@ impl Slots {
         self.handlers.try_join_next()
     }
 
-    /// Frees the slot of a handler that ended, and runs the next one that waits. The verdict, if it is wanted.
-    pub(crate) fn ended(&mut self, ended: Ended) -> Option<(Lease, Verdict)> {
-        let verdict = self.free_ended(ended);
+    /// Frees the slot of a handler that ended, and runs the next one that waits. The outcome, if it is wanted.
+    pub(crate) fn ended(&mut self, ended: Ended) -> Option<(Lease, Outcome)> {
+        let outcome = self.free_ended(ended);
         self.run_waiting();
-        verdict
+        outcome
     }
 
-    fn free_ended(&mut self, ended: Ended) -> Option<(Lease, Verdict)> {
-        let (lease, verdict) = match ended {
-            Ok((lease, verdict, took)) => {
+    fn free_ended(&mut self, ended: Ended) -> Option<(Lease, Outcome)> {
+        let (lease, outcome) = match ended {
+            Ok((lease, outcome, took)) => {
                 average(&mut self.handler_takes, took);
-                (lease, verdict)
+                (lease, outcome)
             }
             // Dropping the handler's future panicked; or the shutdown stopped it, and then its order
             // is not in hand any more.
             Err(error) => (
                 self.lease_of(&error)?,
-                Some(Verdict::retry("the handler panicked at its end").with_class("handler_panicked")),
+                Some(Outcome::retry("the handler panicked at its end").with_class("handler_panicked")),
             ),
         };
         let Entry::Occupied(held) = self.orders.entry(lease.order_id) else { return None };
@@ -253,9 +253,9 @@ impl Slots {
         match held.remove().state {
             State::Running { .. } => {
                 self.count(self.running - 1);
-                let verdict =
-                    verdict.unwrap_or_else(|| Verdict::retry("the handler cancelled its own token"));
-                Some((lease, verdict))
+                let outcome =
+                    outcome.unwrap_or_else(|| Outcome::retry("the handler cancelled its own token"));
+                Some((lease, outcome))
             }
             State::Abandoned(_) => {
                 self.meters.abandoned();
@@ -309,8 +309,8 @@ mod tests {
 
     #[crate::async_trait]
     impl OrderHandler for Nothing {
-        async fn handle(&self, _: Attempt, _: CancellationToken) -> Verdict {
-            Verdict::Completed
+        async fn handle(&self, _: Attempt, _: CancellationToken) -> Outcome {
+            Outcome::Completed
         }
     }
 

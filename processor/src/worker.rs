@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Job, Queue};
-use domain::transition::Outcome;
-use domain::{LeaseToken, Order};
+use domain::{LeaseToken, Order, Outcome};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::{MAX_BATCH, v1};
 use tokio::select;
@@ -25,7 +24,7 @@ use crate::client::{Client, Event, Lease, Request};
 use crate::connect::Gateways;
 use crate::metrics::Meters;
 use crate::slots::Slots;
-use crate::{Attempt, Config, OrderHandler, Verdict, metrics};
+use crate::{Attempt, Config, OrderHandler, metrics};
 
 /// How long one pull waits for a first hint.
 const PULL_WAIT: Duration = Duration::from_secs(2);
@@ -135,8 +134,8 @@ impl Worker {
                 Some(ended) = self.slots.next() => {
                     let mut ended = Some(ended);
                     while let Some(one) = ended {
-                        if let Some((lease, verdict)) = self.slots.ended(one) {
-                            self.report(lease, verdict.into());
+                        if let Some((lease, outcome)) = self.slots.ended(one) {
+                            self.report(lease, outcome.truncated());
                         }
                         ended = self.slots.try_next();
                     }
@@ -282,7 +281,7 @@ impl Worker {
             Err(error) => {
                 // A newer gateway may have orders that this processor cannot read.
                 let reason = format!("the processor cannot read the order: {error}");
-                self.report(lease, Verdict::retry(reason).with_class("unreadable_order").into());
+                self.report(lease, Outcome::retry(reason).with_class("unreadable_order").truncated());
             }
         }
     }

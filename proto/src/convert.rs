@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use domain::transition::Outcome;
 use domain::waiting::Outlook;
 use domain::{
-    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Priority, Status,
+    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority, Status,
     Timestamp, money,
 };
 

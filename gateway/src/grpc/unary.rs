@@ -4,8 +4,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::transition::Outcome;
-use domain::{ErrorCode, LeaseToken, OrderId};
+use domain::{ErrorCode, LeaseToken, OrderId, Outcome};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;

@@ -15,9 +15,9 @@ mod transitions;
 
 use std::sync::Arc;
 
-use domain::transition::{Command, Outcome};
+use domain::transition::Command;
 use domain::waiting::Outlook;
-use domain::{LeaseToken, Order, OrderEvent, OrderId, Timestamp};
+use domain::{LeaseToken, Order, OrderEvent, OrderId, Outcome, Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, Limits};

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::retry::MAX_POSTPONEMENTS;
-use domain::transition::{Command, Outcome, Rules};
-use domain::{Draft, LeaseToken, OrderId, Priority, RetryPolicy, Status, Timestamp};
+use domain::transition::{Command, Rules};
+use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, RetryPolicy, Status, Timestamp};
 use proptest::prelude::*;
 
 use super::{

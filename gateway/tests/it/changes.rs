@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::transition::{Command, Outcome, Refusal, Rules};
-use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Status};
+use domain::transition::{Command, Refusal, Rules};
+use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Outcome, Status};
 use gateway::store::{Applied, Longest, Marks, NewOrder};
 use sqlx::{AnyConnection, Connection};
 

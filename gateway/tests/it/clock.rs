@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::transition::{Command, Outcome, Refusal, Rules};
+use domain::transition::{Command, Refusal, Rules};
 use domain::waiting::Outlook;
-use domain::{Draft, LeaseToken, OrderId, Status, Timestamp};
+use domain::{Draft, LeaseToken, OrderId, Outcome, Status, Timestamp};
 use gateway::Store;
 use gateway::store::{
     Applied, Creation, Idempotency, Inserted, Marks, NewOrder, Options, Problem, Retention, request_hash,
@@ -80,7 +80,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
         let start = Command::start(lease);
         store.apply([(leased, start.clone()), (waiting, start)].into(), rules).await.unwrap();
         let after = Some(Duration::from_millis(200));
-        let outcome = domain::transition::Outcome::Retry { reason: "x".into(), class: None, after };
+        let outcome = domain::Outcome::Retry { reason: "x".into(), class: None, after };
         store.apply([(waiting, Command::Finish { lease, outcome })].into(), rules).await.unwrap();
         for id in [leased, waiting] {
             shift(&mut connection, id, step).await;
@@ -106,7 +106,7 @@ on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |o
     let ids = [create(store, store.now(), None, false).await, create(store, store.now(), None, false).await];
     // Dead letters that are redriven at a rate: the second one ten minutes after the first.
     let lease = LeaseToken::random();
-    let fail = domain::transition::Outcome::Failed { reason: "x".into(), class: None };
+    let fail = domain::Outcome::Failed { reason: "x".into(), class: None };
     for (n, id) in ids.into_iter().enumerate() {
         let commands = [
             Command::start(lease),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use broker::{Job, Place, Queue};
-use domain::transition::{Command, Outcome, Refusal, Rules};
-use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
+use domain::transition::{Command, Refusal, Rules};
+use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, Status, Timestamp};
 use gateway::Config;
 use gateway::store::{Applied, Marks, NewOrder, Taken};
 use serde_json::json;

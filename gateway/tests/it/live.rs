@@ -109,7 +109,7 @@ on_both!(events_that_the_bus_never_carried_arrive_all_the_same, |on| async move 
     let order_id = id.parse().unwrap();
     for command in [
         domain::transition::Command::start(lease),
-        domain::transition::Command::Finish { lease, outcome: domain::transition::Outcome::Completed },
+        domain::transition::Command::Finish { lease, outcome: domain::Outcome::Completed },
     ] {
         let commands = vec![(order_id, command)];
         backend.store.apply(commands.into(), domain::transition::Rules::default()).await.unwrap();

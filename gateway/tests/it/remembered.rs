@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use domain::transition::{Command, Outcome, Refusal, Rules};
-use domain::{Draft, LeaseToken, OrderId, Status};
+use domain::transition::{Command, Refusal, Rules};
+use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
 use gateway::store::{Applied, Creation, NewOrder, Options};
 use gateway::{Config, Store};
 use sqlx::Connection;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use domain::transition::{Command, Outcome, Rules};
-use domain::{Draft, LeaseToken, OrderId, Status};
+use domain::transition::{Command, Rules};
+use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
 use gateway::store::{Creation, Idempotency, NewOrder, PRUNE_BATCH, Retention, request_hash};
 use gateway::{Config, Store};
 use reqwest::StatusCode;

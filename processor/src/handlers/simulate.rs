@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Attempt, OrderHandler, Verdict};
+use crate::{Attempt, OrderHandler, Outcome};
 
 /// Does nothing, and takes its time for it. For trying the system out and for measuring it.
 #[derive(Clone, Debug)]
@@ -25,15 +25,15 @@ impl Default for Simulate {
 
 #[async_trait]
 impl OrderHandler for Simulate {
-    async fn handle(&self, _attempt: Attempt, cancelled: CancellationToken) -> Verdict {
+    async fn handle(&self, _attempt: Attempt, cancelled: CancellationToken) -> Outcome {
         let span = self.max.saturating_sub(self.min);
         let wait = self.min + span.mul_f64(rand::random());
         if !wait.is_zero() && cancelled.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-            return Verdict::retry("stopped");
+            return Outcome::retry("stopped");
         }
         if rand::random::<f64>() < self.failure_rate {
-            return Verdict::retry("simulated failure").with_class("simulated");
+            return Outcome::retry("simulated failure").with_class("simulated");
         }
-        Verdict::Completed
+        Outcome::Completed
     }
 }

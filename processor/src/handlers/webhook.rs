@@ -60,13 +60,13 @@ use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
-use crate::{Attempt, Error, OrderHandler, Verdict};
+use crate::{Attempt, Error, OrderHandler, Outcome};
 
 /// So much of an answer is read: enough for any reason, and for the connection to be used again.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 const USER_AGENT: &str = concat!("orders-processor/", env!("CARGO_PKG_VERSION"));
 
-/// Sends each order to a URL, and takes the answer's status as the verdict.
+/// Sends each order to a URL, and takes the answer's status as the outcome.
 pub struct Webhook {
     client: Client,
     url: Url,
@@ -140,10 +140,10 @@ impl Webhook {
         Self { longest_wait, ..self }
     }
 
-    async fn send(&self, attempt: &Attempt) -> Verdict {
+    async fn send(&self, attempt: &Attempt) -> Outcome {
         let body = match serde_json::to_vec(&Body::from(attempt)) {
             Ok(body) => body,
-            Err(error) => return Verdict::failed(format!("the order cannot be written as JSON: {error}")),
+            Err(error) => return Outcome::failed(format!("the order cannot be written as JSON: {error}")),
         };
         let mut request = self
             .client
@@ -164,12 +164,12 @@ impl Webhook {
                 if let (Some(text), false) = (&said, status.is_success()) {
                     tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
                 }
-                verdict(status, after, said.filter(|_| self.show_responses))
+                outcome(status, after, said.filter(|_| self.show_responses))
             }
             // The URL may hold a secret, and the reason is shown to everybody.
             Err(error) => {
                 let class = if error.is_timeout() { "webhook_timeout" } else { "webhook_unreachable" };
-                Verdict::retry(format!("the webhook: {}", chain(&error.without_url()))).with_class(class)
+                Outcome::retry(format!("the webhook: {}", chain(&error.without_url()))).with_class(class)
             }
         }
     }
@@ -177,11 +177,11 @@ impl Webhook {
 
 #[async_trait]
 impl OrderHandler for Webhook {
-    async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Verdict {
+    async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Outcome {
         cancelled
             .run_until_cancelled(self.send(&attempt))
             .await
-            .unwrap_or_else(|| Verdict::retry("stopped before the webhook answered"))
+            .unwrap_or_else(|| Outcome::retry("stopped before the webhook answered"))
     }
 }
 
@@ -209,9 +209,9 @@ fn no_tls() -> ClientConfig {
         .with_no_client_auth()
 }
 
-fn verdict(status: StatusCode, after: Option<Duration>, said: Option<String>) -> Verdict {
+fn outcome(status: StatusCode, after: Option<Duration>, said: Option<String>) -> Outcome {
     if status.is_success() {
-        return Verdict::Completed;
+        return Outcome::Completed;
     }
     let repeat = status.is_server_error()
         || matches!(
@@ -227,9 +227,9 @@ fn verdict(status: StatusCode, after: Option<Duration>, said: Option<String>) ->
     let class = format!("http_{}", status.as_u16());
     let reason = said.map_or(answered.clone(), |said| format!("{answered}: {said}"));
     if repeat {
-        Verdict::Retry { reason, class: Some(class), after }
+        Outcome::Retry { reason, class: Some(class), after }
     } else {
-        Verdict::failed(reason).with_class(class)
+        Outcome::failed(reason).with_class(class)
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use domain::transition::Outcome;
 use domain::{
-    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderId, Status as OrderStatus, Timestamp,
+    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderId, Outcome, Status as OrderStatus,
+    Timestamp,
 };
 use futures_util::Stream;
 use proto::v1::order_service_server::{OrderService, OrderServiceServer};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use broker::{Job, Queue};
 use domain::OrderId;
-use processor::{Attempt, CancellationToken, Config, Error, OrderHandler, Verdict};
+use processor::{Attempt, CancellationToken, Config, Error, OrderHandler, Outcome};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -33,9 +33,9 @@ pub(crate) struct Handler<F>(F);
 impl<F, R> OrderHandler for Handler<F>
 where
     F: Fn(Attempt, CancellationToken) -> R + Send + Sync + 'static,
-    R: Future<Output = Verdict> + Send + 'static,
+    R: Future<Output = Outcome> + Send + 'static,
 {
-    async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Verdict {
+    async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Outcome {
         (self.0)(attempt, cancelled).await
     }
 }
@@ -99,7 +99,7 @@ impl Processor {
     pub(crate) fn start<F, R>(config: Config, handler: F) -> Self
     where
         F: Fn(Attempt, CancellationToken) -> R + Send + Sync + 'static,
-        R: Future<Output = Verdict> + Send + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
     {
         let queue = Arc::new(TestQueue::default());
         let (shutdown, told) = oneshot::channel();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use processor::{Config, Verdict};
+use processor::{Config, Outcome};
 use proto::v1::{self, gateway_message};
 use tokio::sync::Semaphore;
 
@@ -17,7 +17,7 @@ async fn a_start_without_an_answer_is_sent_again_with_the_same_token() {
     gateway.mind().mute = true;
     let processor = Processor::start(config(&gateway), |attempt, _| async move {
         assert_eq!(attempt.number(), 1);
-        Verdict::Completed
+        Outcome::Completed
     });
     let ids = gateway.add_orders(5);
     processor.queue.add(&ids);
@@ -43,7 +43,7 @@ async fn handlers_go_on_while_the_gateway_is_dead() {
         async move {
             permits.acquire().await.unwrap().forget();
             assert!(!cancelled.is_cancelled());
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(3);
@@ -65,7 +65,7 @@ async fn a_gateway_that_does_not_answer_is_given_up() {
     let gateway = FakeGateway::start();
     gateway.mind().mute = true;
     let config = Config { answer_timeout: Duration::from_millis(50), ..config(&gateway) };
-    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     processor.queue.add(&gateway.add_orders(1));
     eventually("a third stream is tried", || gateway.mind().streams >= 3).await;
     gateway.mind().mute = false;
@@ -86,7 +86,7 @@ async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
         async move {
             permits.acquire().await.unwrap().forget();
             assert!(!cancelled.is_cancelled());
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(1);
@@ -100,7 +100,7 @@ async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
     eventually("yet another stream is tried", || gateway.mind().streams > before).await;
     gate.add_permits(1);
     eventually("it is reported", || gateway.mind().reports.len() == 1).await;
-    assert_eq!(gateway.mind().outcome(ids[0]), Some(processor::Verdict::Completed.into()));
+    assert_eq!(gateway.mind().outcome(ids[0]), Some(processor::Outcome::Completed));
     processor.stop().await;
 }
 
@@ -108,7 +108,7 @@ async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
 async fn try_again_means_the_same_request_again() {
     let gateway = FakeGateway::start();
     gateway.mind().try_again = 2;
-    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(1);
     processor.queue.add(&ids);
     eventually("it is reported", || gateway.mind().reports.len() == 1).await;
@@ -127,7 +127,7 @@ async fn what_is_locked_is_asked_for_again_and_holds_up_nothing_else() {
         let go = wait.clone();
         async move {
             drop(go.acquire().await);
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(2);
@@ -153,7 +153,7 @@ async fn a_gateway_that_drains_is_left_for_another() {
     let gateways = [first.twin(), first];
     let config =
         Config { gateway_urls: gateways.iter().map(FakeGateway::url).collect(), ..Config::default() };
-    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     // An answer first, so that the stream was of use.
     processor.queue.add(&gateways[0].add_orders(1));
     eventually("it is reported", || gateways[0].mind().reports.len() == 1).await;
@@ -177,7 +177,7 @@ async fn a_gateway_that_drains_is_used_until_there_is_another() {
         let permits = permits.clone();
         async move {
             permits.acquire().await.unwrap().forget();
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(2);
@@ -205,7 +205,7 @@ async fn a_dead_gateway_among_several_does_no_harm() {
     let mut urls: Vec<_> = gateways.iter().map(FakeGateway::url).collect();
     urls.push("http://name.invalid:1".to_owned());
     let config = Config { gateway_urls: urls, ..Config::default() };
-    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     processor.queue.add(&gateways[1].add_orders(1));
     eventually("it is reported", || gateways[1].mind().reports.len() == 1).await;
     processor.stop().await;
@@ -214,7 +214,7 @@ async fn a_dead_gateway_among_several_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_may_go_and_come_back() {
     let gateway = FakeGateway::start();
-    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
     processor.queue.away.store(true, Ordering::SeqCst);
     processor.queue.add(&gateway.add_orders(1));
     eventually("some pulls failed", || processor.queue.pulls.lock().unwrap().len() >= 3).await;
@@ -228,7 +228,7 @@ async fn the_queue_may_go_and_come_back() {
 async fn orders_run_as_the_parts_of_an_answer_come_and_the_rest_is_asked_for_again() {
     let gateway = FakeGateway::start();
     gateway.mind().parts = Some(2);
-    let processor = Processor::start(config(&gateway), |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(5);
     gateway.mind().locked = Some(ids[4]);
     processor.queue.add(&ids);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::transition::Outcome;
-use processor::{Config, Verdict};
+use domain::Outcome;
+use processor::Config;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::gateway::FakeGateway;
@@ -22,7 +22,7 @@ async fn running_handlers_may_end_and_nothing_new_is_started() {
         entered.fetch_add(1, Ordering::SeqCst);
         async move {
             permits.acquire().await.unwrap().forget();
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(4);
@@ -48,7 +48,7 @@ async fn what_does_not_end_in_time_is_given_back() {
         async move {
             std::future::pending::<()>().await;
             drop(dropped);
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(3);
@@ -69,7 +69,7 @@ async fn orders_that_were_just_starting_are_finished() {
         drain_grace: Duration::from_secs(60),
         ..config(&gateway)
     };
-    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
     eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
@@ -89,7 +89,7 @@ async fn orders_whose_start_is_answered_too_late_are_given_back() {
         report_grace: Duration::from_secs(60),
         ..config(&gateway)
     };
-    let processor = Processor::start(config, |_, _| async { Verdict::Completed });
+    let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
     eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::{LeaseToken, Status};
 use processor::handlers::{Webhook, sign};
-use processor::{Attempt, CancellationToken, OrderHandler, Verdict};
+use processor::{Attempt, CancellationToken, OrderHandler, Outcome};
 use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -19,12 +19,12 @@ fn attempt() -> Attempt {
     Attempt { order, lease: LeaseToken::random() }
 }
 
-/// The verdict on one answer, with its text.
-async fn verdict(answer: ResponseTemplate) -> Verdict {
-    verdict_showing(true, answer).await
+/// The outcome on one answer, with its text.
+async fn outcome(answer: ResponseTemplate) -> Outcome {
+    outcome_showing(true, answer).await
 }
 
-async fn verdict_showing(responses: bool, answer: ResponseTemplate) -> Verdict {
+async fn outcome_showing(responses: bool, answer: ResponseTemplate) -> Outcome {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
     let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap().showing_responses(responses);
@@ -47,7 +47,7 @@ async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
     let url = format!("{}/orders?key=hidden", server.uri());
     let webhook = Webhook::new(&url, Some("secret".to_owned()), TIMEOUT).unwrap();
     assert!(!format!("{webhook:?}").contains("secret") && !format!("{webhook:?}").contains("hidden"));
-    assert_eq!(webhook.handle(attempt.clone(), CancellationToken::new()).await, Verdict::Completed);
+    assert_eq!(webhook.handle(attempt.clone(), CancellationToken::new()).await, Outcome::Completed);
 
     let request = &server.received_requests().await.unwrap()[0];
     let agent = request.headers["user-agent"].to_str().unwrap();
@@ -84,7 +84,7 @@ async fn without_a_secret_nothing_is_signed() {
         let server = MockServer::start().await;
         Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
         let webhook = Webhook::new(&server.uri(), secret, TIMEOUT).unwrap();
-        assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Verdict::Completed);
+        assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Outcome::Completed);
         assert!(!server.received_requests().await.unwrap()[0].headers.contains_key("orders-signature"));
     }
 }
@@ -94,14 +94,14 @@ async fn without_a_secret_nothing_is_signed() {
 async fn the_text_of_a_response_is_no_part_of_a_reason_unless_it_is_asked_for() {
     for status in [400, 503] {
         let answer = || ResponseTemplate::new(status).set_body_string("Traceback: db password=hunter2");
-        let (Verdict::Failed { reason, .. } | Verdict::Retry { reason, .. }) =
-            verdict_showing(false, answer()).await
+        let (Outcome::Failed { reason, .. } | Outcome::Retry { reason, .. }) =
+            outcome_showing(false, answer()).await
         else {
             panic!("{status} is no success");
         };
         assert!(reason.contains(&status.to_string()) && !reason.contains("hunter2"), "{reason}");
-        let (Verdict::Failed { reason, .. } | Verdict::Retry { reason, .. }) =
-            verdict_showing(true, answer()).await
+        let (Outcome::Failed { reason, .. } | Outcome::Retry { reason, .. }) =
+            outcome_showing(true, answer()).await
         else {
             panic!("{status} is no success");
         };
@@ -112,47 +112,47 @@ async fn the_text_of_a_response_is_no_part_of_a_reason_unless_it_is_asked_for() 
 #[tokio::test]
 async fn the_status_decides() {
     for status in [200, 201, 202, 204, 299] {
-        assert_eq!(verdict(ResponseTemplate::new(status)).await, Verdict::Completed, "{status}");
+        assert_eq!(outcome(ResponseTemplate::new(status)).await, Outcome::Completed, "{status}");
     }
     for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
-        let verdict = verdict(ResponseTemplate::new(status).set_body_string("over\nload")).await;
-        let Verdict::Retry { reason, class, after: None } = verdict else { panic!("{status}: {verdict:?}") };
+        let outcome = outcome(ResponseTemplate::new(status).set_body_string("over\nload")).await;
+        let Outcome::Retry { reason, class, after: None } = outcome else { panic!("{status}: {outcome:?}") };
         assert_eq!(class, Some(format!("http_{status}")));
         assert!(reason.contains(&status.to_string()) && reason.ends_with(": over load"), "{reason}");
     }
     for status in [300, 304, 400, 401, 404, 410, 422, 499] {
-        let verdict = verdict(ResponseTemplate::new(status)).await;
-        let Verdict::Failed { reason, class } = verdict else { panic!("{status}: {verdict:?}") };
+        let outcome = outcome(ResponseTemplate::new(status)).await;
+        let Outcome::Failed { reason, class } = outcome else { panic!("{status}: {outcome:?}") };
         assert_eq!(class, Some(format!("http_{status}")));
         assert!(reason.contains(&status.to_string()), "{reason}");
     }
     let redirect = ResponseTemplate::new(307).insert_header("Location", "/").set_body_string("elsewhere");
     let reason = "the webhook answered 307 Temporary Redirect: elsewhere";
-    assert_eq!(verdict(redirect).await, Verdict::failed(reason).with_class("http_307"));
-    let refused = Verdict::failed("the webhook answered 402 Payment Required").with_class("http_402");
-    assert_eq!(verdict(ResponseTemplate::new(402)).await, refused);
+    assert_eq!(outcome(redirect).await, Outcome::failed(reason).with_class("http_307"));
+    let refused = Outcome::failed("the webhook answered 402 Payment Required").with_class("http_402");
+    assert_eq!(outcome(ResponseTemplate::new(402)).await, refused);
 }
 
 #[tokio::test]
 async fn the_reason_is_the_start_of_the_body() {
     let body = format!("{}{}", "ä".repeat(500), "b".repeat(100_000));
-    let verdict = verdict(ResponseTemplate::new(422).set_body_string(body)).await;
+    let outcome = outcome(ResponseTemplate::new(422).set_body_string(body)).await;
     let reason = format!("the webhook answered 422 Unprocessable Entity: {}", "ä".repeat(500));
-    assert_eq!(verdict, Verdict::failed(reason).with_class("http_422"));
+    assert_eq!(outcome, Outcome::failed(reason).with_class("http_422"));
 }
 
 #[tokio::test]
 async fn retry_after_is_honoured() {
-    let busy = |after: &str| verdict(ResponseTemplate::new(503).insert_header("Retry-After", after));
-    let after = |verdict| match verdict {
-        Verdict::Retry { after, .. } => after,
+    let busy = |after: &str| outcome(ResponseTemplate::new(503).insert_header("Retry-After", after));
+    let after = |outcome| match outcome {
+        Outcome::Retry { after, .. } => after,
         other => panic!("{other:?}"),
     };
     assert_eq!(after(busy("17").await), Some(Duration::from_secs(17)));
     assert_eq!(after(busy("Sun, 06 Nov 1994 08:49:37 GMT").await), None, "no pause is asked for");
     assert_eq!(after(busy("0").await), None);
     assert_eq!(after(busy("999999999").await), Some(Duration::from_secs(24 * 60 * 60)), "the limit");
-    let Verdict::Retry { reason, .. } = busy("17").await else { panic!("it may be repeated") };
+    let Outcome::Retry { reason, .. } = busy("17").await else { panic!("it may be repeated") };
     assert_eq!(reason, "the webhook answered 503 Service Unavailable and asked for a pause of 17 s");
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3_600));
     let wait = after(busy(&date).await).unwrap();
@@ -166,20 +166,20 @@ async fn no_answer_means_again() {
     let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
     Mock::given(method("POST")).respond_with(slow).mount(&server).await;
     let webhook = Webhook::new(&server.uri(), None, Duration::from_millis(50)).unwrap();
-    let verdict = webhook.handle(attempt(), CancellationToken::new()).await;
-    assert!(matches!(&verdict, Verdict::Retry { reason, .. } if reason.contains("timed out")), "{verdict:?}");
+    let outcome = webhook.handle(attempt(), CancellationToken::new()).await;
+    assert!(matches!(&outcome, Outcome::Retry { reason, .. } if reason.contains("timed out")), "{outcome:?}");
 
     let cancelled = CancellationToken::new();
     cancelled.cancel();
     let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
-    assert!(matches!(webhook.handle(attempt(), cancelled).await, Verdict::Retry { .. }));
+    assert!(matches!(webhook.handle(attempt(), cancelled).await, Outcome::Retry { .. }));
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/?key=hidden", nobody.local_addr().unwrap());
     drop(nobody);
     let webhook = Webhook::new(&url, None, TIMEOUT).unwrap();
-    let verdict = webhook.handle(attempt(), CancellationToken::new()).await;
-    let Verdict::Retry { reason, class, after: None } = verdict else { panic!("{verdict:?}") };
+    let outcome = webhook.handle(attempt(), CancellationToken::new()).await;
+    let Outcome::Retry { reason, class, after: None } = outcome else { panic!("{outcome:?}") };
     assert_eq!(class.as_deref(), Some("webhook_unreachable"));
     assert!(reason.starts_with("the webhook: ") && !reason.contains("hidden"), "{reason}");
 }

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::OrderId;
-use domain::transition::Outcome;
-use processor::{Attempt, Config, Verdict};
+use domain::{OrderId, Outcome};
+use processor::{Attempt, Config};
 use proto::v1::{self, gateway_message};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -19,7 +18,7 @@ async fn many_orders_are_completed_in_few_messages() {
     let processor = Processor::start(config(&gateway), |attempt, _| async move {
         assert_eq!(attempt.number(), 1);
         assert_eq!(attempt.idempotency_key(), attempt.order.id.to_string());
-        Verdict::Completed
+        Outcome::Completed
     });
     let ids = gateway.add_orders(2_000);
     processor.queue.add(&ids);
@@ -45,7 +44,7 @@ async fn no_more_is_pulled_than_can_run() {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 gate.acquire().await.unwrap().forget();
                 running.fetch_sub(1, Ordering::SeqCst);
-                Verdict::Completed
+                Outcome::Completed
             }
         }
     };
@@ -97,7 +96,7 @@ impl Ahead {
                         gate.acquire().await.unwrap().forget();
                     }
                     running.fetch_sub(1, Ordering::SeqCst);
-                    Verdict::Completed
+                    Outcome::Completed
                 }
             }
         };
@@ -185,9 +184,9 @@ async fn what_waits_at_the_end_is_finished_or_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_verdict_reaches_the_wire() {
+async fn every_outcome_is_reported() {
     let gateway = FakeGateway::start();
-    let ids = gateway.add_orders(6);
+    let ids = gateway.add_orders(7);
     gateway.mind().orders.get_mut(&ids[5]).unwrap().0.total =
         domain::Money::from_minor(-1, domain::Currency::USD);
     let of: Vec<OrderId> = ids.clone();
@@ -196,13 +195,14 @@ async fn every_verdict_reaches_the_wire() {
         assert_ne!(which, Some(3), "before any await: {}", "three");
         async move {
             match which {
-                Some(0) => Verdict::Completed,
-                Some(1) => Verdict::Retry {
+                Some(0) => Outcome::Completed,
+                Some(1) => Outcome::Retry {
                     reason: "busy".to_owned(),
                     class: Some("busy".to_owned()),
                     after: Some(Duration::from_millis(1_500)),
                 },
-                Some(2) => Verdict::failed("x".repeat(5_000)),
+                Some(2) => Outcome::failed("x".repeat(5_000)),
+                Some(6) => Outcome::Released,
                 _ => {
                     tokio::task::yield_now().await;
                     panic!("after an await")
@@ -211,7 +211,7 @@ async fn every_verdict_reaches_the_wire() {
         }
     });
     processor.queue.add(&ids);
-    eventually("all are reported", || gateway.mind().reports.len() == 6).await;
+    eventually("all are reported", || gateway.mind().reports.len() == 7).await;
     let outcome = |at: usize| gateway.mind().outcome(ids[at]).unwrap();
     assert_eq!(outcome(0), Outcome::Completed);
     let after = Some(Duration::from_millis(1_500));
@@ -224,6 +224,7 @@ async fn every_verdict_reaches_the_wire() {
         (3, "before any await: three", "handler_panicked"),
         (4, "the handler panicked: after an await", "handler_panicked"),
         (5, "the processor cannot read the order: total: ", "unreadable_order"),
+        (6, "the handler gave the order back", "handler_released"),
     ] {
         let Outcome::Retry { reason, class, after: None } = outcome(at) else {
             panic!("{at}: {:?}", outcome(at))
@@ -243,7 +244,7 @@ async fn refused_and_repeated_hints_cost_nothing() {
         let permits = permits.clone();
         async move {
             permits.acquire().await.unwrap().forget();
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(2);
@@ -271,7 +272,7 @@ async fn running_attempts_are_kept_alive_until_their_lease_is_lost() {
         async move {
             cancelled.cancelled().await;
             stopped.send(()).await.unwrap();
-            Verdict::Completed
+            Outcome::Completed
         }
     });
     let ids = gateway.add_orders(1);
@@ -295,7 +296,7 @@ async fn a_cancelled_order_stops_its_handler_and_frees_the_slot() {
             step.send("runs").await.unwrap();
             cancelled.cancelled().await;
             step.send("stopped").await.unwrap();
-            Verdict::failed("stopped")
+            Outcome::failed("stopped")
         }
     });
     let ids = gateway.add_orders(2);
@@ -321,8 +322,8 @@ async fn an_attempt_that_takes_too_long_is_stopped() {
     let processor = Processor::start(config, |attempt, cancelled| async move {
         cancelled.cancelled().await;
         match attempt.order.customer {
-            Some(_) => Verdict::failed("not the reason that counts"),
-            None => Verdict::Completed,
+            Some(_) => Outcome::failed("not the reason that counts"),
+            None => Outcome::Completed,
         }
     });
     let ids = gateway.add_orders(2);
