@@ -133,6 +133,18 @@ const METRICS: [(&str, Kind, &str); 39] = [
     ),
 ];
 
+/// Every metric of the gateway and the broker: its name, its type and its help.
+pub fn declared() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    METRICS.into_iter().map(|(name, kind, help)| {
+        let kind = match kind {
+            Counter => "counter",
+            Gauge(_) => "gauge",
+            Histogram => "histogram",
+        };
+        (name, kind, help)
+    })
+}
+
 /// Starts recording, once for the whole process, however often it is called. Until then metrics
 /// cost nothing and go nowhere.
 pub fn install() {

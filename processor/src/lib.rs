@@ -31,6 +31,11 @@ pub use handler::{Attempt, OrderHandler};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
 
+/// Every metric of a processor: its name, its type and its help.
+pub fn declared_metrics() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    metrics::METRICS.into_iter()
+}
+
 /// Processes orders until `shutdown` is ready, then drains and returns.
 ///
 /// Neither a gateway nor a queue that is away ends it: both are tried again for ever. The drain:

@@ -10,17 +10,24 @@ const REFUSED: &str = "orders_processor_reports_rejected_total";
 const RECONNECTS: &str = "orders_processor_reconnects_total";
 const QUEUE_ERRORS: &str = "orders_processor_queue_errors_total";
 
+/// Every metric: its name, its type and its help.
+pub(crate) const METRICS: [(&str, &str, &str); 6] = [
+    (RUNNING, "gauge", "Attempts whose handler is running."),
+    (STARTED, "counter", "Attempts started."),
+    (FINISHED, "counter", "Attempts finished in this process, by outcome; abandoned ones are not reported."),
+    (REFUSED, "counter", "Reports rejected by the gateway because their lease had expired."),
+    (RECONNECTS, "counter", "Connections to a gateway that were lost or closed."),
+    (QUEUE_ERRORS, "counter", "Failed pulls from the queue."),
+];
+
 /// Describes each metric to the recorder, if there is one.
 pub(crate) fn describe() {
-    describe_gauge!(RUNNING, "Attempts whose handler is running.");
-    describe_counter!(STARTED, "Attempts started.");
-    describe_counter!(
-        FINISHED,
-        "Attempts finished in this process, by outcome; abandoned ones are not reported."
-    );
-    describe_counter!(REFUSED, "Reports rejected by the gateway because their lease had expired.");
-    describe_counter!(RECONNECTS, "Connections to a gateway that were lost or closed.");
-    describe_counter!(QUEUE_ERRORS, "Failed pulls from the queue.");
+    for (name, kind, help) in METRICS {
+        match kind {
+            "gauge" => describe_gauge!(name, help),
+            _ => describe_counter!(name, help),
+        }
+    }
 }
 
 /// What is counted for each order. Finding a metric costs more than adding to it, so these are found once.

@@ -8,6 +8,8 @@ mod groups;
 mod limits;
 mod operate;
 mod parse;
+#[cfg(test)]
+mod reference;
 mod renamed;
 mod report;
 

@@ -198,18 +198,6 @@ async fn a_wrong_trusted_document_is_named() {
     }
 }
 
-#[tokio::test]
-async fn the_readme_lists_every_setting_of_a_gateway() {
-    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
-    let printed = text(&orders(&["config", "gateway"], &[]).await.stdout);
-    let flags: Vec<&str> = printed.lines().filter_map(|line| line.split(' ').next()).collect();
-    let flags: Vec<&str> = flags.into_iter().filter(|flag| flag.starts_with("--")).collect();
-    assert!(flags.len() > 20, "{printed}");
-    for flag in flags {
-        assert!(readme.contains(&format!("`{flag}`")), "{flag} is not in the README");
-    }
-}
-
 /// Every entry of the table is tested beside it; this is the way through the program.
 #[tokio::test]
 async fn a_setting_under_its_old_name_is_refused_with_the_new_one() {
