@@ -1,63 +1,126 @@
--- The twin of migrations/sqlite/0001_orders.sql: the same tables, columns and indexes.
--- Times are microseconds since 1970 (UTC), money is in minor units, ids are UUID version 7 in their
--- binary form, so that the primary key is in the order of creation.
+-- The tables of MySQL and MariaDB. migrations/sqlite/0001_orders.sql has the same tables, columns and indexes.
+--
+-- Times are microseconds since 1970 (UTC), money is in minor units, ids are UUID version 7 in their binary form, so
+-- that the primary key is in the order of creation. Texts are compared byte by byte.
 
+-- A row is the order as it is now, its first event (the creation) and its two latest events.
+--
+-- Columns that change have one length, so a changed row stays where it is in its page. While an order is in the queue
+-- or with a worker, no column of an index changes.
 CREATE TABLE orders (
-    id                 BINARY(16)   NOT NULL,
-    tenant_id          VARCHAR(64)  NOT NULL,
-    external_reference VARCHAR(200) NULL,
-    customer           VARCHAR(200) NULL,
-    line_items         MEDIUMTEXT   NOT NULL,
-    currency           VARCHAR(3)   NOT NULL,
-    total_minor        BIGINT       NOT NULL,
-    quantity           BIGINT       NOT NULL,
-    status             VARCHAR(10)  NOT NULL,
-    -- The sequence of the order's latest event.
-    version            BIGINT       NOT NULL,
-    attempt            BIGINT       NOT NULL,
-    failures           BIGINT       NOT NULL,
-    max_attempts       BIGINT       NOT NULL,
-    lease_token        BIGINT       NULL,
-    -- When the order next needs attention: dispatch, retry or the end of its lease. NULL when final.
-    due_at             BIGINT       NULL,
-    -- A pending order is not started before this time.
-    not_before         BIGINT       NOT NULL,
-    reason             VARCHAR(500) NULL,
-    created_at         BIGINT       NOT NULL,
-    updated_at         BIGINT       NOT NULL,
+    id                   BINARY(16)   NOT NULL,
+    tenant_id            VARCHAR(64)  NOT NULL,
+    external_reference   VARCHAR(200) NULL,
+    customer             VARCHAR(200) NULL,
+    -- JSON: [{"item":"Laptop","quantity":2,"priceMinor":129999}]
+    line_items           MEDIUMTEXT   NOT NULL,
+    currency             VARCHAR(3)   NOT NULL,
+    total_minor          BIGINT       NOT NULL,
+    -- The sum over the line items.
+    quantity             BIGINT       NOT NULL,
+    status               ENUM('pending', 'processing', 'completed', 'failed', 'cancelled') NOT NULL,
+    -- The sequence of the latest event.
+    version              BIGINT       NOT NULL,
+    -- The number of the latest attempt; 0 before the first.
+    attempt              BIGINT       NOT NULL,
+    -- The attempts that count against max_attempts.
+    failures             BIGINT       NOT NULL,
+    max_attempts         BIGINT       NOT NULL,
+    -- The token of the running attempt; 0 when there is none.
+    lease_token          BIGINT       NOT NULL DEFAULT 0,
+    -- `waiting` for dispatch, `held` by the queue or by a worker, or the final status.
+    stage                ENUM('waiting', 'held', 'completed', 'failed', 'cancelled') NOT NULL DEFAULT 'waiting',
+    -- When a waiting order is to be pushed to the queue; the largest number when it does not wait.
+    due_at               BIGINT       NOT NULL,
+    -- Until when a held order is left alone: the end of its visibility timeout in the queue, or of its lease. 0 when it
+    -- is not held.
+    held_until           BIGINT       NOT NULL DEFAULT 0,
+    -- A pending order is not started before this time: its creation, the end of its retry delay, or its schedule.
+    not_before           BIGINT       NOT NULL,
+    -- The time for which its creator scheduled it. NULL when it is not scheduled.
+    process_after        BIGINT       NULL,
+    priority             ENUM('high', 'normal', 'low') NOT NULL DEFAULT 'normal',
+    -- What the latest event says about a failure. NULL when it is none.
+    reason               VARCHAR(500) NULL,
+    error_class          VARCHAR(64)  NULL,
+    created_at           BIGINT       NOT NULL,
+    updated_at           BIGINT       NOT NULL,
+    -- The event before the latest one, from version 2 on.
+    previous_status      ENUM('pending', 'processing', 'completed', 'failed', 'cancelled') NOT NULL DEFAULT 'pending',
+    previous_attempt     BIGINT       NOT NULL DEFAULT 0,
+    previous_reason      VARCHAR(500) NULL,
+    previous_at          BIGINT       NOT NULL DEFAULT 0,
+    previous_error_class VARCHAR(64)  NULL,
     PRIMARY KEY (id),
-    -- Dispatch: the pending orders that are due, and the leases that ran out, oldest first. Final
-    -- orders have no due_at and are never read here.
-    KEY orders_due (status, due_at),
-    -- Lists filtered by status, newest first. A list without a filter reads the primary key backwards.
-    KEY orders_by_status (tenant_id, status, id),
+    -- Dispatch: the waiting orders that are due, each priority on its own, oldest first. Other orders have the largest
+    -- number as their due time and are never read here.
+    KEY orders_due (priority, due_at),
+    -- Lists filtered by status, newest first; the held orders, of which there are never many; counts. A list without a
+    -- filter reads the primary key backwards.
+    KEY orders_by_stage (tenant_id, stage, id),
     -- Lists filtered by customer, newest first.
     KEY orders_by_customer (tenant_id, customer, id),
     -- Looking an order up by the shop's own number.
-    KEY orders_by_reference (tenant_id, external_reference, id)
+    KEY orders_by_reference (tenant_id, external_reference, id),
+    -- Lists sorted by total, and ranges of totals of one currency.
+    KEY orders_by_total (tenant_id, currency, total_minor, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
--- The primary key keeps an order's timeline together, in order, and refuses a sequence twice.
+-- The events between the first one and the two latest ones. Most orders have none: they are created, started and
+-- completed. The primary key keeps the events of an order together and refuses a sequence twice.
 CREATE TABLE order_events (
-    order_id        BINARY(16)   NOT NULL,
-    sequence        BIGINT       NOT NULL,
-    status          VARCHAR(10)  NOT NULL,
-    previous_status VARCHAR(10)  NULL,
-    attempt         BIGINT       NOT NULL,
-    reason          VARCHAR(500) NULL,
-    occurred_at     BIGINT       NOT NULL,
+    order_id    BINARY(16)   NOT NULL,
+    sequence    BIGINT       NOT NULL,
+    status      ENUM('pending', 'processing', 'completed', 'failed', 'cancelled') NOT NULL,
+    attempt     BIGINT       NOT NULL,
+    reason      VARCHAR(500) NULL,
+    occurred_at BIGINT       NOT NULL,
+    error_class VARCHAR(64)  NULL,
     PRIMARY KEY (order_id, sequence)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
--- Keys are bytes: 'Key-A' and 'key-a' are two keys.
+-- Written in the transaction of the order that a key belongs to. Keys are bytes: 'Key-A' and 'key-a' are two keys.
 CREATE TABLE idempotency_keys (
     tenant_id       VARCHAR(64)    NOT NULL,
     idempotency_key VARBINARY(255) NOT NULL,
     request_hash    BINARY(32)     NOT NULL,
+    -- The first order of the create.
     order_id        BINARY(16)     NOT NULL,
     created_at      BIGINT         NOT NULL,
     expires_at      BIGINT         NOT NULL,
     PRIMARY KEY (tenant_id, idempotency_key),
-    -- Pruning what has expired.
-    KEY idempotency_keys_expiry (expires_at)
+    -- Removal of expired keys.
+    KEY idempotency_keys_expiry (expires_at),
+    -- An order that is removed takes its keys along.
+    KEY idempotency_keys_order (order_id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- One row for each queue; there is one queue. A transaction that starts orders locks its row in share mode, so nothing
+-- is started any more once a pause is committed.
+CREATE TABLE queues (
+    name         VARCHAR(64)  NOT NULL,
+    -- Since when it is paused; NULL when it is not.
+    paused_at    BIGINT       NULL,
+    -- When it resumes; NULL when an operator has to resume it.
+    paused_until BIGINT       NULL,
+    paused_by    VARCHAR(200) NULL,
+    PRIMARY KEY (name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT IGNORE INTO queues (name) VALUES ('orders');
+
+-- What all gateways of one database share. The id tells their messages from those of other installations on the same
+-- Redis. The secret authenticates messages of the bus, the order ids of a bulk create and lease tokens. The row must not
+-- be changed or removed: repetitions of bulk creates are recognised with it.
+CREATE TABLE installation (
+    -- Always 1: there is one row.
+    single    TINYINT    NOT NULL,
+    id        BINARY(16) NOT NULL,
+    secret    BINARY(32) NOT NULL,
+    -- A time that runs while a gateway runs and does not jump, so that a gateway which starts after the clock was set
+    -- forward removes nothing too early. 0 when it is not known yet.
+    steady_at BIGINT     NOT NULL DEFAULT 0,
+    PRIMARY KEY (single)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT IGNORE INTO installation (single, id, secret) VALUES (1, RANDOM_BYTES(16), RANDOM_BYTES(32));

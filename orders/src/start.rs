@@ -266,6 +266,11 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
         ConnectError::Newer { found, .. } => {
             format!("run a version of the program that knows version {found}")
         }
+        ConnectError::Development => {
+            format!(
+                "the old tables can be removed if their orders are not needed; the database is from {file}"
+            )
+        }
         ConnectError::Interrupted | ConnectError::Migration(_) => {
             "the next start resumes with the unfinished step".to_owned()
         }

@@ -100,6 +100,11 @@ pub enum ConnectError {
         /// This program's.
         needed: i64,
     },
+    /// A program from before the first release has made the tables.
+    #[error(
+        "the tables were made by a development version from before 0.1.0 and cannot be upgraded: use an empty database"
+    )]
+    Development,
     /// The file of an embedded database is damaged.
     #[error("{0}")]
     Damaged(String),
@@ -125,6 +130,7 @@ impl ConnectError {
             | Self::Misconfigured(_)
             | Self::Privileges { .. }
             | Self::Newer { .. }
+            | Self::Development
             | Self::Damaged(_)
             | Self::Interrupted
             | Self::Migration(_) => false,

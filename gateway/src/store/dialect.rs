@@ -24,11 +24,15 @@ impl Dialect {
         }
     }
 
-    /// The versions of the tables, and whether each is complete.
+    /// The migrations that were begun: version, whether it is complete, description.
     pub(super) fn applied(self) -> &'static str {
         match self {
-            Self::MySql => "SELECT version, CAST(success AS SIGNED) FROM _sqlx_migrations ORDER BY version",
-            Self::Sqlite => "SELECT version, CAST(success AS INTEGER) FROM _sqlx_migrations ORDER BY version",
+            Self::MySql => {
+                "SELECT version, CAST(success AS SIGNED), CAST(description AS CHAR) FROM _sqlx_migrations ORDER BY version"
+            }
+            Self::Sqlite => {
+                "SELECT version, CAST(success AS INTEGER), description FROM _sqlx_migrations ORDER BY version"
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use gateway::Store;
 use gateway::store::{ConnectError, Options, Schema};
@@ -21,9 +20,10 @@ const ORDERS: usize = 4_500;
 /// the next step's statements is left out.
 const STEP: u32 = 10;
 
+/// Files of another program: several versions, which change tables and rows in every way that a file of ours may.
 fn folder(on: On) -> PathBuf {
     let name = if on == On::Servers { "mysql" } else { "sqlite" };
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade").join(name)
 }
 
 /// A connection that makes the file of SQLite.
@@ -120,7 +120,7 @@ async fn finished(connection: &mut AnyConnection) -> i64 {
 }
 
 /// Migrates, but stops before each statement in turn.
-async fn migrate_with_stops(url: &str, connection: &mut AnyConnection) -> u32 {
+async fn migrate_with_stops(url: &str, connection: &mut AnyConnection, files: Option<&Migrator>) -> u32 {
     let store = Store::connect(url, &Options::default()).await.unwrap();
     let (mut allowed, mut stops) = (0_u32, 0);
     loop {
@@ -128,7 +128,7 @@ async fn migrate_with_stops(url: &str, connection: &mut AnyConnection) -> u32 {
         let left = AtomicU32::new(allowed);
         let proceed =
             || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-        match store.migrate_while(&proceed).await {
+        match migrate(&store, files, &proceed).await {
             Ok(()) => break,
             Err(ConnectError::Interrupted) => stops += 1,
             Err(error) => panic!("after {allowed} statements: {error}"),
@@ -140,38 +140,52 @@ async fn migrate_with_stops(url: &str, connection: &mut AnyConnection) -> u32 {
     stops
 }
 
-async fn compare_after_stops(on: On, version: i64) {
-    let (expected_url, _expected) = Backend::empty_database(on).await;
-    drop(old_database(on, &expected_url, version).await);
-    let store = Store::connect(&expected_url, &Options::default()).await.unwrap();
-    store.migrate().await.unwrap();
-    assert_eq!(store.schema().await.unwrap(), Schema::Current);
-    store.close().await;
+/// With these files, or with those of the product.
+async fn migrate(
+    store: &Store,
+    files: Option<&Migrator>,
+    proceed: &(dyn Fn() -> bool + Sync),
+) -> Result<(), ConnectError> {
+    match files {
+        Some(files) => store.migrate_to(files, proceed).await,
+        None => store.migrate_while(proceed).await,
+    }
+}
 
+/// What a migration without a stop leads to is what one leads to that is stopped at each statement.
+async fn compare_after_stops(on: On, version: i64, files: Option<&Migrator>) {
+    let (expected_url, _expected) = Backend::empty_database(on).await;
     let (url, _folder) = Backend::empty_database(on).await;
-    let mut connection = old_database(on, &url, version).await;
-    let stops = migrate_with_stops(&url, &mut connection).await;
-    assert!(stops > 50, "{stops} stops");
-    drop(connection);
-    assert_eq!(contents(on, &url).await, contents(on, &expected_url).await);
-    let store = Store::connect(&url, &Options::default()).await.unwrap();
-    let report = store.inspect(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(report.findings, []);
-    assert_eq!(report.accepted(), if version == OLD { ORDERS as u64 } else { 0 });
-    let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM migration_steps")
-        .fetch_one(&mut AnyConnection::connect(&url).await.unwrap())
-        .await
-        .unwrap();
+    let mut connection = open(on, &url).await;
+    if version > 0 {
+        old_database(on, &expected_url, version).await;
+        old_database(on, &url, version).await;
+    }
+    let store = Store::connect(&expected_url, &Options::default()).await.unwrap();
+    migrate(&store, files, &|| true).await.unwrap();
+    store.close().await;
+    let stops = migrate_with_stops(&url, &mut connection, files).await;
+    assert!(stops > 20, "{stops} stops");
+    let found = contents(on, &url).await;
+    assert_eq!(found, contents(on, &expected_url).await);
+    assert_eq!(found.1.len(), if version > 0 { ORDERS } else { 0 });
+    let left = "SELECT COUNT(*) FROM migration_steps";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&mut connection).await.unwrap();
     assert_eq!(left, 0, "the records of steps are gone");
 }
 
 // A program that is killed between any two statements.
-on_both!(a_new_database_is_finished_after_a_stop_at_any_statement, |on| compare_after_stops(on, 0));
-on_both!(an_old_database_is_finished_after_a_stop_at_any_statement, |on| compare_after_stops(on, OLD));
+on_both!(a_new_database_is_finished_after_a_stop_at_any_statement, |on| async move {
+    compare_after_stops(on, 0, None).await;
+});
+on_both!(an_old_database_is_finished_after_a_stop_at_any_statement, |on| async move {
+    let files = Migrator::new(folder(on)).await.unwrap();
+    compare_after_stops(on, OLD, Some(&files)).await;
+});
 
-/// Earlier versions of the program recorded only that they had begun with a file.
+/// A server commits each change of the tables, so a killed program may have carried out more steps than it recorded.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_an_earlier_program_left_half_done_is_finished() {
+async fn a_step_that_was_done_and_not_recorded_is_repeated() {
     let on = On::Servers;
     let all = Migrator::new(folder(on)).await.unwrap();
     for migration in all.iter() {
@@ -190,20 +204,18 @@ async fn a_file_that_an_earlier_program_left_half_done_is_finished() {
                 run(&mut connection, (*statement).to_owned()).await;
             }
             let store = Store::connect(&url, &Options::default()).await.unwrap();
-            let older = Schema::Older { found: migration.version - 1, needed: all.iter().count() as i64 };
-            assert_eq!(store.schema().await.unwrap(), older);
             store
-                .migrate()
+                .migrate_to(&all, &|| true)
                 .await
                 .unwrap_or_else(|error| panic!("{} after {done}: {error}", migration.version));
-            assert_eq!(store.schema().await.unwrap(), Schema::Current);
-            assert_eq!(store.inspect(Duration::ZERO).await.unwrap().findings, []);
+            let complete = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
+            let complete: i64 = sqlx::query_scalar(complete).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(complete, all.iter().count() as i64);
             store.close().await;
         }
     }
 }
 
-// The library of earlier versions compared the text of each file with that of the time.
 on_both!(files_may_be_written_differently_than_when_they_were_applied, |on| async move {
     let backend = Backend::new(on).await;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
@@ -288,3 +300,16 @@ async fn a_migration_waits_for_another_one() {
     drop(other);
     eventually("the migration", || async { store.migrate().await.ok() }).await;
 }
+
+// Their steps are not those of the files of this program.
+on_both!(tables_of_a_development_version_are_refused, |on| async move {
+    for version in [2, OLD, 8] {
+        let (url, _folder) = Backend::empty_database(on).await;
+        old_database(on, &url, version).await;
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        let error = store.migrate().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Development), "{error}");
+        assert!(error.to_string().contains("use an empty database") && !error.is_temporary(), "{error}");
+        store.close().await;
+    }
+});

@@ -3,13 +3,13 @@
 //! A migration is a file in `migrations/`, cut into steps (see [`script`]) that are carried out and recorded one by
 //! one (see [`run`]). A program that is killed between two statements goes on where it stopped the next time.
 //!
-//! The table `_sqlx_migrations` says which files were carried out; earlier versions of the program used the library
-//! of that name for it and filled it in the same way. Its checksums are written and not compared: files may be
-//! rewritten as long as they lead to the same tables.
+//! The table `_sqlx_migrations` says which files were carried out, in the form of the library of that name. Its checksums
+//! are written and not compared: files may be rewritten as long as they lead to the same tables.
 
 mod run;
 mod script;
 
+use sqlx::any::AnyRow;
 use sqlx::migrate::Migrator;
 
 use super::sql::Sql;
@@ -32,48 +32,96 @@ pub enum Schema {
     },
 }
 
+/// A migration that was begun.
+#[derive(Debug)]
+struct Applied {
+    version: i64,
+    complete: bool,
+    description: String,
+}
+
+impl Applied {
+    fn read(row: &AnyRow) -> Result<Self, Error> {
+        let complete = rows::get::<i64, _>(row, 1)? != 0;
+        Ok(Self { version: rows::get(row, 0)?, complete, description: rows::get(row, 2)? })
+    }
+}
+
+/// The files of the program before its first release. The tables of 0001 began again then.
+const DEVELOPMENT: [(i64, &str); 7] = [
+    (2, "dispatch"),
+    (3, "lists"),
+    (4, "retention"),
+    (5, "stages"),
+    (6, "timeline"),
+    (7, "installation"),
+    (8, "event class"),
+];
+
 impl Store {
     /// Looks which version the tables have. Changes nothing and needs no privilege but SELECT.
     ///
     /// # Errors
-    /// [`ConnectError::Newer`] when a later version of the program has made them, and why they cannot be read.
+    /// [`ConnectError::Newer`] when a later version of the program has made them, [`ConnectError::Development`] when one
+    /// from before the first release has, and why they cannot be read.
     pub async fn schema(&self) -> Result<Schema, ConnectError> {
+        let files = self.inner.dialect.migrations();
         let applied = self.applied().await?;
-        let needed = self.inner.dialect.migrations().iter().map(|it| it.version).max().unwrap_or(0);
-        let known = |version| self.inner.dialect.migrations().version_exists(version);
-        if let Some(found) = applied.iter().map(|(version, _)| *version).filter(|it| !known(*it)).max() {
+        if applied.iter().any(|it| DEVELOPMENT.contains(&(it.version, it.description.as_str()))) {
+            return Err(ConnectError::Development);
+        }
+        self.compared(files, &applied)
+    }
+
+    /// Compares the tables with these files.
+    fn compared(&self, files: &Migrator, applied: &[Applied]) -> Result<Schema, ConnectError> {
+        let needed = files.iter().map(|it| it.version).max().unwrap_or(0);
+        let newer =
+            applied.iter().map(|it| it.version).filter(|version| !files.version_exists(*version)).max();
+        if let Some(found) = newer {
             return Err(ConnectError::Newer { found, needed });
         }
-        let complete = |version| applied.contains(&(version, true));
-        let open = self.inner.dialect.migrations().iter().find(|it| !complete(it.version));
-        Ok(match open {
-            None => Schema::Current,
-            Some(_) => {
-                let found =
-                    applied.iter().filter(|(_, complete)| *complete).map(|(version, _)| *version).max();
-                Schema::Older { found: found.unwrap_or(0), needed }
-            }
-        })
+        let complete = |version| applied.iter().any(|it| it.version == version && it.complete);
+        if files.iter().all(|it| complete(it.version)) {
+            return Ok(Schema::Current);
+        }
+        let found = applied.iter().filter(|it| it.complete).map(|it| it.version).max();
+        Ok(Schema::Older { found: found.unwrap_or(0), needed })
     }
 
     /// Creates or updates the tables, if that is needed. Several gateways may do so at once: on MySQL one after the
     /// other, and an SQLite file belongs to one process.
     ///
     /// # Errors
-    /// [`ConnectError`]. Where trying again helps the next call goes on from the last recorded step.
+    /// [`ConnectError`]. Where trying again helps the next call resumes with the last recorded step.
     pub async fn migrate(&self) -> Result<(), ConnectError> {
         self.migrate_while(&|| true).await
     }
 
-    /// The same, as long as `proceed` says so. It is asked before each statement; when it says no, a later call goes
-    /// on from there.
+    /// The same, as long as `proceed` says so. It is asked before each statement; when it says no, a later call resumes
+    /// from there.
     ///
     /// # Errors
     /// As [`Self::migrate`], and [`ConnectError::Interrupted`].
     pub async fn migrate_while(&self, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
         match self.schema().await? {
             Schema::Current => Ok(()),
-            Schema::Older { .. } => run::run(self, proceed).await,
+            Schema::Older { .. } => run::run(self, self.inner.dialect.migrations(), proceed).await,
+        }
+    }
+
+    /// As [`Self::migrate_while`], with other files.
+    ///
+    /// # Errors
+    /// As [`Self::migrate_while`].
+    pub async fn migrate_to(
+        &self,
+        files: &Migrator,
+        proceed: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), ConnectError> {
+        match self.compared(files, &self.applied().await?)? {
+            Schema::Current => Ok(()),
+            Schema::Older { .. } => run::run(self, files, proceed).await,
         }
     }
 
@@ -101,8 +149,8 @@ impl Store {
         }
     }
 
-    /// The versions that the tables have, and whether each is complete.
-    async fn applied(&self) -> Result<Vec<(i64, bool)>, ConnectError> {
+    /// The migrations that were begun.
+    async fn applied(&self) -> Result<Vec<Applied>, ConnectError> {
         let dialect = self.inner.dialect;
         // Without tables this fails, which is nothing to be logged.
         let read = self.try_read(&self.inner.readers, move |connection| {
@@ -115,7 +163,7 @@ impl Store {
                     }
                 }
                 let rows = Sql::new(dialect.applied()).fetch(connection).await?;
-                rows.iter().map(|row| Ok((rows::get(row, 0)?, rows::get::<i64, _>(row, 1)? != 0))).collect()
+                rows.iter().map(Applied::read).collect()
             })
         });
         match read.await {

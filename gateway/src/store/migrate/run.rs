@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 use sqlx::AnyConnection;
-use sqlx::migrate::Migration;
+use sqlx::migrate::{Migration, Migrator};
 
-use super::MIGRATING;
 use super::script::{self, Present, Step};
+use super::{Applied, MIGRATING};
 use crate::store::sql::Sql;
 use crate::store::{ConnectError, Dialect, Error, Store, error, rows};
 
@@ -58,7 +58,11 @@ impl From<Error> for Stop {
     }
 }
 
-pub(super) async fn run(store: &Store, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
+pub(super) async fn run(
+    store: &Store,
+    files: &Migrator,
+    proceed: &(dyn Fn() -> bool + Sync),
+) -> Result<(), ConnectError> {
     let dialect = store.inner.dialect;
     let mut tries = 0;
     loop {
@@ -69,7 +73,7 @@ pub(super) async fn run(store: &Store, proceed: &(dyn Fn() -> bool + Sync)) -> R
         };
         let mut runner = Runner { connection: &mut connection, dialect, proceed, verbose: false };
         // The lock, and a transaction that is not committed, go with the connection.
-        match runner.all().await {
+        match runner.all(files).await {
             Ok(()) => return Ok(()),
             Err(Stop::Interrupted) => return Err(ConnectError::Interrupted),
             Err(Stop::Finished) => {}
@@ -110,13 +114,13 @@ struct Runner<'r> {
 }
 
 impl Runner<'_> {
-    async fn all(&mut self) -> Result<(), Stop> {
+    async fn all(&mut self, files: &Migrator) -> Result<(), Stop> {
         self.lock().await?;
         self.execute(Sql::new(CREATE_VERSIONS)).await?;
         self.execute(Sql::new(CREATE_STEPS)).await?;
         let complete = self.complete().await?;
         self.verbose = !complete.is_empty();
-        for migration in self.dialect.migrations().iter() {
+        for migration in files.iter() {
             if !complete.contains(&migration.version) {
                 self.migration(migration).await?;
             }
@@ -143,12 +147,9 @@ impl Runner<'_> {
     async fn complete(&mut self) -> Result<Vec<i64>, Stop> {
         self.begin().await?;
         let rows = self.fetch(Sql::new(self.dialect.applied())).await?;
-        let versions: Vec<(i64, i64)> = rows
-            .iter()
-            .map(|row| Ok((rows::get(row, 0)?, rows::get(row, 1)?)))
-            .collect::<Result<_, Error>>()?;
+        let versions: Vec<Applied> = rows.iter().map(Applied::read).collect::<Result<_, Error>>()?;
         self.commit().await?;
-        Ok(versions.into_iter().filter(|(_, success)| *success != 0).map(|(version, _)| version).collect())
+        Ok(versions.into_iter().filter(|it| it.complete).map(|it| it.version).collect())
     }
 
     async fn migration(&mut self, migration: &Migration) -> Result<(), Stop> {

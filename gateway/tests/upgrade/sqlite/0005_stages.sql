@@ -1,6 +1,3 @@
--- The twin of migrations/mysql/0005_stages.sql: an order in somebody's hands is changed without touching an
--- index, until it is final.
-
 -- Where the order is: `waiting` for dispatch to push it, `held` by the queue or by a worker, or its final
 -- status.
 ALTER TABLE orders ADD COLUMN stage VARCHAR(10) NOT NULL DEFAULT 'waiting';

@@ -1,6 +1,3 @@
--- The twin of migrations/sqlite/0005_stages.sql: an order in somebody's hands is changed in place, without
--- touching an index, until it is final. Rewrites the table once.
-
 ALTER TABLE orders
     -- Where the order is: `waiting` for dispatch to push it, `held` by the queue or by a worker, or its
     -- final status.

@@ -1,7 +1,3 @@
--- The twin of migrations/mysql/0006_timeline.sql: an order's row carries its first event and its two
--- latest ones, and order_events only those between. An order that completes at the first attempt has
--- no other row.
-
 -- The event before the latest one. Until there are two, nothing.
 ALTER TABLE orders ADD COLUMN previous_status VARCHAR(10) NOT NULL DEFAULT 'pending';
 ALTER TABLE orders ADD COLUMN previous_attempt BIGINT NOT NULL DEFAULT 0;

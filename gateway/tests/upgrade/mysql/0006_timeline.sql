@@ -1,7 +1,3 @@
--- The twin of migrations/sqlite/0006_timeline.sql: an order's row carries its first event and its two
--- latest ones, and order_events only those between. An order that completes at the first attempt has
--- no other row. Rewrites the tables once.
-
 ALTER TABLE orders
     -- The event before the latest one. Until there are two, nothing.
     ADD COLUMN previous_status  ENUM('pending', 'processing', 'completed', 'failed', 'cancelled')

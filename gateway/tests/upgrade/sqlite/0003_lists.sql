@@ -1,4 +1,2 @@
--- The twin of migrations/mysql/0003_lists.sql: lists sorted by total, and ranges of totals.
-
 -- Totals of one currency, equal ones in the order of creation.
 CREATE INDEX orders_by_total ON orders (tenant_id, currency, total_minor, id);

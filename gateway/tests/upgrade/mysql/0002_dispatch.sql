@@ -1,6 +1,3 @@
--- The twin of migrations/sqlite/0002_dispatch.sql: priorities, scheduled orders, error classes, and a
--- queue that can be paused.
-
 ALTER TABLE orders
     ADD COLUMN priority      VARCHAR(6)  NOT NULL DEFAULT 'normal',
     -- The order is not started before this time, to the letter. NULL when it is not scheduled.

@@ -1,5 +1,3 @@
--- The twin of migrations/sqlite/0003_lists.sql: lists sorted by total, and ranges of totals.
-
 ALTER TABLE orders
     -- Totals of one currency, equal ones in the order of creation.
     ADD KEY orders_by_total (tenant_id, currency, total_minor, id);

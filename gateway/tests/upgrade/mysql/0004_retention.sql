@@ -1,0 +1,2 @@
+ALTER TABLE idempotency_keys
+    ADD KEY idempotency_keys_order (order_id);

@@ -1,0 +1,1 @@
+CREATE INDEX idempotency_keys_order ON idempotency_keys (order_id);
