@@ -88,6 +88,8 @@ pub enum Repaired {
     Sound,
     /// It is marked as failed.
     Failed,
+    /// The same, and a column of it cannot be read all the same.
+    FailedUnreadable(String),
     /// It is final already, so it cannot be marked as failed.
     Final,
     /// Nothing was changed: it could not be read afterwards either.
@@ -224,7 +226,11 @@ async fn mark_as_failed(
         return Ok(Repaired::Final);
     }
     remove_repeated(connection, id).await?;
-    Ok(Repaired::Failed)
+    match readable(connection, id).await {
+        Ok(()) => Ok(Repaired::Failed),
+        Err(error) if error.cause().is_some() => Ok(Repaired::FailedUnreadable(detail(error))),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ mod poison;
 #[cfg(test)]
 mod remembered;
 #[cfg(test)]
+mod repairs;
+#[cfg(test)]
 mod response_bytes;
 #[cfg(test)]
 mod rest;

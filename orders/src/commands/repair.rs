@@ -21,6 +21,9 @@ pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
             console::print(&format!("{id} is readable; processing continues from its status\n"))
         }
         Repaired::Failed => console::print(&format!("{id} is marked as failed\n")),
+        Repaired::FailedUnreadable(detail) => console::print(&format!(
+            "{id} is marked as failed, and still cannot be read: {detail}; --set COLUMN=VALUE gives the column a value\n"
+        )),
         Repaired::NotFound => Err(Error::failed(format!("order {id} not found"))),
         Repaired::Final => Err(Error::failed(format!("{id} is already completed, failed or cancelled"))
             .hint("set the columns that cannot be read with --set COLUMN=VALUE")),
