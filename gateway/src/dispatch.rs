@@ -41,6 +41,9 @@ const UNSETTLED: Duration = Duration::from_secs(15);
 /// Most overdue orders in one round, and in one transaction.
 const OVERDUE: u32 = 10_000;
 const OVERDUE_AT_ONCE: usize = 1_000;
+/// A look for overdue orders that begins later than planned by half a lease, and by this, follows a time in which the
+/// process was stopped: a virtual machine that was paused, a container that was frozen.
+const LATE: Duration = Duration::from_secs(2);
 /// Looking for overdue orders takes one part in so many of the time, however many are held ...
 const SWEEP_PARTS: u32 = 20;
 /// ... unless that would make it rarer than this.
@@ -168,8 +171,8 @@ impl Dispatch {
     }
 
     /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the
-    /// database was away the workers first get half a lease to renew theirs: an attempt must not count as
-    /// failed because nobody could write down that it goes on. Says how long to wait before the next look.
+    /// database was away, or this process was stopped, the workers first get half a lease to renew theirs: an attempt must
+    /// not count as failed because its heartbeats could not be written. Says how long to wait before the next look.
     async fn sweep(&self, sweep: &mut Sweep) -> Duration {
         let begin = Instant::now();
         let longest = Longest { guard: self.config.redelivery_guard, lease: self.config.rules.lease };
@@ -198,8 +201,10 @@ impl Dispatch {
             }
         }
         let now = Instant::now();
-        if std::mem::take(&mut sweep.blind) {
-            sweep.not_before = now + self.config.rules.lease / 2;
+        let late = now.saturating_duration_since(sweep.next);
+        let was_stopped = late > LATE.max(self.config.rules.lease / 2);
+        if std::mem::take(&mut sweep.blind) || was_stopped {
+            sweep.not_before = sweep.not_before.max(now + self.config.rules.lease / 2);
         }
         self.after_step(sweep, now).await;
         if now < sweep.not_before {

@@ -7,7 +7,7 @@
 //! [`shim`] a process's clock or its disk.
 //!
 //! The faults: [`kill`], [`freeze`], [`memory`], [`network`], [`clock`], [`disk`], [`restart`],
-//! [`poison`], [`cuts`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! [`poison`], [`suspend`], [`cuts`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
 
 #![cfg(test)]
 
@@ -29,6 +29,7 @@ mod restart;
 mod run;
 mod servers;
 mod shim;
+mod suspend;
 mod system;
 mod topology;
 mod upgrade;

@@ -74,7 +74,7 @@ pub(crate) struct System {
     /// A replica, and what leads to it once it has taken over.
     standby: Option<(MariaDb, Proxy)>,
     /// None when embedded.
-    servers: Option<(MariaDb, Redis)>,
+    pub(crate) servers: Option<(MariaDb, Redis)>,
     /// Outlives the processes.
     folder: TempDir,
 }
