@@ -70,48 +70,42 @@ fn collect(folder: &Path, sources: &mut String) {
 fn the_settings_have_the_defaults_of_the_page() {
     let config = Config::default();
     let (http, graphql) = (&config.http, &config.graphql);
-    row("open connections, of all ports together", &count(http.connections));
-    row("open connections of one address", "a tenth of all");
+    row("open connections on all ports", &count(http.connections));
+    row("open connections from one client address", "a tenth of all");
     assert_eq!(http.connections_per_address(), http.connections / 10);
     row(
-        "open streams: websockets, event streams (REST and GraphQL), long polls, and streams of gRPC together",
+        "open streams: websockets, event streams (REST and GraphQL), long polls and gRPC streams together",
         &count(http.streams),
     );
-    row("open streams of one client's address", "a tenth of all");
+    row("open streams from one client address", "a tenth of all");
     assert_eq!(http.streams_per_address(), http.streams / 10);
-    row("HTTP/2: time without a request", &time(http.idle_timeout));
-    row("time for the head of a request", &time(http.header_read_timeout));
+    row("HTTP/2: idle time", &time(http.idle_timeout));
+    row("read timeout of a request head", &time(http.header_read_timeout));
     row("path and query", &bytes(http.target_bytes));
     row("body", &bytes(http.body_bytes));
     row("body of a bulk create", &bytes(http.bulk_body_bytes));
-    row(
-        "text in one order: the items' names, the customer and the reference together",
-        &bytes(domain::MAX_CONTENT_BYTES),
-    );
+    row("text of one order: item names, customer and reference together", &bytes(domain::MAX_CONTENT_BYTES));
     row("response", &bytes(http.response_bytes));
     row(
-        "time until an answer begins; creating one order has a limit for each step instead",
+        "time to the response head; the creation of one order has a timeout for each step instead",
         &format!(
             "{}; {} for a bulk create",
             time(http.header_read_timeout + config.request_timeout),
             time(http.header_read_timeout + config.request_timeout + crate::http::inflight::BULK_WAIT)
         ),
     );
-    row("time in which a client takes nothing of what waits for it", &time(http.write_stall));
+    row("write timeout (client not reading)", &time(http.write_stall));
     row(
-        &format!(
-            "slowest average rate at which a client takes what waits for it, after {}",
-            time(http.slow_after)
-        ),
+        &format!("minimum average read rate of a client, after {}", time(http.slow_after)),
         &format!("{}/s", bytes(http.slowest_rate)),
     );
-    // The names of the rows above, for the test that looks for them: "slowest average rate at which a client takes what waits for it, after 30 s"
-    row("changes from pages of other sites", "refused");
+    // The names of the rows above, for the test that looks for them: "minimum average read rate of a client, after 30 s"
+    row("state changes from other origins", "refused");
     row(
         "hosts in `Host`, `:authority` or an absolute target",
         "every host; loopback names on a loopback address",
     );
-    row("commands and new orders that wait for a transaction", &count(config.batch_backlog));
+    row("commands and new orders queued for a transaction", &count(config.batch_backlog));
     row("line items of an order", &count(domain::MAX_LINE_ITEMS));
     row("item, customer, reference", &format!("{} characters each", domain::text::MAX_ITEM));
     assert_eq!(
@@ -119,7 +113,7 @@ fn the_settings_have_the_defaults_of_the_page() {
         [domain::text::MAX_ITEM; 2]
     );
     row(
-        "reason; error class; name of who asks",
+        "reason; error class; requester",
         &format!(
             "{}; {}; {} characters",
             domain::text::MAX_REASON,
@@ -137,7 +131,7 @@ fn the_settings_have_the_defaults_of_the_page() {
             count(crate::orders::MAX_RATE as usize)
         ),
     );
-    row("orders that are counted in each status", &count(crate::store::COUNT_LIMIT as usize));
+    row("count of orders in each status", &count(crate::store::COUNT_LIMIT as usize));
     row("document", &bytes(graphql.document_bytes));
     row("tokens", &count(graphql.tokens));
     row("selections, fragments expanded", &count(graphql.selections));
@@ -155,7 +149,7 @@ fn the_settings_have_the_defaults_of_the_page() {
         "length of the response, counted while it is built",
         &format!("{}, of a batch together", bytes(http.response_bytes)),
     );
-    row("time for a query, a mutation or a batch", &time(graphql.execution_timeout));
+    row("execution timeout of a query, a mutation or a batch", &time(graphql.execution_timeout));
     row("introspection", "on");
     assert!(graphql.introspection);
     row(
@@ -163,15 +157,15 @@ fn the_settings_have_the_defaults_of_the_page() {
         &format!("{}, of {} together", count(graphql.persisted_queries), bytes(graphql.persisted_bytes)),
     );
     row("trusted documents", "all documents run");
-    row("pages of other sites", "refused; with `--cors-origins '*'` they may not run mutations");
-    row("no subprotocol that we speak", "");
-    row("time until `connection_init`", &time(graphql.init_timeout));
-    row("a `connection_init` that the embedding program refuses", "none");
-    row("operations before `connection_ack`; a second init; an id that is in use; a broken message", "");
+    row("handshakes from other origins", "refused; with `--cors-origins '*'` they may not run mutations");
+    row("no supported subprotocol", "");
+    row("timeout of `connection_init`", &time(graphql.init_timeout));
+    row("a `connection_init` rejected by the embedding program", "none");
+    row("operations before `connection_ack`; a second init; an id in use; a malformed message", "");
     row("length of a message", &bytes(graphql.message_bytes));
-    row("operations at once", &count(graphql.operations_per_socket));
+    row("concurrent operations", &count(graphql.operations_per_socket));
     row(&format!("silence after a ping (every {})", time(graphql.ping_interval)), &time(graphql.dead_after));
     // "silence after a ping (every 12 s)"
-    row("time in which the client does not read what waits for it", &time(graphql.dead_after));
+    row("write timeout (client does not read)", &time(graphql.dead_after));
     row("shutdown", "");
 }

@@ -129,6 +129,6 @@ mod tests {
     fn the_limits_are_documented() {
         let worker = crate::limits_page::bytes(super::super::MESSAGE_BYTES);
         let unary = crate::limits_page::bytes(UNARY_MESSAGE_BYTES);
-        crate::limits_page::row("message of gRPC; of a worker's stream", &format!("{unary}; {worker}"));
+        crate::limits_page::row("gRPC message; message of a worker's stream", &format!("{unary}; {worker}"));
     }
 }

@@ -147,12 +147,9 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        row("messages that wait for a worker", &MAX_WAITING.to_string());
-        row("order that is sent to a worker in the message of its batch", &bytes(LARGE_ORDER_BYTES));
+        row("messages queued for a worker", &MAX_WAITING.to_string());
+        row("order sent to a worker in the message of its batch", &bytes(LARGE_ORDER_BYTES));
         row("message to a worker with larger orders", &bytes(LARGE_MESSAGE_BYTES));
-        row(
-            "time in which a connection to a worker has to take a message with larger orders",
-            &format!("{} ms", BUSY_AFTER.as_millis()),
-        );
+        row("write timeout of a message with larger orders", &format!("{} ms", BUSY_AFTER.as_millis()));
     }
 }

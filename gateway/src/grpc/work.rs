@@ -387,6 +387,6 @@ mod tests {
     #[test]
     fn the_limits_are_documented() {
         crate::limits_page::row("entries in a message of a worker", &crate::limits_page::count(MAX_BATCH));
-        crate::limits_page::row("messages of a worker that are carried out at once", &PARALLEL.to_string());
+        crate::limits_page::row("concurrent messages of a worker", &PARALLEL.to_string());
     }
 }

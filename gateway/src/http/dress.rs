@@ -193,6 +193,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("request id that is kept", &format!("{MAX_REQUEST_ID} characters"));
+        crate::limits_page::row("request id of the client", &format!("{MAX_REQUEST_ID} characters"));
     }
 }

@@ -70,6 +70,6 @@ mod tests {
     fn the_limits_are_documented() {
         let head = crate::limits_page::bytes(crate::Config::default().http.head_bytes);
         crate::limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
-        crate::limits_page::row("a head that is not HTTP", "");
+        crate::limits_page::row("request head that is not HTTP", "");
     }
 }

@@ -227,28 +227,22 @@ mod tests {
         let held = |budget, what| {
             format!("{}, an eighth of it for {what} up to {}", bytes(budget), bytes(SMALL_BYTES))
         };
-        row(
-            "bytes of request bodies that are held at once, over all clients",
-            &held(limits.inflight_body_bytes, "bodies"),
-        );
-        row(
-            "bytes of responses that are held at once, over all clients",
-            &held(limits.inflight_response_bytes, "responses"),
-        );
+        row("memory for request bodies, over all clients", &held(limits.inflight_body_bytes, "bodies"));
+        row("memory for responses, over all clients", &held(limits.inflight_response_bytes, "responses"));
         let bulk = format!(
             "{} (`--max-bulk-body-size`); the others wait for up to {}",
             bytes(limits.bulk_body_bytes),
             time(BULK_WAIT)
         );
-        row("bulk creates that are worked on at once: bytes of their bodies", &bulk);
+        row("concurrent bulk creates: bytes of their bodies", &bulk);
         let step = limits.header_read_timeout;
         let pace =
             format!("{} for each {} of it, {} in all", time(step), bytes(STEP_BYTES), time(step * STEPS));
-        row("time for a body, or a message of gRPC", &pace);
-        row("time for a frame of HTTP/2 that has begun", &pace);
-        row("time for a message with its fragments", &pace);
+        row("read timeout of a body, or a gRPC message", &pace);
+        row("read timeout of an HTTP/2 frame", &pace);
+        row("read timeout of a message with its fragments", &pace);
         row(
-            "bytes of unfinished messages, within those of all request bodies",
+            "memory for incomplete messages, part of the memory for request bodies",
             &bytes(limits.inflight_body_bytes),
         );
     }

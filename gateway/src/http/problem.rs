@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn the_limits_are_documented() {
         crate::limits_page::row(
-            "errors in a response; those of all rows of a bulk create together",
+            "errors in a response, over all rows of a bulk create",
             &MAX_ERRORS.to_string(),
         );
     }

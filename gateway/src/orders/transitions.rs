@@ -253,7 +253,7 @@ mod tests {
     fn the_limits_are_documented() {
         let postponements = MAX_POSTPONEMENTS.to_string();
         row("postponements of an order (`Retry-After`) that do not count as failures", &postponements);
-        row("longest wait that the other side can ask for", &time(LONGEST_POSTPONEMENT));
+        row("maximum delay that a called service can ask for", &time(LONGEST_POSTPONEMENT));
     }
 
     fn starts(count: u8) -> Arc<[(OrderId, Command)]> {

@@ -281,7 +281,7 @@ mod tests {
     fn the_limits_are_documented() {
         use crate::limits_page::row;
         let connections = Options::default().connections.to_string();
-        row("connections to the database, for reading and as many for writing", &connections);
+        row("database connections for reads, and the same number for writes", &connections);
     }
 
     /// The driver's text names a feature of its own, which is left out on purpose.

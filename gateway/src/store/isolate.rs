@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_limits_are_documented() {
         let largest = crate::limits_page::bytes(LARGEST_ORDER);
-        crate::limits_page::row("size of an order that is handed to a worker", &largest);
+        crate::limits_page::row("size of an order sent to a worker", &largest);
     }
 
     #[test]

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_backoff_is_documented() {
         crate::limits_page::row(
-            "time that an order which cannot be processed is parked for",
+            "parking time of an order that cannot be processed",
             &format!("{} s, doubled up to {} min", PARKED_FIRST.as_secs(), PARKED_LONGEST.as_secs() / 60),
         );
     }

@@ -313,9 +313,9 @@ mod tests {
     fn the_limits_are_documented() {
         use crate::limits_page::{row, time};
         row(
-            "searches at once: lists and redrives by `itemContains` or `errorClass`, and whatever else no index serves",
+            "concurrent searches: lists and redrives by `itemContains` or `errorClass`, and other filters without an index",
             &SEARCHES.to_string(),
         );
-        row("time of a search", &time(super::super::Options::default().deadline * 3 / 4));
+        row("timeout of a search", &time(super::super::Options::default().deadline * 3 / 4));
     }
 }

@@ -78,10 +78,10 @@ pub(crate) fn check_structure(document: &Document, limits: &GraphqlLimits) -> Re
     let (total, _) = walk.document(limits, None)?;
     for (limit, what, count, most) in [
         ("selections", "selections after fragments are expanded", total.selections, limits.selections),
-        ("depth", "selections inside each other", total.depth, limits.depth),
+        ("depth", "nested selections", total.depth, limits.depth),
         ("aliases", "aliases", total.aliases, limits.aliases),
         ("directives", "directives", total.directives, limits.directives),
-        ("introspection", "lists of introspection inside each other", total.lists, MAX_INTROSPECTION_LISTS),
+        ("introspection", "nested lists of introspection", total.lists, MAX_INTROSPECTION_LISTS),
     ] {
         if count > most {
             return Err(TooMuch::over(limit, what, most));
@@ -202,7 +202,7 @@ impl<'a> Walk<'a> {
     /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
     fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, TooMuch> {
         if level > MAX_NESTING {
-            return Err(TooMuch::over("depth", "selections inside each other", MAX_NESTING));
+            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
         }
         let mut total = Cost::default();
         for selection in set {
@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
         }
         total.nesting += 1;
         if level + total.nesting > MAX_NESTING + 1 {
-            return Err(TooMuch::over("depth", "selections inside each other", MAX_NESTING));
+            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
         }
         Ok(total)
     }

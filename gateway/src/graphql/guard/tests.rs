@@ -226,7 +226,7 @@ fn a_page_of_a_hundred_orders_shows_every_field() {
 fn the_limits_are_documented() {
     let depth = crate::Config::default().graphql.depth;
     crate::limits_page::row("depth", &format!("{depth}; {MAX_NESTING} with fragments and introspection"));
-    crate::limits_page::row("lists of introspection inside each other", &MAX_INTROSPECTION_LISTS.to_string());
+    crate::limits_page::row("nested lists of introspection", &MAX_INTROSPECTION_LISTS.to_string());
     let variables = crate::limits_page::bytes(VARIABLE_BYTES);
     crate::limits_page::row("variables: their JSON, each as often as the operation uses it", &variables);
 }

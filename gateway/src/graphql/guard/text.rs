@@ -27,7 +27,7 @@ pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMu
             _ => {}
         }
         if open > MAX_BRACKETS {
-            return Err(TooMuch::over("brackets", "brackets inside each other", MAX_BRACKETS));
+            return Err(TooMuch::over("brackets", "nested brackets", MAX_BRACKETS));
         }
     }
     if tokens(text.as_bytes()).count() > limits.tokens {
@@ -209,6 +209,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("brackets inside each other", &MAX_BRACKETS.to_string());
+        crate::limits_page::row("nested brackets", &MAX_BRACKETS.to_string());
     }
 }

@@ -547,13 +547,13 @@ fn the_limits_are_documented() {
     let (http, grpc) = (Port::HTTP, Port::GRPC);
     let streams = |port: &Port| count(port.streams as usize);
     row(
-        "HTTP/2: requests at once on a connection",
+        "HTTP/2: concurrent requests on a connection",
         &format!("{}; {} on the gRPC port", streams(&http), streams(&grpc)),
     );
     let ping = |port: &Port| format!("{}, every {}", time(port.ping.1), time(port.ping.0));
-    row("HTTP/2: time to answer a ping", &format!("{}; {} on the gRPC port", ping(&http), ping(&grpc)));
+    row("HTTP/2: ping timeout", &format!("{}; {} on the gRPC port", ping(&http), ping(&grpc)));
     row(
-        "HTTP/2: requests taken back beyond those answered",
-        &format!("{}, or {RESETS} that were not looked at", pace::ABANDONED),
+        "HTTP/2: resets beyond the number of responses (rapid reset)",
+        &format!("{}, or {RESETS} that were not started", pace::ABANDONED),
     );
 }
