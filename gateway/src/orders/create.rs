@@ -12,8 +12,8 @@ use crate::batch::{Attempt, Failure};
 use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{
-    Cause, Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Outage, Store,
-    request_hash, request_hash_of_all,
+    Cause, Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Outage, Store, bulk_hash,
+    draft_hash, request_hash, unreadable_hash,
 };
 
 /// The most orders that one request can create.
@@ -120,11 +120,8 @@ impl Orders {
         if contents.is_empty() || (bad && policy == ErrorPolicy::RejectEverything) {
             return Ok(CreatedRows { rows: outcomes, replayed: false });
         }
-        let policy = [u8::from(policy == ErrorPolicy::RejectFailedRows)];
-        let hash = key.as_ref().map(|_| {
-            let identities = identities.iter().map(Vec::as_slice);
-            request_hash_of_all(std::iter::once(&policy[..]).chain(identities))
-        });
+        let good_rows_only = policy == ErrorPolicy::RejectFailedRows;
+        let hash = key.as_ref().map(|_| bulk_hash(good_rows_only, &identities));
         let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
         let good = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
         for (outcome, order) in good.zip(orders) {
@@ -200,8 +197,8 @@ struct Checked {
     outcomes: Vec<RowOutcome>,
     /// What the good rows say.
     contents: Vec<Content>,
-    /// What tells each row from another one, for the idempotency key.
-    identities: Vec<Vec<u8>>,
+    /// The hash of each row, if the create has an idempotency key.
+    identities: Vec<[u8; 32]>,
 }
 
 impl Checked {
@@ -211,21 +208,21 @@ impl Checked {
             Self { outcomes: Vec::with_capacity(rows.len()), contents: Vec::new(), identities: Vec::new() };
         for row in rows {
             let (identity, outcome) = match row {
-                Row::Unreadable(bytes) => (bytes, RowOutcome::Unreadable),
+                Row::Unreadable(bytes) => (keyed.then(|| unreadable_hash(&bytes)), RowOutcome::Unreadable),
                 Row::Draft(draft) => {
-                    let written = if keyed { format!("{draft:?}").into_bytes() } else { Vec::new() };
+                    let draft_hash = keyed.then(|| draft_hash(&draft));
                     match panics::caught("bulk", || check(draft)) {
                         Ok(Ok(content)) => {
-                            let hash = keyed.then(|| request_hash(&content).to_vec());
+                            let hash = keyed.then(|| request_hash(&content));
                             checked.contents.push(content);
-                            (hash.unwrap_or_default(), RowOutcome::NotCreated)
+                            (hash, RowOutcome::NotCreated)
                         }
-                        Ok(Err(problems)) => (written, RowOutcome::Invalid(problems)),
-                        Err(Panicked) => (written, RowOutcome::Failed),
+                        Ok(Err(problems)) => (draft_hash, RowOutcome::Invalid(problems)),
+                        Err(Panicked) => (draft_hash, RowOutcome::Failed),
                     }
                 }
             };
-            checked.identities.push(identity);
+            checked.identities.extend(identity);
             checked.outcomes.push(outcome);
         }
         checked

@@ -3,12 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use domain::{
-    Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderEvent, OrderId, Priority, Status, Timestamp,
-};
-use sha2::{Digest, Sha256};
-
-use super::rows;
+use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderEvent, OrderId, Status, Timestamp};
 
 /// An order that is about to be accepted, as it is right after that. Cheap to clone: the answer to the
 /// client, the group commit and the store's memory have the same one.
@@ -114,44 +109,8 @@ impl NewOrder {
 pub struct Idempotency {
     /// The client's name for the create.
     pub key: IdempotencyKey,
-    /// See [`request_hash`].
+    /// See [`request_hash`](super::request_hash).
     pub request_hash: [u8; 32],
     /// From then on the key is new again.
     pub expires_at: Timestamp,
-}
-
-/// Identifies what an order is: two creates with the same content are the same create.
-pub fn request_hash(content: &Content) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| part(&mut hash, bytes);
-    part(rows::line_items_to_json(&content.line_items).as_bytes());
-    part(content.total.currency().code().as_bytes());
-    for text in [&content.customer, &content.external_reference] {
-        part(&[u8::from(text.is_some())]);
-        part(text.as_deref().unwrap_or_default().as_bytes());
-    }
-    part(&content.max_attempts.to_be_bytes());
-    // What came later counts only where it is used: keys from before an update go on to be recognised.
-    if content.priority != Priority::default() {
-        part(content.priority.as_str().as_bytes());
-    }
-    if let Some(at) = content.process_after {
-        part(&at.as_micros().to_be_bytes());
-    }
-    hash.finalize().into()
-}
-
-/// Identifies what a request with many parts is, from what identifies each part.
-pub fn request_hash_of_all<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    // No single order begins like this.
-    part(&mut hash, b"many");
-    parts.for_each(|bytes| part(&mut hash, bytes));
-    hash.finalize().into()
-}
-
-/// Each part says how long it is, so that no two contents read alike.
-fn part(hash: &mut Sha256, bytes: &[u8]) {
-    hash.update((bytes.len() as u64).to_be_bytes());
-    hash.update(bytes);
 }

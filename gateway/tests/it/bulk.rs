@@ -1,7 +1,7 @@
 //! Many orders in one request, over REST and GraphQL.
 
 use gateway::Config;
-use gateway::store::{Creation, Idempotency, Inserted, NewOrder, request_hash, request_hash_of_all};
+use gateway::store::{Creation, Idempotency, Inserted, NewOrder, bulk_hash, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -262,8 +262,7 @@ on_both!(a_bulk_of_an_earlier_version_is_still_recognised, |on| async move {
         })
         .into();
     let hashes: Vec<_> = contents.iter().map(request_hash).collect();
-    let identities = std::iter::once(&[0_u8][..]).chain(hashes.iter().map(|hash| &hash[..]));
-    let request_hash = request_hash_of_all(identities);
+    let request_hash = bulk_hash(false, &hashes);
     let expires_at = now + std::time::Duration::from_secs(3_600);
     let idempotency = Idempotency { key: "old".parse().unwrap(), request_hash, expires_at };
     let ids = domain::OrderId::new(now).consecutive(3);

@@ -183,6 +183,22 @@ async fn a_locked_key_holds_up_no_other_create() {
     gateway.stop().await;
 }
 
+// An upgrade must recognise the keys of the version before: what is stored is fixed.
+on_both!(the_stored_hash_of_a_request_is_fixed, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    assert_eq!(post(&gateway, "key-1", &laptop()).await.status(), StatusCode::CREATED);
+    let mut database = AnyConnection::connect(backend.url()).await.unwrap();
+    let stored: Vec<u8> = sqlx::query_scalar("SELECT request_hash FROM idempotency_keys")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "016ea47947bd2742631fa977024ff6a8a5beef88d77ea7f2b6827b1b26572e4b");
+    database.close().await.unwrap();
+    gateway.stop().await;
+});
+
 on_both!(a_batch_may_hold_a_key_twice, |on| async move {
     let backend = Backend::new(on).await;
     let orders: Arc<[Creation]> =
