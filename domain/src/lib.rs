@@ -45,7 +45,7 @@ pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
 pub use id::{InvalidOrderId, OrderId};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
-pub use lease::{InvalidLeaseToken, LeaseToken};
+pub use lease::{InvalidLeaseToken, LeaseMark, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};
 pub use order::{

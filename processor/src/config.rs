@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use domain::LeaseMark;
+
 use crate::{Error, Status};
 
 /// The most handlers that one processor runs at once.
@@ -33,6 +35,9 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// Nothing is pulled while more reports than this wait for their acknowledgement. Default: 4,096.
     pub report_buffer: usize,
+    /// On the lease tokens that this processor draws, so that a program which owns the database can tell its own leases
+    /// after a crash. Default: none.
+    pub lease_mark: Option<LeaseMark>,
     /// Written by the processor while it runs, for health checks.
     pub status: Status,
 }
@@ -48,6 +53,7 @@ impl Default for Config {
             report_grace: Duration::from_secs(3),
             answer_timeout: Duration::from_secs(10),
             report_buffer: 4_096,
+            lease_mark: None,
             status: Status::default(),
         }
     }

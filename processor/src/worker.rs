@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Job, Queue};
-use domain::{LeaseToken, Order, Outcome};
+use domain::{LeaseMark, LeaseToken, Order, Outcome};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::{MAX_BATCH, v1};
 use tokio::select;
@@ -193,7 +193,7 @@ impl Worker {
                 self.queue_backoff.reset();
                 // An order and a token together name a lease; with one token for all of them the gateway
                 // writes all of them in one statement.
-                let token = LeaseToken::random();
+                let token = self.config.lease_mark.map_or_else(LeaseToken::random, LeaseMark::draw);
                 let slots = &mut self.slots;
                 self.hints.extend(jobs.into_iter().filter_map(|job| slots.take(job.order_id, token)));
             }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use domain::LeaseMark;
+
 use super::sql::Sql;
 use super::{Error, Store, rows};
 
@@ -12,6 +14,13 @@ pub struct Installation {
     pub id: [u8; 16],
     /// Known to its gateways only, and to whoever may read the database.
     pub secret: [u8; 32],
+}
+
+impl Installation {
+    /// On the lease tokens of a processor that runs in the process which owns the database.
+    pub fn lease_mark(&self) -> LeaseMark {
+        LeaseMark::new(u16::from_be_bytes([self.id[0], self.id[1]]))
+    }
 }
 
 impl fmt::Debug for Installation {

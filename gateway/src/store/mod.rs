@@ -22,6 +22,7 @@ mod counts;
 mod creation;
 mod dialect;
 mod due;
+mod ended;
 mod error;
 mod files;
 mod idempotency;

@@ -368,3 +368,31 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     assert_eq!(count(filter(&[Status::Cancelled, Status::Pending], "Ann")).await, 25);
     assert_eq!(count(filter(&[], "ann")).await, 0, "texts are compared exactly");
 });
+
+on_both!(only_the_leases_with_the_mark_of_a_process_are_ended, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    let ids = insert(&backend, 6).await;
+    let mark = store.installation().await.unwrap().lease_mark();
+    let tokens = [mark.draw(), mark.draw(), LeaseToken::random(), LeaseToken::random()];
+    for (id, lease) in ids.iter().zip(tokens) {
+        assert_eq!(status(&one(&backend, *id, Command::start(lease)).await), Some(Status::Processing));
+    }
+    // A report that came before the end stays.
+    let done = Command::Finish { lease: tokens[1], outcome: Outcome::Completed };
+    assert_eq!(status(&one(&backend, ids[1], done).await), Some(Status::Completed));
+    assert_eq!(store.end_leases(mark, Rules::default()).await.unwrap(), 1);
+    let first = order(&backend, ids[0]).await;
+    assert_eq!((first.status, first.attempt, first.failures), (Status::Pending, 1, 1));
+    // Those of workers over gRPC are kept, with their leases.
+    for (id, lease) in ids.iter().zip(tokens).skip(2).take(2) {
+        let done = Command::Finish { lease, outcome: Outcome::Completed };
+        assert_eq!(status(&one(&backend, *id, done).await), Some(Status::Completed));
+    }
+    // The attempt is over: a report of it is stale.
+    let late = Command::Finish { lease: tokens[0], outcome: Outcome::Completed };
+    let late = one(&backend, ids[0], late).await;
+    assert!(matches!(late, Applied::Refused(Refusal::StaleLease(_))), "{late:?}");
+    assert_eq!(store.end_leases(mark, Rules::default()).await.unwrap(), 0);
+    check_invariants(store).await;
+});

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use broker::{Bus, Queue, memory};
-use gateway::Parts;
+use domain::LeaseMark;
+use domain::transition::Rules;
+use gateway::store::{Dialect, Error as StoreError};
+use gateway::{Parts, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::ended;
@@ -46,12 +49,14 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
     };
 
+    let lease_mark = end_own_leases(&store, config.rules).await?;
     starting.end().await;
     let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let gateway_url = format!("http://{}", reachable(grpc_addr));
-    let config = settings::processor(&args.work, vec![gateway_url], &args.process);
+    let mut config = settings::processor(&args.work, vec![gateway_url], &args.process);
+    config.lease_mark = lease_mark;
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
 
@@ -78,6 +83,24 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     };
     store.close().await;
     result
+}
+
+/// Ends the attempts that this program was at when it was killed, instead of waiting for the end of their leases. A file
+/// belongs to one process, so its processor is the only one that draws tokens with the mark, which it returns; a server may
+/// have several. Leases of other workers, over gRPC, have no mark and stay.
+async fn end_own_leases(store: &Store, rules: Rules) -> Result<Option<LeaseMark>, Error> {
+    if store.dialect() != Dialect::Sqlite {
+        return Ok(None);
+    }
+    let ended = async {
+        let mark = store.installation().await?.lease_mark();
+        Ok::<_, StoreError>((mark, store.end_leases(mark, rules).await?))
+    };
+    let (mark, orders) = ended.await.map_err(|error| Error::failed(error.to_string()))?;
+    if orders > 0 {
+        tracing::warn!(orders, "the program ended while it processed orders; they are retried or failed");
+    }
+    Ok(Some(mark))
 }
 
 fn describe(work: &WorkArgs) -> String {

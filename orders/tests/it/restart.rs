@@ -109,6 +109,30 @@ async fn an_orderly_end_costs_no_attempt() {
     assert_eq!((&order["attempt"], &order["failures"]), (&2.into(), &0.into()), "{order}");
 }
 
+/// The leases of a program that was killed are its own: they need not run out.
+#[tokio::test]
+async fn a_killed_program_resumes_its_own_orders_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut dev = slow(&folder, "0");
+    let api = Api::new(base_url(&mut dev).await);
+    let id = api.create_id().await;
+    api.reaches(&id, "processing").await;
+    dev.kill();
+    dev.ended().await;
+
+    let arguments = [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"]].concat();
+    let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    let order = api.reaches(&id, "completed").await;
+    // A failure, because the order may be what ended the program.
+    assert_eq!((&order["attempt"], &order["failures"]), (&2.into(), &1.into()), "{order}");
+    let (_, events) = api.get(&format!("/orders/{id}/events")).await;
+    let statuses: Vec<_> = events.as_array().expect("a list").iter().map(|event| &event["status"]).collect();
+    assert_eq!(statuses, ["pending", "processing", "pending", "processing", "completed"]);
+    assert_eq!(events[2]["reason"], "the program ended while it processed the order", "{events}");
+    assert_eq!(events[2]["errorClass"], "lease_expired", "{events}");
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");

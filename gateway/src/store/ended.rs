@@ -1,0 +1,59 @@
+//! Leases of a process that has ended.
+
+use domain::transition::{CLASS_LEASE_EXPIRED, Command, Rules};
+use domain::{DEFAULT_TENANT, LeaseMark, LeaseToken, OrderId, Outcome};
+
+use super::sql::Sql;
+use super::transition::Applied;
+use super::{Error, Store, rows};
+
+/// Orders that are looked at in one statement.
+const PAGE: i64 = 1_000;
+/// What an order says whose attempt has ended with its process.
+const ENDED: &str = "the program ended while it processed the order";
+
+impl Store {
+    /// Ends the attempts whose lease tokens have this mark. For the start of the only process that draws such tokens: it
+    /// holds none yet, so they are those of a process before it that was killed. Each counts as a failure, as one whose
+    /// lease has expired does, because the order may be what ends the process. Says how many there were.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn end_leases(&self, mark: LeaseMark, rules: Rules) -> Result<u64, Error> {
+        let (mut after, mut ended) = (OrderId::from_bytes([0; 16]), 0);
+        loop {
+            let page = self.leases_after(after).await?;
+            let Some((last, _)) = page.last() else { return Ok(ended) };
+            after = *last;
+            let reports = page.into_iter().filter_map(|(id, lease)| {
+                let lease = lease.filter(|lease| mark.is_on(*lease))?;
+                let class = Some(CLASS_LEASE_EXPIRED.to_owned());
+                let outcome = Outcome::Retry { reason: ENDED.to_owned(), class, after: None };
+                Some((id, Command::Finish { lease, outcome }))
+            });
+            let reports: Vec<_> = reports.collect();
+            if !reports.is_empty() {
+                let applied = self.apply(reports.into(), rules).await?;
+                ended += applied.iter().filter(|one| matches!(one, Applied::Changed { .. })).count() as u64;
+            }
+        }
+    }
+
+    /// Orders that are being processed, by id; without a token when it cannot be read.
+    async fn leases_after(&self, after: OrderId) -> Result<Vec<(OrderId, Option<LeaseToken>)>, Error> {
+        let by_stage = self.inner.dialect.by_stage();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Sql::new("SELECT id, lease_token FROM orders");
+                sql.push(by_stage).push(
+                    " WHERE tenant_id = ? AND stage = 'held' AND status = 'processing' AND id > ? ORDER BY id LIMIT ?",
+                );
+                sql.bind(DEFAULT_TENANT).bind(after.as_bytes().to_vec()).bind(PAGE);
+                let rows = sql.fetch(connection).await?;
+                let lease = |row| rows::get(row, 1).ok().and_then(LeaseToken::from_i64);
+                Ok(rows.iter().filter_map(|row| Some((rows::id(row, 0).ok()?, lease(row)))).collect())
+            })
+        })
+        .await
+    }
+}
