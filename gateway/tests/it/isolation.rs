@@ -72,15 +72,15 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
         started.extend(answer.attempts.into_iter().map(|attempt| attempt.order.unwrap().order_id));
         for one in answer.refused {
             match one.reason.as_str() {
-                "TRY_AGAIN" => open.push(one.lease.unwrap()),
+                "try_again" => open.push(one.lease.unwrap()),
                 _ => refused.push((one.lease.unwrap().order_id, one.reason)),
             }
         }
     }
     // The first one to be told is the request during which it is parked, if that one is still waited for.
     assert!(
-        refused == [(slow.clone(), "ORDER_UNREADABLE".to_owned())]
-            || refused == [(slow.clone(), "NOT_YET".to_owned())],
+        refused == [(slow.clone(), "order_unreadable".to_owned())]
+            || refused == [(slow.clone(), "not_yet".to_owned())],
         "{refused:?}"
     );
     assert_eq!(started, ids.iter().filter(|id| *id != slow).cloned().collect());

@@ -229,19 +229,19 @@ on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move 
     lose_what_came_since(&mut connection).await;
 
     // Before anything else happens, and after another worker has started them over the other gateway.
-    assert_eq!(reason(a.report(&ids[0], "completed", &lost[0]).await), "STALE_LEASE");
+    assert_eq!(reason(a.report(&ids[0], "completed", &lost[0]).await), "stale_lease");
     let mut held = Vec::new();
     for id in &ids {
         held.push(b.report(id, "processing", "").await.unwrap().lease_token);
     }
     for (id, lost) in ids.iter().zip(&lost) {
         for outcome in ["failed", "completed", "pending"] {
-            assert_eq!(reason(a.report(id, outcome, lost).await), "STALE_LEASE", "{outcome}");
+            assert_eq!(reason(a.report(id, outcome, lost).await), "stale_lease", "{outcome}");
         }
     }
     let mut worker = Worker::connect(&a).await;
     let stale = proto::v1::Lease { order_id: ids[0].clone(), lease_token: lost[0].clone() };
-    assert_eq!(worker.finish(&stale).await.refused[0].reason, "STALE_LEASE");
+    assert_eq!(worker.finish(&stale).await.refused[0].reason, "stale_lease");
     // Those that hold the leases end the orders, over either gateway.
     let ends = [(&a, "completed"), (&b, "completed"), (&a, "failed"), (&b, "failed")];
     for ((id, lease), (gateway, status)) in ids.iter().zip(&held).zip(ends) {
@@ -250,7 +250,7 @@ on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move 
     for ((id, lost), (_, status)) in ids.iter().zip(&lost).zip(ends) {
         let other = if status == "failed" { "completed" } else { "failed" };
         for gateway in [&a, &b] {
-            assert_eq!(reason(gateway.report(id, other, lost).await), "STALE_LEASE");
+            assert_eq!(reason(gateway.report(id, other, lost).await), "stale_lease");
             assert_eq!(gateway.order(id).await.status, status);
         }
     }
