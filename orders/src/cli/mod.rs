@@ -227,7 +227,8 @@ pub(crate) struct HealthArgs {
     pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
-    /// With --role processor: expected worker name; a response of another worker is an error
+    /// With --role processor: expected worker name; a response of another worker is an error. Needed, or
+    /// --metrics-addr, when several processors run on the machine
     #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = crate::values::worker_id)]
     pub(crate) worker_id: Option<String>,
 }

@@ -1,5 +1,8 @@
 //! `orders health`: is the gateway or processor on this machine ready? Images without curl need it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -25,6 +28,9 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             readyz(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
         }
         (None, Role::Processor) => {
+            if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
+                check_alone(processors())?;
+            }
             let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
             readyz(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
         }
@@ -53,6 +59,38 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
         return Err(unhealthy(format!("{status} {text}")));
     }
     console::print(&format!("{}\n", text.trim_end()))
+}
+
+/// Without a name and an address it must be clear which processor is meant: the default address belongs to the one that
+/// was started first, and the others have moved to free ports.
+fn check_alone(processors: usize) -> Result<(), Error> {
+    if processors < 2 {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "{processors} processors run on this machine, and the response could be from any of them"
+    ))
+    .hint(
+        "name the one that is meant with --worker-id (ORDERS_WORKER_ID) or its address with --metrics-addr \
+         (ORDERS_METRICS_ADDR)",
+    ))
+}
+
+/// How many processors of this program run on this machine, as far as the system shows its processes.
+fn processors() -> usize {
+    let own = std::env::current_exe().ok();
+    let Some(program) = own.as_deref().and_then(Path::file_name) else { return 0 };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let command_lines =
+        processes.flatten().filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    command_lines.filter(|line| is_processor(line, program)).count()
+}
+
+/// Whether a command line, whose words end with NUL, is that of a processor.
+fn is_processor(command_line: &[u8], program: &OsStr) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0).map(OsStr::from_bytes);
+    let is_program = words.next().and_then(|word| Path::new(word).file_name()) == Some(program);
+    is_program && words.next().is_some_and(|word| word == "processor")
 }
 
 /// Whether the processor that is meant has answered: the default port belongs to whichever process came first.
@@ -99,6 +137,22 @@ mod tests {
         assert!(check_worker(&headers("a"), Some("a")).is_ok());
         assert!(check_worker(&headers("a"), Some("b")).unwrap_err().contains("from worker a"));
         assert!(check_worker(&HeaderMap::new(), None).unwrap_err().contains("not from a processor"));
+    }
+
+    #[test]
+    fn a_processor_that_is_not_named_must_be_the_only_one() {
+        for (line, is) in [
+            (&b"/usr/bin/orders\0processor\0--handler\0webhook\0"[..], true),
+            (b"orders\0processor\0", true),
+            (b"orders\0gateway\0", false),
+            (b"orders\0health\0--role\0processor\0", false),
+            (b"other\0processor\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_processor(line, OsStr::new("orders")), is, "{line:?}");
+        }
+        assert!(check_alone(0).is_ok() && check_alone(1).is_ok());
+        assert!(check_alone(2).unwrap_err().to_string().contains("2 processors"));
     }
 
     #[test]

@@ -88,6 +88,15 @@ async fn the_health_of_one_processor_is_not_taken_for_that_of_another() {
     let other = ask("two").await;
     let stderr = String::from_utf8_lossy(&other.stderr);
     assert!(!other.status.success() && stderr.contains("the response is from worker one"), "{stderr}");
+    // Which one is meant has to be said when there are several.
+    let mut two = start("two");
+    two.logged("its address", address).await;
+    let any = run(folder.path(), &["health", "--role", "processor"], &[]).await;
+    let stderr = String::from_utf8_lossy(&any.stderr);
+    assert!(!any.status.success() && stderr.contains("processors run on this machine"), "{stderr}");
+    assert!(stderr.contains("--worker-id") && stderr.contains("--metrics-addr"), "{stderr}");
+    two.terminate();
+    two.ended_well().await;
     // There is no gateway, which is another reason.
     let same = ask("one").await;
     let stderr = String::from_utf8_lossy(&same.stderr);
