@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::create::{IDEMPOTENT_REPLAYED, idempotency_key};
-use super::draft::NewOrder;
+use super::draft::{self, DraftSchema};
 use super::view::OrderView;
 use crate::App;
 use crate::Error;
@@ -40,8 +40,8 @@ impl PartialSchema for NewOrders {
 
 impl ToSchema for NewOrders {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((NewOrder::name().into_owned(), NewOrder::schema()));
-        NewOrder::schemas(schemas);
+        schemas.push((DraftSchema::name().into_owned(), DraftSchema::schema()));
+        DraftSchema::schemas(schemas);
     }
 }
 
@@ -213,9 +213,8 @@ fn checked(count: usize) -> Result<(), Problem> {
 }
 
 fn read_row(document: &RawValue) -> ReadRow<'_> {
-    let read =
-        panics::caught("bulk", || NewOrder::read_value(document)).unwrap_or_else(|_| Err(vec![defect()]));
-    read.map(Into::into).map_err(|errors| (document.get().as_bytes(), errors))
+    let read = panics::caught("bulk", || draft::read_row(document)).unwrap_or_else(|_| Err(vec![defect()]));
+    read.map_err(|errors| (document.get().as_bytes(), errors))
 }
 
 /// What a row says that could not be read or checked.

@@ -3,7 +3,7 @@ use axum::response::{IntoResponse, Response};
 use domain::{ErrorCode, IdempotencyKey};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::draft::NewOrder;
+use super::draft::{self, DraftSchema};
 use super::view::OrderView;
 use crate::App;
 use crate::http::body;
@@ -18,7 +18,7 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key, preferably a UUID: 1 to 255 visible ASCII characters, with or without quotes. Within a day, the same key with the same order replays the original response and creates no other order, so a request whose response was lost can be repeated.", min_length = 1, max_length = 257, pattern = "^(\"[!-~]{1,255}\"|[!#-~][!-~]{0,254})$"),
     ),
-    request_body(content = NewOrder, content_type = "application/json"),
+    request_body(content = DraftSchema, content_type = "application/json"),
     responses(
         (status = 201, description = "Accepted.", body = OrderView,
             headers(
@@ -43,7 +43,7 @@ async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http, &app.inflight.bodies).await?;
-    let draft = NewOrder::read(&body)?.into();
+    let draft = draft::read(&body)?;
     let _held = body.into_held();
     let created = app.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];

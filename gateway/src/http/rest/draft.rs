@@ -1,4 +1,6 @@
-//! What a client sends to create an order.
+//! What a client sends to create an order: its schema, and how it is read into a [`Draft`].
+
+use std::borrow::Cow;
 
 use domain::{
     DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, ErrorCode, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY,
@@ -26,30 +28,6 @@ const ORDER_FIELDS: &[&str] = &[
     "processAfter",
 ];
 const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
-
-/// A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`.
-/// Any other field is refused.
-#[derive(Debug)]
-pub(super) struct NewOrder {
-    item: Option<String>,
-    quantity: Option<i64>,
-    price: Option<String>,
-    line_items: Option<Vec<NewLineItem>>,
-    currency: Option<String>,
-    customer: Option<String>,
-    external_reference: Option<String>,
-    max_attempts: Option<i64>,
-    priority: Option<String>,
-    process_after: Option<String>,
-}
-
-/// Line item of an order to create.
-#[derive(Debug, Default)]
-pub(super) struct NewLineItem {
-    item: Option<String>,
-    quantity: Option<i64>,
-    price: Option<String>,
-}
 
 /// The fields of a line item, which the short form of an order has as well.
 fn line_item_fields() -> Value {
@@ -146,6 +124,9 @@ impl PartialSchema for NewLineItemsOrder {
 
 impl ToSchema for NewLineItemsOrder {}
 
+/// A line item of an order to create.
+struct NewLineItem;
+
 impl PartialSchema for NewLineItem {
     fn schema() -> RefOr<Schema> {
         schema::of(json!({
@@ -157,7 +138,10 @@ impl PartialSchema for NewLineItem {
 
 impl ToSchema for NewLineItem {}
 
-impl PartialSchema for NewOrder {
+/// The schema of an order to create, which the document calls `NewOrder`. The program reads it into a [`Draft`].
+pub(super) struct DraftSchema;
+
+impl PartialSchema for DraftSchema {
     fn schema() -> RefOr<Schema> {
         schema::of(json!({
             "description": "A new order: either `item`, `quantity` and `price` of its only line item, or `lineItems`. Null fields count as absent; unknown fields are rejected.",
@@ -169,7 +153,11 @@ impl PartialSchema for NewOrder {
     }
 }
 
-impl ToSchema for NewOrder {
+impl ToSchema for DraftSchema {
+    fn name() -> Cow<'static, str> {
+        "NewOrder".into()
+    }
+
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
             schemas.push((T::name().into_owned(), T::schema()));
@@ -183,85 +171,58 @@ impl ToSchema for NewOrder {
     }
 }
 
-impl NewOrder {
-    /// Reads a body. Only its shape is checked here.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
-        let document = json::document(body)?;
-        let mut shape = Shape::default();
-        let order = Self::from_json(&mut shape, document);
-        shape.finish()?;
-        // Without an error there is an order.
-        order.ok_or_else(|| Problem::new(ErrorCode::InvalidInput, "the body is not an order"))
-    }
-
-    /// Reads one of many, and says all that is wrong with its shape.
-    pub(super) fn read_value(document: &RawValue) -> Result<Self, Vec<InputError>> {
-        let mut shape = Shape::default();
-        let order = Self::from_json(&mut shape, document);
-        let errors = shape.into_errors();
-        // Without an error there is an order.
-        if errors.is_empty() { order.ok_or(errors) } else { Err(errors) }
-    }
-
-    fn from_json(shape: &mut Shape, document: &RawValue) -> Option<Self> {
-        let fields = shape.object("", document, ORDER_FIELDS)?;
-        Some(Self {
-            item: fields.get("item").and_then(|(at, value)| shape.text(&at, value)),
-            quantity: fields.get("quantity").and_then(|(at, value)| shape.whole(&at, value)),
-            price: fields.get("price").and_then(|(at, value)| shape.decimal(&at, value)),
-            line_items: fields.get("lineItems").and_then(|(at, value)| line_items(shape, &at, value)),
-            currency: fields.get("currency").and_then(|(at, value)| shape.text(&at, value)),
-            customer: fields.get("customer").and_then(|(at, value)| shape.text(&at, value)),
-            external_reference: fields
-                .get("externalReference")
-                .and_then(|(at, value)| shape.text(&at, value)),
-            max_attempts: fields.get("maxAttempts").and_then(|(at, value)| shape.whole(&at, value)),
-            priority: fields.get("priority").and_then(|(at, value)| shape.text(&at, value)),
-            process_after: fields.get("processAfter").and_then(|(at, value)| shape.text(&at, value)),
-        })
-    }
+/// Reads the body of a create. Only its shape is checked here; [`Draft::check`] has the rules.
+pub(super) fn read(body: &[u8]) -> Result<Draft, Problem> {
+    let document = json::document(body)?;
+    let mut shape = Shape::default();
+    let draft = draft(&mut shape, document);
+    shape.finish()?;
+    // Without an error there is a draft.
+    draft.ok_or_else(|| Problem::new(ErrorCode::InvalidInput, "the body is not an order"))
 }
 
-fn line_items(shape: &mut Shape, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<NewLineItem>> {
+/// Reads one row of a bulk create, and returns all errors of its shape.
+pub(super) fn read_row(document: &RawValue) -> Result<Draft, Vec<InputError>> {
+    let mut shape = Shape::default();
+    let draft = draft(&mut shape, document);
+    let errors = shape.into_errors();
+    // Without an error there is a draft.
+    if errors.is_empty() { draft.ok_or(errors) } else { Err(errors) }
+}
+
+fn draft(shape: &mut Shape, document: &RawValue) -> Option<Draft> {
+    let fields = shape.object("", document, ORDER_FIELDS)?;
+    Some(Draft {
+        item: fields.get("item").and_then(|(at, value)| shape.text(&at, value)),
+        quantity: fields.get("quantity").and_then(|(at, value)| shape.whole(&at, value)),
+        price: fields.get("price").and_then(|(at, value)| shape.decimal(&at, value)),
+        line_items: fields.get("lineItems").and_then(|(at, value)| line_items(shape, &at, value)),
+        currency: fields.get("currency").and_then(|(at, value)| shape.text(&at, value)),
+        customer: fields.get("customer").and_then(|(at, value)| shape.text(&at, value)),
+        external_reference: fields.get("externalReference").and_then(|(at, value)| shape.text(&at, value)),
+        max_attempts: fields.get("maxAttempts").and_then(|(at, value)| shape.whole(&at, value)),
+        priority: fields.get("priority").and_then(|(at, value)| shape.text(&at, value)),
+        process_after: fields.get("processAfter").and_then(|(at, value)| shape.text(&at, value)),
+    })
+}
+
+fn line_items(shape: &mut Shape, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<DraftLineItem>> {
     let elements = shape.array(at, value)?.into_iter().enumerate();
     let lines = elements.map(|(index, element)| {
-        // Too many are refused as a whole; there is no point in reading each of them.
+        // Too many are rejected as a whole, so the others are only counted.
         if index >= MAX_LINE_ITEMS {
-            return NewLineItem::default();
+            return DraftLineItem::default();
         }
         let Some(fields) = shape.object(format!("{at}/{index}"), element, LINE_ITEM_FIELDS) else {
-            return NewLineItem::default();
+            return DraftLineItem::default();
         };
-        NewLineItem {
+        DraftLineItem {
             item: fields.get("item").and_then(|(at, value)| shape.text(&at, value)),
             quantity: fields.get("quantity").and_then(|(at, value)| shape.whole(&at, value)),
             price: fields.get("price").and_then(|(at, value)| shape.decimal(&at, value)),
         }
     });
     Some(lines.collect())
-}
-
-impl From<NewOrder> for Draft {
-    fn from(new: NewOrder) -> Self {
-        Self {
-            item: new.item,
-            quantity: new.quantity,
-            price: new.price,
-            line_items: new.line_items.map(|lines| lines.into_iter().map(Into::into).collect()),
-            currency: new.currency,
-            customer: new.customer,
-            external_reference: new.external_reference,
-            max_attempts: new.max_attempts,
-            priority: new.priority,
-            process_after: new.process_after,
-        }
-    }
-}
-
-impl From<NewLineItem> for DraftLineItem {
-    fn from(new: NewLineItem) -> Self {
-        Self { item: new.item, quantity: new.quantity, price: new.price }
-    }
 }
 
 #[cfg(test)]
@@ -273,7 +234,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Draft, Vec<String>> {
-        NewOrder::read(body.as_bytes()).map(Into::into).map_err(|problem| {
+        super::read(body.as_bytes()).map_err(|problem| {
             let json = serde_json::to_value(problem).unwrap();
             let errors = json["errors"].as_array().cloned().unwrap_or_default();
             errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
