@@ -4,10 +4,11 @@
 #   scripts/test.sh                     everything
 #   scripts/test.sh -- FILTER…          the checks, then only the tests whose names contain FILTER
 #
-# In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system
-# service), formatting, lints, the build, the documentation's examples, then every test on a private
-# MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language,
-# in a real browser, with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test runner's summary; the exit status is the tests'.
+# In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system service), the licences
+# and sources of the dependencies, formatting, lints, the build, the documentation's examples, then every test on a private
+# MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language, in a real browser,
+# with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test
+# runner's summary; the exit status is the tests'.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -97,7 +98,20 @@ if [ ! "$venv/.installed" -nt tests/openapi/requirements.txt ]; then
   touch "$venv/.installed"
 fi
 
+# cargo-deny checks the dependencies. A build without optimisation is enough, and ten times as fast.
+tools=${CARGO_TARGET_DIR:-target}/tools
+deny_version=0.20.2
+if [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" != "cargo-deny $deny_version" ]; then
+  step "cargo install cargo-deny"
+  CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --root "$tools" --version "$deny_version" cargo-deny
+  rm -rf "$tools/build"
+fi
+
 [ "${1:-}" != -- ] || shift
+step "dependencies"
+"$tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
 step "formatting"
 cargo fmt --all --check
 step "lints"
