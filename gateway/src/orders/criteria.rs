@@ -7,6 +7,19 @@ use domain::{Currency, Money, Status, Timestamp, text};
 /// Longest text that is looked for in items, in characters.
 pub const MAX_ITEM_CONTAINS: usize = text::MAX_ITEM;
 
+/// The names of the fields of a filter, as clients of REST and GraphQL know them; `statuses` has a name of each API.
+pub const FILTER_FIELDS: [&str; 9] = [
+    "customer",
+    "externalReference",
+    "errorClass",
+    "itemContains",
+    "currency",
+    "totalFrom",
+    "totalTo",
+    "createdFrom",
+    "createdBefore",
+];
+
 /// A filter as it was sent.
 #[derive(Debug, Clone, Default)]
 pub struct Criteria {

@@ -29,7 +29,7 @@ use crate::{Config, Error};
 
 pub use counts::COUNTS_FRESH;
 pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
-pub use criteria::{Criteria, InvalidCriterion, MAX_ITEM_CONTAINS};
+pub use criteria::{Criteria, FILTER_FIELDS, InvalidCriterion, MAX_ITEM_CONTAINS};
 pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
 pub use list::{Listing, Page, Take};

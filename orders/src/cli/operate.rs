@@ -74,6 +74,18 @@ pub(crate) struct FilterArgs {
     /// External reference, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) external_reference: Option<String>,
+    /// Substring of the name of a line item, case-insensitive
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) item_contains: Option<String>,
+    /// ISO 4217 currency; with a total the default is that of the gateway
+    #[arg(long, value_name = "CODE")]
+    pub(crate) currency: Option<String>,
+    /// Minimum total, inclusive
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) total_from: Option<String>,
+    /// Maximum total, inclusive
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) total_to: Option<String>,
     /// Created at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub(crate) created_from: Option<Timestamp>,
@@ -89,6 +101,10 @@ impl FilterArgs {
             ("errorClass", self.error_class.clone()),
             ("customer", self.customer.clone()),
             ("externalReference", self.external_reference.clone()),
+            ("itemContains", self.item_contains.clone()),
+            ("currency", self.currency.clone()),
+            ("totalFrom", self.total_from.clone()),
+            ("totalTo", self.total_to.clone()),
             ("createdFrom", self.created_from.map(|time| time.to_string())),
             ("createdBefore", self.created_before.map(|time| time.to_string())),
         ];
@@ -135,4 +151,30 @@ pub(crate) struct RedriveArgs {
     pub(crate) requester: RequesterArgs,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_have_every_filter_of_the_api() {
+        let text = || Some("1".to_owned());
+        let time = || "2026-01-31T12:00:00Z".parse().ok();
+        let filter = FilterArgs {
+            error_class: text(),
+            customer: text(),
+            external_reference: text(),
+            item_contains: text(),
+            currency: text(),
+            total_from: text(),
+            total_to: text(),
+            created_from: time(),
+            created_before: time(),
+        };
+        let given: BTreeSet<&str> = filter.given().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(given, BTreeSet::from(gateway::orders::FILTER_FIELDS));
+    }
 }

@@ -5,16 +5,15 @@ use axum::extract::{Request, State};
 use domain::{Currency, OrderId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::commands::{requested_by, requester};
+use super::filter::{self, FilterParams};
 use crate::App;
 use crate::http::body;
-use crate::http::json::{self, Pointer, Shape};
+use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::http::schema;
-use crate::orders::{Criteria, MAX_RATE, MAX_REDRIVEN, Redrive};
-use domain::query::{Filter, Sort};
+use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
+use domain::query::Filter;
 
 /// The dead letters to redrive, and the options.
 #[derive(Debug, ToSchema)]
@@ -25,7 +24,7 @@ use domain::query::{Filter, Sort};
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 struct RedriveDeadLetters {
     /// Filter; an order must match all fields that are set. `{}` selects all.
-    filter: DeadLetterFilter,
+    filter: FilterParams,
     /// Return the matching orders without redriving them. Default: `false`.
     dry_run: Option<bool>,
     /// Maximum starts per second. Default: unlimited.
@@ -45,53 +44,6 @@ struct RedriveDeadLetters {
     requested_by: Option<String>,
     /// Reason, stored with the events; truncated to 500 characters.
     reason: Option<String>,
-}
-
-/// Filter of dead letters.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "for the documentation; read field by field")]
-struct DeadLetterFilter {
-    /// Customer, exact match.
-    #[schema(min_length = 1, max_length = 200)]
-    customer: Option<String>,
-    /// External reference, exact match.
-    #[schema(min_length = 1, max_length = 200)]
-    external_reference: Option<String>,
-    /// Error class, exact match.
-    #[schema(min_length = 1, max_length = 64)]
-    error_class: Option<String>,
-    /// Substring of the name of a line item, case-insensitive.
-    #[schema(min_length = 1, max_length = 200)]
-    item_contains: Option<String>,
-    /// In this currency (ISO 4217); with a total and without a currency, the gateway's default one.
-    #[schema(schema_with = optional_currency)]
-    currency: Option<String>,
-    /// A total of at least this amount: a number, or a decimal number as a string.
-    #[schema(schema_with = total_from)]
-    total_from: Option<String>,
-    /// A total of at most this amount: a number, or a decimal number as a string.
-    #[schema(schema_with = total_to)]
-    total_to: Option<String>,
-    /// Created at or after this time.
-    #[schema(format = DateTime)]
-    created_from: Option<String>,
-    /// Created before this time.
-    #[schema(format = DateTime)]
-    created_before: Option<String>,
-}
-
-fn optional_currency() -> RefOr<Schema> {
-    let description = "ISO 4217 currency. Default with a total: the gateway's default currency.";
-    schema::or_null("Currency", description)
-}
-
-fn total_from() -> RefOr<Schema> {
-    schema::or_null("AmountInput", "Minimum total, inclusive.")
-}
-
-fn total_to() -> RefOr<Schema> {
-    schema::or_null("AmountInput", "Maximum total, inclusive.")
 }
 
 /// Result of a redrive.
@@ -116,18 +68,6 @@ pub(super) struct RedrivenDeadLetters {
 
 const FIELDS: &[&str] =
     &["filter", "dryRun", "ratePerSecond", "limit", "after", "startAt", "requestedBy", "reason"];
-const FILTER_FIELDS: &[&str] = &[
-    "customer",
-    "externalReference",
-    "errorClass",
-    "itemContains",
-    "currency",
-    "totalFrom",
-    "totalTo",
-    "createdFrom",
-    "createdBefore",
-];
-
 /// Redrives up to 1,000 failed orders that match: each gets a new set of attempts. With ratePerSecond, each order
 /// stores its start time, so the rate survives restarts. A repeated request continues with the orders that are
 /// still failed.
@@ -172,7 +112,7 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
     };
     if let Some(fields) = shape.object("", document, FIELDS) {
         match fields.get("filter") {
-            Some((at, value)) => redrive.filter = filter(&mut shape, &at, value, default_currency),
+            Some((at, value)) => redrive.filter = filter::from_json(&mut shape, &at, value, default_currency),
             // Redriving everything has to be said.
             None => shape.note("/filter", "is required; {} means every failed order"),
         }
@@ -188,35 +128,6 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
     }
     shape.finish()?;
     Ok(redrive)
-}
-
-fn filter(
-    shape: &mut Shape,
-    at: &Pointer<'_>,
-    value: &serde_json::value::RawValue,
-    default_currency: Currency,
-) -> Filter {
-    let Some(fields) = shape.object(at, value, FILTER_FIELDS) else { return Filter::default() };
-    let mut text = |name| fields.get(name).and_then(|(at, value)| shape.text(&at, value));
-    let criteria = Criteria {
-        customer: text("customer"),
-        external_reference: text("externalReference"),
-        error_class: text("errorClass"),
-        item_contains: text("itemContains"),
-        currency: text("currency"),
-        ..Criteria::default()
-    };
-    let mut amount = |name| fields.get(name).and_then(|(at, value)| shape.decimal(&at, value));
-    let criteria = Criteria { total_from: amount("totalFrom"), total_to: amount("totalTo"), ..criteria };
-    let mut time = |name| fields.get(name).and_then(|(at, value)| shape.parsed(&at, value));
-    let (created_from, created_before) = (time("createdFrom"), time("createdBefore"));
-    let criteria = Criteria { created_from, created_before, ..criteria };
-    criteria.check(Sort::default(), default_currency).unwrap_or_else(|problems| {
-        problems
-            .into_iter()
-            .for_each(|problem| shape.note(format!("{at}/{}", problem.name), problem.message));
-        Filter::default()
-    })
 }
 
 #[cfg(test)]

@@ -1,40 +1,27 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use domain::waiting::Outlook;
-use domain::{Currency, Status, Timestamp};
+use domain::{Currency, Status};
 use http::header;
 use url::form_urlencoded;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::filter::{self, FilterParams};
 use super::listed::{self, ListedOrder};
 use super::view::StatusWord;
 use crate::App;
 use crate::http::problem::{self, Problem};
 use crate::http::query::Query;
-use crate::http::schema::{self, CurrencyCode, DecimalText};
-use crate::orders::{Criteria, Cursor, Listing, Page, Take};
+use crate::http::schema;
+use crate::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
 use crate::store::Listed;
-use domain::query::{Filter, Position, Sort};
+use domain::query::{Position, Sort};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
-/// What every list can be asked for, in the order of [`ListParams`].
-const KNOWN: &[&str] = &[
-    "limit",
-    "sort",
-    "after",
-    "before",
-    "customer",
-    "externalReference",
-    "errorClass",
-    "itemContains",
-    "currency",
-    "totalFrom",
-    "totalTo",
-    "createdFrom",
-    "createdBefore",
-];
+/// The parameters of the page, in the order of [`PageParams`]. The others are those of the filter.
+const PAGE: [&str; 4] = ["limit", "sort", "after", "before"];
 /// What a list of orders can be asked for besides.
 const STATUS: &str = "status";
 
@@ -55,11 +42,11 @@ impl ToSchema for SortWord {
     }
 }
 
-/// The parameters of every list, for the documentation.
+/// The parameters of the page, for the documentation.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "read as a `ListQuery`")]
-struct ListParams {
+struct PageParams {
     /// Maximum number of orders on the page. Default: 100.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: (),
@@ -75,33 +62,6 @@ struct ListParams {
     /// contains the orders next to it, or with `after` the orders next to that cursor.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     before: (),
-    /// Customer, exact match.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
-    customer: (),
-    /// External reference, exact match.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
-    external_reference: (),
-    /// Error class of the latest event, exact match.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
-    error_class: (),
-    /// Substring of the name of a line item. Case-insensitive; no wildcards.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
-    item_contains: (),
-    /// ISO 4217 currency. Default with a comparison of totals: the gateway's default currency.
-    #[param(inline, value_type = Option<CurrencyCode>)]
-    currency: (),
-    /// Minimum total, inclusive.
-    #[param(inline, value_type = Option<DecimalText>)]
-    total_from: (),
-    /// Maximum total, inclusive.
-    #[param(inline, value_type = Option<DecimalText>)]
-    total_to: (),
-    /// Created at or after this time (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    created_from: (),
-    /// Created before this time (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    created_before: (),
 }
 
 /// The parameter that only lists of all orders have, for the documentation.
@@ -125,13 +85,14 @@ struct ListQuery {
 impl ListQuery {
     /// `only` are the statuses of a list that cannot be asked for others.
     fn read(query: Option<&str>, only: Option<Status>, default_currency: Currency) -> Result<Self, Problem> {
-        let all: Vec<&str> = KNOWN.iter().copied().chain([STATUS]).collect();
-        let mut query = Query::new(query, if only.is_some() { KNOWN } else { &all });
+        let status = if only.is_some() { None } else { Some(STATUS) };
+        let known: Vec<&str> = PAGE.into_iter().chain(FILTER_FIELDS).chain(status).collect();
+        let mut query = Query::new(query, &known);
         let pairs = query.pairs_without(&["after", "before"]);
         let limit = limit(&mut query);
         let sort = query.parse("sort").unwrap_or_default();
         let statuses = only.map_or_else(|| statuses(&mut query), |status| vec![status]);
-        let filter = filter(&mut query, statuses, sort, default_currency);
+        let filter = filter::from_query(&mut query, statuses, sort, default_currency);
         let currency = filter.currency;
         let mut place = |name| place(&mut query, name, sort, currency);
         let (after, before) = (place("after"), place("before"));
@@ -196,25 +157,6 @@ fn statuses(query: &mut Query<'_>) -> Vec<Status> {
     statuses
 }
 
-fn filter(query: &mut Query<'_>, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
-    let criteria = Criteria {
-        statuses,
-        customer: query.one("customer"),
-        external_reference: query.one("externalReference"),
-        error_class: query.one("errorClass"),
-        item_contains: query.one("itemContains"),
-        currency: query.one("currency"),
-        total_from: query.one("totalFrom"),
-        total_to: query.one("totalTo"),
-        created_from: time(query, "createdFrom"),
-        created_before: time(query, "createdBefore"),
-    };
-    criteria.check(sort, default_currency).unwrap_or_else(|problems| {
-        problems.into_iter().for_each(|problem| query.add(problem.name, problem.message));
-        Filter::default()
-    })
-}
-
 fn place(
     query: &mut Query<'_>,
     name: &'static str,
@@ -231,24 +173,11 @@ fn place(
     }
 }
 
-fn time(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
-    // An offset's `+` that the client forgot to escape arrives as a space, which no time has.
-    let text = query.one(name)?.replace(' ', "+");
-    match text.parse() {
-        Ok(time) => Some(time),
-        Err(error) => {
-            let error: domain::InvalidTimestamp = error;
-            query.add(name, format!("is {error}"));
-            None
-        }
-    }
-}
-
 /// Lists orders, newest first, in pages. The Link header contains the next and the previous page; new orders do
 /// not shift the pages. A page of large orders can be shorter than limit: only a page without rel="next" is the
 /// last one. An unreadable order is listed with id and unreadable.
 #[utoipa::path(
-    get, path = "/orders", tag = "orders", operation_id = "listOrders", params(ListParams, StatusParam),
+    get, path = "/orders", tag = "orders", operation_id = "listOrders", params(PageParams, FilterParams, StatusParam),
     responses(
         (status = 200, description = "A page of orders; unknown parameters are rejected.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
@@ -262,7 +191,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
 
 /// Lists dead letters, the orders that are `failed`, newest first, a page at a time as for `/orders`.
 #[utoipa::path(
-    get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(ListParams),
+    get, path = "/dead-letters", tag = "dead letters", operation_id = "listDeadLetters", params(PageParams, FilterParams),
     responses(
         (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "As for `/orders`."))),
@@ -325,6 +254,7 @@ fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8>
 #[cfg(test)]
 mod tests {
     use domain::ErrorCode;
+    use domain::query::Filter;
 
     use super::*;
 

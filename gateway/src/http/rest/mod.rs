@@ -8,6 +8,7 @@ mod create;
 mod dead_letters;
 mod draft;
 mod events;
+mod filter;
 mod get;
 mod list;
 mod listed;

@@ -1,0 +1,190 @@
+//! The filter of lists and of redrives: one description and one reader for query strings and JSON bodies.
+
+use domain::query::{Filter, Sort};
+use domain::{Currency, Status, Timestamp};
+use serde_json::value::RawValue;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::json::{Object, Pointer, Shape};
+use crate::http::query::Query;
+use crate::http::schema::{self, CurrencyCode, DecimalText};
+use crate::orders::{Criteria, FILTER_FIELDS};
+
+/// Filter of orders; an order must match all fields that are set.
+#[derive(Debug, ToSchema, IntoParams)]
+#[schema(as = DeadLetterFilter, rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the documentation; read field by field")]
+pub(super) struct FilterParams {
+    /// Customer, exact match.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    customer: Option<String>,
+    /// External reference, exact match.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    external_reference: Option<String>,
+    /// Error class of the latest event, exact match.
+    #[schema(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64)]
+    error_class: Option<String>,
+    /// Substring of the name of a line item. Case-insensitive; no wildcards.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    item_contains: Option<String>,
+    /// ISO 4217 currency. Default with a comparison of totals: the gateway's default currency.
+    #[schema(schema_with = currency)]
+    #[param(inline, value_type = Option<CurrencyCode>)]
+    currency: Option<String>,
+    /// Minimum total, inclusive.
+    #[schema(schema_with = total_from)]
+    #[param(inline, value_type = Option<DecimalText>)]
+    total_from: Option<String>,
+    /// Maximum total, inclusive.
+    #[schema(schema_with = total_to)]
+    #[param(inline, value_type = Option<DecimalText>)]
+    total_to: Option<String>,
+    /// Created at or after this time (RFC 3339).
+    #[schema(format = DateTime)]
+    #[param(format = DateTime)]
+    created_from: Option<String>,
+    /// Created before this time (RFC 3339).
+    #[schema(format = DateTime)]
+    #[param(format = DateTime)]
+    created_before: Option<String>,
+}
+
+fn currency() -> RefOr<Schema> {
+    schema::or_null(
+        "Currency",
+        "ISO 4217 currency. Default with a comparison of totals: the gateway's default currency.",
+    )
+}
+
+fn total_from() -> RefOr<Schema> {
+    schema::or_null("AmountInput", "Minimum total, inclusive.")
+}
+
+fn total_to() -> RefOr<Schema> {
+    schema::or_null("AmountInput", "Maximum total, inclusive.")
+}
+
+/// Where the fields of a filter come from.
+trait Source {
+    fn text(&mut self, name: &'static str) -> Option<String>;
+    fn amount(&mut self, name: &'static str) -> Option<String>;
+    fn time(&mut self, name: &'static str) -> Option<Timestamp>;
+    fn add(&mut self, name: &'static str, message: String);
+}
+
+/// Reads the filter of a query string.
+pub(super) fn from_query(
+    query: &mut Query<'_>,
+    statuses: Vec<Status>,
+    sort: Sort,
+    default_currency: Currency,
+) -> Filter {
+    read(query, statuses, sort, default_currency)
+}
+
+/// Reads the filter of a JSON body.
+pub(super) fn from_json(
+    shape: &mut Shape,
+    at: &Pointer<'_>,
+    value: &RawValue,
+    default_currency: Currency,
+) -> Filter {
+    let Some(fields) = shape.object(at, value, &FILTER_FIELDS) else { return Filter::default() };
+    let at = at.to_string();
+    read(&mut Body { shape, at, fields }, Vec::new(), Sort::default(), default_currency)
+}
+
+fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
+    let criteria = Criteria {
+        statuses,
+        customer: source.text("customer"),
+        external_reference: source.text("externalReference"),
+        error_class: source.text("errorClass"),
+        item_contains: source.text("itemContains"),
+        currency: source.text("currency"),
+        total_from: source.amount("totalFrom"),
+        total_to: source.amount("totalTo"),
+        created_from: source.time("createdFrom"),
+        created_before: source.time("createdBefore"),
+    };
+    criteria.check(sort, default_currency).unwrap_or_else(|problems| {
+        problems.into_iter().for_each(|problem| source.add(problem.name, problem.message));
+        Filter::default()
+    })
+}
+
+impl Source for Query<'_> {
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        self.one(name)
+    }
+
+    fn amount(&mut self, name: &'static str) -> Option<String> {
+        self.one(name)
+    }
+
+    fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        // An offset's `+` that the client forgot to escape arrives as a space, which no time has.
+        let text = self.one(name)?.replace(' ', "+");
+        match text.parse() {
+            Ok(time) => Some(time),
+            Err(error) => {
+                let error: domain::InvalidTimestamp = error;
+                Self::add(self, name, format!("is {error}"));
+                None
+            }
+        }
+    }
+
+    fn add(&mut self, name: &'static str, message: String) {
+        Self::add(self, name, message);
+    }
+}
+
+/// An object in a JSON body.
+struct Body<'a> {
+    shape: &'a mut Shape,
+    at: String,
+    fields: Object<'a>,
+}
+
+impl Source for Body<'_> {
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        self.fields.get(name).and_then(|(at, value)| self.shape.text(&at, value))
+    }
+
+    fn amount(&mut self, name: &'static str) -> Option<String> {
+        self.fields.get(name).and_then(|(at, value)| self.shape.decimal(&at, value))
+    }
+
+    fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        self.fields.get(name).and_then(|(at, value)| self.shape.parsed(&at, value))
+    }
+
+    fn add(&mut self, name: &'static str, message: String) {
+        self.shape.note(format!("{}/{name}", self.at), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_field() {
+        let schema = serde_json::to_value(<FilterParams as utoipa::PartialSchema>::schema()).unwrap();
+        let mut described: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        let mut fields = FILTER_FIELDS.to_vec();
+        described.sort();
+        fields.sort_unstable();
+        assert_eq!(described, fields);
+        let parameters = FilterParams::into_params(|| None);
+        let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        assert_eq!(names, FILTER_FIELDS);
+    }
+}
