@@ -254,7 +254,7 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
             format!("only one process can use the file: stop the other one first; the path is from {file}")
         }
         ConnectError::Damaged(_) => {
-            format!("restore a backup into another folder (README: Backup); the path is from {file}")
+            format!("restore a backup into another folder (docs/operate/backup.md); the path is from {file}")
         }
         ConnectError::Missing(_) => format!("nothing was created; the path is from {file}"),
         ConnectError::Unreachable { .. } => {

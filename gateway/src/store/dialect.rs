@@ -9,7 +9,7 @@ use super::{migrate, nodelay};
 /// Which database is behind the pool; chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// MySQL 8 or later, MariaDB 10.6 or later.
+    /// MySQL 8 or later, MariaDB 10.11 or later.
     MySql,
     /// The embedded default.
     Sqlite,

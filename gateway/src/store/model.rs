@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::retry::MAX_POSTPONEMENTS;
-use domain::transition::{Command, Rules};
+use domain::transition::{CLOCK_STEP, Command, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, RetryPolicy, Status, Timestamp};
 use proptest::prelude::*;
 
@@ -125,6 +125,8 @@ struct Known {
     /// It may be started from some time in this range; drawn by lot when the ends differ.
     start: (Timestamp, Timestamp),
     scheduled: Option<Timestamp>,
+    /// When it last changed, by the latest clock that it has seen.
+    updated: Timestamp,
     /// Not offered again before.
     guarded: Timestamp,
     timeline: Vec<Status>,
@@ -136,7 +138,7 @@ enum Expected {
     Becomes(Status),
     Same,
     Refused,
-    /// It depends on a wait that was drawn by lot: started or refused.
+    /// Started or refused: it depends on a wait that was drawn by lot, or on one that only dispatch knows.
     StartsOrNot,
 }
 
@@ -321,6 +323,7 @@ impl World {
             lease_end: now,
             start: (start, start),
             scheduled: at,
+            updated: now,
             guarded: if at.is_none() { start + guard } else { start },
             timeline: vec![Status::Pending],
         });
@@ -374,6 +377,9 @@ impl World {
                 && matches!(got, Expected::Becomes(Status::Processing) | Expected::Refused);
             assert!(by_lot || got == expected, "{command:?} of {}: {got:?}, expected {expected:?}", order.id);
             order.carry_out(command, &got, (now, later), paused);
+            if matches!(got, Expected::Becomes(_)) {
+                order.updated = order.updated.max(later);
+            }
         }
     }
 
@@ -424,6 +430,7 @@ impl World {
             assert!(order.status == Status::Processing && order.lease_end <= later);
             let Applied::Changed { event, .. } = applied else { panic!("{applied:?}") };
             order.fail(None, (now, later));
+            order.updated = order.updated.max(later);
             order.current = None;
             assert_eq!(event.status, order.status);
         }
@@ -461,8 +468,13 @@ impl Known {
                 Status::Pending => {
                     let early =
                         |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
-                    if self.current == Some(*lease) || now.1 < early(self.start.0) || paused {
+                    // Its times are of a clock that was set back since: dispatch has waited for it, a Start does not.
+                    let from_the_future =
+                        self.updated > now.1 + CLOCK_STEP && (self.scheduled.is_none() || self.attempt > 0);
+                    if self.current == Some(*lease) || paused {
                         Expected::Refused
+                    } else if now.1 < early(self.start.0) {
+                        if from_the_future { Expected::StartsOrNot } else { Expected::Refused }
                     } else if now.0 >= early(self.start.1) {
                         Expected::Becomes(Status::Processing)
                     } else {

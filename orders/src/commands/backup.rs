@@ -14,7 +14,7 @@ pub(super) async fn run(args: BackupArgs) -> Result<(), Error> {
         DatabaseUrl::Sqlite(path) => path,
         DatabaseUrl::MySql(_) => {
             return Err(Error::usage("orders backup copies SQLite databases only").hint(
-                "back up a server with its own tool: mysqldump --single-transaction DATABASE > FILE (README: Backup)",
+                "back up a server with its own tool: mysqldump --single-transaction DATABASE > FILE (docs/operate/backup.md)",
             ));
         }
     };

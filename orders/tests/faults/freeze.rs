@@ -45,7 +45,8 @@ async fn stale_report() {
     assert_ne!(second.processor, first.processor);
     let frozen = &mut run.system.processors[first.processor].process;
     frozen.signal("CONT");
-    let learns = |line: &str| ["lease is lost", "was refused"].iter().any(|text| line.contains(text));
+    let learns =
+        |line: &str| ["lease lost", "gateway rejected report"].iter().any(|text| line.contains(text));
     frozen.logged("that it is late", |line| (line.contains(&id) && learns(line)).then_some(())).await;
     second.answer.send(StatusCode::NO_CONTENT).expect("the request is open");
     // Completed, and not failed.

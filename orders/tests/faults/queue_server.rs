@@ -61,7 +61,8 @@ async fn redis_cluster() {
     let (mariadb, node, other) =
         tokio::join!(MariaDb::start(), Redis::start_in_cluster(), Redis::start_in_cluster());
     other.command("CLUSTER ADDSLOTSRANGE 0 16383").await;
-    let meet = format!("CLUSTER MEET 127.0.0.1 {}", other.port.number);
+    let bus = other.bus.as_ref().expect("it is a node of a cluster").number;
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", other.port.number);
     assert_eq!(node.command(&meet).await.as_deref(), Some("+OK"));
     eventually("the nodes to know each other", || async {
         node.command("LLEN orders:queue").await?.starts_with("-MOVED").then_some(())

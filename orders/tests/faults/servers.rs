@@ -205,6 +205,8 @@ fn mariadbd(folder: &Path, port: u16, options: &[String], variables: &[(String, 
 pub(crate) struct Redis {
     pub(crate) port: Port,
     pub(crate) process: Process,
+    /// The port for other nodes of its cluster.
+    pub(crate) bus: Option<Port>,
     /// Besides the usual ones.
     options: &'static [&'static str],
     /// Outlives the process.
@@ -219,14 +221,21 @@ impl Redis {
 
     /// A node of a cluster, which knows no other one and has no slot.
     pub(crate) async fn start_in_cluster() -> Self {
-        Self::start_with(&["--cluster-enabled", "yes"]).await
+        let (folder, port, bus) = (folder_of("redis"), Port::claim(), Port::claim());
+        // Without this it is the port plus 10,000, which may be the port of a connection.
+        let bus_port = bus.number.to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
+        let process = redis_server(folder.path(), port.number, &options);
+        let mut server = Self { folder, port, bus: Some(bus), options: &[], process };
+        server.answers().await;
+        server
     }
 
     async fn start_with(options: &'static [&'static str]) -> Self {
         let folder = folder_of("redis");
         let port = Port::claim();
         let process = redis_server(folder.path(), port.number, options);
-        let mut server = Self { folder, port, options, process };
+        let mut server = Self { folder, port, bus: None, options, process };
         server.answers().await;
         server
     }
