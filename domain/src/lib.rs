@@ -12,7 +12,8 @@
 //! | attempt | one execution of an order by a worker, numbered from 1 |
 //! | lease | the right of one worker to finish one attempt, limited in time and named by a token |
 //! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
-//! | due | the time at which an order next needs attention (dispatch, retry, end of lease) |
+//! | due | the time at which a waiting order is to be pushed to the queue |
+//! | held | in the queue or with a worker, until a time: the end of the visibility timeout or of the lease |
 //! | dead letter | an order that ended as `failed` |
 //! | error code | a stable word that a program compares, the same on every API |
 //! | error class | one word for what kind of failure it was |

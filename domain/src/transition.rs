@@ -80,7 +80,7 @@ impl Command {
     }
 }
 
-/// The settings that decisions depend on.
+/// What decisions depend on besides the order: settings, and whether the queue is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// How long a lease lasts from its start or its last heartbeat.

@@ -1,4 +1,5 @@
-//! The settings of a gateway. Every batch, queue, buffer and page has its limit here.
+//! The settings of a gateway. Limits that operators do not set are constants in the modules that enforce them;
+//! docs/limits.md lists both.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,8 @@ pub trait OrderHandler: Send + Sync + 'static {
     /// `cancelled` fires when the result is no longer wanted: the order was cancelled, its lease is
     /// lost, the attempt's time is up, or the processor ends. A handler may ignore it. One that
     /// looks at it gets five seconds to leave things tidy (none when the processor ends); then it is
-    /// dropped. What it answers after that signal is not reported.
+    /// dropped. Its outcome after that signal is dropped too, except a completion within the five seconds after the
+    /// attempt's time was up: that is reported.
     async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Outcome;
 }
 

@@ -13,7 +13,7 @@
 //! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
 //! | the codes of errors | [`errors`] |
 //!
-//! Resolvers call the use cases and the feed, and nothing below them. The ready handlers of
+//! Resolvers call the use cases, the feed and, for reads, the loader and the counts. The ready handlers of
 //! async-graphql are not used for requests: they run mutations by `GET` and from forms of other
 //! sites, answer broken requests with 200, and let one small document keep a processor busy for
 //! minutes.

@@ -1,8 +1,8 @@
 //! Reads JSON bodies strictly: every field is known, none is repeated, every type is right, and
 //! what is not is named by its JSON pointer, all of it at once.
 //!
-//! Values are read from the text of the body itself, so a price never goes through a float. Only
-//! shapes are checked here; whether the values make sense is decided in `domain`.
+//! Values are read from the text of the body itself, so a price never goes through a float. Types, lengths and ranges
+//! that the type of a field implies are checked here; the rules about orders are in `domain`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,8 +1,8 @@
-//! The use cases. Every transport calls these and nothing below them.
+//! The use cases. A transport that changes an order calls one of these.
 //!
-//! Each one runs as part of a batch with whatever else is going on (see `batch`), in one
-//! transaction, and then tells the rest of the system: dispatch is woken, events are published.
-//! Publishing and pushing happen behind the answer; a client never waits for the queue or the bus.
+//! A create, a cancellation and a command of a worker run in a group commit with other requests of their kind (see
+//! `batch`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
+//! publishes the events in background tasks, so a client never waits for the queue or the bus.
 
 mod counts;
 mod create;
