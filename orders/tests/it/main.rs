@@ -5,7 +5,7 @@
 //! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
 //! `database` how it is opened,
 //! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
-//! requests that are generated, `browser` the page, `arrows` the structure of the source, `error_codes` where its codes are spelled,
+//! requests that are generated, `browser` the page, `arrows` the structure of the source, `error_codes` where its codes are spelled, `links` the links of the documentation,
 //! `sockets` the options of its connections, `open_files` a low limit of open files.
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
@@ -27,6 +27,7 @@ mod foreign;
 mod harness;
 mod health;
 mod journey;
+mod links;
 mod metrics;
 mod open_files;
 mod openapi;
