@@ -11,7 +11,7 @@ use crate::transition::Refusal;
 /// An API of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// REST, and whatever the HTTP server itself refuses.
+    /// REST, and rejections by the HTTP server itself.
     Rest,
     /// The `errors` and `userErrors` of GraphQL.
     GraphQl,

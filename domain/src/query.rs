@@ -26,9 +26,9 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     /// In this currency. Set whenever totals are compared.
     pub currency: Option<Currency>,
-    /// A total of at least so many minor units.
+    /// The minimum total in minor units.
     pub total_from: Option<i64>,
-    /// A total of at most so many minor units.
+    /// The maximum total in minor units.
     pub total_to: Option<i64>,
     /// The name of at least one line item contains this text, upper and lower case being the same.
     pub item_contains: Option<String>,

@@ -203,7 +203,7 @@ pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
         Applied::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only a start that limits the size is answered so, and it has an answer of its own.
+        // Only starts with a size limit have this outcome; `started` handles them.
         Applied::TooLarge(_) => Err(Error::Internal),
     }
 }
@@ -233,7 +233,7 @@ pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
         Applied::NotFound => Err(Error::NotFound(id)),
         Applied::Locked => Err(Error::order_locked()),
         Applied::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only a start that limits the size is answered so, and it has an answer of its own.
+        // Only starts with a size limit have this outcome; `started` handles them.
         Applied::TooLarge(_) => Err(Error::Internal),
     }
 }

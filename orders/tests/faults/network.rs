@@ -52,8 +52,8 @@ faults! {
     slow_client_gateway: Slow ClientToGateway costs_delay_only;
 }
 
-/// More than a slow connection carries while a lease lasts.
-const LARGE_ORDERS: usize = 80;
+/// 1.8 MB, which a narrow connection carries in more than two leases and twice the time that a worker waits for an answer.
+const LARGE_ORDERS: usize = 40;
 
 /// Large orders on a slow connection to a processor delay only each other: no lease runs out, the connection is kept,
 /// and small orders that come later are completed earlier.
@@ -61,7 +61,7 @@ const LARGE_ORDERS: usize = 80;
 async fn large_orders_on_slow_link() {
     let plan = Plan { link: Some(Link::ProcessorToGateway), processors: 1, ..Plan::patient() };
     let run = Run::on_servers("large_orders_on_slow_link", plan).await;
-    run.system.spoil(Mode::Slow);
+    run.system.spoil(Mode::Narrow);
     let gateway = Api::new(run.system.http[0].clone());
     let line = json!({"item": "x".repeat(200), "quantity": 1, "price": 1});
     let create = async |reference: String, lines: usize| {

@@ -15,6 +15,8 @@ const PIECE: usize = 16 * 1024;
 /// What a slow connection adds to each piece, in each direction. With the length of a piece it also
 /// bounds the bytes per second.
 const DELAY: Duration = Duration::from_millis(50);
+/// The same of a narrow connection: 80 KiB a second.
+const NARROW_DELAY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -26,6 +28,8 @@ pub(crate) enum Mode {
     Stall,
     /// Forwards everything late.
     Slow,
+    /// Forwards so little that a batch of large orders takes longer than a lease.
+    Narrow,
 }
 
 /// Ends with the test.
@@ -100,8 +104,10 @@ async fn pump(
         let Ok(mode) = modes.wait_for(|mode| *mode != Mode::Stall).await.map(|mode| *mode) else {
             return Ok(());
         };
-        if mode == Mode::Slow {
-            tokio::time::sleep(DELAY).await;
+        match mode {
+            Mode::Slow => tokio::time::sleep(DELAY).await,
+            Mode::Narrow => tokio::time::sleep(NARROW_DELAY).await,
+            Mode::Pass | Mode::Cut | Mode::Stall => {}
         }
         if length == 0 {
             return to.shutdown().await;
