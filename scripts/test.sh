@@ -129,4 +129,4 @@ if cargo nextest --version >/dev/null 2>&1; then
   exec scripts/services.sh run -- cargo nextest run --workspace --no-fail-fast "$@"
 fi
 step "tests"
-exec scripts/services.sh run -- scripts/tally.sh cargo test --workspace --no-fail-fast -- "$@"
+exec scripts/services.sh run -- scripts/test-summary.sh cargo test --workspace --no-fail-fast -- "$@"

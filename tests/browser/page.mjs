@@ -3,12 +3,12 @@
 // FAILED_ORDER_ID, when set, names a failed order to look at and to redrive; ORDERS_BIN the program to start for checks
 // that need a server of their own.
 
-import { care } from './care.mjs';
-import { figures } from './figures.mjs';
+import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
+import { statusCounts } from './status_counts.mjs';
 import { launch, run } from './harness.mjs';
 import { orders } from './orders.mjs';
 import { outages } from './outages.mjs';
-import { tools } from './tools.mjs';
+import { graphqlTools } from './graphql_tools.mjs';
 import { tracking } from './tracking.mjs';
 
 const wanted = process.argv[2];
@@ -30,6 +30,6 @@ async function runAll(checks) {
 }
 
 // Three at a time: most of them wait most of the time. What counts all orders has a server of its own.
-await Promise.all([{ ...tracking, ...care }, { ...orders, ...tools }, { ...outages, ...figures }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 // Compares a gateway with graphql-js: the same documents, the same schema, the same orders. Both must accept
 // or refuse a document alike, and answer the same data. Ends with status 1 when they differ in anything that
-// documents.mjs does not name.
+// differential_documents.mjs does not name.
 //
 //   node differential.mjs               what differs
 //   node differential.mjs --markdown    docs/graphql-differences.md
@@ -12,7 +12,7 @@ import { isDeepStrictEqual, parseArgs } from "node:util";
 import {
   GraphQLError, Kind, buildSchema, execute, getOperationAST, getVariableValues, parse, validate, version,
 } from "graphql";
-import { GROUPS, REASONS } from "./documents.mjs";
+import { GROUPS, REASONS } from "./differential_documents.mjs";
 import { gateways } from "./operations.mjs";
 
 const { values: args } = parseArgs({ options: { markdown: { type: "boolean", default: false } } });
@@ -211,7 +211,7 @@ function markdown() {
 
 The same ${count} documents against the program as \`cargo run\` starts it and against
 [graphql-js](https://github.com/graphql/graphql-js) ${version} with the same schema and orders: both accept or refuse each of
-them, and the data of ${compared} is compared. The documents are in \`tests/clients/documents.mjs\`. These differ, on purpose:
+them, and the data of ${compared} is compared. The documents are in \`tests/clients/differential_documents.mjs\`. These differ, on purpose:
 
 ${reasons.join("\n\n")}
 

@@ -1,5 +1,5 @@
 //! SIGKILL: a part is gone from one moment to the next, and is started again. That of Redis is in
-//! [`crate::memory`].
+//! [`crate::redis_loss`].
 
 use std::time::Duration;
 

@@ -1,18 +1,18 @@
-//! Real faults on real processes: everything runs under load, something breaks, and afterwards every
-//! order that a client was told of is finished, once, and every subscriber has seen all of it.
+//! Faults on real processes under load. After each fault every order that a client was told of is final, once, and
+//! every subscriber has received all of its events.
 //!
-//! Start with [`run`]: what each test does around its fault. [`system`] is what is broken: two gateways
-//! and two processors on a MariaDB and a Redis ([`servers`]) of the test's own. [`ledger`] is the side
-//! of the clients: what they were promised, held against the database. [`proxy`] spoils connections,
-//! [`shim`] a process's clock or its disk.
+//! Start with [`run`]: the steps around each fault. [`system`] is the system under test: two gateways and two
+//! processors on a separate MariaDB and Redis ([`servers`]). [`ledger`] records what clients were told, and compares it
+//! with the database. [`proxy`] causes faults on connections, [`shim`] on a process's clock or disk.
 //!
-//! The faults: [`kill`], [`freeze`], [`memory`], [`network`], [`clock`], [`disk`], [`restart`],
-//! [`poison`], [`suspend`], [`cuts`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! The faults: [`kill`], [`freeze`], [`redis_loss`], [`network`], [`clock`], [`disk`], [`restart`], [`poison_orders`],
+//! [`suspend`], [`disconnects`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh`
+//! prints all of them as a table.
 
 #![cfg(test)]
 
 mod clock;
-mod cuts;
+mod disconnects;
 mod disk;
 mod freeze;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
@@ -20,11 +20,11 @@ mod freeze;
 mod harness;
 mod kill;
 mod ledger;
-mod memory;
 mod network;
-mod poison;
+mod poison_orders;
 mod proxy;
 mod queue_server;
+mod redis_loss;
 mod restart;
 mod run;
 mod servers;

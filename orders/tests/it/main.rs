@@ -1,12 +1,18 @@
-//! The program from outside: every test starts the built binary on free ports, with a data folder or
-//! a database and a key prefix of its own, and talks to it as its users do.
+//! The program from outside: every test starts the built binary on free ports, with a separate data folder or
+//! database and key prefix, and uses its public interfaces.
 //!
-//! `journey` follows one order; `restart` stops everything in mid-flight; both run on the embedded
-//! parts and on MariaDB and Redis. `cli` is the command line, `operate` what operators do, `outage` servers that are away,
-//! `database` how it is opened,
-//! `foreign` a worker in another language, `clients` the client libraries that people use, `openapi` clients and
-//! requests that are generated, `browser` the page, `arrows` the structure of the source, `error_codes` where its codes are spelled, `links` the links of the documentation,
-//! `sockets` the options of its connections, `open_files` a low limit of open files.
+//! | module | subject |
+//! |---|---|
+//! | `order_lifecycle` | one order from create to `completed`, on the embedded parts and on MariaDB and Redis |
+//! | `restart` | all processes stop during work and start again, on both pairs |
+//! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
+//! | `database` | which files and tables the commands create, and the options of the database URL |
+//! | `cli`, `operator_commands` | the command line; the commands for operators |
+//! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
+//! | `open_files`, `socket_options` | a low limit of open files; TCP options |
+//! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
+//! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
+//! | `arrows`, `error_codes`, `links` | the structure of the source and of the documentation |
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
@@ -21,18 +27,18 @@ mod clients;
 mod compose;
 mod database;
 mod error_codes;
-mod foreign;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod health;
-mod journey;
 mod links;
 mod metrics;
 mod open_files;
 mod openapi;
-mod operate;
-mod outage;
+mod operator_commands;
+mod order_lifecycle;
 mod restart;
-mod sockets;
-mod starting;
+mod socket_options;
+mod startup;
+mod third_party_worker;
+mod unavailable_servers;

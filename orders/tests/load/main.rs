@@ -1,18 +1,23 @@
-//! What the built binary promises under load: bounded memory and bounded waits.
+//! Memory and waits of the built binary under load have bounds.
 //!
-//! `abuse` sends small requests that ask for a lot, `unfinished` bodies and messages that are not sent to their end;
-//! `connects` are clients that come and go, `memory` is what the program takes at most. The tests run one after the
-//! other, each while it holds [`ALONE`].
+//! | module | load |
+//! |---|---|
+//! | `expensive_queries` | small GraphQL requests with large results |
+//! | `unfinished_requests` | bodies and messages that are not sent completely |
+//! | `short_connections` | clients that connect and leave |
+//! | `peak_memory` | the maximum memory of the process |
+//!
+//! The tests run one at a time, each while it holds [`ALONE`].
 
 #![cfg(test)]
 
-mod abuse;
-mod connects;
+mod expensive_queries;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
-mod memory;
-mod unfinished;
+mod peak_memory;
+mod short_connections;
+mod unfinished_requests;
 
 /// A test that runs beside another would measure the other one as well.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

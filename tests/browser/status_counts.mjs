@@ -39,7 +39,7 @@ async function createMany(count, url) {
 
 const alternative = (page) => page.locator('.sparkline').getAttribute('aria-label');
 
-export const figures = {
+export const statusCounts = {
   async 'the counters are those of all orders and move by themselves'(browser) {
     const server = await Server.start();
     if (!server) return SKIPPED;

@@ -17,9 +17,9 @@ async fn a_node_worker_completes_an_order() {
         .env("ORDERS_QUEUE_KEY", format!("{}:queue", servers.prefix));
     Process::start(worker, "worker.mjs").ended_well().await;
     // Health and reflection are what tools of other languages ask for first.
-    let mut check = script("tests/clients", "check.mjs");
+    let mut check = script("tests/clients", "health_and_reflection.mjs");
     check.env("GRPC_ADDR", &grpc);
-    Process::start(check, "check.mjs").ended_well().await;
+    Process::start(check, "health_and_reflection.mjs").ended_well().await;
     // And the reference client of graphql-transport-ws, which follows the order to its end.
     let mut follow = script("tests/clients", "follow.mjs");
     follow.args(["graphql-ws", &id]).env("ORDERS_URL", &api.base);

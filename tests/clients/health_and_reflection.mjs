@@ -1,7 +1,7 @@
 // Asks a gateway for what every gRPC server should offer: grpc.health.v1, and server reflection that
 // lists the orders service. Ends with status 0 when both are there.
 //
-//   GRPC_ADDR=127.0.0.1:50051 node check.mjs
+//   GRPC_ADDR=127.0.0.1:50051 node health_and_reflection.mjs
 
 import { Client, credentials } from "@grpc/grpc-js";
 import { fromJSON } from "@grpc/proto-loader";

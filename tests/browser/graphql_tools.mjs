@@ -42,7 +42,7 @@ function subscribes(page, word) {
   return seen;
 }
 
-export const tools = {
+export const graphqlTools = {
   async 'GraphQL Playground runs a query, a mutation and a subscription'(browser) {
     const page = await visit(browser, 'playground');
     const legacy = subscribes(page, 'start');

@@ -1,5 +1,5 @@
 //! Real client libraries whose connections are cut, 50 times each, while orders flow and Redis is killed
-//! three times. The clients and the proxy that cuts them are `tests/clients/cuts.mjs`; everybody watches
+//! three times. The clients and the proxy that cuts them are `tests/clients/disconnects.mjs`; everybody watches
 //! over the first gateway, and the second one accepts and reports as well.
 
 use std::collections::HashMap;
@@ -26,9 +26,9 @@ async fn clients_cut_50_times_see_every_event_once() {
         gateway.is_ready().await;
     }
 
-    let mut command = script("tests/clients", "cuts.mjs");
+    let mut command = script("tests/clients", "disconnects.mjs");
     command.args(["--cuts", &CUTS.to_string()]).env("ORDERS_URL", system.http.join(","));
-    let mut clients = Process::start(command, "cuts.mjs");
+    let mut clients = Process::start(command, "disconnects.mjs");
     for cuts in KILLS {
         let reached = format!("cuts {cuts}");
         clients.printed(&reached, |line| (line == reached).then_some(())).await;

@@ -10,7 +10,7 @@ import * as legacy from "./subscriptions-transport-ws.mjs";
 const SOON_MS = 20;
 const soon = () => sleep(SOON_MS);
 
-export const resuming = {
+export const reconnecting = {
   "graphql-ws": {
     graphql: true,
     open: (addresses) => graphqlWs.open(addresses, {
@@ -21,7 +21,7 @@ export const resuming = {
   },
   "subscriptions-transport-ws": {
     graphql: true,
-    open: resumingLegacy,
+    open: reconnectingLegacy,
   },
   "graphql-sse": {
     graphql: true,
@@ -35,7 +35,7 @@ export const resuming = {
 
 // The library can reconnect, but it forgets what is subscribed to between a loss and the new connection.
 // So this takes a new client after each loss.
-function resumingLegacy(addresses) {
+function reconnectingLegacy(addresses) {
   let client = legacy.open(addresses);
   return {
     async subscribe(operation, next) {

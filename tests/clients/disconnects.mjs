@@ -2,7 +2,7 @@
 // that it saw, by the means of its library. At the end every watcher must have seen each event of each
 // order once, in order, and the same as the list of REST has.
 //
-//   node cuts.mjs [--cuts 50] [--watchers 2] [--in-flight 16] [--deadline SECONDS] [LIBRARY…]
+//   node disconnects.mjs [--cuts 50] [--watchers 2] [--in-flight 16] [--deadline SECONDS] [LIBRARY…]
 //
 // Prints `cuts N` whenever each watcher has been cut N times, then the figures and
 // `gaps=0 duplicates=0 reordered=0`. Ends with status 1 when one of the three is not 0, a timeline is wrong,
@@ -14,7 +14,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { resuming } from "./libraries/resuming.mjs";
+import { reconnecting } from "./libraries/reconnecting.mjs";
 import { follow, gateways, LAPTOP, rest, SUBSCRIPTION } from "./operations.mjs";
 import { CutProxy, KINDS } from "./proxy.mjs";
 import { asRest, checkSame, checkTimeline } from "./timeline.mjs";
@@ -33,9 +33,9 @@ const [wanted, each, inFlight, deadlineSeconds] = ["cuts", "watchers", "in-fligh
   if (!/^[1-9]\d*$/.test(text)) usage(`--${name} takes a whole number from 1 on, not '${text}'`);
   return Number(text);
 });
-const names = positionals.length ? positionals : Object.keys(resuming);
-const unknown = names.find((name) => !resuming[name]);
-if (unknown) usage(`there is no '${unknown}'; there are ${Object.keys(resuming).join(", ")}`);
+const names = positionals.length ? positionals : Object.keys(reconnecting);
+const unknown = names.find((name) => !reconnecting[name]);
+if (unknown) usage(`there is no '${unknown}'; there are ${Object.keys(reconnecting).join(", ")}`);
 
 function usage(problem) {
   console.error(`error: ${problem}`);
@@ -74,7 +74,7 @@ class Watcher {
 
   constructor(name) {
     this.name = name;
-    this.library = resuming[name];
+    this.library = reconnecting[name];
     this.proxy = new CutProxy();
   }
 

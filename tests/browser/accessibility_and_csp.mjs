@@ -39,7 +39,7 @@ const pale = (page) => page.evaluate(() => {
   return found;
 });
 
-export const care = {
+export const accessibilityAndCsp = {
   async 'every text can be read in light and dark'(browser) {
     const waiting = await createScheduled('Legible');
     await completed(await createOrder('Done'));
