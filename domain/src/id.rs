@@ -13,6 +13,11 @@ use crate::Timestamp;
 #[serde(transparent)]
 pub struct OrderId(Uuid);
 
+/// A map with an order id as key.
+///
+/// Its hash is keyed like that of the standard library and costs a fraction of it.
+pub type OrderMap<V> = std::collections::HashMap<OrderId, V, hashlink::DefaultHashBuilder>;
+
 /// The bits of the last eight bytes that are random.
 const RANDOM_END: u64 = (1 << 62) - 1;
 

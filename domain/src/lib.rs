@@ -44,7 +44,7 @@ pub mod waiting;
 
 pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
-pub use id::{InvalidOrderId, OrderId};
+pub use id::{InvalidOrderId, OrderId, OrderMap};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
 pub use lease::{InvalidLeaseToken, LeaseMark, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};

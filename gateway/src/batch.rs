@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::panics;
+use telemetry::panics;
 
 /// Limits of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +206,7 @@ where
 {
     let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
     let items: Arc<[T]> = groups.into_iter().flatten().collect();
-    let once = |items, attempt| panics::contained("batch", flush(items, attempt));
+    let once = |items, attempt| panics::catch_async("batch", flush(items, attempt));
     if let Ok(results) = once(items.clone(), Attempt::First).await {
         let mut results = results.into_iter();
         return counts.into_iter().map(|count| Some(results.by_ref().take(count).collect())).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::transition::Refusal;
 use domain::{ErrorCode, Invalid, OrderId};
+use telemetry::Panicked;
 
 /// The outcome of a use case that did not work. The text of each variant may be shown to clients;
 /// what only operators should see is logged where it happens.
@@ -62,6 +63,12 @@ pub enum Error {
     /// A defect of ours. The details are in the log.
     #[error("an internal error; it has been logged")]
     Internal,
+}
+
+impl From<Panicked> for Error {
+    fn from(Panicked: Panicked) -> Self {
+        Self::Internal
+    }
 }
 
 impl Error {

@@ -104,7 +104,7 @@ mod tests {
             (0..500).map(|n| log.count(&format!("class_{n}"), start).0).collect();
         assert_eq!(labels.len(), CLASSES + 1);
         assert!(labels.contains(OTHER));
-        crate::limits_page::row("log lines of failed orders per error class and minute", &LINES.to_string());
-        crate::limits_page::row("distinct error classes in logs and metrics", &CLASSES.to_string());
+        limits_page::row("log lines of failed orders per error class and minute", &LINES.to_string());
+        limits_page::row("distinct error classes in logs and metrics", &CLASSES.to_string());
     }
 }

@@ -27,18 +27,13 @@ mod error_reference;
 mod failed_log;
 mod keys;
 #[cfg(test)]
-mod limits_page;
-mod log_gate;
-mod panics;
+mod limits;
 mod retention;
 mod room;
 mod serve;
 mod shortcut;
 mod vitals;
 mod wake;
-
-/// By order. The hash is keyed as that of the standard library, and costs a fraction of it.
-type ById<V> = std::collections::HashMap<domain::OrderId, V, hashlink::DefaultHashBuilder>;
 
 pub use app::{App, AppParts};
 pub use config::Config;

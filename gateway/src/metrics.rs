@@ -1,22 +1,8 @@
-//! The recorder that `/metrics` renders, and the declaration of every metric of the gateway.
+//! The declaration of every metric of the gateway.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 use crate::store::Cause;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-
-static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-
-/// Upper bounds of the buckets of every duration, in seconds. Buckets and not quantiles, because
-/// those of several gateways can be added up.
-const BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// How often recorded durations are put into their buckets. Until then each one takes up memory,
-/// whether or not `/metrics` is scraped.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,37 +131,9 @@ pub fn declared() -> impl Iterator<Item = (&'static str, &'static str, &'static 
     })
 }
 
-/// Starts recording, once for the whole process, however often it is called. Until then metrics
-/// cost nothing and go nowhere.
+/// Starts recording, once in the process; later calls do nothing.
 pub fn install() {
-    RECORDER.get_or_init(|| match recorder() {
-        Ok(handle) => Some(handle),
-        Err(error) => {
-            tracing::warn!(%error, "failed to install the metrics recorder, metrics are disabled");
-            None
-        }
-    });
-}
-
-fn recorder() -> Result<PrometheusHandle, BuildError> {
-    let handle = builder()?.install_recorder()?;
-    describe();
-    let kept = handle.clone();
-    // The recorder is the process's, so this ends with it. Without the thread only `/metrics` tidies up.
-    let upkeep = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        loop {
-            std::thread::sleep(UPKEEP);
-            kept.run_upkeep();
-        }
-    });
-    if let Err(error) = upkeep {
-        tracing::warn!(%error, "failed to start the metrics upkeep thread");
-    }
-    Ok(handle)
-}
-
-fn builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+    telemetry::recorder::install(describe);
 }
 
 fn describe() {
@@ -197,11 +155,6 @@ fn describe() {
     }
 }
 
-/// Everything recorded so far in Prometheus' text format; empty when nothing is recorded.
-pub fn render() -> String {
-    RECORDER.get().and_then(Option::as_ref).map(PrometheusHandle::render).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -210,8 +163,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_counted_in_buckets_and_explained() {
-        let recorder = builder().unwrap().build_recorder();
+    fn recorded_metrics_have_their_help() {
+        let recorder = telemetry::recorder::builder().unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             describe();
             metrics::histogram!("orders_http_request_duration_seconds").record(0.004);
@@ -231,9 +184,13 @@ mod tests {
     fn recorded(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.ends_with("tests") {
+                continue;
+            } else if path.is_dir() {
                 recorded(&path, names);
-            } else if !path.ends_with("metrics.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("metrics.rs")
+            {
                 let code = std::fs::read_to_string(&path).unwrap();
                 for start in ["counter!(\"", "gauge!(\"", "histogram!(\""] {
                     let found = code.split(start).skip(1).filter_map(|rest| rest.split('"').next());
@@ -246,7 +203,7 @@ mod tests {
     #[test]
     fn every_recorded_metric_is_declared_and_every_declared_one_is_recorded() {
         let mut names = BTreeSet::new();
-        for folder in ["src", "../broker/src"] {
+        for folder in ["", "../broker", "../telemetry"] {
             recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut names);
         }
         let declared: BTreeSet<String> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();

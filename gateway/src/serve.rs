@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Bus, Queue};
+use telemetry::panics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -30,7 +31,7 @@ use crate::room::Room;
 use crate::shortcut::Shortcut;
 use crate::vitals::Vitals;
 use crate::wake::Wake;
-use crate::{App, AppParts, Config, Store, grpc, http, panics, retention};
+use crate::{App, AppParts, Config, Store, grpc, http, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -106,21 +107,23 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop = || stop_loops.clone();
     let (feed_stop, clock_stop, prune_stop, retention_stop) = (stop(), stop(), stop(), stop());
     let (vitals_stop, looked_at) = (stop(), vitals.clone());
-    loops.spawn(panics::restarted("vitals", move || looked_at.clone().run(vitals_stop.clone())));
-    loops.spawn(panics::restarted("feed", move || feed.clone().run(bus.clone(), feed_stop.clone())));
+    loops.spawn(panics::restart_on_panic("vitals", move || looked_at.clone().run(vitals_stop.clone())));
+    loops.spawn(panics::restart_on_panic("feed", move || feed.clone().run(bus.clone(), feed_stop.clone())));
     let clock_store = store.clone();
-    loops.spawn(panics::restarted("clock", move || follow_database(clock_store.clone(), clock_stop.clone())));
+    loops.spawn(panics::restart_on_panic("clock", move || {
+        follow_database(clock_store.clone(), clock_stop.clone())
+    }));
     let prune_store = store.clone();
-    loops.spawn(panics::restarted("prune", move || prune(prune_store.clone(), prune_stop.clone())));
+    loops.spawn(panics::restart_on_panic("prune", move || prune(prune_store.clone(), prune_stop.clone())));
     let (kept_store, kept) = (store.clone(), config.retention);
-    loops.spawn(panics::restarted("retention", move || {
+    loops.spawn(panics::restart_on_panic("retention", move || {
         retention::run(kept_store.clone(), kept, retention_stop.clone())
     }));
     let dispatch =
         Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room, vitals };
     let draining = app.draining.clone();
     let dispatching =
-        loops.spawn(panics::restarted("dispatch", move || dispatch.clone().run(draining.clone())));
+        loops.spawn(panics::restart_on_panic("dispatch", move || dispatch.clone().run(draining.clone())));
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, inflight);

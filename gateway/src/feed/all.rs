@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::ById;
+use domain::OrderMap;
 
 /// Items that a subscriber may be behind before it is told that it lags.
 const BACKLOG: usize = 4_096;
@@ -105,8 +105,8 @@ impl All {
 /// half is forgotten; the next event of a forgotten order is taken as it comes.
 #[derive(Default)]
 struct Passed {
-    newer: ById<Span>,
-    older: ById<Span>,
+    newer: OrderMap<Span>,
+    older: OrderMap<Span>,
     /// When the first of the present subscribers came. What happened before is none of their business.
     since: Timestamp,
     /// How often it was told that an unknown number is missing.

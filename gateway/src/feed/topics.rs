@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{OrderEvent, OrderId};
 use tokio::sync::watch;
 
-use crate::ById;
+use domain::OrderMap;
 
 /// Events that a topic keeps. A subscriber that is further behind reads the database.
 const KEPT: usize = 16;
@@ -69,7 +69,7 @@ impl Recent {
 
 #[derive(Default)]
 pub(super) struct Topics {
-    topics: Mutex<ById<watch::Sender<Recent>>>,
+    topics: Mutex<OrderMap<watch::Sender<Recent>>>,
 }
 
 impl Topics {
@@ -126,7 +126,7 @@ impl Topics {
         self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, ById<watch::Sender<Recent>>> {
+    fn lock(&self) -> MutexGuard<'_, OrderMap<watch::Sender<Recent>>> {
         // Nothing in here panics half way through a change.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

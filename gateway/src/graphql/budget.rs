@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row(
+        limits_page::row(
             "errors in a response, with the `userErrors` of all fields and rows",
             &MAX_ERRORS.to_string(),
         );

@@ -27,8 +27,8 @@ use super::params::Params;
 use super::parsed::Parsed;
 use super::room::Rooms;
 use super::subscription::Position;
-use crate::panics::{self, Panicked};
 use crate::{Config, Error};
+use telemetry::panics::{self, Panicked};
 
 /// The same schema twice.
 #[derive(Clone)]
@@ -207,7 +207,7 @@ impl Engine {
     /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
     /// error is the whole answer.
     pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
-        panics::caught("graphql", || self.prepare_or_panic(params))
+        panics::catch("graphql", || self.prepare_or_panic(params))
             .unwrap_or_else(|Panicked| Err(Answer::failed(panicked())))
     }
 
@@ -289,7 +289,7 @@ impl Engine {
         let before = budget.left();
         let schema = self.schema(&operation);
         let request = operation.request.data(budget.clone());
-        let work = panics::contained("graphql", schema.execute(request));
+        let work = panics::catch_async("graphql", schema.execute(request));
         match tokio::time::timeout_at(deadline, work).await {
             Ok(Ok(response)) => Answer::from_response(response, &budget, before),
             Ok(Err(Panicked)) => Answer::failed(panicked()),
@@ -348,7 +348,7 @@ impl Engine {
                     Answer::from_response(response, &budget, before)
                 }
                 Err(panic) => {
-                    panics::note("graphql", &*panic);
+                    panics::record("graphql", &*panic);
                     Answer::failed(panicked())
                 }
             };

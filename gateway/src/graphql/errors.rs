@@ -162,6 +162,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("`errors` in a response", &MAX_ERRORS.to_string());
+        limits_page::row("`errors` in a response", &MAX_ERRORS.to_string());
     }
 }

@@ -217,6 +217,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("nodes of a connection", &format!("{DEFAULT_PAGE}, at most {MAX_PAGE}"));
+        limits_page::row("nodes of a connection", &format!("{DEFAULT_PAGE}, at most {MAX_PAGE}"));
     }
 }

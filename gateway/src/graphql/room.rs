@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row(
+        limits_page::row(
             "orders that the large operations of a gateway may hold together",
             &format!("{ROOM}; others wait"),
         );

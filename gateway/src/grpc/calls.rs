@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::body::{Frame, SizeHint};
+use telemetry::panics;
 use tonic::Status;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
@@ -23,7 +24,7 @@ use super::status::refusal;
 use crate::http::heads;
 use crate::http::problem::Problem;
 use crate::http::streams::{Client, Kind, OpenStream};
-use crate::{App, Error, panics};
+use crate::{App, Error};
 
 /// Longest message of all calls but `Work`.
 const UNARY_MESSAGE_BYTES: usize = 64 * 1024;
@@ -73,7 +74,7 @@ fn around(
     request.extensions_mut().insert(held.clone());
     let rule = rule(kind, app);
     let request = request.map(|body| Body::new(Messages::new(body, rule, &held)));
-    let call = panics::contained("grpc", route.call(request));
+    let call = panics::catch_async("grpc", route.call(request));
     Either::Right(call.map(move |outcome| {
         // The messages are done with.
         drop(held);
@@ -127,8 +128,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let worker = crate::limits_page::bytes(super::super::MESSAGE_BYTES);
-        let unary = crate::limits_page::bytes(UNARY_MESSAGE_BYTES);
-        crate::limits_page::row("gRPC message; message of a worker's stream", &format!("{unary}; {worker}"));
+        let worker = limits_page::bytes(super::super::MESSAGE_BYTES);
+        let unary = limits_page::bytes(UNARY_MESSAGE_BYTES);
+        limits_page::row("gRPC message; message of a worker's stream", &format!("{unary}; {worker}"));
     }
 }

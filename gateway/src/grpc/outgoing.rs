@@ -114,7 +114,7 @@ mod tests {
     use proto::v1::Drain;
 
     use super::*;
-    use crate::limits_page::{bytes, row};
+    use limits_page::{bytes, row};
 
     async fn next(messages: &mut BoxStream<'static, Outgoing>) -> u64 {
         messages.next().await.expect("a message").expect("no error").request_id

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
 use proto::v1::order_service_server::OrderService;
+use telemetry::panics;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::message::Held;
@@ -17,7 +18,7 @@ use super::tokens::Tokens;
 use super::work;
 use crate::feed::Cursor;
 use crate::graphql::loader::{self, OrderLoader};
-use crate::{App, Error, panics};
+use crate::{App, Error};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
 /// and clients refuse long ones.
@@ -68,7 +69,7 @@ impl OrderService for Service {
 
 /// A panic is the error of its call.
 async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    panics::contained("grpc", call).await.unwrap_or_else(|panicked| Err(Error::from(panicked).into()))
+    panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(Error::from(panicked).into()))
 }
 
 impl Service {
@@ -135,9 +136,9 @@ impl Service {
             }
         });
         // A panic while an event is prepared ends the stream with an error.
-        let stream = AssertUnwindSafe(stream)
-            .catch_unwind()
-            .map(|item| item.unwrap_or_else(|panic| Err(Error::from(panics::note("grpc", &*panic)).into())));
+        let stream = AssertUnwindSafe(stream).catch_unwind().map(|item| {
+            item.unwrap_or_else(|panic| Err(Error::from(panics::record("grpc", &*panic)).into()))
+        });
         Ok(stream.boxed())
     }
 

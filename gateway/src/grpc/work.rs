@@ -15,11 +15,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{ErrorCode, LeaseToken, Order, OrderId};
+use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap};
 use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Answer;
 use proto::v1::worker_message::Message as Request;
 use proto::{MAX_BATCH, v1};
+use telemetry::panics;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tonic::{Status, Streaming};
@@ -28,7 +29,7 @@ use super::message::Held;
 use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
 use super::status::invalid;
 use crate::orders::Started;
-use crate::{App, ById, Error, panics};
+use crate::{App, Error};
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
@@ -112,7 +113,7 @@ async fn run(
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
                 let (session, handled) = (session.clone(), handled.clone());
                 app.tasks.spawn(async move {
-                    let answer = panics::contained("grpc", session.handle(id, message)).await;
+                    let answer = panics::catch_async("grpc", session.handle(id, message)).await;
                     match answer.unwrap_or_else(|panicked| Err(panicked.into())) {
                         Ok(Reply::Now(answer)) => session.sender.send(id, answer).await,
                         Ok(Reply::AfterLarge(answer)) => session.sender.send_after_large(id, answer).await,
@@ -143,7 +144,7 @@ struct Session {
     sender: Sender,
     /// The leases that this stream has started or renewed and not reported, to tell their worker
     /// about cancellations.
-    running: Arc<Mutex<ById<LeaseToken>>>,
+    running: Arc<Mutex<OrderMap<LeaseToken>>>,
     /// See the Hello of the interface.
     repeats_entries: bool,
 }
@@ -329,7 +330,7 @@ impl Session {
         }
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, ById<LeaseToken>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, OrderMap<LeaseToken>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -386,7 +387,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("entries in a message of a worker", &crate::limits_page::count(MAX_BATCH));
-        crate::limits_page::row("concurrent messages of a worker", &PARALLEL.to_string());
+        limits_page::row("entries in a message of a worker", &limits_page::count(MAX_BATCH));
+        limits_page::row("concurrent messages of a worker", &PARALLEL.to_string());
     }
 }

@@ -29,7 +29,7 @@ use super::meters::Meters;
 use super::origins::{self, Origins};
 use super::{heads, layers};
 use crate::config::HttpLimits;
-use crate::log_gate::LogGate;
+use telemetry::LogThrottle;
 
 /// Names a request in answers and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -58,7 +58,7 @@ pub(super) struct Dress {
     cors: Option<CorsLayer>,
     meters: Meters,
     /// Refusals because of a part that is away come by the thousand and share a line in the log.
-    outage: LogGate,
+    outage: LogThrottle,
 }
 
 impl Dress {
@@ -70,7 +70,7 @@ impl Dress {
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
             meters: Meters::default(),
-            outage: LogGate::default(),
+            outage: LogThrottle::default(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Dress {
     }
 
     fn log(&self, id: &HeaderValue, method: &str, route: &str, status: StatusCode, started: Instant) {
-        let more = if status == StatusCode::SERVICE_UNAVAILABLE { self.outage.opens() } else { Some(0) };
+        let more = if status == StatusCode::SERVICE_UNAVAILABLE { self.outage.allow() } else { Some(0) };
         if let Some(more) = more {
             let (request_id, ms) = (id.to_str().unwrap_or_default(), started.elapsed().as_millis());
             tracing::warn!(request_id, method, route, status = status.as_u16(), ms, more, "request failed");
@@ -193,6 +193,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("request id of the client", &format!("{MAX_REQUEST_ID} characters"));
+        limits_page::row("request id of the client", &format!("{MAX_REQUEST_ID} characters"));
     }
 }

@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let head = crate::limits_page::bytes(crate::Config::default().http.head_bytes);
-        crate::limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
-        crate::limits_page::row("request head that is not HTTP", "");
+        let head = limits_page::bytes(crate::Config::default().http.head_bytes);
+        limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
+        limits_page::row("request head that is not HTTP", "");
     }
 }

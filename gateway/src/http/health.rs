@@ -230,7 +230,7 @@ async fn metrics(State(app): State<App>) -> Response {
     metrics::gauge!("orders_request_buffer_bytes").set(used(&app.inflight.bodies));
     metrics::gauge!("orders_response_buffer_bytes").set(used(&app.inflight.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, crate::metrics::render()).into_response()
+    (kind, telemetry::recorder::render()).into_response()
 }
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        use crate::limits_page::{bytes, row, time};
+        use limits_page::{bytes, row, time};
         assert_eq!(RESERVE, 8);
         let limits = crate::Config::default().http;
         let held = |budget, what| {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use domain::ErrorCode;
 
 use super::problem::Problem;
-use crate::panics;
+use telemetry::panics;
 
 /// The answer when a handler takes longer than it may.
 pub(super) fn too_late(longest: Duration) -> Response {
@@ -18,7 +18,7 @@ pub(super) fn too_late(longest: Duration) -> Response {
 
 /// The answer when a handler panicked. The request is lost, the gateway goes on.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::from(crate::Error::from(panics::note("http", &*panic))).into_response()
+    Problem::from(crate::Error::from(panics::record("http", &*panic))).into_response()
 }
 
 /// No route has this path.

@@ -351,9 +351,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row(
-            "errors in a response, over all rows of a bulk create",
-            &MAX_ERRORS.to_string(),
-        );
+        limits_page::row("errors in a response, over all rows of a bulk create", &MAX_ERRORS.to_string());
     }
 }

@@ -67,7 +67,7 @@ fn router() -> Router<()> {
         .route("/livez", get(alive))
         .route("/healthz", get(alive))
         .route("/readyz", get(|| async { not_ready() }))
-        .route("/metrics", get(|| async { crate::metrics::render() }))
+        .route("/metrics", get(|| async { telemetry::recorder::render() }))
         .fallback(other)
 }
 

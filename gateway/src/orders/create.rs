@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::{Orders, Publisher};
 use crate::Error;
 use crate::batch::{Attempt, Failure};
-use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{
     Cause, Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Outage, Store, bulk_hash,
     draft_hash, request_hash, unreadable_hash,
 };
+use telemetry::panics::{self, Panicked};
 
 /// The most orders that one request can create.
 pub const MAX_ROWS: usize = 1_000;
@@ -211,7 +211,7 @@ impl Checked {
                 Row::Unreadable(bytes) => (keyed.then(|| unreadable_hash(&bytes)), RowOutcome::Unreadable),
                 Row::Draft(draft) => {
                     let draft_hash = keyed.then(|| draft_hash(&draft));
-                    match panics::caught("bulk", || check(draft)) {
+                    match panics::catch("bulk", || check(draft)) {
                         Ok(Ok(content)) => {
                             let hash = keyed.then(|| request_hash(&content));
                             checked.contents.push(content);

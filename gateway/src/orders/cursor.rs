@@ -218,6 +218,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("cursor", &format!("{MAX_LENGTH} characters"));
+        limits_page::row("cursor", &format!("{MAX_LENGTH} characters"));
     }
 }

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
-use crate::log_gate::LogGate;
-use crate::panics;
+use telemetry::LogThrottle;
+use telemetry::panics;
 
 /// Batches of events that may wait for the bus. When it is that far behind, more are dropped, and the
 /// other gateways are told that they have to compare.
@@ -56,7 +56,7 @@ impl Publisher {
 
 /// `lost` says that events have not reached the bus, which is to be announced once it can be reached.
 async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Receiver<Vec<Arc<OrderEvent>>>) {
-    let log = LogGate::default();
+    let log = LogThrottle::default();
     let mut batches = Vec::new();
     loop {
         tokio::select! {
@@ -64,12 +64,12 @@ async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Recei
             () = tokio::time::sleep(ANNOUNCE_PAUSE), if lost.load(Ordering::Relaxed) => {}
         }
         let events = batches.drain(..).flatten().collect();
-        let published = panics::contained("publish", publish(&*bus, &lost, events)).await;
+        let published = panics::catch_async("publish", publish(&*bus, &lost, events)).await;
         let published = published.unwrap_or_else(|_| Err(broker::Error::Unavailable("a panic".to_owned())));
         if let Err(error) = published {
             lost.store(true, Ordering::Relaxed);
             metrics::counter!("orders_bus_publish_errors_total").increment(1);
-            if let Some(more) = log.opens() {
+            if let Some(more) = log.allow() {
                 tracing::warn!(%error, more, "failed to publish events, subscribers of other gateways receive them later");
             }
         }

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::{Orders, Publisher};
 use crate::Error;
 use crate::batch::Failure;
-use crate::panics::{self, Panicked};
 use crate::shortcut::Shortcut;
 use crate::store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
+use telemetry::panics::{self, Panicked};
 
 impl Orders {
     /// One command whose answer is the order.
@@ -121,7 +121,7 @@ where
     // From the end, the next piece is the last one.
     let mut pieces = vec![commands.clone()];
     while let Some(piece) = pieces.pop() {
-        match panics::contained("batch", apply(piece.clone())).await {
+        match panics::catch_async("batch", apply(piece.clone())).await {
             Ok(Ok(applied)) => results.extend(applied.into_iter().map(Ok)),
             failed if piece.len() > 1 && may_be_halved(&failed, &answers, until).await => {
                 let (first, second) = piece.split_at(piece.len() / 2);
@@ -149,7 +149,7 @@ where
     if !slow.is_empty() && writes().await {
         for index in slow {
             let command = &commands[index..=index];
-            match panics::contained("batch", apply(command.into())).await {
+            match panics::catch_async("batch", apply(command.into())).await {
                 Ok(Err(error)) if is_slow(&error) => {
                     results[index] = unreadable(command[0].0, Cause::TooSlow, error.to_string());
                 }
@@ -247,7 +247,7 @@ mod tests {
     use domain::retry::{LONGEST_POSTPONEMENT, MAX_POSTPONEMENTS};
 
     use super::*;
-    use crate::limits_page::{row, time};
+    use limits_page::{row, time};
 
     #[test]
     fn the_limits_are_documented() {

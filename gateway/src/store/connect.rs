@@ -16,7 +16,7 @@ use super::search::{CONNECTIONS, Lane};
 use super::session::{self, PrepareError, Statements};
 use super::writers::Writers;
 use super::{Dialect, Inner, Store, error, files};
-use crate::log_gate::LogGate;
+use telemetry::LogThrottle;
 
 /// How long a connection is kept however much it is used. A balancer or a name may lead to another server meanwhile.
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -188,7 +188,7 @@ impl Store {
                 recent: Recent::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
-                log: LogGate::default(),
+                log: LogThrottle::default(),
                 primary: primary.clone(),
                 parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        use crate::limits_page::row;
+        use limits_page::row;
         let connections = Options::default().connections.to_string();
         row("database connections for reads, and the same number for writes", &connections);
     }

@@ -210,8 +210,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let largest = crate::limits_page::bytes(LARGEST_ORDER);
-        crate::limits_page::row("size of an order sent to a worker", &largest);
+        let largest = limits_page::bytes(LARGEST_ORDER);
+        limits_page::row("size of an order sent to a worker", &largest);
     }
 
     #[test]

@@ -66,7 +66,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool};
 use tokio::time::Instant;
 
-use crate::log_gate::LogGate;
+use telemetry::LogThrottle;
 
 pub use address::{BadUrl, check as check_database_url};
 pub use ahead::Longest;
@@ -116,7 +116,7 @@ struct Inner {
     answers: AtomicU64,
     /// How many statements were sent.
     statements: Arc<AtomicU64>,
-    log: LogGate,
+    log: LogThrottle,
     primary: Arc<primary::Primary>,
     parking: park::Log,
     installation: tokio::sync::OnceCell<Installation>,
@@ -270,7 +270,7 @@ impl Store {
     fn log<T>(&self, result: &Result<T, Error>) {
         if let Err(error) = result
             && error.is_outage()
-            && let Some(more) = self.inner.log.opens()
+            && let Some(more) = self.inner.log.allow()
         {
             tracing::warn!(%error, more, "database error");
         }
@@ -446,7 +446,10 @@ mod tests {
             })
         };
         store.insert(orders(store.now(), 2)).await.unwrap();
-        assert_eq!(crate::panics::contained("test", remove_all()).await.err(), Some(crate::panics::Panicked));
+        assert_eq!(
+            telemetry::panics::catch_async("test", remove_all()).await.err(),
+            Some(telemetry::panics::Panicked)
+        );
         store.insert(orders(store.now(), 1)).await.unwrap();
         assert_eq!(store.inspect(Duration::ZERO).await.unwrap().accepted(), 3);
     }

@@ -16,8 +16,8 @@ use super::isolate::{Cause, Unreadable, execute_for_each};
 use super::rows::{DUE_AGAIN, NEVER};
 use super::sql::Sql;
 use super::{Error, Store, rows};
-use crate::ById;
-use crate::log_gate::LogGate;
+use domain::OrderMap;
+use telemetry::LogThrottle;
 
 /// The first time that an order is parked for; each further time is twice as long as the one before ...
 const PARKED_FIRST: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub(super) fn parked_end(now: Timestamp) -> i64 {
 
 /// Limits the log lines about parked orders: for each cause one line in a while.
 #[derive(Default)]
-pub(super) struct Log([LogGate; Cause::ALL.len()]);
+pub(super) struct Log([LogThrottle; Cause::ALL.len()]);
 
 impl Store {
     /// Parks those of the orders that are not final. One that cannot even be parked, because the database refuses
@@ -76,7 +76,7 @@ impl Store {
         for Unreadable { order_id, cause, detail } in orders {
             metrics::counter!("orders_parked_total", "reason" => cause.as_str()).increment(1);
             let gate = Cause::ALL.iter().position(|each| each == cause).map(|n| &self.inner.parking.0[n]);
-            if let Some(more) = gate.and_then(LogGate::opens) {
+            if let Some(more) = gate.and_then(LogThrottle::allow) {
                 tracing::error!(
                     %order_id,
                     reason = cause.as_str(),
@@ -100,7 +100,7 @@ impl Store {
         }
         let unusable = self.unusable(ids).await?;
         let sound: Vec<OrderId> = {
-            let unusable: ById<()> = unusable.iter().map(|order| (order.order_id, ())).collect();
+            let unusable: OrderMap<()> = unusable.iter().map(|order| (order.order_id, ())).collect();
             ids.iter().copied().filter(|id| !unusable.contains_key(id)).collect()
         };
         self.park(&unusable).await?;
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_backoff_is_documented() {
-        crate::limits_page::row(
+        limits_page::row(
             "parking time of an order that cannot be processed",
             &format!("{} s, doubled up to {} min", PARKED_FIRST.as_secs(), PARKED_LONGEST.as_secs() / 60),
         );

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{Order, OrderId};
 
 use super::rows::Locked;
-use crate::ById;
+use domain::OrderMap;
 
 /// Orders in one generation.
 const GENERATION: usize = 4_096;
@@ -31,13 +31,13 @@ pub(super) struct Recent(Mutex<Generations>);
 
 #[derive(Default)]
 struct Generations {
-    young: ById<Row>,
-    old: ById<Row>,
+    young: OrderMap<Row>,
+    old: OrderMap<Row>,
 }
 
 impl Recent {
     /// What is known of these orders, and forgets it: whoever asks is going to change them.
-    pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> ById<Row> {
+    pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> OrderMap<Row> {
         let mut generations = self.lock();
         ids.filter_map(|id| Some((*id, generations.take(id)?))).collect()
     }

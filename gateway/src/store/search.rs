@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::sql::Sql;
 use super::{Error, Store, Work, rows};
-use crate::panics;
+use telemetry::panics;
 
 /// Most searches at a time.
 pub const SEARCHES: usize = 2;
@@ -174,7 +174,7 @@ impl Store {
             Ok(result) => result,
             Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {
-                    panics::note("search", &*panic);
+                    panics::record("search", &*panic);
                 }
                 Err(Error::Row("a search ended without an answer".into()))
             }
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        use crate::limits_page::{row, time};
+        use limits_page::{row, time};
         row(
             "concurrent searches: lists and redrives by `itemContains` or `errorClass`, and other filters without an index",
             &SEARCHES.to_string(),

@@ -29,7 +29,7 @@ use super::recent::Row;
 use super::rows::{Locked, Stage};
 use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
 use super::{Error, Store, rows, timeline};
-use crate::ById;
+use domain::OrderMap;
 
 /// What became of one command.
 #[derive(Debug, Clone)]
@@ -113,9 +113,9 @@ impl Store {
         &self,
         commands: &Arc<[(OrderId, Command)]>,
         rules: Rules,
-        recent: ById<Row>,
+        recent: OrderMap<Row>,
         for_update: &'static str,
-    ) -> Result<(Vec<Applied>, ById<Row>), Error> {
+    ) -> Result<(Vec<Applied>, OrderMap<Row>), Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = dialect.orders_by_id();
@@ -167,13 +167,13 @@ impl Store {
 /// Those of the orders about which can be decided by what is remembered: each has one command, and that
 /// changes it.
 fn predictable(
-    mut recent: ById<Row>,
+    mut recent: OrderMap<Row>,
     commands: &[(OrderId, Command)],
     rounds: &[Vec<usize>],
     now: Timestamp,
     rules: &Rules,
-) -> ById<Row> {
-    let mut orders = ById::with_capacity_and_hasher(commands.len(), Default::default());
+) -> OrderMap<Row> {
+    let mut orders = OrderMap::with_capacity_and_hasher(commands.len(), Default::default());
     for (id, command) in commands {
         let Some(row) = recent.remove(id) else { continue };
         let shown = row.order.is_some() || !wants_order(command);
@@ -191,9 +191,9 @@ fn predictable(
 #[derive(Default)]
 struct Hindered {
     /// Those that cannot be read.
-    unreadable: ById<Unreadable>,
+    unreadable: OrderMap<Unreadable>,
     /// Pending ones that are parked, with the end of it. A job that is left of such an order starts nothing.
-    parked: ById<Timestamp>,
+    parked: OrderMap<Timestamp>,
 }
 
 /// Reads and locks the orders that are not among `orders` yet. Of those that cannot be read, the ones whose state can be
@@ -202,7 +202,7 @@ async fn lock(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
     for_update: &str,
-    orders: &mut ById<Row>,
+    orders: &mut OrderMap<Row>,
 ) -> Result<Hindered, Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
@@ -212,8 +212,8 @@ async fn lock(
     ids.dedup();
     let columns = if whole { rows::ORDER } else { rows::STATE };
     let Rows { rows, unreadable } = rows_of(connection, columns, &ids, for_update).await?;
-    let mut all: ById<Unreadable> = unreadable.into_iter().map(|one| (one.order_id, one)).collect();
-    let mut parked = ById::default();
+    let mut all: OrderMap<Unreadable> = unreadable.into_iter().map(|one| (one.order_id, one)).collect();
+    let mut parked = OrderMap::default();
     for row in &rows {
         let id = rows::id(row, 0)?;
         match rows::state(row) {
@@ -249,8 +249,8 @@ fn whole_order(row: &AnyRow) -> Result<Arc<Order>, Error> {
 async fn left_out(
     connection: &mut AnyConnection,
     commands: &[(OrderId, Command)],
-    orders: &ById<Row>,
-    unreadable: &ById<Unreadable>,
+    orders: &OrderMap<Row>,
+    unreadable: &OrderMap<Unreadable>,
 ) -> Result<HashSet<OrderId>, Error> {
     let known = |id: &OrderId| orders.contains_key(id) || unreadable.contains_key(id);
     let missing: HashSet<OrderId> = commands.iter().map(|(id, _)| *id).filter(|id| !known(id)).collect();
@@ -280,7 +280,7 @@ fn starts(command: &Command) -> bool {
 
 /// The indexes of the commands in rounds: within a round each order has at most one command.
 fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
-    let mut seen: ById<usize> = ById::with_capacity_and_hasher(commands.len(), Default::default());
+    let mut seen: OrderMap<usize> = OrderMap::with_capacity_and_hasher(commands.len(), Default::default());
     let mut rounds: Vec<Vec<usize>> = Vec::new();
     for (index, (id, _)) in commands.iter().enumerate() {
         let round = seen.entry(*id).and_modify(|round| *round += 1).or_insert(0);

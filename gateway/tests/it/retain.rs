@@ -137,7 +137,7 @@ on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on
         let (status, problem) = get(&gateway, &path).await;
         assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("order_not_found")));
     }
-    assert!(gateway::metrics::render().contains("\norders_pruned_total "));
+    assert!(telemetry::recorder::render().contains("\norders_pruned_total "));
     gateway.stop().await;
 });
 

@@ -104,7 +104,7 @@ async fn serve_health(
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(|| async { gateway::metrics::render() }))
+        .route("/metrics", get(|| async { telemetry::recorder::render() }))
         .with_state(health)
         .layer(map_response(move |mut response: Response| {
             let worker = worker.clone();

@@ -225,8 +225,8 @@ fn a_page_of_a_hundred_orders_shows_every_field() {
 #[test]
 fn the_limits_are_documented() {
     let depth = crate::Config::default().graphql.depth;
-    crate::limits_page::row("depth", &format!("{depth}; {MAX_NESTING} with fragments and introspection"));
-    crate::limits_page::row("nested lists of introspection", &MAX_INTROSPECTION_LISTS.to_string());
-    let variables = crate::limits_page::bytes(VARIABLE_BYTES);
-    crate::limits_page::row("variables: their JSON, each as often as the operation uses it", &variables);
+    limits_page::row("depth", &format!("{depth}; {MAX_NESTING} with fragments and introspection"));
+    limits_page::row("nested lists of introspection", &MAX_INTROSPECTION_LISTS.to_string());
+    let variables = limits_page::bytes(VARIABLE_BYTES);
+    limits_page::row("variables: their JSON, each as often as the operation uses it", &variables);
 }

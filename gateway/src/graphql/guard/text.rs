@@ -209,6 +209,6 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        crate::limits_page::row("nested brackets", &MAX_BRACKETS.to_string());
+        limits_page::row("nested brackets", &MAX_BRACKETS.to_string());
     }
 }

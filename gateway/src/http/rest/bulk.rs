@@ -21,7 +21,7 @@ use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
 use crate::http::schema;
 use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
-use crate::panics;
+use telemetry::panics;
 
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
 const REJECT_FAILED_ROWS: &str = "REJECT_FAILED_ROWS";
@@ -213,7 +213,7 @@ fn checked(count: usize) -> Result<(), Problem> {
 }
 
 fn read_row(document: &RawValue) -> ReadRow<'_> {
-    let read = panics::caught("bulk", || draft::read_row(document)).unwrap_or_else(|_| Err(vec![defect()]));
+    let read = panics::catch("bulk", || draft::read_row(document)).unwrap_or_else(|_| Err(vec![defect()]));
     read.map_err(|errors| (document.get().as_bytes(), errors))
 }
 

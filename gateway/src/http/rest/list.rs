@@ -337,8 +337,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let count = |number: u32| crate::limits_page::count(number as usize);
-        crate::limits_page::row(
+        let count = |number: u32| limits_page::count(number as usize);
+        limits_page::row(
             "orders on a page",
             &format!("{}, at most {}", count(DEFAULT_LIMIT), count(MAX_LIMIT)),
         );

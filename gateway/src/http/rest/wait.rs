@@ -55,10 +55,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let time = crate::limits_page::time;
-        crate::limits_page::row(
-            "wait of a long poll",
-            &format!("{}, at most {}", time(DEFAULT), time(LONGEST)),
-        );
+        let time = limits_page::time;
+        limits_page::row("wait of a long poll", &format!("{}, at most {}", time(DEFAULT), time(LONGEST)));
     }
 }

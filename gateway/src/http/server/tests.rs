@@ -543,7 +543,7 @@ async fn http2_without_tls_is_spoken() {
 
 #[test]
 fn the_limits_are_documented() {
-    use crate::limits_page::{count, row, time};
+    use limits_page::{count, row, time};
     let (http, grpc) = (Port::HTTP, Port::GRPC);
     let streams = |port: &Port| count(port.streams as usize);
     row(
