@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::orders::Orders;
 use crate::room::Room;
-use crate::store::{Longest, Marks, Overdue, Taken};
+use crate::store::{Longest, Marks, Overdue, ReadyOrder, Taken};
 use crate::vitals::Vitals;
 use crate::wake::Wake;
 use crate::{Config, Store};
@@ -153,7 +153,7 @@ impl Dispatch {
         // Should this fail, the orders turn up again when their guard runs out.
         let pushed = (ahead.len() + behind.len()) as u64;
         if pushed > 0 {
-            let outcome = self.fill(&ahead, &behind).await;
+            let outcome = self.fill(ahead, behind).await;
             self.vitals.pushed(&outcome);
             outcome?;
         }
@@ -165,9 +165,9 @@ impl Dispatch {
         Ok(Round::Idle)
     }
 
-    async fn fill(&self, ahead: &[Job], behind: &[Job]) -> Result<(), broker::Error> {
-        self.queue.push(ahead, Place::Front).await?;
-        self.queue.push(behind, Place::End).await.map(drop)
+    async fn fill(&self, ahead: Vec<ReadyOrder>, behind: Vec<ReadyOrder>) -> Result<(), broker::Error> {
+        self.queue.push(&jobs(ahead), Place::Front).await?;
+        self.queue.push(&jobs(behind), Place::End).await.map(drop)
     }
 
     /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the
@@ -240,6 +240,11 @@ impl Dispatch {
             tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next round");
         }
     }
+}
+
+/// The hints about these orders.
+fn jobs(orders: Vec<ReadyOrder>) -> Vec<Job> {
+    orders.into_iter().map(|ReadyOrder { order_id, quantity }| Job { order_id, quantity }).collect()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::transition::Refusal;
 use domain::{ErrorCode, Invalid, OrderId};
+use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
 /// The outcome of a use case that did not work. The text of each variant may be shown to clients;
@@ -246,4 +247,49 @@ impl Error {
 fn list(problems: &[Invalid]) -> String {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     texts.join("; ")
+}
+
+/// For clients: the short form. Of defects the long one goes to the log here, because nobody above
+/// knows more; that the database is away is logged by the store, once for many.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(Outage::PoolExhausted) => Self::database_pool_exhausted(),
+            StoreError::Unavailable(Outage::ConnectionLimit(_)) => Self::database_connection_limit(),
+            StoreError::Unavailable(Outage::ReadOnly(_)) => Self::database_read_only(),
+            StoreError::Unavailable(Outage::Full(_)) => Self::database_full(),
+            StoreError::Unavailable(Outage::Denied(_)) => Self::database_access_denied(),
+            StoreError::Unavailable(Outage::StatementLimit(_)) => Self::database_statement_limit(),
+            StoreError::Unavailable(Outage::StatementTime(_)) => Self::database_statement_timeout(),
+            StoreError::Unavailable(Outage::PacketLimit(_)) => Self::database_packet_limit(),
+            StoreError::Unavailable(Outage::Misconfigured(_)) => Self::database_misconfigured(),
+            StoreError::Unavailable(Outage::Away(_))
+            | StoreError::Conflict(_)
+            | StoreError::Locked(_)
+            | StoreError::TimedOut
+            | StoreError::CommitUnknown => Self::database_unavailable(),
+            StoreError::TooMuchToRead => Self::query_timeout(),
+            StoreError::TooManySearches => Self::too_many_searches(),
+            StoreError::Outdated | StoreError::Defect(_) | StoreError::Row(_) | StoreError::TooLarge(_) => {
+                tracing::error!(%error, "database error");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(Unreadable { order_id, detail, .. }: Unreadable) -> Self {
+        Self::Unreadable { id: order_id, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_takes_too_long_is_a_query_timeout() {
+        assert_eq!(Error::from(StoreError::TooMuchToRead).code(), ErrorCode::QueryTimeout);
+    }
 }

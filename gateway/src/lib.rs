@@ -18,7 +18,6 @@ pub mod grpc;
 pub mod http;
 pub mod metrics;
 pub mod orders;
-pub mod store;
 
 mod app;
 mod batch;
@@ -38,5 +37,6 @@ mod wake;
 pub use app::{App, AppParts};
 pub use config::Config;
 pub use error::Error;
+pub use gateway_store as store;
+pub use gateway_store::Store;
 pub use serve::{Parts, serve};
-pub use store::Store;

@@ -16,8 +16,8 @@ use sqlx::migrate::{Migration, Migrator};
 
 use super::script::{self, Present, Step};
 use super::{Applied, MIGRATING};
-use crate::store::sql::Sql;
-use crate::store::{ConnectError, Dialect, Error, Store, error, rows};
+use crate::sql::Sql;
+use crate::{ConnectError, Dialect, Error, Store, error, rows};
 
 /// Rows that are changed in one transaction.
 const RANGE: i64 = 2_000;

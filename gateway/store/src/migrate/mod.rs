@@ -15,8 +15,8 @@ use sqlx::migrate::Migrator;
 use super::sql::Sql;
 use super::{ConnectError, Dialect, Error, Outage, Store, error, rows};
 
-pub(super) static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
-pub(super) static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(super) static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
+pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// How the tables fit this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

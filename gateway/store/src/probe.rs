@@ -11,7 +11,7 @@ use super::{Error, Store};
 
 /// How a try ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Probe {
+pub enum Probe {
     /// The row is rolled back. Finds a database that is read-only and privileges that are missing.
     RollBack,
     /// The row is removed in the same transaction, which is committed. Finds a COMMIT that does not work as well.
@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// Why the database refuses.
-    pub(crate) async fn probe(&self, probe: Probe) -> Result<(), Error> {
+    pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
         let now = self.now();
         let id = OrderId::new(now);
         let creation = Creation::from(NewOrder::new(id, content(), now));

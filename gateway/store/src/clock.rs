@@ -3,7 +3,7 @@
 //! The local clock is monotonic, and the difference to the database's is measured now and then. A difference that
 //! changes by more than a clock can drift means that one of them was set, or that this machine was suspended: a
 //! step. It is logged, counted, and told to dispatch, which then takes back no lease for a while
-//! ([`crate::dispatch`]) and brings waits to an end that are longer than they can be ([`super::ahead`]).
+//! and brings waits to an end that are longer than they can be ([`super::ahead`]).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

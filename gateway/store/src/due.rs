@@ -1,10 +1,9 @@
-//! Finding the orders that need attention. See [`crate::dispatch`] for the loop around it.
+//! Finding the orders that need attention. The loop around it is the dispatch of the gateway.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::Job;
 use domain::priority::divide;
 use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
@@ -23,13 +22,22 @@ use super::{Dialect, Error, Store, rows};
 /// Waiting orders that dispatch never finds and that one look does.
 const STRAYS: i64 = 100;
 
+/// An order that can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadyOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its number of units, for workers that care.
+    pub quantity: u64,
+}
+
 /// What a round of dispatch has taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     /// For the front of the queue: orders of high priority.
-    pub ahead: Vec<Job>,
+    pub ahead: Vec<ReadyOrder>,
     /// For the end of the queue.
-    pub behind: Vec<Job>,
+    pub behind: Vec<ReadyOrder>,
     /// Orders that are due and cannot be dispatched. They are parked already.
     pub unreadable: Vec<Unreadable>,
     /// Whether there may be more that is due.
@@ -295,7 +303,7 @@ async fn take(
         let Ok(order_id) = rows::id(&row, 0) else { continue };
         match rows::number(&row, 1).and_then(|quantity| Ok((quantity, rows::time(&row, 2)?))) {
             Ok((quantity, due_at)) => {
-                waiting.jobs.push(Job { order_id, quantity });
+                waiting.jobs.push(ReadyOrder { order_id, quantity });
                 waiting.reached = due_at;
             }
             Err(error) => waiting.unreadable.push(Unreadable::new(order_id, &error)),
@@ -306,7 +314,7 @@ async fn take(
 
 /// Orders of one priority that are due and locked.
 struct Waiting {
-    jobs: Vec<Job>,
+    jobs: Vec<ReadyOrder>,
     unreadable: Vec<Unreadable>,
     /// How many rows there were, whatever they hold.
     rows: usize,
@@ -410,7 +418,7 @@ mod tests {
         let held_until = store.now() + Duration::from_secs(60);
         let taken = store
             .write(|connection| {
-                let jobs = ids.iter().map(|id| Job { order_id: *id, quantity: 1 }).collect();
+                let jobs = ids.iter().map(|id| ReadyOrder { order_id: *id, quantity: 1 }).collect();
                 let mut taken = Taken { behind: jobs, ..Taken::default() };
                 Box::pin(async move {
                     hold(connection, &mut taken, held_until, "orders").await?;

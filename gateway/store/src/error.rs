@@ -157,35 +157,6 @@ pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
-/// For clients: the short form. Of defects the long one goes to the log here, because nobody above
-/// knows more; that the database is away is logged by the store, once for many.
-impl From<Error> for crate::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unavailable(Outage::PoolExhausted) => Self::database_pool_exhausted(),
-            Error::Unavailable(Outage::ConnectionLimit(_)) => Self::database_connection_limit(),
-            Error::Unavailable(Outage::ReadOnly(_)) => Self::database_read_only(),
-            Error::Unavailable(Outage::Full(_)) => Self::database_full(),
-            Error::Unavailable(Outage::Denied(_)) => Self::database_access_denied(),
-            Error::Unavailable(Outage::StatementLimit(_)) => Self::database_statement_limit(),
-            Error::Unavailable(Outage::StatementTime(_)) => Self::database_statement_timeout(),
-            Error::Unavailable(Outage::PacketLimit(_)) => Self::database_packet_limit(),
-            Error::Unavailable(Outage::Misconfigured(_)) => Self::database_misconfigured(),
-            Error::Unavailable(Outage::Away(_))
-            | Error::Conflict(_)
-            | Error::Locked(_)
-            | Error::TimedOut
-            | Error::CommitUnknown => Self::database_unavailable(),
-            Error::TooMuchToRead => Self::query_timeout(),
-            Error::TooManySearches => Self::too_many_searches(),
-            Error::Outdated | Error::Defect(_) | Error::Row(_) | Error::TooLarge(_) => {
-                tracing::error!(%error, "database error");
-                Self::Internal
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::{Connection, SqliteConnection};

@@ -105,8 +105,8 @@ impl Drop for Kept {
 mod tests {
     use std::time::Duration;
 
-    use crate::store::Options;
-    use crate::store::tests::sqlite;
+    use crate::Options;
+    use crate::tests::sqlite;
 
     #[tokio::test]
     async fn a_connection_is_kept_for_the_next_transaction_and_goes_to_who_waits() {

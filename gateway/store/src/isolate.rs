@@ -85,12 +85,6 @@ impl Unreadable {
     }
 }
 
-impl From<Unreadable> for crate::Error {
-    fn from(Unreadable { order_id, detail, .. }: Unreadable) -> Self {
-        Self::Unreadable { id: order_id, detail }
-    }
-}
-
 impl Error {
     /// The defect of a single row that explains the error; `None` when the error concerns the statement or the
     /// database, whatever rows are named. A packet that is too large ends the connection as well, so the transaction

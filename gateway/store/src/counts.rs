@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) async fn ready(&self) -> Result<u32, Error> {
+    pub async fn ready(&self) -> Result<u32, Error> {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {

@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) async fn check_primary(&self) -> Result<(), Error> {
+    pub async fn check_primary(&self) -> Result<(), Error> {
         let Some(question) = self.inner.dialect.is_read_only() else { return Ok(()) };
         let read = self.read(move |connection| Box::pin(Sql::new(question).fetch(connection)));
         let rows = read.await?;

@@ -32,8 +32,6 @@ mod installation;
 mod isolate;
 mod list;
 mod migrate;
-#[cfg(test)]
-mod model;
 mod nodelay;
 mod park;
 mod pause;
@@ -50,6 +48,8 @@ mod search;
 mod session;
 mod sql;
 mod steady;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod transition;
 mod writers;
@@ -75,19 +75,19 @@ pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
 pub use creation::{Creation, Idempotency, Inserted, NewOrder};
 pub use dialect::Dialect;
-pub use due::{Marks, Overdue, Taken};
+pub use due::{Marks, Overdue, ReadyOrder, Taken};
 pub use error::{Error, Outage};
 pub use inspect::{Finding, Problem, Report};
 pub use installation::Installation;
 pub use isolate::{Cause, LARGEST_ORDER, Unreadable};
 pub use migrate::Schema;
 pub use pause::Pause;
-pub(crate) use probe::Probe;
+pub use probe::Probe;
 pub use prune::{PRUNE_BATCH, Pruned, Retention};
 pub use read::Found;
 pub use repair::{InvalidSetting, Repaired, Setting};
 pub use request_hash::{bulk_hash, request_hash};
-pub(crate) use request_hash::{draft_hash, unreadable_hash};
+pub use request_hash::{draft_hash, unreadable_hash};
 pub use scan::{Listed, Scan, Scanned, Start};
 pub use search::{Pass, SEARCHES};
 pub use timeline::Timelines;
@@ -186,13 +186,13 @@ impl Store {
     /// Asks the database something, for readiness.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`].
-    pub async fn ping(&self) -> Result<(), crate::Error> {
-        self.refresh_clock().await.map_err(Into::into)
+    /// As [`Self::refresh_clock`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.refresh_clock().await
     }
 
     /// Whether the last write did not get through to the database.
-    pub(crate) fn is_ailing(&self) -> bool {
+    pub fn is_ailing(&self) -> bool {
         self.inner.ailing.load(Ordering::Relaxed)
     }
 
@@ -201,7 +201,7 @@ impl Store {
     ///
     /// A server that is there and refuses is not waited for: the next write is refused as fast, and its
     /// caller learns why.
-    pub(crate) async fn writable(&self) {
+    pub async fn writable(&self) {
         while self.inner.ailing.load(Ordering::Relaxed) {
             match self.refresh_clock().await {
                 Ok(()) => self.inner.ailing.store(false, Ordering::Relaxed),
@@ -353,7 +353,7 @@ impl Store {
 
 impl Store {
     /// Whether the file of an embedded database is no longer the one that was opened.
-    pub(crate) fn has_lost_its_file(&self) -> bool {
+    pub fn has_lost_its_file(&self) -> bool {
         self.inner.file.as_ref().is_some_and(files::Claim::is_lost)
     }
 
@@ -390,83 +390,5 @@ impl Drop for Used {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Store {
-        let url = format!("sqlite:{}", folder.path().join("orders.db").display());
-        let store = Store::connect(&url, options).await.unwrap();
-        store.migrate().await.unwrap();
-        store
-    }
-
-    /// So many orders of something whose name is 200 times `x`.
-    pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[Creation]> {
-        let draft = domain::Draft {
-            item: Some("x".repeat(200)),
-            quantity: Some(1),
-            price: Some("1".into()),
-            ..domain::Draft::default()
-        };
-        let content = draft.check(domain::Currency::USD).unwrap();
-        let order = |id| NewOrder::new(id, content.clone(), created_at);
-        (0..count).map(|_| order(domain::OrderId::new(created_at)).into()).collect()
-    }
-
-    #[tokio::test]
-    async fn a_busy_pool_is_told_from_a_database_that_is_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options { connections: 1, ..Options::default() };
-        let store = sqlite(&folder, &options).await;
-        let _held = store.inner.writers.acquire().await.unwrap();
-        let nothing = || store.write(|_| Box::pin(async { Ok(()) }));
-        let silent = nothing().await;
-        assert!(matches!(silent, Err(Error::Unavailable(Outage::Away(_)))), "{silent:?}");
-        let (busy, read) = tokio::join!(nothing(), store.refresh_clock());
-        read.unwrap();
-        assert!(matches!(busy, Err(Error::Unavailable(Outage::PoolExhausted))), "{busy:?}");
-    }
-
-    /// As after a panic, or when a client goes away in the middle of a transaction.
-    #[tokio::test]
-    async fn an_interrupted_transaction_is_not_continued_by_the_next_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = sqlite(&folder, &Options::default()).await;
-        let remove_all = || {
-            store.write(|connection| {
-                let work: Work<'_, ()> = Box::pin(async move {
-                    sql::Sql::new("DELETE FROM orders").execute(connection).await?;
-                    panic!("in the middle of a transaction");
-                });
-                work
-            })
-        };
-        store.insert(orders(store.now(), 2)).await.unwrap();
-        assert_eq!(
-            telemetry::panics::catch_async("test", remove_all()).await.err(),
-            Some(telemetry::panics::Panicked)
-        );
-        store.insert(orders(store.now(), 1)).await.unwrap();
-        assert_eq!(store.inspect(Duration::ZERO).await.unwrap().accepted(), 3);
-    }
-
-    /// The limit is the connection's own and goes with it, as space comes back on a real disk.
-    #[tokio::test]
-    async fn what_does_not_fit_is_not_written_and_does_not_stay_in_the_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = sqlite(&folder, &Options::default()).await;
-        let mut writer = store.inner.writers.acquire().await.unwrap();
-        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
-        drop(writer);
-        let orders = orders(store.now(), 200);
-        let full = store.insert(orders.clone()).await;
-        assert!(matches!(full, Err(Error::Unavailable(Outage::Full(_)))), "{full:?}");
-        let report = store.inspect(Duration::ZERO).await.unwrap();
-        assert_eq!((report.findings.len(), report.accepted()), (0, 0));
-        assert_eq!(store.insert(orders).await.unwrap().len(), 200);
     }
 }

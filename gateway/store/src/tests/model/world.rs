@@ -1,152 +1,23 @@
-//! The store against a model of what it should do: random creates, commands (late, repeated, several at
-//! once), dispatch, pauses and time, checked after each step. The model is written without a look at
-//! `domain::transition`, in terms of what users are promised.
+//! The store and the model, which take the same steps.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use domain::retry::MAX_POSTPONEMENTS;
-use domain::transition::{CLOCK_STEP, Command, Rules};
-use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, RetryPolicy, Status, Timestamp};
-use proptest::prelude::*;
+use domain::transition::{Command, Rules};
+use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
 
-use super::{
+use super::known::{Expected, Known};
+use super::steps::{Ask, Step, outcome};
+use super::{GUARD, LEASE, RETRY};
+use crate::{
     Applied, Creation, Idempotency, Inserted, Longest, Marks, NewOrder, Options, Overdue, Store, request_hash,
 };
 
-const LEASE: Duration = Duration::from_secs(30);
-const GUARD: Duration = Duration::from_secs(10);
-/// What clocks of gateways may differ by.
-const TOLERANCE: Duration = domain::transition::CLOCK_TOLERANCE;
-const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(4), cap: Duration::from_secs(60) };
-
-#[derive(Debug, Clone)]
-enum Step {
-    Create {
-        priority: Priority,
-        max_attempts: u32,
-        in_ms: Option<u64>,
-        key: Option<u8>,
-        taken: bool,
-    },
-    Apply(Vec<(usize, Ask)>),
-    Dispatch {
-        limit: u32,
-    },
-    Sweep,
-    Pause,
-    Resume,
-    Wait {
-        ms: u64,
-    },
-    /// The clock is set back, by more than any order waits. Once, because a row does not say how often it was.
-    SetBack {
-        hours: i64,
-    },
-    /// The tables as they are now are kept ...
-    Backup,
-    /// ... and come back, while the store goes on and remembers what has been lost.
-    Restore,
-}
-
-/// A command by somebody who may be late: `back` says how many of the order's tokens ago theirs was
-/// drawn; 0 is the latest.
-#[derive(Debug, Clone)]
-enum Ask {
-    Start,
-    StartAgain { back: usize },
-    Heartbeat { back: usize },
-    Finish { back: usize, how: How },
-    Cancel,
-    Redrive { in_ms: Option<u64> },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum How {
-    Done,
-    Retry,
-    RetryIn { ms: u64 },
-    Fail,
-    Release,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let how = prop_oneof![
-        4 => Just(How::Done),
-        3 => Just(How::Retry),
-        2 => (0..20_000_u64).prop_map(|ms| How::RetryIn { ms }),
-        1 => Just(How::Fail),
-        1 => Just(How::Release),
-    ];
-    let ask = prop_oneof![
-        6 => Just(Ask::Start),
-        1 => (0..3_usize).prop_map(|back| Ask::StartAgain { back }),
-        2 => (0..3_usize).prop_map(|back| Ask::Heartbeat { back }),
-        5 => (0..2_usize, how).prop_map(|(back, how)| Ask::Finish { back, how }),
-        1 => Just(Ask::Cancel),
-        2 => prop::option::of(0..20_000_u64).prop_map(|in_ms| Ask::Redrive { in_ms }),
-    ];
-    let priority = prop::sample::select(Priority::ALL.to_vec());
-    let create = (
-        priority,
-        1..4_u32,
-        prop::option::weighted(0.3, 0..20_000_u64),
-        prop::option::weighted(0.4, 0..3_u8),
-        any::<bool>(),
-    );
-    let step = prop_oneof![
-        3 => create.prop_map(|(priority, max_attempts, in_ms, key, taken)| Step::Create { priority, max_attempts, in_ms, key, taken }),
-        8 => prop::collection::vec((0..4_usize, ask), 1..5).prop_map(Step::Apply),
-        2 => (1..6_u32).prop_map(|limit| Step::Dispatch { limit }),
-        2 => Just(Step::Sweep),
-        1 => Just(Step::Pause),
-        2 => Just(Step::Resume),
-        4 => (0..40_000_u64).prop_map(|ms| Step::Wait { ms }),
-        1 => (1..30_i64).prop_map(|hours| Step::SetBack { hours }),
-        1 => Just(Step::Backup),
-        1 => Just(Step::Restore),
-    ];
-    prop::collection::vec(step, 1..40)
-}
-
-/// What is known about an order.
-#[derive(Clone)]
-struct Known {
-    id: OrderId,
-    status: Status,
-    attempt: u32,
-    failures: u32,
-    max_attempts: u32,
-    /// Every token that was ever used for it.
-    tokens: Vec<LeaseToken>,
-    /// The token of the latest attempt, while its holder may still be answered.
-    current: Option<LeaseToken>,
-    lease_end: Timestamp,
-    /// It may be started from some time in this range; drawn by lot when the ends differ.
-    start: (Timestamp, Timestamp),
-    scheduled: Option<Timestamp>,
-    /// When it last changed, by the latest clock that it has seen.
-    updated: Timestamp,
-    /// Not offered again before.
-    guarded: Timestamp,
-    timeline: Vec<Status>,
-}
-
-/// What the model expects of a command.
-#[derive(Debug, PartialEq, Eq)]
-enum Expected {
-    Becomes(Status),
-    Same,
-    Refused,
-    /// Started or refused: it depends on a wait that was drawn by lot, or on one that only dispatch knows.
-    StartsOrNot,
-}
-
 /// The first order and the hash of each idempotency key.
-type Keys = HashMap<u8, (OrderId, [u8; 32])>;
+pub(super) type Keys = HashMap<u8, (OrderId, [u8; 32])>;
 
-struct World {
-    store: Store,
+pub(super) struct World {
+    pub(super) store: Store,
     orders: Vec<Known>,
     keys: Keys,
     /// The orders and the keys of the backup.
@@ -158,7 +29,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let store = Store::connect(&url, &Options::default()).await.unwrap();
@@ -176,7 +47,7 @@ impl World {
         }
     }
 
-    async fn step(&mut self, step: Step) {
+    pub(super) async fn step(&mut self, step: Step) {
         match step {
             Step::Create { priority, max_attempts, in_ms, key, taken } => {
                 self.create(priority, max_attempts, in_ms, key, taken).await;
@@ -456,176 +327,5 @@ impl World {
             assert_eq!(timeline.collect::<Vec<_>>(), known.timeline);
             assert_eq!(order.version as usize, known.timeline.len());
         }
-    }
-}
-
-impl Known {
-    /// What has to happen, somewhen in the time from `now.0` to `now.1`.
-    fn expect(&self, command: &Command, now: (Timestamp, Timestamp), paused: bool) -> Expected {
-        let runs = |lease: &LeaseToken| self.status == Status::Processing && self.current == Some(*lease);
-        match command {
-            Command::Start { lease, .. } => match self.status {
-                Status::Pending => {
-                    let early =
-                        |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
-                    // Its times are of a clock that was set back since: dispatch has waited for it, a Start does not.
-                    let from_the_future =
-                        self.updated > now.1 + CLOCK_STEP && (self.scheduled.is_none() || self.attempt > 0);
-                    if self.current == Some(*lease) || paused {
-                        Expected::Refused
-                    } else if now.1 < early(self.start.0) {
-                        if from_the_future { Expected::StartsOrNot } else { Expected::Refused }
-                    } else if now.0 >= early(self.start.1) {
-                        Expected::Becomes(Status::Processing)
-                    } else {
-                        Expected::StartsOrNot
-                    }
-                }
-                Status::Processing if self.current == Some(*lease) => Expected::Same,
-                _ => Expected::Refused,
-            },
-            Command::Heartbeat { lease } if runs(lease) => Expected::Same,
-            Command::Heartbeat { .. } => Expected::Refused,
-            Command::Finish { lease, outcome } => {
-                if !runs(lease) {
-                    let same = self.current == Some(*lease) && self.was_reported(outcome);
-                    return if same { Expected::Same } else { Expected::Refused };
-                }
-                Expected::Becomes(match outcome {
-                    Outcome::Completed => Status::Completed,
-                    Outcome::Failed { .. } => Status::Failed,
-                    Outcome::Released => Status::Pending,
-                    Outcome::Retry { after, .. }
-                        if self.counts(*after) && self.failures + 1 >= self.max_attempts =>
-                    {
-                        Status::Failed
-                    }
-                    Outcome::Retry { .. } => Status::Pending,
-                })
-            }
-            Command::Cancel { .. } => match self.status {
-                Status::Pending | Status::Processing => Expected::Becomes(Status::Cancelled),
-                Status::Cancelled => Expected::Same,
-                Status::Completed | Status::Failed => Expected::Refused,
-            },
-            Command::Redrive { .. } if self.status == Status::Failed => Expected::Becomes(Status::Pending),
-            Command::Redrive { .. } => Expected::Refused,
-            Command::Expire => unreachable!("leases are taken back by the sweep"),
-        }
-    }
-
-    /// Whether the latest attempt may have ended like this.
-    fn was_reported(&self, outcome: &Outcome) -> bool {
-        match outcome {
-            Outcome::Completed => self.status == Status::Completed,
-            Outcome::Failed { .. } => self.status == Status::Failed,
-            Outcome::Released => self.status == Status::Pending,
-            Outcome::Retry { .. } => {
-                let last = self.status == Status::Failed && self.failures >= self.max_attempts;
-                self.status == Status::Pending || last
-            }
-        }
-    }
-
-    /// Takes over what has happened.
-    fn carry_out(&mut self, command: &Command, got: &Expected, now: (Timestamp, Timestamp), paused: bool) {
-        match (command, got) {
-            (Command::Start { lease, .. }, Expected::Becomes(_)) => {
-                self.attempt += 1;
-                self.current = Some(*lease);
-                self.lease_end = now.0 + LEASE;
-                self.becomes(Status::Processing);
-            }
-            // Its job is used up: it is offered again as soon as the queue is resumed.
-            (Command::Start { .. }, Expected::Refused) if paused && self.status == Status::Pending => {
-                self.guarded = self.start.0.min(self.guarded);
-            }
-            (Command::Heartbeat { .. }, Expected::Same) => self.lease_end = now.0 + LEASE,
-            (Command::Finish { outcome, .. }, Expected::Becomes(status)) => match outcome {
-                Outcome::Retry { after, .. } => self.fail(*after, now),
-                Outcome::Released => self.waits(now),
-                Outcome::Failed { .. } => {
-                    self.failures += 1;
-                    self.becomes(*status);
-                }
-                Outcome::Completed => self.becomes(*status),
-            },
-            (Command::Cancel { .. }, Expected::Becomes(status)) => {
-                self.current = None;
-                self.becomes(*status);
-            }
-            (Command::Redrive { not_before, .. }, Expected::Becomes(_)) => {
-                self.current = None;
-                self.failures = 0;
-                let at = |now: Timestamp| not_before.map_or(now, |at| at.max(now));
-                self.waits((at(now.0), at(now.1)));
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether such a retry is a failure, and not a wait that the other side has asked for.
-    fn counts(&self, after: Option<Duration>) -> bool {
-        after.is_none_or(|after| after.is_zero()) || self.attempt - self.failures > MAX_POSTPONEMENTS
-    }
-
-    /// An attempt has failed: another one, or a dead letter.
-    fn fail(&mut self, after: Option<Duration>, now: (Timestamp, Timestamp)) {
-        if !self.counts(after) {
-            let after = after.unwrap_or_default();
-            let longest = RETRY.ceiling(self.attempt - self.failures).max(after);
-            return self.waits((now.0 + after, now.1 + longest));
-        }
-        self.failures += 1;
-        if self.failures >= self.max_attempts {
-            return self.becomes(Status::Failed);
-        }
-        match after {
-            Some(after) => self.waits((now.0 + after, now.1 + after)),
-            None => {
-                let longest = RETRY.base * 2_u32.pow(self.failures - 1);
-                self.waits((now.0, now.1 + longest.min(RETRY.cap)));
-            }
-        }
-    }
-
-    fn waits(&mut self, start: (Timestamp, Timestamp)) {
-        self.start = start;
-        self.guarded = start.0;
-        self.becomes(Status::Pending);
-    }
-
-    fn becomes(&mut self, status: Status) {
-        self.status = status;
-        self.timeline.push(status);
-    }
-}
-
-fn outcome(how: How) -> Outcome {
-    let reason = || "it broke".to_owned();
-    match how {
-        How::Done => Outcome::Completed,
-        How::Retry => Outcome::Retry { reason: reason(), class: None, after: None },
-        How::RetryIn { ms } => {
-            Outcome::Retry { reason: reason(), class: None, after: Some(Duration::from_millis(ms)) }
-        }
-        How::Fail => Outcome::Failed { reason: reason(), class: None },
-        How::Release => Outcome::Released,
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_store_does_what_the_model_says(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new().await;
-            for step in steps {
-                world.step(step).await;
-            }
-            world.store.close().await;
-        });
     }
 }

@@ -32,12 +32,12 @@ pub fn request_hash(content: &Content) -> [u8; 32] {
 }
 
 /// Identifies a row that breaks a rule.
-pub(crate) fn draft_hash(draft: &Draft) -> [u8; 32] {
+pub fn draft_hash(draft: &Draft) -> [u8; 32] {
     row(draft).hash()
 }
 
 /// Identifies a row that cannot be read, by its bytes.
-pub(crate) fn unreadable_hash(bytes: &[u8]) -> [u8; 32] {
+pub fn unreadable_hash(bytes: &[u8]) -> [u8; 32] {
     let mut fields = Fields::of_kind(3);
     fields.add(1, bytes);
     fields.hash()
