@@ -13,10 +13,9 @@ use gateway::graphql::TrustedDocuments;
 use gateway::store::Retention;
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
+use secrecy::ExposeSecret;
 
-use crate::cli::{
-    BusArgs, DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, Switch, WorkArgs,
-};
+use crate::cli::{BusArgs, DatabaseArgs, Handler, LimitArgs, ProcessArgs, RedisArgs, RuleArgs, WorkArgs};
 use crate::error::Error;
 use crate::values::{DatabaseUrl, show_duration};
 
@@ -74,7 +73,7 @@ pub(crate) fn gateway(
         depth: limits.graphql_max_depth,
         aliases: limits.graphql_max_aliases,
         complexity: limits.graphql_max_complexity,
-        introspection: limits.graphql_introspection == Switch::On,
+        introspection: limits.graphql_introspection,
         batch: limits.graphql_max_batch_size,
         persisted_queries: limits.graphql_max_persisted_queries,
         ..config.graphql
@@ -192,13 +191,13 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
                 Error::usage("--webhook-url (ORDERS_WEBHOOK_URL) is not set, and --handler (ORDERS_HANDLER) is webhook")
                     .hint("give the URL that orders are posted to")
             })?;
-            let secret = work.webhook_secret.as_ref().map(|secret| secret.reveal().to_owned());
+            let secret = work.webhook_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
             let timeout = work.webhook_timeout;
-            let webhook = Webhook::new(url.reveal().as_str(), secret, timeout).map_err(|error| {
+            let webhook = Webhook::new(url.expose_secret().as_str(), secret, timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
             })?;
             let longest_wait = work.webhook_max_retry_after;
-            let webhook = webhook.showing_responses(work.webhook_show_responses == Switch::On);
+            let webhook = webhook.showing_responses(work.webhook_show_responses);
             Ok(Arc::new(webhook.waiting_at_most(longest_wait)))
         }
     }
@@ -207,7 +206,7 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
 /// Redis, if one is configured. Nothing is connected yet.
 pub(crate) fn redis(args: &RedisArgs) -> Result<Option<Redis>, Error> {
     let Some(url) = &args.redis_url else { return Ok(None) };
-    let redis = Redis::new(url.reveal().as_str(), &args.redis_prefix)
+    let redis = Redis::new(url.expose_secret().as_str(), &args.redis_prefix)
         .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
     Ok(Some(redis))
 }

@@ -202,7 +202,7 @@ async fn connected(args: &DatabaseArgs, options: &Options) -> Result<Store, Conn
         let default = args.database_url.is_none() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
         create_folder(path, default)?;
     }
-    Store::connect(&url.reveal(), options).await
+    Store::connect(&url.expose_secret(), options).await
 }
 
 /// Creates the folder of the database so that only its owner can look into it. A folder that exists keeps

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use domain::Currency;
+use secrecy::SecretString;
 
-use super::Switch;
 use crate::log::LogFormat;
-use crate::values::{self, DatabaseUrl, ListenAddr, Secret, ServerUrl};
+use crate::values::{self, DatabaseUrl, ListenAddr, ServerUrl};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,10 +51,11 @@ pub(crate) struct GrpcArgs {
         env = "ORDERS_ALLOW_TOKENLESS_REPORTS",
         hide_env_values = true,
         value_name = "SWITCH",
+        value_parser = values::switch(),
         num_args = 0..=1,
         default_missing_value = "on"
     )]
-    pub(crate) allow_tokenless_reports: Option<Switch>,
+    pub(crate) allow_tokenless_reports: Option<bool>,
 }
 
 /// The gateways of a processor.
@@ -133,7 +134,7 @@ pub(crate) struct StoreArgs {
         env = "ORDERS_DATABASE_POOL_SIZE",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<u32>(1, 1_000),
+        value_parser = values::number::<u32>(1..=1_000),
         default_value = "8"
     )]
     pub(crate) database_pool_size: u32,
@@ -209,7 +210,7 @@ pub(crate) struct RuleArgs {
         env = "ORDERS_MAX_QUEUE_DEPTH",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<u32>(1, 100_000),
+        value_parser = values::number::<u32>(1..=100_000),
         default_value = "1000"
     )]
     pub(crate) max_queue_depth: u32,
@@ -265,7 +266,7 @@ pub(crate) struct WorkArgs {
         env = "ORDERS_CONCURRENCY",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 10_000),
+        value_parser = values::number::<usize>(1..=10_000),
         default_value = "64"
     )]
     pub(crate) concurrency: usize,
@@ -326,8 +327,8 @@ pub(crate) struct WorkArgs {
     pub(crate) webhook_url: Option<ServerUrl>,
     /// webhook: key that signs the requests; without it they are not signed. Prefer the variable: other users of
     /// the machine can read flags
-    #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
-    pub(crate) webhook_secret: Option<Secret>,
+    #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = values::secret)]
+    pub(crate) webhook_secret: Option<SecretString>,
     /// webhook: timeout of a request: 100ms to 1h
     #[arg(
         long,
@@ -355,9 +356,11 @@ pub(crate) struct WorkArgs {
         env = "ORDERS_WEBHOOK_SHOW_RESPONSES",
         hide_env_values = true,
         value_name = "SWITCH",
+        value_parser = values::switch(),
+        action = ArgAction::Set,
         default_value = "off"
     )]
-    pub(crate) webhook_show_responses: Switch,
+    pub(crate) webhook_show_responses: bool,
 }
 
 /// How the process logs.

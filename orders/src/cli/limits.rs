@@ -3,25 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args};
 use gateway::http::{Hosts, Origins};
 
-use crate::values::{self, Networks};
+use crate::values::{self, IpNets};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
-
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Switch {
-    /// Enabled.
-    #[value(aliases = ["true", "1"])]
-    On,
-    /// Disabled.
-    #[value(aliases = ["false", "0"])]
-    Off,
-}
 
 /// Limits of a gateway for one client and for all clients together.
 #[derive(Debug, Args)]
@@ -34,7 +23,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_MAX_CONNECTIONS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000),
+        value_parser = values::number::<usize>(1..=1_000_000),
         default_value = "20000"
     )]
     pub(crate) max_connections: usize,
@@ -45,7 +34,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000)
+        value_parser = values::number::<usize>(1..=1_000_000)
     )]
     pub(crate) max_connections_per_address: Option<usize>,
     /// Maximum number of open websockets, event streams, long polls and gRPC streams together: 1 to 1000000
@@ -54,7 +43,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_MAX_STREAMS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000),
+        value_parser = values::number::<usize>(1..=1_000_000),
         default_value = "15000"
     )]
     pub(crate) max_streams: usize,
@@ -65,7 +54,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_MAX_STREAMS_PER_ADDRESS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000)
+        value_parser = values::number::<usize>(1..=1_000_000)
     )]
     pub(crate) max_streams_per_address: Option<usize>,
     /// Memory for request bodies, over all clients: 1MiB to 1TiB
@@ -95,9 +84,9 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_TRUSTED_PROXIES",
         hide_env_values = true,
         value_name = "NETWORKS",
-        value_parser = values::networks
+        value_parser = values::ip_nets
     )]
-    pub(crate) trusted_proxies: Option<Networks>,
+    pub(crate) trusted_proxies: Option<IpNets>,
     /// Host names that the gateway serves in addition to loopback names, such as shop.example; separate several with
     /// commas, * serves every host [default: every host, on a loopback address only loopback names]
     #[arg(
@@ -164,7 +153,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_MAX_DEPTH",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 32),
+        value_parser = values::number::<usize>(1..=32),
         default_value = "12"
     )]
     pub(crate) graphql_max_depth: usize,
@@ -174,7 +163,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_MAX_COMPLEXITY",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000),
+        value_parser = values::number::<usize>(1..=1_000_000),
         default_value = "3000"
     )]
     pub(crate) graphql_max_complexity: usize,
@@ -194,7 +183,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_MAX_TOKENS",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(1, 1_000_000),
+        value_parser = values::number::<usize>(1..=1_000_000),
         default_value = "4000"
     )]
     pub(crate) graphql_max_tokens: usize,
@@ -204,7 +193,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_MAX_ALIASES",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(0, 10_000),
+        value_parser = values::number::<usize>(0..=10_000),
         default_value = "30"
     )]
     pub(crate) graphql_max_aliases: usize,
@@ -214,16 +203,18 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_INTROSPECTION",
         hide_env_values = true,
         value_name = "SWITCH",
+        value_parser = values::switch(),
+        action = ArgAction::Set,
         default_value = "on"
     )]
-    pub(crate) graphql_introspection: Switch,
+    pub(crate) graphql_introspection: bool,
     /// Maximum number of GraphQL operations in one request; 0 and 1 disable batching: 0 to 1000
     #[arg(
         long,
         env = "ORDERS_GRAPHQL_MAX_BATCH_SIZE",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(0, 1_000),
+        value_parser = values::number::<usize>(0..=1_000),
         default_value = "0"
     )]
     pub(crate) graphql_max_batch_size: usize,
@@ -233,7 +224,7 @@ pub(crate) struct LimitArgs {
         env = "ORDERS_GRAPHQL_MAX_PERSISTED_QUERIES",
         hide_env_values = true,
         value_name = "COUNT",
-        value_parser = values::number::<usize>(0, 100_000),
+        value_parser = values::number::<usize>(0..=100_000),
         default_value = "1000"
     )]
     pub(crate) graphql_max_persisted_queries: usize,

@@ -6,12 +6,12 @@
 
 mod groups;
 mod limits;
-mod operate;
+mod operator;
 mod parse;
 #[cfg(test)]
 mod reference;
 mod renamed;
-mod report;
+mod render_error;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::OrderId;
@@ -23,11 +23,11 @@ pub(crate) use groups::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LeaveArgs, LogArgs,
     MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, RuleArgs, StoreArgs, WorkArgs,
 };
-pub(crate) use limits::{LimitArgs, Switch};
-pub(crate) use operate::{
+pub(crate) use limits::LimitArgs;
+pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
-pub(crate) use parse::{Parsed, parse, setting_name};
+pub(crate) use parse::{Parsed, parse};
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
 #[derive(Debug, Parser)]

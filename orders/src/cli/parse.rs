@@ -1,19 +1,21 @@
-//! From the words of the command line to [`Cli`].
+//! Parses the words of the command line into [`Cli`].
 
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
-use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
 
-use super::{Cli, Switch, renamed, report};
+use super::render_error::render_error;
+use super::{Cli, renamed};
 use crate::console;
 use crate::error::Error;
+use crate::values::is_switch_value;
 
-/// What the command line and the environment ask for.
+/// The request of the command line and the environment.
 pub(crate) enum Parsed {
-    /// A command with its settings, and the same in clap's form, which knows where each came from.
+    /// A command with its settings, and the same in clap's form, which has the source of each.
     Run(Box<Cli>, ArgMatches),
-    /// Help or the version; it has been printed.
+    /// Help or the version, which has been printed.
     Printed,
 }
 
@@ -22,42 +24,34 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     renamed::check_flags(&arguments)?;
     let arguments = command_first(arguments);
-    let command = forgiving(Cli::command());
+    let command = lenient_args(Cli::command());
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|matches| Ok((Box::new(Cli::from_arg_matches(&matches)?), matches)));
     match parsed {
         Ok((cli, matches)) => {
             let command = Cli::command();
-            let command = innermost(&command, &matches);
+            let command = innermost_command(&command, &matches);
             let has_setting = |long: &str| command.get_arguments().any(|arg| arg.get_long() == Some(long));
             renamed::check_variables(has_setting, |name| std::env::var_os(name))?;
             Ok(Parsed::Run(cli, matches))
         }
-        Err(asked) if !asked.use_stderr() => {
-            console::print(&asked.render().to_string())?;
+        Err(help) if !help.use_stderr() => {
+            console::print(&help.render().to_string())?;
             Ok(Parsed::Printed)
         }
-        Err(error) => Err(report::explain(&error)),
+        Err(error) => Err(render_error(&error)),
     }
 }
 
-/// The command that was chosen, such as `pause` of `orders queue pause`.
-fn innermost<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
+/// Returns the innermost command, such as `pause` of `orders queue pause`.
+fn innermost_command<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
     let chosen = matches.subcommand().and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
-    chosen.map_or(command, |(command, below)| innermost(command, below))
+    chosen.map_or(command, |(command, below)| innermost_command(command, below))
 }
 
-/// A setting as people know it: `--http-addr (ORDERS_HTTP_ADDR)`.
-pub(crate) fn setting_name(arg: &Arg) -> String {
-    match (arg.get_long(), arg.get_env()) {
-        (Some(long), Some(env)) => format!("--{long} ({})", env.to_string_lossy()),
-        (Some(long), None) => format!("--{long}"),
-        (None, _) => format!("<{}>", arg.get_id()),
-    }
-}
-
-/// Puts the command before the settings, and `dev` where there is none, so that
+/// Moves the command before the settings, and adds `dev` if there is none.
+///
 /// `orders --http-addr :0 dev`, `orders dev --http-addr :0` and `orders --http-addr :0` are the same.
 fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let mut at = 1;
@@ -65,11 +59,11 @@ fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
         match word.as_str() {
             "--help" | "-h" | "--version" | "-V" => return arguments,
             "--" => break,
-            // Every other flag has a value, in the same word or in the next one; a switch may be without.
+            // Every other flag has a value, in the same word or in the next one, except a switch.
             flag if flag.starts_with('-') => {
                 let next = arguments.get(at + 1).and_then(|next| next.to_str());
-                let alone = is_switch(flag) && next.is_none_or(|next| Switch::from_str(next, false).is_err());
-                at += if flag.contains('=') || alone { 1 } else { 2 };
+                let has_no_value = is_switch(flag) && !next.is_some_and(is_switch_value);
+                at += if flag.contains('=') || has_no_value { 1 } else { 2 };
             }
             _ => {
                 let command = arguments.remove(at);
@@ -82,7 +76,7 @@ fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Whether the flag means something without a value.
+/// Checks whether the value of a flag can be omitted.
 fn is_switch(flag: &str) -> bool {
     let command = Cli::command();
     let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
@@ -91,9 +85,11 @@ fn is_switch(flag: &str) -> bool {
     found.and_then(Arg::get_num_args).is_some_and(|count| count.min_values() == 0 && count.max_values() == 1)
 }
 
-/// An empty variable is an unset one: compose files pass `REDIS_URL=` for what nobody has set. And a
-/// negative number is a wrong value, not an unknown flag.
-fn forgiving(command: clap::Command) -> clap::Command {
+/// Changes how clap reads two kinds of arguments.
+///
+/// An empty variable counts as unset, because compose files pass `REDIS_URL=` for an unset one. A negative number is an
+/// invalid value and not an unknown flag.
+fn lenient_args(command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     command
         .mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
@@ -104,7 +100,7 @@ fn forgiving(command: clap::Command) -> clap::Command {
             true => arg.allow_negative_numbers(true),
             false => arg,
         })
-        .mut_subcommands(forgiving)
+        .mut_subcommands(lenient_args)
 }
 
 #[cfg(test)]
@@ -112,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_command_may_come_last_or_be_left_out() {
+    fn command_is_last_or_omitted() {
         for (given, expected) in [
             ("orders", "orders dev"),
             ("orders dev", "orders dev"),

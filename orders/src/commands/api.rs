@@ -6,12 +6,13 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use url::Url;
 
+use super::http_client::http_client;
 use crate::cli::{ApiArgs, RequesterArgs};
 use crate::error::Error;
-use crate::values::masked;
+use crate::values::redacted;
 
-/// Longer than a gateway ever takes for an answer.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Exceeds every timeout of a gateway.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running gateway.
 pub(super) struct Api {
@@ -21,14 +22,7 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(args: &ApiArgs) -> Result<Self, Error> {
-        // The client wants to know how it would do TLS, whatever the URL. A second install changes
-        // nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // No proxy: gateways are neighbours.
-        let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().tcp_nodelay(true).build();
-        let client =
-            client.map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))?;
-        Ok(Self { base: args.url.reveal().clone(), client })
+        Ok(Self { base: args.url.expose_secret().clone(), client: http_client(TIMEOUT)? })
     }
 
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Error> {
@@ -51,7 +45,7 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
-        let shown = masked(&self.base);
+        let shown = redacted(&self.base);
         let answer = request.send().await.map_err(|error| {
             let why = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
             Error::failed(format!("the gateway at {shown} {why}"))

@@ -9,7 +9,7 @@ use url::Url;
 use crate::cli::{Cli, ConfigArgs, Configured};
 use crate::error::Error;
 use crate::start::DEFAULT_METRICS_ADDR;
-use crate::values::masked;
+use crate::values::redacted;
 use crate::{console, log, settings};
 
 /// Prints one line for each setting: its name, its value, its origin.
@@ -43,7 +43,7 @@ fn row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
     let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let setting = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
     let values = given.get_raw(id).into_iter().flatten();
-    let shown: Vec<String> = values.map(|value| hide(id, &value.to_string_lossy())).collect();
+    let shown: Vec<String> = values.map(|value| redact_value(id, &value.to_string_lossy())).collect();
     let value = if shown.is_empty() { when_unset(id, given, of) } else { shown.join(",") };
     let from = match given.value_source(id) {
         Some(ValueSource::CommandLine) => "flag",
@@ -54,12 +54,12 @@ fn row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
 }
 
 /// Passwords in URLs and secrets as such are not for screens.
-fn hide(id: &str, value: &str) -> String {
+fn redact_value(id: &str, value: &str) -> String {
     if id == "webhook_secret" {
         return "***".to_owned();
     }
     match value.contains("://").then(|| Url::parse(value)) {
-        Some(Ok(url)) => masked(&url),
+        Some(Ok(url)) => redacted(&url),
         Some(Err(_)) => "***".to_owned(),
         None => value.to_owned(),
     }

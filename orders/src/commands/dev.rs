@@ -10,11 +10,11 @@ use gateway::store::{Dialect, Error as StoreError};
 use gateway::{Parts, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::ended;
+use super::task::task_result;
 use crate::banner::Banner;
-use crate::cli::{DevArgs, Handler, Switch, WorkArgs};
+use crate::cli::{DevArgs, Handler, WorkArgs};
 use crate::error::Error;
-use crate::values::{reachable, show_duration};
+use crate::values::{connect_address, show_duration};
 use crate::{console, log, settings, signal, start};
 
 /// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
@@ -28,7 +28,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.http.connections = start::connections(config.http.connections);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
-    config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
+    config.tokenless_reports = args.grpc.allow_tokenless_reports;
     config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 
@@ -54,15 +54,15 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
-    let gateway_url = format!("http://{}", reachable(grpc_addr));
+    let gateway_url = format!("http://{}", connect_address(grpc_addr));
     let mut config = settings::processor(&args.work, vec![gateway_url], &args.process);
     config.lease_mark = lease_mark;
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
 
     let banner = Banner {
-        http: reachable(http_addr),
-        grpc: reachable(grpc_addr),
+        http: connect_address(http_addr),
+        grpc: connect_address(grpc_addr),
         database: settings::database(&args.database).to_string(),
         redis: args.redis.redis_url.as_ref().map(ToString::to_string),
         handler: describe(&args.work),
@@ -72,13 +72,13 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let result = tokio::select! {
         outcome = &mut processor => {
             gateway_shutdown.cancel();
-            let gateway = ended("gateway", gateway.await);
-            ended("processor", outcome).and(gateway)
+            let gateway = task_result("gateway", gateway.await);
+            task_result("processor", outcome).and(gateway)
         }
         outcome = &mut gateway => {
             shutdown.cancel();
-            let processor = ended("processor", processor.await);
-            ended("gateway", outcome).and(processor)
+            let processor = task_result("processor", processor.await);
+            task_result("gateway", outcome).and(processor)
         }
     };
     store.close().await;

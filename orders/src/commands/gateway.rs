@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway::Parts;
 
-use crate::cli::{GatewayArgs, Switch};
+use crate::cli::GatewayArgs;
 use crate::error::Error;
 use crate::{log, settings, signal, start};
 
@@ -16,7 +16,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     gateway::metrics::install();
     let bus_secret = settings::bus_secret(&args.bus)?;
     config.http.connections = start::connections(config.http.connections);
-    config.tokenless_reports = args.grpc.allow_tokenless_reports.map(|switch| switch == Switch::On);
+    config.tokenless_reports = args.grpc.allow_tokenless_reports;
     config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 

@@ -9,21 +9,22 @@ use reqwest::header::HeaderMap;
 use tokio::net::lookup_host;
 use url::Url;
 
+use super::http_client::http_client;
 use super::processor::WORKER_HEADER;
 use crate::cli::{HealthArgs, Role};
 use crate::console;
 use crate::error::Error;
 use crate::start::DEFAULT_METRICS_ADDR;
-use crate::values::{ListenAddr, masked, reachable};
+use crate::values::{ListenAddr, connect_address, redacted};
 
-/// An answer that takes longer is as bad as none.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// Timeout of the request.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Succeeds if and only if the answer to `/readyz` is a success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let role = args.role;
     let url = match (args.url, args.role) {
-        (Some(url), _) => path_or_readyz(url.reveal()),
+        (Some(url), _) => path_or_readyz(url.expose_secret()),
         (None, Role::Gateway) => {
             readyz(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
         }
@@ -35,26 +36,19 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             readyz(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
         }
     };
-    let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| masked(&url));
+    let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| redacted(&url));
     let unhealthy = |reason: String| Error::failed(format!("{shown} is not ready: {reason}"));
-    // No proxy: this asks a neighbour, and what the environment says is for the world outside.
-    let client = reqwest::Client::builder()
-        .timeout(DEADLINE)
-        .no_proxy()
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))?;
-    let answer = client.get(&url).send().await.map_err(|error| {
+    let response = http_client(TIMEOUT)?.get(&url).send().await.map_err(|error| {
         unhealthy(match error.is_timeout() {
-            true => format!("no response within {} s", DEADLINE.as_secs()),
+            true => format!("no response within {} s", TIMEOUT.as_secs()),
             false => "connection refused or closed".to_owned(),
         })
     })?;
     if role == Role::Processor {
-        check_worker(answer.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
+        check_worker(response.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
     }
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
     if !status.is_success() {
         return Err(unhealthy(format!("{status} {text}")));
     }
@@ -123,7 +117,7 @@ async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
         return Err(Error::usage(format!("{setting} is port 0, which can be any port"))
             .hint("give the URL: orders health http://127.0.0.1:PORT/readyz"));
     }
-    Ok(format!("http://{}/readyz", reachable(addr)))
+    Ok(format!("http://{}/readyz", connect_address(addr)))
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ mod dev;
 mod doctor;
 mod gateway;
 mod health;
+mod http_client;
 mod migrate;
 mod processor;
 mod queue;
 mod repair;
+mod task;
 
 use std::time::Duration;
 
@@ -60,18 +62,4 @@ fn with_line_break(mut text: String) -> String {
         text.push('\n');
     }
     text
-}
-
-/// The outcome of a task that this process cannot do without.
-fn ended<E: std::fmt::Display>(
-    name: &str,
-    outcome: Result<Result<(), E>, tokio::task::JoinError>,
-) -> Result<(), Error> {
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::failed(format!("the {name} ended: {error}"))),
-        Err(error) => {
-            Err(Error::failed(format!("the {name} ended: {error}")).hint("this is a bug; see the log above"))
-        }
-    }
 }

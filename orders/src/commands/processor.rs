@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::ended;
+use super::task::task_result;
 use crate::cli::ProcessorArgs;
 use crate::error::Error;
 use crate::values::ListenAddr;
@@ -43,7 +43,8 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let metrics_addr = start::address(&listener)?;
     start::redis(&redis, "nothing can be processed", &shutdown).await?;
 
-    let gateways: Vec<Url> = args.gateways.gateway_url.iter().map(|url| url.reveal().clone()).collect();
+    let gateways: Vec<Url> =
+        args.gateways.gateway_url.iter().map(|url| url.expose_secret().clone()).collect();
     let urls = gateways.iter().map(ToString::to_string).collect();
     let config = settings::processor(&args.work, urls, &args.process);
     if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != start::DEFAULT_METRICS_ADDR {
@@ -67,7 +68,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
     outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;
-    ended("health server", served.await.map(Ok::<_, Infallible>))
+    task_result("health server", served.await.map(Ok::<_, Infallible>))
 }
 
 /// An address that is asked for must be free. The default one gives way to a neighbour, so that

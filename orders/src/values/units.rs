@@ -1,38 +1,41 @@
 //! Durations and sizes with their unit: `30s`, `1h30m`, `256KiB`.
+//!
+//! `humantime` and `bytesize` parse them. Their formatters are not used: `1h 30m` and `256.0 KiB` have spaces, and a
+//! value in a message must be one word that can be pasted as a value.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::Wrong;
+use super::ValueError;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MIB: u64 = 1 << 20;
 
-/// Durations from `min` to `max`, such as `250ms`, `30s`, `1h30m` or `7d`.
+/// Parses durations from `min` to `max`, such as `250ms`, `30s`, `1h30m` or `7d`.
 pub(crate) fn duration(
     min: Duration,
     max: Duration,
-) -> impl Fn(&str) -> Result<Duration, Wrong> + Clone + Send + Sync {
+) -> impl Fn(&str) -> Result<Duration, ValueError> + Clone + Send + Sync {
     move |text: &str| {
         let range = format!("{} to {}", show_duration(min), show_duration(max));
         let example = if max < WEEK { "30s" } else { "7d" };
         let hint = || format!("give a duration from {range}, such as {example}; units are ms, s, m, h and d");
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if is_number && text.bytes().any(|byte| byte != b'0') {
-            return Err(Wrong::new("the unit is missing", hint()));
+            return Err(ValueError::new("the unit is missing", hint()));
         }
-        let outside = || Wrong::new(format!("it is not within {range}"), hint());
+        let outside = || ValueError::new(format!("it is not within {range}"), hint());
         let value = humantime::parse_duration(text).map_err(|error| match error {
             humantime::DurationError::NumberOverflow => outside(),
-            _ => Wrong::new("it is not a duration", hint()),
+            _ => ValueError::new("it is not a duration", hint()),
         })?;
         if (min..=max).contains(&value) { Ok(value) } else { Err(outside()) }
     }
 }
 
-/// Sizes from `min` to `max` bytes, such as `256KiB`, `8MiB` or `262144`.
-pub(crate) fn size(min: u64, max: u64) -> impl Fn(&str) -> Result<usize, Wrong> + Clone + Send + Sync {
+/// Parses sizes from `min` to `max` bytes, such as `256KiB`, `8MiB` or `262144`.
+pub(crate) fn size(min: u64, max: u64) -> impl Fn(&str) -> Result<usize, ValueError> + Clone + Send + Sync {
     move |text: &str| {
         let range = format!("{} to {}", show_size(min), show_size(max));
         let example = if min < MIB { "256KiB" } else { "256MiB" };
@@ -42,12 +45,14 @@ pub(crate) fn size(min: u64, max: u64) -> impl Fn(&str) -> Result<usize, Wrong> 
             )
         };
         if !text.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(Wrong::new("it is not a size", hint()));
+            return Err(ValueError::new("it is not a size", hint()));
         }
-        let outside = || Wrong::new(format!("it is not within {range}"), hint());
+        let outside = || ValueError::new(format!("it is not within {range}"), hint());
         let bytes = match text.bytes().all(|byte| byte.is_ascii_digit()) {
             true => text.parse().map_err(|_| outside())?,
-            false => text.parse::<ByteSize>().map_err(|_| Wrong::new("it is not a size", hint()))?.as_u64(),
+            false => {
+                text.parse::<ByteSize>().map_err(|_| ValueError::new("it is not a size", hint()))?.as_u64()
+            }
         };
         if !(min..=max).contains(&bytes) {
             return Err(outside());
@@ -56,7 +61,7 @@ pub(crate) fn size(min: u64, max: u64) -> impl Fn(&str) -> Result<usize, Wrong> 
     }
 }
 
-/// A duration as [`duration`] reads it: `1h30m`.
+/// Writes a duration in the form that [`duration`] parses: `1h30m`.
 pub(crate) fn show_duration(duration: Duration) -> String {
     const UNITS: [(u128, &str); 7] = [
         (86_400_000_000_000, "d"),
@@ -78,7 +83,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     if shown.is_empty() { "0".to_owned() } else { shown }
 }
 
-/// A size as [`size`] reads it, in the largest unit without a fraction: `256KiB`.
+/// Writes a size in the form that [`size`] parses, in the largest unit without a fraction: `256KiB`.
 pub(crate) fn show_size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")];
     let fits = UNITS.into_iter().find(|(length, _)| bytes > 0 && bytes.is_multiple_of(*length));
@@ -93,7 +98,7 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        let read = duration(Duration::ZERO, ALL);
+        let parse = duration(Duration::ZERO, ALL);
         for (text, expected, shown) in [
             ("0", 0, "0"),
             ("0s", 0, "0"),
@@ -107,16 +112,16 @@ mod tests {
             ("7d", 604_800_000, "7d"),
             ("36500d", 3_153_600_000_000, "36500d"),
         ] {
-            let value = read(text).unwrap();
+            let value = parse(text).unwrap();
             assert_eq!(value, Duration::from_millis(expected), "{text}");
             assert_eq!(show_duration(value), shown);
-            assert_eq!(read(shown), Ok(value));
+            assert_eq!(parse(shown), Ok(value));
         }
     }
 
     #[test]
-    fn wrong_durations_say_what_is_expected() {
-        let read = duration(Duration::from_secs(1), Duration::from_secs(3_600));
+    fn invalid_duration_has_a_hint() {
+        let parse = duration(Duration::from_secs(1), Duration::from_secs(3_600));
         for (text, problem) in [
             ("30", "the unit is missing"),
             ("30000", "the unit is missing"),
@@ -133,9 +138,9 @@ mod tests {
             ("1e3s", "not a duration"),
             ("s", "not a duration"),
         ] {
-            let wrong = read(text).unwrap_err();
-            assert!(wrong.to_string().contains(problem), "{text:?}: {wrong}");
-            assert!(wrong.hint.contains("from 1s to 1h, such as 30s"), "{}", wrong.hint);
+            let error = parse(text).unwrap_err();
+            assert!(error.to_string().contains(problem), "{text:?}: {error}");
+            assert!(error.hint.contains("from 1s to 1h, such as 30s"), "{}", error.hint);
         }
         let long = duration(Duration::from_secs(60), ALL)("1").unwrap_err();
         assert!(long.hint.contains("from 1m to 36500d, such as 7d"), "{}", long.hint);
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_units() {
-        let read = size(0, 1 << 40);
+        let parse = size(0, 1 << 40);
         for (text, expected, shown) in [
             ("0", 0, "0"),
             ("64", 64, "64"),
@@ -158,16 +163,16 @@ mod tests {
             ("1GiB", 1_073_741_824, "1GiB"),
             ("1TiB", 1_099_511_627_776, "1TiB"),
         ] {
-            let bytes = read(text).unwrap();
+            let bytes = parse(text).unwrap();
             assert_eq!(bytes, expected, "{text}");
             assert_eq!(show_size(bytes as u64), shown);
-            assert_eq!(read(shown), Ok(bytes));
+            assert_eq!(parse(shown), Ok(bytes));
         }
     }
 
     #[test]
-    fn wrong_sizes_say_what_is_expected() {
-        let read = size(1_024, 64 * MIB);
+    fn invalid_size_has_a_hint() {
+        let parse = size(1_024, 64 * MIB);
         for (text, problem) in [
             ("1023", "not within 1KiB to 64MiB"),
             ("0", "not within"),
@@ -182,9 +187,9 @@ mod tests {
             ("1..5MiB", "not a size"),
             ("256KiX", "not a size"),
         ] {
-            let wrong = read(text).unwrap_err();
-            assert!(wrong.to_string().contains(problem), "{text:?}: {wrong}");
-            assert!(wrong.hint.contains("from 1KiB to 64MiB, such as 256KiB"), "{}", wrong.hint);
+            let error = parse(text).unwrap_err();
+            assert!(error.to_string().contains(problem), "{text:?}: {error}");
+            assert!(error.hint.contains("from 1KiB to 64MiB, such as 256KiB"), "{}", error.hint);
         }
     }
 }

@@ -1,26 +1,27 @@
-//! Values that may hold a password, which only `reveal` gives away.
+//! Values that can contain a password or are one. Debug and Display redact it; only `expose_secret` returns it.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use gateway::store::BadUrl;
+use secrecy::SecretString;
 use url::Url;
 
-use super::Wrong;
+use super::ValueError;
 
-/// Which database to use. Its Debug and Display hide the password.
+/// The URL of a database.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum DatabaseUrl {
     /// MySQL or MariaDB.
     MySql(Url),
-    /// A file of ours.
+    /// An SQLite file.
     Sqlite(PathBuf),
 }
 
 impl DatabaseUrl {
-    /// As the gateway's store takes it; with the password.
-    pub(crate) fn reveal(&self) -> String {
+    /// Returns the URL with its password, in the form that the store accepts.
+    pub(crate) fn expose_secret(&self) -> String {
         match self {
             Self::MySql(url) => url.to_string(),
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -29,25 +30,25 @@ impl DatabaseUrl {
 }
 
 impl FromStr for DatabaseUrl {
-    type Err = Wrong;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, Wrong> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         const HINT: &str = "use mysql://user:password@host:3306/database (MySQL, MariaDB; percent-encode \
             special characters of the password) or sqlite:path/of/file.db";
-        let (scheme, rest) = text.split_once(':').ok_or_else(|| Wrong::new("it is not a URL", HINT))?;
-        let wrong = |error: BadUrl| Wrong::new(format!("it {}", error.problem), error.hint);
+        let (scheme, rest) = text.split_once(':').ok_or_else(|| ValueError::new("it is not a URL", HINT))?;
+        let invalid = |error: BadUrl| ValueError::new(format!("it {}", error.problem), error.hint);
         match scheme {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                gateway::store::check_database_url(text).map_err(wrong)?;
+                gateway::store::check_database_url(text).map_err(invalid)?;
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
             "mysql" | "mariadb" => {
-                gateway::store::check_database_url(text).map_err(wrong)?;
-                let url = Url::parse(text).map_err(|error| Wrong::new(error.to_string(), HINT))?;
+                gateway::store::check_database_url(text).map_err(invalid)?;
+                let url = Url::parse(text).map_err(|error| ValueError::new(error.to_string(), HINT))?;
                 Ok(Self::MySql(url))
             }
-            other => Err(Wrong::new(format!("databases of the kind {other:?} are not supported"), HINT)),
+            other => Err(ValueError::new(format!("databases of the kind {other:?} are not supported"), HINT)),
         }
     }
 }
@@ -55,7 +56,7 @@ impl FromStr for DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MySql(url) => f.write_str(&masked(url)),
+            Self::MySql(url) => f.write_str(&redacted(url)),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }
     }
@@ -67,13 +68,13 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// A URL whose password is hidden by Debug and Display.
+/// The URL of a server.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl(Url);
 
 impl ServerUrl {
-    /// `redis://` or `rediss://`.
-    pub(crate) fn redis(text: &str) -> Result<Self, Wrong> {
+    /// Parses the URL of a Redis server.
+    pub(crate) fn redis(text: &str) -> Result<Self, ValueError> {
         Self::parse(
             text,
             &["redis", "rediss", "valkey", "valkeys", "unix"],
@@ -81,43 +82,45 @@ impl ServerUrl {
         )
     }
 
-    /// `http://` or `https://`.
-    pub(crate) fn http(text: &str) -> Result<Self, Wrong> {
+    /// Parses `http://` and `https://`.
+    pub(crate) fn http(text: &str) -> Result<Self, ValueError> {
         Self::parse(text, &["http", "https"], "use a URL such as http://127.0.0.1:8080/path")
     }
 
-    /// The gRPC address of a gateway: `http://host:port` and nothing else, because the processor has
-    /// no use for the rest.
-    pub(crate) fn gateway(text: &str) -> Result<Self, Wrong> {
+    /// Parses the gRPC address of a gateway: `http://host:port`. The processor uses no other part of a URL.
+    pub(crate) fn gateway(text: &str) -> Result<Self, ValueError> {
         const HINT: &str = "use http://host:port such as http://127.0.0.1:50051";
         let Self(url) = Self::parse(text, &["http"], HINT)?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() {
-            return Err(Wrong::new("it has more than a host and a port", HINT));
+            return Err(ValueError::new("it has more than a host and a port", HINT));
         }
         Ok(Self(url))
     }
 
-    fn parse(text: &str, schemes: &[&str], hint: &str) -> Result<Self, Wrong> {
-        let url = Url::parse(text).map_err(|_| Wrong::new("it is not a URL", hint))?;
+    fn parse(text: &str, schemes: &[&str], hint: &str) -> Result<Self, ValueError> {
+        let url = Url::parse(text).map_err(|_| ValueError::new("it is not a URL", hint))?;
         if !schemes.contains(&url.scheme()) {
-            return Err(Wrong::new(format!("it does not start with {}://", schemes.join(":// or ")), hint));
+            return Err(ValueError::new(
+                format!("it does not start with {}://", schemes.join(":// or ")),
+                hint,
+            ));
         }
         if url.host_str().is_none_or(str::is_empty) && url.scheme() != "unix" {
-            return Err(Wrong::new("the host is missing", hint));
+            return Err(ValueError::new("the host is missing", hint));
         }
         Ok(Self(url))
     }
 
-    /// The URL with its password.
-    pub(crate) fn reveal(&self) -> &Url {
+    /// Returns the URL with its password.
+    pub(crate) fn expose_secret(&self) -> &Url {
         &self.0
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&masked(&self.0))
+        f.write_str(&redacted(&self.0))
     }
 }
 
@@ -127,10 +130,12 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// The URL without its password: not the one behind the user, not the user that stands alone (Redis
-/// reads that as a password, web servers as a token), and not the query, which holds the password of a
-/// Redis socket and the tokens of web addresses. A database's user and options are no secrets.
-pub(crate) fn masked(url: &Url) -> String {
+/// Returns the URL without its secrets.
+///
+/// They are the password, a user without a password (Redis reads it as a password, web servers as a token), and the
+/// query, which contains the password of a Redis socket and the tokens of web addresses. The user and the options of
+/// a database are not secret.
+pub(crate) fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     let database = matches!(url.scheme(), "mysql" | "mariadb");
     if url.query().is_some() && !database {
@@ -148,63 +153,41 @@ pub(crate) fn masked(url: &Url) -> String {
     }
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
+/// Parses a secret.
+pub(crate) fn secret(text: &str) -> Result<SecretString, ValueError> {
+    const HINT: &str = "use a long random string without whitespace, or remove the setting";
+    // Files end with a line break, and so do variables that are read from them.
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(ValueError::new("it is empty", HINT));
     }
-}
-
-impl FromStr for Secret {
-    type Err = Wrong;
-
-    fn from_str(text: &str) -> Result<Self, Wrong> {
-        const HINT: &str = "use a long random string without whitespace, or remove the setting";
-        // Files end with a line break, and so do variables that are read from them.
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() {
-            return Err(Wrong::new("it is empty", HINT));
-        }
-        // Both sides have to agree about every byte, and nobody sees these.
-        if secret.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Wrong::new("it contains whitespace or control characters", HINT));
-        }
-        Ok(Self(secret.to_owned()))
+    // Both sides must agree about every byte, and these bytes are invisible.
+    if secret.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(ValueError::new("it contains whitespace or control characters", HINT));
     }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
+    Ok(SecretString::from(secret))
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     #[test]
-    fn secrets_lose_the_line_break_and_have_no_blanks() {
+    fn secret_has_no_line_break_and_no_blanks() {
         for text in ["hush", "hush\n", "hush\r\n"] {
-            assert_eq!(text.parse::<Secret>().unwrap().reveal(), "hush", "{text:?}");
+            let secret = secret(text).unwrap();
+            assert_eq!(secret.expose_secret(), "hush", "{text:?}");
+            assert!(!format!("{secret:?}").contains("hush"));
         }
         for text in ["", "\n", " ", " hush", "hush ", "hu sh", "hush\n\thush", "hush\u{a0}"] {
-            assert!(text.parse::<Secret>().is_err(), "{text:?}");
+            assert!(secret(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn no_password_is_shown_wherever_it_stands() {
+    fn redacted_url_has_no_password() {
         for (text, shown) in [
             ("mysql://ann:hush@db/shop?ssl-mode=disabled", "mysql://ann:***@db/shop?ssl-mode=disabled"),
             ("mysql://ann@db/shop", "mysql://ann@db/shop"),
@@ -214,7 +197,7 @@ mod tests {
             ("https://hush@hook.example/a?key=hush", "https://***@hook.example/a?***"),
             ("http://ann:hush@gateway:50051/", "http://ann:***@gateway:50051/"),
         ] {
-            assert_eq!(masked(&Url::parse(text).unwrap()), shown);
+            assert_eq!(redacted(&Url::parse(text).unwrap()), shown);
         }
     }
 }

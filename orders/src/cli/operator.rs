@@ -118,7 +118,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Maximum number of orders: 1 to 1000000
-    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1, 1_000_000), default_value = "100")]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000), default_value = "100")]
     pub(crate) limit: u32,
     /// Print each order as one line of JSON
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! No text makes the parser of a setting or an argument panic.
+//! No input makes the parser of a setting or an argument panic.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use super::*;
 
-fn texts() -> impl Strategy<Value = String> {
+fn inputs() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "9999-12-31T23:59:59-00:01",
         "9999-12-31",
@@ -60,32 +60,33 @@ fn texts() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in texts()) {
+    fn no_input_panics(text in inputs()) {
         if let Ok(time) = time(&text) {
             prop_assert_eq!(super::time(&time.to_string()), Ok(time));
         }
         let _ = (rate(&text), share(&text), order_id(&text), currency(&text), requester(&text));
-        let _ = (networks(&text), origins(&text), key_prefix(&text), worker_id(&text));
+        let _ = (ip_nets(&text), origins(&text), key_prefix(&text), worker_id(&text));
         if let Ok(time) = duration(Duration::ZERO, Duration::MAX)(&text) {
             prop_assert_eq!(duration(Duration::ZERO, Duration::MAX)(&show_duration(time)), Ok(time));
         }
         if let Ok(bytes) = size(0, u64::MAX)(&text) {
             prop_assert_eq!(size(0, u64::MAX)(&bytes.to_string()), Ok(bytes));
         }
-        let _ = (number::<u32>(1, 1_000_000)(&text), number::<u64>(0, u64::MAX)(&text));
+        let _ = (number::<u32>(1..=1_000_000)(&text), number::<u64>(0..=u64::MAX)(&text));
         if let Ok(address) = text.parse::<ListenAddr>() {
             prop_assert_eq!(address.to_string(), text.clone());
         }
         for url in [ServerUrl::http(&text), ServerUrl::redis(&text), ServerUrl::gateway(&text)].into_iter().flatten() {
             let _ = url.to_string();
         }
+        let _ = secret(&text);
         let _ = text.parse::<DatabaseUrl>().map(|url| url.to_string());
-        let _ = Url::parse(&text).map(|url| masked(&url));
+        let _ = Url::parse(&text).map(|url| redacted(&url));
     }
 }
 
 #[test]
-fn a_time_that_does_not_exist_in_utc_is_explained() {
-    let wrong = time("9999-12-31T23:59:59-00:01").unwrap_err();
-    assert!(wrong.to_string().contains("to 9999-12-31T23:59:59.999999Z"), "{wrong}");
+fn time_past_the_year_9999_in_utc_is_refused() {
+    let error = time("9999-12-31T23:59:59-00:01").unwrap_err();
+    assert!(error.to_string().contains("to 9999-12-31T23:59:59.999999Z"), "{error}");
 }

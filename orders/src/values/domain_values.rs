@@ -1,0 +1,43 @@
+//! Values whose rules are in `domain` and in the gateway: the parsers there, with a hint.
+
+use domain::{Currency, OrderId, Timestamp};
+use gateway::store::Setting;
+
+use super::ValueError;
+
+/// Parses an ISO 4217 code.
+pub(crate) fn currency(text: &str) -> Result<Currency, ValueError> {
+    text.parse::<Currency>().map_err(|error| {
+        ValueError::new(
+            format!("it {error}"),
+            "give the three capital letters of an ISO 4217 currency such as USD",
+        )
+    })
+}
+
+/// Parses a point in time.
+pub(crate) fn time(text: &str) -> Result<Timestamp, ValueError> {
+    text.parse().map_err(|error| {
+        ValueError::new(format!("it is {error}"), "give a time with its zone such as 2026-01-31T12:00:00Z")
+    })
+}
+
+/// Parses the id of an order.
+pub(crate) fn order_id(text: &str) -> Result<OrderId, ValueError> {
+    text.parse()
+        .map_err(|error| ValueError::new(format!("it is {error}"), "`orders dead-letters list` shows ids"))
+}
+
+/// Parses a column of an order and its new value.
+pub(crate) fn setting(text: &str) -> Result<Setting, ValueError> {
+    text.parse()
+        .map_err(|error| ValueError::new(format!("it {error}"), "such as currency=EUR or priority=normal"))
+}
+
+/// Parses the name of a requester.
+pub(crate) fn requester(text: &str) -> Result<String, ValueError> {
+    match domain::text::check(text, domain::text::MAX_REQUESTER) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => Err(ValueError::new(format!("it {message}"), "give a name of 1 to 100 characters")),
+    }
+}
