@@ -1,17 +1,12 @@
-//! The settings of a gateway. Limits that operators do not set are constants in the modules that enforce them;
-//! docs/limits.md lists both.
+//! The settings of a gateway: the sum of those of its parts. Limits that operators do not set are constants in the
+//! modules that enforce them; docs/limits.md lists both.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Currency;
-use domain::transition::Rules;
 use ipnet::IpNet;
 
-use crate::graphql::{InitCheck, TrustedDocuments};
 use crate::http::{Hosts, Origins};
-
-use crate::store::Retention;
+use crate::{graphql, grpc, orders};
 
 /// One address gets at most this part of what there is for all, unless configured.
 const ONE_ADDRESS: usize = 10;
@@ -19,37 +14,34 @@ const ONE_ADDRESS: usize = 10;
 /// All settings of one gateway; [`Config::default`] is what the product ships with.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Currency of orders that name none.
-    pub default_currency: Currency,
-    /// Lease and retry rules.
-    pub rules: Rules,
-    /// How long a pushed job may wait in the queue before its order is pushed again.
-    pub redelivery_guard: Duration,
-    /// Dispatch keeps at most so many jobs in the queue; the backlog waits in the database.
-    pub queue_window: u32,
-    /// Most rows in one transaction.
-    pub batch_size: usize,
-    /// Most requests that wait for a transaction before new ones are refused as overloaded.
-    pub batch_backlog: usize,
-    /// Transactions of one kind that run side by side.
-    pub writers: usize,
-    /// How long an idempotency key is remembered.
-    pub idempotency_ttl: Duration,
-    /// How long final orders are kept. Never shorter than [`Self::idempotency_ttl`].
-    pub retention: Retention,
-    /// How long a request may wait for the database.
-    pub request_timeout: Duration,
-    /// How long a gateway serves on at shutdown while its readiness says that it is going away.
-    pub shutdown_delay: Duration,
-    /// How long open requests, streams and sockets get to end at shutdown, after that.
-    pub drain: Duration,
-    /// Whether a report over `UpdateStatus` may come without a lease token, which then counts for whichever
-    /// attempt is running. When it is not said: only if the gRPC listener has a loopback address.
-    pub tokenless_reports: Option<bool>,
-    /// Limits of the HTTP server.
+    /// The use cases and the background tasks.
+    pub service: orders::Config,
+    /// The HTTP server, which also serves gRPC.
     pub http: HttpLimits,
-    /// Limits of the GraphQL server.
-    pub graphql: GraphqlLimits,
+    /// The GraphQL API.
+    pub graphql: graphql::Config,
+    /// Code of the embedding program that the GraphQL API calls.
+    pub graphql_hooks: graphql::Hooks,
+    /// The gRPC API.
+    pub grpc: grpc::Config,
+    /// How long the gateway keeps serving at shutdown after it has withdrawn its readiness.
+    pub shutdown_delay: Duration,
+    /// How long open requests, streams and sockets may take to end after that.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            service: orders::Config::default(),
+            http: HttpLimits::default(),
+            graphql: graphql::Config::default(),
+            graphql_hooks: graphql::Hooks::default(),
+            grpc: grpc::Config::default(),
+            shutdown_delay: Duration::ZERO,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Limits of the HTTP server.
@@ -110,111 +102,29 @@ impl HttpLimits {
     }
 }
 
-/// Limits of the GraphQL server. Every one is checked before a resolver runs.
-#[derive(Debug, Clone)]
-pub struct GraphqlLimits {
-    /// Longest document, in bytes.
-    pub document_bytes: usize,
-    /// Most tokens in a document.
-    pub tokens: usize,
-    /// Most selections after every fragment is expanded.
-    pub selections: usize,
-    /// Deepest nesting of selections; introspection fields are exempt.
-    pub depth: usize,
-    /// Most aliases in a document.
-    pub aliases: usize,
-    /// Most fields at the root.
-    pub root_fields: usize,
-    /// Most directives in a document.
-    pub directives: usize,
-    /// Most complexity: one for each field, times the page size under a connection.
-    pub complexity: usize,
-    /// Whether the schema may be asked for.
-    pub introspection: bool,
-    /// Most operations in one request; 0 and 1 mean that there are no batches.
-    pub batch: usize,
-    /// Most automatic persisted queries that are remembered; 0 turns them off.
-    pub persisted_queries: usize,
-    /// Most bytes of their documents.
-    pub persisted_bytes: usize,
-    /// The only documents that run; `None` means that all do.
-    pub trusted_documents: Option<Arc<TrustedDocuments>>,
-    /// Who may open a websocket, by the payload of `connection_init`.
-    pub init_check: InitCheck,
-    /// Longest run of a query or mutation, or of a whole batch.
-    pub execution_timeout: Duration,
-    /// How long a websocket may stay without `connection_init`.
-    pub init_timeout: Duration,
-    /// How often a websocket is pinged.
-    pub ping_interval: Duration,
-    /// How long a websocket may be silent after a ping, and how long one send may take.
-    pub dead_after: Duration,
-    /// Most operations at once on one websocket.
-    pub operations_per_socket: usize,
-    /// Longest websocket message, in bytes.
-    pub message_bytes: usize,
-}
-
-impl Default for Config {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            default_currency: Currency::USD,
-            rules: Rules::default(),
-            redelivery_guard: Duration::from_secs(10),
-            queue_window: 1_000,
-            batch_size: 256,
-            batch_backlog: 4_096,
-            writers: 2,
-            idempotency_ttl: Duration::from_secs(24 * 60 * 60),
-            retention: Retention::default(),
-            request_timeout: Duration::from_secs(5),
-            shutdown_delay: Duration::ZERO,
-            drain: Duration::from_secs(10),
-            tokenless_reports: None,
-            http: HttpLimits {
-                body_bytes: 256 * 1024,
-                bulk_body_bytes: 4 * 1024 * 1024,
-                response_bytes: 8 * 1024 * 1024,
-                header_read_timeout: Duration::from_secs(10),
-                head_bytes: 32 * 1024,
-                target_bytes: 16 * 1024,
-                connections: 20_000,
-                connections_per_address: None,
-                exempt_loopback: false,
-                idle_timeout: Duration::from_secs(60),
-                write_stall: Duration::from_secs(20),
-                slow_after: Duration::from_secs(30),
-                slowest_rate: 64 * 1024,
-                inflight_body_bytes: 256 * 1024 * 1024,
-                inflight_response_bytes: 256 * 1024 * 1024,
-                streams: 15_000,
-                streams_per_address: None,
-                trusted_proxies: Vec::new(),
-                hosts: Hosts::default(),
-                cors_origins: Origins::default(),
-            },
-            graphql: GraphqlLimits {
-                document_bytes: 16 * 1024,
-                tokens: 4_000,
-                selections: 1_000,
-                depth: 12,
-                aliases: 30,
-                root_fields: 20,
-                directives: 50,
-                complexity: 3_000,
-                introspection: true,
-                batch: 0,
-                persisted_queries: 1_000,
-                persisted_bytes: 4 * 1024 * 1024,
-                trusted_documents: None,
-                init_check: InitCheck::default(),
-                execution_timeout: Duration::from_secs(10),
-                init_timeout: Duration::from_secs(5),
-                ping_interval: Duration::from_secs(12),
-                dead_after: Duration::from_secs(10),
-                operations_per_socket: 100,
-                message_bytes: 64 * 1024,
-            },
+            body_bytes: 256 * 1024,
+            bulk_body_bytes: 4 * 1024 * 1024,
+            response_bytes: 8 * 1024 * 1024,
+            header_read_timeout: Duration::from_secs(10),
+            head_bytes: 32 * 1024,
+            target_bytes: 16 * 1024,
+            connections: 20_000,
+            connections_per_address: None,
+            exempt_loopback: false,
+            idle_timeout: Duration::from_secs(60),
+            write_stall: Duration::from_secs(20),
+            slow_after: Duration::from_secs(30),
+            slowest_rate: 64 * 1024,
+            inflight_body_bytes: 256 * 1024 * 1024,
+            inflight_response_bytes: 256 * 1024 * 1024,
+            streams: 15_000,
+            streams_per_address: None,
+            trusted_proxies: Vec::new(),
+            hosts: Hosts::default(),
+            cors_origins: Origins::default(),
         }
     }
 }

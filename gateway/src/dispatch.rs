@@ -6,7 +6,7 @@
 //! any other.
 //!
 //! The queue is kept short. A job in it is a hint with a guard: the order waits again when nobody has
-//! started it within `redelivery_guard`, so a lost hint costs that much time, and nothing has to be
+//! started it within `visibility_timeout`, so a lost hint costs that much time, and nothing has to be
 //! acknowledged. The backlog waits in the table, where its sequence can still change: while
 //! orders of all priorities wait, of ten that are pushed six are high, three normal and one low, and
 //! the high ones go to the front of the queue. A paused queue gets nothing.
@@ -21,12 +21,13 @@ use broker::{Job, Place, Queue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::Store;
+use crate::orders::Config;
 use crate::orders::Orders;
 use crate::room::Room;
 use crate::store::{Longest, Marks, Overdue, ReadyOrder, Taken};
 use crate::vitals::Vitals;
 use crate::wake::Wake;
-use crate::{Config, Store};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
 const IDLE: Duration = Duration::from_millis(500);
@@ -137,7 +138,7 @@ impl Dispatch {
     async fn push(&self, marks: &mut Marks) -> Result<Round, Failure> {
         let waiting = self.queue.len().await?;
         metrics::gauge!("orders_queue_depth").set(waiting as f64);
-        let window = u64::from(self.config.queue_window);
+        let window = u64::from(self.config.max_queue_depth);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
         self.wake.set_full(free == 0);
         if free == 0 {
@@ -145,7 +146,7 @@ impl Dispatch {
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
         let mark = self.room.mark();
-        let Some(taken) = self.store.take_due(limit, self.config.redelivery_guard, *marks).await? else {
+        let Some(taken) = self.store.take_due(limit, self.config.visibility_timeout, *marks).await? else {
             return Ok(Round::Paused);
         };
         let Taken { ahead, behind, more, marks: reached, unreadable: _ } = taken;
@@ -175,7 +176,7 @@ impl Dispatch {
     /// not count as failed because its heartbeats could not be written. Says how long to wait before the next look.
     async fn sweep(&self, sweep: &mut Sweep) -> Duration {
         let begin = Instant::now();
-        let longest = Longest { guard: self.config.redelivery_guard, lease: self.config.rules.lease };
+        let longest = Longest { guard: self.config.visibility_timeout, lease: self.config.rules.lease };
         let Overdue { guards, leases, ahead, parked, unreadable } =
             match self.store.overdue(OVERDUE, longest).await {
                 Ok(overdue) => overdue,

@@ -27,6 +27,7 @@ mod failed_log;
 mod keys;
 #[cfg(test)]
 mod limits;
+mod loader;
 mod retention;
 mod room;
 mod serve;

@@ -53,8 +53,10 @@ fn the_settings_have_the_defaults_of_the_page() {
         "time to the response head; the creation of one order has a timeout for each step instead",
         &format!(
             "{}; {} for a bulk create",
-            time(http.header_read_timeout + config.request_timeout),
-            time(http.header_read_timeout + config.request_timeout + crate::http::inflight::BULK_WAIT)
+            time(http.header_read_timeout + config.service.request_timeout),
+            time(
+                http.header_read_timeout + config.service.request_timeout + crate::http::inflight::BULK_WAIT
+            )
         ),
     );
     row("write timeout (client not reading)", &time(http.write_stall));
@@ -68,7 +70,7 @@ fn the_settings_have_the_defaults_of_the_page() {
         "hosts in `Host`, `:authority` or an absolute target",
         "every host; loopback names on a loopback address",
     );
-    row("commands and new orders queued for a transaction", &count(config.batch_backlog));
+    row("commands and new orders queued for a transaction", &count(config.service.batch_backlog));
     row("line items of an order", &count(domain::MAX_LINE_ITEMS));
     row("item, customer, reference", &format!("{} characters each", domain::text::MAX_ITEM));
     assert_eq!(
@@ -95,19 +97,19 @@ fn the_settings_have_the_defaults_of_the_page() {
         ),
     );
     row("count of orders in each status", &count(crate::store::COUNT_LIMIT as usize));
-    row("document", &bytes(graphql.document_bytes));
-    row("tokens", &count(graphql.tokens));
-    row("selections, fragments expanded", &count(graphql.selections));
-    row("aliases", &count(graphql.aliases));
-    row("fields at the root", &format!("{}; 1 in a subscription", graphql.root_fields));
-    row("directives", &count(graphql.directives));
+    row("document", &bytes(graphql.max_document_size));
+    row("tokens", &count(graphql.max_tokens));
+    row("selections, fragments expanded", &count(graphql.max_selections));
+    row("aliases", &count(graphql.max_aliases));
+    row("fields at the root", &format!("{}; 1 in a subscription", graphql.max_root_fields));
+    row("directives", &count(graphql.max_directives));
     row(
         "complexity: fields times page sizes; those of `lineItems` count twice",
-        &format!("{}, of a batch together", count(graphql.complexity)),
+        &format!("{}, of a batch together", count(graphql.max_complexity)),
     );
     row("fragments that contain themselves", "none");
     row("operations in one request", "no batches");
-    assert_eq!(graphql.batch, 0);
+    assert_eq!(graphql.max_batch_size, 0);
     row(
         "length of the response, counted while it is built",
         &format!("{}, of a batch together", bytes(http.response_bytes)),
@@ -117,18 +119,25 @@ fn the_settings_have_the_defaults_of_the_page() {
     assert!(graphql.introspection);
     row(
         "automatic persisted queries",
-        &format!("{}, of {} together", count(graphql.persisted_queries), bytes(graphql.persisted_bytes)),
+        &format!(
+            "{}, of {} together",
+            count(graphql.max_persisted_queries),
+            bytes(graphql.max_persisted_query_bytes)
+        ),
     );
     row("trusted documents", "all documents run");
     row("handshakes from other origins", "refused; with `--cors-origins '*'` they may not run mutations");
     row("no supported subprotocol", "");
-    row("timeout of `connection_init`", &time(graphql.init_timeout));
+    row("timeout of `connection_init`", &time(graphql.connection_init_timeout));
     row("a `connection_init` rejected by the embedding program", "none");
     row("operations before `connection_ack`; a second init; an id in use; a malformed message", "");
-    row("length of a message", &bytes(graphql.message_bytes));
-    row("concurrent operations", &count(graphql.operations_per_socket));
-    row(&format!("silence after a ping (every {})", time(graphql.ping_interval)), &time(graphql.dead_after));
+    row("length of a message", &bytes(graphql.max_message_size));
+    row("concurrent operations", &count(graphql.max_operations_per_socket));
+    row(
+        &format!("silence after a ping (every {})", time(graphql.ping_interval)),
+        &time(graphql.pong_timeout),
+    );
     // "silence after a ping (every 12 s)"
-    row("write timeout (client does not read)", &time(graphql.dead_after));
+    row("write timeout (client does not read)", &time(graphql.pong_timeout));
     row("shutdown", "");
 }

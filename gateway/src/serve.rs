@@ -1,10 +1,10 @@
 //! A whole gateway, from its parts to its last open socket.
 //!
 //! Shutdown goes from the outside in, so that nothing is cut off that could still finish:
-//! 1. readiness turns off and health reports NOT_SERVING; all is served as before for `shutdown_delay`, so that load
+//! 1. readiness turns off and health reports NOT_SERVING; all is served as before for the shutdown delay, so that load
 //!    balancers notice; then workers are told to drain;
 //! 2. dispatch stops: no new jobs;
-//! 3. no new connections; streams and sockets end themselves, spread over `drain`, and open requests
+//! 3. no new connections; streams and sockets end themselves, spread over the shutdown timeout, and open requests
 //!    finish; first gRPC, so that reports still get in, then HTTP;
 //! 4. what was handed to a batch is written and published. Then whoever opened the store may close it.
 
@@ -22,16 +22,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{CLOCK_INTERVAL, Dispatch};
 use crate::feed::Feed;
-use crate::http::inflight::{BulkWork, InFlight};
+use crate::http::context::Context;
+use crate::http::inflight::BulkWork;
 use crate::http::server::{self, Connections, Port};
-use crate::http::streams::Streams;
 use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
 use crate::room::Room;
 use crate::shortcut::Shortcut;
 use crate::vitals::Vitals;
 use crate::wake::Wake;
-use crate::{App, AppParts, Config, Store, grpc, http, retention};
+use crate::{App, AppParts, Config, Store, graphql, grpc, http, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -60,11 +60,12 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// # Errors
 /// When a listener fails.
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
-    let Parts { mut config, store, queue, bus, http, grpc } = parts;
-    config.http.hosts = config.http.hosts.on(http.local_addr()?);
-    let is_loopback = grpc.local_addr()?.ip().to_canonical().is_loopback();
-    config.tokenless_reports.get_or_insert(is_loopback);
+    let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener } = parts;
+    config.http.hosts = config.http.hosts.on(http_listener.local_addr()?);
+    let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
+    config.grpc.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
+    let service = Arc::new(config.service.clone());
     let installation = store.installation().await.map_err(std::io::Error::other)?;
     let wake = Wake::default();
     let feed = Feed::new(&store);
@@ -77,29 +78,41 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         room: room.clone(),
         store: store.clone(),
         queue: queue.clone(),
-        config: config.clone(),
+        config: service.clone(),
         wake: wake.clone(),
         vitals: vitals.clone(),
         tasks: writes.clone(),
     };
-    let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
+    let orders = Orders::start(&store, Keys::new(&installation), &service, &shortcut, &publisher, &writes);
     drop(shortcut);
     drop(publisher);
-    let inflight = InFlight::new(&config.http);
+    let context = Context::new(&config.http, config.shutdown_timeout);
     let app = App::from(AppParts {
-        inflight: inflight.clone(),
         bulk_work: BulkWork::new(&config.http),
-        streams: Streams::new(&config.http),
         orders: orders.clone(),
         feed: feed.clone(),
         store: store.clone(),
         queue: queue.clone(),
         config: config.clone(),
         vitals: vitals.clone(),
-        departing: CancellationToken::new(),
-        draining: CancellationToken::new(),
-        tasks: TaskTracker::new(),
+        context: context.clone(),
     });
+    let graphql = graphql::State::new(graphql::StateParts {
+        config: config.graphql.clone(),
+        hooks: config.graphql_hooks.clone(),
+        orders: orders.clone(),
+        feed: feed.clone(),
+        queue: queue.clone(),
+        vitals: vitals.clone(),
+        context: context.clone(),
+    });
+    let grpc = grpc::State {
+        config: config.grpc.clone(),
+        orders: orders.clone(),
+        feed: feed.clone(),
+        vitals: vitals.clone(),
+        context: context.clone(),
+    };
 
     // Background loops: they stop with their token and must not end before.
     let loops = TaskTracker::new();
@@ -115,25 +128,38 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     }));
     let prune_store = store.clone();
     loops.spawn(panics::restart_on_panic("prune", move || prune(prune_store.clone(), prune_stop.clone())));
-    let (kept_store, kept) = (store.clone(), config.retention);
+    let (kept_store, kept) = (store.clone(), config.service.retention);
     loops.spawn(panics::restart_on_panic("retention", move || {
         retention::run(kept_store.clone(), kept, retention_stop.clone())
     }));
-    let dispatch =
-        Dispatch { store: store.clone(), orders, queue, config: config.clone(), wake, room, vitals };
-    let draining = app.draining.clone();
+    let dispatch = Dispatch { store: store.clone(), orders, queue, config: service, wake, room, vitals };
+    let draining = context.draining.clone();
     let dispatching =
         loops.spawn(panics::restart_on_panic("dispatch", move || dispatch.clone().run(draining.clone())));
 
     let stop_http = CancellationToken::new();
-    let connections = Connections::sharing(&config.http, inflight);
-    let router = http::router(app.clone());
+    let connections = Connections::sharing(&config.http, context.inflight.clone());
+    let router = http::router(app.clone(), graphql);
     let crowd = Crowd::new()?;
-    let serving =
-        server::serve(http, router, Port::HTTP, connections.clone(), stop_http.clone(), config.drain);
+    let serving = server::serve(
+        http_listener,
+        router,
+        Port::HTTP,
+        connections.clone(),
+        stop_http.clone(),
+        config.shutdown_timeout,
+    );
     let mut http_server = crowd.spawn(serving);
-    let router = grpc::router(&app).await;
-    let serving = server::serve(grpc, router, Port::GRPC, connections, app.draining.clone(), config.drain);
+    let router = grpc::router(&grpc).await;
+    drop(grpc);
+    let serving = server::serve(
+        grpc_listener,
+        router,
+        Port::GRPC,
+        connections,
+        context.draining.clone(),
+        config.shutdown_timeout,
+    );
     let mut grpc_server = tokio::spawn(serving);
 
     let result = tokio::select! {
@@ -141,13 +167,13 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         _ = &mut http_server => Err(std::io::Error::other("the HTTP server ended by itself")),
         _ = &mut grpc_server => Err(std::io::Error::other("the gRPC server ended by itself")),
     };
-    app.departing.cancel();
+    context.departing.cancel();
     if result.is_ok() && !config.shutdown_delay.is_zero() {
         tracing::info!(ms = config.shutdown_delay.as_millis(), "readiness withdrawn, still serving requests");
         tokio::time::sleep(config.shutdown_delay).await;
     }
-    let drained_by = tokio::time::Instant::now() + config.drain;
-    app.draining.cancel();
+    let drained_by = tokio::time::Instant::now() + config.shutdown_timeout;
+    context.draining.cancel();
     if result.is_ok() {
         // Dispatch ends with the round it is in; both servers go on meanwhile.
         let drained = async {
@@ -164,8 +190,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     grpc_server.abort();
     stop_loops.cancel();
     loops.close();
-    app.tasks.close();
-    let tasks = app.tasks.clone();
+    context.tasks.close();
+    let tasks = context.tasks.clone();
     // Whoever could still hand something to a batch has to go, for the batches to end.
     drop((http_server, app));
     let finish = async {

@@ -15,11 +15,12 @@ use broker::{Job, Place, Queue};
 use domain::Priority;
 use tokio_util::task::TaskTracker;
 
+use crate::Store;
+use crate::orders::Config;
 use crate::room::{Reserved, Room};
 use crate::store::{Creation, NewOrder};
 use crate::vitals::Vitals;
 use crate::wake::Wake;
-use crate::{Config, Store};
 
 /// The way into the queue. Cheap to clone.
 #[derive(Clone)]
@@ -70,7 +71,7 @@ impl Passage {
             shortcut.vitals.pushed(&filled);
             match filled {
                 Ok(waiting) => {
-                    let window = u64::from(shortcut.config.queue_window);
+                    let window = u64::from(shortcut.config.max_queue_depth);
                     shortcut.room.set_free(window.saturating_sub(waiting));
                     metrics::counter!("orders_enqueued_total").increment((ahead.len() + behind.len()) as u64);
                 }

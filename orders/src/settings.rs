@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use broker::redis::{BusKey, Redis, SHORTEST_SECRET};
 use gateway::Store;
-use gateway::config::{GraphqlLimits, HttpLimits};
-use gateway::graphql::TrustedDocuments;
+use gateway::config::HttpLimits;
+use gateway::graphql::{self, TrustedDocuments};
 use gateway::store::Retention;
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
@@ -31,26 +31,29 @@ pub(crate) fn gateway(
     process: &ProcessArgs,
 ) -> Result<gateway::Config, Error> {
     let mut config = gateway::Config {
-        default_currency: rules.default_currency,
-        redelivery_guard: rules.visibility_timeout,
-        queue_window: rules.max_queue_depth,
-        idempotency_ttl: rules.idempotency_ttl,
-        retention: Retention {
-            finished: retention(
-                "--retain-completed (ORDERS_RETAIN_COMPLETED)",
-                rules.retain_completed,
-                rules.idempotency_ttl,
-            )?,
-            failed: retention(
-                "--retain-failed (ORDERS_RETAIN_FAILED)",
-                rules.retain_failed,
-                rules.idempotency_ttl,
-            )?,
+        service: gateway::orders::Config {
+            default_currency: rules.default_currency,
+            visibility_timeout: rules.visibility_timeout,
+            max_queue_depth: rules.max_queue_depth,
+            idempotency_ttl: rules.idempotency_ttl,
+            retention: Retention {
+                finished: retention(
+                    "--retain-completed (ORDERS_RETAIN_COMPLETED)",
+                    rules.retain_completed,
+                    rules.idempotency_ttl,
+                )?,
+                failed: retention(
+                    "--retain-failed (ORDERS_RETAIN_FAILED)",
+                    rules.retain_failed,
+                    rules.idempotency_ttl,
+                )?,
+            },
+            ..gateway::orders::Config::default()
         },
-        drain: process.shutdown_timeout,
+        shutdown_timeout: process.shutdown_timeout,
         ..gateway::Config::default()
     };
-    config.rules.lease = rules.lease;
+    config.service.rules.lease = rules.lease;
     config.http = HttpLimits {
         body_bytes: limits.max_body_size,
         bulk_body_bytes: limits.max_bulk_body_size,
@@ -67,25 +70,25 @@ pub(crate) fn gateway(
         cors_origins: limits.cors_origins.clone().unwrap_or_default(),
         ..config.http
     };
-    config.graphql = GraphqlLimits {
-        document_bytes: limits.graphql_max_document_size,
-        tokens: limits.graphql_max_tokens,
-        depth: limits.graphql_max_depth,
-        aliases: limits.graphql_max_aliases,
-        complexity: limits.graphql_max_complexity,
+    config.graphql = graphql::Config {
+        max_document_size: limits.graphql_max_document_size,
+        max_tokens: limits.graphql_max_tokens,
+        max_depth: limits.graphql_max_depth,
+        max_aliases: limits.graphql_max_aliases,
+        max_complexity: limits.graphql_max_complexity,
         introspection: limits.graphql_introspection,
-        batch: limits.graphql_max_batch_size,
-        persisted_queries: limits.graphql_max_persisted_queries,
+        max_batch_size: limits.graphql_max_batch_size,
+        max_persisted_queries: limits.graphql_max_persisted_queries,
         ..config.graphql
     };
     if let Some(file) = &limits.graphql_trusted_documents {
         let trusted = trusted_documents(file, &config.graphql)?;
-        config.graphql.trusted_documents = Some(Arc::new(trusted));
+        config.graphql_hooks.trusted_documents = Some(Arc::new(trusted));
     }
     Ok(config)
 }
 
-fn trusted_documents(file: &Path, limits: &GraphqlLimits) -> Result<TrustedDocuments, Error> {
+fn trusted_documents(file: &Path, limits: &graphql::Config) -> Result<TrustedDocuments, Error> {
     let setting = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
     let wrong = |problem: String| {
         Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 use domain::ErrorCode;
 
-use super::Services;
 use super::budget::Budget;
 use super::errors::fault;
 use super::mutation::{CreateOrderInput, UserError};
+use super::services::Services;
 use super::types::Order;
 use crate::Error;
 use crate::orders::{CreatedRows, Row, RowOutcome};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Currency, OrderId};
 
-use super::Services;
 use super::errors::fault;
 use super::list::OrderFilter;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
+use super::services::Services;
 use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 use domain::query::{Filter, Sort};
 

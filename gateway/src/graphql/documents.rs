@@ -21,7 +21,7 @@ use super::errors::request_error;
 use super::guard;
 use super::language::{Coerced, Language, Unusable};
 use super::params::{Params, PersistedQuery};
-use crate::config::GraphqlLimits;
+use crate::graphql::config::Config;
 
 /// How a hash may begin in the name of a document.
 const SHA256: &str = "sha256:";
@@ -47,10 +47,10 @@ pub(super) struct Found {
 }
 
 impl Documents {
-    pub(super) fn new(limits: &GraphqlLimits) -> Self {
-        match &limits.trusted_documents {
-            Some(trusted) => Self::Trusted(Arc::clone(trusted)),
-            None if limits.persisted_queries == 0 => Self::Sent,
+    pub(super) fn new(limits: &Config, trusted: Option<Arc<TrustedDocuments>>) -> Self {
+        match trusted {
+            Some(trusted) => Self::Trusted(trusted),
+            None if limits.max_persisted_queries == 0 => Self::Sent,
             None => Self::Remembered(Mutex::new(Memory::new(limits))),
         }
     }
@@ -104,9 +104,9 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    fn new(limits: &GraphqlLimits) -> Self {
-        let documents = LruCache::new(limits.persisted_queries);
-        Self { documents, bytes: 0, most_bytes: limits.persisted_bytes }
+    fn new(limits: &Config) -> Self {
+        let documents = LruCache::new(limits.max_persisted_queries);
+        Self { documents, bytes: 0, most_bytes: limits.max_persisted_query_bytes }
     }
 
     fn find(&mut self, params: &Params) -> Result<Found, Answer> {
@@ -167,7 +167,7 @@ impl TrustedDocuments {
     /// # Errors
     /// A sentence about the first thing that is wrong: the JSON, or a document that does not parse, is
     /// over a limit or does not fit the schema.
-    pub fn read(json: &str, limits: &GraphqlLimits) -> Result<Self, String> {
+    pub fn read(json: &str, limits: &Config) -> Result<Self, String> {
         let listed: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
             .map_err(|error| format!("it is not a JSON object of names and documents: {error}"))?;
         if listed.is_empty() {
@@ -235,14 +235,14 @@ fn from_hex(text: &str) -> Option<Hash> {
 mod tests {
     use super::*;
 
-    fn limits() -> GraphqlLimits {
-        crate::Config::default().graphql
+    fn limits() -> Config {
+        Config::default()
     }
 
     #[test]
     fn memory_is_bounded_in_number_and_bytes() {
         let mut memory =
-            Memory::new(&GraphqlLimits { persisted_queries: 3, persisted_bytes: 100, ..limits() });
+            Memory::new(&Config { max_persisted_queries: 3, max_persisted_query_bytes: 100, ..limits() });
         let remember = |memory: &mut Memory, text: &str| memory.insert(sha256(text), text.into());
         let knows = |memory: &mut Memory, text: &str| memory.documents.get(&sha256(text)).is_some();
         for text in ["a", "b", "c"] {

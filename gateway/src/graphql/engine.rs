@@ -16,9 +16,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::OrdersSchema;
 use super::budget::Budget;
-use super::documents::Documents;
+use super::config::Config;
+use super::documents::{Documents, TrustedDocuments};
 use super::errors::{internal, limit_error, request_error, status, tidy, with_code};
 use super::guard::{self, Price, TooMuch};
 use super::language::{Document, Language, Unusable};
@@ -26,8 +26,9 @@ use super::live::Handover;
 use super::params::Params;
 use super::parsed::Parsed;
 use super::room::Rooms;
+use super::schema::OrdersSchema;
 use super::subscription::Position;
-use crate::{Config, Error};
+use crate::Error;
 use telemetry::panics::{self, Panicked};
 
 /// The same schema twice.
@@ -46,6 +47,7 @@ pub(crate) struct Engine(Arc<Shared>);
 struct Shared {
     schemas: Schemas,
     config: Arc<Config>,
+    max_response_size: usize,
     language: Language,
     documents: Documents,
     parsed: Parsed,
@@ -187,11 +189,17 @@ impl Answer {
 }
 
 impl Engine {
-    pub(crate) fn new(schemas: Schemas, config: Arc<Config>) -> Self {
-        let documents = Documents::new(&config.graphql);
+    pub(super) fn new(
+        schemas: Schemas,
+        config: Arc<Config>,
+        trusted_documents: Option<Arc<TrustedDocuments>>,
+        max_response_size: usize,
+    ) -> Self {
+        let documents = Documents::new(&config, trusted_documents);
         Self(Arc::new(Shared {
             schemas,
             config,
+            max_response_size,
             language: Language::new(),
             documents,
             parsed: Parsed::default(),
@@ -201,7 +209,7 @@ impl Engine {
 
     /// The budget of a new response.
     pub(super) fn budget(&self) -> Budget {
-        Budget::new(self.0.config.http.response_bytes)
+        Budget::new(self.0.max_response_size)
     }
 
     /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
@@ -212,7 +220,7 @@ impl Engine {
     }
 
     fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
-        let limits = &self.0.config.graphql;
+        let limits = &self.0.config;
         let found = self.0.documents.find(&params)?;
         let document = self.document(&found.text)?;
         if let Some(hash) = found.register {
@@ -247,7 +255,7 @@ impl Engine {
         if let Some(document) = self.0.parsed.get(text) {
             return Ok(document);
         }
-        let read = self.0.language.read(text, &self.0.config.graphql);
+        let read = self.0.language.read(text, &self.0.config);
         let document = Arc::new(read.map_err(|unusable| match unusable {
             Unusable::TooMuch(too_much) => refuse(too_much),
             Unusable::Wrong(errors) => Answer::rejected(errors),
@@ -263,7 +271,7 @@ impl Engine {
 
     /// When an operation that begins now has to be done.
     pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.0.config.graphql.execution_timeout
+        Instant::now() + self.0.config.execution_timeout
     }
 
     /// The same for one of several operations that share their time and the length of the response.
@@ -321,7 +329,7 @@ impl Engine {
 
     fn too_slow(&self) -> Answer {
         counter!("orders_graphql_rejections_total", "reason" => "execution_time").increment(1);
-        let limit = self.0.config.graphql.execution_timeout;
+        let limit = self.0.config.execution_timeout;
         let message = format!("the operation was stopped after {} ms", limit.as_millis());
         Answer::failed(request_error(ErrorCode::RequestTimeout, message))
     }

@@ -13,20 +13,19 @@
 //! | 503 | all requests together hold too many bytes |
 
 use async_graphql::parser::types::OperationType;
-use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::{self, Request};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, RETRY_AFTER, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::ErrorCode;
 
-use super::engine::{Answer, Engine, Operation, Stage};
+use super::engine::{Answer, Operation, Stage};
 use super::errors::{limit_error, request_error};
 use super::negotiate::{Accepted, Media, accepted};
 use super::params::{Params, Requests};
+use super::state::State;
 use super::{sse, ws};
-use crate::App;
 use crate::http::body::{Failure, Rule, receive};
 use crate::http::media::is_json;
 use crate::http::origins::ReadOnly;
@@ -35,19 +34,15 @@ use crate::http::server::Overloaded;
 use crate::http::streams::Client;
 
 /// `POST /graphql`.
-pub(crate) async fn post(
-    State(app): State<App>,
-    Extension(engine): Extension<Engine>,
-    request: Request,
-) -> Response {
+pub(crate) async fn post(extract::State(state): extract::State<State>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let limits = &app.config.http;
+    let limits = &state.context().limits;
     let rule = Rule {
         bytes: limits.body_bytes,
         step: limits.header_read_timeout,
         drain: !parts.headers.contains_key(EXPECT),
     };
-    let body = match receive(body, rule, &app.inflight.bodies).await {
+    let body = match receive(body, rule, &state.context().inflight.bodies).await {
         Err(Failure::Late) => {
             return refusal(ErrorCode::BodyTimeout, "the body did not come in time");
         }
@@ -72,53 +67,48 @@ pub(crate) async fn post(
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            let operation = engine.prepare(Params { read_only, ..params });
-            answer(&app, &engine, &parts, accepts, operation).await
+            let operation = state.engine().prepare(Params { read_only, ..params });
+            answer(&state, &parts, accepts, operation).await
         }
         Ok(Requests::Batch(batch)) => {
             let batch = batch.into_iter().map(|params| Params { read_only, ..params });
-            several(&app, &engine, accepts, batch.collect()).await
+            several(&state, accepts, batch.collect()).await
         }
         Err(error) => refusal(error.code, &error.to_string()),
     }
 }
 
 /// `GET /graphql`, also as the beginning of a websocket.
-pub(crate) async fn get(
-    State(app): State<App>,
-    Extension(engine): Extension<Engine>,
-    request: Request,
-) -> Response {
+pub(crate) async fn get(extract::State(state): extract::State<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     if ws::is_upgrade(&parts.headers) {
-        return ws::upgrade(app, engine, parts).await;
+        return ws::upgrade(state, parts).await;
     }
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
         Ok(params) => params,
         Err(error) => return refusal(error.code, &error.to_string()),
     };
-    let operation = engine.prepare(params);
+    let operation = state.engine().prepare(params);
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
         let mut response = refusal(ErrorCode::MethodNotAllowed, message);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    answer(&app, &engine, &parts, accepts, operation).await
+    answer(&state, &parts, accepts, operation).await
 }
 
 async fn answer(
-    app: &App,
-    engine: &Engine,
+    state: &State,
     parts: &Parts,
     accepts: Accepted,
     operation: Result<Operation, Answer>,
 ) -> Response {
     let stream = |operation| match last_event_id(parts.uri.query(), &parts.headers) {
         Ok(after) => {
-            let client = Client::of(parts, &app.config.http);
-            sse::stream(app, engine, client, after.unwrap_or(0), operation)
+            let client = Client::of(parts, &state.context().limits);
+            sse::stream(state, client, after.unwrap_or(0), operation)
         }
         Err(error) => refusal(ErrorCode::InvalidInput, &error.to_string()),
     };
@@ -135,7 +125,7 @@ async fn answer(
     match operation {
         Err(answer) => respond(media, answer),
         Ok(operation) if operation.kind() != OperationType::Subscription => {
-            respond(media, engine.run(operation).await)
+            respond(media, state.engine().run(operation).await)
         }
         Ok(operation) if accepts.event_stream => stream(operation),
         Ok(_) => {
@@ -147,9 +137,9 @@ async fn answer(
 
 /// Runs operations one after the other. They share the time, the complexity and the length of the response
 /// of one.
-async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Params>) -> Response {
-    let limits = &app.config.graphql;
-    if limits.batch < 2 {
+async fn several(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
+    let limits = state.config();
+    if limits.max_batch_size < 2 {
         let message = "several operations in one request are not accepted here: send each by itself";
         return refusal(ErrorCode::InvalidInput, message);
     }
@@ -157,26 +147,26 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
     if batch.is_empty() {
         return refusal(ErrorCode::InvalidInput, "the batch has no operation");
     }
-    if batch.len() > limits.batch {
-        let (length, most) = (batch.len(), limits.batch);
+    if batch.len() > limits.max_batch_size {
+        let (length, most) = (batch.len(), limits.max_batch_size);
         let message = format!("the batch has {length} operations: the most is {most}");
         return over(ErrorCode::LimitExceeded, "batch", &message);
     }
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
     for params in batch {
-        let operation = engine.prepare(params);
+        let operation = state.engine().prepare(params);
         complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
         operations.push(operation);
     }
-    if complexity > limits.complexity {
-        let most = limits.complexity;
+    if complexity > limits.max_complexity {
+        let most = limits.max_complexity;
         let message =
             format!("the operations of the batch have too many fields times page sizes: the most is {most}");
         return over(ErrorCode::LimitExceeded, "complexity", &message);
     }
-    let deadline = engine.deadline();
-    let budget = engine.budget();
+    let deadline = state.engine().deadline();
+    let budget = state.engine().budget();
     let mut answers = Vec::with_capacity(operations.len());
     for operation in operations {
         let answer = match operation {
@@ -185,7 +175,7 @@ async fn several(app: &App, engine: &Engine, accepts: Accepted, batch: Vec<Param
                 let code = ErrorCode::InvalidInput;
                 Answer::refused(code, request_error(code, message))
             }
-            Ok(operation) => engine.run_until(operation, deadline, budget.clone()).await,
+            Ok(operation) => state.engine().run_until(operation, deadline, budget.clone()).await,
             Err(answer) => answer,
         };
         answers.push(answer.into_json());

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
 use domain::Currency;
 
-use super::Services;
 use super::errors::{bad_input, fault};
 use super::room::Room;
 use super::scalars::{DateTime, Decimal};
+use super::services::Services;
 use super::types::{Order, OrderStatus};
 use crate::orders::{Criteria, Cursor, InvalidCriterion, Listing, Take};
 use crate::store::Listed;
@@ -183,7 +183,11 @@ pub(super) async fn page(
     let (take, after, before) =
         (window.take()?, place("after", &window.after)?, place("before", &window.before)?);
     let currency = filter.currency;
-    let page = services.orders.list(Listing { filter, sort, after, before, take }).await.map_err(fault)?;
+    let page = services
+        .orders
+        .list(Listing { filter, sort, after, before, take }, services.max_page_bytes)
+        .await
+        .map_err(fault)?;
     if let Some(room) = ctx.data_opt::<Arc<Room>>() {
         let (Take::First(most) | Take::Last(most)) = take;
         room.read(most as usize, page.items.iter().filter_map(Listed::order));

@@ -20,6 +20,7 @@
 
 mod budget;
 mod bulk;
+mod config;
 mod dead_letters;
 mod documents;
 mod engine;
@@ -29,7 +30,6 @@ mod http;
 mod language;
 mod list;
 mod live;
-pub(crate) mod loader;
 mod mutation;
 mod negotiate;
 mod params;
@@ -39,98 +39,30 @@ mod query;
 mod queue;
 mod room;
 mod scalars;
+mod schema;
+mod services;
 mod sse;
+mod state;
 mod subscription;
 mod types;
 mod ws;
 
-use std::sync::Arc;
-
-use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
+use axum::Router;
 use axum::routing::MethodRouter;
-use axum::{Extension, Router};
-use broker::Queue;
-use domain::Currency;
-use tower::ServiceBuilder;
 
-use self::budget::Metered;
-use self::bulk::BulkMutation;
-use self::dead_letters::DeadLetterMutation;
+pub use self::config::Config;
 pub use self::documents::TrustedDocuments;
-use self::engine::{Engine, Schemas};
 #[cfg(test)]
 pub(crate) use self::errors::status;
-use self::loader::{EventLoader, OrderLoader};
-use self::mutation::OrderMutation;
 pub use self::protocol::InitCheck;
-use self::query::OrderQuery;
-use self::queue::{QueueMutation, QueueQuery};
-use self::subscription::Subscription;
-use crate::App;
-use crate::feed::Feed;
-use crate::orders::Orders;
-use crate::vitals::Vitals;
-
-/// Queries.
-#[derive(MergedObject, Default)]
-struct Query(OrderQuery, QueueQuery);
-
-/// Mutations.
-#[derive(MergedObject, Default)]
-struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation);
-
-type OrdersSchema = Schema<Query, Mutation, Subscription>;
-
-/// What resolvers work with.
-struct Services {
-    orders: Orders,
-    feed: Feed,
-    queue: Arc<dyn Queue>,
-    vitals: Vitals,
-    order_loader: OrderLoader,
-    event_loader: EventLoader,
-    default_currency: Currency,
-}
+pub use self::schema::sdl;
+pub use self::state::Hooks;
+pub(crate) use self::state::{State, StateParts};
 
 /// The routes.
-pub fn routes(app: &App) -> Router<App> {
-    let batch_size = app.config.batch_size;
-    let services = Services {
-        orders: app.orders.clone(),
-        feed: app.feed.clone(),
-        queue: app.queue.clone(),
-        vitals: app.vitals.clone(),
-        order_loader: loader::orders(app.orders.clone(), batch_size),
-        event_loader: loader::events(app.orders.clone(), batch_size),
-        default_currency: app.config.default_currency,
-    };
-    let services = Arc::new(services);
-    let schemas = Schemas {
-        metered: builder().data(Arc::clone(&services)).extension(Metered).finish(),
-        plain: builder().data(services).finish(),
-    };
-    let engine = Engine::new(schemas, Arc::clone(&app.config));
+pub(crate) fn routes<S>(state: State) -> Router<S> {
     let methods = MethodRouter::new().get(http::get).post(http::post);
-    let shared = ServiceBuilder::new().layer(Extension(engine));
-    Router::new().route("/graphql", methods.layer(shared))
-}
-
-/// The schema in SDL, as `schema.graphql` has it.
-pub fn sdl() -> String {
-    let options = SDLExportOptions::new()
-        .sorted_fields()
-        .sorted_arguments()
-        .sorted_enum_items()
-        .include_specified_by()
-        .prefer_single_line_descriptions()
-        .use_space_ident()
-        .indent_width(2);
-    builder().finish().sdl_with_options(options)
-}
-
-/// What is executed was validated before ([`language`]).
-fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription).validation_mode(ValidationMode::Fast)
+    Router::new().route("/graphql", methods).with_state(state)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, text};
 
-use super::Services;
 use super::budget::Budget;
 use super::errors::fault;
 use super::scalars::{DateTime, Decimal};
+use super::services::Services;
 use super::types::{Order, OrderPriority};
 use crate::Error;
 use crate::orders::{InvalidCriterion, Requester};

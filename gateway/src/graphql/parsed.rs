@@ -55,13 +55,14 @@ impl Parsed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::Config;
     use super::super::language::Language;
     use super::*;
 
     #[test]
     fn what_nobody_uses_is_forgotten_first() {
         let parsed = Parsed::default();
-        let read = Language::new().read("{ __typename }", &crate::Config::default().graphql);
+        let read = Language::new().read("{ __typename }", &Config::default());
         let document = Arc::new(read.ok().unwrap());
         let text = |n: usize, length: usize| Arc::<str>::from(format!("{}{n:04}", " ".repeat(length - 4)));
         for n in 0..DOCUMENTS {

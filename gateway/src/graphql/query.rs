@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result};
 
-use super::Services;
 use super::errors::fault;
 use super::list::{OrderConnection, OrderFilter, OrderSort, Window, page};
+use super::services::Services;
 use super::types::{Node, Order};
 use crate::Error;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::Status;
 
-use super::Services;
 use super::errors::fault;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
+use super::services::Services;
 use crate::store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.

@@ -12,9 +12,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 
-use super::engine::{Answer, Engine, Operation};
+use super::engine::{Answer, Operation};
+use super::state::State;
 use super::subscription::Position;
-use crate::App;
 use crate::http::streams::{Client, Kind};
 
 /// A line that clients skip.
@@ -22,14 +22,9 @@ const COMMENT: &str = ":\n\n";
 
 /// Streams the results of an operation; those of a subscription behind the sequence `after`. Ends when the
 /// operation does, when the client leaves, or spread over the drain window when the gateway shuts down.
-pub(crate) fn stream(
-    app: &App,
-    engine: &Engine,
-    client: Client,
-    after: u32,
-    operation: Operation,
-) -> Response {
-    let open = match app.streams.open(Kind::GraphqlEvents, client.0) {
+pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Operation) -> Response {
+    let context = state.context();
+    let open = match context.streams.open(Kind::GraphqlEvents, client.0) {
         Ok(open) => open,
         Err(problem) => return problem.into_response(),
     };
@@ -37,21 +32,22 @@ pub(crate) fn stream(
     let results = match operation.kind() {
         OperationType::Subscription => {
             let at = position.clone();
-            let results = engine.stream(operation.at(position));
+            let results = state.engine().stream(operation.at(position));
             results.map(move |answer| next(&answer, at.get())).boxed()
         }
         OperationType::Query | OperationType::Mutation => {
-            let engine = engine.clone();
+            let engine = state.engine().clone();
             async move { next(&engine.run(operation).await, None) }.into_stream().boxed()
         }
     };
-    let token = app.tasks.token();
-    let events = results.chain(stream::iter([complete()])).take_until(app.leaving()).map(move |event| {
-        // Shutdown waits for whoever holds a token.
-        let _held = (&token, &open);
-        event
-    });
-    response(events, app.config.graphql.ping_interval)
+    let token = context.tasks.token();
+    let events =
+        results.chain(stream::iter([complete()])).take_until(context.drain_signal()).map(move |event| {
+            // Shutdown waits for whoever holds a token.
+            let _held = (&token, &open);
+            event
+        });
+    response(events, state.config().ping_interval)
 }
 
 /// A stream of one result.

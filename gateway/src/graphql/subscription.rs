@@ -8,9 +8,9 @@ use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::Services;
 use super::errors::{fault, field_error};
 use super::live::hand_over;
+use super::services::Services;
 use super::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::feed::{Cursor, FeedItem};
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
+use super::config::Config;
 use super::language::{Coerced, Language};
-use super::{builder, sdl};
+use super::schema::{builder, sdl};
 
 const INTROSPECTION: &str = r"
 query IntrospectionQuery {
@@ -93,7 +94,7 @@ fn the_committed_schema_is_that_of_the_code() {
 /// What a tool asks about the schema is within our limits.
 #[test]
 fn full_introspection_passes_the_guard() {
-    let limits = crate::Config::default().graphql;
+    let limits = Config::default();
     let document = Language::new().read(INTROSPECTION, &limits).ok().unwrap();
     super::guard::check_variables(&document.ast, None, &Coerced::default(), &limits).unwrap();
 }

@@ -7,9 +7,9 @@ use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, 
 
 use domain::waiting::Waiting;
 
-use super::Services;
 use super::errors::{bad_input, fault};
 use super::scalars::{DateTime, Decimal};
+use super::services::Services;
 use crate::Error;
 
 /// Where an order is in its life.

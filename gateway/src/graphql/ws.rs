@@ -39,15 +39,17 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::config::Config;
 use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
+use super::state::State;
+use crate::Error;
 use crate::http::inflight::{Budget, InFlight, Reservation};
 use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
 use crate::http::server::LATE;
 use crate::http::streams::{Client, Kind, OpenStream};
-use crate::{App, Config, Error};
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
 const READ_BUFFER_BYTES: usize = 512;
@@ -66,8 +68,9 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Turns a request into a websocket, or says why not. Nothing is upgraded before everything is checked.
-pub(crate) async fn upgrade(app: App, engine: Engine, mut parts: Parts) -> Response {
-    let limits = &app.config.http;
+pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
+    let context = state.context();
+    let limits = &context.limits;
     // A page of another site would act with whatever its user may do here.
     let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
     if access == Access::Foreign {
@@ -81,22 +84,22 @@ pub(crate) async fn upgrade(app: App, engine: Engine, mut parts: Parts) -> Respo
         Err(rejection) => return handshake(rejection.body_text()),
     };
     let Client(client) = Client::of(&parts, limits);
-    let place = match app.streams.open(Kind::Websocket, client) {
+    let place = match context.streams.open(Kind::Websocket, client) {
         Ok(place) => place,
         Err(problem) => return problem.into_response(),
     };
     let legacy = upgrade.selected_protocol().is_some_and(|name| name.as_bytes() == LEGACY.as_bytes());
     let protocol = if legacy { Protocol::Legacy } else { Protocol::Modern };
     // Taken before the upgrade, so that shutdown waits for a socket that is only just opening.
-    let token = app.tasks.token();
+    let token = context.tasks.token();
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(app.config.graphql.message_bytes)
-        .max_frame_size(app.config.graphql.message_bytes)
+        .max_message_size(state.config().max_message_size)
+        .max_frame_size(state.config().max_message_size)
         .on_upgrade(move |socket| {
-            let tasks = app.tasks.clone();
-            let mut session = Session::new(socket, place, app, engine, protocol);
+            let tasks = state.context().tasks.clone();
+            let mut session = Session::new(socket, place, &state, protocol);
             session.read_only = access == Access::ReadOnly;
             // A task of its own: the one of the upgrade keeps room for all that came before.
             tasks.spawn(session.run());
@@ -201,28 +204,28 @@ struct Session {
 
 impl Session {
     /// Boxed, so that the futures that work on it do not each keep room for it.
-    fn new(socket: WebSocket, place: OpenStream, app: App, engine: Engine, protocol: Protocol) -> Box<Self> {
+    fn new(socket: WebSocket, place: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
-        let limits = &app.config.graphql;
+        let context = state.context();
         Box::new(Self {
             socket,
             _place: place,
             _open: Open::new(protocol),
-            engine,
+            engine: state.engine().clone(),
             conversation: Conversation::new(
                 protocol,
-                limits.operations_per_socket,
-                limits.init_check.clone(),
+                state.config().max_operations_per_socket,
+                state.connection_init().clone(),
             ),
             read_only: false,
             running: HashMap::new(),
             queue,
             outgoing,
-            leaving: Box::pin(app.leaving()),
-            tasks: app.tasks.clone(),
-            inflight: app.inflight.clone(),
+            leaving: Box::pin(context.drain_signal()),
+            tasks: context.tasks.clone(),
+            inflight: context.inflight.clone(),
             sending: Vec::new(),
-            config: app.config.clone(),
+            config: Arc::clone(state.config()),
         })
     }
 
@@ -260,12 +263,12 @@ impl Session {
 
     async fn serve(&mut self) -> End {
         let opened = Instant::now();
-        let silence = self.config.graphql.ping_interval + self.config.graphql.dead_after;
-        let (mut last_frame, mut ping) = (opened, opened + self.config.graphql.ping_interval);
+        let silence = self.config.ping_interval + self.config.pong_timeout;
+        let (mut last_frame, mut ping) = (opened, opened + self.config.ping_interval);
         loop {
             let dead = last_frame + silence;
             let init =
-                (!self.conversation.is_acknowledged()).then(|| opened + self.config.graphql.init_timeout);
+                (!self.conversation.is_acknowledged()).then(|| opened + self.config.connection_init_timeout);
             // One timer for all three.
             let wake = ping.min(dead).min(init.unwrap_or(dead));
             let step = tokio::select! {
@@ -280,7 +283,7 @@ impl Session {
                     } else if Some(wake) == init {
                         End::Close(Close::new(4408, "Connection initialisation timeout")).into()
                     } else {
-                        ping = Instant::now() + self.config.graphql.ping_interval;
+                        ping = Instant::now() + self.config.ping_interval;
                         self.ping().into()
                     }
                 }
@@ -369,7 +372,7 @@ impl Session {
     }
 
     async fn send(&mut self, messages: Vec<Message>) -> Result<(), End> {
-        let deadline = self.config.graphql.dead_after;
+        let deadline = self.config.pong_timeout;
         let work = async {
             for message in messages {
                 self.socket.feed(message).await?;

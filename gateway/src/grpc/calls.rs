@@ -21,20 +21,21 @@ use tower::{Service, service_fn};
 use super::MESSAGE_BYTES;
 use super::message::{Held, Messages, Rule};
 use super::status::refusal;
+use crate::Error;
+use crate::http::context::Context as Server;
 use crate::http::heads;
 use crate::http::problem::Problem;
 use crate::http::streams::{Client, Kind, OpenStream};
-use crate::{App, Error};
 
 /// Longest message of all calls but `Work`.
 const UNARY_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Puts the limits around the routes.
-pub(super) fn limited(routes: Router, app: &App) -> Router {
-    let app = app.clone();
+pub(super) fn limited(routes: Router, server: &Server) -> Router {
+    let server = server.clone();
     routes.layer(layer_fn(move |mut route: Route| {
-        let app = app.clone();
-        service_fn(move |request: Request| around(&app, &mut route, request).map(Ok::<_, Infallible>))
+        let server = server.clone();
+        service_fn(move |request: Request| around(&server, &mut route, request).map(Ok::<_, Infallible>))
     }))
 }
 
@@ -49,8 +50,8 @@ fn kind(path: &str) -> Option<Kind> {
 }
 
 /// How long the messages of a call may be, and how many there are.
-fn rule(kind: Option<Kind>, app: &App) -> Rule {
-    let step = app.config.http.header_read_timeout;
+fn rule(kind: Option<Kind>, server: &Server) -> Rule {
+    let step = server.limits.header_read_timeout;
     let (message_bytes, unary) = match kind {
         Some(Kind::Work) => (MESSAGE_BYTES, false),
         // Reflection asks over a stream.
@@ -61,18 +62,18 @@ fn rule(kind: Option<Kind>, app: &App) -> Rule {
 }
 
 fn around(
-    app: &App,
+    server: &Server,
     route: &mut Route,
     mut request: Request,
 ) -> impl Future<Output = Response> + Send + use<> {
     let kind = kind(request.uri().path());
-    let stream = match admitted(app, &request, kind) {
+    let stream = match admitted(server, &request, kind) {
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
-    let held = Held::new(&app.inflight.bodies);
+    let held = Held::new(&server.inflight.bodies);
     request.extensions_mut().insert(held.clone());
-    let rule = rule(kind, app);
+    let rule = rule(kind, server);
     let request = request.map(|body| Body::new(Messages::new(body, rule, &held)));
     let call = panics::catch_async("grpc", route.call(request));
     Either::Right(call.map(move |outcome| {
@@ -88,12 +89,12 @@ fn around(
     }))
 }
 
-fn admitted(app: &App, request: &Request, kind: Option<Kind>) -> Result<Option<OpenStream>, Problem> {
-    let limits = &app.config.http;
+fn admitted(server: &Server, request: &Request, kind: Option<Kind>) -> Result<Option<OpenStream>, Problem> {
+    let limits = &server.limits;
     heads::check(request, limits.head_bytes, limits.target_bytes)?;
     let Some(kind) = kind else { return Ok(None) };
     let Client(client) = Client::from(request.extensions(), request.headers(), limits);
-    app.streams.open(kind, client).map(Some)
+    server.streams.open(kind, client).map(Some)
 }
 
 /// The response of a stream, which counts as open until its end.

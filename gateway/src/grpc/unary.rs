@@ -13,19 +13,20 @@ use telemetry::panics;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::message::Held;
+use super::state::State;
 use super::status::{invalid, invalid_field, refuse, token_required};
 use super::tokens::Tokens;
 use super::work;
+use crate::Error;
 use crate::feed::Cursor;
-use crate::graphql::loader::{self, OrderLoader};
-use crate::{App, Error};
+use crate::loader::{self, OrderLoader};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
 /// and clients refuse long ones.
 const SHOWN: usize = 100;
 
 pub(super) struct Service {
-    app: App,
+    state: State,
     tokens: Tokens,
     /// Answers show the order; those of many calls are read together.
     loader: OrderLoader,
@@ -48,7 +49,7 @@ impl OrderService for Service {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
         let held = request.extensions().get::<Arc<Held>>().cloned();
-        Ok(Response::new(work::serve(self.app.clone(), request.into_inner(), held)))
+        Ok(Response::new(work::serve(self.state.clone(), request.into_inner(), held)))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
@@ -73,9 +74,9 @@ async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T
 }
 
 impl Service {
-    pub(super) fn new(app: App) -> Self {
-        let loader = loader::orders(app.orders.clone(), app.config.batch_size);
-        Self { app, tokens: Tokens::new(), loader }
+    pub(super) fn new(state: State) -> Self {
+        let loader = loader::orders(&state.orders);
+        Self { state, tokens: Tokens::new(), loader }
     }
 
     async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
@@ -86,7 +87,7 @@ impl Service {
                 let shown =
                     text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?;
                 // No order has the token that is left when there is none.
-                Some(self.app.orders.keys().bound(id, shown).unwrap_or(shown))
+                Some(self.state.orders.keys().bound(id, shown).unwrap_or(shown))
             }
         };
         let reason = |default: &str| match request.reason.as_str() {
@@ -118,10 +119,10 @@ impl Service {
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
         let id = proto::order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
-        let events = self.app.feed.watch(id, cursor).await?;
+        let events = self.state.feed.watch(id, cursor).await?;
         // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
         // on at another gateway, after the sequence that it has.
-        let draining = self.app.draining.clone();
+        let draining = self.state.context.draining.clone();
         let stream = futures_util::stream::unfold(Some(events), move |events| {
             let draining = draining.clone();
             async move {
@@ -147,7 +148,7 @@ impl Service {
     }
 
     fn shown(&self, order: domain::Order) -> v1::Order {
-        v1::Order::new(order, &self.app.orders.outlook())
+        v1::Order::new(order, &self.state.orders.outlook())
     }
 
     async fn start(
@@ -158,18 +159,18 @@ impl Service {
         let (order, lease) = match lease {
             // The worker shows the token of its attempt: it is still at it.
             Some(lease) => {
-                one(self.app.orders.heartbeat(&[(id, lease)]).await)?;
+                one(self.state.orders.heartbeat(&[(id, lease)]).await)?;
                 (self.order(id).await?, lease)
             }
             None => {
                 let lease = self.tokens.draw(id);
-                (one(self.app.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
+                (one(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
             }
         };
-        let lease_ms = self.app.config.rules.lease.as_millis();
+        let lease_ms = self.state.orders.config().rules.lease.as_millis();
         Ok(v1::UpdateStatusResponse {
             order: Some(order),
-            lease_token: self.app.orders.keys().bound(id, lease).unwrap_or(lease).to_string(),
+            lease_token: self.state.orders.keys().bound(id, lease).unwrap_or(lease).to_string(),
             lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
         })
     }
@@ -182,14 +183,14 @@ impl Service {
     ) -> Result<v1::UpdateStatusResponse, Status> {
         let lease = match lease {
             Some(lease) => lease,
-            None if self.app.config.tokenless_reports != Some(true) => return Err(token_required()),
+            None if self.state.config.tokenless_reports != Some(true) => return Err(token_required()),
             None => {
                 let wanted = match &outcome {
                     Outcome::Completed => domain::Status::Completed,
                     Outcome::Failed { .. } => domain::Status::Failed,
                     Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
                 };
-                let (order, lease) = self.app.orders.with_lease(id).await?;
+                let (order, lease) = self.state.orders.with_lease(id).await?;
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // The same report once more.
@@ -206,7 +207,7 @@ impl Service {
                 }
             }
         };
-        one(self.app.orders.finish(vec![(id, lease, outcome)]).await)?;
+        one(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
         Ok(answer(self.order(id).await?))
     }
 }

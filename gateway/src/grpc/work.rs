@@ -27,24 +27,25 @@ use tonic::{Status, Streaming};
 
 use super::message::Held;
 use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
+use super::state::State;
 use super::status::invalid;
+use crate::Error;
 use crate::orders::Started;
-use crate::{App, Error};
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
 
 /// Serves one stream.
 pub(super) fn serve(
-    app: App,
+    state: State,
     requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<Held>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
     let (sender, messages) = outgoing::channel();
-    let tasks = app.tasks.clone();
+    let tasks = state.context.tasks.clone();
     tasks.spawn(async move {
-        let connected = app.vitals.stream();
-        if let Err(status) = run(app, requests, held, &sender).await {
+        let connected = state.vitals.stream();
+        if let Err(status) = run(state, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             sender.fail(status).await;
         }
@@ -54,14 +55,18 @@ pub(super) fn serve(
 }
 
 async fn run(
-    app: App,
+    state: State,
     mut requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<Held>>,
     sender: &Sender,
 ) -> Result<(), Status> {
-    let mut session =
-        Session { app: app.clone(), sender: sender.clone(), running: Arc::default(), repeats_entries: false };
-    let mut cancelled = app.feed.cancelled();
+    let mut session = Session {
+        state: state.clone(),
+        sender: sender.clone(),
+        running: Arc::default(),
+        repeats_entries: false,
+    };
+    let mut cancelled = state.feed.cancelled();
     let permits = Arc::new(Semaphore::new(PARALLEL));
     let mut drained = false;
     let mut greeted = false;
@@ -79,7 +84,7 @@ async fn run(
                 session.cancel(id, &mut cancelled).await;
                 continue;
             }
-            () = app.draining.cancelled(), if !drained => {
+            () = state.context.draining.cancelled(), if !drained => {
                 drained = true;
                 session.sender.send(0, Answer::Drain(v1::Drain {})).await;
                 continue;
@@ -112,7 +117,7 @@ async fn run(
                 }
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
                 let (session, handled) = (session.clone(), handled.clone());
-                app.tasks.spawn(async move {
+                state.context.tasks.spawn(async move {
                     let answer = panics::catch_async("grpc", session.handle(id, message)).await;
                     match answer.unwrap_or_else(|panicked| Err(panicked.into())) {
                         Ok(Reply::Now(answer)) => session.sender.send(id, answer).await,
@@ -140,7 +145,7 @@ enum Reply {
 
 #[derive(Clone)]
 struct Session {
-    app: App,
+    state: State,
     sender: Sender,
     /// The leases that this stream has started or renewed and not reported, to tell their worker
     /// about cancellations.
@@ -151,7 +156,7 @@ struct Session {
 
 impl Session {
     async fn welcome(&self, request_id: u64) {
-        let lease = self.app.config.rules.lease;
+        let lease = self.state.orders.config().rules.lease;
         let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome =
             v1::Welcome { lease_ms: millis(lease), heartbeat_interval_ms: millis(lease / 3).max(1) };
@@ -168,11 +173,11 @@ impl Session {
     }
 
     async fn start(&self, request_id: u64, start: v1::Start) -> Result<Reply, Error> {
-        if self.app.draining.is_cancelled() {
+        if self.state.context.draining.is_cancelled() {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let answers = self.app.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
+        let answers = self.state.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
         let answers = none_or_all(answers)?;
         let mut attempts = Vec::with_capacity(answers.len());
         let mut large = Vec::new();
@@ -205,13 +210,13 @@ impl Session {
         let mut refused = Vec::new();
         let mut why = ErrorCode::ConnectionBusy;
         while !large.is_empty() {
-            if self.app.draining.is_cancelled() {
+            if self.state.context.draining.is_cancelled() {
                 why = self.try_again();
                 break;
             }
             let Some(permit) = self.sender.large_permit().await else { break };
             let leases = next_group(&mut large);
-            let Ok(answers) = self.app.orders.start_attempts_up_to(&leases, usize::MAX).await else {
+            let Ok(answers) = self.state.orders.start_attempts_up_to(&leases, usize::MAX).await else {
                 why = self.try_again();
                 refused.extend(leases.into_iter().map(|lease| refuse(lease, why)));
                 break;
@@ -247,7 +252,7 @@ impl Session {
 
     async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
         let (leases, mut lost) = parse(heartbeats.leases);
-        let answers = none_or_all(self.app.orders.heartbeat(&leases).await?)?;
+        let answers = none_or_all(self.state.orders.heartbeat(&leases).await?)?;
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
@@ -275,7 +280,7 @@ impl Session {
             }
         }
         let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
-        let answers = none_or_all(self.app.orders.finish(reports).await?)?;
+        let answers = none_or_all(self.state.orders.finish(reports).await?)?;
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             if !is_for_later(&answer) {
                 self.forget(id, token);

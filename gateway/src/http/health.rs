@@ -107,7 +107,7 @@ async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
         workers(&app.vitals),
         processing(&app),
     ];
-    let status = overall(&checks, app.departing.is_cancelled());
+    let status = overall(&checks, app.context.departing.is_cancelled());
     let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .any(|(name, value)| name == "verbose" && value != "false");
     let checks = if verbose { checks } else { Vec::new() };
@@ -227,8 +227,8 @@ fn overall(checks: &[Check], draining: bool) -> Condition {
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<App>) -> Response {
     let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
-    metrics::gauge!("orders_request_buffer_bytes").set(used(&app.inflight.bodies));
-    metrics::gauge!("orders_response_buffer_bytes").set(used(&app.inflight.responses));
+    metrics::gauge!("orders_request_buffer_bytes").set(used(&app.context.inflight.bodies));
+    metrics::gauge!("orders_response_buffer_bytes").set(used(&app.context.inflight.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, telemetry::recorder::render()).into_response()
 }

@@ -19,6 +19,7 @@ pub(crate) mod streams;
 
 pub(crate) mod body;
 pub(crate) mod chunks;
+pub(crate) mod context;
 mod dress;
 pub(crate) mod heads;
 mod health;
@@ -44,16 +45,16 @@ pub use self::hosts::Hosts;
 pub use self::openapi::openapi;
 pub use self::origins::Origins;
 pub use self::starting::Starting;
-use crate::App;
+use crate::{App, graphql};
 
 /// Everything on the HTTP port.
-pub fn router(app: App) -> Router {
+pub(crate) fn router(app: App, graphql: graphql::State) -> Router {
     let (documented, document) = openapi::documented(&app.config).split_for_parts();
     let routes = Router::new()
         .merge(documented)
         .merge(openapi::routes(openapi::complete(document)))
         .route("/problems", get(problem::page))
-        .merge(crate::graphql::routes(&app))
+        .merge(graphql::routes(graphql))
         .merge(pages::routes())
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed);

@@ -84,7 +84,7 @@ impl Orders {
     }
 
     /// Accepts an order. When it returns, the order is committed. With a key, the same order again
-    /// within [`crate::Config::idempotency_ttl`] is not another order.
+    /// within [`Config::idempotency_ttl`](super::Config::idempotency_ttl) is not another order.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
@@ -239,7 +239,7 @@ pub(super) async fn create_all(
 ) -> Vec<Result<Inserted, Error>> {
     let mut passage = if attempt == Attempt::First { shortcut.reserve(&creations) } else { None };
     let inserted = match (&passage, attempt) {
-        (Some(_), _) => store.insert_taken(creations.clone(), shortcut.config.redelivery_guard).await,
+        (Some(_), _) => store.insert_taken(creations.clone(), shortcut.config.visibility_timeout).await,
         (None, Attempt::First) => store.insert(creations.clone()).await,
         (None, Attempt::AfterPanic) => store.insert_missing(creations.clone()).await,
     };

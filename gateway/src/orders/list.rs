@@ -43,13 +43,13 @@ pub struct Page {
 
 impl Orders {
     /// A page of a list, and whether there are orders around it. The page has fewer orders than asked for when they
-    /// would take more than [`HttpLimits::response_bytes`](crate::config::HttpLimits::response_bytes). Towards the end that it was not read
+    /// would take more than `max_bytes`. Towards the end that it was not read
     /// to, that is looked up only when the page begins at a cursor; one row of the index tells.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; a search is refused as overloaded while
     /// [`SEARCHES`](crate::store::SEARCHES) others run.
-    pub async fn list(&self, listing: Listing) -> Result<Page, Error> {
+    pub async fn list(&self, listing: Listing, max_bytes: usize) -> Result<Page, Error> {
         let Listing { filter, sort, after, before, take } = listing;
         let (limit, sort, from, end) = match take {
             Take::First(limit) => (limit, sort, after, before),
@@ -59,8 +59,7 @@ impl Orders {
         let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
         let mut pass = Pass::default();
-        let Scanned { mut items, cut } =
-            self.store.scan(scan, self.config.http.response_bytes, &mut pass).await?;
+        let Scanned { mut items, cut } = self.store.scan(scan, max_bytes, &mut pass).await?;
         let more = cut || items.len() > limit as usize;
         items.truncate(limit as usize);
         let more_behind_start = match from.map(Start::At) {

@@ -4,6 +4,7 @@
 //! `batch`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
 //! publishes the events in background tasks, so a client never waits for the queue or the bus.
 
+mod config;
 mod counts;
 mod create;
 mod criteria;
@@ -20,13 +21,14 @@ use domain::waiting::Outlook;
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Outcome, Timestamp};
 use tokio_util::task::TaskTracker;
 
+use crate::Error;
 use crate::batch::{Batch, Limits};
 use crate::keys::Keys;
 use crate::shortcut::Shortcut;
 use crate::store::{Applied, Counts, Creation, Found, Inserted, Pause, Store, Timelines};
 use crate::vitals::Vitals;
-use crate::{Config, Error};
 
+pub use config::Config;
 pub use counts::COUNTS_FRESH;
 pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 pub use criteria::{Criteria, FILTER_FIELDS, InvalidCriterion, MAX_ITEM_CONTAINS};
@@ -273,6 +275,11 @@ impl Orders {
             .map(|(id, lease, outcome)| (id, Command::Finish { lease, outcome }))
             .collect();
         self.apply(commands, transitions::done).await
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What binds lease tokens to orders.

@@ -157,7 +157,7 @@ on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
 on_both!(a_live_lease_is_shortened_and_not_taken_when_the_clock_was_set_back, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
-    config.rules.lease = MINUTE;
+    config.service.rules.lease = MINUTE;
     let gateway = backend.gateway(config.clone()).await;
     let id = gateway.create_order().await;
     let started = gateway.report(&id, "processing", "").await.unwrap();

@@ -110,7 +110,8 @@ async fn through(backend: &Backend) -> (Way, Gateway<'_>) {
     let way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
     // Without room in the queue there is no dispatch, whose transactions would be hit as well.
-    let config = Config { queue_window: 0, ..Config::default() };
+    let mut config = Config::default();
+    config.service.max_queue_depth = 0;
     (way, backend.gateway_with(store, config).await)
 }
 

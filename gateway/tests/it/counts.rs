@@ -24,7 +24,9 @@ fn numbers(counts: &Value) -> [u64; 5] {
 
 on_both!(orders_are_counted_by_status, |on| async move {
     let backend = Backend::new(on).await;
-    let gateway = backend.gateway(Config { queue_window: 0, ..Config::default() }).await;
+    let mut config = Config::default();
+    config.service.max_queue_depth = 0;
+    let gateway = backend.gateway(config).await;
     assert_eq!(numbers(&gateway.counts().await), [0; 5]);
     for last in ["", "processing", "completed", "failed"] {
         let id = gateway.create_order().await;

@@ -74,7 +74,8 @@ on_both!(a_new_order_is_enqueued_without_dispatch_while_the_queue_has_room, |on|
     let mut backend = Backend::new(on).await;
     let gate = Arc::new(Gate { queue: backend.queue.clone(), closed: AtomicBool::new(false) });
     backend.queue = gate.clone();
-    let config = Config { redelivery_guard: GUARD, ..Config::default() };
+    let mut config = Config::default();
+    config.service.visibility_timeout = GUARD;
     let gateway = backend.gateway(config).await;
     // Dispatch has to find the queue empty before new orders may pass it by.
     eventually("an order that dispatch did not enqueue", || async {
@@ -337,7 +338,9 @@ on_both!(a_new_order_that_the_queue_does_not_take_waits_no_longer_than_the_queue
     });
     backend.queue_of_gateways = Some(queue.clone());
     // A guard that nobody here lives to see.
-    let gateway = backend.gateway(Config { redelivery_guard: GUARD, ..Config::default() }).await;
+    let mut config = Config::default();
+    config.service.visibility_timeout = GUARD;
+    let gateway = backend.gateway(config).await;
     let mut waiting = BTreeSet::new();
     // Dispatch asks for the length before it takes anything, so what fails is the push of a new order. It
     // is pushed only when dispatch has just found the queue at work and with room.

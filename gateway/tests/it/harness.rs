@@ -340,9 +340,10 @@ where
 
 /// A configuration in which leases and guards run out quickly.
 pub(crate) fn quick() -> Config {
-    let mut config = Config { redelivery_guard: Duration::from_millis(300), ..Config::default() };
-    config.rules.lease = Duration::from_millis(600);
-    config.rules.retry.base = Duration::from_millis(50);
-    config.drain = Duration::from_secs(2);
+    let mut config = Config::default();
+    config.service.visibility_timeout = Duration::from_millis(300);
+    config.service.rules.lease = Duration::from_millis(600);
+    config.service.rules.retry.base = Duration::from_millis(50);
+    config.shutdown_timeout = Duration::from_secs(2);
     config
 }

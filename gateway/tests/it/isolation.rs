@@ -49,7 +49,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
     };
     let mut config = Config::default();
     // The isolation takes a while.
-    config.rules.lease = std::time::Duration::from_secs(600);
+    config.service.rules.lease = std::time::Duration::from_secs(600);
     let gateway = backend.gateway_over(store, config).await;
     let ids = forgotten(&gateway, 8).await;
     let slow = &ids[5];

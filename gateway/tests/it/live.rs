@@ -126,7 +126,7 @@ on_both!(a_redriven_order_is_followed_past_its_failure, |on| async move {
     gateway.report(&id, "failed", "").await.unwrap();
     let order_id = id.parse().unwrap();
     let redrive = domain::transition::Command::Redrive { reason: None, not_before: None };
-    backend.store.apply(vec![(order_id, redrive)].into(), quick().rules).await.unwrap();
+    backend.store.apply(vec![(order_id, redrive)].into(), quick().service.rules).await.unwrap();
     let live = watch(&gateway, &id, Some(0)).await.unwrap();
     complete(&gateway, &id).await;
     let statuses: Vec<String> = all(live).await.into_iter().map(|(_, status)| status).collect();

@@ -17,7 +17,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Retention = Retention { finished: Some(Duration::from_secs(30 * 24 * 60 * 60)), failed: None };
 
 fn retaining(retention: Retention) -> Config {
-    Config { retention, ..Config::default() }
+    let mut config = Config::default();
+    config.service.retention = retention;
+    config
 }
 
 /// Orders that came so many days ago, each with a key, and have had this status ever since.

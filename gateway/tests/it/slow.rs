@@ -75,7 +75,7 @@ async fn subscribers_that_read_a_little_at_a_time_are_disconnected() {
     config.http.slow_after = Duration::from_millis(500);
     config.http.slowest_rate = 8 << 20;
     config.http.write_stall = Duration::from_secs(600);
-    config.graphql.dead_after = Duration::from_secs(600);
+    config.graphql.pong_timeout = Duration::from_secs(600);
     let gateway = backend.gateway(config).await;
     let items: Vec<_> =
         (0..200).map(|_| json!({"item": "x".repeat(200), "quantity": 1, "price": 1})).collect();

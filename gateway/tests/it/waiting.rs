@@ -43,8 +43,8 @@ fn laptop() -> Value {
 on_both!(every_transport_says_what_an_order_waits_for, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = Config::default();
-    config.rules.retry.base = std::time::Duration::from_secs(3_000);
-    config.rules.retry.cap = std::time::Duration::from_secs(3_000);
+    config.service.rules.retry.base = std::time::Duration::from_secs(3_000);
+    config.service.rules.retry.cap = std::time::Duration::from_secs(3_000);
     let gateway = backend.gateway(config).await;
 
     let created = gateway.create_full(laptop()).await;
@@ -159,7 +159,8 @@ on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move
 on_both!(the_length_of_the_queue_counts_orders, |on| async move {
     let backend = Backend::new(on).await;
     // Each order is pushed again and again, and the queue holds two jobs at most.
-    let config = Config { queue_window: 2, ..quick() };
+    let mut config = quick();
+    config.service.max_queue_depth = 2;
     let gateway = backend.gateway(config).await;
     for _ in 0..5 {
         gateway.create_order().await;
@@ -347,7 +348,7 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
 on_both!(events_say_what_kind_of_failure_they_are, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
-    config.rules.retry.base = std::time::Duration::from_millis(1);
+    config.service.rules.retry.base = std::time::Duration::from_millis(1);
     let gateway = backend.gateway(config).await;
     let id = gateway.create_order().await;
     let watch = proto::v1::WatchOrderRequest { order_id: id.clone(), after_sequence: Some(0) };

@@ -209,7 +209,8 @@ on_both!(large_orders_that_the_connection_cannot_take_are_not_started, |on| asyn
 
 on_both!(a_report_needs_the_token_of_its_own_order, |on| async move {
     let backend = Backend::new(on).await;
-    let config = Config { tokenless_reports: Some(false), ..Config::default() };
+    let mut config = Config::default();
+    config.grpc.tokenless_reports = Some(false);
     let gateway = backend.gateway(config).await;
     let (first, second) = (gateway.create_order().await, gateway.create_order().await);
     let token = gateway.report(&first, "processing", "").await.unwrap().lease_token;
@@ -248,7 +249,7 @@ async fn a_report_without_a_token_is_accepted_on_loopback_only() {
 on_both!(a_heartbeat_is_answered_and_the_loss_of_a_lease_is_told, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
-    config.rules.lease = std::time::Duration::from_secs(3);
+    config.service.rules.lease = std::time::Duration::from_secs(3);
     let gateway = backend.gateway(config).await;
     let lease = lease(&gateway.create_order().await);
     let mut worker = Worker::connect(&gateway).await;

@@ -42,7 +42,12 @@ crate::on_both!(a_backlog_is_dispatched_once_and_costs_no_memory, |on| async mov
     let _alone = ALONE.lock().await;
     let backend = Backend::new(on).await;
     fill(&backend).await;
-    let config = || Config { redelivery_guard: GUARD, queue_window: WINDOW, ..Config::default() };
+    let config = || {
+        let mut config = Config::default();
+        config.service.visibility_timeout = GUARD;
+        config.service.max_queue_depth = WINDOW;
+        config
+    };
     let before = memory();
     let gateways = (backend.gateway(config()).await, backend.gateway(config()).await);
     let mut seen = HashSet::with_capacity(PULLED + 2 * AT_ONCE);

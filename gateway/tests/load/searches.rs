@@ -74,7 +74,9 @@ on_both!(twenty_searching_clients_do_not_slow_down_a_read, |on| async move {
     let _alone = ALONE.lock().await;
     let backend = Backend::new(on).await;
     let id = fill(&backend).await;
-    let gateway = backend.gateway(gateway::Config { queue_window: 1, ..quick() }).await;
+    let mut config = quick();
+    config.service.max_queue_depth = 1;
+    let gateway = backend.gateway(config).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (found, refused) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let paths = [
@@ -133,7 +135,9 @@ on_both!(a_search_that_is_given_up_makes_room_for_the_next, |on| async move {
     let _alone = ALONE.lock().await;
     let backend = Backend::new(on).await;
     fill(&backend).await;
-    let gateway = backend.gateway(gateway::Config { queue_window: 1, ..quick() }).await;
+    let mut config = quick();
+    config.service.max_queue_depth = 1;
+    let gateway = backend.gateway(config).await;
     let search = || gateway.client.get(gateway.url("/orders?itemContains=zzzz"));
     for _ in 0..5 {
         let mut given_up = Vec::new();

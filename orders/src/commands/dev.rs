@@ -28,7 +28,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.http.connections = start::connections(config.http.connections);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
-    config.tokenless_reports = args.grpc.allow_tokenless_reports;
+    config.grpc.tokenless_reports = args.grpc.allow_tokenless_reports;
     config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 
@@ -49,7 +49,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
     };
 
-    let lease_mark = end_own_leases(&store, config.rules).await?;
+    let lease_mark = end_own_leases(&store, config.service.rules).await?;
     starting.end().await;
     let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();

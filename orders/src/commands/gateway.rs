@@ -16,7 +16,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     gateway::metrics::install();
     let bus_secret = settings::bus_secret(&args.bus)?;
     config.http.connections = start::connections(config.http.connections);
-    config.tokenless_reports = args.grpc.allow_tokenless_reports;
+    config.grpc.tokenless_reports = args.grpc.allow_tokenless_reports;
     config.shutdown_delay = args.leave.shutdown_delay;
     let shutdown = signal::shutdown()?;
 

@@ -26,7 +26,7 @@ use self::cost::Cost;
 pub(crate) use self::text::{check_text, without_descriptions};
 use super::language::{Coerced, json_size};
 use super::list::{DEFAULT_PAGE, MAX_PAGE};
-use crate::config::GraphqlLimits;
+use crate::graphql::config::Config;
 use crate::orders::MAX_ROWS;
 
 /// Most selection sets inside each other, through fragments and introspection too. Tools' full
@@ -73,14 +73,14 @@ impl TooMuch {
 }
 
 /// Checks what does not depend on variables, so that the document is safe to validate.
-pub(crate) fn check_structure(document: &Document, limits: &GraphqlLimits) -> Result<(), TooMuch> {
+pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<(), TooMuch> {
     let mut walk = Walk::new(document, limits, None);
     let (total, _) = walk.document(limits, None)?;
     for (limit, what, count, most) in [
-        ("selections", "selections after fragments are expanded", total.selections, limits.selections),
-        ("depth", "nested selections", total.depth, limits.depth),
-        ("aliases", "aliases", total.aliases, limits.aliases),
-        ("directives", "directives", total.directives, limits.directives),
+        ("selections", "selections after fragments are expanded", total.selections, limits.max_selections),
+        ("depth", "nested selections", total.depth, limits.max_depth),
+        ("aliases", "aliases", total.aliases, limits.max_aliases),
+        ("directives", "directives", total.directives, limits.max_directives),
         ("introspection", "nested lists of introspection", total.lists, MAX_INTROSPECTION_LISTS),
     ] {
         if count > most {
@@ -104,12 +104,12 @@ pub(crate) fn check_variables(
     document: &Document,
     operation: Option<&str>,
     variables: &Coerced,
-    limits: &GraphqlLimits,
+    limits: &Config,
 ) -> Result<Price, TooMuch> {
     let mut walk = Walk::new(document, limits, Some(variables));
     let (total, selected) = walk.document(limits, operation)?;
-    if total.complexity > limits.complexity {
-        return Err(TooMuch::over("complexity", "fields times page sizes", limits.complexity));
+    if total.complexity > limits.max_complexity {
+        return Err(TooMuch::over("complexity", "fields times page sizes", limits.max_complexity));
     }
     if selected.variables > VARIABLE_BYTES {
         let message = format!(
@@ -138,7 +138,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(document: &'a Document, limits: &GraphqlLimits, variables: Option<&'a Coerced>) -> Self {
+    fn new(document: &'a Document, limits: &Config, variables: Option<&'a Coerced>) -> Self {
         let mut fragments = HashMap::new();
         for fragment in document.definitions.iter().filter_map(|known| known.as_fragment_definition()) {
             // Of two with the same name the compiler keeps the first, too.
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The cost of everything, and that of the operation with this name or without one.
-    fn document(&mut self, limits: &GraphqlLimits, selected: Option<&str>) -> Result<(Cost, Cost), TooMuch> {
+    fn document(&mut self, limits: &Config, selected: Option<&str>) -> Result<(Cost, Cost), TooMuch> {
         let (mut total, mut of_selected) = (Cost::default(), Cost::default());
         let mut roots = 0;
         for definition in &self.document.definitions {
@@ -168,8 +168,8 @@ impl<'a> Walk<'a> {
             }
             total = total.beside(cost);
         }
-        if roots > limits.root_fields {
-            return Err(TooMuch::over("root_fields", "fields at the root", limits.root_fields));
+        if roots > limits.max_root_fields {
+            return Err(TooMuch::over("root_fields", "fields at the root", limits.max_root_fields));
         }
         let spread = spread_fragments(self.document);
         let mut seen = HashSet::new();

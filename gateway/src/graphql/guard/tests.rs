@@ -8,8 +8,8 @@ use domain::ErrorCode;
 use super::*;
 use crate::graphql::language::Coerced;
 
-fn limits() -> GraphqlLimits {
-    GraphqlLimits { complexity: 1_000, ..crate::Config::default().graphql }
+fn limits() -> Config {
+    Config { max_complexity: 1_000, ..Config::default() }
 }
 
 fn parsed(text: &str) -> Document {
@@ -162,7 +162,7 @@ fn timelines_are_fields_and_those_inside_each_other_multiply() {
 
 #[test]
 fn the_schema_is_hidden_when_introspection_is_off() {
-    let limits = GraphqlLimits { introspection: false, ..limits() };
+    let limits = Config { introspection: false, ..limits() };
     for (text, code) in [
         ("{ __typename a { __typename } }", None),
         ("{ __schema { types { name } } }", Some(ErrorCode::IntrospectionDisabled)),
@@ -188,7 +188,7 @@ fn variables_count_as_often_as_they_are_used() {
         let spreads = times(n, |_| "...F".to_owned());
         format!("{{ {spreads} }} fragment F on Q {{ {fields} b @d(e: $v) }}")
     };
-    let roomy = GraphqlLimits { root_fields: 2_000, complexity: 2_000, ..limits() };
+    let roomy = Config { max_root_fields: 2_000, max_complexity: 2_000, ..limits() };
     let refused = |text: &str, value: &serde_json::Value| {
         let variables = Coerced::unchecked(Variables::from_json(value.clone()));
         let checked = check_variables(&parsed(text), None, &variables, &roomy);
@@ -209,7 +209,7 @@ fn variables_count_as_often_as_they_are_used() {
 /// Decision 10: every field of a page of 100 orders, without the orders of its events.
 #[test]
 fn a_page_of_a_hundred_orders_shows_every_field() {
-    let limits = crate::Config::default().graphql;
+    let limits = Config::default();
     let fields = "id lineItems { item quantity price total } total currency quantity customer \
                   externalReference status sequence attempt failures maxAttempts priority processAfter \
                   waitsFor nextAttemptAt \
@@ -224,7 +224,7 @@ fn a_page_of_a_hundred_orders_shows_every_field() {
 
 #[test]
 fn the_limits_are_documented() {
-    let depth = crate::Config::default().graphql.depth;
+    let depth = Config::default().max_depth;
     limits_page::row("depth", &format!("{depth}; {MAX_NESTING} with fragments and introspection"));
     limits_page::row("nested lists of introspection", &MAX_INTROSPECTION_LISTS.to_string());
     let variables = limits_page::bytes(VARIABLE_BYTES);

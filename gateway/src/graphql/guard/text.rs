@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use domain::ErrorCode;
 
 use super::TooMuch;
-use crate::config::GraphqlLimits;
+use crate::graphql::config::Config;
 
 /// Most open brackets of any kind in the text. The parser calls itself for each.
 const MAX_BRACKETS: usize = 64;
 
 /// Checks the text in one pass, so that it is safe to parse.
-pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMuch> {
-    if text.len() > limits.document_bytes {
-        let (length, most) = (text.len(), limits.document_bytes);
+pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), TooMuch> {
+    if text.len() > limits.max_document_size {
+        let (length, most) = (text.len(), limits.max_document_size);
         let message = format!("the document has {length} bytes: the most is {most}");
         return Err(TooMuch { limit: "document", code: ErrorCode::DocumentTooLarge, message });
     }
@@ -30,8 +30,8 @@ pub(crate) fn check_text(text: &str, limits: &GraphqlLimits) -> Result<(), TooMu
             return Err(TooMuch::over("brackets", "nested brackets", MAX_BRACKETS));
         }
     }
-    if tokens(text.as_bytes()).count() > limits.tokens {
-        return Err(TooMuch::over("tokens", "tokens", limits.tokens));
+    if tokens(text.as_bytes()).count() > limits.max_tokens {
+        return Err(TooMuch::over("tokens", "tokens", limits.max_tokens));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::Language;
 use super::places::Places;
 use super::plan::Plan;
 use super::planner::plans;
-use crate::config::GraphqlLimits;
+use crate::graphql::config::Config;
 use crate::graphql::errors::{MAX_ERRORS, with_code};
 use crate::graphql::guard::{self, TooMuch};
 
@@ -50,7 +50,7 @@ impl Document {
 
 impl Language {
     /// Parses a document, measures it, validates it and plans its operations.
-    pub(in crate::graphql) fn read(&self, text: &str, limits: &GraphqlLimits) -> Result<Document, Unusable> {
+    pub(in crate::graphql) fn read(&self, text: &str, limits: &Config) -> Result<Document, Unusable> {
         guard::check_text(text, limits).map_err(Unusable::TooMuch)?;
         let places = Places::new(text);
         let mut parser = Parser::new().recursion_limit(RECURSION);

@@ -5,10 +5,10 @@ use async_graphql::{Name, ServerError};
 use serde_json::{Value as Json, json};
 
 use super::{Coerced, Language, Unusable};
-use crate::config::GraphqlLimits;
+use crate::graphql::config::Config;
 
-fn limits() -> GraphqlLimits {
-    crate::Config::default().graphql
+fn limits() -> Config {
+    Config::default()
 }
 
 /// The operation that is executed, written in one line.

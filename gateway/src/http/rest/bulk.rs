@@ -149,7 +149,7 @@ pub(super) async fn create(
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
-    let body = body::rows(request, &app.config.http, &app.inflight.bodies).await?;
+    let body = body::rows(request, &app.config.http, &app.context.inflight.bodies).await?;
     let _working = app.bulk_work.enter(body.len()).await?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for row in read(&body)? {

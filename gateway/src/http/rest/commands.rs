@@ -70,7 +70,7 @@ impl Command {
     }
 
     async fn of(app: &App, request: Request) -> Result<Self, Problem> {
-        let body = body::optional_json(request, &app.config.http, &app.inflight.bodies).await?;
+        let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
         body.map_or(Ok(Self::default()), |body| Self::read(&body))
     }
 }
@@ -117,7 +117,7 @@ pub(super) async fn redrive(
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, Problem> {
-    let body = body::optional_json(request, &app.config.http, &app.inflight.bodies).await?;
+    let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
     let order = app.orders.redrive(id, &requester, command.reason.as_deref()).await?;

@@ -42,7 +42,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Response
 async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
-    let body = body::json(request, &app.config.http, &app.inflight.bodies).await?;
+    let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let draft = draft::read(&body)?;
     let _held = body.into_held();
     let created = app.orders.create(draft, key).await?;

@@ -85,8 +85,8 @@ pub(super) async fn redrive(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, Problem> {
-    let body = body::json(request, &app.config.http, &app.inflight.bodies).await?;
-    let redrive = read(&body, app.config.default_currency)?;
+    let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;
+    let redrive = read(&body, app.orders.config().default_currency)?;
     let redriven = app.orders.redrive_all(&redrive).await?;
     Ok(Json(RedrivenDeadLetters {
         count: redriven.orders.len(),

@@ -109,8 +109,8 @@ async fn live(app: &App, client: Client, id: OrderId, after: u32) -> Result<Resp
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = app.feed.watch(id, Cursor::After(after)).await?;
-    let open = app.streams.open(Kind::Events, client.0)?;
-    let body = sse(events, app.leaving()).map(move |event| {
+    let open = app.context.streams.open(Kind::Events, client.0)?;
+    let body = sse(events, app.context.drain_signal()).map(move |event| {
         // It is open until the end of the response.
         let _open = &open;
         event

@@ -207,8 +207,8 @@ pub(super) async fn dead_letters(
 }
 
 async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) -> Result<Response, Problem> {
-    let query = ListQuery::read(query, only, app.config.default_currency)?;
-    let mut page = app.orders.list(query.listing.clone()).await?;
+    let query = ListQuery::read(query, only, app.orders.config().default_currency)?;
+    let mut page = app.orders.list(query.listing.clone(), app.config.http.response_bytes).await?;
     let body = body(&mut page, query.listing.take, app.config.http.response_bytes, &app.orders.outlook());
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())

@@ -38,7 +38,7 @@ use crate::{App, Config};
 /// The routes with their documentation.
 pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
     // A request is read and answered within this. Streams begin within it and may last longer.
-    let longest = config.http.header_read_timeout + config.request_timeout;
+    let longest = config.http.header_read_timeout + config.service.request_timeout;
     let within = |longest| {
         layer_fn(move |mut route: Route| {
             service_fn(move |request: Request| answered(longest, route.call(request)))

@@ -138,7 +138,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Pr
     )
 )]
 pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Json<QueueView>, Problem> {
-    let body = body::optional_json(request, &app.config.http, &app.inflight.bodies).await?;
+    let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, app.orders.now()))?;
     let pause = app.orders.pause(pause.until, pause.requested_by).await?;
     Ok(Json(view(&app, Some(pause)).await))

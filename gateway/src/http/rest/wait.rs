@@ -40,12 +40,12 @@ pub(super) async fn for_sequence(
     wanted: u32,
     longest: Duration,
 ) -> Result<(), Problem> {
-    let _open = app.streams.open(Kind::LongPoll, client.0)?;
+    let _open = app.context.streams.open(Kind::LongPoll, client.0)?;
     let mut events = app.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),
-        () = app.leaving() => Ok(()),
+        () = app.context.drain_signal() => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ const ORDERS: usize = 13;
 async fn with_orders(backend: &Backend) -> Gateway<'_> {
     let mut config = config();
     config.http.response_bytes = LIMIT;
-    config.graphql.batch = 5;
+    config.graphql.max_batch_size = 5;
     let gateway = backend.gateway(config).await;
     let lines: Vec<Value> =
         (0..10).map(|_| json!({"item": "x".repeat(200), "quantity": 1, "price": "1"})).collect();

@@ -31,8 +31,8 @@ async fn ask(gateway: &Gateway<'_>, body: Value) -> (u16, Value) {
 async fn a_batch_is_run_in_order_and_counts_as_one() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = config();
-    config.graphql.batch = 3;
-    config.graphql.complexity = 300;
+    config.graphql.max_batch_size = 3;
+    config.graphql.max_complexity = 300;
     let gateway = backend.gateway(config).await;
     let query = |text: &str| json!({"query": text});
     let create =
@@ -126,7 +126,7 @@ async fn a_document_that_was_sent_once_is_known_by_its_hash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hashes_can_be_switched_off() {
     let mut config = config();
-    config.graphql.persisted_queries = 0;
+    config.graphql.max_persisted_queries = 0;
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let (status, json) = gateway
@@ -144,7 +144,7 @@ async fn with_a_list_nothing_else_runs() {
     let list = json!({"home": listed, (hash("{ x: __typename }")): "{ x: __typename }"}).to_string();
     let mut config = config();
     let trusted = TrustedDocuments::read(&list, &Config::default().graphql).unwrap();
-    config.graphql.trusted_documents = Some(Arc::new(trusted));
+    config.graphql_hooks.trusted_documents = Some(Arc::new(trusted));
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let data = json!({"__typename": "Query"});

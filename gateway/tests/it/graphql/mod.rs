@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sockets that a test leaves open do not hold its end up for long.
 fn config() -> Config {
-    Config { drain: Duration::from_millis(500), ..Config::default() }
+    Config { shutdown_timeout: Duration::from_millis(500), ..Config::default() }
 }
 
 impl Gateway<'_> {

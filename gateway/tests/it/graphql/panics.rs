@@ -38,7 +38,7 @@ async fn a_panic_stays_in_its_operation() {
     let mut backend = Backend::new(On::Embedded).await;
     backend.queue = queue.clone();
     let mut config = config();
-    config.graphql.batch = 3;
+    config.graphql.max_batch_size = 3;
     let gateway = backend.gateway(config).await;
     queue.0.store(true, Ordering::Relaxed);
     let (faulty, fine) = (json!({"query": "{ queue { jobs } }"}), json!({"query": "{ __typename }"}));

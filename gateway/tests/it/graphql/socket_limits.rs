@@ -20,7 +20,7 @@ async fn code(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Option
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_at_the_introduction_is_told_why() {
     let mut config = config();
-    config.graphql.init_check = InitCheck::new(|payload| match payload["token"].as_str() {
+    config.graphql_hooks.connection_init = InitCheck::new(|payload| match payload["token"].as_str() {
         Some("good") => Ok(()),
         _ => Err("the token is wrong".to_owned()),
     });
@@ -164,7 +164,7 @@ const LARGE: &str = "subscription { orderEvents { ... on OrderStatusEvent { sequ
 async fn who_does_not_read_is_told_and_keeps_nobody_waiting() {
     gateway::metrics::install();
     let mut config = config();
-    config.graphql.dead_after = Duration::from_millis(300);
+    config.graphql.pong_timeout = Duration::from_millis(300);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
 

@@ -115,7 +115,7 @@ async fn what_cannot_run_is_an_error_for_its_id_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_subscription_is_silent_and_its_place_is_free() {
     let mut config = config();
-    config.graphql.operations_per_socket = 1;
+    config.graphql.max_operations_per_socket = 1;
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let (first, second) = (gateway.create_over_graphql().await, gateway.create_over_graphql().await);
@@ -186,7 +186,7 @@ async fn broken_rules_close_with_their_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_introduce_himself_is_closed() {
     let mut config = config();
-    config.graphql.init_timeout = Duration::from_millis(100);
+    config.graphql.connection_init_timeout = Duration::from_millis(100);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     for protocol in [MODERN, LEGACY] {
@@ -221,7 +221,7 @@ async fn strangers_are_turned_away_before_the_upgrade() {
 async fn a_silent_peer_is_dropped_and_one_that_answers_pings_is_not() {
     let mut config = config();
     config.graphql.ping_interval = Duration::from_millis(200);
-    config.graphql.dead_after = Duration::from_millis(800);
+    config.graphql.pong_timeout = Duration::from_millis(800);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let silent = Socket::ready(&gateway, MODERN).await;

@@ -103,7 +103,9 @@ on_both!(
             let creation = Creation { orders: orders.collect(), idempotency: None };
             backend.store.insert([creation].into()).await.unwrap();
         }
-        let gateway = backend.gateway(gateway::Config { queue_window: 1, ..quick() }).await;
+        let mut config = quick();
+        config.service.max_queue_depth = 1;
+        let gateway = backend.gateway(config).await;
         for sort in [Sort::CreatedAscending, Sort::TotalDescending] {
             let (word, descending) = match sort {
                 Sort::TotalDescending => ("TOTAL_DESC", true),

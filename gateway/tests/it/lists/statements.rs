@@ -34,7 +34,8 @@ on_both!(a_page_costs_the_same_few_statements_whatever_is_on_it, |on| async move
     let backend = Backend::new(on).await;
     let store = backend.gateway_store().await;
     // Nothing is dispatched, so the gateway has little to ask by itself.
-    let config = gateway::Config { queue_window: 1, ..quick() };
+    let mut config = quick();
+    config.service.max_queue_depth = 1;
     let gateway = backend.gateway_with(store.clone(), config).await;
     let body = |n: usize| json!({"item": format!("x{n}"), "quantity": 1, "price": n});
     let created = gateway.create_all(&(0..60).map(body).collect::<Vec<_>>()).await;

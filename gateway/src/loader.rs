@@ -34,8 +34,9 @@ pub(crate) type OrderLoader = Loader<OrderId, Arc<Order>>;
 pub(crate) type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
 
 /// Orders as they are.
-pub(crate) fn orders(orders: Orders, batch_size: usize) -> OrderLoader {
-    Loader::new(batch_size, move |ids| {
+pub(crate) fn orders(orders: &Orders) -> OrderLoader {
+    let orders = orders.clone();
+    Loader::new(orders.config().batch_size, move |ids| {
         let orders = orders.clone();
         async move {
             let Found { orders, unreadable } = orders.get_many(&ids).await?;
@@ -48,8 +49,9 @@ pub(crate) fn orders(orders: Orders, batch_size: usize) -> OrderLoader {
 }
 
 /// The timelines of orders.
-pub(crate) fn events(orders: Orders, batch_size: usize) -> EventLoader {
-    Loader::new(batch_size, move |cursors: Vec<(OrderId, u32)>| {
+pub(crate) fn events(orders: &Orders) -> EventLoader {
+    let orders = orders.clone();
+    Loader::new(orders.config().batch_size, move |cursors: Vec<(OrderId, u32)>| {
         let orders = orders.clone();
         async move {
             // Who asks for the same order after different sequences shares what is read for it.

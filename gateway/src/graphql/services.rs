@@ -1,0 +1,22 @@
+use std::sync::Arc;
+
+use broker::Queue;
+use domain::Currency;
+
+use crate::feed::Feed;
+use crate::loader::{EventLoader, OrderLoader};
+use crate::orders::Orders;
+use crate::vitals::Vitals;
+
+/// What resolvers work with.
+pub(super) struct Services {
+    pub(super) orders: Orders,
+    pub(super) feed: Feed,
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) vitals: Vitals,
+    pub(super) order_loader: OrderLoader,
+    pub(super) event_loader: EventLoader,
+    pub(super) default_currency: Currency,
+    /// Maximum length of a page of orders, in bytes.
+    pub(super) max_page_bytes: usize,
+}

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use broker::Queue;
+
+use super::config::Config;
+use super::documents::TrustedDocuments;
+use super::engine::{Engine, Schemas};
+use super::protocol::InitCheck;
+use super::schema;
+use super::services::Services;
+use crate::feed::Feed;
+use crate::http::context::Context;
+use crate::loader;
+use crate::orders::Orders;
+use crate::vitals::Vitals;
+
+/// Code of the embedding program that the API calls.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// The only documents that run; `None` permits every document.
+    pub trusted_documents: Option<Arc<TrustedDocuments>>,
+    /// Decides whether a websocket may be opened, by the payload of `connection_init`.
+    pub connection_init: InitCheck,
+}
+
+/// The parts that the API is built from.
+pub(crate) struct StateParts {
+    /// The limits.
+    pub(crate) config: Config,
+    /// Code of the embedding program.
+    pub(crate) hooks: Hooks,
+    /// The use cases.
+    pub(crate) orders: Orders,
+    /// The live feed.
+    pub(crate) feed: Feed,
+    /// The queue, for its length.
+    pub(crate) queue: Arc<dyn Queue>,
+    /// The number of workers.
+    pub(crate) vitals: Vitals,
+    /// The server.
+    pub(crate) context: Context,
+}
+
+/// What the handlers of the API need. One pointer, because each request clones it.
+#[derive(Clone)]
+pub(crate) struct State(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    config: Arc<Config>,
+    connection_init: InitCheck,
+    context: Context,
+}
+
+impl State {
+    /// Builds the schema and the caches.
+    pub(crate) fn new(parts: StateParts) -> Self {
+        let StateParts { config, hooks, orders, feed, queue, vitals, context } = parts;
+        let Hooks { trusted_documents, connection_init } = hooks;
+        let services = Arc::new(Services {
+            order_loader: loader::orders(&orders),
+            event_loader: loader::events(&orders),
+            default_currency: orders.config().default_currency,
+            max_page_bytes: context.limits.response_bytes,
+            orders,
+            feed,
+            queue,
+            vitals,
+        });
+        let schemas =
+            Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };
+        let config = Arc::new(config);
+        let engine =
+            Engine::new(schemas, Arc::clone(&config), trusted_documents, context.limits.response_bytes);
+        Self(Arc::new(Shared { engine, config, connection_init, context }))
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.0.config
+    }
+
+    pub(super) fn connection_init(&self) -> &InitCheck {
+        &self.0.connection_init
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.0.context
+    }
+}

@@ -1,0 +1,27 @@
+use crate::feed::Feed;
+use crate::http::context::Context;
+use crate::orders::Orders;
+use crate::vitals::Vitals;
+
+/// The settings of the gRPC API.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Whether `UpdateStatus` accepts a report without a lease token, which then counts for the running attempt.
+    /// `None` accepts it only on a loopback address.
+    pub tokenless_reports: Option<bool>,
+}
+
+/// What the calls of the API need. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct State {
+    /// The settings.
+    pub(crate) config: Config,
+    /// The use cases.
+    pub(crate) orders: Orders,
+    /// The live feed.
+    pub(crate) feed: Feed,
+    /// The number of workers.
+    pub(crate) vitals: Vitals,
+    /// The server.
+    pub(crate) context: Context,
+}

@@ -1,0 +1,55 @@
+//! What the APIs of a process share: limits, memory budgets, open streams and the state of the shutdown.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inflight::InFlight;
+use super::streams::Streams;
+use crate::config::HttpLimits;
+
+/// The parts of the server that every API uses. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The limits of the server.
+    pub(crate) limits: Arc<HttpLimits>,
+    /// The bytes that requests and responses hold.
+    pub(crate) inflight: InFlight,
+    /// The open streams.
+    pub(crate) streams: Arc<Streams>,
+    /// Ends when the gateway receives the shutdown signal: readiness turns off, and everything is served as before for
+    /// the shutdown delay.
+    pub(crate) departing: CancellationToken,
+    /// Ends after that: streams end, spread over the shutdown timeout.
+    pub(crate) draining: CancellationToken,
+    /// Tracks tasks that outlive their request (websockets, streams), so that shutdown can wait for them.
+    pub(crate) tasks: TaskTracker,
+    shutdown_timeout: Duration,
+}
+
+impl Context {
+    pub(crate) fn new(limits: &HttpLimits, shutdown_timeout: Duration) -> Self {
+        Self {
+            limits: Arc::new(limits.clone()),
+            inflight: InFlight::new(limits),
+            streams: Arc::new(Streams::new(limits)),
+            departing: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            shutdown_timeout,
+        }
+    }
+
+    /// Completes at a random time in the first half of the shutdown timeout, so that clients do not reconnect to the
+    /// next gateway all at once. The second half is for closing handshakes.
+    pub(crate) fn drain_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (draining, window) = (self.draining.clone(), self.shutdown_timeout / 2);
+        async move {
+            draining.cancelled().await;
+            tokio::time::sleep(window.mul_f64(rand::random())).await;
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use domain::Currency;
+use domain::transition::Rules;
+
+use crate::store::Retention;
+
+/// The settings of the use cases and the background tasks.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Currency of orders that name none.
+    pub default_currency: Currency,
+    /// Lease and retry rules.
+    pub rules: Rules,
+    /// How long a pushed job may wait in the queue before its order is pushed again.
+    pub visibility_timeout: Duration,
+    /// Maximum number of jobs in the queue; further orders wait in the database.
+    pub max_queue_depth: u32,
+    /// Maximum number of rows in one transaction.
+    pub batch_size: usize,
+    /// Maximum number of requests that wait for a transaction; further ones are refused as overloaded.
+    pub batch_backlog: usize,
+    /// Number of concurrent transactions of one kind.
+    pub writers: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency_ttl: Duration,
+    /// How long final orders are kept; at least [`Self::idempotency_ttl`].
+    pub retention: Retention,
+    /// How long a request may wait for the database.
+    pub request_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            default_currency: Currency::USD,
+            rules: Rules::default(),
+            visibility_timeout: Duration::from_secs(10),
+            max_queue_depth: 1_000,
+            batch_size: 256,
+            batch_backlog: 4_096,
+            writers: 2,
+            idempotency_ttl: Duration::from_secs(24 * 60 * 60),
+            retention: Retention::default(),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
