@@ -28,11 +28,11 @@ use tokio::sync::mpsc;
 pub const MAX_EVENTS_PER_MESSAGE: usize = 500;
 
 /// A worker or an installation that has announced itself counts for so long.
-pub const PRESENT_FOR: Duration = Duration::from_secs(15);
+pub const REGISTRATION_TTL: Duration = Duration::from_secs(15);
 
 /// Who uses a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presence {
+pub struct Registrations {
     /// Workers that have announced themselves.
     pub workers: u64,
     /// Installations whose gateways push to the queue. More than one is a mistake: their workers take each other's jobs.
@@ -51,9 +51,9 @@ pub struct Job {
 
 /// Where jobs are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum QueueEnd {
     /// Behind all others.
-    End,
+    Back,
     /// Ahead of all others, for what is urgent.
     Front,
 }
@@ -72,7 +72,7 @@ pub trait Queue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; some of the jobs may have been added.
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error>;
+    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, Error>;
 
     /// Takes up to `max` jobs from the front, oldest first. Waits up to `wait` for the first one and
     /// never for more; empty when none came. `max` 0 answers at once. An entry that is not a job is
@@ -91,12 +91,12 @@ pub trait Queue: Send + Sync + 'static {
     /// [`Error::Unavailable`], also when the queue answers and would take no job.
     async fn len(&self) -> Result<u64, Error>;
 
-    /// Notes that a worker pulls from this queue; it counts for [`PRESENT_FOR`]. A queue that does not know who uses it
+    /// Notes that a worker pulls from this queue; it counts for [`REGISTRATION_TTL`]. A queue that does not know who uses it
     /// does nothing.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    async fn announce(&self, _worker: &str) -> Result<(), Error> {
+    async fn register_worker(&self, _worker: &str) -> Result<(), Error> {
         Ok(())
     }
 
@@ -104,15 +104,15 @@ pub trait Queue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    async fn leave(&self, _worker: &str) -> Result<(), Error> {
+    async fn deregister_worker(&self, _worker: &str) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Notes that an installation pushes to this queue, which counts for [`PRESENT_FOR`], and says who uses it.
+    /// Notes that an installation pushes to this queue, which counts for [`REGISTRATION_TTL`], and says who uses it.
     ///
     /// # Errors
     /// [`Error::Unavailable`], and [`Error::Unsupported`] from a queue that does not know.
-    async fn presence(&self, _installation: &[u8]) -> Result<Presence, Error> {
+    async fn register_installation(&self, _installation: &[u8]) -> Result<Registrations, Error> {
         Err(Error::Unsupported("this queue does not know who uses it".to_owned()))
     }
 }
@@ -131,7 +131,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; nobody may have been told.
-    async fn announce_loss(&self) -> Result<(), Error>;
+    async fn publish_gap(&self) -> Result<(), Error>;
 
     /// Starts a subscription, which lasts until the receiver is dropped and reconnects for ever. Its
     /// first signal is [`Signal::Connected`], once it is in place. The channel holds

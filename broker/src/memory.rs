@@ -11,12 +11,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::subscriber::Subscriber;
-use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, PRESENT_FOR, Place, Presence, Signal};
+use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, QueueEnd, REGISTRATION_TTL, Registrations, Signal};
 
 /// A queue in memory. It grows with what is pushed, 24 bytes a job; the window of the dispatcher is
 /// its limit.
 #[derive(Default)]
-pub struct Queue {
+pub struct MemoryQueue {
     jobs: Mutex<VecDeque<Job>>,
     /// Wakes one waiting puller, the one that waits longest. A puller that leaves jobs behind passes
     /// the wake-up on.
@@ -35,12 +35,12 @@ impl Present {
     }
 
     fn count(&mut self) -> u64 {
-        self.0.retain(|_, at| at.elapsed() < PRESENT_FOR);
+        self.0.retain(|_, at| at.elapsed() < REGISTRATION_TTL);
         self.0.len() as u64
     }
 }
 
-impl Queue {
+impl MemoryQueue {
     /// An empty queue.
     pub fn new() -> Self {
         Self::default()
@@ -58,15 +58,15 @@ impl Queue {
 }
 
 #[async_trait]
-impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error> {
+impl crate::Queue for MemoryQueue {
+    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
         let mut waiting = lock(&self.jobs);
         match place {
-            Place::End => waiting.extend(jobs),
-            Place::Front => jobs.iter().rev().for_each(|job| waiting.push_front(*job)),
+            QueueEnd::Back => waiting.extend(jobs),
+            QueueEnd::Front => jobs.iter().rev().for_each(|job| waiting.push_front(*job)),
         }
         let length = waiting.len() as u64;
         drop(waiting);
@@ -98,33 +98,33 @@ impl crate::Queue for Queue {
         Ok(lock(&self.jobs).len() as u64)
     }
 
-    async fn announce(&self, worker: &str) -> Result<(), Error> {
+    async fn register_worker(&self, worker: &str) -> Result<(), Error> {
         let mut workers = lock(&self.workers);
         workers.enter(worker.as_bytes());
         workers.count();
         Ok(())
     }
 
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
+    async fn deregister_worker(&self, worker: &str) -> Result<(), Error> {
         lock(&self.workers).0.remove(worker.as_bytes());
         Ok(())
     }
 
-    async fn presence(&self, installation: &[u8]) -> Result<Presence, Error> {
+    async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
         let workers = lock(&self.workers).count();
         let mut installations = lock(&self.installations);
         installations.enter(installation);
-        Ok(Presence { workers, installations: installations.count() })
+        Ok(Registrations { workers, installations: installations.count() })
     }
 }
 
 /// A bus in memory.
 #[derive(Default)]
-pub struct Bus {
+pub struct MemoryBus {
     subscribers: Mutex<Vec<Subscriber>>,
 }
 
-impl Bus {
+impl MemoryBus {
     /// A bus without subscribers.
     pub fn new() -> Self {
         Self::default()
@@ -132,7 +132,7 @@ impl Bus {
 }
 
 #[async_trait]
-impl crate::Bus for Bus {
+impl crate::Bus for MemoryBus {
     async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
         let mut subscribers = lock(&self.subscribers);
         subscribers.retain(|subscriber| !subscriber.is_gone());
@@ -148,7 +148,7 @@ impl crate::Bus for Bus {
         Ok(())
     }
 
-    async fn announce_loss(&self) -> Result<(), Error> {
+    async fn publish_gap(&self) -> Result<(), Error> {
         for subscriber in lock(&self.subscribers).iter_mut() {
             subscriber.deliver(Signal::Connected);
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::{
     Currency, Draft, DraftLineItem, IdempotencyKey, LeaseToken, Money, OrderId, Priority, Status, Timestamp,
-    text,
+    strings,
 };
 
 /// Pieces of what the parsers read, in any sequence, and any other text.
@@ -119,12 +119,12 @@ proptest! {
 
     #[test]
     fn cleaned_texts_keep_their_limits(value in texts(), max in 0..300_usize) {
-        let _ = text::check(&value, max);
-        if let Some(reason) = text::reason(&value) {
-            prop_assert!(reason.chars().count() <= text::MAX_REASON && !reason.chars().any(char::is_control));
+        let _ = strings::validate(&value, max);
+        if let Some(reason) = strings::clean_reason(&value) {
+            prop_assert!(reason.chars().count() <= strings::MAX_REASON && !reason.chars().any(char::is_control));
         }
-        if let Some(class) = text::error_class(&value) {
-            prop_assert!(class.len() <= text::MAX_ERROR_CLASS && class.is_ascii());
+        if let Some(class) = strings::clean_error_class(&value) {
+            prop_assert!(class.len() <= strings::MAX_ERROR_CLASS && class.is_ascii());
         }
     }
 

@@ -55,18 +55,18 @@ impl OrderId {
     }
 
     /// A new id with room for `count - 1` others behind it in its millisecond, at most
-    /// [`Self::LONGEST_RUN`] in all (see [`Self::run`]). Its time part is up to a quarter of a
+    /// [`Self::MAX_BATCH`] in all (see [`Self::run`]). Its time part is up to a quarter of a
     /// millisecond early for 1,000 ids.
     pub fn new_first(now: Timestamp, count: usize) -> Self {
         let mut bytes = *Self::new(now).as_bytes();
-        let last = Self::LONGEST_RUN.saturating_sub(count.max(1));
+        let last = Self::MAX_BATCH.saturating_sub(count.max(1));
         let slot = slot(&bytes).min(u16::try_from(last).unwrap_or(0));
         put_slot(&mut bytes, slot);
         Self::from_bytes(bytes)
     }
 
     /// The most ids of one run: as many parts of a millisecond as an id can tell apart.
-    pub const LONGEST_RUN: usize = 1 << 12;
+    pub const MAX_BATCH: usize = 1 << 12;
 
     /// The run of ids that begins with this one: `count` of them in ascending order. Each takes the next
     /// part of the millisecond, and its random bits from `random`, which is given the place in the run.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_run_of_ids_stays_in_its_millisecond_and_in_order() {
-        for (micros, count) in [(0, 1_000), (500, 1_000), (999, 1_000), (999, 1), (0, OrderId::LONGEST_RUN)] {
+        for (micros, count) in [(0, 1_000), (500, 1_000), (999, 1_000), (999, 1), (0, OrderId::MAX_BATCH)] {
             let now = Timestamp::from_micros(1_700_000_000_000_000 + micros);
             let first = OrderId::new_first(now, count);
             // Descending, so that nothing but the time part puts them in order.

@@ -32,22 +32,22 @@ impl LeaseToken {
 /// What the tokens of one group of workers have in common: their upper 16 bits. [`LeaseToken::random`] draws none with a
 /// mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseMark(u16);
+pub struct LeasePrefix(u16);
 
-impl LeaseMark {
+impl LeasePrefix {
     /// The mark with the lower 15 bits of this number.
     pub fn new(number: u16) -> Self {
         Self(number | 1 << 15)
     }
 
     /// A token with this mark and 48 random bits.
-    pub fn draw(self) -> LeaseToken {
+    pub fn random_token(self) -> LeaseToken {
         let token = u64::from(self.0) << 48 | rand::random::<u64>() >> 16;
         LeaseToken(NonZeroU64::new(token).unwrap_or(NonZeroU64::MAX))
     }
 
     /// Whether a token has this mark.
-    pub fn is_on(self, token: LeaseToken) -> bool {
+    pub fn matches(self, token: LeaseToken) -> bool {
         token.0.get() >> 48 == u64::from(self.0)
     }
 }
@@ -81,15 +81,15 @@ mod tests {
 
     #[test]
     fn a_mark_is_on_the_tokens_that_are_drawn_with_it() {
-        let (mark, other) = (LeaseMark::new(0x1234), LeaseMark::new(0x1235));
+        let (mark, other) = (LeasePrefix::new(0x1234), LeasePrefix::new(0x1235));
         for _ in 0..1_000 {
-            let token = mark.draw();
-            assert!(mark.is_on(token) && !other.is_on(token));
+            let token = mark.random_token();
+            assert!(mark.matches(token) && !other.matches(token));
             assert_eq!(LeaseToken::from_i64(token.as_i64()), Some(token));
             assert_eq!(token.to_string().parse::<LeaseToken>().unwrap(), token);
-            assert!(!mark.is_on(LeaseToken::random()));
+            assert!(!mark.matches(LeaseToken::random()));
         }
-        assert_ne!(mark.draw(), mark.draw());
+        assert_ne!(mark.random_token(), mark.random_token());
     }
 
     #[test]

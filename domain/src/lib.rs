@@ -37,7 +37,7 @@ pub mod priority;
 pub mod query;
 pub mod retry;
 pub mod status;
-pub mod text;
+pub mod strings;
 mod timestamp;
 pub mod transition;
 pub mod waiting;
@@ -46,12 +46,12 @@ pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
 pub use id::{InvalidOrderId, OrderId, OrderMap};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
-pub use lease::{InvalidLeaseToken, LeaseMark, LeaseToken};
+pub use lease::{InvalidLeaseToken, LeasePrefix, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};
 pub use order::{
-    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, Invalid, MAX_CONTENT_BYTES,
-    MAX_MAX_ATTEMPTS, Order,
+    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, InvalidField,
+    MAX_CONTENT_BYTES, MAX_MAX_ATTEMPTS, Order,
 };
 pub use outcome::Outcome;
 pub use priority::Priority;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::{
-    Currency, LineItem, MAX_LINE_ITEMS, MAX_QUANTITY, Money, OrderId, Priority, Status, Timestamp, text,
+    Currency, LineItem, MAX_LINE_ITEMS, MAX_QUANTITY, Money, OrderId, Priority, Status, Timestamp, strings,
 };
 
 /// The tenant of everything while there is only one.
@@ -139,7 +139,7 @@ pub struct Field {
 
 /// One thing that is wrong with a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
+pub struct InvalidField {
     /// Where.
     pub field: Field,
     /// What to change; reads as the rest of a sentence that starts with the field's name.
@@ -163,7 +163,7 @@ impl Field {
     }
 }
 
-impl fmt::Display for Invalid {
+impl fmt::Display for InvalidField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.field.path().join("."), self.message)
     }
@@ -173,8 +173,8 @@ impl Draft {
     /// Checks everything and says all that is wrong, up to 100 things, and not only the first one.
     ///
     /// # Errors
-    /// At least one [`Invalid`].
-    pub fn check(self, default_currency: Currency) -> Result<Content, Vec<Invalid>> {
+    /// At least one [`InvalidField`].
+    pub fn check(self, default_currency: Currency) -> Result<Content, Vec<InvalidField>> {
         let mut problems = Problems(Vec::new());
         let currency = match self.currency.as_deref().map(str::parse) {
             None => default_currency,
@@ -184,11 +184,11 @@ impl Draft {
                 default_currency
             }
         };
-        problems.check_text("customer", self.customer.as_deref(), text::MAX_CUSTOMER);
+        problems.check_text("customer", self.customer.as_deref(), strings::MAX_CUSTOMER);
         problems.check_text(
             "externalReference",
             self.external_reference.as_deref(),
-            text::MAX_EXTERNAL_REFERENCE,
+            strings::MAX_EXTERNAL_REFERENCE,
         );
         let max_attempts = problems.number("maxAttempts", None, self.max_attempts, MAX_MAX_ATTEMPTS);
         let priority = problems.word("priority", "", self.priority.as_deref());
@@ -247,18 +247,18 @@ impl Draft {
     }
 }
 
-struct Problems(Vec<Invalid>);
+struct Problems(Vec<InvalidField>);
 
 impl Problems {
     fn add(&mut self, line_item: Option<usize>, name: &'static str, message: String) {
         if self.0.len() < MAX_PROBLEMS {
             let field = Field { line_item, name };
-            self.0.push(Invalid { field, message });
+            self.0.push(InvalidField { field, message });
         }
     }
 
     fn check_text(&mut self, name: &'static str, value: Option<&str>, max: usize) {
-        if let Some(Err(message)) = value.map(|value| text::check(value, max)) {
+        if let Some(Err(message)) = value.map(|value| strings::validate(value, max)) {
             self.add(None, name, message);
         }
     }
@@ -292,7 +292,7 @@ impl Problems {
         match &draft.item {
             None => self.add(at, "item", missing.to_owned()),
             Some(item) => {
-                if let Err(message) = text::check(item, text::MAX_ITEM) {
+                if let Err(message) = strings::validate(item, strings::MAX_ITEM) {
                     self.add(at, "item", message);
                 }
             }

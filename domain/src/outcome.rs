@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::text;
+use crate::strings;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,8 @@ impl Outcome {
     /// The same outcome with its reason truncated to what is kept, so that reports stay small.
     #[must_use]
     pub fn truncated(self) -> Self {
-        let cut = |reason: String| text::reason(&reason).unwrap_or_else(|| "no reason given".to_owned());
+        let cut =
+            |reason: String| strings::clean_reason(&reason).unwrap_or_else(|| "no reason given".to_owned());
         match self {
             Self::Retry { reason, class, after } => Self::Retry { reason: cut(reason), class, after },
             Self::Failed { reason, class } => Self::Failed { reason: cut(reason), class },
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn reasons_are_truncated() {
         let outcome = Outcome::failed("x".repeat(2_000)).truncated();
-        assert_eq!(outcome, Outcome::failed("x".repeat(text::MAX_REASON)));
+        assert_eq!(outcome, Outcome::failed("x".repeat(strings::MAX_REASON)));
         let outcome = Outcome::retry(" ").with_class("busy").truncated();
         assert_eq!(outcome, Outcome::retry("no reason given").with_class("busy"));
     }

@@ -53,7 +53,7 @@ impl Priority {
 /// their [`Priority::share`]. What cannot be divided evenly is drawn (`random` is any number, evenly
 /// drawn), so that on average each gets exactly its share, also when places come one at a time, and
 /// nobody has to remember who had the last one.
-pub fn divide(places: u32, waiting: [bool; 3], random: u32) -> [u32; 3] {
+pub fn allocate(places: u32, waiting: [bool; 3], random: u32) -> [u32; 3] {
     let share = |n: usize| if waiting[n] { u64::from(Priority::ALL[n].share()) } else { 0 };
     let all: u64 = (0..3).map(share).sum();
     if all == 0 {
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn of_ten_places_six_are_high_three_normal_and_one_low() {
-        assert_eq!(divide(10, [true, true, true], 0), [6, 3, 1]);
-        assert_eq!(divide(256, [true, true, true], 0).iter().sum::<u32>(), 256);
-        assert_eq!(divide(256, [false, true, false], 7), [0, 256, 0]);
-        assert_eq!(divide(10, [false, false, false], 7), [0, 0, 0]);
+        assert_eq!(allocate(10, [true, true, true], 0), [6, 3, 1]);
+        assert_eq!(allocate(256, [true, true, true], 0).iter().sum::<u32>(), 256);
+        assert_eq!(allocate(256, [false, true, false], 7), [0, 256, 0]);
+        assert_eq!(allocate(10, [false, false, false], 7), [0, 0, 0]);
     }
 
     /// Over all draws each priority gets its share to the place, however few there are at a time.
@@ -103,7 +103,7 @@ mod tests {
         for places in 1..=9 {
             let mut won = [0_u32; 3];
             for draw in 0..10 {
-                let given = divide(places, [true; 3], draw * (u32::MAX / 10 + 1));
+                let given = allocate(places, [true; 3], draw * (u32::MAX / 10 + 1));
                 won = [won[0] + given[0], won[1] + given[1], won[2] + given[2]];
             }
             assert_eq!(won, [6 * places, 3 * places, places]);
@@ -113,7 +113,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_place_is_given_to_somebody_who_waits(places in 0..100_000_u32, waiting: [bool; 3], random: u32) {
-            let given = divide(places, waiting, random);
+            let given = allocate(places, waiting, random);
             let expected = if waiting.contains(&true) { places } else { 0 };
             prop_assert_eq!(given.iter().sum::<u32>(), expected);
             for (given, waits) in given.iter().zip(waiting) {

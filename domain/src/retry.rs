@@ -17,7 +17,7 @@ pub struct RetryPolicy {
 pub const MAX_POSTPONEMENTS: u32 = 100;
 
 /// The longest wait that the other side can ask for; longer ones are cut to it.
-pub const LONGEST_POSTPONEMENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const MAX_POSTPONEMENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -34,10 +34,10 @@ impl RetryPolicy {
     }
 
     /// The wait before the next attempt. `random` is any number, evenly drawn; `retry_after` is
-    /// what the other side asked for and wins, up to [`LONGEST_POSTPONEMENT`].
+    /// what the other side asked for and wins, up to [`MAX_POSTPONEMENT`].
     pub fn delay(&self, failures: u32, retry_after: Option<Duration>, random: u32) -> Duration {
         match retry_after {
-            Some(asked) => asked.min(LONGEST_POSTPONEMENT),
+            Some(asked) => asked.min(MAX_POSTPONEMENT),
             None => self.ceiling(failures).mul_f64(f64::from(random) / f64::from(u32::MAX)),
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         let asked = |secs| policy.delay(1, Some(Duration::from_secs(secs)), 7);
         assert_eq!(asked(20), Duration::from_secs(20));
         assert_eq!(asked(86_400), Duration::from_secs(86_400));
-        assert_eq!(asked(30 * 86_400), LONGEST_POSTPONEMENT);
+        assert_eq!(asked(30 * 86_400), MAX_POSTPONEMENT);
     }
 
     #[test]

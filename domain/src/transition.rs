@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::retry::MAX_POSTPONEMENTS;
-use crate::{LeaseToken, Outcome, RetryPolicy, Status, Timestamp, text};
+use crate::{LeaseToken, Outcome, RetryPolicy, Status, Timestamp, strings};
 
 /// The part of an order that decides about changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct OrderState {
     /// The present status.
     pub status: Status,
     /// The sequence of the latest event.
@@ -41,7 +41,7 @@ pub enum Command {
         /// Drawn by the worker; the same token again means the same Start again.
         lease: LeaseToken,
         /// The largest order that the worker can receive now, in bytes as [`Order::approximate_bytes`](crate::Order)
-        /// counts. The store compares it, because [`State`] has no content; a larger order stays as it is.
+        /// counts. The store compares it, because [`OrderState`] has no content; a larger order stays as it is.
         max_bytes: usize,
     },
     /// The worker is still at it.
@@ -188,7 +188,7 @@ pub const CLASS_ERROR: &str = "error";
 pub const RELEASED: &str = "released by its worker, which is shutting down";
 
 /// Decides about one command. `random` is any number, evenly drawn (for the jitter of retries).
-pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
+pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
     match command {
         Command::Start { lease, .. } => start(state, *lease, now, rules),
         Command::Heartbeat { lease } => match holds(state, *lease) {
@@ -239,7 +239,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, rules: &Rules, r
     }
 }
 
-fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
+fn start(state: &OrderState, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
     match state.status {
         // A Start that was on its way for long: the attempt that it asked for is over.
         Status::Pending if state.lease == Some(lease) => Decision::Refuse(Refusal::StaleLease(state.status)),
@@ -264,7 +264,7 @@ fn start(state: &State, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Dec
 }
 
 /// When an order may be started by a clock that may be a little behind.
-fn earliest_start(state: &State, now: Timestamp) -> Timestamp {
+fn earliest_start(state: &OrderState, now: Timestamp) -> Timestamp {
     if let Some(at) = schedule(state)
         && now < at
     {
@@ -275,13 +275,13 @@ fn earliest_start(state: &State, now: Timestamp) -> Timestamp {
 }
 
 /// The time for which an order is scheduled, unless it was started since: then the time had come.
-pub fn schedule(state: &State) -> Option<Timestamp> {
+pub fn schedule(state: &OrderState) -> Option<Timestamp> {
     state.process_after.filter(|_| state.attempt == 0)
 }
 
 /// How long a pending order was to wait when it last changed, if that was by a clock that has been set back since:
 /// its row is from the future. `None` when its times can be compared with the present clock.
-pub fn wait_of_later_clock(state: &State, now: Timestamp) -> Option<Duration> {
+pub fn wait_of_later_clock(state: &OrderState, now: Timestamp) -> Option<Duration> {
     let from_the_future = state.updated_at > now + CLOCK_STEP;
     // The times of a timeline never run backwards, so a change after the step keeps the later time of the one before
     // it, and a wait that begins with the change is written as one from then on. A change that begins none leaves the
@@ -290,7 +290,7 @@ pub fn wait_of_later_clock(state: &State, now: Timestamp) -> Option<Duration> {
         .then(|| state.not_before.since(state.updated_at))
 }
 
-fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
+fn finish(state: &OrderState, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
     match outcome {
         Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
         Outcome::Retry { reason, class, after: Some(asked) } if may_be_postponed(state, *asked) => {
@@ -320,13 +320,13 @@ fn finish(state: &State, outcome: &Outcome, now: Timestamp, rules: &Rules, rando
 
 /// Whether an attempt that the other side asked to repeat later leaves the count of failures as it is. An order cannot be
 /// postponed without end: attempts that were no failures are counted, those before a redrive among them.
-fn may_be_postponed(state: &State, asked: Duration) -> bool {
+fn may_be_postponed(state: &OrderState, asked: Duration) -> bool {
     !asked.is_zero() && state.attempt.saturating_sub(state.failures) <= MAX_POSTPONEMENTS
 }
 
 /// A failed attempt: back to pending with a wait, or a dead letter when there were enough.
 fn failure(
-    state: &State,
+    state: &OrderState,
     reason: &str,
     class: Option<&str>,
     after: Option<Duration>,
@@ -351,11 +351,11 @@ fn failure(
 }
 
 fn error_class(class: Option<&str>) -> String {
-    class.and_then(text::error_class).unwrap_or_else(|| CLASS_ERROR.to_owned())
+    class.and_then(strings::clean_error_class).unwrap_or_else(|| CLASS_ERROR.to_owned())
 }
 
 /// `state` with another status and everything else kept.
-fn change_to(state: &State, status: Status, reason: Option<&str>) -> Change {
+fn change_to(state: &OrderState, status: Status, reason: Option<&str>) -> Change {
     Change {
         status,
         attempt: state.attempt,
@@ -363,18 +363,18 @@ fn change_to(state: &State, status: Status, reason: Option<&str>) -> Change {
         lease: state.lease,
         due_at: state.due_at,
         not_before: state.not_before,
-        reason: reason.and_then(text::reason),
+        reason: reason.and_then(strings::clean_reason),
         error_class: None,
     }
 }
 
-fn holds(state: &State, lease: LeaseToken) -> bool {
+fn holds(state: &OrderState, lease: LeaseToken) -> bool {
     state.status == Status::Processing && state.lease == Some(lease)
 }
 
 /// Whether a report of the latest attempt, which is over, says what the order says already. A report with
 /// another outcome is not a repetition, and must not be answered as if it had been recorded.
-fn is_repetition(state: &State, outcome: &Outcome) -> bool {
+fn is_repetition(state: &OrderState, outcome: &Outcome) -> bool {
     match (outcome, state.status) {
         (Outcome::Completed, Status::Completed) | (Outcome::Failed { .. }, Status::Failed) => true,
         (Outcome::Retry { .. } | Outcome::Released, Status::Pending) => true,

@@ -41,7 +41,7 @@ impl fmt::Display for WaitsFor {
 
 /// The state of the queue that decides what a pending order waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct QueueSnapshot {
     /// The database's time.
     pub now: Timestamp,
     /// Since when the queue is paused, if it is.
@@ -50,7 +50,7 @@ pub struct Outlook {
     pub paused_until: Option<Timestamp>,
 }
 
-impl Outlook {
+impl QueueSnapshot {
     /// The outlook of an order at its creation, as far as it is still known: the same for a repetition of the create,
     /// unless a pause has ended in between.
     pub fn at_creation(self, created_at: Timestamp) -> Self {
@@ -71,7 +71,7 @@ pub struct Waiting {
 
 impl Order {
     /// What the order waits for; `None` when it is not pending.
-    pub fn waiting(&self, outlook: &Outlook) -> Option<Waiting> {
+    pub fn waiting(&self, outlook: &QueueSnapshot) -> Option<Waiting> {
         if self.status != Status::Pending {
             return None;
         }
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn an_order_waits_for_the_first_thing_that_has_to_happen() {
         use WaitsFor::{Pause, Retry, Schedule, Worker};
-        let running = Outlook { now: at(10), paused_at: None, paused_until: None };
-        let paused = Outlook { paused_at: Some(at(1)), ..running };
-        let paused_until = |seconds| Outlook { paused_until: Some(at(seconds)), ..paused };
+        let running = QueueSnapshot { now: at(10), paused_at: None, paused_until: None };
+        let paused = QueueSnapshot { paused_at: Some(at(1)), ..running };
+        let paused_until = |seconds| QueueSnapshot { paused_until: Some(at(seconds)), ..paused };
         let new = order(0);
         let scheduled = Order { process_after: Some(at(60)), ..order(60) };
         let due = Order { process_after: Some(at(5)), ..order(5) };
@@ -177,7 +177,7 @@ mod tests {
             let waiting = order.waiting(&outlook).unwrap();
             assert_eq!((waiting.waits_for, waiting.next_attempt_at), expected, "{case}");
         }
-        let later = Outlook { paused_at: Some(at(5)), ..running };
+        let later = QueueSnapshot { paused_at: Some(at(5)), ..running };
         for (outlook, expected) in [(running, Worker), (paused, Worker), (later, Worker)] {
             assert_eq!(new.waiting(&outlook.at_creation(at(0))).unwrap().waits_for, expected);
         }

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Job, Place, Queue};
+use broker::{Job, Queue, QueueEnd};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -167,8 +167,8 @@ impl Dispatch {
     }
 
     async fn fill(&self, ahead: Vec<ReadyOrder>, behind: Vec<ReadyOrder>) -> Result<(), broker::Error> {
-        self.queue.push(&jobs(ahead), Place::Front).await?;
-        self.queue.push(&jobs(behind), Place::End).await.map(drop)
+        self.queue.push(&jobs(ahead), QueueEnd::Front).await?;
+        self.queue.push(&jobs(behind), QueueEnd::Back).await.map(drop)
     }
 
     /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::transition::Refusal;
-use domain::{ErrorCode, Invalid, OrderId};
+use domain::{ErrorCode, InvalidField, OrderId};
 use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
@@ -16,7 +16,7 @@ pub enum Error {
     NotFound(OrderId),
     /// The draft of an order is wrong in at least one place.
     #[error("{}", list(.0))]
-    Invalid(Vec<Invalid>),
+    Invalid(Vec<InvalidField>),
     /// The idempotency key was used before, for something else.
     #[error("the idempotency key was used before, for another order; use a new key for a new order")]
     KeyReused,
@@ -244,7 +244,7 @@ impl Error {
     }
 }
 
-fn list(problems: &[Invalid]) -> String {
+fn list(problems: &[InvalidField]) -> String {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     texts.join("; ")
 }

@@ -72,18 +72,18 @@ fn the_settings_have_the_defaults_of_the_page() {
     );
     row("commands and new orders queued for a transaction", &count(config.service.batch_backlog));
     row("line items of an order", &count(domain::MAX_LINE_ITEMS));
-    row("item, customer, reference", &format!("{} characters each", domain::text::MAX_ITEM));
+    row("item, customer, reference", &format!("{} characters each", domain::strings::MAX_ITEM));
     assert_eq!(
-        [domain::text::MAX_CUSTOMER, domain::text::MAX_EXTERNAL_REFERENCE],
-        [domain::text::MAX_ITEM; 2]
+        [domain::strings::MAX_CUSTOMER, domain::strings::MAX_EXTERNAL_REFERENCE],
+        [domain::strings::MAX_ITEM; 2]
     );
     row(
         "reason; error class; requester",
         &format!(
             "{}; {}; {} characters",
-            domain::text::MAX_REASON,
-            domain::text::MAX_ERROR_CLASS,
-            domain::text::MAX_REQUESTER
+            domain::strings::MAX_REASON,
+            domain::strings::MAX_ERROR_CLASS,
+            domain::strings::MAX_REQUESTED_BY
         ),
     );
     row("idempotency key", &format!("{} characters", domain::MAX_IDEMPOTENCY_KEY));

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use broker::{Job, Place, Queue};
+use broker::{Job, Queue, QueueEnd};
 use domain::Priority;
 use tokio_util::task::TaskTracker;
 
@@ -93,7 +93,7 @@ impl Passage {
 impl Shortcut {
     /// Fills the queue; answers how many jobs wait there.
     async fn fill(&self, ahead: &[Job], behind: &[Job]) -> Result<u64, broker::Error> {
-        let waiting = self.queue.push(ahead, Place::Front).await?;
-        Ok(self.queue.push(behind, Place::End).await?.max(waiting))
+        let waiting = self.queue.push(ahead, QueueEnd::Front).await?;
+        Ok(self.queue.push(behind, QueueEnd::Back).await?.max(waiting))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use broker::{Presence, Queue};
+use broker::{Queue, Registrations};
 use domain::ErrorCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ struct Inner {
     /// When a push last failed and why, unless one has succeeded since.
     pushes: Mutex<Option<(Instant, String)>>,
     /// Who uses the queue; `None` when that is not known.
-    presence: Mutex<Option<Presence>>,
+    presence: Mutex<Option<Registrations>>,
     streams: AtomicUsize,
     look: Notify,
     failed: FailedLog,
@@ -245,7 +245,7 @@ impl Vitals {
 
     async fn meet_others(&self) {
         let Ok(installation) = self.0.store.installation().await else { return };
-        let presence = self.0.queue.presence(&installation.id).await.ok();
+        let presence = self.0.queue.register_installation(&installation.id).await.ok();
         let before = std::mem::replace(&mut *lock(&self.0.presence), presence);
         if let Some(workers) = self.workers() {
             metrics::gauge!("orders_workers").set(workers as f64);

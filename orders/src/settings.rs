@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::redis::{BusKey, Redis, SHORTEST_SECRET};
+use broker::redis::{BusKey, MIN_SECRET_BYTES, Redis};
 use gateway::Store;
 use gateway::config::HttpLimits;
 use gateway::graphql::{self, TrustedDocuments};
@@ -144,8 +144,8 @@ pub(crate) fn bus_secret(args: &BusArgs) -> Result<Option<Vec<u8>>, Error> {
     };
     let (mut secret, mode) = read().map_err(|error| wrong(format!("it cannot be read: {error}")))?;
     secret.truncate(secret.trim_ascii_end().len());
-    if secret.len() < SHORTEST_SECRET {
-        let problem = format!("the secret has {} bytes, and needs at least {SHORTEST_SECRET}", secret.len());
+    if secret.len() < MIN_SECRET_BYTES {
+        let problem = format!("the secret has {} bytes, and needs at least {MIN_SECRET_BYTES}", secret.len());
         return Err(wrong(problem));
     }
     if secret.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
@@ -168,7 +168,7 @@ pub(crate) fn processor(
         gateway_urls,
         concurrency: work.concurrency,
         attempt_timeout: work.attempt_timeout,
-        drain_grace: process.shutdown_timeout,
+        shutdown_timeout: process.shutdown_timeout,
         ..processor::Config::default()
     }
 }
@@ -200,8 +200,8 @@ pub(crate) fn handler(work: &WorkArgs) -> Result<Arc<dyn OrderHandler>, Error> {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
             })?;
             let longest_wait = work.webhook_max_retry_after;
-            let webhook = webhook.showing_responses(work.webhook_show_responses);
-            Ok(Arc::new(webhook.waiting_at_most(longest_wait)))
+            let webhook = webhook.show_responses_in_reasons(work.webhook_show_responses);
+            Ok(Arc::new(webhook.max_retry_after(longest_wait)))
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct Client {
     unanswered: BTreeMap<u64, Unanswered>,
     /// Those of `unanswered` that are to be written to the stream.
     outbox: VecDeque<u64>,
-    answer_timeout: Duration,
+    response_timeout: Duration,
     /// How long heartbeats may stay without an answer.
     heartbeat_timeout: Duration,
     /// When the latest message came.
@@ -138,7 +138,7 @@ enum State {
 }
 
 impl Client {
-    pub(crate) fn new(gateways: Gateways, answer_timeout: Duration) -> Self {
+    pub(crate) fn new(gateways: Gateways, response_timeout: Duration) -> Self {
         Self {
             stream: None,
             useful: false,
@@ -147,8 +147,8 @@ impl Client {
             next_id: 1,
             unanswered: BTreeMap::new(),
             outbox: VecDeque::new(),
-            answer_timeout,
-            heartbeat_timeout: answer_timeout,
+            response_timeout,
+            heartbeat_timeout: response_timeout,
             received_at: Instant::now(),
             log: Backoff::default(),
         }
@@ -165,7 +165,7 @@ impl Client {
         self.next_id += 1;
         let timeout = match request {
             Request::Heartbeats(_) => self.heartbeat_timeout,
-            Request::Start(_) | Request::Finish(_) => self.answer_timeout,
+            Request::Start(_) | Request::Finish(_) => self.response_timeout,
         };
         let state = State::Due(Instant::now() + timeout);
         self.unanswered.insert(id, Unanswered::new(request, state, Backoff::default()));
@@ -220,11 +220,11 @@ impl Client {
 
     fn found(&mut self, gateways: Gateways, stream: Box<Stream>) -> Event {
         let heartbeat_interval = stream.heartbeat_interval;
-        self.heartbeat_timeout = heartbeat_interval.min(self.answer_timeout);
+        self.heartbeat_timeout = heartbeat_interval.min(self.response_timeout);
         self.stream = Some(stream);
         self.search = Search::Resting(gateways);
         self.useful = false;
-        let due = Instant::now() + self.answer_timeout;
+        let due = Instant::now() + self.response_timeout;
         self.unanswered.retain(|_, waiting| {
             waiting.restart(due);
             !matches!(waiting.request, Request::Heartbeats(_))
@@ -252,7 +252,7 @@ impl Client {
 
     /// Something is late, or a pause is over.
     fn timer(&mut self, now: Instant) -> Option<Event> {
-        let due = now + self.answer_timeout;
+        let due = now + self.response_timeout;
         let arriving = now - self.received_at < self.heartbeat_timeout / 2;
         for (id, waiting) in &mut self.unanswered {
             match waiting.state {
@@ -339,7 +339,7 @@ impl Client {
             let decided: HashSet<Lease> = attempts.iter().filter_map(Lease::of).chain(refused).collect();
             let (leases, rest) = leases.into_iter().partition(|lease| decided.contains(lease));
             waiting.request = Request::Start(rest);
-            waiting.state = State::Due(Instant::now() + self.answer_timeout);
+            waiting.state = State::Due(Instant::now() + self.response_timeout);
             self.unanswered.insert(id, waiting);
             return Event::Started { leases, attempts, more, took };
         }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use domain::LeaseMark;
+use domain::LeasePrefix;
 
-use crate::{Error, Status};
+use crate::{Error, ProcessorHealth};
 
 /// The most handlers that one processor runs at once.
 const MAX_CONCURRENCY: usize = 100_000;
@@ -26,20 +26,20 @@ pub struct Config {
     /// attempt counts as a failure that may be repeated. Default: 5 minutes.
     pub attempt_timeout: Duration,
     /// At shutdown: how long running handlers may go on. Default: 10 seconds.
-    pub drain_grace: Duration,
+    pub shutdown_timeout: Duration,
     /// At shutdown, after the handlers have ended: how long to wait until the last reports are
     /// acknowledged. Default: 3 seconds.
-    pub report_grace: Duration,
+    pub report_timeout: Duration,
     /// A gateway that leaves a request without an answer for so long is given up for another one.
     /// Default: 10 seconds.
-    pub answer_timeout: Duration,
+    pub response_timeout: Duration,
     /// Nothing is pulled while more reports than this wait for their acknowledgement. Default: 4,096.
     pub report_buffer: usize,
     /// On the lease tokens that this processor draws, so that a program which owns the database can tell its own leases
     /// after a crash. Default: none.
-    pub lease_mark: Option<LeaseMark>,
+    pub lease_prefix: Option<LeasePrefix>,
     /// Written by the processor while it runs, for health checks.
-    pub status: Status,
+    pub health: ProcessorHealth,
 }
 
 impl Default for Config {
@@ -49,12 +49,12 @@ impl Default for Config {
             gateway_urls: vec!["http://127.0.0.1:50051".to_owned()],
             concurrency: 64,
             attempt_timeout: Duration::from_secs(300),
-            drain_grace: Duration::from_secs(10),
-            report_grace: Duration::from_secs(3),
-            answer_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
+            report_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(10),
             report_buffer: 4_096,
-            lease_mark: None,
-            status: Status::default(),
+            lease_prefix: None,
+            health: ProcessorHealth::default(),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Config {
             return Err(Error::invalid("concurrency", problem));
         }
         for (setting, value) in
-            [("attempt_timeout", self.attempt_timeout), ("answer_timeout", self.answer_timeout)]
+            [("attempt_timeout", self.attempt_timeout), ("response_timeout", self.response_timeout)]
         {
             if value.is_zero() {
                 return Err(Error::invalid(setting, "must be longer than zero"));

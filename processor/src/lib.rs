@@ -16,9 +16,9 @@ mod connect;
 mod error;
 pub mod handler;
 pub mod handlers;
+mod health;
 mod metrics;
 mod slots;
-mod status;
 mod worker;
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub use config::Config;
 pub use domain::Outcome;
 pub use error::Error;
 pub use handler::{Attempt, OrderHandler};
-pub use status::Status;
+pub use health::ProcessorHealth;
 pub use tokio_util::sync::CancellationToken;
 
 /// Every metric of a processor: its name, its type and its help.
@@ -39,9 +39,9 @@ pub fn declared_metrics() -> impl Iterator<Item = (&'static str, &'static str, &
 /// Processes orders until `shutdown` is ready, then drains and returns.
 ///
 /// Neither a gateway nor a queue that is away ends it: both are tried again for ever. The drain:
-/// nothing new is pulled or started; running handlers get [`Config::drain_grace`] to finish and are
+/// nothing new is pulled or started; running handlers get [`Config::shutdown_timeout`] to finish and are
 /// reported as ever; those that still run are then stopped and their orders given back, which costs
-/// them no attempt; reports that are not acknowledged get [`Config::report_grace`] more. Whatever is
+/// them no attempt; reports that are not acknowledged get [`Config::report_timeout`] more. Whatever is
 /// left after that comes back when its lease runs out. A processor and a gateway in one process
 /// shut down in this order, so that the reports still find the gateway.
 ///
@@ -58,12 +58,12 @@ pub async fn run(
     config.check()?;
     metrics::describe();
     let gateways = connect::Gateways::new(&config)?;
-    let (worker_id, status) = (config.worker_id.clone(), config.status.clone());
+    let (worker_id, health) = (config.worker_id.clone(), config.health.clone());
     let worker = worker::Worker::new(config, gateways, handler);
     tokio::select! {
         () = worker.run(&*queue, shutdown) => {}
-        () = status.announce(&*queue, &worker_id) => {}
+        () = health.keep_registered(&*queue, &worker_id) => {}
     }
-    Status::leave(&*queue, &worker_id).await;
+    ProcessorHealth::deregister(&*queue, &worker_id).await;
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Job, Queue};
-use domain::{LeaseMark, LeaseToken, Order, Outcome};
+use domain::{LeasePrefix, LeaseToken, Order, Outcome};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::{MAX_BATCH, v1};
 use tokio::select;
@@ -103,7 +103,7 @@ impl Worker {
     pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
         let meters = Meters::find();
         Self {
-            client: Client::new(gateways, config.answer_timeout),
+            client: Client::new(gateways, config.response_timeout),
             slots: Slots::new(handler, config.concurrency, config.attempt_timeout, meters.clone()),
             config,
             hints: Vec::new(),
@@ -189,17 +189,18 @@ impl Worker {
     fn on_pulled(&mut self, pulled: Pulled) {
         match pulled {
             Ok(jobs) => {
-                self.config.status.pulled(Ok(()));
+                self.config.health.pulled(Ok(()));
                 self.queue_backoff.reset();
                 // An order and a token together name a lease; with one token for all of them the gateway
                 // writes all of them in one statement.
-                let token = self.config.lease_mark.map_or_else(LeaseToken::random, LeaseMark::draw);
+                let token =
+                    self.config.lease_prefix.map_or_else(LeaseToken::random, LeasePrefix::random_token);
                 let slots = &mut self.slots;
                 self.hints.extend(jobs.into_iter().filter_map(|job| slots.take(job.order_id, token)));
             }
             Err(error) => {
                 metrics::queue_error();
-                self.config.status.pulled(Err(&error));
+                self.config.health.pulled(Err(&error));
                 self.queue_pause = Some(self.queue_backoff.next());
                 if self.queue_backoff.should_log() {
                     tracing::warn!(%error, "queue unreachable, retrying");
@@ -229,11 +230,11 @@ impl Worker {
                 let mut ticks = interval(heartbeat_interval);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 self.heartbeat = Some(ticks);
-                self.config.status.connected(matches!(self.stage, Stage::Working));
+                self.config.health.connected(matches!(self.stage, Stage::Working));
             }
             Event::Disconnected => {
                 self.heartbeat = None;
-                self.config.status.connected(false);
+                self.config.health.connected(false);
             }
             Event::Started { leases, attempts, more, took } => {
                 self.starts.in_flight -= usize::from(!more);
@@ -301,14 +302,14 @@ impl Worker {
     }
 
     fn drain(&mut self) {
-        let grace = self.config.drain_grace;
+        let grace = self.config.shutdown_timeout;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(running = self.slots.running(), grace_ms, "shutting down, starting no further orders");
         for hint in std::mem::take(&mut self.hints) {
             self.slots.free(hint);
         }
         self.stage = Stage::Draining(Instant::now() + grace);
-        self.config.status.connected(false);
+        self.config.health.connected(false);
     }
 
     /// Whether no handler runs, and none is about to.
@@ -332,7 +333,7 @@ impl Worker {
             for lease in stopped {
                 self.report(lease, Outcome::Released);
             }
-            self.stage = Stage::Reporting(now + self.config.report_grace);
+            self.stage = Stage::Reporting(now + self.config.report_timeout);
         }
         let Stage::Reporting(until) = self.stage else { return false };
         let (starting, reports) = (self.slots.taken(), self.reports.len() + self.reports_in_flight);

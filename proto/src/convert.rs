@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{
     Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority, Status,
     Timestamp, money,
@@ -13,13 +13,13 @@ use crate::v1;
 /// A message that is not what the interface says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub struct Invalid {
+pub struct InvalidMessage {
     code: ErrorCode,
     field: &'static str,
     problem: String,
 }
 
-impl Invalid {
+impl InvalidMessage {
     fn new(field: &'static str, problem: impl ToString) -> Self {
         Self { code: ErrorCode::InvalidInput, field, problem: problem.to_string() }
     }
@@ -34,14 +34,16 @@ impl Invalid {
 ///
 /// # Errors
 /// When it is none.
-pub fn order_id(text: &str) -> Result<OrderId, Invalid> {
-    text.parse()
-        .map_err(|error| Invalid { code: ErrorCode::InvalidOrderId, ..Invalid::new("orderId", error) })
+pub fn parse_order_id(text: &str) -> Result<OrderId, InvalidMessage> {
+    text.parse().map_err(|error| InvalidMessage {
+        code: ErrorCode::InvalidOrderId,
+        ..InvalidMessage::new("orderId", error)
+    })
 }
 
 impl v1::Order {
     /// The message for an order and what it waits for.
-    pub fn new(order: Order, outlook: &Outlook) -> Self {
+    pub fn new(order: Order, outlook: &QueueSnapshot) -> Self {
         let waiting = order.waiting(outlook);
         Self {
             waits_for: waiting.map(|waiting| waiting.waits_for.to_string()),
@@ -87,25 +89,27 @@ impl From<LineItem> for v1::LineItem {
 
 /// What a worker receives. The tenant is the gateway's business and not on the wire.
 impl TryFrom<v1::Order> for Order {
-    type Error = Invalid;
+    type Error = InvalidMessage;
 
-    fn try_from(order: v1::Order) -> Result<Self, Invalid> {
+    fn try_from(order: v1::Order) -> Result<Self, InvalidMessage> {
         let currency: Currency =
-            order.currency.parse().map_err(|e: money::Error| Invalid::new("currency", e))?;
-        let amount =
-            |field, text: &str| Money::parse(text, currency).map_err(|error| Invalid::new(field, error));
-        let time = |field, text: &str| text.parse::<Timestamp>().map_err(|error| Invalid::new(field, error));
+            order.currency.parse().map_err(|e: money::Error| InvalidMessage::new("currency", e))?;
+        let amount = |field, text: &str| {
+            Money::parse(text, currency).map_err(|error| InvalidMessage::new(field, error))
+        };
+        let time =
+            |field, text: &str| text.parse::<Timestamp>().map_err(|error| InvalidMessage::new(field, error));
         let line_items = order.line_items.into_iter().map(|line| {
             Ok(LineItem { price: amount("price", &line.price)?, item: line.item, quantity: line.quantity })
         });
         let created_at = time("createdAt", &order.created_at)?;
         let next_attempt_at = order.next_attempt_at.map(|text| time("nextAttemptAt", &text)).transpose()?;
         Ok(Self {
-            id: order_id(&order.order_id)?,
+            id: parse_order_id(&order.order_id)?,
             tenant_id: domain::DEFAULT_TENANT.to_owned(),
             external_reference: order.external_reference,
             customer: order.customer,
-            line_items: line_items.collect::<Result<_, Invalid>>()?,
+            line_items: line_items.collect::<Result<_, InvalidMessage>>()?,
             total: amount("total", &order.total)?,
             quantity: order.quantity,
             status: status(&order.status)?,
@@ -124,16 +128,16 @@ impl TryFrom<v1::Order> for Order {
     }
 }
 
-fn status(text: &str) -> Result<Status, Invalid> {
-    text.parse().map_err(|error| Invalid::new("status", error))
+fn status(text: &str) -> Result<Status, InvalidMessage> {
+    text.parse().map_err(|error| InvalidMessage::new("status", error))
 }
 
 /// A gateway that does not know of priorities sends none.
-fn priority(text: &str) -> Result<Priority, Invalid> {
+fn priority(text: &str) -> Result<Priority, InvalidMessage> {
     if text.is_empty() {
         return Ok(Priority::default());
     }
-    text.parse().map_err(|error| Invalid::new("priority", error))
+    text.parse().map_err(|error| InvalidMessage::new("priority", error))
 }
 
 impl From<&OrderEvent> for v1::OrderEvent {
@@ -161,9 +165,9 @@ impl v1::Lease {
     ///
     /// # Errors
     /// When one of them is not what it should be.
-    pub fn parse(&self) -> Result<(OrderId, LeaseToken), Invalid> {
-        let id = order_id(&self.order_id)?;
-        let token = self.lease_token.parse().map_err(|error| Invalid::new("leaseToken", error))?;
+    pub fn parse(&self) -> Result<(OrderId, LeaseToken), InvalidMessage> {
+        let id = parse_order_id(&self.order_id)?;
+        let token = self.lease_token.parse().map_err(|error| InvalidMessage::new("leaseToken", error))?;
         Ok((id, token))
     }
 }
@@ -191,11 +195,11 @@ impl v1::Report {
     ///
     /// # Errors
     /// When something is missing or is not what it should be.
-    pub fn parse(self) -> Result<(OrderId, LeaseToken, Outcome), Invalid> {
+    pub fn parse(self) -> Result<(OrderId, LeaseToken, Outcome), InvalidMessage> {
         use v1::report::Outcome as Wire;
         let (order_id, token) =
-            self.lease.as_ref().ok_or_else(|| Invalid::new("lease", "is required"))?.parse()?;
-        let outcome = match self.outcome.ok_or_else(|| Invalid::new("outcome", "is required"))? {
+            self.lease.as_ref().ok_or_else(|| InvalidMessage::new("lease", "is required"))?.parse()?;
+        let outcome = match self.outcome.ok_or_else(|| InvalidMessage::new("outcome", "is required"))? {
             Wire::Completed(v1::Completed {}) => Outcome::Completed,
             Wire::Retry(retry) => Outcome::Retry {
                 reason: retry.reason,
@@ -261,11 +265,11 @@ mod tests {
     fn a_message_says_what_the_order_waits_for() {
         let order = Order { status: Status::Pending, error_class: None, ..order() };
         let before = order.not_before - Duration::from_secs(1);
-        let outlook = Outlook { now: before, paused_at: None, paused_until: None };
+        let outlook = QueueSnapshot { now: before, paused_at: None, paused_until: None };
         let wire = v1::Order::new(order.clone(), &outlook);
         assert_eq!(wire.waits_for.as_deref(), Some("schedule"));
         assert_eq!(wire.next_attempt_at, Some(order.not_before.to_string()));
-        let wire = v1::Order::new(order.clone(), &Outlook { now: order.not_before, ..outlook });
+        let wire = v1::Order::new(order.clone(), &QueueSnapshot { now: order.not_before, ..outlook });
         assert_eq!((wire.waits_for.as_deref(), wire.next_attempt_at), (Some("worker"), None));
         let wire = v1::Order::new(Order { status: Status::Processing, ..order }, &outlook);
         assert_eq!((wire.waits_for, wire.next_attempt_at), (None, None));

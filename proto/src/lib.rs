@@ -5,7 +5,7 @@
 
 mod convert;
 
-pub use convert::{Invalid, order_id};
+pub use convert::{InvalidMessage, parse_order_id};
 
 /// The generated messages, client and server of `orders.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]

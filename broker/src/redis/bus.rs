@@ -70,7 +70,7 @@ impl crate::Bus for Bus {
         self.redis.command(&commands).await
     }
 
-    async fn announce_loss(&self) -> Result<(), Error> {
+    async fn publish_gap(&self) -> Result<(), Error> {
         let mut command = redis::pipe();
         command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(self.sender.seal(message::LOSS)).ignore();
         self.redis.command(&command).await

@@ -44,7 +44,7 @@ use self::address::Address;
 pub use self::bus::Bus;
 use self::pool::Manager;
 pub use self::queue::Queue;
-pub use self::seal::{BusKey, SHORTEST_SECRET};
+pub use self::seal::{BusKey, MIN_SECRET_BYTES};
 pub use self::server::ServerInfo;
 use crate::Error;
 

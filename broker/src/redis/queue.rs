@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis, pool};
-use crate::{Error, Job, Place, Presence};
+use crate::{Error, Job, QueueEnd, Registrations};
 
 /// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
 /// puller that has gone are noticed.
@@ -128,11 +128,11 @@ impl Queue {
 
 #[async_trait]
 impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, Error> {
+    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
-        if place == Place::Front {
+        if place == QueueEnd::Front {
             return self.push_to_front(jobs).await;
         }
         let mut commands = redis::pipe();
@@ -169,16 +169,16 @@ impl crate::Queue for Queue {
         Ok(len)
     }
 
-    async fn announce(&self, worker: &str) -> Result<(), Error> {
-        self.redis.announce(worker).await
+    async fn register_worker(&self, worker: &str) -> Result<(), Error> {
+        self.redis.register_worker(worker).await
     }
 
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
-        self.redis.leave(worker).await
+    async fn deregister_worker(&self, worker: &str) -> Result<(), Error> {
+        self.redis.deregister_worker(worker).await
     }
 
-    async fn presence(&self, installation: &[u8]) -> Result<Presence, Error> {
-        self.redis.presence(installation).await
+    async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
+        self.redis.register_installation(installation).await
     }
 }
 

@@ -33,7 +33,7 @@ const LONGEST: usize = 4 * 1024 * 1024;
 const SENDERS: usize = 4_096;
 
 /// The shortest secret.
-pub const SHORTEST_SECRET: usize = 16;
+pub const MIN_SECRET_BYTES: usize = 16;
 
 /// The gateways that share this, and no others, believe each other's messages. Cheap to clone.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub struct BusKey {
 }
 
 impl BusKey {
-    /// The key of an installation. The secret should have at least [`SHORTEST_SECRET`] bytes.
+    /// The key of an installation. The secret should have at least [`MIN_SECRET_BYTES`] bytes.
     pub fn new(installation: [u8; INSTALLATION], secret: &[u8]) -> Self {
         let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
         // The secret may have other uses.

@@ -19,7 +19,10 @@ pub(crate) struct Backend {
 }
 
 pub(crate) fn memory() -> Backend {
-    Backend { queue: Arc::new(broker::memory::Queue::new()), bus: Arc::new(broker::memory::Bus::new()) }
+    Backend {
+        queue: Arc::new(broker::memory::MemoryQueue::new()),
+        bus: Arc::new(broker::memory::MemoryBus::new()),
+    }
 }
 
 pub(crate) fn redis() -> Backend {

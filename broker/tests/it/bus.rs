@@ -133,7 +133,7 @@ pub(crate) async fn a_loss_is_told_to_every_subscriber(Backend { bus, .. }: Back
     connected(&mut one).await;
     connected(&mut two).await;
     let all = events(1..2);
-    bus.announce_loss().await.unwrap();
+    bus.publish_gap().await.unwrap();
     bus.publish(&all).await.unwrap();
     for subscription in [&mut one, &mut two] {
         connected(subscription).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use broker::Place;
+use broker::QueueEnd;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, DEADLINE, counted, eventually, in_time, jobs};
@@ -15,8 +15,8 @@ const AT_ONCE: Duration = Duration::ZERO;
 pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { queue, .. }: Backend) {
     // More than fit one command, in several pushes.
     let all = jobs(0..1_300);
-    assert_eq!(queue.push(&all[..700], Place::End).await.unwrap(), 700);
-    assert_eq!(queue.push(&all[700..], Place::End).await.unwrap(), 1_300);
+    assert_eq!(queue.push(&all[..700], QueueEnd::Back).await.unwrap(), 700);
+    assert_eq!(queue.push(&all[700..], QueueEnd::Back).await.unwrap(), 1_300);
     assert_eq!(queue.len().await.unwrap(), 1_300);
 
     let mut pulled = Vec::new();
@@ -31,9 +31,9 @@ pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { q
 
 pub(crate) async fn urgent_jobs_come_out_first(Backend { queue, .. }: Backend) {
     let all = jobs(0..700);
-    queue.push(&all[400..], Place::End).await.unwrap();
+    queue.push(&all[400..], QueueEnd::Back).await.unwrap();
     // More than fit one command.
-    assert_eq!(queue.push(&all[..400], Place::Front).await.unwrap(), 700);
+    assert_eq!(queue.push(&all[..400], QueueEnd::Front).await.unwrap(), 700);
     let mut pulled = Vec::new();
     while pulled.len() < all.len() {
         let more = queue.pull(100_000, DEADLINE).await.unwrap();
@@ -45,7 +45,7 @@ pub(crate) async fn urgent_jobs_come_out_first(Backend { queue, .. }: Backend) {
 
 pub(crate) async fn a_pull_takes_no_more_than_it_asked_for(Backend { queue, .. }: Backend) {
     let all = jobs(0..5);
-    queue.push(&all, Place::End).await.unwrap();
+    queue.push(&all, QueueEnd::Back).await.unwrap();
     assert_eq!(queue.pull(2, AT_ONCE).await.unwrap(), all[..2]);
     assert_eq!(queue.len().await.unwrap(), 3);
     assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all[2..3]);
@@ -54,13 +54,13 @@ pub(crate) async fn a_pull_takes_no_more_than_it_asked_for(Backend { queue, .. }
 }
 
 pub(crate) async fn a_pull_for_nothing_answers_at_once(Backend { queue, .. }: Backend) {
-    queue.push(&jobs(0..1), Place::End).await.unwrap();
+    queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
     assert_eq!(queue.pull(0, Duration::MAX).await.unwrap(), []);
     assert_eq!(queue.len().await.unwrap(), 1);
 }
 
 pub(crate) async fn an_empty_push_changes_nothing(Backend { queue, .. }: Backend) {
-    assert_eq!(queue.push(&[], Place::End).await.unwrap(), 0);
+    assert_eq!(queue.push(&[], QueueEnd::Back).await.unwrap(), 0);
     assert_eq!(queue.len().await.unwrap(), 0);
     assert_eq!(queue.pull(1, AT_ONCE).await.unwrap(), []);
 }
@@ -73,7 +73,7 @@ pub(crate) async fn a_pull_waits_for_the_first_job(Backend { queue, .. }: Backen
     });
     // Whether the pull or the push comes first must not matter.
     tokio::task::yield_now().await;
-    queue.push(&all, Place::End).await.unwrap();
+    queue.push(&all, QueueEnd::Back).await.unwrap();
     assert_eq!(in_time("the waiting pull", puller).await.unwrap().unwrap(), all);
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn each_job_goes_to_exactly_one_of_many_pullers(Backend { queue
         .collect();
     let all = jobs(0..JOBS as u64);
     for some in all.chunks(37) {
-        queue.push(some, Place::End).await.unwrap();
+        queue.push(some, QueueEnd::Back).await.unwrap();
     }
     let mut got = Vec::new();
     for puller in pullers {
@@ -126,10 +126,10 @@ pub(crate) async fn a_cancelled_pull_loses_no_jobs(Backend { queue, .. }: Backen
             got.extend(jobs.unwrap());
         } else if n % 3 == 0 {
             drop(pull);
-            queue.push(std::slice::from_ref(job), Place::End).await.unwrap();
+            queue.push(std::slice::from_ref(job), QueueEnd::Back).await.unwrap();
             continue;
         }
-        queue.push(std::slice::from_ref(job), Place::End).await.unwrap();
+        queue.push(std::slice::from_ref(job), QueueEnd::Back).await.unwrap();
         for _ in 0..n {
             tokio::task::yield_now().await;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::redis::{BusKey, DEFAULT_PREFIX, Redis};
-use broker::{Bus, Error, Job, Place, Queue, Signal};
+use broker::{Bus, Error, Job, Queue, QueueEnd, Signal};
 use futures_util::StreamExt;
 use redis::AsyncCommands;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 async fn a_job_is_written_as_other_workers_read_it() {
     let prefix = random_prefix();
     let job = Job { order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(), quantity: 2 };
-    Redis::new(&redis_url(), &prefix).unwrap().queue().push(&[job], Place::End).await.unwrap();
+    Redis::new(&redis_url(), &prefix).unwrap().queue().push(&[job], QueueEnd::Back).await.unwrap();
     let entry: String = plain_client().await.rpop(format!("{prefix}:queue"), None).await.unwrap();
     assert_eq!(entry, r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","quantity":2}"#);
     assert_eq!(DEFAULT_PREFIX, "orders");
@@ -83,7 +83,7 @@ async fn many_pulls_wait_side_by_side_without_stopping_other_commands() {
         })
         .collect();
     assert_eq!(queue.len().await.unwrap(), 0);
-    queue.push(&all, Place::End).await.unwrap();
+    queue.push(&all, QueueEnd::Back).await.unwrap();
     let mut got = Vec::new();
     for puller in pullers {
         got.extend(in_time("a waiting pull", puller).await.unwrap());
@@ -124,7 +124,7 @@ async fn without_a_server_every_call_fails_soon_and_keeps_the_password_secret() 
     let started = Instant::now();
     let messages = [
         unavailable(redis.check().await),
-        unavailable(queue.push(&jobs(0..1), Place::End).await),
+        unavailable(queue.push(&jobs(0..1), QueueEnd::Back).await),
         unavailable(queue.pull(1, Duration::MAX).await),
         unavailable(queue.len().await),
         unavailable(bus.publish(&events(1..2)).await),
@@ -165,14 +165,14 @@ async fn a_restarted_server_is_used_again() {
     server.kill();
     unavailable(in_time("the pull during the crash", waiting).await.unwrap());
     unavailable(bus.publish(&events(2..3)).await);
-    unavailable(queue.push(&jobs(0..1), Place::End).await);
+    unavailable(queue.push(&jobs(0..1), QueueEnd::Back).await);
 
     server.restart();
     connected(&mut subscription).await;
     bus.publish(&events(3..4)).await.unwrap();
     assert_eq!(message(&mut subscription).await[0].sequence, 3);
     let all = jobs(0..1);
-    queue.push(&all, Place::End).await.unwrap();
+    queue.push(&all, QueueEnd::Back).await.unwrap();
     assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all);
 }
 
@@ -188,7 +188,7 @@ async fn a_frozen_server_is_noticed_and_used_again_after_the_thaw() {
     server.freeze();
     let message = unavailable(in_time("a pull without answer", queue.pull(1, Duration::MAX)).await);
     assert!(message.contains("no response within"), "{message}");
-    unavailable(in_time("a push without answer", queue.push(&jobs(0..1), Place::End)).await);
+    unavailable(in_time("a push without answer", queue.push(&jobs(0..1), QueueEnd::Back)).await);
     // The subscription notices too and gives its connection up. A thaw that comes before it has noticed
     // heals the old connection, so the freeze is longer each time until it was long enough.
     let mut noticed = None;
@@ -229,7 +229,7 @@ async fn nothing_is_heard_but_what_gateways_of_the_installation_have_sent_and_on
     let genuine = redis.bus(key());
     genuine.publish(&events(1..3)).await.unwrap();
     assert_eq!(message(&mut subscription).await.len(), 2);
-    genuine.announce_loss().await.unwrap();
+    genuine.publish_gap().await.unwrap();
     connected(&mut subscription).await;
     let (first, loss) = (recorded(&mut recorder).await, recorded(&mut recorder).await);
 
@@ -237,7 +237,7 @@ async fn nothing_is_heard_but_what_gateways_of_the_installation_have_sent_and_on
     let other_installation = redis.bus(BusKey::new([2; 16], b"the secret of the tests"));
     for other in [other_secret, other_installation] {
         other.publish(&events(7..9)).await.unwrap();
-        other.announce_loss().await.unwrap();
+        other.publish_gap().await.unwrap();
     }
     let mut foreign = plain_client().await;
     let mut longer = first.clone();

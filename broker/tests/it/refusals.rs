@@ -1,7 +1,7 @@
 //! Servers that answer, and refuse what is needed of them.
 
 use broker::redis::Redis;
-use broker::{Place, Queue};
+use broker::{Queue, QueueEnd};
 
 use crate::backend::{eventually, jobs};
 use crate::server::Server;
@@ -27,7 +27,7 @@ async fn refuses(setup: &[&str], over: &[&str], word: &str, meaning: &str) {
     let redis = Redis::new(&server.url(), "test").unwrap();
     let queue = redis.queue();
     seen("an answer", async || queue.len().await.ok()).await;
-    queue.push(&jobs(0..1), Place::End).await.unwrap();
+    queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
     assert_eq!(queue.len().await.unwrap(), 1);
     let mut admin = client(&server).await.unwrap();
     let command = |words: &[&str]| {
@@ -103,10 +103,10 @@ async fn a_restricted_user_is_enough() {
         let redis = Redis::new(&url, "test").unwrap();
         redis.check().await.unwrap();
         let queue = redis.queue();
-        queue.push(&jobs(0..1), Place::End).await.unwrap();
+        queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
         assert_eq!(queue.len().await.unwrap(), 1);
         assert_eq!(queue.pull(1, std::time::Duration::ZERO).await.unwrap().len(), 1);
-        queue.announce("worker").await.unwrap();
-        queue.presence(b"installation").await.unwrap();
+        queue.register_worker("worker").await.unwrap();
+        queue.register_installation(b"installation").await.unwrap();
     }
 }

@@ -7,9 +7,9 @@ fn now() -> Timestamp {
     Timestamp::from_micros(NOW)
 }
 
-fn state(status: Status) -> State {
+fn state(status: Status) -> OrderState {
     let held = matches!(status, Status::Processing | Status::Completed | Status::Failed);
-    State {
+    OrderState {
         status,
         version: 2,
         attempt: 1,
@@ -23,7 +23,7 @@ fn state(status: Status) -> State {
     }
 }
 
-fn run(state: &State, command: Command) -> Decision {
+fn run(state: &OrderState, command: Command) -> Decision {
     decide(state, &command, now(), &Rules::default(), u32::MAX)
 }
 
@@ -110,8 +110,8 @@ fn a_repeated_report_has_the_outcome_that_was_recorded() {
     let retry = Outcome::Retry { reason: "x".into(), class: None, after: None };
     let failed = Outcome::Failed { reason: "x".into(), class: None };
     let outcomes = [Outcome::Completed, retry.clone(), failed.clone(), Outcome::Released];
-    let waiting = State { lease: Some(lease), failures: 1, ..state(Status::Pending) };
-    let exhausted = State { failures: 3, ..state(Status::Failed) };
+    let waiting = OrderState { lease: Some(lease), failures: 1, ..state(Status::Pending) };
+    let exhausted = OrderState { failures: 3, ..state(Status::Failed) };
     for (state, repeated) in [
         (state(Status::Completed), vec![Outcome::Completed]),
         (state(Status::Failed), vec![failed.clone()]),
@@ -140,7 +140,7 @@ fn a_heartbeat_moves_the_end_of_the_lease() {
 fn an_order_is_not_started_before_its_time() {
     let start = |not_before| {
         let lease = LeaseToken::from_i64(1).unwrap();
-        run(&State { not_before, ..state(Status::Pending) }, Command::start(lease))
+        run(&OrderState { not_before, ..state(Status::Pending) }, Command::start(lease))
     };
     // What another gateway's clock may make of the same moment.
     let nearly = now() + CLOCK_TOLERANCE;
@@ -155,8 +155,8 @@ fn a_postponed_attempt_is_no_failure_up_to_a_limit() {
     let hour = Duration::from_secs(3_600);
     let report = |after| Outcome::Retry { reason: "busy".into(), class: Some("http_503".into()), after };
     let finish =
-        |state: &State, after| changed(run(state, Command::Finish { lease, outcome: report(after) }));
-    let last = State { max_attempts: 1, attempt: 1, failures: 0, ..state(Status::Processing) };
+        |state: &OrderState, after| changed(run(state, Command::Finish { lease, outcome: report(after) }));
+    let last = OrderState { max_attempts: 1, attempt: 1, failures: 0, ..state(Status::Processing) };
     let postponed = finish(&last, Some(hour));
     assert_eq!((postponed.status, postponed.failures), (Status::Pending, 0));
     assert_eq!((postponed.not_before, postponed.due_at), (now() + hour, Some(now() + hour)));
@@ -164,11 +164,11 @@ fn a_postponed_attempt_is_no_failure_up_to_a_limit() {
     for after in [None, Some(Duration::ZERO)] {
         assert_eq!(finish(&last, after).status, Status::Failed);
     }
-    let often = State { attempt: MAX_POSTPONEMENTS, ..last };
+    let often = OrderState { attempt: MAX_POSTPONEMENTS, ..last };
     assert_eq!(finish(&often, Some(hour)).failures, 0);
-    let too_often = State { attempt: MAX_POSTPONEMENTS + 1, ..last };
+    let too_often = OrderState { attempt: MAX_POSTPONEMENTS + 1, ..last };
     assert_eq!(finish(&too_often, Some(hour)).status, Status::Failed);
-    let counted = finish(&State { max_attempts: 5, ..too_often }, Some(hour));
+    let counted = finish(&OrderState { max_attempts: 5, ..too_often }, Some(hour));
     assert_eq!((counted.failures, counted.not_before), (1, now() + hour));
 }
 
@@ -177,7 +177,7 @@ fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let outcome = Outcome::Retry { reason: "x".into(), class: None, after: Some(Duration::ZERO) };
     let change = changed(run(&state(Status::Processing), Command::Finish { lease, outcome }));
-    let waiting = State { lease: change.lease, ..state(Status::Pending) };
+    let waiting = OrderState { lease: change.lease, ..state(Status::Pending) };
     let stale = Decision::Refuse(Refusal::StaleLease(Status::Pending));
     assert_eq!(run(&waiting, Command::start(lease)), stale);
     let other = LeaseToken::from_i64(8).unwrap();
@@ -188,7 +188,7 @@ fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
 fn a_scheduled_order_is_not_started_a_microsecond_early() {
     let start = |at: Timestamp| {
         let scheduled =
-            State { attempt: 0, not_before: at, process_after: Some(at), ..state(Status::Pending) };
+            OrderState { attempt: 0, not_before: at, process_after: Some(at), ..state(Status::Pending) };
         run(&scheduled, Command::start(LeaseToken::from_i64(1).unwrap()))
     };
     assert_eq!(changed(start(now())).status, Status::Processing);
@@ -199,7 +199,7 @@ fn a_scheduled_order_is_not_started_a_microsecond_early() {
 #[test]
 fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
     let paused = Rules { paused: true, ..Rules::default() };
-    let decide = |state: &State, command| decide(state, &command, now(), &paused, 0);
+    let decide = |state: &OrderState, command| decide(state, &command, now(), &paused, 0);
     let waiting = state(Status::Pending);
     let lease = LeaseToken::from_i64(7).unwrap();
     let start = || Command::start(lease);
@@ -213,11 +213,11 @@ fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
 
 #[test]
 fn an_expired_lease_is_a_failure_and_its_token_is_gone() {
-    let expired = State { due_at: Some(now()), ..state(Status::Processing) };
+    let expired = OrderState { due_at: Some(now()), ..state(Status::Processing) };
     let change = changed(run(&expired, Command::Expire));
     assert_eq!((change.status, change.failures, change.lease), (Status::Pending, 1, None));
     assert_eq!(change.due_at, Some(now() + Duration::from_secs(1)));
-    let last = State { failures: 2, ..expired };
+    let last = OrderState { failures: 2, ..expired };
     let change = changed(run(&last, Command::Expire));
     assert_eq!((change.status, change.failures, change.due_at), (Status::Failed, 3, None));
     assert_eq!(change.error_class.as_deref(), Some(CLASS_LEASE_EXPIRED));
@@ -240,14 +240,14 @@ fn a_failure_has_a_class_and_what_follows_has_none() {
 #[test]
 fn a_release_costs_no_attempt() {
     let lease = LeaseToken::from_i64(7).unwrap();
-    let last = State { failures: 2, ..state(Status::Processing) };
+    let last = OrderState { failures: 2, ..state(Status::Processing) };
     let change = changed(run(&last, Command::Finish { lease, outcome: Outcome::Released }));
     assert_eq!((change.status, change.failures, change.due_at), (Status::Pending, 2, Some(now())));
 }
 
 #[test]
 fn a_redrive_gives_a_new_set_of_attempts() {
-    let dead = State { failures: 3, ..state(Status::Failed) };
+    let dead = OrderState { failures: 3, ..state(Status::Failed) };
     let redrive =
         |not_before| changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before }));
     let change = redrive(None);
@@ -263,21 +263,21 @@ fn a_redrive_gives_a_new_set_of_attempts() {
 fn a_clock_that_was_set_back_stalls_no_order() {
     let hour = Duration::from_secs(3_600);
     let lease = LeaseToken::from_i64(9).unwrap();
-    let start = |state: &State| decide(state, &Command::start(lease), now(), &Rules::default(), 0);
+    let start = |state: &OrderState| decide(state, &Command::start(lease), now(), &Rules::default(), 0);
     let later = now() + hour;
-    let fresh = State { attempt: 0, not_before: later, updated_at: later, ..state(Status::Pending) };
+    let fresh = OrderState { attempt: 0, not_before: later, updated_at: later, ..state(Status::Pending) };
     assert_eq!(wait_of_later_clock(&fresh, now()), Some(Duration::ZERO));
     assert_eq!(changed(start(&fresh)).status, Status::Processing);
-    let retried = State { attempt: 1, not_before: later + hour, ..fresh };
+    let retried = OrderState { attempt: 1, not_before: later + hour, ..fresh };
     assert_eq!(wait_of_later_clock(&retried, now()), Some(hour));
     // A retry after the step has a wait of the present clock, which counts.
-    let wait = State { not_before: now() + Duration::from_secs(9), ..retried };
+    let wait = OrderState { not_before: now() + Duration::from_secs(9), ..retried };
     assert_eq!(wait_of_later_clock(&wait, now()), None);
     assert_eq!(start(&wait), Decision::Refuse(Refusal::NotYet(wait.not_before)));
     // A schedule is kept to the letter, until the order has been started once.
-    let scheduled = State { process_after: Some(later), ..fresh };
+    let scheduled = OrderState { process_after: Some(later), ..fresh };
     assert_eq!(start(&scheduled), Decision::Refuse(Refusal::NotYet(later)));
-    let started = State { process_after: Some(later), ..retried };
+    let started = OrderState { process_after: Some(later), ..retried };
     assert_eq!(changed(start(&started)).status, Status::Processing);
     // Its job is used up by a pause: it is offered again at once and not in an hour.
     let paused = Rules { paused: true, ..Rules::default() };
@@ -318,7 +318,7 @@ proptest! {
             1..60,
         )
     ) {
-        let mut state = State { attempt: 0, lease: None, due_at: Some(now()), ..state(Status::Pending) };
+        let mut state = OrderState { attempt: 0, lease: None, due_at: Some(now()), ..state(Status::Pending) };
         let mut at = NOW;
         for (command, wait, random, paused) in steps {
             let rules = Rules { paused, ..Rules::default() };
@@ -327,7 +327,7 @@ proptest! {
             match decide(&state, &command, clock, &rules, random) {
                 Decision::Change(change) => {
                     prop_assert!(state.status.may_become(change.status));
-                    state = State {
+                    state = OrderState {
                         status: change.status,
                         version: state.version + 1,
                         attempt: change.attempt,

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, text};
+use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, strings};
 
 use super::budget::Budget;
 use super::errors::fault;
@@ -136,7 +136,7 @@ impl UserError {
 
 /// Who asks, as they call themselves.
 pub(super) fn requester(name: Option<String>) -> std::result::Result<Requester, UserError> {
-    match name.as_deref().map(|name| text::check(name, text::MAX_REQUESTER)) {
+    match name.as_deref().map(|name| strings::validate(name, strings::MAX_REQUESTED_BY)) {
         Some(Err(message)) => Err(UserError::input("requestedBy", message)),
         Some(Ok(())) | None => Ok(Requester { name, via: "GraphQL" }),
     }
@@ -259,7 +259,7 @@ fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, 
     let message = error.to_string();
     match error {
         Error::Invalid(problems) => {
-            let one = |problem: domain::Invalid| UserError {
+            let one = |problem: domain::InvalidField| UserError {
                 code: code.clone(),
                 message: problem.to_string(),
                 field: Some(std::iter::once("input".to_owned()).chain(problem.field.path()).collect()),

@@ -80,7 +80,7 @@ pub(super) fn invalid(problem: impl Into<String>) -> Status {
 }
 
 /// A field that cannot be read.
-pub(super) fn invalid_field(problem: proto::Invalid) -> Status {
+pub(super) fn invalid_field(problem: proto::InvalidMessage) -> Status {
     refuse(problem.code(), problem.to_string())
 }
 

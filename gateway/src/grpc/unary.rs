@@ -54,7 +54,7 @@ impl OrderService for Service {
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
         contained(async {
-            let id = proto::order_id(&request.into_inner().order_id).map_err(invalid_field)?;
+            let id = proto::parse_order_id(&request.into_inner().order_id).map_err(invalid_field)?;
             Ok(Response::new(self.order(id).await?))
         })
         .await
@@ -80,7 +80,7 @@ impl Service {
     }
 
     async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
-        let id = proto::order_id(&request.order_id).map_err(invalid_field)?;
+        let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let lease = match request.lease_token.as_str() {
             "" => None,
             text => {
@@ -117,7 +117,7 @@ impl Service {
         &self,
         request: v1::WatchOrderRequest,
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
-        let id = proto::order_id(&request.order_id).map_err(invalid_field)?;
+        let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
         let events = self.state.feed.watch(id, cursor).await?;
         // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes

@@ -368,7 +368,7 @@ fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused
     (good, refused)
 }
 
-fn unreadable(lease: Option<v1::Lease>, problem: &proto::Invalid) -> v1::Refused {
+fn unreadable(lease: Option<v1::Lease>, problem: &proto::InvalidMessage) -> v1::Refused {
     tracing::warn!(%problem, "worker sent an invalid message");
     v1::Refused { lease, reason: problem.code().to_string(), status: String::new() }
 }

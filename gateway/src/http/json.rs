@@ -161,10 +161,10 @@ impl Shape {
         }
     }
 
-    /// A text that [`domain::text::check`] takes.
+    /// A text that [`domain::strings::validate`] takes.
     pub(super) fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
         let text = self.text(&at, value)?;
-        match domain::text::check(&text, max) {
+        match domain::strings::validate(&text, max) {
             Ok(()) => Some(text),
             Err(message) => self.add(at, message),
         }

@@ -94,7 +94,7 @@ fn is_null(schema: &RefOr<Schema>) -> bool {
     matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
-/// Adds the pattern of what a client sends. A text whose length is limited is one that `domain::text` checks, and
+/// Adds the pattern of what a client sends. A text whose length is limited is one that `domain::strings` checks, and
 /// times have a range of years.
 fn pattern(schema: &mut RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else { return };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Content, Draft, IdempotencyKey, Invalid, Order, OrderId};
+use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId};
 use tokio::time::Instant;
 
 use super::{Orders, Publisher};
@@ -56,7 +56,7 @@ pub enum RowOutcome {
     /// The order as it was right after its creation.
     Created(Arc<Order>),
     /// These values break a rule.
-    Invalid(Vec<Invalid>),
+    Invalid(Vec<InvalidField>),
     /// The transport could not read it and knows why.
     Unreadable,
     /// Checking it failed because of a defect in the gateway.
@@ -203,7 +203,7 @@ struct Checked {
 
 impl Checked {
     /// Checks each row on its own: a panic is the outcome of its row and of no other.
-    fn new(rows: Vec<Row>, keyed: bool, check: impl Fn(Draft) -> Result<Content, Vec<Invalid>>) -> Self {
+    fn new(rows: Vec<Row>, keyed: bool, check: impl Fn(Draft) -> Result<Content, Vec<InvalidField>>) -> Self {
         let mut checked =
             Self { outcomes: Vec::with_capacity(rows.len()), contents: Vec::new(), identities: Vec::new() };
         for row in rows {

@@ -2,10 +2,10 @@
 //! GraphQL mean the same by it, because it is read here.
 
 use domain::query::{Filter, Sort};
-use domain::{Currency, Money, Status, Timestamp, text};
+use domain::{Currency, Money, Status, Timestamp, strings};
 
 /// Longest text that is looked for in items, in characters.
-pub const MAX_ITEM_CONTAINS: usize = text::MAX_ITEM;
+pub const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
 
 /// The names of the fields of a filter, as clients of REST and GraphQL know them; `statuses` has a name of each API.
 pub const FILTER_FIELDS: [&str; 9] = [
@@ -64,12 +64,12 @@ impl Criteria {
         let mut problems = Vec::new();
         let mut add = |name, message| problems.push(InvalidCriterion { name, message });
         for (name, value, max) in [
-            ("customer", &self.customer, text::MAX_CUSTOMER),
-            ("externalReference", &self.external_reference, text::MAX_EXTERNAL_REFERENCE),
-            ("errorClass", &self.error_class, text::MAX_ERROR_CLASS),
+            ("customer", &self.customer, strings::MAX_CUSTOMER),
+            ("externalReference", &self.external_reference, strings::MAX_EXTERNAL_REFERENCE),
+            ("errorClass", &self.error_class, strings::MAX_ERROR_CLASS),
             ("itemContains", &self.item_contains, MAX_ITEM_CONTAINS),
         ] {
-            if let Some(Err(message)) = value.as_deref().map(|value| text::check(value, max)) {
+            if let Some(Err(message)) = value.as_deref().map(|value| strings::validate(value, max)) {
                 add(name, message);
             }
         }

@@ -17,7 +17,7 @@ mod transitions;
 use std::sync::Arc;
 
 use domain::transition::Command;
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Outcome, Timestamp};
 use tokio_util::task::TaskTracker;
 
@@ -214,7 +214,7 @@ impl Orders {
     }
 
     /// What decides what pending orders wait for, as last seen.
-    pub fn outlook(&self) -> Outlook {
+    pub fn outlook(&self) -> QueueSnapshot {
         self.store.outlook()
     }
 

@@ -83,7 +83,7 @@ async fn publish(
 ) -> Result<(), broker::Error> {
     // Announced first, so that nobody takes what comes now for all there was.
     if lost.swap(false, Ordering::Relaxed) {
-        bus.announce_loss().await?;
+        bus.publish_gap().await?;
     }
     for message in events.chunks(MESSAGE) {
         bus.publish(message).await?;
@@ -124,7 +124,7 @@ mod tests {
             self.say(format!("{}", events.len()))
         }
 
-        async fn announce_loss(&self) -> Result<(), Error> {
+        async fn publish_gap(&self) -> Result<(), Error> {
             self.say("loss".to_owned())
         }
 

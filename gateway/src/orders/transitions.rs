@@ -244,7 +244,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use domain::LeaseToken;
-    use domain::retry::{LONGEST_POSTPONEMENT, MAX_POSTPONEMENTS};
+    use domain::retry::{MAX_POSTPONEMENT, MAX_POSTPONEMENTS};
 
     use super::*;
     use limits_page::{row, time};
@@ -253,7 +253,7 @@ mod tests {
     fn the_limits_are_documented() {
         let postponements = MAX_POSTPONEMENTS.to_string();
         row("postponements of an order (`Retry-After`) that do not count as failures", &postponements);
-        row("maximum delay that a called service can ask for", &time(LONGEST_POSTPONEMENT));
+        row("maximum delay that a called service can ask for", &time(MAX_POSTPONEMENT));
     }
 
     fn starts(count: u8) -> Arc<[(OrderId, Command)]> {

@@ -205,7 +205,7 @@ impl Store {
 struct Waiting {
     id: OrderId,
     due_at: i64,
-    state: domain::transition::State,
+    state: domain::transition::OrderState,
 }
 
 impl Waiting {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::priority::divide;
+use domain::priority::allocate;
 use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
@@ -81,7 +81,7 @@ impl Store {
     /// gateway has just taken are left out.
     ///
     /// Within a priority the oldest go first. Among the priorities the places are divided by
-    /// [`domain::priority::divide`]. The search begins at the marks. `None` when nothing is taken because the queue is paused.
+    /// [`domain::priority::allocate`]. The search begins at the marks. `None` when nothing is taken because the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
@@ -96,7 +96,7 @@ impl Store {
                         return Ok(Err(pause));
                     }
                     let waiting = waiting(connection, marks, now).await?;
-                    let places = divide(limit, waiting, rand::rng().random());
+                    let places = allocate(limit, waiting, rand::rng().random());
                     let mut taken = Taken { marks, ..Taken::default() };
                     for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
                         if places == 0 {

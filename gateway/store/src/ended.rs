@@ -1,7 +1,7 @@
 //! Leases of a process that has ended.
 
 use domain::transition::{CLASS_LEASE_EXPIRED, Command, Rules};
-use domain::{DEFAULT_TENANT, LeaseMark, LeaseToken, OrderId, Outcome};
+use domain::{DEFAULT_TENANT, LeasePrefix, LeaseToken, OrderId, Outcome};
 
 use super::sql::Sql;
 use super::transition::Applied;
@@ -19,14 +19,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn end_leases(&self, mark: LeaseMark, rules: Rules) -> Result<u64, Error> {
+    pub async fn end_leases(&self, mark: LeasePrefix, rules: Rules) -> Result<u64, Error> {
         let (mut after, mut ended) = (OrderId::from_bytes([0; 16]), 0);
         loop {
             let page = self.leases_after(after).await?;
             let Some((last, _)) = page.last() else { return Ok(ended) };
             after = *last;
             let reports = page.into_iter().filter_map(|(id, lease)| {
-                let lease = lease.filter(|lease| mark.is_on(*lease))?;
+                let lease = lease.filter(|lease| mark.matches(*lease))?;
                 let class = Some(CLASS_LEASE_EXPIRED.to_owned());
                 let outcome = Outcome::Retry { reason: ENDED.to_owned(), class, after: None };
                 Some((id, Command::Finish { lease, outcome }))

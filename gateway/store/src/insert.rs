@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::transition::State;
+use domain::transition::OrderState;
 use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 
@@ -120,7 +120,7 @@ impl Store {
         self.inner.recent.put(orders.map(|order| Row {
             locked: Locked {
                 id: order.id,
-                state: State {
+                state: OrderState {
                     status: Status::Pending,
                     version: 1,
                     attempt: 0,

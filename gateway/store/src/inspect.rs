@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::transition::{State, schedule, wait_of_later_clock};
+use domain::transition::{OrderState, schedule, wait_of_later_clock};
 use domain::{OrderId, Status, Timestamp};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -122,7 +122,7 @@ struct Seen {
     /// Whether it has a row, and not only events.
     exists: bool,
     /// `None` when it cannot be read.
-    state: Option<State>,
+    state: Option<OrderState>,
     /// `None` when they cannot be read.
     ends: Option<Ends>,
     stored: BTreeMap<u32, Moment>,
@@ -374,7 +374,7 @@ impl Seen {
 }
 
 /// Until when an order waits that waits for too long. Dispatch and the workers get some time to notice.
-fn stalled(state: &State, due_at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let due = state.due_at?;
     let waits = due_at == Some(due.as_micros());
     let longest = if waits {

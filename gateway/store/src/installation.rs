@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::LeaseMark;
+use domain::LeasePrefix;
 
 use super::sql::Sql;
 use super::{Error, Store, rows};
@@ -18,8 +18,8 @@ pub struct Installation {
 
 impl Installation {
     /// On the lease tokens of a processor that runs in the process which owns the database.
-    pub fn lease_mark(&self) -> LeaseMark {
-        LeaseMark::new(u16::from_be_bytes([self.id[0], self.id[1]]))
+    pub fn lease_prefix(&self) -> LeasePrefix {
+        LeasePrefix::new(u16::from_be_bytes([self.id[0], self.id[1]]))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use domain::Timestamp;
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use sqlx::AnyConnection;
 
 use super::sql::Sql;
@@ -38,11 +38,11 @@ impl Seen {
 
 impl Store {
     /// What decides what pending orders wait for, without a statement: dispatch reads the pause twice a second.
-    pub fn outlook(&self) -> Outlook {
+    pub fn outlook(&self) -> QueueSnapshot {
         let now = self.now();
         let seen = self.inner.pause_seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = seen.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now));
-        Outlook {
+        QueueSnapshot {
             now,
             paused_at: pause.map(|pause| pause.at),
             paused_until: pause.and_then(|pause| pause.until),

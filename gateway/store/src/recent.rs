@@ -81,7 +81,7 @@ fn texts(order: &Order) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use domain::transition::State;
+    use domain::transition::OrderState;
     use domain::{Status, Timestamp};
 
     use super::*;
@@ -90,7 +90,7 @@ mod tests {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&n.to_be_bytes());
         let at = Timestamp::from_micros(1);
-        let state = State {
+        let state = OrderState {
             status: Status::Pending,
             version: 1,
             attempt: 0,

@@ -112,7 +112,7 @@ impl Store {
         fail: Option<&str>,
     ) -> Result<Repaired, Error> {
         let settings = settings.to_vec();
-        let fail = fail.and_then(domain::text::reason);
+        let fail = fail.and_then(domain::strings::clean_reason);
         let now = self.now();
         let for_update = self.inner.dialect.for_update();
         let result = self

@@ -1,6 +1,6 @@
 //! Rows and what they mean.
 
-use domain::transition::State;
+use domain::transition::OrderState;
 use domain::{
     Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderId, Priority, Status, Timestamp,
 };
@@ -114,7 +114,7 @@ impl Part {
 #[derive(Clone)]
 pub(super) struct Locked {
     pub(super) id: OrderId,
-    pub(super) state: State,
+    pub(super) state: OrderState,
 }
 
 pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
@@ -137,7 +137,7 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
     };
     Ok(Locked {
         id: id(row, 0)?,
-        state: State {
+        state: OrderState {
             status,
             version,
             attempt: number(row, 3)?,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::transition::{
-    CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, Refusal, Rules, State, decide,
+    CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, OrderState, Refusal, Rules, decide,
 };
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
@@ -360,7 +360,7 @@ enum Condition {
 }
 
 impl Condition {
-    fn of(command: &Command, state: &State, now: Timestamp) -> Self {
+    fn of(command: &Command, state: &OrderState, now: Timestamp) -> Self {
         let lease = token(state);
         match command {
             Command::Start { .. } => {
@@ -389,7 +389,7 @@ impl Condition {
 }
 
 /// The lease token as it is stored.
-fn token(state: &State) -> i64 {
+fn token(state: &OrderState) -> i64 {
     state.lease.map_or(0, LeaseToken::as_i64)
 }
 
@@ -466,7 +466,7 @@ impl Changes {
             error_class: change.error_class,
             updated_at: at,
         };
-        locked.state = State {
+        locked.state = OrderState {
             status: change.status,
             version: event.sequence,
             attempt: change.attempt,

@@ -373,8 +373,8 @@ on_both!(only_the_leases_with_the_mark_of_a_process_are_ended, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(&backend, 6).await;
-    let mark = store.installation().await.unwrap().lease_mark();
-    let tokens = [mark.draw(), mark.draw(), LeaseToken::random(), LeaseToken::random()];
+    let mark = store.installation().await.unwrap().lease_prefix();
+    let tokens = [mark.random_token(), mark.random_token(), LeaseToken::random(), LeaseToken::random()];
     for (id, lease) in ids.iter().zip(tokens) {
         assert_eq!(status(&one(&backend, *id, Command::start(lease)).await), Some(Status::Processing));
     }

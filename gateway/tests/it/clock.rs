@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::transition::{Command, Refusal, Rules};
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status, Timestamp};
 use gateway::Store;
 use gateway::store::{
@@ -197,7 +197,7 @@ on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| asy
     }
     let shown = |ids: Vec<OrderId>| async move {
         let now = store.now();
-        let outlook = Outlook { now, paused_at: None, paused_until: None };
+        let outlook = QueueSnapshot { now, paused_at: None, paused_until: None };
         let orders = store.orders(&ids).await.unwrap();
         let orders = ids.iter().map(|id| orders.iter().find(|order| order.id == *id).unwrap());
         orders.map(|order| order.waiting(&outlook).unwrap().next_attempt_at).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use broker::{Job, Place, Queue};
+use broker::{Job, Queue, QueueEnd};
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, Status, Timestamp};
 use gateway::Config;
@@ -56,7 +56,7 @@ struct Gate {
 
 #[async_trait]
 impl Queue for Gate {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, broker::Error> {
+    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, broker::Error> {
         self.queue.push(jobs, place).await
     }
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, broker::Error> {
@@ -311,7 +311,7 @@ impl Leaving {
 
 #[async_trait]
 impl Queue for Leaving {
-    async fn push(&self, jobs: &[Job], place: Place) -> Result<u64, broker::Error> {
+    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, broker::Error> {
         if !jobs.is_empty() {
             self.check().inspect_err(|_| _ = self.failed.fetch_add(1, Ordering::SeqCst))?;
         }

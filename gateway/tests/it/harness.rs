@@ -119,7 +119,7 @@ impl Backend {
         let store = Store::connect(&url, &Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match on {
-            On::Embedded => (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new())),
+            On::Embedded => (Arc::new(memory::MemoryQueue::new()), Arc::new(memory::MemoryBus::new())),
             On::Servers => {
                 let redis = redis::Redis::new(&setting("ORDERS_TEST_REDIS_URL"), &prefix).unwrap();
                 (Arc::new(redis.queue()), Arc::new(redis.bus(key(&store).await)))

@@ -448,7 +448,7 @@ struct Away;
 
 #[async_trait]
 impl Queue for Away {
-    async fn push(&self, _: &[Job], _: broker::Place) -> Result<u64, broker::Error> {
+    async fn push(&self, _: &[Job], _: broker::QueueEnd) -> Result<u64, broker::Error> {
         Err(broker::Error::Unavailable("away".into()))
     }
     async fn pull(&self, _: usize, _: Duration) -> Result<Vec<Job>, broker::Error> {

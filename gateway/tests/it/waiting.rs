@@ -137,16 +137,16 @@ on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move
     assert_eq!(ready["status"], "degraded");
     assert!(check(&ready, "workers")["detail"].as_str().unwrap().starts_with("no worker is connected"));
 
-    backend.queue.announce("worker-1").await.unwrap();
-    backend.queue.announce("worker-1").await.unwrap();
-    backend.queue.announce("worker-2").await.unwrap();
+    backend.queue.register_worker("worker-1").await.unwrap();
+    backend.queue.register_worker("worker-1").await.unwrap();
+    backend.queue.register_worker("worker-2").await.unwrap();
     eventually("the workers", || async { (get(&gateway, "/queue").await["workers"] == 2).then_some(()) })
         .await;
     let query = json!({"query": "{ queue { workers length jobs } }"});
     assert_eq!(post(&gateway, "/graphql", query).await["data"]["queue"]["workers"], 2);
     assert_eq!(get(&gateway, "/readyz").await["status"], "ok");
-    backend.queue.leave("worker-1").await.unwrap();
-    backend.queue.leave("worker-2").await.unwrap();
+    backend.queue.deregister_worker("worker-1").await.unwrap();
+    backend.queue.deregister_worker("worker-2").await.unwrap();
     eventually("no worker", || async { (get(&gateway, "/queue").await["workers"] == 0).then_some(()) }).await;
 
     // A worker in another language announces nothing, but orders are started.

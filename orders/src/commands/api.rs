@@ -68,6 +68,6 @@ impl Api {
 /// The name of who asks: what they say, or their user name.
 pub(super) fn requested_by(args: &RequesterArgs) -> String {
     let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
-    let usable = |name: &String| domain::text::check(name, domain::text::MAX_REQUESTER).is_ok();
+    let usable = |name: &String| domain::strings::validate(name, domain::strings::MAX_REQUESTED_BY).is_ok();
     args.requested_by.clone().or_else(user).filter(usable).unwrap_or_else(|| "the command line".to_owned())
 }

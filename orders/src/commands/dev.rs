@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use broker::{Bus, Queue, memory};
-use domain::LeaseMark;
+use domain::LeasePrefix;
 use domain::transition::Rules;
 use gateway::store::{Dialect, Error as StoreError};
 use gateway::{Parts, Store};
@@ -45,18 +45,18 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         }
         None => {
             store.drop_guards().await.map_err(|error| Error::failed(error.to_string()))?;
-            (Arc::new(memory::Queue::new()), Arc::new(memory::Bus::new()))
+            (Arc::new(memory::MemoryQueue::new()), Arc::new(memory::MemoryBus::new()))
         }
     };
 
-    let lease_mark = end_own_leases(&store, config.service.rules).await?;
+    let lease_prefix = end_own_leases(&store, config.service.rules).await?;
     starting.end().await;
     let parts = Parts { config, store: store.clone(), queue: queue.clone(), bus, http, grpc };
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let gateway_url = format!("http://{}", connect_address(grpc_addr));
     let mut config = settings::processor(&args.work, vec![gateway_url], &args.process);
-    config.lease_mark = lease_mark;
+    config.lease_prefix = lease_prefix;
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
 
@@ -88,12 +88,12 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
 /// Ends the attempts that this program was at when it was killed, instead of waiting for the end of their leases. A file
 /// belongs to one process, so its processor is the only one that draws tokens with the mark, which it returns; a server may
 /// have several. Leases of other workers, over gRPC, have no mark and stay.
-async fn end_own_leases(store: &Store, rules: Rules) -> Result<Option<LeaseMark>, Error> {
+async fn end_own_leases(store: &Store, rules: Rules) -> Result<Option<LeasePrefix>, Error> {
     if store.dialect() != Dialect::Sqlite {
         return Ok(None);
     }
     let ended = async {
-        let mark = store.installation().await?.lease_mark();
+        let mark = store.installation().await?.lease_prefix();
         Ok::<_, StoreError>((mark, store.end_leases(mark, rules).await?))
     };
     let (mark, orders) = ended.await.map_err(|error| Error::failed(error.to_string()))?;

@@ -12,7 +12,7 @@ use axum::{Router, extract::State};
 use broker::redis::Redis;
 use gateway::config::HttpLimits;
 use gateway::http::server::{self, Connections, Port};
-use processor::Status;
+use processor::ProcessorHealth;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -58,7 +58,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let health = Health {
         redis: redis.clone(),
         gateways: gateways.into(),
-        status: config.status.clone(),
+        processor: config.health.clone(),
         shutdown: shutdown.clone(),
     };
     let worker = HeaderValue::from_str(&config.worker_id).ok();
@@ -92,7 +92,7 @@ async fn bind(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
 struct Health {
     redis: Redis,
     gateways: Arc<[Url]>,
-    status: Status,
+    processor: ProcessorHealth,
     shutdown: CancellationToken,
 }
 
@@ -131,13 +131,13 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if let Err(error) = health.redis.check().await {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
     }
-    if let Some(failure) = health.status.pull_failure() {
+    if let Some(failure) = health.processor.pull_failure() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("the last pull from the queue failed: {failure}\n"),
         );
     }
-    if health.status.is_connected() {
+    if health.processor.is_connected() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     for gateway in health.gateways.iter() {

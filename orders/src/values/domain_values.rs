@@ -36,7 +36,7 @@ pub(crate) fn setting(text: &str) -> Result<Setting, ValueError> {
 
 /// Parses the name of a requester.
 pub(crate) fn requester(text: &str) -> Result<String, ValueError> {
-    match domain::text::check(text, domain::text::MAX_REQUESTER) {
+    match domain::strings::validate(text, domain::strings::MAX_REQUESTED_BY) {
         Ok(()) => Ok(text.to_owned()),
         Err(message) => Err(ValueError::new(format!("it {message}"), "give a name of 1 to 100 characters")),
     }

@@ -37,19 +37,19 @@
 //! |---|---|
 //! | 2xx | completed |
 //! | 408, 409, 425, 429, 5xx | failed, may be repeated |
-//! | the same with `Retry-After` (seconds or a date) | postponed: not repeated before that time, at most [`Webhook::waiting_at_most`], and not counted as a failure, up to 100 times |
+//! | the same with `Retry-After` (seconds or a date) | postponed: not repeated before that time, at most [`Webhook::max_retry_after`], and not counted as a failure, up to 100 times |
 //! | none in time, or no connection | failed, may be repeated |
 //! | anything else, redirects too | failed permanently |
 //!
 //! The reason names the status. Reasons are shown to every client, so the text of the response is only logged, unless
-//! [`Webhook::showing_responses`] adds its first 500 characters to them. The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
+//! [`Webhook::show_responses_in_reasons`] adds its first 500 characters to them. The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use domain::text;
+use domain::strings;
 use hmac::{Hmac, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
@@ -130,13 +130,13 @@ impl Webhook {
 
     /// Whether reasons have the text of the endpoint's responses, which every client can then read.
     #[must_use]
-    pub fn showing_responses(self, show_responses: bool) -> Self {
+    pub fn show_responses_in_reasons(self, show_responses: bool) -> Self {
         Self { show_responses, ..self }
     }
 
     /// The longest `Retry-After` that is obeyed; longer ones are cut to it.
     #[must_use]
-    pub fn waiting_at_most(self, longest_wait: Duration) -> Self {
+    pub fn max_retry_after(self, longest_wait: Duration) -> Self {
         Self { longest_wait, ..self }
     }
 
@@ -160,7 +160,7 @@ impl Webhook {
                 let status = response.status();
                 let after = retry_after(response.headers(), SystemTime::now());
                 let after = after.map(|after| after.min(self.longest_wait)).filter(|after| !after.is_zero());
-                let said = text::reason(&read_start(response).await);
+                let said = strings::clean_reason(&read_start(response).await);
                 if let (Some(text), false) = (&said, status.is_success()) {
                     tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
                 }

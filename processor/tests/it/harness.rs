@@ -59,7 +59,7 @@ impl TestQueue {
 
 #[async_trait]
 impl Queue for TestQueue {
-    async fn push(&self, jobs: &[Job], _: broker::Place) -> Result<u64, broker::Error> {
+    async fn push(&self, jobs: &[Job], _: broker::QueueEnd) -> Result<u64, broker::Error> {
         self.jobs.lock().unwrap().extend(jobs);
         self.arrived.notify_one();
         Ok(jobs.len() as u64)

@@ -64,7 +64,7 @@ async fn handlers_go_on_while_the_gateway_is_dead() {
 async fn a_gateway_that_does_not_answer_is_given_up() {
     let gateway = FakeGateway::start();
     gateway.mind().mute = true;
-    let config = Config { answer_timeout: Duration::from_millis(50), ..config(&gateway) };
+    let config = Config { response_timeout: Duration::from_millis(50), ..config(&gateway) };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     processor.queue.add(&gateway.add_orders(1));
     eventually("a third stream is tried", || gateway.mind().streams >= 3).await;
@@ -80,7 +80,7 @@ async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
     gateway.mind().heartbeat_interval = Some(Duration::from_millis(50));
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let config = Config { answer_timeout: Duration::from_secs(3_600), ..config(&gateway) };
+    let config = Config { response_timeout: Duration::from_secs(3_600), ..config(&gateway) };
     let processor = Processor::start(config, move |_, cancelled| {
         let permits = permits.clone();
         async move {

@@ -16,7 +16,7 @@ async fn running_handlers_may_end_and_nothing_new_is_started() {
     let gateway = FakeGateway::start();
     let (gate, running) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (permits, entered) = (gate.clone(), running.clone());
-    let config = Config { concurrency: 2, drain_grace: Duration::from_secs(60), ..config(&gateway) };
+    let config = Config { concurrency: 2, shutdown_timeout: Duration::from_secs(60), ..config(&gateway) };
     let processor = Processor::start(config, move |_, _| {
         let permits = permits.clone();
         entered.fetch_add(1, Ordering::SeqCst);
@@ -41,7 +41,7 @@ async fn running_handlers_may_end_and_nothing_new_is_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_end_in_time_is_given_back() {
     let gateway = FakeGateway::start();
-    let config = Config { drain_grace: Duration::from_millis(50), ..config(&gateway) };
+    let config = Config { shutdown_timeout: Duration::from_millis(50), ..config(&gateway) };
     let (dropped, mut was_dropped) = mpsc::channel::<()>(1);
     let processor = Processor::start(config, move |_, _| {
         let dropped = dropped.clone();
@@ -65,8 +65,8 @@ async fn orders_that_were_just_starting_are_finished() {
     let gateway = FakeGateway::start();
     gateway.mind().mute = true;
     let config = Config {
-        answer_timeout: Duration::from_millis(200),
-        drain_grace: Duration::from_secs(60),
+        response_timeout: Duration::from_millis(200),
+        shutdown_timeout: Duration::from_secs(60),
         ..config(&gateway)
     };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
@@ -84,9 +84,9 @@ async fn orders_whose_start_is_answered_too_late_are_given_back() {
     let gateway = FakeGateway::start();
     gateway.mind().mute = true;
     let config = Config {
-        answer_timeout: Duration::from_millis(200),
-        drain_grace: Duration::ZERO,
-        report_grace: Duration::from_secs(60),
+        response_timeout: Duration::from_millis(200),
+        shutdown_timeout: Duration::ZERO,
+        report_timeout: Duration::from_secs(60),
         ..config(&gateway)
     };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
@@ -104,8 +104,8 @@ async fn orders_whose_start_is_answered_too_late_are_given_back() {
 async fn a_gateway_that_is_away_does_not_hold_up_the_end() {
     let mut gateway = FakeGateway::start();
     let config = Config {
-        drain_grace: Duration::from_millis(10),
-        report_grace: Duration::from_millis(50),
+        shutdown_timeout: Duration::from_millis(10),
+        report_timeout: Duration::from_millis(50),
         ..config(&gateway)
     };
     let processor = Processor::start(config.clone(), |_, _| std::future::pending());

@@ -27,7 +27,7 @@ async fn outcome(answer: ResponseTemplate) -> Outcome {
 async fn outcome_showing(responses: bool, answer: ResponseTemplate) -> Outcome {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
-    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap().showing_responses(responses);
+    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap().show_responses_in_reasons(responses);
     webhook.handle(attempt(), CancellationToken::new()).await
 }
 

@@ -167,7 +167,7 @@ async fn what_waits_at_the_end_is_finished_or_given_back() {
         (Duration::from_millis(50), false, Outcome::Released),
     ] {
         let gateway = FakeGateway::start();
-        let config = Config { drain_grace: grace, ..config(&gateway) };
+        let config = Config { shutdown_timeout: grace, ..config(&gateway) };
         let ahead = Ahead::reach(&gateway, config).await;
         let waiting = ahead.waiting(&gateway);
         let gate = ahead.gate.clone();

@@ -2,7 +2,7 @@
 
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{Draft, Order, OrderId};
 use http::{StatusCode, header};
 use serde::Serialize;
@@ -226,7 +226,7 @@ fn answer(
     created: CreatedRows,
     errors: Vec<Vec<InputError>>,
     bytes: usize,
-    outlook: Outlook,
+    outlook: QueueSnapshot,
 ) -> Result<Response, Problem> {
     let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
@@ -260,7 +260,7 @@ fn write(body: &mut Vec<u8>, row: &RowView) {
 struct Left {
     bytes: usize,
     errors: usize,
-    outlook: Outlook,
+    outlook: QueueSnapshot,
 }
 
 impl Left {
@@ -279,8 +279,9 @@ impl Left {
                 RowView { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
             }
             RowOutcome::Invalid(problems) => {
-                let error =
-                    |problem: domain::Invalid| InputError::field(problem.field.pointer(), problem.message);
+                let error = |problem: domain::InvalidField| {
+                    InputError::field(problem.field.pointer(), problem.message)
+                };
                 invalid(self.errors(problems.into_iter().map(error)))
             }
         }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use domain::text;
+use domain::strings;
 use utoipa::ToSchema;
 
 use super::path::OrderPath;
@@ -48,7 +48,7 @@ impl RedriveCommand {
 
 /// Who asks for something.
 pub(super) fn requested_by(shape: &mut Shape, fields: &json::Object<'_>) -> Option<String> {
-    fields.get("requestedBy").and_then(|(at, value)| shape.checked(&at, value, text::MAX_REQUESTER))
+    fields.get("requestedBy").and_then(|(at, value)| shape.checked(&at, value, strings::MAX_REQUESTED_BY))
 }
 
 /// A requester who uses this interface.

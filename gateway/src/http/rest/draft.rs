@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use domain::{
     DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, ErrorCode, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY,
-    text,
+    strings,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn line_item_fields() -> Value {
     json!({
         "item": {
             "type": "string", "description": "Item name: 1 to 200 characters, no control characters.",
-            "minLength": 1, "maxLength": text::MAX_ITEM, "pattern": schema::TEXT, "example": "Laptop",
+            "minLength": 1, "maxLength": strings::MAX_ITEM, "pattern": schema::TEXT, "example": "Laptop",
         },
         "quantity": {
             "type": "integer", "description": "How many.", "minimum": 1, "maximum": MAX_QUANTITY, "example": 2,
@@ -50,10 +50,10 @@ fn form(description: &str, own: Value, required: &[&str], example: Value) -> Ref
             "description": "ISO 4217 code. Default: the gateway's default currency, which is USD unless it is configured.",
             "oneOf": [{"$ref": "#/components/schemas/Currency"}, {"type": "null"}],
         },
-        "customer": schema::optional_text("Customer: 1 to 200 characters.", text::MAX_CUSTOMER, "ann@example.com"),
+        "customer": schema::optional_text("Customer: 1 to 200 characters.", strings::MAX_CUSTOMER, "ann@example.com"),
         "externalReference": schema::optional_text(
             "Reference of the order in the client's system: 1 to 200 characters, not necessarily unique.",
-            text::MAX_EXTERNAL_REFERENCE,
+            strings::MAX_EXTERNAL_REFERENCE,
             "WEB-1001",
         ),
         "maxAttempts": {

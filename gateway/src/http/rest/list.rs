@@ -1,6 +1,6 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{Currency, Status};
 use http::header;
 use url::form_urlencoded;
@@ -216,7 +216,7 @@ async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) 
 
 /// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
 /// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
-fn body(page: &mut Page, take: Take, bytes: usize, outlook: &Outlook) -> Vec<u8> {
+fn body(page: &mut Page, take: Take, bytes: usize, outlook: &QueueSnapshot) -> Vec<u8> {
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;
     let mut fits = |item: &Listed| {

@@ -1,7 +1,7 @@
 //! The entries of a list: orders, and orders that cannot be read.
 
 use domain::OrderId;
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,7 +33,7 @@ pub(super) struct UnreadableOrder {
 }
 
 /// The JSON text of an entry.
-pub(super) fn json(item: &Listed, outlook: &Outlook) -> Vec<u8> {
+pub(super) fn json(item: &Listed, outlook: &QueueSnapshot) -> Vec<u8> {
     match item {
         Listed::Order(order) => OrderView::new(order, outlook).json(),
         Listed::Unreadable { unreadable: Unreadable { order_id, detail, .. }, .. } => {

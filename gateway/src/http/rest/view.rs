@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use domain::waiting::Outlook;
+use domain::waiting::QueueSnapshot;
 use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp};
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
@@ -109,7 +109,7 @@ struct LineItemView {
 
 impl OrderView {
     /// The order as it is by this outlook.
-    pub(super) fn new(order: &Order, outlook: &Outlook) -> Self {
+    pub(super) fn new(order: &Order, outlook: &QueueSnapshot) -> Self {
         let first = order.line_items.first();
         let waiting = order.waiting(outlook);
         Self {
@@ -140,7 +140,7 @@ impl OrderView {
     }
 
     /// The order as it was at its creation. A repetition of the create is answered with the same text.
-    pub(super) fn created(order: &Order, outlook: &Outlook) -> Self {
+    pub(super) fn created(order: &Order, outlook: &QueueSnapshot) -> Self {
         Self::new(order, &outlook.at_creation(order.created_at))
     }
 }
@@ -388,7 +388,7 @@ mod tests {
     }
 
     fn view(order: &Order) -> OrderView {
-        OrderView::new(order, &Outlook { now: order.created_at, paused_at: None, paused_until: None })
+        OrderView::new(order, &QueueSnapshot { now: order.created_at, paused_at: None, paused_until: None })
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use broker::{Job, Place, Queue};
+use broker::{Job, Queue, QueueEnd};
 use serde_json::{Value, json};
 
 use super::{MODERN, Socket, config};
@@ -17,7 +17,7 @@ struct Faulty(AtomicBool);
 
 #[async_trait]
 impl Queue for Faulty {
-    async fn push(&self, _: &[Job], _: Place) -> Result<u64, broker::Error> {
+    async fn push(&self, _: &[Job], _: QueueEnd) -> Result<u64, broker::Error> {
         Ok(0)
     }
 

@@ -15,7 +15,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// The state of a running processor. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Status(Arc<Inner>);
+pub struct ProcessorHealth(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -24,7 +24,7 @@ struct Inner {
     changed: Notify,
 }
 
-impl Status {
+impl ProcessorHealth {
     /// Whether there is a stream to a gateway, over which orders can be started.
     pub fn is_connected(&self) -> bool {
         self.0.connected.load(Ordering::Relaxed)
@@ -46,18 +46,21 @@ impl Status {
     }
 
     /// Announces the worker to the queue for as long as it is connected. Never returns.
-    pub(crate) async fn announce(&self, queue: &dyn Queue, worker: &str) {
+    pub(crate) async fn keep_registered(&self, queue: &dyn Queue, worker: &str) {
         loop {
             let changed = self.0.changed.notified();
             // Nothing depends on it but what operators are shown, and the next one is soon.
-            let _ =
-                if self.is_connected() { queue.announce(worker).await } else { queue.leave(worker).await };
+            let _ = if self.is_connected() {
+                queue.register_worker(worker).await
+            } else {
+                queue.deregister_worker(worker).await
+            };
             let _ = timeout(ANNOUNCE, changed).await;
         }
     }
 
-    pub(crate) async fn leave(queue: &dyn Queue, worker: &str) {
+    pub(crate) async fn deregister(queue: &dyn Queue, worker: &str) {
         // Without it the worker counts for some seconds more.
-        let _ = timeout(LEAVE, queue.leave(worker)).await;
+        let _ = timeout(LEAVE, queue.deregister_worker(worker)).await;
     }
 }
