@@ -1,7 +1,7 @@
 -- The tables of MySQL and MariaDB. migrations/sqlite/0001_orders.sql has the same tables, columns and indexes.
 --
 -- Times are microseconds since 1970 (UTC), money is in minor units, ids are UUID version 7 in their binary form, so
--- that the primary key is in the order of creation. Texts are compared byte by byte.
+-- that the primary key is in the order of creation. Strings are compared byte by byte.
 
 -- A row is the order as it is now, its first event (the creation) and its two latest events.
 --

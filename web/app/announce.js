@@ -1,5 +1,5 @@
-// What screen readers read out. Not everything that happens: of several news about the same thing within a moment the
-// last one is told.
+// What screen readers read out. Of several messages about one subject within a moment
+// only the last one is read.
 
 const PAUSE_MS = 1_500;
 
@@ -7,7 +7,7 @@ const region = document.getElementById('announcer');
 const waiting = new Map();
 let timer = null;
 
-/** Tells `text`. `about` is what it is about; a newer text about the same takes the place of one that waits. */
+/** Reads out `text`. A newer text with the same subject `about` replaces one that waits. */
 export function announce(text, about = 'action') {
   waiting.delete(about);
   waiting.set(about, text);

@@ -55,7 +55,7 @@ export class Refused extends Error {
 
 /**
  * Sends a query or a mutation and returns its `data`. Throws `Refused` with the server's words, or
- * another error when there was no answer: then nobody knows whether a mutation happened.
+ * another error when there was no answer: then it is unknown whether a mutation happened.
  */
 export async function request(query, variables) {
   const response = await fetch(url, {

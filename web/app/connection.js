@@ -1,5 +1,5 @@
-// One websocket for everything that is live. It is opened again for ever when it is lost, after a growing, random wait,
-// and each subscription goes on behind what it has seen.
+// One websocket for everything that is live. When it is lost, it is opened again without a limit of attempts, after
+// a growing, random wait, and each subscription resumes after the last event that it has seen.
 
 import { socketUrl } from './api.js';
 
@@ -7,10 +7,10 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 /** A connection that lived this long was a good one: the next loss starts with the first wait again. */
 const GOOD_AFTER_MS = 5_000;
-/** The socket is asked for a sign of life this often, and has so long to answer. */
+/** The interval of pings, and the time that the server has to answer one. */
 const PING_MS = 10_000;
 const PONG_MS = 5_000;
-/** A socket that was silent for longer is not waited for: nobody tells a page that its computer has slept. */
+/** A socket that was silent for longer is closed: no event tells a page that its computer has slept. */
 const SILENCE_MS = PING_MS + PONG_MS + 1_000;
 
 let listener = { connected() {}, lost() {} };

@@ -1,11 +1,11 @@
 // How many orders there are in each status: what the server has counted, and the changes since.
 //
-// Both may overlap or leave something out while much happens. That is why the server is asked again every now and
-// then and after each burst of changes; each answer replaces what was added up before it.
+// Under load both may overlap or miss changes. The counts are therefore requested periodically and after each burst of
+// changes; each response replaces the sum of the changes before it.
 
 /** Changes older than this belong to the server's number, whatever it says later. */
 const RECENT_MS = 10_000;
-/** So many changes are remembered, to add them up once and not twice. */
+/** The maximum number of changes that are kept, so that each is added up once. */
 const MOST = 20_000;
 
 let counted = null;
@@ -47,7 +47,7 @@ function add(numbers, changes) {
   return numbers;
 }
 
-/** For a status in lower case: its number now and whether there are at least so many. Null before the first answer. */
+/** For a status in lower case: its number now and whether it is a lower bound. Null before the first answer. */
 export function counts() {
   if (!counted) return null;
   const now = add({ ...counted }, recent);

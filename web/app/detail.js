@@ -46,7 +46,7 @@ function Known({ order, steps, error }) {
     ${steps.length > 0 ? html`<${Timeline} steps=${steps} />` : !error && html`<p class="muted">Reading the timeline…</p>`}`;
 }
 
-/** So many line items are shown; the others are folded, so that the timeline stays in sight. */
+/** The number of line items that are shown; the others are folded, so that the timeline stays in sight. */
 const SHOWN_ITEMS = 8;
 
 function Items({ order }) {
@@ -72,7 +72,7 @@ const ACTIONS = {
   redrive: {
     mutation: REDRIVE, allowed: (status) => status === 'FAILED',
     button: 'Redrive order', ask: 'Why is it tried again?', no: 'Leave it', done: 'Order is tried again',
-    who: { requestedBy: 'somebody at the page' },
+    who: { requestedBy: 'the page' },
   },
 };
 

@@ -13,13 +13,13 @@ import { watch } from './watch.js';
 
 /** The list is read again this often even when all seems well, in case a message was lost on the way. */
 const RECHECK_MS = 30_000;
-/** After a read that failed the list is read again after so long. */
+/** The wait before the list is read again after a failed read. */
 const RETRY_MS = 3_000;
 /** Whether the queue is paused, and the counts, are asked for this often. */
 const QUEUE_MS = 5_000;
 /** A subscription has certainly begun this long after it was asked for. */
 const SETTLED_MS = 2_000;
-/** News of unknown orders wait this long, so that many of them cost one read. */
+/** Events of unknown orders wait this long, so that many of them cost one read. */
 const GATHER_MS = 150;
 /** While many orders come, the list is read no more often than this. */
 const BUSY_MS = 1_000;
@@ -76,7 +76,7 @@ async function readQueue() {
 }
 
 function learnQueue({ counts, ...queue }) {
-  if (queue.paused !== state.queue.paused) announce(queue.paused ? 'Processing is paused.' : 'Processing goes on.', 'queue');
+  if (queue.paused !== state.queue.paused) announce(queue.paused ? 'Processing is paused.' : 'Processing is resumed.', 'queue');
   if (counts) {
     learnCounts(counts);
     learnTime(counts.countedAt, { anew: true });
@@ -84,7 +84,7 @@ function learnQueue({ counts, ...queue }) {
   set({ queue });
 }
 
-/** Lets a paused queue go on. */
+/** Resumes a paused queue. */
 export async function resume() {
   try {
     learnQueue((await request(RESUME)).payload.queue);
@@ -134,7 +134,7 @@ export function start() {
       if (state.connection === 'lost') announce('Connected again. Everything is up to date.', 'connection');
       set({ connection: 'live' });
       seeing();
-      // Nobody tells when the subscription has begun: what happened between the list and it is read a little later.
+      // No message states when the subscription has begun: changes between the list and it are read a little later.
       readAll();
       setTimeout(readAll, SETTLED_MS);
     },

@@ -41,7 +41,7 @@ onChange(draw);
 addEventListener('hashchange', followAddress);
 addEventListener('keydown', closeOnEscape);
 wide.addEventListener('change', changed);
-// The ages of orders, and the time that the open one has spent in its status, go on without news.
+// The ages of orders, and the time that the open one has spent in its status, grow without events.
 setInterval(() => { if (!document.hidden) changed(); }, 1_000);
 followAddress();
 start();

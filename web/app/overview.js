@@ -16,7 +16,7 @@ function Counters() {
         const { number, capped } = known?.(status.toLowerCase()) ?? {};
         return html`
           <li key=${status} data-status=${status}>
-            <b title=${capped ? 'So many or more' : undefined}>${known ? count(number) + (capped ? '+' : '') : '–'}</b>
+            <b title=${capped ? 'At least this number' : undefined}>${known ? count(number) + (capped ? '+' : '') : '–'}</b>
             <span>${statusName(status).toLowerCase()}</span>
           </li>`;
       })}
@@ -44,7 +44,7 @@ function draw({ seconds, accepted, completed }) {
       + (run.each.length === 1 ? 'h.5' : '')).join('');
   const area = parts.filter((run) => run.known)
     .map(({ each }) => `M${x(each[0].n)} ${HEIGHT}${each.map(({ n, accepted: value }) => `L${x(n)} ${y(value)}`).join('')}L${x(each.at(-1).n)} ${HEIGHT}Z`).join('');
-  // The time before the page was opened is a gap as well, but nobody misses anything there.
+  // The time before the page was opened is a gap as well, but no data is missing there.
   const gaps = parts.filter((run, n) => !run.known && n > 0);
   const alternative = `Orders per second in the last ${SECONDS / 60} minutes: ${accepted === null ? 'not known at present'
     : `now ${rate(accepted)} accepted and ${rate(completed)} completed`}, at most ${count(peak)} in a second${

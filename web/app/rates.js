@@ -1,7 +1,7 @@
-// Orders per second over the last minutes, from the live events. What happened while there was no connection is not
-// known, which is something else than nothing: those seconds are marked.
+// Orders per second over the last minutes, from the live events. The rates of seconds
+// without a connection are unknown, not zero: those seconds are marked.
 
-/** So many seconds are shown. */
+/** The number of seconds that are shown. */
 export const SECONDS = 120;
 /** The numbers are means over the last seconds. */
 const MEAN_SECONDS = 10;
@@ -10,7 +10,7 @@ const SETTLING_SECONDS = 1;
 
 const accepted = new Map();
 const completed = new Map();
-/** Since when nothing is known, and until when, in milliseconds of our clock. The last one may go on. */
+/** The times without a connection, in milliseconds of this computer's clock. The last one may be open. */
 let gaps = [{ from: -Infinity, to: Infinity }];
 /** The server's clock minus ours, in milliseconds. */
 let ahead = -Infinity;
@@ -33,13 +33,13 @@ export function rateEvent({ sequence, status, occurredAt }) {
   series.set(at, (series.get(at) ?? 0) + 1);
 }
 
-/** From now on everything is known. */
+/** Ends the time without a connection. */
 export function seeing() {
   const last = gaps.at(-1);
   if (last.to === Infinity) last.to = Date.now();
 }
 
-/** Since `since`, in milliseconds of our clock, nothing is known. */
+/** Begins a time without a connection at `since`, in milliseconds of this computer's clock. */
 export function blind(since) {
   if (gaps.at(-1).to !== Infinity) gaps.push({ from: since, to: Infinity });
 }

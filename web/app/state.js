@@ -1,14 +1,14 @@
-// What the page knows. Every change goes through this file and asks for a redraw: at once, in the next frame, for what
-// somebody does, and ten times a second for what the server tells, however much that is.
+// The state of the page. Every change goes through this file and requests a redraw: in the next frame for actions of
+// the user, and at most ten times a second for events of the server.
 //
-// An order's `sequence` counts its changes. Whatever is not newer than what is known is ignored, so it does
-// not matter in which order, how often, or over which connection the news arrives.
+// An order's `sequence` counts its changes. An event that is not newer than the state is ignored, so events may arrive
+// in any order, repeatedly, and over any connection.
 
 import { announce } from './announce.js';
 import { PAGE } from './api.js';
 import { title } from './format.js';
 
-/** News of the server are shown this often. */
+/** The interval in which events of the server are shown. */
 const NEWS_MS = 100;
 
 export const state = {
@@ -63,7 +63,7 @@ export function rows() {
 /** The order on the right as far as it is known, whether or not it is in the list. */
 export const openOrder = () => state.open && (state.open.order ?? state.orders.get(state.open.id));
 
-/** Takes an order as the server tells it, unless something newer is known. */
+/** Stores an order that the server sent, unless the state has a newer one. */
 export function learn(order, { lit = false } = {}) {
   const known = state.orders.get(order.id);
   if (!known || known.sequence <= order.sequence) {
@@ -74,7 +74,7 @@ export function learn(order, { lit = false } = {}) {
   changed();
 }
 
-/** The list as the server tells it: whatever is not in it (any more) goes, except what is newer than the list. */
+/** Replaces the list by the one that the server sent; orders that are newer than it stay. */
 export function learnList(orders, more) {
   const listed = new Set(orders.map((order) => order.id));
   const newest = orders[0]?.id ?? '';
@@ -113,7 +113,7 @@ export function learnStep(event) {
 /** The sequence of the last step that the timeline has. */
 export const cursor = () => state.open?.steps.at(-1)?.sequence ?? 0;
 
-/** Whether the open order is known to have gone on after the last step that the timeline has. */
+/** Whether the open order is known to have changed after the last step that the timeline has. */
 export const behind = () => (openOrder()?.sequence ?? 0) > cursor();
 
 /** Whether nothing happens to an order in this status by itself. */

@@ -9,7 +9,7 @@ const NARROWEST = 0.015;
 /** Between two pieces of the bar, in hundredths of it. */
 const GAP = 0.6;
 
-/** Each step with the time that the order spent in it; the last one of an unfinished order goes on. */
+/** Each step with the time that the order spent in it; the last one of an unfinished order still counts. */
 export function Timeline({ steps }) {
   const timed = steps.map((step, index) => {
     const end = steps[index + 1]?.occurredAt;
@@ -64,7 +64,7 @@ function explain({ status, previousStatus, attempt }) {
     case 'PROCESSING': return `Attempt ${attempt} started`;
     case 'COMPLETED': return attempt > 1 ? `Done with attempt ${attempt}` : 'Done';
     case 'FAILED': return `Given up after attempt ${attempt}`;
-    case 'CANCELLED': return previousStatus === 'PROCESSING' ? `Stopped during attempt ${attempt}` : 'Called off before it was started';
+    case 'CANCELLED': return previousStatus === 'PROCESSING' ? `Stopped during attempt ${attempt}` : 'Cancelled before it was started';
     default: return '';
   }
 }

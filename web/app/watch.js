@@ -1,4 +1,4 @@
-// Follows the open order: its timeline goes on behind the last step that is known, whatever happens to the connection.
+// Follows the open order: its timeline continues after the last step that is known, also when the connection is lost.
 
 import { ONE, Refused, TIMELINE, request } from './api.js';
 import { follow } from './connection.js';
@@ -20,7 +20,7 @@ export function watch() {
     open.error = null;
     learnStep(orderStatus);
     if (!over()) return;
-    // A failed order that is redriven goes on: the next news of it start another watch.
+    // A failed order that is redriven changes again: its next event starts another watch.
     stop();
     if (stopWatching === stop) stopWatching = null;
   }, { over, refused });
