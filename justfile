@@ -23,3 +23,4 @@ with-services *command:
 # The files that are generated from the code
 generate:
     cargo run -- schema > schema.graphql
+    scripts/guide.sh

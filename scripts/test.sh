@@ -5,7 +5,7 @@
 #   scripts/test.sh -- FILTER…          the checks, then only the tests whose names contain FILTER
 #
 # In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system service), the licences
-# and sources of the dependencies, formatting, lints, the build, the documentation's examples, then every test on a private
+# and sources of the dependencies, the built guide, formatting, lints, the build, the documentation's examples, then every test on a private
 # MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language, in a real browser,
 # with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test
 # runner's summary; the exit status is the tests'.
@@ -112,6 +112,8 @@ fi
 [ "${1:-}" != -- ] || shift
 step "dependencies"
 "$tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
+step "guide"
+scripts/guide.sh --check
 step "formatting"
 cargo fmt --all --check
 step "lints"

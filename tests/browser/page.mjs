@@ -5,6 +5,7 @@
 
 import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
 import { statusCounts } from './status_counts.mjs';
+import { guide } from './guide.mjs';
 import { launch, run } from './harness.mjs';
 import { orders } from './orders.mjs';
 import { outages } from './outages.mjs';
@@ -30,6 +31,6 @@ async function runAll(checks) {
 }
 
 // Three at a time: most of them wait most of the time. What counts all orders has a server of its own.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts, ...guide }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

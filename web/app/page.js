@@ -12,6 +12,7 @@ import { Detail } from './detail.js';
 import { wide } from './screen.js';
 
 const LINKS = [
+  ['guide/', 'Guide'],
   ['docs', 'REST reference'],
   ['graphiql', 'GraphiQL'],
   ['playground', 'Playground'],

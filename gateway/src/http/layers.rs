@@ -23,7 +23,11 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 
 /// No route has this path.
 pub(super) async fn not_found(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
+    nothing_at(request.uri().path())
+}
+
+pub(super) fn nothing_at(path: &str) -> Problem {
+    let path: String = path.chars().take(200).collect();
     Problem::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
 }
 

@@ -2,80 +2,36 @@
 //! reference, all from inside the binary.
 //!
 //! Every file of `web/` is compiled in, so a copied binary needs no folder beside it, no network and no build step.
-//! The list is [`FILES`]; a test compares it with the folder. Nothing here depends on a request but its caching and
-//! encoding headers: no file is read and no template is filled at run time.
+//! Nothing here depends on a request but its caching and encoding headers: no file is read and no template is filled at
+//! run time.
+
+use std::borrow::Cow;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
+use super::layers::nothing_at;
 use crate::App;
 
-/// A file's path in `web/` and its bytes.
-macro_rules! files {
-    ($($path:literal),+ $(,)?) => {
-        &[$(($path, include_bytes!(concat!("../../../web/", $path)))),+]
-    };
-}
+/// The files of `web/`: `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as
+/// `/x` with `Content-Encoding: gzip`, and `guide/x` as `/guide/x`. Licences and notes about them are not served.
+#[derive(rust_embed::Embed)]
+#[folder = "../web"]
+struct Web;
 
-/// What is served: `index.html` as `/`, `track.html` as `/track/{id}`, other `x.html` as `/x`, `x.gz` as `/x` with `Content-Encoding: gzip`.
-const FILES: &[(&str, &[u8])] = files![
-    "index.html",
-    "app/announce.js",
-    "app/api.js",
-    "app/connection.js",
-    "app/counts.js",
-    "app/detail.js",
-    "app/form.js",
-    "app/format.js",
-    "app/html.js",
-    "app/list.js",
-    "app/live.js",
-    "app/main.js",
-    "app/overview.js",
-    "app/page.js",
-    "app/rates.js",
-    "app/screen.js",
-    "app/state.js",
-    "app/timeline.js",
-    "app/track.js",
-    "app/tracking.js",
-    "app/watch.js",
-    "base.css",
-    "docs.html",
-    "graphiql.html",
-    "icon.svg",
-    "playground.html",
-    "style.css",
-    "tools/docs.js",
-    "tools/examples.js",
-    "tools/graphiql.js",
-    "tools/playground.js",
-    "tools/tools.css",
-    "track.css",
-    "track.html",
-    "vendor/graphiql/graphiql.min.css.gz",
-    "vendor/graphiql/graphiql.min.js.gz",
-    "vendor/graphiql/react-dom.production.min.js.gz",
-    "vendor/graphiql/react.production.min.js.gz",
-    "vendor/graphql-ws/graphql-ws.min.js",
-    "vendor/htm/htm.module.js",
-    "vendor/playground/middleware.css.gz",
-    "vendor/playground/middleware.js.gz",
-    "vendor/preact/preact.mjs",
-    "vendor/swagger-ui/swagger-ui-bundle.js.gz",
-    "vendor/swagger-ui/swagger-ui.css.gz",
-];
+/// The folder of the guide, which mdBook builds from `docs/`.
+const GUIDE: &str = "guide/";
 
 /// The page for customers. Their orders are no business of search engines.
 const TRACK: &str = "track";
@@ -91,19 +47,23 @@ const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// As [`POLICY`], but Swagger UI sets styles on its elements.
+/// As [`POLICY`], but Swagger UI, and mdBook in tables, set styles on their elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// A route for every file. Axum answers HEAD with what GET would answer, without the body.
+/// A route for every file, and one for the guide. Axum answers HEAD with what GET would answer, without the body.
 pub fn routes() -> Router<App> {
     with_files(Router::new())
 }
 
 fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    FILES.iter().fold(router, |router, &(path, bytes)| {
-        let file = File::new(path, bytes);
+    let router = router
+        .route("/guide", get(|| async { Redirect::permanent("/guide/") }))
+        .route("/guide/", get(|headers: HeaderMap| guide(Path("index.html".to_owned()), headers)))
+        .route("/guide/{*path}", get(guide));
+    let paths = Web::iter().filter(|path| !path.starts_with(GUIDE));
+    paths.filter_map(|path| File::new(&path)).fold(router, |router, file| {
         file.routes().into_iter().fold(router, |router, route| {
             let file = file.clone();
             router.route(&route, get(move |headers: HeaderMap| async move { file.answer(&headers) }))
@@ -111,22 +71,39 @@ fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> 
     })
 }
 
+/// A file of the guide. Its pages link to each other by relative paths that end in `.html`.
+async fn guide(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    match File::new(&format!("{GUIDE}{path}")) {
+        Some(file) => file.answer(&headers),
+        None => nothing_at(&format!("/{GUIDE}{path}")).into_response(),
+    }
+}
+
 /// One file, ready to be sent.
 #[derive(Clone)]
 struct File {
     /// Its path, without `.gz`.
-    path: &'static str,
-    bytes: &'static [u8],
+    path: String,
+    bytes: Bytes,
+    media_type: &'static str,
     gzip: bool,
     etag: HeaderValue,
 }
 
 impl File {
-    fn new(path: &'static str, bytes: &'static [u8]) -> Self {
-        let hash = BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(bytes)[..12]);
+    /// The file with this path in `web/`. `None` if there is none, or if it is not served.
+    fn new(path: &str) -> Option<Self> {
+        let gzip = path.ends_with(".gz");
+        let served = path.strip_suffix(".gz").unwrap_or(path);
+        let media_type = media_type(served)?;
+        let file = Web::get(path)?;
+        let hash = BASE64_URL_SAFE_NO_PAD.encode(&file.metadata.sha256_hash()[..12]);
         let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("base64 in quotes is visible ASCII");
-        let plain = path.strip_suffix(".gz");
-        Self { path: plain.unwrap_or(path), bytes, gzip: plain.is_some(), etag }
+        let bytes = match file.data {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        Some(Self { path: served.to_owned(), bytes, media_type, gzip, etag })
     }
 
     fn routes(&self) -> Vec<String> {
@@ -139,20 +116,11 @@ impl File {
         }
     }
 
-    fn media_type(&self) -> &'static str {
-        match self.path.rsplit('.').next() {
-            Some("html") => "text/html; charset=utf-8",
-            Some("css") => "text/css; charset=utf-8",
-            Some("js" | "mjs") => "text/javascript; charset=utf-8",
-            Some("svg") => "image/svg+xml",
-            _ => "application/octet-stream",
-        }
-    }
-
     fn policy(&self) -> &'static str {
-        match self.path {
+        match self.path.as_str() {
             "playground.html" => PLAYGROUND_POLICY,
             "docs.html" => DOCS_POLICY,
+            path if path.starts_with(GUIDE) => DOCS_POLICY,
             _ => POLICY,
         }
     }
@@ -167,7 +135,7 @@ impl File {
         let mut response = if fresh {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            Response::new(Body::from(Bytes::from_static(self.bytes)))
+            Response::new(Body::from(self.bytes.clone()))
         };
         let headers = response.headers_mut();
         headers.insert(ETAG, self.etag.clone());
@@ -181,7 +149,7 @@ impl File {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
         if !fresh {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type()));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
             if self.gzip {
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
@@ -190,8 +158,20 @@ impl File {
     }
 }
 
-/// The large files exist only compressed: every browser takes them so, and unpacking for others would be code that
-/// nobody uses.
+/// The media type by the name of a file. `None` for the files about the others, such as licences.
+fn media_type(path: &str) -> Option<&'static str> {
+    Some(match path.rsplit_once('.')?.1 {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "webp" => "image/webp",
+        _ => return None,
+    })
+}
+
+/// The large files exist only compressed: every browser accepts gzip, and no client needs code that unpacks them.
 fn needs_gzip() -> Response {
     let vary = [(VARY, "accept-encoding")];
     (StatusCode::NOT_ACCEPTABLE, vary, "This file is kept compressed: send `Accept-Encoding: gzip`.\n")
@@ -226,20 +206,21 @@ fn names(tags: &HeaderValue, etag: &HeaderValue) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use axum::http::{Method, Request};
     use http_body_util::BodyExt as _;
+    use sha2::{Digest as _, Sha256};
     use tower::ServiceExt as _;
 
     use super::*;
 
     fn web() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../web")
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web")
     }
 
     /// Every file below `folder`, by its path in it.
-    fn files_below(folder: &Path) -> BTreeSet<String> {
+    fn files_below(folder: &std::path::Path) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(next) = folders.pop() {
@@ -267,12 +248,36 @@ mod tests {
         response.into_body().collect().await.unwrap().to_bytes()
     }
 
-    #[test]
-    fn every_file_of_the_folder_is_served() {
+    #[tokio::test]
+    async fn every_file_of_the_folder_is_served() {
         let documents = ["LICENSE", "LICENSE.bundled", "LICENSE.react", "NOTICE", "README.md", "SHA256SUMS"];
-        let mut on_disk = files_below(&web());
-        on_disk.retain(|path| !documents.contains(&path.rsplit('/').next().unwrap()));
-        assert_eq!(on_disk, FILES.iter().map(|(path, _)| (*path).to_owned()).collect());
+        for path in files_below(&web()) {
+            let served = !documents.contains(&path.rsplit('/').next().unwrap());
+            let url = match path.strip_suffix(".html") {
+                Some("index") => String::new(),
+                Some(page) if !path.starts_with(GUIDE) => page.to_owned(),
+                _ => path.strip_suffix(".gz").unwrap_or(&path).to_owned(),
+            };
+            let response = ask(Method::GET, &format!("/{url}"), &[("accept-encoding", "gzip")]).await;
+            assert_eq!(response.status(), if served { 200 } else { 404 }, "{path}");
+            if served {
+                let expected = std::fs::read(web().join(&path)).unwrap();
+                assert!(body(response).await == expected, "{path} is not the file of the folder");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_guide_has_a_folder() {
+        let folder = ask(Method::GET, "/guide", &[]).await;
+        assert_eq!(folder.status(), 308);
+        assert_eq!(folder.headers()["location"], "/guide/");
+        let page = ask(Method::GET, "/guide/", &[]).await;
+        assert_eq!(page.status(), 200);
+        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], DOCS_POLICY);
+        for path in ["/guide/nothing.html", "/guide/../index.html", "/guide/%2e%2e/index.html"] {
+            assert_eq!(ask(Method::GET, path, &[]).await.status(), 404, "{path}");
+        }
     }
 
     #[test]
@@ -315,15 +320,16 @@ mod tests {
 
     #[tokio::test]
     async fn modules_import_only_modules_that_are_served() {
-        for (path, bytes) in FILES.iter().filter(|(path, _)| path.starts_with("app/")) {
-            let text = std::str::from_utf8(bytes).unwrap();
+        for path in Web::iter().filter(|path| path.starts_with("app/")) {
+            let file = Web::get(&path).unwrap();
+            let text = std::str::from_utf8(&file.data).unwrap();
             for import in text.lines().filter_map(|line| line.split(" from '").nth(1)) {
                 let target = import.trim_end_matches("';");
                 let target = match target.strip_prefix("../") {
                     Some(above) => above.to_owned(),
                     None => format!("app/{}", target.strip_prefix("./").unwrap()),
                 };
-                assert!(FILES.iter().any(|(known, _)| *known == target), "{path} imports {target}");
+                assert!(Web::get(&target).is_some(), "{path} imports {target}");
             }
         }
     }

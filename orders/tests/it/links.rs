@@ -1,4 +1,5 @@
-//! Every relative link of the documentation leads to a file that exists, and to a heading of it.
+//! Every relative link of the documentation leads to a file that exists, and to a heading of it; every link of the
+//! guide that is built from it leads to one of its files, and to an element with the id.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,12 +21,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn documents(path: &Path, found: &mut Vec<PathBuf>) {
+/// The files with this extension below a folder, or the file itself.
+fn files(path: &Path, wanted: &str, found: &mut Vec<PathBuf>) {
     if path.is_dir() {
         for entry in std::fs::read_dir(path).expect("the folder can be read") {
-            documents(&entry.expect("the folder can be read").path(), found);
+            files(&entry.expect("the folder can be read").path(), wanted, found);
         }
-    } else if path.extension().is_some_and(|extension| extension == "md") {
+    } else if path.extension().is_some_and(|extension| extension == wanted) {
         found.push(path.to_owned());
     }
 }
@@ -90,7 +92,7 @@ fn problem(document: &Path, target: &str) -> Option<String> {
 fn every_relative_link_leads_somewhere() {
     let mut found = Vec::new();
     for document in DOCUMENTS {
-        documents(&root().join(document), &mut found);
+        files(&root().join(document), "md", &mut found);
     }
     let mut links = 0;
     let mut problems = Vec::new();
@@ -104,6 +106,47 @@ fn every_relative_link_leads_somewhere() {
     assert_eq!(problems, [""; 0]);
 }
 
+/// The values of an attribute of HTML.
+fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!(" {name}=\"");
+    html.split(&start).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+fn guide_problem(page: &Path, target: &str) -> Option<String> {
+    // The live page is outside of the guide.
+    if target.contains(':') || target.replace("../", "").is_empty() {
+        return None;
+    }
+    let (file, id) = target.split_once('#').unwrap_or((target, ""));
+    let path = if file.is_empty() { page.to_owned() } else { page.parent()?.join(file) };
+    if !path.exists() {
+        return Some(format!("{}: {target} does not exist", page.display()));
+    }
+    if id.is_empty() {
+        return None;
+    }
+    let html = std::fs::read_to_string(&path).expect("a page is text");
+    (!attributes(&html, "id").contains(&id)).then(|| format!("{}: {target} has no such id", page.display()))
+}
+
+#[test]
+fn links_of_the_guide_lead_to_its_files() {
+    let mut pages = Vec::new();
+    files(&root().join("web/guide"), "html", &mut pages);
+    let mut links = 0;
+    let mut problems = Vec::new();
+    for page in &pages {
+        let html = std::fs::read_to_string(page).expect("a page is text");
+        let targets = ["href", "src", "srcset"].into_iter().flat_map(|name| attributes(&html, name));
+        for target in targets {
+            links += 1;
+            problems.extend(guide_problem(page, target));
+        }
+    }
+    assert!(links > 1_000, "{links} links in {} pages", pages.len());
+    assert_eq!(problems, [""; 0]);
+}
+
 #[test]
 fn a_broken_link_is_found() {
     let readme = root().join("README.md");
@@ -112,4 +155,7 @@ fn a_broken_link_is_found() {
     assert!(problem(&readme, "CONTRIBUTING.md#no-such-heading").is_some_and(|text| text.contains("heading")));
     assert_eq!(problem(&readme, "https://example.com/nowhere"), None);
     assert_eq!(problem(&readme, "#quick-start"), None);
+    let page = root().join("web/guide/concepts/glossary.html");
+    assert!(guide_problem(&page, "nothing.html").is_some_and(|text| text.contains("does not exist")));
+    assert!(guide_problem(&page, "../index.html#nothing").is_some_and(|text| text.contains("no such id")));
 }
