@@ -1,5 +1,7 @@
-//! Queue and bus within one process, for the embedded default: no server, and nothing survives the
-//! process. That is enough, because the database knows which orders are due.
+//! Queue and bus within one process, for the embedded default.
+//!
+//! They need no server and lose their contents with the process. That is sufficient, because the database knows the due
+//! orders.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,67 +12,67 @@ use domain::OrderEvent;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::bus::{Bus, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::error::Error;
+use crate::queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
 use crate::subscriber::Subscriber;
-use crate::{Error, Job, MAX_EVENTS_PER_MESSAGE, QueueEnd, REGISTRATION_TTL, Registrations, Signal};
 
-/// A queue in memory. It grows with what is pushed, 24 bytes a job; the window of the dispatcher is
-/// its limit.
+/// A queue in memory. A job takes 24 bytes; the dispatcher limits their number.
 #[derive(Default)]
 pub struct MemoryQueue {
     jobs: Mutex<VecDeque<Job>>,
-    /// Wakes one waiting puller, the one that waits longest. A puller that leaves jobs behind passes
-    /// the wake-up on.
-    arrival: Notify,
-    workers: Mutex<Present>,
-    installations: Mutex<Present>,
+    /// Wakes the puller that has waited longest. A puller that leaves jobs in the queue wakes the next one.
+    job_added: Notify,
+    workers: Mutex<Registry>,
+    installations: Mutex<Registry>,
 }
 
-/// Who has announced itself, and when.
+/// Registered members, each with the time of its latest registration.
 #[derive(Default)]
-struct Present(HashMap<Vec<u8>, Instant>);
+struct Registry(HashMap<Vec<u8>, Instant>);
 
-impl Present {
-    fn enter(&mut self, member: &[u8]) {
+impl Registry {
+    fn register(&mut self, member: &[u8]) {
         self.0.insert(member.to_vec(), Instant::now());
     }
 
     fn count(&mut self) -> u64 {
-        self.0.retain(|_, at| at.elapsed() < REGISTRATION_TTL);
+        self.0.retain(|_, registered_at| registered_at.elapsed() < REGISTRATION_TTL);
         self.0.len() as u64
     }
 }
 
 impl MemoryQueue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn take(&self, max: usize) -> Vec<Job> {
+    fn take_jobs(&self, max: usize) -> Vec<Job> {
         let mut jobs = lock(&self.jobs);
         let count = max.min(jobs.len());
         let taken: Vec<Job> = jobs.drain(..count).collect();
         if !taken.is_empty() && !jobs.is_empty() {
-            self.arrival.notify_one();
+            self.job_added.notify_one();
         }
         taken
     }
 }
 
 #[async_trait]
-impl crate::Queue for MemoryQueue {
-    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, Error> {
+impl Queue for MemoryQueue {
+    async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
-        let mut waiting = lock(&self.jobs);
-        match place {
-            QueueEnd::Back => waiting.extend(jobs),
-            QueueEnd::Front => jobs.iter().rev().for_each(|job| waiting.push_front(*job)),
+        let mut queued = lock(&self.jobs);
+        match end {
+            QueueEnd::Back => queued.extend(jobs),
+            QueueEnd::Front => jobs.iter().rev().for_each(|job| queued.push_front(*job)),
         }
-        let length = waiting.len() as u64;
-        drop(waiting);
-        self.arrival.notify_one();
+        let length = queued.len() as u64;
+        drop(queued);
+        self.job_added.notify_one();
         Ok(length)
     }
 
@@ -78,20 +80,20 @@ impl crate::Queue for MemoryQueue {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let first_come = async {
+        let first_jobs = async {
             loop {
-                // Waits for its turn before it looks, so that a push in between is not missed. When
-                // this future is dropped after being woken, tokio passes the wake-up on.
-                let arrival = self.arrival.notified();
-                let taken = self.take(max);
+                // The wake-up is armed before the queue is read, so that no push in between is missed. If this future
+                // is dropped after its wake-up, tokio passes the wake-up to the next puller.
+                let job_added = self.job_added.notified();
+                let taken = self.take_jobs(max);
                 if !taken.is_empty() {
                     return taken;
                 }
-                arrival.await;
+                job_added.await;
             }
         };
-        // Jobs are handed over in the same poll that takes them, so cancelling loses none.
-        Ok(tokio::time::timeout(wait, first_come).await.unwrap_or_default())
+        // The poll that takes the jobs returns them, so cancellation loses none.
+        Ok(tokio::time::timeout(wait, first_jobs).await.unwrap_or_default())
     }
 
     async fn len(&self) -> Result<u64, Error> {
@@ -100,7 +102,7 @@ impl crate::Queue for MemoryQueue {
 
     async fn register_worker(&self, worker: &str) -> Result<(), Error> {
         let mut workers = lock(&self.workers);
-        workers.enter(worker.as_bytes());
+        workers.register(worker.as_bytes());
         workers.count();
         Ok(())
     }
@@ -113,7 +115,7 @@ impl crate::Queue for MemoryQueue {
     async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
         let workers = lock(&self.workers).count();
         let mut installations = lock(&self.installations);
-        installations.enter(installation);
+        installations.register(installation);
         Ok(Registrations { workers, installations: installations.count() })
     }
 }
@@ -125,17 +127,17 @@ pub struct MemoryBus {
 }
 
 impl MemoryBus {
-    /// A bus without subscribers.
+    /// Creates a bus without subscribers.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 #[async_trait]
-impl crate::Bus for MemoryBus {
+impl Bus for MemoryBus {
     async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
         let mut subscribers = lock(&self.subscribers);
-        subscribers.retain(|subscriber| !subscriber.is_gone());
+        subscribers.retain(|subscriber| !subscriber.is_closed());
         if subscribers.is_empty() {
             return Ok(());
         }
@@ -159,14 +161,13 @@ impl crate::Bus for MemoryBus {
         let (mut subscriber, receiver) = Subscriber::new();
         subscriber.deliver(Signal::Connected);
         let mut subscribers = lock(&self.subscribers);
-        subscribers.retain(|subscriber| !subscriber.is_gone());
+        subscribers.retain(|subscriber| !subscriber.is_closed());
         subscribers.push(subscriber);
         receiver
     }
 }
 
-/// Nothing that runs under these locks can leave the data half changed, so a panic elsewhere is no
-/// reason to stop.
+/// Locks a mutex, also after a panic of another holder: no code under these locks leaves the data half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,55 +1,54 @@
-//! The sending half of one subscription: bounded, never waits, and never drops anything in silence.
+//! The sending half of one subscription: bounded, never waits, and never drops events without a signal.
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::Signal;
+use crate::bus::Signal;
 
-/// How many messages wait for a subscriber before it counts as having fallen behind.
+/// The number of messages that the channel of a subscriber holds; a subscriber with more has fallen behind.
 pub const SUBSCRIPTION_BUFFER: usize = 256;
 
-/// One subscriber, seen from the bus.
+/// One subscriber, as the bus sees it.
 ///
-/// One place of the channel is kept as a spare, for the [`Signal::Connected`] that says that events
-/// are missing. When an event finds no room, it is dropped and `Connected` takes the spare place; from
-/// then on the first place that becomes free is the new spare, and events are dropped until there is
-/// one. So whenever an event is dropped, an unread `Connected` is the last signal in the channel, and
-/// the subscriber, who reads the database after it, finds the dropped event there.
+/// One slot of the channel is reserved for the [`Signal::Connected`] that reports missing events. If the channel is full,
+/// the event is dropped and `Connected` takes the reserved slot. The next slot that becomes free is reserved again, and
+/// events are dropped until then. Therefore an unread `Connected` is the last signal in the channel whenever an event is
+/// dropped. The subscriber reads the database after it and finds the dropped event there.
 pub(crate) struct Subscriber {
     signals: mpsc::Sender<Signal>,
-    spare: Option<mpsc::OwnedPermit<Signal>>,
+    overflow_permit: Option<mpsc::OwnedPermit<Signal>>,
 }
 
 impl Subscriber {
-    /// A subscriber and the half that it reads from.
+    /// Creates a subscriber and its receiver.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Signal>) {
         let (signals, receiver) = mpsc::channel(SUBSCRIPTION_BUFFER + 1);
-        (Self { signals, spare: None }, receiver)
+        (Self { signals, overflow_permit: None }, receiver)
     }
 
-    /// Hands the signal over, or marks that something is missing here.
+    /// Sends the signal, or marks the gap.
     pub(crate) fn deliver(&mut self, signal: Signal) {
-        if self.spare.is_none() {
+        if self.overflow_permit.is_none() {
             match self.signals.clone().try_reserve_owned() {
-                Ok(permit) => self.spare = Some(permit),
-                // Full, and an unread `Connected` comes last; or nobody reads any more.
+                Ok(permit) => self.overflow_permit = Some(permit),
+                // The channel is full and ends with an unread `Connected`, or the receiver was dropped.
                 Err(_) => return,
             }
         }
         if let Err(TrySendError::Full(_)) = self.signals.try_send(signal)
-            && let Some(spare) = self.spare.take()
+            && let Some(permit) = self.overflow_permit.take()
         {
-            spare.send(Signal::Connected);
+            permit.send(Signal::Connected);
         }
     }
 
-    /// Whether the receiver has been dropped.
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Returns whether the receiver has been dropped.
+    pub(crate) fn is_closed(&self) -> bool {
         self.signals.is_closed()
     }
 
-    /// A handle whose `closed()` resolves when the receiver has been dropped.
-    pub(crate) fn departure(&self) -> mpsc::Sender<Signal> {
+    /// Returns a handle whose `closed()` resolves when the receiver has been dropped.
+    pub(crate) fn unsubscribe_signal(&self) -> mpsc::Sender<Signal> {
         self.signals.clone()
     }
 }
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_channel_ends_with_exactly_one_connected() {
+    fn full_channel_ends_with_one_connected() {
         let (mut subscriber, mut receiver) = Subscriber::new();
         for _ in 0..3 * SUBSCRIPTION_BUFFER {
             subscriber.deliver(events());
@@ -85,23 +84,23 @@ mod tests {
         assert_eq!(drain(&mut receiver), (1, SUBSCRIPTION_BUFFER));
 
         subscriber.deliver(events());
-        assert_eq!(drain(&mut receiver), (0, 1), "it goes on as if nothing had happened");
+        assert_eq!(drain(&mut receiver), (0, 1), "delivery continues after the drain");
     }
 
     #[test]
-    fn the_first_free_place_is_the_spare_again() {
+    fn first_free_slot_is_reserved_again() {
         let (mut subscriber, mut receiver) = Subscriber::new();
         for _ in 0..=SUBSCRIPTION_BUFFER {
             subscriber.deliver(events());
         }
-        // One place becomes free: it is kept, so the next event is dropped and marked by it.
+        // One slot becomes free and is reserved, so the next event is dropped and marked by it.
         receiver.try_recv().unwrap();
         subscriber.deliver(events());
         assert_eq!(drain(&mut receiver), (2, SUBSCRIPTION_BUFFER - 1));
     }
 
     #[test]
-    fn a_reconnect_is_told_even_to_a_full_channel() {
+    fn full_channel_receives_a_reconnect() {
         let (mut subscriber, mut receiver) = Subscriber::new();
         for _ in 0..SUBSCRIPTION_BUFFER {
             subscriber.deliver(events());
@@ -111,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_receiver_is_noticed() {
+    fn dropped_receiver_closes_the_subscriber() {
         let (mut subscriber, receiver) = Subscriber::new();
         subscriber.deliver(Signal::Connected);
-        assert!(!subscriber.is_gone());
+        assert!(!subscriber.is_closed());
         drop(receiver);
-        assert!(subscriber.is_gone());
+        assert!(subscriber.is_closed());
         subscriber.deliver(events());
     }
 }

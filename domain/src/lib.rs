@@ -55,6 +55,6 @@ pub use order::{
 };
 pub use outcome::Outcome;
 pub use priority::Priority;
-pub use retry::RetryPolicy;
+pub use retry::{Backoff, RetryPolicy};
 pub use status::Status;
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -6,13 +6,20 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Minimum time between two lines.
+/// Default minimum time between two lines.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Allows one log line per second and counts those that it suppresses.
-#[derive(Debug, Default)]
+/// Allows one log line per interval, by default one second, and counts those that it suppresses.
+#[derive(Debug)]
 pub struct LogThrottle {
+    interval: Duration,
     state: Mutex<State>,
+}
+
+impl Default for LogThrottle {
+    fn default() -> Self {
+        Self::with_interval(INTERVAL)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +29,11 @@ struct State {
 }
 
 impl LogThrottle {
+    /// Creates a throttle with this minimum time between two lines.
+    pub fn with_interval(interval: Duration) -> Self {
+        Self { interval, state: Mutex::default() }
+    }
+
     /// Returns the number of lines suppressed since the last one, if a line may be written now.
     pub fn allow(&self) -> Option<u64> {
         self.allow_at(Instant::now())
@@ -29,7 +41,7 @@ impl LogThrottle {
 
     fn allow_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
+        if state.last.is_some_and(|last| now.saturating_duration_since(last) < self.interval) {
             state.suppressed += 1;
             return None;
         }
@@ -50,5 +62,9 @@ mod tests {
         assert_eq!(throttle.allow_at(start + INTERVAL / 2), None);
         assert_eq!(throttle.allow_at(start + INTERVAL), Some(2));
         assert_eq!(throttle.allow_at(start + INTERVAL), None);
+        let throttle = LogThrottle::with_interval(3 * INTERVAL);
+        assert_eq!(throttle.allow_at(start), Some(0));
+        assert_eq!(throttle.allow_at(start + 2 * INTERVAL), None);
+        assert_eq!(throttle.allow_at(start + 3 * INTERVAL), Some(1));
     }
 }

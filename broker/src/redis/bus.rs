@@ -1,142 +1,144 @@
 //! The bus on one pub/sub channel.
 //!
-//! Redis forgets a message the moment it has sent it, and a broken connection tells nobody what went
-//! by. So each subscription is one task with one connection that it watches and replaces for ever, and
-//! it says [`Signal::Connected`] each time.
+//! Redis stores no messages, and a broken connection does not report what it missed. Therefore each subscription is a
+//! task that watches one connection, replaces it, and sends [`Signal::Connected`] after each connect.
 //!
-//! A message is a list of events (see `message`), sealed so that nobody else can write or repeat it (see `seal`).
-//! An empty list says that events were lost on their way here.
+//! A message is a list of events (see `event_codec`), signed against forgery and replay (see `message_auth`). An empty
+//! list reports lost events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{OrderEvent, RetryPolicy};
+use domain::{Backoff, OrderEvent, RetryPolicy};
+
 use futures_util::StreamExt;
 use redis::aio::PubSubSink;
+use telemetry::LogThrottle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use super::seal::{BusKey, Receiver, Refused, Sender};
-use super::{DEADLINE, Redis, message};
+use super::client::Redis;
+use super::event_codec;
+use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
+use super::pool::COMMAND_TIMEOUT;
+use crate::bus::{Bus, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::error::Error;
 use crate::subscriber::Subscriber;
-use crate::{Error, MAX_EVENTS_PER_MESSAGE, Signal};
 
-/// How often a quiet connection is asked whether it is still there. A Redis that hangs is noticed
-/// within this time and the deadline.
-const PING_EVERY: Duration = Duration::from_secs(2);
+/// The interval of pings on a subscription. A hanging Redis is detected within this time and the command timeout.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The waits between attempts to subscribe.
+/// The delays between attempts to subscribe.
 const RECONNECT: RetryPolicy = RetryPolicy { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
-/// No wait is shorter, whatever the jitter says.
-const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+/// The lifetime after which a connection counts as stable: the next failure counts as the first.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// A connection that lasted this long was a good one; the next failure counts as the first.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// The minimum time between two log lines of one kind.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// At most one line of its kind in the log in this time.
-const LOG_EVERY: Duration = Duration::from_secs(5);
-
-/// See the module.
+/// The bus on one channel; see the module.
 #[derive(Clone, Debug)]
-pub struct Bus {
+pub struct RedisBus {
     redis: Redis,
-    sender: Arc<Sender>,
+    signer: Arc<MessageSigner>,
 }
 
-impl Bus {
-    pub(super) fn new(redis: Redis, key: BusKey) -> Self {
-        Self { redis, sender: Arc::new(Sender::new(key)) }
+impl Redis {
+    /// Returns the bus on the channel `<prefix>:events`, for all gateways with this key.
+    pub fn bus(&self, key: BusKey) -> RedisBus {
+        RedisBus { redis: self.clone(), signer: Arc::new(MessageSigner::new(key)) }
     }
 }
 
 #[async_trait]
-impl crate::Bus for Bus {
+impl Bus for RedisBus {
     async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
         if events.is_empty() {
             return Ok(());
         }
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            commands
-                .cmd("PUBLISH")
-                .arg(&self.redis.shared.channel)
-                .arg(self.sender.seal(&message::write(chunk)))
-                .ignore();
+            let message = self.signer.sign(&event_codec::encode_events(chunk));
+            commands.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message).ignore();
         }
-        self.redis.command(&commands).await
+        self.redis.run_commands(&commands).await
     }
 
     async fn publish_gap(&self) -> Result<(), Error> {
         let mut command = redis::pipe();
-        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(self.sender.seal(message::LOSS)).ignore();
-        self.redis.command(&command).await
+        let message = self.signer.sign(event_codec::GAP);
+        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message).ignore();
+        self.redis.run_commands(&command).await
     }
 
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
         let (subscriber, receiver) = Subscriber::new();
-        // Ends when the receiver is dropped, and for no other reason.
-        let messages = Receiver::new(self.sender.key().clone());
-        tokio::spawn(keep_subscribed(self.redis.clone(), messages, subscriber));
+        let verifier = MessageVerifier::new(self.signer.key().clone());
+        // The task ends only when the receiver is dropped.
+        tokio::spawn(keep_subscribed(self.redis.clone(), verifier, subscriber));
         receiver
     }
 }
 
-async fn keep_subscribed(redis: Redis, mut messages: Receiver, mut subscriber: Subscriber) {
-    let departure = subscriber.departure();
-    let mut attempts = Attempts::new();
-    let for_ever = async {
+async fn keep_subscribed(redis: Redis, mut verifier: MessageVerifier, mut subscriber: Subscriber) {
+    let unsubscribed = subscriber.unsubscribe_signal();
+    let mut reconnects = Reconnects::new();
+    let reconnect_loop = async {
         loop {
             let started = Instant::now();
-            let Err(error) = listen(&redis, &mut messages, &mut subscriber, &mut attempts).await;
-            if started.elapsed() >= GOOD_AFTER {
-                attempts.failures = 0;
+            let Err(error) = listen(&redis, &mut verifier, &mut subscriber, &mut reconnects).await;
+            if started.elapsed() >= STABLE_AFTER {
+                reconnects.reset();
             }
-            sleep(attempts.failed(&error)).await;
+            sleep(reconnects.record_failure(&error)).await;
         }
     };
     tokio::select! {
-        () = departure.closed() => {}
-        () = for_ever => {}
+        () = unsubscribed.closed() => {}
+        () = reconnect_loop => {}
     }
 }
 
-/// Subscribes, and passes everything on until the connection breaks.
+/// Subscribes, and delivers all messages until the connection breaks.
 async fn listen(
     redis: &Redis,
-    opened: &mut Receiver,
+    verifier: &mut MessageVerifier,
     subscriber: &mut Subscriber,
-    attempts: &mut Attempts,
+    reconnects: &mut Reconnects,
 ) -> Result<Infallible, Error> {
     let connect = async {
         let mut connection = redis.shared.client.get_async_pubsub().await?;
         connection.subscribe(&redis.shared.channel).await?;
         Ok(connection)
     };
-    let connection = timeout(DEADLINE, connect)
+    let connection = timeout(COMMAND_TIMEOUT, connect)
         .await
-        .map_err(|_| redis.no_answer())?
-        .map_err(|cause| redis.failed(&cause))?;
-    attempts.succeeded();
+        .map_err(|_| redis.timeout_error())?
+        .map_err(|cause| redis.command_error(&cause))?;
+    reconnects.record_success();
     subscriber.deliver(Signal::Connected);
 
     let (mut sink, mut messages) = connection.split();
-    let mut refusals = Refusals::default();
-    let broken = keep_asking(redis, &mut sink);
-    tokio::pin!(broken);
+    let mut rejections = RejectionLog::new();
+    let connection_lost = ping_loop(redis, &mut sink);
+    tokio::pin!(connection_lost);
     loop {
         tokio::select! {
-            error = &mut broken => return Err(error),
+            error = &mut connection_lost => return Err(error),
             received = messages.next() => match received {
                 Some(received) => {
-                    let content = opened.open(received.get_payload_bytes());
-                    match content.and_then(|content| message::read(content).map_err(|_| Refused::Unreadable)) {
+                    let content = verifier.verify(received.get_payload_bytes());
+                    let events = content.and_then(|content| {
+                        event_codec::decode_events(content).map_err(|_| MessageRejection::Unreadable)
+                    });
+                    match events {
                         Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
                         Ok(events) => subscriber.deliver(Signal::Events(events)),
-                        Err(refused) => refusals.note(&redis.shared.channel, refused),
+                        Err(rejection) => rejections.record(&redis.shared.channel, rejection),
                     }
                 }
                 None => return Err(redis.unavailable("the connection was closed")),
@@ -145,85 +147,79 @@ async fn listen(
     }
 }
 
-/// Returns when the server no longer answers. A dead peer or a frozen server closes no connection, so
-/// silence alone says nothing.
-async fn keep_asking(redis: &Redis, sink: &mut PubSubSink) -> Error {
+/// Pings the server until it no longer responds.
+/// A dead peer or a frozen server closes no connection, so a silent connection may be broken.
+async fn ping_loop(redis: &Redis, sink: &mut PubSubSink) -> Error {
     loop {
-        sleep(PING_EVERY).await;
-        match timeout(DEADLINE, sink.ping::<redis::Value>()).await {
+        sleep(PING_INTERVAL).await;
+        match timeout(COMMAND_TIMEOUT, sink.ping::<redis::Value>()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(cause)) => return redis.failed(&cause),
-            Err(_) => return redis.no_answer(),
+            Ok(Err(cause)) => return redis.command_error(&cause),
+            Err(_) => return redis.timeout_error(),
         }
     }
 }
 
-/// Counts and reports the messages that are dropped.
-#[derive(Default)]
-struct Refusals {
-    /// Another installation is a mistake of the configuration and has a line of its own.
-    foreign: LogGate,
-    others: LogGate,
+/// Counts and logs the messages that are dropped.
+struct RejectionLog {
+    /// Another installation is a misconfiguration and has a separate log line.
+    foreign: LogThrottle,
+    others: LogThrottle,
 }
 
-impl Refusals {
-    fn note(&mut self, channel: &str, refused: Refused) {
-        metrics::counter!("orders_bus_messages_rejected_total", "reason" => refused.word()).increment(1);
-        match refused {
-            Refused::Foreign if self.foreign.opens() => warn!(
+impl RejectionLog {
+    fn new() -> Self {
+        Self {
+            foreign: LogThrottle::with_interval(LOG_INTERVAL),
+            others: LogThrottle::with_interval(LOG_INTERVAL),
+        }
+    }
+
+    fn record(&mut self, channel: &str, rejection: MessageRejection) {
+        metrics::counter!("orders_bus_messages_rejected_total", "reason" => rejection.as_str()).increment(1);
+        match rejection {
+            MessageRejection::Foreign if self.foreign.allow().is_some() => warn!(
                 channel,
                 "another installation uses this Redis server with the same prefix: give each its own --redis-prefix \
                  (ORDERS_REDIS_PREFIX); its messages are dropped"
             ),
-            Refused::Foreign => {}
-            Refused::Unreadable | Refused::Forged | Refused::Replayed => {
-                if self.others.opens() {
-                    warn!(channel, reason = %refused, "dropped a message of the bus");
+            MessageRejection::Foreign => {}
+            MessageRejection::Unreadable | MessageRejection::Forged | MessageRejection::Replayed => {
+                if self.others.allow().is_some() {
+                    warn!(channel, reason = %rejection, "dropped a message of the bus");
                 }
             }
         }
     }
 }
 
-/// Counts and reports the attempts of one subscription.
-struct Attempts {
-    failures: u32,
-    gate: LogGate,
+/// Counts and logs the attempts of one subscription.
+struct Reconnects {
+    backoff: Backoff,
+    log: LogThrottle,
 }
 
-impl Attempts {
+impl Reconnects {
     fn new() -> Self {
-        Self { failures: 0, gate: LogGate::default() }
+        Self { backoff: Backoff::new(RECONNECT), log: LogThrottle::with_interval(LOG_INTERVAL) }
     }
 
-    fn succeeded(&mut self) {
-        if self.failures > 0 {
-            info!(after_failures = self.failures, "subscribed to order events again");
+    fn record_success(&mut self) {
+        if self.backoff.failures() > 0 {
+            info!(after_failures = self.backoff.failures(), "subscribed to order events again");
         }
     }
 
-    /// How long to wait before the next attempt.
-    fn failed(&mut self, error: &Error) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        if self.gate.opens() {
-            warn!(%error, failures = self.failures, "not subscribed to order events; trying again");
-        }
-        RECONNECT.delay(self.failures, None, rand::random()).max(SHORTEST_WAIT)
+    fn reset(&mut self) {
+        self.backoff.reset();
     }
-}
 
-/// Lets one line through at a time.
-#[derive(Default)]
-struct LogGate {
-    last: Option<Instant>,
-}
-
-impl LogGate {
-    fn opens(&mut self) -> bool {
-        let open = self.last.is_none_or(|last| last.elapsed() >= LOG_EVERY);
-        if open {
-            self.last = Some(Instant::now());
+    /// Returns the delay before the next attempt.
+    fn record_failure(&mut self, error: &Error) -> Duration {
+        let delay = self.backoff.next_delay();
+        if self.log.allow().is_some() {
+            warn!(%error, failures = self.backoff.failures(), "not subscribed to order events; trying again");
         }
-        open
+        delay
     }
 }

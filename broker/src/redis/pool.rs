@@ -1,8 +1,7 @@
-//! Connections that are kept for the next call.
+//! Pooled connections.
 //!
-//! deadpool-redis asks each connection before each use. Here one that was used a moment ago is taken as it
-//! is; one that was not is asked, because its server may have gone since. A connection that failed does not
-//! come back (see `give_up`).
+//! deadpool-redis pings each connection before each use. This pool pings only a connection that was idle, because its
+//! server may have stopped since. A connection that failed does not return to the pool (see [`discard`]).
 
 use std::time::Duration;
 
@@ -11,36 +10,41 @@ use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
-use super::DEADLINE;
+/// The maximum duration of a command, from the request of a connection to the response.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection that was not used for so long is asked whether it is still good.
-const ASKED_AFTER: Duration = Duration::from_secs(1);
+/// The idle time after which a connection is pinged before its next use.
+const PING_IF_IDLE_FOR: Duration = Duration::from_secs(1);
 
-/// How long it may take to show that.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+/// The maximum duration of that ping.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connects and asks.
+/// Opens and pings connections.
 pub(super) struct Manager {
     inner: deadpool_redis::Manager,
 }
 
-/// At most `connections` of them, none of which is made yet.
-pub(super) fn pool(client: &Client, config: AsyncConnectionConfig, connections: usize) -> Pool<Manager> {
+/// Creates a pool of at most `connections` connections, without opening any.
+pub(super) fn create_pool(
+    client: &Client,
+    config: AsyncConnectionConfig,
+    connections: usize,
+) -> Pool<Manager> {
     let inner = deadpool_redis::Manager::new_with_config(client.get_connection_info().clone(), config)
-        .expect("a client's own address is an address");
+        .expect("the address of an existing client is valid");
     Pool::builder(Manager { inner })
         .max_size(connections)
-        .wait_timeout(Some(DEADLINE))
-        .create_timeout(Some(DEADLINE))
-        .recycle_timeout(Some(ANSWER_DEADLINE))
+        .wait_timeout(Some(COMMAND_TIMEOUT))
+        .create_timeout(Some(COMMAND_TIMEOUT))
+        .recycle_timeout(Some(PING_TIMEOUT))
         .runtime(Runtime::Tokio1)
         .build()
         .expect("a pool with timeouts has been given a runtime")
 }
 
-/// Drops a connection that failed, and with it those that wait for their next use: they lead to the same
-/// server, and the next call should not have to find out.
-pub(super) fn give_up(connection: Object<Manager>) {
+/// Closes a connection that failed, and all idle connections of its pool.
+/// They lead to the same server, so the next call should not fail on them.
+pub(super) fn discard(connection: Object<Manager>) {
     if let Some(pool) = Object::pool(&connection) {
         pool.retain(|_, _| false);
     }
@@ -60,7 +64,7 @@ impl managed::Manager for Manager {
         connection: &mut MultiplexedConnection,
         metrics: &Metrics,
     ) -> RecycleResult<RedisError> {
-        if metrics.last_used() >= ASKED_AFTER {
+        if metrics.last_used() >= PING_IF_IDLE_FOR {
             self.inner.recycle(connection, metrics).await?;
         }
         Ok(())

@@ -1,9 +1,8 @@
-//! The queue in one Redis list: the left end is where jobs come in, the right end is the front.
+//! The queue in one Redis list: jobs are pushed left, and the right end is the front.
 //!
-//! A pop takes a job out of Redis before anybody has it, so every popped batch is under guard until
-//! its puller has taken it: whatever is dropped on the way goes back to the front of the list. What
-//! dies with a process or a broken connection in between is lost here and pushed again from the
-//! database when its guard time is over.
+//! A pop removes jobs from Redis before a worker has them. Therefore each popped batch is a [`Delivery`] until its puller
+//! takes it; a delivery that is dropped returns its jobs to the front of the list. Jobs that are lost with a process or a
+//! connection in between are pushed again from the database after their visibility timeout.
 
 use std::time::Duration;
 
@@ -14,58 +13,63 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::{DEADLINE, MAX_VALUES_PER_COMMAND, Redis, pool};
-use crate::{Error, Job, QueueEnd, Registrations};
+use super::client::{MAX_VALUES_PER_COMMAND, Redis};
+use super::pool::{self, COMMAND_TIMEOUT};
+use crate::error::Error;
+use crate::queue::{Job, Queue, QueueEnd, Registrations};
 
-/// The longest that one `BLMPOP` waits. A longer pull asks again, so that a Redis that hangs and a
-/// puller that has gone are noticed.
-const ROUND: Duration = Duration::from_secs(1);
+/// The maximum wait of one `BLMPOP`.
+/// A longer pull repeats it, so that a hanging Redis and a dropped puller are detected.
+const MAX_BLOCK: Duration = Duration::from_secs(1);
 
-/// How much of an entry that is not a job is shown in the log.
-const SHOWN_OF_ENTRY: usize = 200;
+/// The maximum length of an invalid entry in the log.
+const MAX_LOGGED_ENTRY_BYTES: usize = 200;
 
-/// See the module. At most 64 pulls wait at the same time; more wait for a connection first.
+/// The queue in one list; see the module. At most 64 pulls wait at the same time; further ones wait for a connection.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct RedisQueue {
     redis: Redis,
 }
 
-impl Queue {
-    pub(super) fn new(redis: Redis) -> Self {
-        Self { redis }
+impl Redis {
+    /// Returns the queue in the list `<prefix>:queue`.
+    pub fn queue(&self) -> RedisQueue {
+        RedisQueue { redis: self.clone() }
     }
+}
 
+impl RedisQueue {
     fn key(&self) -> &str {
         &self.redis.shared.queue_key
     }
 
-    /// Pops until there are jobs, the wait is over, or nobody listens any more.
-    async fn pop(
+    /// Pops until there are jobs, the wait has elapsed, or the puller was dropped.
+    async fn pop_until(
         &self,
         max: usize,
         wait: Duration,
-        puller: &oneshot::Sender<Result<Popped, Error>>,
-    ) -> Result<Popped, Error> {
+        puller: &oneshot::Sender<Result<Delivery, Error>>,
+    ) -> Result<Delivery, Error> {
         let started = Instant::now();
         let pool = &self.redis.shared.pulls;
-        let mut connection = timeout(DEADLINE, pool.get())
+        let mut connection = timeout(COMMAND_TIMEOUT, pool.get())
             .await
-            .map_err(|_| self.redis.no_answer())?
-            .map_err(|cause| self.redis.not_connected(&cause))?;
+            .map_err(|_| self.redis.timeout_error())?
+            .map_err(|cause| self.redis.pool_error(&cause))?;
         while !puller.is_closed() {
-            let round = wait.saturating_sub(started.elapsed()).min(ROUND);
-            match self.pop_once(&mut connection, max, round).await {
-                Ok(jobs) if !jobs.is_empty() => return Ok(Popped { jobs, queue: self.clone() }),
+            let block = wait.saturating_sub(started.elapsed()).min(MAX_BLOCK);
+            match self.pop_once(&mut connection, max, block).await {
+                Ok(jobs) if !jobs.is_empty() => return Ok(Delivery { jobs, queue: self.clone() }),
                 Ok(_) if started.elapsed() >= wait => break,
                 Ok(_) => {}
                 Err(error) => {
-                    // An answer may still be under way on it: not for the next user.
-                    pool::give_up(connection);
+                    // A response may still arrive on the connection, so no other call may use it.
+                    pool::discard(connection);
                     return Err(error);
                 }
             }
         }
-        Ok(Popped { jobs: Vec::new(), queue: self.clone() })
+        Ok(Delivery { jobs: Vec::new(), queue: self.clone() })
     }
 
     async fn pop_once(
@@ -77,31 +81,30 @@ impl Queue {
         let count = max.min(MAX_VALUES_PER_COMMAND);
         let command = pop_command(self.key(), count, wait);
         let popped: Option<(String, Vec<Vec<u8>>)> =
-            timeout(wait + DEADLINE, command.query_async(connection))
+            timeout(wait + COMMAND_TIMEOUT, command.query_async(connection))
                 .await
-                .map_err(|_| self.redis.no_answer())?
+                .map_err(|_| self.redis.timeout_error())?
                 .map_err(|cause| match cause.detail() {
                     Some(detail) if detail.contains("unknown command") => self
                         .redis
                         .unavailable("the server does not know BLMPOP, so use Redis 7 or newer, or Valkey"),
-                    _ => self.redis.failed(&cause),
+                    _ => self.redis.command_error(&cause),
                 })?;
-        Ok(popped.map(|(_, entries)| self.jobs(&entries)).unwrap_or_default())
+        Ok(popped.map(|(_, entries)| self.decode_jobs(&entries)).unwrap_or_default())
     }
 
-    /// The jobs among the entries. Anybody can write to the list, so the others are reported, once for
-    /// all of them.
-    fn jobs(&self, entries: &[Vec<u8>]) -> Vec<Job> {
+    /// Decodes the entries. Any client can write to the list, so one log line reports all entries that are not jobs.
+    fn decode_jobs(&self, entries: &[Vec<u8>]) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(entries.len());
-        let mut first_bad = None;
+        let mut first_invalid = None;
         for entry in entries {
             match serde_json::from_slice(entry) {
                 Ok(job) => jobs.push(job),
-                Err(error) => _ = first_bad.get_or_insert((entry, error)),
+                Err(error) => _ = first_invalid.get_or_insert((entry, error)),
             }
         }
-        if let Some((entry, error)) = first_bad {
-            let shown = String::from_utf8_lossy(&entry[..entry.len().min(SHOWN_OF_ENTRY)]);
+        if let Some((entry, error)) = first_invalid {
+            let shown = String::from_utf8_lossy(&entry[..entry.len().min(MAX_LOGGED_ENTRY_BYTES)]);
             warn!(
                 key = self.key(), skipped = entries.len() - jobs.len(), first = %shown.escape_debug(), %error,
                 "left out entries of the queue that are not jobs"
@@ -110,62 +113,62 @@ impl Queue {
         jobs
     }
 
-    /// Puts jobs to the front, the first of them foremost.
-    async fn push_to_front(&self, jobs: &[Job]) -> Result<u64, Error> {
+    /// Pushes jobs to the front, so that the first of them is pulled first.
+    async fn push_front(&self, jobs: &[Job]) -> Result<u64, Error> {
         let mut commands = redis::pipe();
         for chunk in jobs.rchunks(MAX_VALUES_PER_COMMAND) {
-            commands.cmd("RPUSH").arg(self.key()).arg(entries(chunk.iter().rev()));
+            commands.cmd("RPUSH").arg(self.key()).arg(encode_jobs(chunk.iter().rev()));
         }
-        self.last_length(&commands).await
+        self.run_pushes(&commands).await
     }
 
-    /// Sends pushes, each of which is answered with the length of the list.
-    async fn last_length(&self, pushes: &redis::Pipeline) -> Result<u64, Error> {
-        let lengths: Vec<u64> = self.redis.command(pushes).await?;
+    /// Runs push commands and returns the length of the list after the last one.
+    async fn run_pushes(&self, pushes: &redis::Pipeline) -> Result<u64, Error> {
+        let lengths: Vec<u64> = self.redis.run_commands(pushes).await?;
         Ok(lengths.last().copied().unwrap_or_default())
     }
 }
 
 #[async_trait]
-impl crate::Queue for Queue {
-    async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, Error> {
+impl Queue for RedisQueue {
+    async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
-        if place == QueueEnd::Front {
-            return self.push_to_front(jobs).await;
+        if end == QueueEnd::Front {
+            return self.push_front(jobs).await;
         }
         let mut commands = redis::pipe();
         for chunk in jobs.chunks(MAX_VALUES_PER_COMMAND) {
-            commands.cmd("LPUSH").arg(self.key()).arg(entries(chunk));
+            commands.cmd("LPUSH").arg(self.key()).arg(encode_jobs(chunk));
         }
-        self.last_length(&commands).await
+        self.run_pushes(&commands).await
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        // A task of its own finishes the pop when this future is dropped in the middle of it: it ends
-        // within one round and the deadline, and puts back what it got. Nobody needs to wait for it.
-        let (puller, answer) = oneshot::channel();
+        // A separate task finishes the pop if this future is dropped during it. The task ends within one block and the
+        // command timeout, and returns its jobs to the queue. No other code needs to wait for it.
+        let (puller, delivery) = oneshot::channel();
         let queue = self.clone();
         tokio::spawn(async move {
-            let popped = queue.pop(max, wait, &puller).await;
-            // A puller that has gone leaves `popped` here, and it is dropped.
+            let popped = queue.pop_until(max, wait, &puller).await;
+            // If the puller was dropped, `send` returns the delivery, which is dropped here.
             let _ = puller.send(popped);
         });
-        match answer.await {
-            Ok(popped) => popped.map(Popped::take),
+        match delivery.await {
+            Ok(popped) => popped.map(Delivery::into_jobs),
             Err(_) => Err(self.redis.unavailable("the pull was stopped together with the program")),
         }
     }
 
     async fn len(&self) -> Result<u64, Error> {
-        self.redis.try_write_now_and_then().await?;
+        self.redis.check_writable_if_due().await?;
         let mut command = redis::pipe();
         command.cmd("LLEN").arg(self.key());
-        let (len,) = self.redis.command(&command).await?;
+        let (len,) = self.redis.run_commands(&command).await?;
         Ok(len)
     }
 
@@ -182,29 +185,29 @@ impl crate::Queue for Queue {
     }
 }
 
-/// Jobs that have left the list and not reached a puller yet. Dropped, they go back.
-struct Popped {
+/// Jobs that have left the list and have not reached a puller yet. If dropped, they return to the list.
+struct Delivery {
     jobs: Vec<Job>,
-    queue: Queue,
+    queue: RedisQueue,
 }
 
-impl Popped {
-    fn take(mut self) -> Vec<Job> {
+impl Delivery {
+    fn into_jobs(mut self) -> Vec<Job> {
         std::mem::take(&mut self.jobs)
     }
 }
 
-impl Drop for Popped {
+impl Drop for Delivery {
     fn drop(&mut self) {
         let jobs = std::mem::take(&mut self.jobs);
         if jobs.is_empty() {
             return;
         }
         let queue = self.queue.clone();
-        // Without a runtime the program is ending, and the database brings the jobs back.
+        // Without a runtime the program is ending, and the jobs are pushed again from the database.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = queue.push_to_front(&jobs).await {
+                if let Err(error) = queue.push_front(&jobs).await {
                     warn!(jobs = jobs.len(), %error, "could not put jobs back; they will be pushed again later");
                 }
             });
@@ -212,7 +215,7 @@ impl Drop for Popped {
     }
 }
 
-/// `BLMPOP` without a wait would wait for ever, so that case is `LMPOP`.
+/// Builds the pop command. `BLMPOP` with a wait of 0 blocks without end, so that case uses `LMPOP`.
 fn pop_command(key: &str, count: usize, wait: Duration) -> Cmd {
     let mut command = if wait.is_zero() {
         redis::cmd("LMPOP")
@@ -225,7 +228,7 @@ fn pop_command(key: &str, count: usize, wait: Duration) -> Cmd {
     command
 }
 
-fn entries<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<String> {
+fn encode_jobs<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<String> {
     jobs.into_iter()
         .map(|job| serde_json::to_string(job).expect("an id and a number always have a JSON form"))
         .collect()
@@ -245,9 +248,9 @@ mod tests {
         ) {
             let queue = Redis::new("redis://127.0.0.1:1", "test").unwrap().queue();
             let job = Job { order_id: domain::OrderId::from_bytes([7; 16]), quantity };
-            let good = entries([&job]).remove(0).into_bytes();
-            let read = queue.jobs(&[json.into_bytes(), good, bytes]);
-            prop_assert!(read.contains(&job));
+            let valid = encode_jobs([&job]).remove(0).into_bytes();
+            let decoded = queue.decode_jobs(&[json.into_bytes(), valid, bytes]);
+            prop_assert!(decoded.contains(&job));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every bus promises.
+//! The contract of the bus.
 
 use std::sync::Arc;
 
@@ -6,121 +6,123 @@ use broker::{MAX_EVENTS_PER_MESSAGE, Signal};
 use domain::OrderEvent;
 use tokio::sync::mpsc::Receiver;
 
-use crate::backend::{Backend, events, eventually, in_time};
+use crate::adapters::{Adapter, events, eventually, within_deadline};
 
 async fn next(subscription: &mut Receiver<Signal>) -> Signal {
-    in_time("the next signal", subscription.recv()).await.expect("a subscription never ends by itself")
+    within_deadline("the next signal", subscription.recv())
+        .await
+        .expect("a subscription never ends by itself")
 }
 
-/// The next signal, which must say that the subscription is in place.
-pub(crate) async fn connected(subscription: &mut Receiver<Signal>) {
+/// Receives the next signal, which must be [`Signal::Connected`].
+pub(crate) async fn expect_connected(subscription: &mut Receiver<Signal>) {
     let signal = next(subscription).await;
     assert!(matches!(signal, Signal::Connected), "expected Connected, got {signal:?}");
 }
 
-/// The next signal, which must be a message.
-pub(crate) async fn message(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
+/// Receives the next signal, which must have events.
+pub(crate) async fn expect_events(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
     match next(subscription).await {
         Signal::Events(events) => events.to_vec(),
         Signal::Connected => panic!("expected events, got Connected"),
     }
 }
 
-pub(crate) async fn connected_comes_first_then_the_events_in_order(Backend { bus, .. }: Backend) {
+pub(crate) async fn connected_precedes_the_events_in_order(Adapter { bus, .. }: Adapter) {
     let mut subscription = bus.subscribe().await;
-    connected(&mut subscription).await;
+    expect_connected(&mut subscription).await;
     let all = events(1..20);
     for event in &all {
         bus.publish(std::slice::from_ref(event)).await.unwrap();
     }
     for event in all {
-        assert_eq!(message(&mut subscription).await, [event]);
+        assert_eq!(expect_events(&mut subscription).await, [event]);
     }
 }
 
-pub(crate) async fn a_batch_is_one_message(Backend { bus, .. }: Backend) {
+pub(crate) async fn batch_is_one_message(Adapter { bus, .. }: Adapter) {
     let mut subscription = bus.subscribe().await;
-    connected(&mut subscription).await;
+    expect_connected(&mut subscription).await;
     let (first, last) = (events(1..MAX_EVENTS_PER_MESSAGE as u32 + 1), events(1..2));
     bus.publish(&first).await.unwrap();
     bus.publish(&[]).await.unwrap();
     bus.publish(&last).await.unwrap();
-    assert_eq!(message(&mut subscription).await, first);
-    assert_eq!(message(&mut subscription).await, last, "an empty batch is no message");
+    assert_eq!(expect_events(&mut subscription).await, first);
+    assert_eq!(expect_events(&mut subscription).await, last, "an empty batch is no message");
 }
 
-pub(crate) async fn a_big_batch_is_split(Backend { bus, .. }: Backend) {
+pub(crate) async fn large_batch_is_split(Adapter { bus, .. }: Adapter) {
     let mut subscription = bus.subscribe().await;
-    connected(&mut subscription).await;
+    expect_connected(&mut subscription).await;
     let all = events(0..2 * MAX_EVENTS_PER_MESSAGE as u32 + 1);
     bus.publish(&all).await.unwrap();
     for chunk in all.chunks(MAX_EVENTS_PER_MESSAGE) {
-        assert_eq!(message(&mut subscription).await, chunk);
+        assert_eq!(expect_events(&mut subscription).await, chunk);
     }
 }
 
-pub(crate) async fn every_subscriber_gets_everything(Backend { bus, .. }: Backend) {
+pub(crate) async fn every_subscriber_receives_all_events(Adapter { bus, .. }: Adapter) {
     let mut first = bus.subscribe().await;
     let mut gone = bus.subscribe().await;
     let mut second = bus.subscribe().await;
     for subscription in [&mut first, &mut gone, &mut second] {
-        connected(subscription).await;
+        expect_connected(subscription).await;
     }
     drop(gone);
     let all = events(1..4);
     bus.publish(&all).await.unwrap();
-    assert_eq!(message(&mut first).await, all);
-    assert_eq!(message(&mut second).await, all);
+    assert_eq!(expect_events(&mut first).await, all);
+    assert_eq!(expect_events(&mut second).await, all);
 
-    // From the moment of subscription, and not before.
+    // A late subscriber receives only events after its subscription.
     let mut late = bus.subscribe().await;
-    connected(&mut late).await;
+    expect_connected(&mut late).await;
     let more = events(7..8);
     bus.publish(&more).await.unwrap();
     for subscription in [&mut first, &mut second, &mut late] {
-        assert_eq!(message(subscription).await, more);
+        assert_eq!(expect_events(subscription).await, more);
     }
 }
 
-pub(crate) async fn a_subscriber_that_falls_behind_is_told(Backend { bus, .. }: Backend) {
+pub(crate) async fn slow_subscriber_receives_connected(Adapter { bus, .. }: Adapter) {
     let mut slow = bus.subscribe().await;
-    connected(&mut slow).await;
+    expect_connected(&mut slow).await;
 
     let mut published = 0;
     let publish_next = async |published: &mut u32| {
         *published += 1;
         bus.publish(&events(*published..*published + 1)).await.unwrap();
     };
-    // Nobody reads until nothing fits any more.
+    // The subscriber does not read until its channel is full.
     eventually("the channel is full", async || {
         publish_next(&mut published).await;
         slow.len() == slow.max_capacity()
     })
     .await;
 
-    // There is no hole without a Connected in it, up to an event that is published after all was read.
-    let (mut last, mut told, mut holes) = (0, false, 0);
+    // Every gap is marked by a Connected, up to an event that is published after the channel was drained.
+    let (mut last, mut reported, mut gaps) = (0, false, 0);
     eventually("new events arrive again", async || {
         publish_next(&mut published).await;
         let newest = published;
         while let Ok(signal) = slow.try_recv() {
             match signal {
-                Signal::Connected => told = true,
+                Signal::Connected => reported = true,
                 Signal::Events(events) => {
                     let sequence = events[0].sequence;
-                    assert!(sequence == last + 1 || told, "a hole in silence from {last} to {sequence}");
-                    holes += u32::from(sequence != last + 1);
-                    (last, told) = (sequence, false);
+                    assert!(sequence == last + 1 || reported, "an unreported gap from {last} to {sequence}");
+                    gaps += u32::from(sequence != last + 1);
+                    (last, reported) = (sequence, false);
                 }
             }
         }
-        last == newest && holes > 0
+        last == newest && gaps > 0
     })
     .await;
-    assert_eq!(holes, 1, "one stall of the reader makes one hole");
+    assert_eq!(gaps, 1, "one stall of the reader causes one gap");
 }
 
-pub(crate) async fn publishing_to_nobody_works(Backend { bus, .. }: Backend) {
+pub(crate) async fn publish_without_subscribers_succeeds(Adapter { bus, .. }: Adapter) {
     bus.publish(&events(1..3)).await.unwrap();
     let subscription = bus.subscribe().await;
     drop(subscription);
@@ -128,15 +130,15 @@ pub(crate) async fn publishing_to_nobody_works(Backend { bus, .. }: Backend) {
     assert_eq!(Arc::strong_count(&bus), 1);
 }
 
-pub(crate) async fn a_loss_is_told_to_every_subscriber(Backend { bus, .. }: Backend) {
+pub(crate) async fn gap_reaches_every_subscriber(Adapter { bus, .. }: Adapter) {
     let (mut one, mut two) = (bus.subscribe().await, bus.subscribe().await);
-    connected(&mut one).await;
-    connected(&mut two).await;
+    expect_connected(&mut one).await;
+    expect_connected(&mut two).await;
     let all = events(1..2);
     bus.publish_gap().await.unwrap();
     bus.publish(&all).await.unwrap();
     for subscription in [&mut one, &mut two] {
-        connected(subscription).await;
-        assert_eq!(message(subscription).await, all);
+        expect_connected(subscription).await;
+        assert_eq!(expect_events(subscription).await, all);
     }
 }

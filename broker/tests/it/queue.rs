@@ -1,4 +1,4 @@
-//! What every queue promises.
+//! The contract of the queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use broker::QueueEnd;
 use tokio::time::Instant;
 
-use crate::backend::{Backend, DEADLINE, counted, eventually, in_time, jobs};
+use crate::adapters::{Adapter, DEADLINE, count_by_quantity, eventually, jobs, within_deadline};
 
-const AT_ONCE: Duration = Duration::ZERO;
+const NO_WAIT: Duration = Duration::ZERO;
 
-pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { queue, .. }: Backend) {
-    // More than fit one command, in several pushes.
+pub(crate) async fn jobs_are_pulled_in_push_order(Adapter { queue, .. }: Adapter) {
+    // More jobs than one command takes, in several pushes.
     let all = jobs(0..1_300);
     assert_eq!(queue.push(&all[..700], QueueEnd::Back).await.unwrap(), 700);
     assert_eq!(queue.push(&all[700..], QueueEnd::Back).await.unwrap(), 1_300);
@@ -29,10 +29,10 @@ pub(crate) async fn jobs_come_out_in_the_order_in_which_they_went_in(Backend { q
     assert_eq!(queue.len().await.unwrap(), 0);
 }
 
-pub(crate) async fn urgent_jobs_come_out_first(Backend { queue, .. }: Backend) {
+pub(crate) async fn front_jobs_are_pulled_first(Adapter { queue, .. }: Adapter) {
     let all = jobs(0..700);
     queue.push(&all[400..], QueueEnd::Back).await.unwrap();
-    // More than fit one command.
+    // More jobs than one command takes.
     assert_eq!(queue.push(&all[..400], QueueEnd::Front).await.unwrap(), 700);
     let mut pulled = Vec::new();
     while pulled.len() < all.len() {
@@ -43,50 +43,50 @@ pub(crate) async fn urgent_jobs_come_out_first(Backend { queue, .. }: Backend) {
     assert_eq!(pulled, all);
 }
 
-pub(crate) async fn a_pull_takes_no_more_than_it_asked_for(Backend { queue, .. }: Backend) {
+pub(crate) async fn pull_returns_at_most_max_jobs(Adapter { queue, .. }: Adapter) {
     let all = jobs(0..5);
     queue.push(&all, QueueEnd::Back).await.unwrap();
-    assert_eq!(queue.pull(2, AT_ONCE).await.unwrap(), all[..2]);
+    assert_eq!(queue.pull(2, NO_WAIT).await.unwrap(), all[..2]);
     assert_eq!(queue.len().await.unwrap(), 3);
     assert_eq!(queue.pull(1, DEADLINE).await.unwrap(), all[2..3]);
-    // It does not wait for more either.
+    // A pull does not wait for further jobs.
     assert_eq!(queue.pull(10, DEADLINE).await.unwrap(), all[3..]);
 }
 
-pub(crate) async fn a_pull_for_nothing_answers_at_once(Backend { queue, .. }: Backend) {
+pub(crate) async fn pull_with_max_0_returns_immediately(Adapter { queue, .. }: Adapter) {
     queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
     assert_eq!(queue.pull(0, Duration::MAX).await.unwrap(), []);
     assert_eq!(queue.len().await.unwrap(), 1);
 }
 
-pub(crate) async fn an_empty_push_changes_nothing(Backend { queue, .. }: Backend) {
+pub(crate) async fn empty_push_changes_nothing(Adapter { queue, .. }: Adapter) {
     assert_eq!(queue.push(&[], QueueEnd::Back).await.unwrap(), 0);
     assert_eq!(queue.len().await.unwrap(), 0);
-    assert_eq!(queue.pull(1, AT_ONCE).await.unwrap(), []);
+    assert_eq!(queue.pull(1, NO_WAIT).await.unwrap(), []);
 }
 
-pub(crate) async fn a_pull_waits_for_the_first_job(Backend { queue, .. }: Backend) {
+pub(crate) async fn pull_waits_for_the_first_job(Adapter { queue, .. }: Adapter) {
     let all = jobs(0..1);
     let puller = tokio::spawn({
         let queue = queue.clone();
         async move { queue.pull(10, Duration::MAX).await }
     });
-    // Whether the pull or the push comes first must not matter.
+    // The result must not depend on the order of the pull and the push.
     tokio::task::yield_now().await;
     queue.push(&all, QueueEnd::Back).await.unwrap();
-    assert_eq!(in_time("the waiting pull", puller).await.unwrap().unwrap(), all);
+    assert_eq!(within_deadline("the waiting pull", puller).await.unwrap().unwrap(), all);
 }
 
-pub(crate) async fn a_pull_gives_up_when_its_wait_is_over(Backend { queue, .. }: Backend) {
-    // Longer than one round of a blocking command.
+pub(crate) async fn pull_returns_after_its_wait(Adapter { queue, .. }: Adapter) {
+    // Longer than one blocking command.
     let wait = Duration::from_millis(1_200);
     let started = Instant::now();
-    let pulled = in_time("the pull without jobs", queue.pull(10, wait)).await.unwrap();
+    let pulled = within_deadline("the pull without jobs", queue.pull(10, wait)).await.unwrap();
     assert_eq!(pulled, []);
-    assert!(started.elapsed() >= wait, "it gave up after {:?}", started.elapsed());
+    assert!(started.elapsed() >= wait, "the pull returned after {:?}", started.elapsed());
 }
 
-pub(crate) async fn each_job_goes_to_exactly_one_of_many_pullers(Backend { queue, .. }: Backend) {
+pub(crate) async fn each_job_goes_to_one_puller(Adapter { queue, .. }: Adapter) {
     const JOBS: usize = 2_000;
     let pulled = Arc::new(AtomicUsize::new(0));
     let pullers: Vec<_> = (1..=8)
@@ -109,18 +109,18 @@ pub(crate) async fn each_job_goes_to_exactly_one_of_many_pullers(Backend { queue
     }
     let mut got = Vec::new();
     for puller in pullers {
-        let mine = in_time("all jobs", puller).await.unwrap();
+        let mine = within_deadline("all jobs", puller).await.unwrap();
         assert!(mine.is_sorted_by_key(|job| job.quantity), "a puller got jobs out of order");
         got.extend(mine);
     }
-    assert_eq!(counted(&got), counted(&all));
+    assert_eq!(count_by_quantity(&got), count_by_quantity(&all));
 }
 
-pub(crate) async fn a_cancelled_pull_loses_no_jobs(Backend { queue, .. }: Backend) {
+pub(crate) async fn cancelled_pull_loses_no_jobs(Adapter { queue, .. }: Adapter) {
     let all = jobs(0..60);
     let mut got = Vec::new();
     for (n, job) in all.iter().enumerate() {
-        // Each pull is polled once and then dropped, at a different point of its way each time.
+        // Each pull is polled once and then dropped, each time at a different point of its progress.
         let mut pull = queue.pull(3, Duration::MAX);
         if let Poll::Ready(jobs) = futures_util::poll!(&mut pull) {
             got.extend(jobs.unwrap());
@@ -134,11 +134,11 @@ pub(crate) async fn a_cancelled_pull_loses_no_jobs(Backend { queue, .. }: Backen
             tokio::task::yield_now().await;
         }
     }
-    eventually("every job is there again", async || {
+    eventually("every job is in the queue again", async || {
         got.extend(queue.pull(100, Duration::from_millis(100)).await.unwrap());
         got.len() >= all.len()
     })
     .await;
-    assert_eq!(counted(&got), counted(&all));
+    assert_eq!(count_by_quantity(&got), count_by_quantity(&all));
     assert_eq!(queue.len().await.unwrap(), 0);
 }

@@ -11,10 +11,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("proto", &["domain"]),
     ("telemetry", &[]),
-    ("broker", &["domain"]),
+    ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway", &["domain", "proto", "telemetry", "broker", "gateway-store"]),
-    ("processor", &["domain", "proto", "broker"]),
+    ("processor", &["domain", "proto", "telemetry", "broker"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
     ("orders", &["domain", "telemetry", "broker", "gateway", "processor"]),
     ("bench", &["domain", "proto", "broker", "gateway", "processor", "orders"]),

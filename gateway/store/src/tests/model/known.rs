@@ -161,7 +161,7 @@ impl Known {
     pub(super) fn fail(&mut self, after: Option<Duration>, now: (Timestamp, Timestamp)) {
         if !self.counts(after) {
             let after = after.unwrap_or_default();
-            let longest = RETRY.ceiling(self.attempt - self.failures).max(after);
+            let longest = RETRY.max_delay(self.attempt - self.failures).max(after);
             return self.waits((now.0 + after, now.1 + longest));
         }
         self.failures += 1;

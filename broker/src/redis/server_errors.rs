@@ -1,9 +1,9 @@
-//! What a server means that answers and refuses, in words that say what to change.
+//! Descriptions of the errors with which a Redis server rejects a command.
 
 use redis::RedisError;
 
-/// The words by which servers begin such an answer.
-const WORDS: [(&str, &str); 14] = [
+/// Error codes of Redis, each with a description that states what to change.
+const SERVER_ERRORS: [(&str, &str); 14] = [
     ("READONLY", "is a replica and takes no jobs; use the address of the primary"),
     ("MOVED", CLUSTER),
     ("ASK", CLUSTER),
@@ -21,19 +21,20 @@ const WORDS: [(&str, &str); 14] = [
 ];
 const CLUSTER: &str = "is a node of a cluster, which is not supported; use a server without cluster mode";
 
-/// What the answer means, followed by the answer; `None` when the server did not answer with one of these words.
-pub(super) fn explained(cause: &RedisError) -> Option<String> {
+/// Returns the description of an error, followed by the server's message.
+/// `None` if the server did not respond with one of [`SERVER_ERRORS`].
+pub(super) fn describe_server_error(cause: &RedisError) -> Option<String> {
     let errors = cause.clone().into_server_errors()?;
     let (_, error) = errors.first()?;
-    let (word, meaning) = WORDS.into_iter().find(|(word, _)| *word == error.code())?;
+    let (code, description) = SERVER_ERRORS.into_iter().find(|(code, _)| *code == error.code())?;
     Some(match error.details() {
-        Some(details) => format!("it {meaning} ({word} {details})"),
-        None => format!("it {meaning} ({word})"),
+        Some(details) => format!("it {description} ({code} {details})"),
+        None => format!("it {description} ({code})"),
     })
 }
 
-/// Whether the server answered with this word.
-pub(super) fn is(cause: &RedisError, word: &str) -> bool {
+/// Returns whether the server responded with this error code.
+pub(super) fn has_error_code(cause: &RedisError, code: &str) -> bool {
     let errors = cause.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.first().is_some_and(|(_, error)| error.code() == word))
+    errors.is_some_and(|errors| errors.first().is_some_and(|(_, error)| error.code() == code))
 }

@@ -1,17 +1,17 @@
-//! Servers that answer, and refuse what is needed of them.
+//! Servers that respond but reject required commands.
 
 use broker::redis::Redis;
 use broker::{Queue, QueueEnd};
 
-use crate::backend::{eventually, jobs};
-use crate::server::Server;
+use crate::adapters::{eventually, jobs};
+use crate::redis_server::RedisServer;
 
-async fn client(server: &Server) -> Option<redis::aio::MultiplexedConnection> {
+async fn client(server: &RedisServer) -> Option<redis::aio::MultiplexedConnection> {
     redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.ok()
 }
 
-/// What an attempt results in, once it does.
-async fn seen<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until there is a result, and returns it.
+async fn poll_until_some<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let mut found = None;
     eventually(what, async || {
         found = attempt().await;
@@ -21,12 +21,12 @@ async fn seen<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     found.unwrap()
 }
 
-/// What a server says that answers reads and takes no jobs, without anything being pushed.
-async fn refuses(setup: &[&str], over: &[&str], word: &str, meaning: &str) {
-    let server = Server::start();
+/// Checks that a server that responds to reads and rejects jobs is detected without a push.
+async fn expect_rejection(setup: &[&str], reset: &[&str], code: &str, description: &str) {
+    let server = RedisServer::start();
     let redis = Redis::new(&server.url(), "test").unwrap();
     let queue = redis.queue();
-    seen("an answer", async || queue.len().await.ok()).await;
+    poll_until_some("an answer", async || queue.len().await.ok()).await;
     queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
     assert_eq!(queue.len().await.unwrap(), 1);
     let mut admin = client(&server).await.unwrap();
@@ -37,32 +37,32 @@ async fn refuses(setup: &[&str], over: &[&str], word: &str, meaning: &str) {
         })
     };
     command(setup).exec_async(&mut admin).await.unwrap();
-    let said = seen("a refusal", async || queue.len().await.err()).await.to_string();
-    assert!(said.contains(word) && said.contains(meaning), "{said}");
-    let said = redis.check().await.unwrap_err().to_string();
-    assert!(said.contains(word) && said.contains(meaning), "{said}");
-    command(over).exec_async(&mut admin).await.unwrap();
-    seen("the server to take jobs", async || queue.len().await.ok()).await;
+    let error = poll_until_some("a rejection", async || queue.len().await.err()).await.to_string();
+    assert!(error.contains(code) && error.contains(description), "{error}");
+    let error = redis.check().await.unwrap_err().to_string();
+    assert!(error.contains(code) && error.contains(description), "{error}");
+    command(reset).exec_async(&mut admin).await.unwrap();
+    poll_until_some("the server to take jobs", async || queue.len().await.ok()).await;
     redis.check().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_replica_is_noticed_without_a_push() {
+async fn replica_is_detected_without_a_push() {
     let words = ["REPLICAOF", "127.0.0.1", "1"];
-    refuses(&words, &["REPLICAOF", "NO", "ONE"], "READONLY", "is a replica").await;
+    expect_rejection(&words, &["REPLICAOF", "NO", "ONE"], "READONLY", "is a replica").await;
 }
 
 #[tokio::test]
-async fn a_full_server_is_noticed_without_a_push() {
+async fn full_server_is_detected_without_a_push() {
     let words = ["CONFIG", "SET", "maxmemory", "1"];
-    refuses(&words, &["CONFIG", "SET", "maxmemory", "0"], "OOM", "used up its memory").await;
+    expect_rejection(&words, &["CONFIG", "SET", "maxmemory", "0"], "OOM", "used up its memory").await;
 }
 
 #[tokio::test]
-async fn a_cluster_is_noticed() {
-    let server = Server::start_with(&["--cluster-enabled", "yes"]);
+async fn cluster_node_is_detected() {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let redis = Redis::new(&server.url(), "test").unwrap();
-    let said = seen("a refusal", async || {
+    let error = poll_until_some("a rejection", async || {
         redis
             .queue()
             .len()
@@ -72,19 +72,19 @@ async fn a_cluster_is_noticed() {
             .filter(|error| error.contains("CLUSTERDOWN"))
     })
     .await;
-    assert!(said.contains("node of a cluster"), "{said}");
-    // A node that has the key works, until another one has it.
+    assert!(error.contains("node of a cluster"), "{error}");
+    // A node works while it has the key; a warning states that another node may get it.
     let mut admin = client(&server).await.unwrap();
     redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).exec_async(&mut admin).await.unwrap();
-    let info = seen("the slots", async || redis.check().await.ok()).await;
+    let info = poll_until_some("the slots", async || redis.check().await.ok()).await;
     assert!(info.warnings.iter().any(|warning| warning.contains("node of a cluster")), "{:?}", info.warnings);
 }
 
-/// With the commands that are documented, and without the one that only notices such servers early.
+/// Uses the documented commands, and then without the command that only detects such servers early.
 #[tokio::test]
-async fn a_restricted_user_is_enough() {
-    let server = Server::start();
-    let mut admin = seen("an answer", async || client(&server).await).await;
+async fn restricted_user_has_sufficient_permissions() {
+    let server = RedisServer::start();
+    let mut admin = poll_until_some("an answer", async || client(&server).await).await;
     let commands = "+info +ping +unwatch +lpush +rpush +llen +lmpop +blmpop +publish +subscribe +setrange +time +zadd +zrem \
                     +zremrangebyscore +zcount +pexpire +select";
     for (user, commands) in [("some", commands.to_owned()), ("less", commands.replace("+setrange", ""))] {

@@ -1,4 +1,4 @@
-//! The adapters under test, and what the tests need besides them.
+//! The adapters under test, and helpers of the tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use broker::redis::{BusKey, Redis};
 use broker::{Bus, Job, Queue};
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
-/// No test depends on this for its verdict: it only ends a test that would hang.
+/// The deadline of a test that would otherwise hang; no assertion depends on it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Both ports of one adapter.
-pub(crate) struct Backend {
+pub(crate) struct Adapter {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) bus: Arc<dyn Bus>,
 }
 
-pub(crate) fn memory() -> Backend {
-    Backend {
+pub(crate) fn memory() -> Adapter {
+    Adapter {
         queue: Arc::new(broker::memory::MemoryQueue::new()),
         bus: Arc::new(broker::memory::MemoryBus::new()),
     }
 }
 
-pub(crate) fn redis() -> Backend {
+pub(crate) fn redis() -> Adapter {
     let redis = Redis::new(&redis_url(), &random_prefix()).unwrap();
-    Backend { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus(key())) }
+    Adapter { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus(key())) }
 }
 
-/// The key of the tests' own installation.
+/// The key of the tests' installation.
 pub(crate) fn key() -> BusKey {
     BusKey::new([1; 16], b"the secret of the tests")
 }
@@ -72,22 +72,22 @@ fn order_id() -> OrderId {
     OrderId::new(Timestamp::from_micros(i64::from(NEXT.fetch_add(1, Ordering::Relaxed)) * 1_000))
 }
 
-/// How often each quantity occurs.
-pub(crate) fn counted(jobs: &[Job]) -> HashMap<u64, usize> {
+/// Returns the number of jobs with each quantity.
+pub(crate) fn count_by_quantity(jobs: &[Job]) -> HashMap<u64, usize> {
     jobs.iter().fold(HashMap::new(), |mut counts, job| {
         *counts.entry(job.quantity).or_default() += 1;
         counts
     })
 }
 
-/// Fails instead of hanging.
-pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Awaits the future and fails after the deadline.
+pub(crate) async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
-/// Asks again and again until the answer is yes.
+/// Polls the condition until it is true.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    in_time(what, async {
+    within_deadline(what, async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

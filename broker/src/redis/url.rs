@@ -1,28 +1,29 @@
-//! The URL of a Redis server: what it may look like, and how it is shown without its password.
+//! The URL of a Redis server: its accepted forms, and its form without the password.
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-use crate::Error;
+use crate::error::Error;
 
-const FORMS: &str = "use redis://host:6379/0, rediss://host:6379/0 for TLS, or unix:///path/to/socket";
+const ACCEPTED_FORMS: &str =
+    "use redis://host:6379/0, rediss://host:6379/0 for TLS, or unix:///path/to/socket";
 
 /// A usable URL.
-pub(super) struct Address {
+pub(super) struct RedisUrl {
     pub(super) info: ConnectionInfo,
-    /// For messages and logs: any password is `***`.
-    pub(super) shown: String,
+    /// The URL for messages and logs: a password is `***`.
+    pub(super) redacted: String,
     pub(super) tls: bool,
 }
 
-impl Address {
-    /// The messages never repeat the text: it may contain a password in a place where nobody expects it.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(Error::InvalidUrl(format!("the Redis URL is empty: {FORMS}")));
+impl RedisUrl {
+    /// Parses a URL. The messages never repeat the input, which may contain a password at an unexpected position.
+    pub(super) fn parse(input: &str) -> Result<Self, Error> {
+        let input = input.trim();
+        if input.is_empty() {
+            return Err(Error::InvalidUrl(format!("the Redis URL is empty: {ACCEPTED_FORMS}")));
         }
-        let Some(mut url) = redis::parse_redis_url(text) else {
-            let reason = match text.split_once("://") {
+        let Some(mut url) = redis::parse_redis_url(input) else {
+            let reason = match input.split_once("://") {
                 None => "has no scheme".to_owned(),
                 Some((
                     "redis" | "rediss" | "unix" | "redis+unix" | "valkey" | "valkeys" | "valkey+unix",
@@ -32,7 +33,7 @@ impl Address {
                 }
                 Some((scheme, _)) => format!("has the unknown scheme {scheme:?}"),
             };
-            return Err(Error::InvalidUrl(format!("the Redis URL {reason}: {FORMS}")));
+            return Err(Error::InvalidUrl(format!("the Redis URL {reason}: {ACCEPTED_FORMS}")));
         };
         if url.fragment().is_some() {
             return Err(Error::InvalidUrl(
@@ -43,40 +44,40 @@ impl Address {
         }
         check_options(url.scheme(), url.query_pairs().map(|(name, _)| name.into_owned()))?;
         let info = url.clone().into_connection_info().map_err(|cause| {
-            // The client appends the kind of its error, which helps nobody here.
+            // The client appends the kind of its error, which is not useful here.
             let cause = cause.to_string();
             let reason = cause.split(" - ").next().unwrap_or_default().to_lowercase();
-            Error::InvalidUrl(format!("the Redis URL is not usable ({reason}): {FORMS}"))
+            Error::InvalidUrl(format!("the Redis URL is not usable ({reason}): {ACCEPTED_FORMS}"))
         })?;
 
-        // A socket's URL carries the password in its query. `set_…` fails for URLs without a host,
-        // which have no user part either.
+        // The URL of a socket has the password in its query. `set_…` fails for URLs without a host, which have no user
+        // part either.
         url.set_query(None);
-        let masked = match (url.password(), url.username()) {
+        let redaction = match (url.password(), url.username()) {
             (Some(_), _) => url.set_password(Some("***")),
             (None, "") => Ok(()),
             // `redis://secret@host` is a password without its colon.
             (None, _) => url.set_username("***"),
         };
-        let shown = if masked.is_ok() { url.to_string() } else { info.addr().to_string() };
-        Ok(Self { info, shown, tls: matches!(url.scheme(), "rediss" | "valkeys") })
+        let redacted = if redaction.is_ok() { url.to_string() } else { info.addr().to_string() };
+        Ok(Self { info, redacted, tls: matches!(url.scheme(), "rediss" | "valkeys") })
     }
 }
 
-/// The client ignores options that it does not know, and a connection must not be less protected than its URL looks.
+/// Rejects unknown options. The client ignores them, and a connection must not be less protected than its URL suggests.
 fn check_options(scheme: &str, names: impl Iterator<Item = String>) -> Result<(), Error> {
     let is_socket = scheme.ends_with("unix");
     let known: &[&str] = if is_socket { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
     let mut seen = Vec::new();
     for name in names {
         if !known.contains(&name.as_str()) {
-            // What does not look like a name may be a part of the password.
+            // An option that does not look like a name may be a part of the password.
             let is_name =
                 name.len() <= 40 && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c));
             let named = if is_name { format!("the option {name}") } else { "an option".to_owned() };
             return Err(Error::InvalidUrl(format!(
                 "the Redis URL has {named}, which this program does not know: {}",
-                instead(&name.to_lowercase())
+                alternative_to(&name.to_lowercase())
             )));
         }
         if seen.contains(&name) {
@@ -89,8 +90,8 @@ fn check_options(scheme: &str, names: impl Iterator<Item = String>) -> Result<()
     Ok(())
 }
 
-/// What to do instead of an option of another program.
-fn instead(name: &str) -> &'static str {
+/// Returns what to use instead of an option of another program.
+fn alternative_to(name: &str) -> &'static str {
     match name {
         _ if name.contains("ssl") || name.contains("tls") || name.contains("secure") => {
             "use rediss:// for TLS; certificates are checked, those of a private authority with its file in SSL_CERT_FILE"
@@ -107,23 +108,23 @@ mod tests {
 
     use super::*;
 
-    fn shown(url: &str) -> String {
-        Address::parse(url).unwrap().shown
+    fn redacted(url: &str) -> String {
+        RedisUrl::parse(url).unwrap().redacted
     }
 
     #[test]
-    fn passwords_are_masked_wherever_they_are() {
-        assert_eq!(shown("redis://127.0.0.1:6379/0"), "redis://127.0.0.1:6379/0");
-        assert_eq!(shown("redis://:secret@h:1/2"), "redis://:***@h:1/2");
-        assert_eq!(shown("redis://me:secret@h"), "redis://me:***@h");
-        assert_eq!(shown("redis://secret@h"), "redis://***@h");
-        assert_eq!(shown("rediss://:secret@h:6380?protocol=resp3"), "rediss://:***@h:6380");
-        assert_eq!(shown("valkeys://:secret@h:6380"), "valkeys://:***@h:6380");
-        assert_eq!(shown("unix:///run/redis.sock?db=1&pass=secret"), "unix:///run/redis.sock");
+    fn passwords_are_redacted() {
+        assert_eq!(redacted("redis://127.0.0.1:6379/0"), "redis://127.0.0.1:6379/0");
+        assert_eq!(redacted("redis://:secret@h:1/2"), "redis://:***@h:1/2");
+        assert_eq!(redacted("redis://me:secret@h"), "redis://me:***@h");
+        assert_eq!(redacted("redis://secret@h"), "redis://***@h");
+        assert_eq!(redacted("rediss://:secret@h:6380?protocol=resp3"), "rediss://:***@h:6380");
+        assert_eq!(redacted("valkeys://:secret@h:6380"), "valkeys://:***@h:6380");
+        assert_eq!(redacted("unix:///run/redis.sock?db=1&pass=secret"), "unix:///run/redis.sock");
     }
 
     #[test]
-    fn a_wrong_url_says_what_to_change_and_nothing_secret() {
+    fn error_for_invalid_url_names_the_change_and_no_secret() {
         let cases = [
             ("", "empty"),
             ("localhost:6379", "no scheme"),
@@ -141,7 +142,7 @@ mod tests {
             ("unix:///run/redis.sock?pass=secret&ssl=true", "rediss://"),
         ];
         for (url, expected) in cases {
-            let Err(Error::InvalidUrl(message)) = Address::parse(url) else {
+            let Err(Error::InvalidUrl(message)) = RedisUrl::parse(url) else {
                 panic!("{url:?} was accepted");
             };
             assert!(message.contains(expected), "{url:?} gave {message:?}");
@@ -152,8 +153,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_url_panics(url in "(redis|rediss|unix|valkey|http)?(://)?[a-z0-9:@/%?#\\[\\].é -]{0,40}", any in any::<String>()) {
-            let _ = Address::parse(&url);
-            let _ = Address::parse(&any);
+            let _ = RedisUrl::parse(&url);
+            let _ = RedisUrl::parse(&any);
         }
     }
 }

@@ -1,25 +1,24 @@
-//! A Redis that belongs to one test, which may stop, freeze and restart it.
+//! A private Redis server of one test, which can stop, freeze and restart it.
 
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// It listens on a socket file and on no port, so tests cannot take ports from each other. It ends
-/// with the value.
-pub(crate) struct Server {
+/// A server on a socket file, so that tests do not compete for ports. It is killed when the value is dropped.
+pub(crate) struct RedisServer {
     directory: TempDir,
     process: Option<Child>,
-    /// Besides the usual ones.
+    /// Additional options.
     options: Vec<String>,
 }
 
-impl Server {
-    /// Starts it; it may take a moment until it answers.
+impl RedisServer {
+    /// Starts a server, which may not respond immediately.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same with these options.
+    /// Starts a server with additional options.
     pub(crate) fn start_with(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self { directory: tempfile::tempdir().unwrap(), process: None, options };
@@ -31,7 +30,7 @@ impl Server {
         format!("unix://{}", self.directory.path().join("redis.sock").display())
     }
 
-    /// Starts it, empty, after a kill.
+    /// Starts the server, without data, after a kill.
     pub(crate) fn restart(&mut self) {
         let process = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"])
@@ -40,11 +39,11 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server must be installed: run scripts/test.sh, which sees to that");
+            .expect("redis-server must be installed: run scripts/test.sh, which installs it");
         self.process = Some(process);
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the server, as a crash does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -52,7 +51,7 @@ impl Server {
         }
     }
 
-    /// It keeps its connections and answers nothing, until [`Server::thaw`].
+    /// Freezes the server until [`RedisServer::thaw`]: it keeps its connections and does not respond.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -67,7 +66,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }

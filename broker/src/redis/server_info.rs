@@ -1,27 +1,27 @@
-//! Which server answers, and whether it will do.
+//! The version and settings of the server, and the check that they are suitable.
 
-/// The first version of Redis with `BLMPOP`. Every Valkey has it.
+/// The first major version of Redis with `BLMPOP`. Every Valkey has it.
 const MIN_MAJOR: u32 = 7;
 
-/// A server that will do.
+/// A suitable server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerInfo {
     /// Name and version, such as `Redis 7.0.15` or `Valkey 8.0.1`.
     pub version: String,
-    /// Sentences about settings that will hurt; empty when all is well.
+    /// Sentences about harmful settings; usually empty.
     pub warnings: Vec<String>,
 }
 
 impl ServerInfo {
-    /// Reads the sections `server`, `memory` and `cluster` of `INFO`.
+    /// Parses the sections `server`, `memory` and `cluster` of `INFO`.
     ///
     /// # Errors
-    /// Why the server will not do.
-    pub(super) fn read(server: &str, memory: &str, cluster: &str) -> Result<Self, String> {
+    /// The reason why the server is not suitable.
+    pub(super) fn parse(server: &str, memory: &str, cluster: &str) -> Result<Self, String> {
         let mut warnings = Vec::new();
-        // A Valkey also tells which Redis it is compatible with.
-        let redis_version = field(server, "redis_version").unwrap_or("of unknown version");
-        let version = match field(server, "valkey_version") {
+        // A Valkey also reports the Redis version with which it is compatible.
+        let redis_version = info_field(server, "redis_version").unwrap_or("of unknown version");
+        let version = match info_field(server, "valkey_version") {
             Some(valkey) => format!("Valkey {valkey}"),
             None => format!("Redis {redis_version}"),
         };
@@ -38,7 +38,7 @@ impl ServerInfo {
                  and Valkey have"
             )),
         }
-        if let Some(policy) = field(memory, "maxmemory_policy")
+        if let Some(policy) = info_field(memory, "maxmemory_policy")
             && policy != "noeviction"
         {
             warnings.push(format!(
@@ -46,7 +46,7 @@ impl ServerInfo {
                  which delays orders; set it to noeviction"
             ));
         }
-        if field(cluster, "cluster_enabled") == Some("1") {
+        if info_field(cluster, "cluster_enabled") == Some("1") {
             warnings.push(format!(
                 "{version} is a node of a cluster, which is not supported: no order is processed once another node has the \
                  queue's key; use a server without cluster mode"
@@ -56,7 +56,7 @@ impl ServerInfo {
     }
 }
 
-fn field<'a>(section: &'a str, name: &str) -> Option<&'a str> {
+fn info_field<'a>(section: &'a str, name: &str) -> Option<&'a str> {
     section.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
@@ -68,33 +68,33 @@ mod tests {
     const NO_EVICTION: &str = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
 
     #[test]
-    fn redis_7_and_valkey_will_do() {
+    fn redis_7_and_valkey_are_suitable() {
         let redis =
-            ServerInfo::read("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION, NO_CLUSTER)
+            ServerInfo::parse("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION, NO_CLUSTER)
                 .unwrap();
         assert_eq!(redis, ServerInfo { version: "Redis 7.0.15".into(), warnings: vec![] });
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n";
-        assert_eq!(ServerInfo::read(valkey, NO_EVICTION, NO_CLUSTER).unwrap().version, "Valkey 8.0.1");
-        assert!(ServerInfo::read("redis_version:10.0.0\r\n", NO_EVICTION, NO_CLUSTER).is_ok());
+        assert_eq!(ServerInfo::parse(valkey, NO_EVICTION, NO_CLUSTER).unwrap().version, "Valkey 8.0.1");
+        assert!(ServerInfo::parse("redis_version:10.0.0\r\n", NO_EVICTION, NO_CLUSTER).is_ok());
     }
 
     #[test]
-    fn an_older_server_is_refused_by_its_version() {
-        let reason = ServerInfo::read("redis_version:6.2.14\r\n", NO_EVICTION, NO_CLUSTER).unwrap_err();
+    fn old_version_is_rejected() {
+        let reason = ServerInfo::parse("redis_version:6.2.14\r\n", NO_EVICTION, NO_CLUSTER).unwrap_err();
         assert!(reason.contains("Redis 6.2.14") && reason.contains("BLMPOP"), "{reason}");
     }
 
     #[test]
-    fn doubtful_settings_are_warnings() {
+    fn harmful_settings_give_warnings() {
         let evicting =
-            ServerInfo::read("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n", NO_CLUSTER)
+            ServerInfo::parse("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n", NO_CLUSTER)
                 .unwrap();
         assert_eq!(evicting.warnings.len(), 1);
         assert!(evicting.warnings[0].contains("allkeys-lru"), "{:?}", evicting.warnings);
         let clustered =
-            ServerInfo::read("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n").unwrap();
+            ServerInfo::parse("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n").unwrap();
         assert!(clustered.warnings[0].contains("node of a cluster"), "{:?}", clustered.warnings);
-        let unknown = ServerInfo::read("", NO_EVICTION, NO_CLUSTER).unwrap();
+        let unknown = ServerInfo::parse("", NO_EVICTION, NO_CLUSTER).unwrap();
         assert!(unknown.warnings[0].contains("BLMPOP"), "{:?}", unknown.warnings);
     }
 }

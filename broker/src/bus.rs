@@ -1,0 +1,46 @@
+//! The port for order events.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::OrderEvent;
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+
+/// The maximum number of events in one message of the bus.
+/// More events are split into several messages, so that no message blocks the others or needs much memory.
+pub const MAX_EVENTS_PER_MESSAGE: usize = 500;
+
+/// Sends the events of every publisher to every present subscriber.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Sends the events in messages of at most [`MAX_EVENTS_PER_MESSAGE`]. An empty slice sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; the bus loses the events.
+    async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error>;
+
+    /// Reports lost events to every subscriber, as [`Signal::Connected`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; possibly no subscriber received the report.
+    async fn publish_gap(&self) -> Result<(), Error>;
+
+    /// Starts a subscription, which reconnects until its receiver is dropped.
+    ///
+    /// The first signal is [`Signal::Connected`], when the subscription is active. The channel holds
+    /// [`SUBSCRIPTION_BUFFER`](crate::SUBSCRIPTION_BUFFER) messages. Messages that do not fit are dropped, and
+    /// [`Signal::Connected`] takes their place.
+    async fn subscribe(&self) -> mpsc::Receiver<Signal>;
+}
+
+/// A message for a subscriber of the bus.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// Events before this signal may be missing.
+    /// The subscription became active or reconnected, its channel was full, or a publisher could not reach the bus.
+    Connected,
+    /// The events of one message, shared by all subscribers.
+    Events(Arc<[Arc<OrderEvent>]>),
+}

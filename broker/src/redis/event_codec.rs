@@ -1,0 +1,179 @@
+//! The binary encoding of events on the channel.
+//!
+//! The content of a message (see `message_auth`) is its events, numbers big-endian:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 16 | order |
+//! | 4 | sequence |
+//! | 1, 1 | status, previous status (0 for none) |
+//! | 4 | attempt |
+//! | 8 | time, in microseconds since 1970 |
+//! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
+//! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
+//!
+//! Every gateway decodes the events of all others, and has subscribers for few of them; so decoding must be cheap.
+//! Content without events reports lost events.
+
+use std::sync::Arc;
+
+use domain::{OrderEvent, OrderId, Status, Timestamp};
+
+/// The encoded length of an event without a reason and an error class.
+const MIN_EVENT_BYTES: usize = 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
+
+/// The content that reports lost events.
+pub(super) const GAP: &[u8] = &[];
+
+/// The reason why content cannot be decoded.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum DecodeError {
+    #[error("it ends in the middle of an event")]
+    Truncated,
+    #[error("an event has a status or a reason that cannot be read")]
+    InvalidField,
+}
+
+pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(events.len() * MIN_EVENT_BYTES);
+    for event in events {
+        bytes.extend_from_slice(event.order_id.as_bytes());
+        bytes.extend_from_slice(&event.sequence.to_be_bytes());
+        bytes.push(status_code(event.status));
+        bytes.push(event.previous_status.map_or(0, status_code));
+        bytes.extend_from_slice(&event.attempt.to_be_bytes());
+        bytes.extend_from_slice(&event.occurred_at.as_micros().to_be_bytes());
+        for string in [event.reason.as_deref(), event.error_class.as_deref()] {
+            // Far below 4 GiB: the domain limits the string, and Redis limits the message.
+            let length = string.map_or(0, |string| u32::try_from(string.len() + 1).unwrap_or(u32::MAX));
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(string.unwrap_or_default().as_bytes());
+        }
+    }
+    bytes
+}
+
+/// Decodes the events of a message; no events report a gap.
+pub(super) fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
+    let mut events = Vec::with_capacity(rest.len() / MIN_EVENT_BYTES);
+    while !rest.is_empty() {
+        events.push(Arc::new(decode_event(&mut rest)?));
+    }
+    Ok(events.into())
+}
+
+fn decode_event(rest: &mut &[u8]) -> Result<OrderEvent, DecodeError> {
+    Ok(OrderEvent {
+        order_id: OrderId::from_bytes(take_bytes(rest)?),
+        sequence: u32::from_be_bytes(take_bytes(rest)?),
+        status: status_from_code(take_bytes(rest)?).ok_or(DecodeError::InvalidField)?,
+        previous_status: match take_bytes(rest)? {
+            [0] => None,
+            code => Some(status_from_code(code).ok_or(DecodeError::InvalidField)?),
+        },
+        attempt: u32::from_be_bytes(take_bytes(rest)?),
+        occurred_at: Timestamp::from_micros(i64::from_be_bytes(take_bytes(rest)?)),
+        reason: decode_string(rest)?,
+        error_class: decode_string(rest)?,
+    })
+}
+
+fn decode_string(rest: &mut &[u8]) -> Result<Option<String>, DecodeError> {
+    match u32::from_be_bytes(take_bytes(rest)?) {
+        0 => Ok(None),
+        length => {
+            let (string, remaining) =
+                rest.split_at_checked(length as usize - 1).ok_or(DecodeError::Truncated)?;
+            *rest = remaining;
+            Ok(Some(str::from_utf8(string).map_err(|_| DecodeError::InvalidField)?.to_owned()))
+        }
+    }
+}
+
+fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> {
+    let (taken, remaining) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+    *rest = remaining;
+    Ok(*taken)
+}
+
+fn status_code(status: Status) -> u8 {
+    match status {
+        Status::Pending => 1,
+        Status::Processing => 2,
+        Status::Completed => 3,
+        Status::Failed => 4,
+        Status::Cancelled => 5,
+    }
+}
+
+fn status_from_code([code]: [u8; 1]) -> Option<Status> {
+    Status::ALL.into_iter().find(|status| status_code(*status) == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn events() -> Vec<Arc<OrderEvent>> {
+        let reasons = [None, Some(String::new()), Some("“because”\n".to_owned())];
+        let statuses = [None].into_iter().chain(Status::ALL.map(Some));
+        let event = |(previous_status, reason): (Option<Status>, &Option<String>)| OrderEvent {
+            order_id: OrderId::from_bytes(*b"0123456789abcdef"),
+            sequence: 0x0102_0304,
+            status: previous_status.unwrap_or(Status::Cancelled),
+            previous_status,
+            attempt: u32::MAX,
+            reason: reason.clone(),
+            error_class: reason.clone(),
+            occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
+        };
+        statuses.zip(reasons.iter().cycle()).map(event).map(Arc::new).collect()
+    }
+
+    #[test]
+    fn encoded_events_decode_to_the_same_events() {
+        let decoded = decode_events(&encode_events(&events())).unwrap();
+        assert_eq!(*decoded, *events());
+        assert_eq!(decode_events(GAP).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn truncated_or_changed_content_is_rejected_or_decodes_to_events() {
+        let complete = encode_events(&events());
+        let truncated = (0..complete.len()).map(|end| complete[..end].to_vec());
+        let changes = (0..complete.len()).flat_map(|at| [0, 6, 0x7f, 0xff].map(|value| (at, value)));
+        let changed = changes.map(|(at, value)| {
+            let mut changed = complete.clone();
+            changed[at] = value;
+            changed
+        });
+        for content in truncated.chain(changed) {
+            let Ok(events) = decode_events(&content) else { continue };
+            assert_eq!(decode_events(&encode_events(&events)), Ok(events));
+        }
+    }
+
+    #[test]
+    fn foreign_content_is_rejected() {
+        for (content, error) in [
+            (&b"[]"[..], DecodeError::Truncated),
+            (b"\x01\x00", DecodeError::Truncated),
+            (&[9; MIN_EVENT_BYTES], DecodeError::InvalidField),
+        ] {
+            assert_eq!(decode_events(content).unwrap_err(), error);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
+            for content in [&bytes[..], &[&encode_events(&events())[cut.index(200)..], &bytes[..]].concat()] {
+                if let Ok(events) = decode_events(content) {
+                    prop_assert_eq!(decode_events(&encode_events(&events)), Ok(events));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Authentication of bus messages, and protection against replay.
+//!
+//! Every client of Redis can publish on the channel, record its messages and send them again, and pub/sub ignores
+//! database numbers. Therefore each message begins with
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | version of this format |
+//! | 16 | installation |
+//! | 8 | sender: a random number of each process |
+//! | 8 | number of the message, ascending for each sender |
+//! | 16 | the first half of the HMAC-SHA256 of all other bytes of the message |
+//!
+//! and then has its content (see `event_codec`). A gateway drops a message of another installation, with a wrong HMAC, or
+//! with a number that it has already received from that sender.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// Version 1 had no HMAC.
+const VERSION: u8 = 2;
+const INSTALLATION_BYTES: usize = 16;
+/// The version, the installation, the sender and the number.
+const HEADER_BYTES: usize = 1 + INSTALLATION_BYTES + 8 + 8;
+const TAG_BYTES: usize = 16;
+/// Well above a full message of events with reasons of maximum length. A longer message is rejected unread.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The maximum number of remembered senders; each is a gateway process.
+const MAX_SENDERS: usize = 4_096;
+
+/// The minimum length of the secret.
+pub const MIN_SECRET_BYTES: usize = 16;
+
+/// The key that the gateways of one installation share. Cheap to clone.
+///
+/// A gateway accepts only messages that were signed with its key.
+#[derive(Clone)]
+pub struct BusKey {
+    installation: [u8; INSTALLATION_BYTES],
+    mac: Hmac<Sha256>,
+}
+
+impl BusKey {
+    /// Derives the key of an installation. The secret should have at least [`MIN_SECRET_BYTES`] bytes.
+    pub fn new(installation: [u8; INSTALLATION_BYTES], secret: &[u8]) -> Self {
+        let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        // The derived key keeps the bus independent of other uses of the secret.
+        let derived = mac(secret).chain_update(b"orders bus").finalize().into_bytes();
+        Self { installation, mac: mac(&derived) }
+    }
+}
+
+impl fmt::Debug for BusKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusKey").finish_non_exhaustive()
+    }
+}
+
+/// The reason why a message is dropped.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub(super) enum MessageRejection {
+    #[error("it is not a message of this version")]
+    Unreadable,
+    #[error("it is of another installation")]
+    Foreign,
+    #[error("no gateway with this secret has sent it")]
+    Forged,
+    #[error("it came before")]
+    Replayed,
+}
+
+impl MessageRejection {
+    /// Returns the label value in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Foreign => "foreign",
+            Self::Forged => "forged",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+/// Signs the messages of one process.
+#[derive(Debug)]
+pub(super) struct MessageSigner {
+    key: BusKey,
+    sender_id: [u8; 8],
+    next_number: AtomicU64,
+}
+
+impl MessageSigner {
+    pub(super) fn new(key: BusKey) -> Self {
+        Self { key, sender_id: rand::random(), next_number: AtomicU64::new(0) }
+    }
+
+    pub(super) fn key(&self) -> &BusKey {
+        &self.key
+    }
+
+    /// Returns the signed message with this content.
+    pub(super) fn sign(&self, content: &[u8]) -> Vec<u8> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let mut message = Vec::with_capacity(HEADER_BYTES + TAG_BYTES + content.len());
+        message.push(VERSION);
+        message.extend_from_slice(&self.key.installation);
+        message.extend_from_slice(&self.sender_id);
+        message.extend_from_slice(&number.to_be_bytes());
+        let tag = self.key.mac.clone().chain_update(&message).chain_update(content).finalize().into_bytes();
+        message.extend_from_slice(&tag[..TAG_BYTES]);
+        message.extend_from_slice(content);
+        message
+    }
+}
+
+/// Verifies the messages of one subscription, over all of its connections.
+#[derive(Debug)]
+pub(super) struct MessageVerifier {
+    key: BusKey,
+    senders: HashMap<[u8; 8], ReplayWindow>,
+    verified: u64,
+}
+
+/// The latest message numbers of one sender, which may arrive out of order within the window.
+#[derive(Debug)]
+struct ReplayWindow {
+    highest: u64,
+    /// Bit n: `highest - n` has been received.
+    received: u64,
+    /// The count of verified messages when the sender's latest message arrived.
+    last_used: u64,
+}
+
+impl MessageVerifier {
+    pub(super) fn new(key: BusKey) -> Self {
+        Self { key, senders: HashMap::new(), verified: 0 }
+    }
+
+    /// Returns the content of a message.
+    pub(super) fn verify<'m>(&mut self, message: &'m [u8]) -> Result<&'m [u8], MessageRejection> {
+        if message.len() > MAX_MESSAGE_BYTES || message.first() != Some(&VERSION) {
+            return Err(MessageRejection::Unreadable);
+        }
+        let (header, rest) = message.split_at_checked(HEADER_BYTES).ok_or(MessageRejection::Unreadable)?;
+        let (tag, content) = rest.split_at_checked(TAG_BYTES).ok_or(MessageRejection::Unreadable)?;
+        if header[1..=INSTALLATION_BYTES] != self.key.installation {
+            return Err(MessageRejection::Foreign);
+        }
+        let mac = self.key.mac.clone().chain_update(header).chain_update(content);
+        // In constant time.
+        mac.verify_truncated_left(tag).map_err(|_| MessageRejection::Forged)?;
+        let sender =
+            header[1 + INSTALLATION_BYTES..].first_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
+        let number = header.last_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
+        match self.record_number(*sender, u64::from_be_bytes(*number)) {
+            true => Ok(content),
+            false => Err(MessageRejection::Replayed),
+        }
+    }
+
+    /// Records a message number and returns whether it is new.
+    fn record_number(&mut self, sender: [u8; 8], number: u64) -> bool {
+        self.verified += 1;
+        let last_used = self.verified;
+        if let Some(window) = self.senders.get_mut(&sender) {
+            window.last_used = last_used;
+            return window.record_number(number);
+        }
+        if self.senders.len() >= MAX_SENDERS {
+            let oldest =
+                self.senders.iter().min_by_key(|(_, window)| window.last_used).map(|(sender, _)| *sender);
+            oldest.map(|sender| self.senders.remove(&sender));
+        }
+        self.senders.insert(sender, ReplayWindow { highest: number, received: 1, last_used });
+        true
+    }
+}
+
+impl ReplayWindow {
+    /// Records a message number and returns whether it is new.
+    fn record_number(&mut self, number: u64) -> bool {
+        if number > self.highest {
+            let shift = u32::try_from(number - self.highest).unwrap_or(u32::MAX);
+            self.received = self.received.checked_shl(shift).unwrap_or(0) | 1;
+            self.highest = number;
+            return true;
+        }
+        let bit = u32::try_from(self.highest - number).ok().and_then(|age| 1_u64.checked_shl(age));
+        let new = bit.is_some_and(|bit| self.received & bit == 0);
+        self.received |= bit.unwrap_or(0);
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(secret: u8) -> BusKey {
+        BusKey::new([7; 16], &[secret; 32])
+    }
+
+    #[test]
+    fn signed_message_is_accepted_once() {
+        let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+        let messages: Vec<_> = (0..200_u8).map(|n| signer.sign(&[n])).collect();
+        for (n, message) in messages.iter().enumerate() {
+            assert_eq!(verifier.verify(message), Ok(&[n as u8][..]));
+        }
+        for message in &messages {
+            assert_eq!(verifier.verify(message), Err(MessageRejection::Replayed));
+        }
+        // Another process counts from 0.
+        assert!(verifier.verify(&MessageSigner::new(key(1)).sign(b"x")).is_ok());
+        assert!(!format!("{verifier:?}{signer:?}").contains("mac"));
+    }
+
+    #[test]
+    fn messages_are_accepted_out_of_order() {
+        let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+        let messages: Vec<_> = (0..64_u8).map(|n| signer.sign(&[n])).collect();
+        for message in messages.iter().rev() {
+            assert!(verifier.verify(message).is_ok());
+        }
+        assert!(messages.iter().all(|message| verifier.verify(message) == Err(MessageRejection::Replayed)));
+    }
+
+    #[test]
+    fn rejections_are_distinguished() {
+        let mut verifier = MessageVerifier::new(key(1));
+        let foreign = MessageSigner::new(BusKey::new([8; 16], &[1; 32])).sign(b"content");
+        assert_eq!(verifier.verify(&foreign), Err(MessageRejection::Foreign));
+        let forged = MessageSigner::new(key(2)).sign(b"content");
+        assert_eq!(verifier.verify(&forged), Err(MessageRejection::Forged));
+        let (short, long) = ([2; HEADER_BYTES + TAG_BYTES - 1], vec![2; MAX_MESSAGE_BYTES + 1]);
+        for unreadable in [&b""[..], b"{}", b"\x01", b"\x02", &short, &long] {
+            assert_eq!(verifier.verify(unreadable), Err(MessageRejection::Unreadable));
+        }
+        assert_eq!(verifier.senders.len(), 0, "only senders with the secret use memory");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut verifier = MessageVerifier::new(key(1));
+        for n in 0..MAX_SENDERS as u64 + 10 {
+            assert!(verifier.record_number(n.to_be_bytes(), 1));
+        }
+        assert_eq!(verifier.senders.len(), MAX_SENDERS);
+        assert!(!verifier.record_number((MAX_SENDERS as u64 + 9).to_be_bytes(), 1));
+    }
+
+    proptest! {
+        #[test]
+        fn changed_message_is_rejected(
+            content in prop::collection::vec(any::<u8>(), 0..50), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+            cut in any::<prop::sample::Index>(), other in any::<Vec<u8>>(),
+        ) {
+            let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+            let message = signer.sign(&content);
+            let mut changed = message.clone();
+            let at = at.index(changed.len());
+            changed[at] ^= 1 << bit;
+            prop_assert!(verifier.verify(&changed).is_err());
+            prop_assert!(verifier.verify(&message[..cut.index(message.len())]).is_err());
+            prop_assert!(verifier.verify(&[&message[..], &[0]].concat()).is_err());
+            prop_assert!(verifier.verify(&other).is_err());
+            prop_assert_eq!(verifier.verify(&message), Ok(&content[..]));
+        }
+    }
+}
