@@ -4,7 +4,7 @@ use std::sync::Arc;
 use broker::Queue;
 
 use crate::http::context::Context;
-use crate::http::inflight::BulkWork;
+use crate::rest::bulk_work::BulkWork;
 use crate::vitals::Vitals;
 use crate::{Config, Store, feed::Feed, orders::Orders};
 

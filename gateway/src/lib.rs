@@ -21,17 +21,24 @@ pub mod orders;
 
 mod app;
 mod batch;
+mod error_page;
 #[cfg(test)]
 mod error_reference;
 mod failed_log;
+mod health;
 mod keys;
 #[cfg(test)]
 mod limits;
 mod loader;
+mod openapi;
+pub mod pages;
+pub mod rest;
 mod retention;
 mod room;
+mod router;
 mod serve;
 mod shortcut;
+mod starting;
 mod vitals;
 mod wake;
 
@@ -40,4 +47,6 @@ pub use config::Config;
 pub use error::Error;
 pub use gateway_store as store;
 pub use gateway_store::Store;
+pub use openapi::openapi;
 pub use serve::{Parts, serve};
+pub use starting::Starting;

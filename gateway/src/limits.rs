@@ -5,6 +5,7 @@ use std::path::Path;
 use limits_page::{bytes, count, row, rows, time};
 
 use crate::Config;
+use crate::http::server::Port;
 
 #[test]
 fn every_row_of_the_page_is_tested() {
@@ -42,6 +43,14 @@ fn the_settings_have_the_defaults_of_the_page() {
     );
     row("open streams from one client address", "a tenth of all");
     assert_eq!(http.streams_per_address(), http.streams / 10);
+    let (web, workers) = (Port::HTTP, crate::grpc::PORT);
+    let requests = |port: &Port| count(port.max_concurrent_requests as usize);
+    row(
+        "HTTP/2: concurrent requests on a connection",
+        &format!("{}; {} on the gRPC port", requests(&web), requests(&workers)),
+    );
+    let ping = |port: &Port| format!("{}, every {}", time(port.ping_timeout), time(port.ping_interval));
+    row("HTTP/2: ping timeout", &format!("{}; {} on the gRPC port", ping(&web), ping(&workers)));
     row("HTTP/2: idle time", &time(http.idle_timeout));
     row("read timeout of a request head", &time(http.header_read_timeout));
     row("path and query", &bytes(http.target_bytes));
@@ -55,7 +64,7 @@ fn the_settings_have_the_defaults_of_the_page() {
             "{}; {} for a bulk create",
             time(http.header_read_timeout + config.service.request_timeout),
             time(
-                http.header_read_timeout + config.service.request_timeout + crate::http::inflight::BULK_WAIT
+                http.header_read_timeout + config.service.request_timeout + crate::rest::bulk_work::BULK_WAIT
             )
         ),
     );

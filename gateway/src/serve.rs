@@ -23,15 +23,15 @@ use tokio_util::task::TaskTracker;
 use crate::dispatch::{CLOCK_INTERVAL, Dispatch};
 use crate::feed::Feed;
 use crate::http::context::Context;
-use crate::http::inflight::BulkWork;
 use crate::http::server::{self, Connections, Port};
 use crate::keys::Keys;
 use crate::orders::{Orders, Publisher};
+use crate::rest::bulk_work::BulkWork;
 use crate::room::Room;
 use crate::shortcut::Shortcut;
 use crate::vitals::Vitals;
 use crate::wake::Wake;
-use crate::{App, AppParts, Config, Store, graphql, grpc, http, retention};
+use crate::{App, AppParts, Config, Store, graphql, grpc, retention};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -139,7 +139,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.inflight.clone());
-    let router = http::router(app.clone(), graphql);
+    let router = crate::router::router(app.clone(), graphql);
     let crowd = Crowd::new()?;
     let serving = server::serve(
         http_listener,
@@ -155,7 +155,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let serving = server::serve(
         grpc_listener,
         router,
-        Port::GRPC,
+        grpc::PORT,
         connections,
         context.draining.clone(),
         config.shutdown_timeout,

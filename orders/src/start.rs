@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use broker::redis::Redis;
+use gateway::Starting;
 use gateway::Store;
 use gateway::config::HttpLimits;
-use gateway::http::Starting;
 use gateway::store::{ConnectError, Options, Schema};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -15,7 +15,10 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use super::engine::{Answer, Operation};
 use super::state::State;
 use super::subscription::Position;
-use crate::http::streams::{Client, Kind};
+use crate::http::streams::{Client, StreamKind};
+
+/// The kind of an open stream.
+const STREAM: StreamKind = StreamKind::new("graphql_events");
 
 /// A line that clients skip.
 const COMMENT: &str = ":\n\n";
@@ -24,7 +27,7 @@ const COMMENT: &str = ":\n\n";
 /// operation does, when the client leaves, or spread over the drain window when the gateway shuts down.
 pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Operation) -> Response {
     let context = state.context();
-    let open = match context.streams.open(Kind::GraphqlEvents, client.0) {
+    let open = match context.streams.open(STREAM, client.0) {
         Ok(open) => open,
         Err(problem) => return problem.into_response(),
     };

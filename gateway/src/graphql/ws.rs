@@ -49,7 +49,10 @@ use crate::http::inflight::{Budget, InFlight, Reservation};
 use crate::http::origins::{Access, access, foreign};
 use crate::http::problem::Problem;
 use crate::http::server::LATE;
-use crate::http::streams::{Client, Kind, OpenStream};
+use crate::http::streams::{Client, OpenStream, StreamKind};
+
+/// The kind of an open stream.
+const STREAM: StreamKind = StreamKind::new("websocket");
 
 /// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
 const READ_BUFFER_BYTES: usize = 512;
@@ -84,7 +87,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
         Err(rejection) => return handshake(rejection.body_text()),
     };
     let Client(client) = Client::of(&parts, limits);
-    let place = match context.streams.open(Kind::Websocket, client) {
+    let place = match context.streams.open(STREAM, client) {
         Ok(place) => place,
         Err(problem) => return problem.into_response(),
     };

@@ -23,12 +23,19 @@ use super::message::{Held, Messages, Rule};
 use super::status::refusal;
 use crate::Error;
 use crate::http::context::Context as Server;
-use crate::http::heads;
+use crate::http::header_limits;
 use crate::http::problem::Problem;
-use crate::http::streams::{Client, Kind, OpenStream};
+use crate::http::streams::{Client, OpenStream, StreamKind};
 
 /// Longest message of all calls but `Work`.
 const UNARY_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The stream of a worker.
+const WORK: StreamKind = StreamKind::new("work");
+/// The events of an order.
+const WATCH_ORDER: StreamKind = StreamKind::new("watch_order");
+/// Health and reflection.
+const SERVICE: StreamKind = StreamKind::new("service");
 
 /// Puts the limits around the routes.
 pub(super) fn limited(routes: Router, server: &Server) -> Router {
@@ -40,22 +47,22 @@ pub(super) fn limited(routes: Router, server: &Server) -> Router {
 }
 
 /// What is open while a call is answered, when that is a stream.
-fn kind(path: &str) -> Option<Kind> {
+fn kind(path: &str) -> Option<StreamKind> {
     match path {
-        "/orders.v1.OrderService/Work" => Some(Kind::Work),
-        "/orders.v1.OrderService/WatchOrder" => Some(Kind::WatchOrder),
-        _ if path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo") => Some(Kind::Service),
+        "/orders.v1.OrderService/Work" => Some(WORK),
+        "/orders.v1.OrderService/WatchOrder" => Some(WATCH_ORDER),
+        _ if path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo") => Some(SERVICE),
         _ => None,
     }
 }
 
 /// How long the messages of a call may be, and how many there are.
-fn rule(kind: Option<Kind>, server: &Server) -> Rule {
+fn rule(kind: Option<StreamKind>, server: &Server) -> Rule {
     let step = server.limits.header_read_timeout;
     let (message_bytes, unary) = match kind {
-        Some(Kind::Work) => (MESSAGE_BYTES, false),
+        Some(WORK) => (MESSAGE_BYTES, false),
         // Reflection asks over a stream.
-        Some(Kind::Service) => (UNARY_MESSAGE_BYTES, false),
+        Some(SERVICE) => (UNARY_MESSAGE_BYTES, false),
         _ => (UNARY_MESSAGE_BYTES, true),
     };
     Rule { message_bytes, unary, step }
@@ -89,9 +96,13 @@ fn around(
     }))
 }
 
-fn admitted(server: &Server, request: &Request, kind: Option<Kind>) -> Result<Option<OpenStream>, Problem> {
+fn admitted(
+    server: &Server,
+    request: &Request,
+    kind: Option<StreamKind>,
+) -> Result<Option<OpenStream>, Problem> {
     let limits = &server.limits;
-    heads::check(request, limits.head_bytes, limits.target_bytes)?;
+    header_limits::check(request, limits.head_bytes, limits.target_bytes)?;
     let Some(kind) = kind else { return Ok(None) };
     let Client(client) = Client::from(request.extensions(), request.headers(), limits);
     server.streams.open(kind, client).map(Some)

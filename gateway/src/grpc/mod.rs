@@ -13,7 +13,12 @@ mod tokens;
 mod unary;
 mod work;
 
+use std::time::Duration;
+
 use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use proto::v1::order_service_server::OrderServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -22,10 +27,34 @@ pub use self::state::Config;
 pub(crate) use self::state::State;
 #[cfg(test)]
 pub(crate) use self::status::status;
-pub(crate) use self::status::{overloaded, refusal};
+use self::status::{overloaded, refusal};
+use crate::http::problem::Problem;
+use crate::http::server::{OverloadedTrailers, Port, Responder};
 
 /// Longest message of a worker's stream. A full batch of reports with long reasons has about 700 KB.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The port of workers. Those that report single statuses have many calls open at once, which are served in batches.
+pub(crate) const PORT: Port = Port {
+    only_http2: true,
+    max_concurrent_requests: 1_000,
+    ping_interval: Duration::from_secs(10),
+    ping_timeout: Duration::from_secs(10),
+    responder: Responder { refuse, overloaded_trailers },
+};
+
+/// A refusal as the client of this request reads it: a gRPC status, or a problem.
+fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
+    if is_grpc(headers) { refusal(&problem) } else { problem.into_response() }
+}
+
+fn overloaded_trailers(headers: &HeaderMap) -> Option<OverloadedTrailers> {
+    is_grpc(headers).then_some(overloaded)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
 
 /// Everything on the gRPC port: orders, health and reflection.
 pub(crate) async fn router(state: &State) -> Router {
@@ -49,4 +78,26 @@ pub(crate) async fn router(state: &State) -> Router {
         OrderServiceServer::new(unary::Service::new(state.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let routes = Routes::new(service).add_service(health_service).add_service(v1).add_service(v1alpha);
     calls::limited(routes.into_axum_router(), &state.context)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_is_a_status_for_grpc_and_a_problem_for_others() {
+        let problem =
+            || Problem::new(domain::ErrorCode::TooManyConnections, "x").retry_after(Duration::from_secs(5));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        let refused = refuse(&headers, problem());
+        assert_eq!(refused.status(), 200);
+        assert_eq!(refused.headers()["grpc-status"], "8", "RESOURCE_EXHAUSTED");
+        assert_eq!(refused.headers()["grpc-retry-pushback-ms"], "5000");
+        let trailers = overloaded_trailers(&headers).unwrap()().unwrap();
+        assert_eq!(trailers["grpc-status"], "14", "UNAVAILABLE");
+        assert_eq!(refuse(&HeaderMap::new(), problem()).status(), 429);
+        assert!(overloaded_trailers(&HeaderMap::new()).is_none());
+    }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::chunks::Chunks;
 use super::inflight::{Arrival, Budget, Reservation};
-use super::media::{is_json, is_of_type, without_bom};
+use super::media::{is_json, without_bom};
 use super::problem::Problem;
 use crate::config::HttpLimits;
 
@@ -29,12 +29,12 @@ const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body that must be there and be JSON.
-pub(super) async fn json(
+pub(crate) async fn json(
     request: Request,
     limits: &HttpLimits,
     budget: &Arc<Budget>,
 ) -> Result<Received, Problem> {
-    plain(request.headers())?;
+    check_encoding(request.headers())?;
     if !is_json(request.headers()) {
         return Err(Problem::new(
             ErrorCode::UnsupportedMediaType,
@@ -44,62 +44,13 @@ pub(super) async fn json(
     read(request, limits, limits.body_bytes, budget).await
 }
 
-/// A body of many rows.
-#[derive(Debug)]
-pub(super) enum Rows<T> {
-    /// One JSON array.
-    Array(T),
-    /// One JSON value on each line.
-    Lines(T),
-}
-
-impl<T> Rows<T> {
-    /// The body as it came.
-    pub(super) fn into_inner(self) -> T {
-        match self {
-            Self::Array(body) | Self::Lines(body) => body,
-        }
-    }
-}
-
-impl Rows<Received> {
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Array(body) | Self::Lines(body) => body.bytes.len(),
-        }
-    }
-}
-
-/// The media types of one JSON value on each line.
-const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
-
-/// A body of many rows, which may be longer than others.
-pub(super) async fn rows(
-    request: Request,
-    limits: &HttpLimits,
-    budget: &Arc<Budget>,
-) -> Result<Rows<Received>, Problem> {
-    plain(request.headers())?;
-    let lines = LINES.iter().any(|kind| is_of_type(request.headers(), kind));
-    if !lines && !is_json(request.headers()) {
-        return Err(Problem::new(
-            ErrorCode::UnsupportedMediaType,
-            "the body must be sent as `Content-Type: application/json` (an array) or `application/x-ndjson` (one \
-             order on each line), in UTF-8",
-        ));
-    }
-    let body = read(request, limits, limits.bulk_body_bytes, budget).await?;
-    Ok(if lines { Rows::Lines(body) } else { Rows::Array(body) })
-}
-
 /// A JSON body, or `None` for no body and for `null`.
-pub(super) async fn optional_json(
+pub(crate) async fn optional_json(
     request: Request,
     limits: &HttpLimits,
     budget: &Arc<Budget>,
 ) -> Result<Option<Received>, Problem> {
-    plain(request.headers())?;
+    check_encoding(request.headers())?;
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
         let body = read(request, limits, limits.body_bytes, budget).await?;
@@ -117,7 +68,7 @@ pub(super) async fn optional_json(
 }
 
 /// Bodies are taken as they are. Nothing is unpacked, so that a small body cannot become a large one.
-fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     match headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
         true => Ok(()),
@@ -128,7 +79,8 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn read(
+/// Reads a body of at most this many bytes.
+pub(crate) async fn read(
     request: Request,
     limits: &HttpLimits,
     bytes: usize,
@@ -146,7 +98,7 @@ async fn read(
             Problem::new(ErrorCode::BodyIncomplete, "the body broke off or is not framed as HTTP wants it")
         }
         Failure::Late => Problem::new(ErrorCode::BodyTimeout, "the body did not arrive in time"),
-        Failure::Overloaded => crate::Error::overloaded().into(),
+        Failure::Overloaded => Problem::overloaded(),
     })
 }
 

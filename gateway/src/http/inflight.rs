@@ -9,14 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::counter;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::Error;
 use crate::config::HttpLimits;
 
-/// How long a bulk create waits for others, beside the time that it may take itself.
-pub(crate) const BULK_WAIT: Duration = Duration::from_secs(30);
 /// A message is small up to this size.
 const SMALL_BYTES: usize = 64 * 1024;
 /// This part of a budget is for small messages, so large ones cannot keep them out.
@@ -114,35 +110,6 @@ impl Drop for Reservation {
     }
 }
 
-/// The bodies of bulk creates that are worked on at once. Their orders, statements and responses take several times
-/// their memory, so together they are no longer than one of the longest; the others wait.
-#[derive(Debug)]
-pub(crate) struct BulkWork {
-    /// In KiB.
-    permits: Semaphore,
-    most: u32,
-}
-
-impl BulkWork {
-    pub(crate) fn new(limits: &HttpLimits) -> Self {
-        let most = u32::try_from(limits.bulk_body_bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1);
-        Self { permits: Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)), most }
-    }
-
-    /// Waits for its turn.
-    ///
-    /// # Errors
-    /// `overloaded` when that takes too long.
-    pub(crate) async fn enter(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Error> {
-        let size = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.most);
-        let permits = tokio::time::timeout(BULK_WAIT, self.permits.acquire_many(size)).await;
-        permits.ok().and_then(Result::ok).ok_or_else(|| {
-            counter!("orders_http_rejections_total", "reason" => "bulk_work").increment(1);
-            Error::overloaded()
-        })
-    }
-}
-
 /// Until when a message has to arrive: each 64 KiB of it within one step, all of it within six.
 #[derive(Debug)]
 pub(crate) struct Arrival {
@@ -229,12 +196,6 @@ mod tests {
         };
         row("memory for request bodies, over all clients", &held(limits.inflight_body_bytes, "bodies"));
         row("memory for responses, over all clients", &held(limits.inflight_response_bytes, "responses"));
-        let bulk = format!(
-            "{} (`--max-bulk-body-size`); the others wait for up to {}",
-            bytes(limits.bulk_body_bytes),
-            time(BULK_WAIT)
-        );
-        row("concurrent bulk creates: bytes of their bodies", &bulk);
         let step = limits.header_read_timeout;
         let pace =
             format!("{} for each {} of it, {} in all", time(step), bytes(STEP_BYTES), time(step * STEPS));

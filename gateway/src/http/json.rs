@@ -20,20 +20,20 @@ const MAX_NAME: usize = 100;
 
 /// One body, and what is wrong with its shape so far.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     errors: Vec<InputError>,
 }
 
 /// The known fields of an object.
 #[derive(Debug)]
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     at: String,
     fields: Vec<(&'static str, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
     /// The field and its pointer, if it is there and not null.
-    pub(super) fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
+    pub(crate) fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
         let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
         (value.get() != "null").then_some((Pointer { object: &self.at, name }, value))
     }
@@ -41,7 +41,7 @@ impl<'a> Object<'a> {
 
 /// The JSON pointer of a field. It becomes a text only when something is wrong with the field.
 #[derive(Debug)]
-pub(super) struct Pointer<'a> {
+pub(crate) struct Pointer<'a> {
     object: &'a str,
     name: &'static str,
 }
@@ -53,13 +53,13 @@ impl fmt::Display for Pointer<'_> {
 }
 
 /// The whole body as one JSON value.
-pub(super) fn document(body: &[u8]) -> Result<&RawValue, Problem> {
+pub(crate) fn document(body: &[u8]) -> Result<&RawValue, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::MalformedJson, error.to_string()))
 }
 
 impl Shape {
     /// Ends the reading.
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
         } else {
@@ -68,12 +68,12 @@ impl Shape {
     }
 
     /// Ends the reading of one part of a body.
-    pub(super) fn into_errors(self) -> Vec<InputError> {
+    pub(crate) fn into_errors(self) -> Vec<InputError> {
         self.errors
     }
 
     /// An object with no other fields than the `known` ones.
-    pub(super) fn object<'a>(
+    pub(crate) fn object<'a>(
         &mut self,
         at: impl fmt::Display,
         value: &'a RawValue,
@@ -102,7 +102,7 @@ impl Shape {
     }
 
     /// An array's elements.
-    pub(super) fn array<'a>(
+    pub(crate) fn array<'a>(
         &mut self,
         at: impl fmt::Display,
         value: &'a RawValue,
@@ -113,7 +113,7 @@ impl Shape {
     }
 
     /// A string.
-    pub(super) fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
+    pub(crate) fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         self.is("a string", &at, value)?;
         match serde_json::from_str(value.get()) {
             Ok(text) => Some(text),
@@ -122,7 +122,7 @@ impl Shape {
     }
 
     /// A whole number. As in JSON Schema, `2.0` and `2e0` are whole.
-    pub(super) fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
+    pub(crate) fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
         self.is("a number", &at, value)?;
         let text = value.get();
         match text.parse().ok().or_else(|| whole(text)) {
@@ -135,7 +135,7 @@ impl Shape {
     }
 
     /// A number, or a decimal number as a string: its text.
-    pub(super) fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
+    pub(crate) fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         match kind(value) {
             "a number" => Some(value.get().to_owned()),
             "a string" => self.text(at, value),
@@ -144,13 +144,13 @@ impl Shape {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
         self.is("a boolean", &at, value)?;
         Some(value.get() == "true")
     }
 
     /// A text that is read further; its error says what it "is" not.
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
         &mut self,
         at: impl fmt::Display,
         value: &RawValue,
@@ -162,7 +162,7 @@ impl Shape {
     }
 
     /// A text that [`domain::strings::validate`] takes.
-    pub(super) fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
+    pub(crate) fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
         let text = self.text(&at, value)?;
         match domain::strings::validate(&text, max) {
             Ok(()) => Some(text),
@@ -171,7 +171,7 @@ impl Shape {
     }
 
     /// A whole number from 1 to `max`.
-    pub(super) fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
+    pub(crate) fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
         let number = self.whole(&at, value)?;
         match u32::try_from(number) {
             Ok(count) if (1..=max).contains(&count) => Some(count),
@@ -180,7 +180,7 @@ impl Shape {
     }
 
     /// Notes that something is wrong beyond the shape of a value.
-    pub(super) fn note(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) {
+    pub(crate) fn note(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) {
         self.add::<()>(at, detail);
     }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 use url::form_urlencoded;
 
 /// Browsers send it when they reconnect.
-pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The query parameter that replacements of `EventSource` send instead: they cannot set headers.
 pub(crate) const PARAMETER: &str = "lastEventId";
 

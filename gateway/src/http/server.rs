@@ -29,7 +29,7 @@ use axum::response::{IntoResponse, Response};
 use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -58,7 +58,7 @@ mod patience;
 mod stream;
 mod streaming;
 
-/// The last line before [`super::heads`], which refuses sooner: what is read of a head at most. A connection's buffer
+/// The last line before [`super::header_limits`], which refuses sooner: what is read of a head at most. A connection's buffer
 /// grows up to this as well while a body arrives. hyper calls a target too long beyond 64 KiB.
 const READ_BYTES: usize = 72 * 1024;
 /// Most streams of HTTP/2 that were reset and that we have not looked at yet.
@@ -84,20 +84,46 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct Port {
     /// HTTP/2 without HTTP/1.
-    only_http2: bool,
-    /// Most requests at once on one HTTP/2 connection.
-    streams: u32,
-    /// How often an HTTP/2 connection is pinged, and how long it may take to answer.
-    ping: (Duration, Duration),
+    pub only_http2: bool,
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
+    pub max_concurrent_requests: u32,
+    /// Interval of the pings on an HTTP/2 connection.
+    pub ping_interval: Duration,
+    /// Maximum wait for the answer to a ping.
+    pub ping_timeout: Duration,
+    /// How the server itself refuses a request.
+    pub responder: Responder,
 }
 
 impl Port {
     /// Browsers and other clients of HTTP.
-    pub const HTTP: Self =
-        Self { only_http2: false, streams: 100, ping: (Duration::from_secs(20), Duration::from_secs(10)) };
-    /// Workers. Those that report single statuses have many calls open at once, which are served in batches.
-    pub const GRPC: Self =
-        Self { only_http2: true, streams: 1_000, ping: (Duration::from_secs(10), Duration::from_secs(10)) };
+    pub const HTTP: Self = Self {
+        only_http2: false,
+        max_concurrent_requests: 100,
+        ping_interval: Duration::from_secs(20),
+        ping_timeout: Duration::from_secs(10),
+        responder: Responder::PROBLEMS,
+    };
+}
+
+/// How the server itself refuses a request: each protocol has its own form of an error.
+#[derive(Debug, Clone, Copy)]
+pub struct Responder {
+    /// Returns the response with this problem. The headers are those of the request, or of the response that it
+    /// replaces.
+    pub refuse: fn(&HeaderMap, Problem) -> Response,
+    /// Returns the trailers that end a response with these headers when its body exceeds the memory for responses.
+    /// Without trailers the response is broken off.
+    pub overloaded_trailers: fn(&HeaderMap) -> Option<OverloadedTrailers>,
+}
+
+/// Builds the trailers that end a response when its body exceeds the memory for responses.
+pub type OverloadedTrailers = fn() -> Option<HeaderMap>;
+
+impl Responder {
+    /// Errors as `application/problem+json`.
+    pub const PROBLEMS: Self =
+        Self { refuse: |_, problem| problem.into_response(), overloaded_trailers: |_| None };
 }
 
 /// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were
@@ -112,6 +138,7 @@ pub async fn serve(
 ) {
     let server = Arc::new(Server {
         http: builder(port, connections.limits.header_read_timeout),
+        responder: port.responder,
         router,
         connections,
         shutdown: shutdown.clone(),
@@ -180,27 +207,28 @@ fn builder(port: Port, header_read_timeout: Duration) -> Builder<TokioExecutor> 
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_read_timeout)
-        // No `max_headers`: hyper's own limit is that of `heads`, and one that is set costs each request two
+        // No `max_headers`: hyper's own limit is that of `header_limits`, and one that is set costs each request two
         // allocations of its size.
         .max_buf_size(READ_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(port.streams)
+        .max_concurrent_streams(port.max_concurrent_requests)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .max_send_buf_size(SEND_BYTES)
         .initial_stream_window_size(RECEIVE_BYTES.0)
         .initial_connection_window_size(RECEIVE_BYTES.1)
         .max_header_list_size(u32::try_from(READ_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(port.ping.0)
-        .keep_alive_timeout(port.ping.1);
+        .keep_alive_interval(port.ping_interval)
+        .keep_alive_timeout(port.ping_timeout);
     builder
 }
 
 /// What all connections of one port share.
 struct Server {
     http: Builder<TokioExecutor>,
+    responder: Responder,
     router: Router,
     connections: Arc<Connections>,
     shutdown: CancellationToken,
@@ -230,7 +258,7 @@ impl Server {
             let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
             // A router is always ready.
             let answer = self.router.clone().call(request);
-            let activity = activity.clone();
+            let (activity, responder) = (activity.clone(), self.responder);
             async move {
                 let answer = answer.await?;
                 // Its body may be on its way still, and nobody is going to read it.
@@ -238,8 +266,8 @@ impl Server {
                     linger.store(true, Ordering::Relaxed);
                 }
                 Ok::<_, Infallible>(match paced {
-                    Some(paced) => over_http2(answer, paced),
-                    None => over_http1(answer, &activity),
+                    Some(paced) => over_http2(answer, paced, responder),
+                    None => over_http1(answer, &activity, responder),
                 })
             }
         });
@@ -320,7 +348,7 @@ async fn idle(activity: &Activity, longest: Duration) {
 
 /// Reserves the answer, and notes when it is complete. The usual one is in hyper's buffer at once and has left with
 /// it; one that comes bit by bit is watched.
-fn over_http1(answer: Response, activity: &Arc<Activity>) -> Response {
+fn over_http1(answer: Response, activity: &Arc<Activity>, responder: Responder) -> Response {
     // A websocket is open until its connection is closed.
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         activity.upgrade();
@@ -332,24 +360,24 @@ fn over_http1(answer: Response, activity: &Arc<Activity>) -> Response {
     activity.answered();
     match activity.hold(usize::try_from(bytes).unwrap_or(usize::MAX)) {
         true => answer,
-        false => overloaded(&answer),
+        false => overloaded(&answer, responder),
     }
 }
 
-fn over_http2(answer: Response, paced: Asked) -> Response {
-    let grpc = is_grpc(answer.headers());
+fn over_http2(answer: Response, paced: Asked, responder: Responder) -> Response {
+    let trailers = (responder.overloaded_trailers)(answer.headers());
     let (head, body) = answer.into_parts();
-    match paced.answered(body, grpc) {
+    match paced.answered(body, trailers) {
         Some(body) => Response::from_parts(head, body),
-        None => overloaded(&Response::from_parts(head, Body::empty())),
+        None => overloaded(&Response::from_parts(head, Body::empty()), responder),
     }
 }
 
 /// In place of an answer that does not fit beside those of all others. What was done stays done.
-fn overloaded(answer: &Response) -> Response {
+fn overloaded(answer: &Response, responder: Responder) -> Response {
     match answer.extensions().get::<Overloaded>() {
         Some(Overloaded(instead)) => instead(),
-        None => refusal(answer.headers(), crate::Error::overloaded().into()),
+        None => (responder.refuse)(answer.headers(), Problem::overloaded()),
     }
 }
 
@@ -372,13 +400,14 @@ enum Event {
 impl Server {
     /// Answers the first request of a connection that is one too many, whatever it asks for.
     async fn turn_away(self: Arc<Self>, stream: Stream<TcpStream>) {
-        let service = service_fn(|request: Request<Incoming>| async move {
+        let responder = self.responder;
+        let service = service_fn(move |request: Request<Incoming>| async move {
             let problem = Problem::new(
                 ErrorCode::TooManyConnections,
                 "this address has too many open connections: close some, or use one for several requests",
             );
             let problem = problem.retry_after(COME_BACK);
-            let mut answer = refusal(request.headers(), problem);
+            let mut answer = (responder.refuse)(request.headers(), problem);
             if request.version() != Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -387,17 +416,6 @@ impl Server {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
     }
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// A refusal as the client of this request reads it: a gRPC status, or a problem.
-fn refusal(headers: &HeaderMap, problem: Problem) -> Response {
-    let is_grpc =
-        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc { crate::grpc::refusal(&problem) } else { problem.into_response() }
 }
 
 /// What to do when the kernel hands out no connection.

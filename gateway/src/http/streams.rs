@@ -1,12 +1,10 @@
 //! What stays open between requests and events: websockets, event streams, long polls, and streams of gRPC.
 //! All kinds share one limit, in total and for one client's address.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
 use domain::ErrorCode;
 use http::HeaderMap;
 use http::request::Parts;
@@ -14,42 +12,19 @@ use metrics::{counter, gauge};
 
 use super::addresses::{Addresses, Full, Place, client};
 use super::problem::Problem;
-use crate::App;
 use crate::config::HttpLimits;
 
 /// When to come back after a refusal.
 const COME_BACK: Duration = Duration::from_secs(5);
 
-/// What is open, as the metric `open_streams` names it.
+/// What is open: the label `kind` of the metric `orders_open_streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// GraphQL over a websocket.
-    Websocket,
-    /// The events of an order over REST.
-    Events,
-    /// GraphQL over server-sent events.
-    GraphqlEvents,
-    /// A response that waits for news.
-    LongPoll,
-    /// The stream of a worker.
-    Work,
-    /// The events of an order over gRPC.
-    WatchOrder,
-    /// Health and reflection over gRPC.
-    Service,
-}
+pub(crate) struct StreamKind(&'static str);
 
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Websocket => "websocket",
-            Self::Events => "events",
-            Self::GraphqlEvents => "graphql_events",
-            Self::LongPoll => "long_poll",
-            Self::Work => "work",
-            Self::WatchOrder => "watch_order",
-            Self::Service => "service",
-        }
+impl StreamKind {
+    /// A kind with this label.
+    pub(crate) const fn new(label: &'static str) -> Self {
+        Self(label)
     }
 }
 
@@ -70,7 +45,7 @@ impl Streams {
     ///
     /// # Errors
     /// `too_many_streams` or `streams_exhausted`.
-    pub(crate) fn open(&self, kind: Kind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
+    pub(crate) fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
         let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
         let place = self.addresses.enter(client.filter(|ip| !exempt(ip))).map_err(|full| {
             let (limit, code, detail) = match full {
@@ -87,7 +62,7 @@ impl Streams {
             counter!("orders_http_rejections_total", "reason" => limit).increment(1);
             Problem::new(code, detail).retry_after(COME_BACK)
         })?;
-        gauge!("orders_open_streams", "kind" => kind.name()).increment(1.0);
+        gauge!("orders_open_streams", "kind" => kind.0).increment(1.0);
         Ok(OpenStream { kind, _place: place })
     }
 }
@@ -95,13 +70,13 @@ impl Streams {
 /// An open stream, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
-    kind: Kind,
+    kind: StreamKind,
     _place: Place,
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        gauge!("orders_open_streams", "kind" => self.kind.name()).decrement(1.0);
+        gauge!("orders_open_streams", "kind" => self.kind.0).decrement(1.0);
     }
 }
 
@@ -119,17 +94,11 @@ impl Client {
     }
 }
 
-impl FromRequestParts<App> for Client {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, &app.config.http))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KIND: StreamKind = StreamKind::new("test");
 
     #[test]
     fn all_kinds_share_one_limit() {
@@ -137,13 +106,13 @@ mod tests {
         let streams = Streams::new(&limits);
         let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()));
         let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
-        let first = open(Kind::Websocket, "10.0.0.1").unwrap();
-        let _second = open(Kind::Work, "10.0.0.1").unwrap();
-        assert_eq!(code(open(Kind::LongPoll, "10.0.0.1")), ErrorCode::TooManyStreams);
-        let _third = open(Kind::Events, "10.0.0.2").unwrap();
-        assert_eq!(code(open(Kind::WatchOrder, "10.0.0.3")), ErrorCode::StreamsExhausted);
+        let first = open(KIND, "10.0.0.1").unwrap();
+        let _second = open(KIND, "10.0.0.1").unwrap();
+        assert_eq!(code(open(KIND, "10.0.0.1")), ErrorCode::TooManyStreams);
+        let _third = open(KIND, "10.0.0.2").unwrap();
+        assert_eq!(code(open(KIND, "10.0.0.3")), ErrorCode::StreamsExhausted);
         drop(first);
-        open(Kind::GraphqlEvents, "10.0.0.1").unwrap();
+        open(KIND, "10.0.0.1").unwrap();
     }
 
     #[test]
@@ -151,7 +120,7 @@ mod tests {
         let limits = HttpLimits { streams: 20, ..crate::Config::default().http };
         for (exempt_loopback, most) in [(false, 2), (true, 20)] {
             let streams = Streams::new(&HttpLimits { exempt_loopback, ..limits.clone() });
-            let open = || streams.open(Kind::Events, Some("127.0.0.1".parse().unwrap())).ok();
+            let open = || streams.open(KIND, Some("127.0.0.1".parse().unwrap())).ok();
             assert_eq!(std::iter::from_fn(open).collect::<Vec<_>>().len(), most);
         }
     }

@@ -406,7 +406,7 @@ async fn the_documentation_is_served_and_needs_no_other_server() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let served = value(gateway.get("/openapi.json").await).await;
-    let generated: Value = serde_json::from_str(&gateway::http::openapi().to_json().unwrap()).unwrap();
+    let generated: Value = serde_json::from_str(&gateway::openapi().to_json().unwrap()).unwrap();
     assert_eq!(served, generated);
     let page = gateway.get("/docs").await;
     assert_eq!(page.status(), StatusCode::OK);

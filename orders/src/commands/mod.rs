@@ -42,7 +42,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
         Command::Openapi => {
-            let json = ::gateway::http::openapi().to_pretty_json();
+            let json = ::gateway::openapi().to_pretty_json();
             let json = json.map_err(|error| Error::failed(format!("cannot write the document: {error}")))?;
             console::print(&with_line_break(json))
         }

@@ -15,9 +15,11 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::OverloadedTrailers;
 use super::connections::{Activity, Running};
 use super::patience::{Patience, Waiting};
 use crate::http::inflight::Reservation;
+use crate::http::problem::OVERLOADED;
 
 /// Most bytes of one answer that are handed over without room for them.
 const PIECE: usize = 16 * 1024;
@@ -87,8 +89,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Wraps the answer, which may be one of gRPC; `None` when its bytes do not fit.
-    pub(super) fn answered(mut self, body: Body, grpc: bool) -> Option<Body> {
+    /// Wraps the answer; `None` when its bytes do not fit. The trailers end a stream that grows too large.
+    pub(super) fn answered(mut self, body: Body, trailers: Option<OverloadedTrailers>) -> Option<Body> {
         let running = self.running.take()?;
         let responses = &running.activity().inflight.responses;
         let exact = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -107,7 +109,7 @@ impl Asked {
             waiting: None,
             held,
             counted: exact.is_some(),
-            grpc,
+            trailers,
             _running: running,
         };
         paced.waits(Waiting::begin());
@@ -140,8 +142,8 @@ struct Paced {
     held: Reservation,
     /// The whole answer is reserved.
     counted: bool,
-    /// The end is a status in the trailers.
-    grpc: bool,
+    /// The end of a stream for which there is no memory; without it the stream breaks off.
+    trailers: Option<OverloadedTrailers>,
     _running: Running,
 }
 
@@ -158,9 +160,9 @@ impl Paced {
     fn overloaded(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
         self.body = Body::empty();
         self.rest = Bytes::new();
-        match self.grpc {
-            true => crate::grpc::overloaded().map(|trailers| Ok(Frame::trailers(trailers))),
-            false => Some(Err(axum::Error::new(crate::Error::overloaded()))),
+        match self.trailers {
+            Some(trailers) => trailers().map(|trailers| Ok(Frame::trailers(trailers))),
+            None => Some(Err(axum::Error::new(OVERLOADED))),
         }
     }
 }
@@ -246,7 +248,7 @@ mod tests {
     async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_taken_is_not() {
         let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
         let mut taken =
-            pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), false).unwrap();
+            pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), None).unwrap();
         for _ in 0..3 {
             tokio::time::sleep(STALL / 2).await;
             assert_eq!(taken.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
@@ -260,12 +262,12 @@ mod tests {
             .asked(&activity)
             .answered(
                 Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
-                false,
+                None,
             )
             .unwrap();
         assert!(futures_util::poll!(silent.frame()).is_pending());
         assert!(tokio::time::timeout(STALL * 2, pace.exceeded()).await.is_err());
-        let _left = pace.asked(&activity).answered(Body::from("x"), false).unwrap();
+        let _left = pace.asked(&activity).answered(Body::from("x"), None).unwrap();
         assert_eq!(pace.exceeded().await, "stream_stall");
     }
 
@@ -274,7 +276,7 @@ mod tests {
         let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
         for _ in 0..=ABANDONED {
             drop(pace.asked(&activity));
-            drop(pace.asked(&activity).answered(Body::empty(), false));
+            drop(pace.asked(&activity).answered(Body::empty(), None));
         }
         assert!(futures_util::poll!(Box::pin(pace.exceeded())).is_pending());
         for _ in 0..=ABANDONED {

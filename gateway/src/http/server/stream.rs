@@ -22,7 +22,7 @@ use super::connections::Connection;
 use super::frames::{Frames, Protocol};
 use super::patience::{Patience, Waiting};
 use crate::http::inflight::{Arrival, Reservation};
-use crate::http::problem::{self, Problem};
+use crate::http::problem::{self, OVERLOADED, Problem};
 
 /// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -304,7 +304,7 @@ impl Unfinished {
         self.arrival.get_or_insert_with(|| Arrival::begin(step)).received(bytes.len());
         match self.held.as_mut().is_none_or(|held| held.grow(bytes.len())) {
             true => Ok(()),
-            false => Err(io::Error::other(crate::Error::overloaded())),
+            false => Err(io::Error::other(OVERLOADED)),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Raw sockets against the accept loop.
 
 use axum::routing::get;
+use http::header::ACCEPT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::HttpLimits;
-use crate::http::{layers, problem};
+use crate::http::{fallback, middleware, problem};
 
 struct Running {
     address: SocketAddr,
@@ -28,9 +29,9 @@ async fn start(limits: HttpLimits, grace: Duration, routes: Router) -> Running {
                 }
             }),
         )
-        .fallback(layers::not_found)
-        .method_not_allowed_fallback(layers::method_not_allowed);
-    let routes = crate::http::dress(routes, &limits);
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed);
+    let routes = middleware::around(routes, &limits);
     let token = shutdown.clone();
     let connections = Connections::new(&limits);
     let task = tokio::spawn(serve(listener, routes, Port::HTTP, connections, token, grace));
@@ -431,7 +432,13 @@ async fn a_listener_counts_the_connections_of_the_others() {
     let limits = HttpLimits { connections_per_address: Some(1), ..limits() };
     let connections = Connections::new(&limits);
     let mut addresses = Vec::new();
-    for port in [Port::HTTP, Port::GRPC] {
+    let refuse = |headers: &HeaderMap, problem: Problem| {
+        let detail = format!("{}, {:?}, {:?}", problem.code(), problem.wait(), headers[ACCEPT]);
+        (StatusCode::OK, detail).into_response()
+    };
+    let other =
+        Port { only_http2: true, responder: Responder { refuse, ..Port::HTTP.responder }, ..Port::HTTP };
+    for port in [Port::HTTP, other] {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let routes = Router::new();
@@ -449,12 +456,11 @@ async fn a_listener_counts_the_connections_of_the_others() {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
-    let request =
-        Request::post(format!("http://{}/x", addresses[1])).header(CONTENT_TYPE, "application/grpc");
+    let request = Request::post(format!("http://{}/x", addresses[1])).header(ACCEPT, "x/y");
     let answer = sender.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["grpc-status"], "8", "RESOURCE_EXHAUSTED");
-    assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "5000");
+    let body = axum::body::to_bytes(Body::new(answer.into_body()), 1_000).await.unwrap();
+    assert_eq!(body, "too_many_connections, Some(5s), \"x/y\"", "each port refuses in its own form");
     drop(held);
 }
 
@@ -543,16 +549,7 @@ async fn http2_without_tls_is_spoken() {
 
 #[test]
 fn the_limits_are_documented() {
-    use limits_page::{count, row, time};
-    let (http, grpc) = (Port::HTTP, Port::GRPC);
-    let streams = |port: &Port| count(port.streams as usize);
-    row(
-        "HTTP/2: concurrent requests on a connection",
-        &format!("{}; {} on the gRPC port", streams(&http), streams(&grpc)),
-    );
-    let ping = |port: &Port| format!("{}, every {}", time(port.ping.1), time(port.ping.0));
-    row("HTTP/2: ping timeout", &format!("{}; {} on the gRPC port", ping(&http), ping(&grpc)));
-    row(
+    limits_page::row(
         "HTTP/2: resets beyond the number of responses (rapid reset)",
         &format!("{}, or {RESETS} that were not started", pace::ABANDONED),
     );

@@ -6,10 +6,10 @@ use axum::response::{Html, IntoResponse, Response};
 use domain::{Api, ErrorCode};
 use http::header;
 
-use super::status;
+use crate::http::problem::status;
 
 /// The page.
-pub(in crate::http) async fn page() -> Response {
+pub(crate) async fn page() -> Response {
     let mut rows = String::new();
     for &code in ErrorCode::ALL {
         let status = match code.apis().contains(&Api::Rest) {

@@ -16,15 +16,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::inflight::Budget;
 use crate::App;
+use crate::http::inflight::Budget;
 use crate::vitals::Vitals;
 
 /// How long a part may take to answer a check.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The routes with their documentation.
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(livez))
         .routes(routes!(healthz))

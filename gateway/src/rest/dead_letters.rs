@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::commands::{requested_by, requester};
 use super::filter::{self, FilterParams};
+use super::problem::{ApiError, ProblemSchema};
 use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
@@ -76,15 +77,15 @@ const FIELDS: &[&str] =
     request_body(content = RedriveDeadLetters, content_type = "application/json"),
     responses(
         (status = 200, description = "The redriven orders.", body = RedrivenDeadLetters),
-        (status = 400, description = "`malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`, `overloaded`: ask again, what was redriven is left out", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`, `overloaded`: ask again, what was redriven is left out", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn redrive(
     State(app): State<App>,
     request: Request,
-) -> Result<Json<RedrivenDeadLetters>, Problem> {
+) -> Result<Json<RedrivenDeadLetters>, ApiError> {
     let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let redrive = read(&body, app.orders.config().default_currency)?;
     let redriven = app.orders.redrive_all(&redrive).await?;

@@ -17,9 +17,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::problem::Problem;
-use super::server::{self, Connections, Port};
 use crate::config::HttpLimits;
+use crate::http::problem::Problem;
+use crate::http::server::{self, Connections, Port};
 
 /// When to ask again.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ impl Starting {
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(shared)?;
         let limits = HttpLimits { hosts: limits.hosts.clone().on(listener.local_addr()?), ..limits.clone() };
-        let router = super::dress(router(), &limits).with_state(());
+        let router = crate::http::middleware::around(router(), &limits).with_state(());
         let stop = CancellationToken::new();
         let connections = Connections::new(&limits);
         let serving = server::serve(listener, router, Port::HTTP, connections, stop.clone(), Duration::ZERO);

@@ -21,8 +21,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
-use super::layers::nothing_at;
 use crate::App;
+use crate::http::fallback::nothing_at;
 
 /// The files of `web/`: `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as
 /// `/x` with `Content-Encoding: gzip`, and `guide/x` as `/guide/x`. Licences and notes about them are not served.
@@ -53,7 +53,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      frame-ancestors 'none'";
 
 /// A route for every file, and one for the guide. Axum answers HEAD with what GET would answer, without the body.
-pub fn routes() -> Router<App> {
+pub(crate) fn routes() -> Router<App> {
     with_files(Router::new())
 }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 use domain::OrderId;
 use futures_util::StreamExt;
 
+use super::problem::ApiError;
 use crate::App;
 use crate::feed::Cursor;
-use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::streams::{Client, Kind};
+use crate::http::streams::{Client, StreamKind};
+
+/// The kind of an open stream.
+const LONG_POLL: StreamKind = StreamKind::new("long_poll");
 
 /// How long an answer waits when the client does not say.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
@@ -39,8 +42,8 @@ pub(super) async fn for_sequence(
     id: OrderId,
     wanted: u32,
     longest: Duration,
-) -> Result<(), Problem> {
-    let _open = app.context.streams.open(Kind::LongPoll, client.0)?;
+) -> Result<(), ApiError> {
+    let _open = app.context.streams.open(LONG_POLL, client.0)?;
     let mut events = app.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),

@@ -6,7 +6,7 @@ use domain::ErrorCode;
 use super::problem::Problem;
 
 /// Most headers of a request.
-pub(super) const HEADERS: usize = 100;
+pub(crate) const HEADERS: usize = 100;
 
 /// Says why a request is refused for the length of its head. The limits are those of the whole head and
 /// of the path with its query string.

@@ -12,36 +12,37 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 /// The metrics of all routes so far.
 #[derive(Default)]
-pub(super) struct Meters {
-    routes: RwLock<HashMap<String, Vec<Meter>>>,
+pub(super) struct RequestMetrics {
+    routes: RwLock<HashMap<String, Vec<Series>>>,
 }
 
 /// Those of one kind of answer.
-struct Meter {
+struct Series {
     method: &'static str,
     status: StatusCode,
     answers: Counter,
     seconds: Histogram,
 }
 
-impl Meters {
+impl RequestMetrics {
     /// Counts an answer.
-    pub(super) fn answered(&self, method: &'static str, route: &str, status: StatusCode, took: Duration) {
+    pub(super) fn record(&self, method: &'static str, route: &str, status: StatusCode, took: Duration) {
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let meters = known.get(route).map(Vec::as_slice).unwrap_or_default();
-        if let Some(meter) = meters.iter().find(|meter| meter.status == status && meter.method == method) {
-            return meter.record(took);
+        let series = known.get(route).map(Vec::as_slice).unwrap_or_default();
+        if let Some(series) = series.iter().find(|series| series.status == status && series.method == method)
+        {
+            return series.record(took);
         }
         drop(known);
-        let meter = Meter::new(method, route, status);
-        meter.record(took);
+        let series = Series::new(method, route, status);
+        series.record(took);
         let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         // Two may come here at once for the same kind; the second of them is never looked at again.
-        known.entry(route.to_owned()).or_default().push(meter);
+        known.entry(route.to_owned()).or_default().push(series);
     }
 }
 
-impl Meter {
+impl Series {
     fn new(method: &'static str, route: &str, status: StatusCode) -> Self {
         let labels = [
             ("method", method.to_owned()),

@@ -3,23 +3,24 @@
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
-use domain::{Draft, Order, OrderId};
+use domain::{Draft, ErrorCode, Order, OrderId};
 use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::bulk_body::{self, BulkBody};
 use super::create::{IDEMPOTENT_REPLAYED, idempotency_key};
 use super::draft::{self, DraftSchema};
+use super::problem::{ApiError, ProblemSchema};
+use super::schema;
 use super::view::OrderView;
 use crate::App;
 use crate::Error;
-use crate::http::body::{self, Received, Rows};
 use crate::http::json::{self, Shape};
 use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
-use crate::http::schema;
 use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
 use telemetry::panics;
 
@@ -95,7 +96,7 @@ struct BulkView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = CreatedOrdersRow)]
-pub(in crate::http) struct RowView {
+pub(super) struct RowView {
     /// Index of the row, from 0.
     #[schema(example = 0)]
     index: usize,
@@ -133,23 +134,23 @@ pub(in crate::http) struct RowView {
         (status = 201, description = "Every row was created.", body = BulkView,
             headers(("Idempotent-Replayed" = String, description = "`true` if an earlier request with the same key created the orders."))),
         (status = 207, description = "The valid rows were created, the others are invalid: only with `REJECT_FAILED_ROWS`.", body = BulkView),
-        (status = 400, description = "`malformed_json`, `invalid_input`, `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_order`: nothing was created, and `results` has one result for each row; `invalid_row_count`; `idempotency_key_reused`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "As for a single order: nothing was created, or `outcome_unknown`.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`, `invalid_idempotency_key`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 408, description = "`body_timeout`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_order`: nothing was created, and `results` has one result for each row; `invalid_row_count`; `idempotency_key_reused`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = "As for a single order: nothing was created, or `outcome_unknown`.", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(
     State(app): State<App>,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
-    let body = body::rows(request, &app.config.http, &app.context.inflight.bodies).await?;
+    let body = bulk_body::read(request, &app.config.http, &app.context.inflight.bodies).await?;
     let _working = app.bulk_work.enter(body.len()).await?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for row in read(&body)? {
@@ -161,7 +162,7 @@ pub(super) async fn create(
         errors.push(wrong);
     }
     // The rows are copies; their text need not be in memory twice.
-    let _held = body.into_inner().into_held();
+    let _held = body.into_held();
     let created = app.orders.create_rows(rows, policy, key).await?;
     answer(created, errors, app.config.http.response_bytes, app.orders.outlook())
 }
@@ -183,9 +184,9 @@ fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
 /// A row that was read, or its bytes and what is wrong with its shape.
 type ReadRow<'a> = Result<Draft, (&'a [u8], Vec<InputError>)>;
 
-fn read(body: &Rows<Received>) -> Result<Vec<ReadRow<'_>>, Problem> {
+fn read(body: &BulkBody) -> Result<Vec<ReadRow<'_>>, ApiError> {
     match body {
-        Rows::Array(body) => {
+        BulkBody::Array(body) => {
             let document = json::document(body)?;
             let mut shape = Shape::default();
             let elements = shape.array("", document);
@@ -194,7 +195,7 @@ fn read(body: &Rows<Received>) -> Result<Vec<ReadRow<'_>>, Problem> {
             checked(elements.len())?;
             Ok(elements.into_iter().map(read_row).collect())
         }
-        Rows::Lines(body) => {
+        BulkBody::Lines(body) => {
             let lines =
                 || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
             checked(lines().count())?;
@@ -208,7 +209,7 @@ fn read(body: &Rows<Received>) -> Result<Vec<ReadRow<'_>>, Problem> {
 }
 
 /// Too many rows are not even read.
-fn checked(count: usize) -> Result<(), Problem> {
+fn checked(count: usize) -> Result<(), ApiError> {
     if (1..=MAX_ROWS).contains(&count) { Ok(()) } else { Err(Error::RowCount(count).into()) }
 }
 
@@ -227,7 +228,7 @@ fn answer(
     errors: Vec<Vec<InputError>>,
     bytes: usize,
     outlook: QueueSnapshot,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
     let mut left =
@@ -235,7 +236,7 @@ fn answer(
     let outcomes = created.rows.into_iter().zip(errors).enumerate();
     let mut results = outcomes.map(|(index, (outcome, errors))| left.row(index, outcome, errors));
     if count == 0 {
-        return Err(Problem::rows(results.collect()));
+        return Err(not_created(&results.collect::<Vec<_>>()).into());
     }
     // Written row by row, so that no order is in memory twice.
     let mut body = format!("{{\"created\":{count},\"failed\":{failed},\"results\":[").into_bytes();
@@ -250,6 +251,12 @@ fn answer(
     let status = if failed == 0 { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
     Ok((status, replayed, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// The problem of a bulk create of which no row was created.
+fn not_created(results: &[RowView]) -> Problem {
+    let errors = results.iter().flat_map(RowView::errors).collect();
+    Problem::input(ErrorCode::InvalidOrder, errors).with("results", &results)
 }
 
 fn write(body: &mut Vec<u8>, row: &RowView) {
@@ -305,7 +312,7 @@ impl Left {
 
 impl RowView {
     /// Its errors, with pointers that begin at the whole body.
-    pub(in crate::http) fn errors(&self) -> impl Iterator<Item = InputError> {
+    fn errors(&self) -> impl Iterator<Item = InputError> {
         self.errors.iter().map(|error| {
             let within = error.pointer.as_deref().unwrap_or_default();
             InputError::field(format!("/{}{within}", self.index), error.detail.clone())

@@ -3,6 +3,9 @@
 //! A handler reads its input, calls one use case and shows the outcome; nothing is decided here.
 
 mod bulk;
+mod bulk_body;
+pub(crate) mod bulk_work;
+mod client;
 mod commands;
 mod create;
 mod dead_letters;
@@ -13,7 +16,9 @@ mod get;
 mod list;
 mod listed;
 mod path;
+mod problem;
 mod queue;
+pub(crate) mod schema;
 mod view;
 mod wait;
 
@@ -30,13 +35,11 @@ use tower::{Service, service_fn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(super) use self::bulk::RowView;
-pub(super) use self::view::StatusWord;
-use super::inflight;
+use crate::http::fallback;
 use crate::{App, Config};
 
 /// The routes with their documentation.
-pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
+pub(crate) fn routes(config: &Config) -> OpenApiRouter<App> {
     // A request is read and answered within this. Streams begin within it and may last longer.
     let longest = config.http.header_read_timeout + config.service.request_timeout;
     let within = |longest| {
@@ -49,7 +52,7 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .layer(within(longest + wait::LONGEST));
     let takes_turns =
-        OpenApiRouter::new().routes(routes!(bulk::create)).layer(within(longest + inflight::BULK_WAIT));
+        OpenApiRouter::new().routes(routes!(bulk::create)).layer(within(longest + bulk_work::BULK_WAIT));
     // Each step of a create has a limit of its own: reading the body, the wait for the commit, and looking for the
     // order of a key. A layer with one more timer would make each create cost HTTP a twentieth more.
     let bounded = OpenApiRouter::new().routes(routes!(create::create));
@@ -73,7 +76,7 @@ pub(super) fn routes(config: &Config) -> OpenApiRouter<App> {
 async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<Response, Infallible> {
     let mut response = match tokio::time::timeout(longest, answer).await {
         Ok(Ok(response)) => response,
-        Err(_) => super::layers::too_late(longest),
+        Err(_) => fallback::too_late(longest),
     };
     not_for_caches(&mut response);
     Ok(response)

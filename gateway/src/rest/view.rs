@@ -14,7 +14,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::http::schema::{self, CurrencyCode, PriorityWord};
+use super::schema::{self, CurrencyCode, PriorityWord};
 
 /// An order. `item`, `quantity` and `price` are those of its first line item, the only one of an order created in
 /// the short form.
@@ -269,7 +269,7 @@ impl ToSchema for Amount {}
 /// A status in lower case.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(in crate::http) struct StatusWord(Status);
+pub(super) struct StatusWord(Status);
 
 impl PartialSchema for StatusWord {
     fn schema() -> RefOr<Schema> {

@@ -17,15 +17,19 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::path::OrderPath;
+use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::schema;
 use super::view::EventView;
 use super::wait;
 use crate::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::resume::{self, InvalidEventId, last_event_id};
-use crate::http::schema;
-use crate::http::streams::{Client, Kind};
+use crate::http::streams::{Client, StreamKind};
 use crate::{App, Error};
+
+/// The kind of an open stream.
+const STREAM: StreamKind = StreamKind::new("events");
 
 /// How often a stream without news says that it lives; proxies cut silent ones after a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(12);
@@ -64,9 +68,9 @@ impl ToSchema for LastEventId {}
             (String = "text/event-stream"),
         )),
         (status = 204, description = "The client requested a stream, but the order is final and the client has received all events."),
-        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn events(
@@ -75,7 +79,7 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     client: Client,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let resumed = last_event_id(query.as_deref(), &headers);
     let mut query = Query::new(query.as_deref(), &["after", "timeout", resume::PARAMETER]);
     let after = query.one("after").map(|text| {
@@ -103,13 +107,13 @@ pub(super) async fn events(
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-async fn live(app: &App, client: Client, id: OrderId, after: u32) -> Result<Response, Problem> {
+async fn live(app: &App, client: Client, id: OrderId, after: u32) -> Result<Response, ApiError> {
     let order = app.orders.get(id).await?;
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = app.feed.watch(id, Cursor::After(after)).await?;
-    let open = app.context.streams.open(Kind::Events, client.0)?;
+    let open = app.context.streams.open(STREAM, client.0)?;
     let body = sse(events, app.context.drain_signal()).map(move |event| {
         // It is open until the end of the response.
         let _open = &open;

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
+use super::schema::{self, CurrencyCode, DecimalText};
 use crate::http::json::{Object, Pointer, Shape};
 use crate::http::query::Query;
-use crate::http::schema::{self, CurrencyCode, DecimalText};
 use crate::orders::{Criteria, FILTER_FIELDS};
 
 /// Filter of orders; an order must match all fields that are set.

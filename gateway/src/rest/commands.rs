@@ -6,6 +6,7 @@ use domain::strings;
 use utoipa::ToSchema;
 
 use super::path::OrderPath;
+use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::view::OrderView;
 use crate::App;
 use crate::http::body;
@@ -83,17 +84,17 @@ impl Command {
     request_body(content = Option<Command>, content_type = "application/json"),
     responses(
         (status = 200, description = "The order, now `cancelled`.", body = OrderView),
-        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`order_final`: it is completed or failed already", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 409, description = "`order_final`: it is completed or failed already", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel(
     State(app): State<App>,
     OrderPath(id): OrderPath,
     request: Request,
-) -> Result<Json<OrderView>, Problem> {
+) -> Result<Json<OrderView>, ApiError> {
     let command = Command::of(&app, request).await?;
     let order = app.orders.cancel(id, command.reason).await?;
     Ok(Json(OrderView::new(&order, &app.orders.outlook())))
@@ -106,17 +107,17 @@ pub(super) async fn cancel(
     request_body(content = Option<RedriveCommand>, content_type = "application/json"),
     responses(
         (status = 200, description = "The order, `pending` again.", body = OrderView),
-        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`order_not_failed`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `malformed_json`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 409, description = "`order_not_failed`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn redrive(
     State(app): State<App>,
     OrderPath(id): OrderPath,
     request: Request,
-) -> Result<Json<OrderView>, Problem> {
+) -> Result<Json<OrderView>, ApiError> {
     let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::commands::requested_by;
+use super::problem::{ApiError, ProblemSchema};
 use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
@@ -118,10 +119,10 @@ impl PauseQueue {
     get, path = "/queue", tag = "queue", operation_id = "getQueue",
     responses(
         (status = 200, description = "The state of the queue.", body = QueueView),
-        (status = 503, description = "`database_unavailable`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Problem> {
+pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, ApiError> {
     let pause = app.orders.paused().await?;
     Ok(Json(view(&app, pause).await))
 }
@@ -133,11 +134,11 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Pr
     request_body(content = Option<PauseQueue>, content_type = "application/json"),
     responses(
         (status = 200, description = "The queue, paused.", body = QueueView),
-        (status = 400, description = "`malformed_json`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`database_unavailable`: ask again", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`: ask again", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Json<QueueView>, Problem> {
+pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Json<QueueView>, ApiError> {
     let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
     let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, app.orders.now()))?;
     let pause = app.orders.pause(pause.until, pause.requested_by).await?;
@@ -149,10 +150,10 @@ pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Js
     post, path = "/queue/resume", tag = "queue", operation_id = "resumeQueue",
     responses(
         (status = 200, description = "The queue, not paused.", body = QueueView),
-        (status = 503, description = "`database_unavailable`: ask again", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`: ask again", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn resume(State(app): State<App>) -> Result<Json<QueueView>, Problem> {
+pub(super) async fn resume(State(app): State<App>) -> Result<Json<QueueView>, ApiError> {
     app.orders.resume().await?;
     Ok(Json(view(&app, None).await))
 }

@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, S
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::schema;
+use crate::rest::schema;
 use crate::{App, Config};
 
 /// What the document says besides the routes.
@@ -33,10 +33,10 @@ use crate::{App, Config};
 struct Document;
 
 /// Every documented route.
-pub(super) fn documented(config: &Config) -> OpenApiRouter<App> {
+pub(crate) fn documented(config: &Config) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(<Document as utoipa::OpenApi>::openapi())
-        .merge(super::rest::routes(config))
-        .merge(super::health::routes())
+        .merge(crate::rest::routes(config))
+        .merge(crate::health::routes())
 }
 
 /// The document.
@@ -49,7 +49,7 @@ const REQUESTS: [&str; 5] =
     ["Command", "DeadLetterFilter", "PauseQueue", "RedriveCommand", "RedriveDeadLetters"];
 
 /// Adds what the attributes of handlers and types cannot say.
-pub(super) fn complete(mut document: OpenApi) -> OpenApi {
+pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (_, schema) in schemas.filter(|(name, _)| REQUESTS.contains(&name.as_str())) {
         if let RefOr::T(Schema::Object(object)) = schema {
@@ -86,7 +86,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 /// `/openapi.json`. The page at `/docs` shows it.
-pub(super) fn routes(document: OpenApi) -> Router<App> {
+pub(crate) fn routes(document: OpenApi) -> Router<App> {
     Router::new().route("/openapi.json", get(|| async { Json(document) }))
 }
 

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::schema::{self, AmountInput, CurrencyCode, PriorityWord};
 use crate::http::json::{self, Pointer, Shape};
 use crate::http::problem::{InputError, Problem};
-use crate::http::schema::{self, AmountInput, CurrencyCode, PriorityWord};
 
 const ORDER_FIELDS: &[&str] = &[
     "item",

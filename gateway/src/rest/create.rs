@@ -4,6 +4,7 @@ use domain::{ErrorCode, IdempotencyKey};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::draft::{self, DraftSchema};
+use super::problem::{ApiError, CREATE_UNAVAILABLE, ProblemSchema};
 use super::view::OrderView;
 use crate::App;
 use crate::http::body;
@@ -25,12 +26,12 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
                 ("Location" = String, description = "The path of the order."),
                 ("Idempotent-Replayed" = String, description = "`true` if an earlier request with the same key created the order."),
             )),
-        (status = 400, description = "`malformed_json`, or `invalid_input`: a field is unknown, repeated or of the wrong type; `invalid_idempotency_key`", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "`body_timeout`", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule; `idempotency_key_reused`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::CREATE_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed_json`, or `invalid_input`: a field is unknown, repeated or of the wrong type; `invalid_idempotency_key`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 408, description = "`body_timeout`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule; `idempotency_key_reused`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = CREATE_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(State(app): State<App>, request: Request) -> Response {
@@ -39,7 +40,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Response
     answer
 }
 
-async fn accept(app: &App, request: Request) -> Result<Response, Problem> {
+async fn accept(app: &App, request: Request) -> Result<Response, ApiError> {
     app.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;

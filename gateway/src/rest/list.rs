@@ -9,11 +9,12 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::filter::{self, FilterParams};
 use super::listed::{self, ListedOrder};
+use super::problem::{ApiError, LIST_UNAVAILABLE, ProblemSchema};
+use super::schema;
 use super::view::StatusWord;
 use crate::App;
-use crate::http::problem::{self, Problem};
+use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::schema;
 use crate::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
 use crate::store::Listed;
 use domain::query::{Position, Sort};
@@ -181,11 +182,11 @@ fn place(
     responses(
         (status = 200, description = "A page of orders; unknown parameters are rejected.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "The pages around this one, as far as there are any: `<…>; rel=\"next\"`, `rel=\"prev\"`, and `rel=\"first\"` on a page that was reached by a cursor."))),
-        (status = 400, description = "`invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = LIST_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     page(&app, "/orders", query.as_deref(), None).await
 }
 
@@ -195,18 +196,23 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     responses(
         (status = 200, description = "A page of failed orders, each with its `reason`, `errorClass` and `failures`.", body = Vec<ListedOrder>,
             headers(("Link" = String, description = "As for `/orders`."))),
-        (status = 400, description = "`invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = problem::LIST_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = LIST_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn dead_letters(
     State(app): State<App>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     page(&app, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
 }
 
-async fn page(app: &App, path: &str, query: Option<&str>, only: Option<Status>) -> Result<Response, Problem> {
+async fn page(
+    app: &App,
+    path: &str,
+    query: Option<&str>,
+    only: Option<Status>,
+) -> Result<Response, ApiError> {
     let query = ListQuery::read(query, only, app.orders.config().default_currency)?;
     let mut page = app.orders.list(query.listing.clone(), app.config.http.response_bytes).await?;
     let body = body(&mut page, query.listing.take, app.config.http.response_bytes, &app.orders.outlook());

@@ -3,6 +3,7 @@ use axum::extract::{RawQuery, State};
 use domain::OrderId;
 
 use super::path::OrderPath;
+use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::view::OrderView;
 use super::wait;
 use crate::App;
@@ -22,9 +23,9 @@ use crate::http::streams::Client;
     ),
     responses(
         (status = 200, description = "The current order.", body = OrderView),
-        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = crate::http::problem::UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_order_id`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get(
@@ -32,13 +33,18 @@ pub(super) async fn get(
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     client: Client,
-) -> Result<Json<OrderView>, Problem> {
+) -> Result<Json<OrderView>, ApiError> {
     let wait = Wait::read(query.as_deref())?;
     let order = order(&app, id, wait, client).await?;
     Ok(Json(OrderView::new(&order, &app.orders.outlook())))
 }
 
-async fn order(app: &App, id: OrderId, wait: Option<Wait>, client: Client) -> Result<domain::Order, Problem> {
+async fn order(
+    app: &App,
+    id: OrderId,
+    wait: Option<Wait>,
+    client: Client,
+) -> Result<domain::Order, ApiError> {
     let order = app.orders.get(id).await?;
     let Some(Wait { sequence, longest }) = wait else { return Ok(order) };
     let sequence = sequence.unwrap_or(order.version.saturating_add(1));

@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
@@ -19,15 +20,16 @@ use http::header::{
     CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, Method, StatusCode};
+use tower::layer::layer_fn;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::hosts::{self, Hosts};
-use super::meters::Meters;
 use super::origins::{self, Origins};
-use super::{heads, layers};
+use super::request_metrics::RequestMetrics;
+use super::{fallback, header_limits};
 use crate::config::HttpLimits;
 use telemetry::LogThrottle;
 
@@ -49,33 +51,42 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
+/// Puts what happens to every request around the routes.
+pub(crate) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &HttpLimits) -> Router<S> {
+    let layer = Arc::new(RequestLayer::new(limits));
+    routes.layer(layer_fn(move |mut route| {
+        let layer = layer.clone();
+        service_fn(move |request: Request| layer.clone().handle(&mut route, request))
+    }))
+}
+
 /// What all requests share.
-pub(super) struct Dress {
+struct RequestLayer {
     head_bytes: usize,
     target_bytes: usize,
     hosts: Hosts,
     origins: Origins,
     cors: Option<CorsLayer>,
-    meters: Meters,
+    metrics: RequestMetrics,
     /// Refusals because of a part that is away come by the thousand and share a line in the log.
     outage: LogThrottle,
 }
 
-impl Dress {
-    pub(super) fn new(limits: &HttpLimits) -> Self {
+impl RequestLayer {
+    fn new(limits: &HttpLimits) -> Self {
         Self {
             head_bytes: limits.head_bytes,
             target_bytes: limits.target_bytes,
             hosts: limits.hosts.clone(),
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
-            meters: Meters::default(),
+            metrics: RequestMetrics::default(),
             outage: LogThrottle::default(),
         }
     }
 
     /// Gives the request an id, counts it, and logs it when it went wrong on our side.
-    pub(super) fn around(
+    fn handle(
         self: Arc<Self>,
         route: &mut Route,
         request: Request,
@@ -98,7 +109,7 @@ impl Dress {
             if status.is_server_error() {
                 self.log(&id, method, route, status, started);
             }
-            self.meters.answered(method, route, status, started.elapsed());
+            self.metrics.record(method, route, status, started.elapsed());
             let headers = response.headers_mut();
             headers.reserve(HEADERS.len() + 2);
             for (name, value) in HEADERS {
@@ -113,7 +124,7 @@ impl Dress {
 
     /// Refuses the request, or has it answered.
     fn work(&self, route: &mut Route, mut request: Request) -> impl Future<Output = Response> + Send + use<> {
-        let checked = heads::check(&request, self.head_bytes, self.target_bytes)
+        let checked = header_limits::check(&request, self.head_bytes, self.target_bytes)
             .and_then(|()| hosts::check(&request, &self.hosts))
             .and_then(|()| origins::check(&mut request, &self.origins));
         if let Err(problem) = checked {
@@ -145,7 +156,7 @@ impl Dress {
 fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
     AssertUnwindSafe(route.call(request)).catch_unwind().map(|outcome| match outcome {
         Ok(Ok(response)) => response,
-        Err(panic) => layers::panicked(panic),
+        Err(panic) => fallback::panicked(panic),
     })
 }
 
