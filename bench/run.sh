@@ -5,13 +5,13 @@
 #   bench/run.sh compare limits     some of them
 #   bench/run.sh --print push       only print
 #
-# Each section is one call of `bench`, which is printed above its table, and replaces what stands between
-# `<!-- begin NAME -->` and `<!-- end NAME -->`. BENCH is the program to use instead of building one.
+# Each section is one call of `bench`. The call is printed above its tables, and both replace the lines between
+# `<!-- begin NAME -->` and `<!-- end NAME -->`. BENCH is the path of a program; without it the script builds one.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Section → arguments of `bench`. The long ones are settings that differ from a scenario's defaults.
+# Section → arguments of `bench`. Flags are given only where they differ from the defaults of a scenario.
 declare -A sections=(
   [compare]="compare"
   [limits]="limits"
@@ -24,7 +24,7 @@ declare -A sections=(
   [subscriptions]="subscriptions"
   [fan-out]="fan-out"
   [mixed]="mixed"
-  [overload]="overload --overload-s 30"
+  [overload]="overload --overload-duration 30s"
 )
 order=(compare limits accept embedded defaults push backlog listing subscriptions fan-out mixed overload)
 
@@ -51,7 +51,7 @@ esac
 table=$(mktemp)
 trap 'rm -f "$table" "$table.new"' EXIT
 
-# Puts the table between the marks of its section.
+# Writes the table between the marks of its section.
 replace() {
   awk -v name="$1" -v table="$table" '
     $0 == "<!-- end " name " -->" { inside = 0 }
@@ -80,14 +80,14 @@ show() {
 if [ -z "$print" ]; then machine >"$table"; show machine; fi
 failed=0
 for section in "${wanted[@]}"; do
-  # shellcheck disable=SC2206 # words on purpose
+  # shellcheck disable=SC2206 # the arguments are separate words
   arguments=(${sections[$section]})
   {
     echo
     echo "\`bench ${arguments[*]}\`"
     echo
   } >"$table"
-  # One section that fails does not lose the others.
+  # A section that fails does not stop the others.
   if "$BENCH" "${arguments[@]}" >>"$table"; then show "$section"; else echo "$section: failed" >&2; failed=1; fi
 done
 exit "$failed"

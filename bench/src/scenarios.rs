@@ -1,4 +1,4 @@
-//! What can be measured: one file for each scenario, one variant in `main` to choose it.
+//! The scenarios: one file for each, and one variant of `cli::Scenario`.
 
 pub(crate) mod accept;
 pub(crate) mod backlog;

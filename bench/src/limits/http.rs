@@ -1,4 +1,4 @@
-//! An axum handler that parses the order and answers it, and nothing else.
+//! An axum handler that only parses the order and responds with it.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -10,11 +10,11 @@ use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::{Limit, cpu_since};
+use super::limit::{Limit, cpu_since};
 use crate::load::{self, Target};
 use crate::servers::{Servers, System};
 
-/// Seconds before the measurement.
+/// Load before the measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -29,22 +29,23 @@ pub(super) async fn serve(addr: SocketAddr) -> io::Result<()> {
         (StatusCode::CREATED, Json(order))
     }
     let listener = tokio::net::TcpListener::bind(addr).await?;
-    // It may fail for a connection that is gone already.
+    // It fails if the client has already closed the connection.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, Router::new().route("/orders", post(create))).await
 }
 
-pub(crate) fn measure(connections: usize, lasting: Duration) -> io::Result<Limit> {
-    let mut servers = Servers::nothing()?;
+pub(crate) fn measure(connections: usize, duration: Duration) -> io::Result<Limit> {
+    let mut servers = Servers::without_processes()?;
     let addr = servers.http;
     let (program, to) = (std::env::current_exe()?, addr.to_string());
-    servers.add("server", &program, &["serve", "http", &to], || TcpStream::connect(addr).is_ok())?;
+    servers
+        .start_program("server", &program, &["serve", "http", &to], || TcpStream::connect(addr).is_ok())?;
     let target = Target::create(addr);
-    load::closed(&target, connections, WARM_UP)?;
+    load::run_closed_loop(&target, connections, WARM_UP)?;
     let before = servers.cpu()?;
-    let tally = load::closed(&target, connections, lasting)?;
-    let name = format!("an HTTP handler (axum) that only parses and answers, {connections} clients");
+    let totals = load::run_closed_loop(&target, connections, duration)?;
+    let name = format!("an HTTP handler (axum) that only parses and responds, {connections} clients");
     let cpu = cpu_since(&servers, &before)?;
-    let limit = Limit::new(name, Some(connections), tally.accepted, lasting, cpu);
-    Ok(limit.of(&[System::Orders, System::Embedded]))
+    let limit = Limit::new(name, Some(connections), totals.accepted, duration, cpu);
+    Ok(limit.for_systems(&[System::Orders, System::Embedded]))
 }

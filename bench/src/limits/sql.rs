@@ -1,4 +1,4 @@
-//! Orders in statements of many rows, one transaction after the other.
+//! Multi-row INSERTs of orders, one transaction after the other.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
-use super::{Limit, cpu_since};
-use crate::load::on_this_thread;
+use super::limit::{Limit, cpu_since};
+use crate::load::run_on_this_thread;
 use crate::servers::{Servers, System};
 
-/// Connections that write at the same time; SQLite lets one write.
+/// Connections that write concurrently; SQLite permits one.
 const WRITERS: usize = 2;
-/// What the product tells each connection to SQLite.
-const SQLITE: [&str; 2] = ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"];
+/// The settings of the product for each SQLite connection.
+const SQLITE_PRAGMAS: [&str; 2] = ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"];
 const LINE_ITEMS: &str = r#"[{"item":"Laptop","quantity":2,"price":"1299.99"}]"#;
 
-pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::Result<Limit> {
+pub(crate) fn measure(servers: &Servers, rows: usize, duration: Duration) -> io::Result<Limit> {
     install_default_drivers();
     let sqlite = servers.database_url.starts_with("sqlite:");
     let (writers, database) = if sqlite { (1, "SQLite") } else { (WRITERS, "MariaDB") };
     let before = servers.cpu()?;
-    let count = on_this_thread(async {
+    let count = run_on_this_thread(async {
         let writers: Vec<_> = (0..writers)
-            .map(|_| tokio::task::spawn_local(write(servers.database_url.clone(), rows, lasting)))
+            .map(|_| tokio::task::spawn_local(insert_orders(servers.database_url.clone(), rows, duration)))
             .collect();
         let mut count = 0;
         for writer in writers {
@@ -32,13 +32,13 @@ pub(crate) fn measure(servers: &Servers, rows: usize, lasting: Duration) -> io::
         Ok::<_, io::Error>(count)
     })??;
     let name = format!("{database}: orders, {rows} in a transaction, connections: {writers}");
-    let limit = Limit::new(name, None, count, lasting, cpu_since(servers, &before)?);
-    Ok(limit.of(&[if sqlite { System::Embedded } else { System::Orders }]))
+    let limit = Limit::new(name, None, count, duration, cpu_since(servers, &before)?);
+    Ok(limit.for_systems(&[if sqlite { System::Embedded } else { System::Orders }]))
 }
 
-async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx::Error> {
+async fn insert_orders(url: String, rows: usize, duration: Duration) -> Result<u64, sqlx::Error> {
     let mut connection = AnyConnection::connect(&url).await?;
-    for pragma in SQLITE.iter().filter(|_| url.starts_with("sqlite:")) {
+    for pragma in SQLITE_PRAGMAS.iter().filter(|_| url.starts_with("sqlite:")) {
         sqlx::query(*pragma).execute(&mut connection).await?;
     }
     let orders = format!(
@@ -47,7 +47,7 @@ async fn write(url: String, rows: usize, lasting: Duration) -> Result<u64, sqlx:
         vec!["(?, 'default', ?, 'USD', 259998, 2, 'pending', 1, 0, 0, 5, ?, ?, ?, ?)"; rows].join(", ")
     );
     let (began, mut count) = (Instant::now(), 0);
-    while began.elapsed() < lasting {
+    while began.elapsed() < duration {
         let ids: Vec<_> = (0..rows).map(|_| uuid::Uuid::now_v7().as_bytes().to_vec()).collect();
         let now = count as i64;
         let mut transaction = connection.begin().await?;

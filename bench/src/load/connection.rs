@@ -1,4 +1,4 @@
-//! One connection: sends the request, reads the answer, no more HTTP than that takes.
+//! One HTTP/1.1 connection. It implements only the part of HTTP that the load needs.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, Target};
+use super::target::{Response, Target};
 
-/// Longest answer.
-const ANSWER_BYTES: usize = 1024 * 1024;
-/// A connection that was not used for so long may have been closed by the other side.
-const IDLE: Duration = Duration::from_secs(1);
+/// Maximum size of a response.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+/// A connection that was idle for longer is checked before use, because the server may have closed it.
+const CHECK_IF_IDLE_FOR: Duration = Duration::from_secs(1);
 
-/// A connection that is opened when it is first needed, and again after it was closed.
+/// A connection that opens at its first use, and again after it was closed.
 pub(super) struct Connection {
     target: Target,
-    /// And when it was last used.
+    /// The stream and the time of its last use.
     stream: Option<(TcpStream, Instant)>,
     buffer: Vec<u8>,
     opened: u64,
 }
 
-/// Where the parts of an answer are.
+/// The status of a response and the positions of its parts.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
@@ -44,10 +44,10 @@ impl Connection {
         self.stream = None;
     }
 
-    /// Sends the request and reads its answer.
-    pub(super) async fn exchange(&mut self) -> io::Result<Answer<'_>> {
+    /// Sends the next request and reads its response.
+    pub(super) async fn exchange(&mut self) -> io::Result<Response<'_>> {
         let mut stream = match self.stream.take() {
-            Some((stream, used)) if used.elapsed() < IDLE || is_open(&stream) => stream,
+            Some((stream, used)) if used.elapsed() < CHECK_IF_IDLE_FOR || is_open(&stream) => stream,
             _ => {
                 let stream = TcpStream::connect(self.target.addr).await?;
                 stream.set_nodelay(true)?;
@@ -59,12 +59,12 @@ impl Connection {
         stream.write_all(&requests[sent.replace(sent.get() + 1) % requests.len()]).await?;
         self.buffer.clear();
         let head = loop {
-            if let Some(head) = head(&self.buffer)?
+            if let Some(head) = parse_head(&self.buffer)?
                 && self.buffer.len() >= head.end
             {
                 break head;
             }
-            if self.buffer.len() > ANSWER_BYTES {
+            if self.buffer.len() > MAX_RESPONSE_BYTES {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             if stream.read_buf(&mut self.buffer).await? == 0 {
@@ -74,20 +74,20 @@ impl Connection {
         if !head.closes {
             self.stream = Some((stream, Instant::now()));
         }
-        let refusal = self.target.refusal.and_then(|text| text_after(&self.buffer, &head, text));
-        let good = head.status == self.target.good && refusal.is_none();
-        let id = if self.target.remember { text_after(&self.buffer, &head, "\"id\":\"") } else { None };
-        Ok(Answer { good, kind: kind(&self.buffer, &head), id })
+        let rejection = self.target.rejection_mark.and_then(|mark| string_after(&self.buffer, &head, mark));
+        let accepted = head.status == self.target.accepted_status && rejection.is_none();
+        let id = if self.target.returns_ids { string_after(&self.buffer, &head, "\"id\":\"") } else { None };
+        Ok(Response { accepted, kind: code_or_status(&self.buffer, &head), id })
     }
 }
 
-/// Whether the other side has neither closed the connection nor said anything unasked.
+/// Checks that the server has neither closed the connection nor sent data.
 fn is_open(stream: &TcpStream) -> bool {
     stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// The head of an answer, once all of it is there.
-fn head(buffer: &[u8]) -> io::Result<Option<Head>> {
+/// Parses the head of a response; `None` until it is complete.
+fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
     let Some(length) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     let text = std::str::from_utf8(&buffer[..length]).map_err(|_| bad())?;
@@ -102,18 +102,18 @@ fn head(buffer: &[u8]) -> io::Result<Option<Head>> {
         }
     }
     let body = length + 4;
-    // Chunked answers are none of those that are measured.
+    // No measured response is chunked.
     Ok(Some(Head { status, body, end: body + content.ok_or_else(bad)?, closes }))
 }
 
-/// The code of a problem, or else the status.
-fn kind<'a>(buffer: &'a [u8], head: &Head) -> &'a str {
-    let code = if head.status >= 400 { text_after(buffer, head, "\"code\":\"") } else { None };
+/// Returns the code of a problem, or else the status.
+fn code_or_status<'a>(buffer: &'a [u8], head: &Head) -> &'a str {
+    let code = if head.status >= 400 { string_after(buffer, head, "\"code\":\"") } else { None };
     code.or_else(|| std::str::from_utf8(&buffer[9..12]).ok()).unwrap_or_default()
 }
 
-/// A text in the body of an answer, found by the name before it.
-fn text_after<'a>(buffer: &'a [u8], head: &Head, name: &str) -> Option<&'a str> {
+/// Returns the JSON string after `name` in the body of a response.
+fn string_after<'a>(buffer: &'a [u8], head: &Head, name: &str) -> Option<&'a str> {
     let body = std::str::from_utf8(&buffer[head.body..head.end]).ok()?;
     body.split_once(name)?.1.split('"').next()
 }
@@ -123,21 +123,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_as_far_as_it_is_needed() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\ncontent-length: 21\r\n\r\n{\"code\":\"overloaded\"}";
-        let found = head(answer).unwrap().unwrap();
+    fn head_is_parsed_when_complete() {
+        let response = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\ncontent-length: 21\r\n\r\n{\"code\":\"overloaded\"}";
+        let found = parse_head(response).unwrap().unwrap();
         assert_eq!(found, Head { status: 503, body: 75, end: 96, closes: true });
-        assert_eq!(kind(answer, &found), "overloaded");
-        assert_eq!(head(&answer[..60]).unwrap(), None);
+        assert_eq!(code_or_status(response, &found), "overloaded");
+        assert_eq!(parse_head(&response[..60]).unwrap(), None);
 
         let created = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
-        let found = head(created).unwrap().unwrap();
-        assert_eq!((found.status, found.closes, kind(created, &found)), (201, false, "201"));
-        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "the length must be known");
+        let found = parse_head(created).unwrap().unwrap();
+        assert_eq!((found.status, found.closes, code_or_status(created, &found)), (201, false, "201"));
+        assert!(parse_head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "a response without a length is invalid");
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_closed_is_told_from_one_that_waits() {
+    async fn closed_connection_is_not_open() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();

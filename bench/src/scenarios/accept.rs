@@ -1,4 +1,4 @@
-//! How many orders are accepted while no worker takes any, over REST and over GraphQL in turns.
+//! Accepted orders per second without workers, over REST and over GraphQL, alternating.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,18 +8,19 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::load::{self, Target};
-use crate::report::{Machine, Quantiles, round};
+use crate::markdown::table_head;
+use crate::report::{Quantiles, Results, round};
 use crate::servers::{Lab, Servers, Tuning};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Connections; several with commas
+    /// Numbers of connections, separated by commas
     #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
     connections: Vec<usize>,
-    /// Seconds of each turn
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    seconds: u64,
-    /// Turns of each interface; the result is all of them together
+    /// Duration of each run
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    duration: Duration,
+    /// Runs of each interface; the result is their total
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     #[command(flatten)]
@@ -29,8 +30,6 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     accepted: Vec<Accepted>,
 }
 
@@ -39,33 +38,34 @@ pub(crate) struct Report {
 struct Accepted {
     connections: usize,
     rest_per_s: f64,
-    /// Of the last turn.
+    /// Of the last run.
     rest_ms: Quantiles,
     graphql_per_s: f64,
     graphql_ms: Quantiles,
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
-    let servers = Servers::without_processor(lab, &settings.tuning)?;
-    let lasting = Duration::from_secs(settings.seconds);
+    let servers = Servers::start_without_processor(lab, &settings.tuning)?;
+    let Settings { duration, rounds, .. } = *settings;
+    let rounds = rounds.max(1);
     let targets = [Target::create(servers.http), Target::create_by_graphql(servers.http)];
-    let mut answered = 0;
+    let mut acknowledged = 0;
     let mut accepted = Vec::new();
     for connections in &settings.connections {
         let mut counts = [0, 0];
         let mut latest = [None, None];
         // The first round is the warm-up.
-        for round in 0..=settings.rounds.max(1) {
+        for round in 0..=rounds {
             for (n, target) in targets.iter().enumerate() {
-                let tally = load::closed(target, *connections, lasting)?;
-                answered += tally.accepted_latency.count();
+                let totals = load::run_closed_loop(target, *connections, duration)?;
+                acknowledged += totals.accepted_latency.count();
                 if round > 0 {
-                    counts[n] += tally.accepted;
-                    latest[n] = Some(Quantiles::from(&tally.accepted_latency));
+                    counts[n] += totals.accepted;
+                    latest[n] = Some(Quantiles::from(&totals.accepted_latency));
                 }
             }
         }
-        let seconds = lasting.as_secs_f64() * settings.rounds.max(1) as f64;
+        let seconds = duration.as_secs_f64() * rounds as f64;
         let [rest, graphql] = counts.map(|count: u64| round(count as f64 / seconds));
         if let [Some(rest_ms), Some(graphql_ms)] = latest {
             accepted.push(Accepted {
@@ -77,21 +77,29 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
             });
         }
     }
-    // GraphQL answers 200 to everything, so the rows tell whether orders were accepted.
+    // GraphQL responds with 200 also to a rejection, so the rows are compared.
     let (stored, _) = servers.count_orders()?;
-    if stored < answered {
-        return Err(io::Error::other(format!("{answered} orders were accepted, and {stored} are there")));
+    if stored < acknowledged {
+        return Err(io::Error::other(format!(
+            "{acknowledged} orders were accepted, and {stored} are stored"
+        )));
     }
-    Ok(Report { scenario: "accept", machine: Machine::here(), accepted })
+    Ok(Report { accepted })
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::from(
-            "| clients | REST accepted/s | p50, p99 (ms) | GraphQL accepted/s | p50, p99 (ms) | GraphQL of REST |\n|---|---|---|---|---|---|\n",
-        );
+impl Results for Report {
+    const SCENARIO: &'static str = "accept";
+
+    fn tables(&self) -> String {
+        let mut text = table_head([
+            "clients",
+            "REST accepted/s",
+            "p50, p99 (ms)",
+            "GraphQL accepted/s",
+            "p50, p99 (ms)",
+            "GraphQL of REST",
+        ]);
         for Accepted { connections, rest_per_s, rest_ms, graphql_per_s, graphql_ms } in &self.accepted {
-            // Writing to a String does not fail.
             let _ = writeln!(
                 text,
                 "| {connections} | {rest_per_s:.0} | {} | {graphql_per_s:.0} | {} | {:.2}× |",
@@ -100,7 +108,6 @@ impl Report {
                 graphql_per_s / rest_per_s
             );
         }
-        let _ = writeln!(text, "\n{}", self.machine.show());
         text
     }
 }

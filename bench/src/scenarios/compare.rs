@@ -1,5 +1,4 @@
-//! The pipelines of several systems, in turns: what one system has in a good minute of the machine, the
-//! others have as well.
+//! The pipelines of several systems, alternating, so that changes of the machine affect all of them alike.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,16 +6,17 @@ use std::io;
 use clap::Args;
 use serde::Serialize;
 
-use super::pipeline::{self, HEADING, Load, Shape};
-use crate::report::{Machine, progress};
+use super::pipeline::{self, Load, Shape, loads_table};
+use crate::markdown::table_head;
+use crate::report::{Results, print_progress};
 use crate::servers::{Lab, System};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// The systems to compare; the ratios are those of the first to each of the others
+    /// Systems to compare, separated by commas; the ratios are of the first to each of the others
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [System::Orders, System::Express, System::Fastify])]
     systems: Vec<System>,
-    /// How often each system has its turn; the result is the median
+    /// Runs of each system; the result is the median
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     #[command(flatten)]
@@ -26,58 +26,55 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     shape: Shape,
     rounds: Vec<Vec<Load>>,
     medians: Vec<Load>,
     ratios: Vec<Ratio>,
 }
 
-/// The first system's figure against another one's.
+/// The ratios of the first system to another one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Ratio {
     peer: System,
     connections: usize,
-    /// How many times as many orders.
+    /// Accepted orders per second.
     accepted: f64,
     completed: f64,
-    /// The other one's CPU per order is how many times this one's.
+    /// The CPU time per order of the other system, divided by that of the first.
     cpu: f64,
-    /// This one's latency is what part of the other one's.
+    /// The latency of the first system, divided by that of the other.
     accepted_p99: f64,
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     let mut rounds = Vec::new();
-    let turns = settings.rounds.max(1);
-    for turn in 1..=turns {
+    let count = settings.rounds.max(1);
+    for number in 1..=count {
         let mut round = Vec::new();
         for system in &settings.systems {
             let loads = pipeline::measure(lab, *system, &settings.shape)?;
             for load in &loads {
-                progress(&format!("round {turn} of {turns}: {}", load.line()));
+                print_progress(&format!("round {number} of {count}: {}", load.summary()));
             }
             round.extend(loads);
         }
         rounds.push(round);
     }
     let medians: Vec<Load> = (0..rounds[0].len())
-        .map(|n| median(&rounds.iter().map(|round| &round[n]).collect::<Vec<_>>()))
+        .map(|n| median_load(&rounds.iter().map(|round| &round[n]).collect::<Vec<_>>()))
         .collect();
     let (first, others) = medians.split_at(settings.shape.connections.len().min(medians.len()));
     let ratios = others.iter().filter_map(|peer| {
         let ours = first.iter().find(|ours| ours.connections == peer.connections)?;
-        Some(ratio(ours, peer))
+        Some(Ratio::new(ours, peer))
     });
     let ratios = ratios.collect();
-    let machine = Machine::here();
-    Ok(Report { scenario: "compare", machine, shape: settings.shape.clone(), rounds, medians, ratios })
+    Ok(Report { shape: settings.shape.clone(), rounds, medians, ratios })
 }
 
-/// Each figure is the middle one of all rounds by itself.
-fn median(loads: &[&Load]) -> Load {
+/// Returns a load in which each figure is the median of all rounds.
+fn median_load(loads: &[&Load]) -> Load {
     let of = |figure: &dyn Fn(&Load) -> f64| {
         let mut figures: Vec<f64> = loads.iter().map(|load| figure(load)).collect();
         figures.sort_by(f64::total_cmp);
@@ -85,10 +82,10 @@ fn median(loads: &[&Load]) -> Load {
     };
     let mut median = loads[0].clone();
     median.accepted_per_s = of(&|load| load.accepted_per_s);
-    median.refused_per_s = of(&|load| load.refused_per_s);
+    median.rejected_per_s = of(&|load| load.rejected_per_s);
     median.completed_per_s = of(&|load| load.completed_per_s);
     median.servers_cpu_us = of(&|load| load.servers_cpu_us);
-    // What was not drained in time was drained last.
+    // A backlog that was not completed in time counts as the longest.
     median.drained_s = Some(of(&|load| load.drained_s.unwrap_or(f64::MAX))).filter(|s| *s < f64::MAX);
     let ms = |ms: Option<f64>| ms.unwrap_or_default();
     median.accepted_ms.p50 = Some(of(&|load| ms(load.accepted_ms.p50)));
@@ -103,42 +100,47 @@ fn median(loads: &[&Load]) -> Load {
     median
 }
 
-fn ratio(ours: &Load, peer: &Load) -> Ratio {
-    let p99 = |load: &Load| load.accepted_ms.p99.unwrap_or_default();
-    Ratio {
-        peer: peer.system,
-        connections: peer.connections,
-        accepted: ours.accepted_per_s / peer.accepted_per_s,
-        completed: ours.completed_per_s / peer.completed_per_s,
-        cpu: peer.servers_cpu_us / ours.servers_cpu_us,
-        accepted_p99: p99(ours) / p99(peer),
+impl Ratio {
+    fn new(ours: &Load, peer: &Load) -> Self {
+        let p99 = |load: &Load| load.accepted_ms.p99.unwrap_or_default();
+        Self {
+            peer: peer.system,
+            connections: peer.connections,
+            accepted: ours.accepted_per_s / peer.accepted_per_s,
+            completed: ours.completed_per_s / peer.completed_per_s,
+            cpu: peer.servers_cpu_us / ours.servers_cpu_us,
+            accepted_p99: p99(ours) / p99(peer),
+        }
     }
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = HEADING.to_owned();
-        self.medians.iter().for_each(|load| text.push_str(&load.row()));
-        text.push_str(
-            "\n| against | clients | accepted | completed | CPU per order | p99 of accepting |\n|---|---|---|---|---|---|\n",
-        );
+impl Results for Report {
+    const SCENARIO: &'static str = "compare";
+
+    fn tables(&self) -> String {
+        let mut text = loads_table(&self.medians);
+        text.push('\n');
+        text.push_str(&table_head([
+            "against",
+            "clients",
+            "accepted",
+            "completed",
+            "CPU per order",
+            "p99 of accepting",
+        ]));
         for ratio in &self.ratios {
             let Ratio { peer, connections, accepted, completed, cpu, accepted_p99 } = ratio;
-            // Writing to a String does not fail.
             let _ = writeln!(
                 text,
                 "| {peer} | {connections} | {accepted:.1}× | {completed:.1}× | 1/{cpu:.1} | {accepted_p99:.2}× |"
             );
         }
-        let rounds = self.rounds.len();
-        let _ = writeln!(
-            text,
-            "\nMedians of {rounds} rounds of {} s; {}; {}",
-            self.shape.seconds,
-            self.machine.show(),
-            self.shape.tuning.show()
-        );
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let (rounds, duration) = (self.rounds.len(), humantime::format_duration(self.shape.duration));
+        vec![format!("Medians of {rounds} rounds of {duration}"), self.shape.tuning.describe()]
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
             connections: 64,
             accepted_per_s: accepted,
             accepted_ms: Quantiles { p50: Some(1.0), p99: Some(accepted), max: Some(3.0) },
-            refused_per_s: 0.0,
+            rejected_per_s: 0.0,
             completed_per_s: accepted,
             drained_s,
             cpu_us: BTreeMap::from([("gateway".to_owned(), accepted)]),
@@ -165,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn each_figure_has_its_own_median() {
+    fn median_is_of_each_figure() {
         let loads = [load(3.0, None), load(1.0, Some(2.0)), load(2.0, None)];
-        let median = median(&loads.iter().collect::<Vec<_>>());
+        let median = median_load(&loads.iter().collect::<Vec<_>>());
         assert_eq!((median.accepted_per_s, median.accepted_ms.p99, median.drained_s), (2.0, Some(2.0), None));
         assert_eq!((median.cpu_us["gateway"], median.servers_cpu_us), (2.0, 500.0));
     }
 
     #[test]
-    fn more_orders_for_less_work_are_better() {
-        let ratio = ratio(&load(20.0, None), &load(2.0, None));
+    fn ratio_is_above_one_for_the_faster_system() {
+        let ratio = Ratio::new(&load(20.0, None), &load(2.0, None));
         assert_eq!(
             (ratio.accepted, ratio.completed, ratio.cpu, ratio.accepted_p99),
             (10.0, 10.0, 10.0, 10.0)

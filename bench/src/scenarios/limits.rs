@@ -1,5 +1,5 @@
-//! What the parts below the product can do by themselves, and the product's share of it: nothing that
-//! accepts orders over HTTP is faster than HTTP, nothing that stores them faster than the database.
+//! The limits of the parts that the product is built on, and the product's share of them. No system accepts orders over
+//! HTTP faster than HTTP, or stores them faster than the database.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,14 +10,15 @@ use serde::Serialize;
 
 use super::pipeline::{self, Load, Shape};
 use crate::limits::{self, Limit};
-use crate::report::Machine;
+use crate::markdown::table_head;
+use crate::report::Results;
 use crate::servers::{Lab, Servers, System};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Seconds of each measurement of a limit
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    limit_s: u64,
+    /// Duration of the measurement of each limit
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    limit_duration: Duration,
     #[command(flatten)]
     shape: Shape,
 }
@@ -25,55 +26,55 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     shape: Shape,
-    /// The product in the same run, in both its forms.
+    /// The product in the same run, in both forms.
     loads: Vec<Load>,
     limits: Vec<Limit>,
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
-    let Settings { limit_s, shape } = settings;
-    let lasting = Duration::from_secs(*limit_s);
+    let Settings { limit_duration, shape } = settings;
+    let duration = *limit_duration;
     let mut limits = Vec::new();
     for connections in &shape.connections {
-        limits.push(limits::http::measure(*connections, lasting)?);
+        limits.push(limits::http::measure(*connections, duration)?);
     }
     {
-        let servers = Servers::bare(lab)?;
+        let servers = Servers::start_databases(lab)?;
         servers.migrate(lab)?;
         for rows in [100, 256] {
-            limits.push(limits::sql::measure(&servers, rows, lasting)?);
+            limits.push(limits::sql::measure(&servers, rows, duration)?);
         }
-        limits.push(limits::queue::measure(&servers, lasting)?);
+        limits.push(limits::queue::measure(&servers, duration)?);
     }
     {
-        let servers = Servers::sqlite()?;
+        let servers = Servers::create_sqlite()?;
         servers.migrate(lab)?;
         for rows in [100, 256] {
-            limits.push(limits::sql::measure(&servers, rows, lasting)?);
+            limits.push(limits::sql::measure(&servers, rows, duration)?);
         }
     }
-    limits.push(limits::stream::measure(lasting)?);
+    limits.push(limits::stream::measure(duration)?);
     let mut loads = pipeline::measure(lab, System::Orders, shape)?;
     loads.extend(pipeline::measure(lab, System::Embedded, shape)?);
-    Ok(Report { scenario: "limits", machine: Machine::here(), shape: shape.clone(), loads, limits })
+    Ok(Report { shape: shape.clone(), loads, limits })
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = pipeline::HEADING.to_owned();
-        self.loads.iter().for_each(|load| text.push_str(&load.row()));
-        text.push_str("\n| limit | a second | CPU of each, µs |");
-        for load in &self.loads {
-            let _ = write!(text, " {}: accepted, completed at {} clients |", load.system, load.connections);
-        }
-        text.push_str("\n|---|---|---|");
-        text.push_str(&"---|".repeat(self.loads.len()));
+impl Results for Report {
+    const SCENARIO: &'static str = "limits";
+
+    fn tables(&self) -> String {
+        let shares = self
+            .loads
+            .iter()
+            .map(|load| format!("{}: accepted, completed at {} clients", load.system, load.connections));
+        let headings = ["limit", "a second", "CPU of each, µs"].map(str::to_owned);
+        let mut text = pipeline::loads_table(&self.loads);
+        text.push('\n');
+        text.push_str(&table_head(headings.into_iter().chain(shares)));
         for limit in &self.limits {
             // Writing to a String does not fail.
-            let _ = write!(text, "\n| {} | {:.0} | {} |", limit.name, limit.per_s, limit.show_cpu());
+            let _ = write!(text, "| {} | {:.0} | {} |", limit.name, limit.per_s, limit.show_cpu());
             for load in &self.loads {
                 let share = |rate: f64| 100.0 * rate / limit.per_s;
                 let matches = limit.connections.is_none_or(|connections| connections == load.connections)
@@ -84,8 +85,12 @@ impl Report {
                     false => write!(text, " |"),
                 };
             }
+            text.push('\n');
         }
-        let _ = writeln!(text, "\n\n{}; {}", self.machine.show(), self.shape.tuning.show());
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec![self.shape.tuning.describe()]
     }
 }

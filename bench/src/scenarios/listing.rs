@@ -1,5 +1,5 @@
-//! Pages of a list: the newest, one in the middle, those of a status that one in ten has; in a table with few
-//! orders and in the same one with many.
+//! Pages of a list: the newest orders, the middle, and a status that every tenth order has; with few orders in the table
+//! and with many.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,17 +9,18 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::load::{self, Target};
-use crate::report::{Machine, Quantiles};
-use crate::servers::{Database, Lab, Servers, Stock, Tuning};
+use crate::markdown::table_head;
+use crate::report::{Quantiles, Results};
+use crate::servers::{Database, Lab, Prefill, Servers, Tuning};
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Orders in the table, first so many and then so many
+    /// Numbers of orders in the table, separated by commas, in ascending order
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
     sizes: Vec<u64>,
-    /// Seconds for each page, asked for over one connection
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
-    seconds: u64,
+    /// Duration of the load for each page, over one connection
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "3s")]
+    duration: Duration,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -27,8 +28,6 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     sizes: Vec<Size>,
 }
 
@@ -36,7 +35,7 @@ pub(crate) struct Report {
 #[serde(rename_all = "camelCase")]
 struct Size {
     orders: u64,
-    /// How long it took to fill the table up to here.
+    /// The time to fill the table up to this number.
     filled_s: f64,
     newest_ms: Quantiles,
     middle_ms: Quantiles,
@@ -45,25 +44,27 @@ struct Size {
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
-    let servers = Servers::without_processor(lab, &settings.tuning)?;
+    let servers = Servers::start_without_processor(lab, &settings.tuning)?;
     let mut database = servers.database()?;
-    let mut stock = Stock::new(&servers)?;
+    let mut prefill = Prefill::new(&servers)?;
     let mut sizes = Vec::new();
     for orders in &settings.sizes {
         let began = Instant::now();
-        stock.fill_with_final(&mut database, *orders)?;
-        // MariaDB does that by itself some seconds after so many rows; until then it may choose other indexes.
+        prefill.fill_with_final(&mut database, *orders)?;
+        // MariaDB does this some seconds after a large INSERT; until then it can choose other indexes.
         database.execute("ANALYZE TABLE orders")?;
         let filled_s = began.elapsed().as_secs_f64();
-        let middle = middle(&mut database, *orders)?;
+        let middle = middle_id(&mut database, *orders)?;
         let page = |query: &str| -> io::Result<Quantiles> {
             let target = Target::get(servers.http, &format!("/orders?limit=50{query}"));
-            // The first pages read what the database has not in memory yet.
-            load::closed(&target, 1, Duration::from_millis(500))?;
-            let tally = load::closed(&target, 1, Duration::from_secs(settings.seconds))?;
-            match tally.refused_latency.count() {
-                0 => Ok((&tally.accepted_latency).into()),
-                _ => Err(io::Error::other(format!("{query} is answered {:?}", tally.answers))),
+            // The first pages read rows that the database does not have in memory.
+            load::run_closed_loop(&target, 1, Duration::from_millis(500))?;
+            let totals = load::run_closed_loop(&target, 1, settings.duration)?;
+            match totals.rejected_latency.count() {
+                0 => Ok((&totals.accepted_latency).into()),
+                _ => {
+                    Err(io::Error::other(format!("unexpected responses to {query}: {:?}", totals.responses)))
+                }
             }
         };
         sizes.push(Size {
@@ -75,23 +76,29 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
             middle_of_status_ms: page(&format!("&status=failed&after={middle}"))?,
         });
     }
-    Ok(Report { scenario: "listing", machine: Machine::here(), sizes })
+    Ok(Report { sizes })
 }
 
-/// The id of the order in the middle.
-fn middle(database: &mut Database, orders: u64) -> io::Result<String> {
+/// Returns the id of the order in the middle.
+fn middle_id(database: &mut Database, orders: u64) -> io::Result<String> {
     database
-        .text(&format!("SELECT LOWER(HEX(id)) FROM orders ORDER BY id LIMIT 1 OFFSET {}", orders / 2))
+        .query_string(&format!("SELECT LOWER(HEX(id)) FROM orders ORDER BY id LIMIT 1 OFFSET {}", orders / 2))
         .and_then(|hex| uuid::Uuid::parse_str(&hex).map(|id| id.to_string()).map_err(io::Error::other))
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::from(
-            "| orders | newest page: p50, p99 (ms) | in the middle | a status | a status, in the middle | filled in |\n|---|---|---|---|---|---|\n",
-        );
+impl Results for Report {
+    const SCENARIO: &'static str = "listing";
+
+    fn tables(&self) -> String {
+        let mut text = table_head([
+            "orders",
+            "newest page: p50, p99 (ms)",
+            "in the middle",
+            "a status",
+            "a status, in the middle",
+            "filled in",
+        ]);
         for size in &self.sizes {
-            // Writing to a String does not fail.
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {} | {:.0} s |",
@@ -116,7 +123,10 @@ impl Report {
                 ratio(|size| &size.middle_of_status_ms)
             );
         }
-        let _ = writeln!(text, "\nPages of 50 over one connection; {}", self.machine.show());
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec!["Pages of 50 over one connection".to_owned()]
     }
 }

@@ -1,8 +1,6 @@
-//! From the request to the completed order, with workers that do nothing: what a system accepts and
-//! completes at the same time, and what that costs.
+//! Accepted and completed orders per second of a system whose workers do no work, and the cost of each order.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -10,37 +8,40 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::load::{self, Target};
-use crate::report::{Machine, Quantiles, round};
-use crate::servers::{Database, LOAD, Lab, Servers, System, Tuning, used};
+use crate::markdown::table_head;
+use crate::report::{Quantiles, Results, as_seconds, round, show_each};
+use crate::servers::{Database, LOAD, Lab, Servers, System, Tuning, cpu_used};
 
-/// How often to look whether the last order is completed.
-const LOOK: Duration = Duration::from_millis(25);
-/// How long a system may need to complete what it has accepted.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Interval at which the remaining orders are counted.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// Timeout for a system to complete the accepted orders.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// The system to measure
+    /// System to measure
     #[arg(long, value_enum, default_value_t = System::Orders)]
     system: System,
     #[command(flatten)]
     pub(crate) shape: Shape,
 }
 
-/// How a pipeline is loaded.
+/// The load of a pipeline.
 #[derive(Debug, Clone, Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shape {
-    /// Connections, each of which sends the next order when the last one is answered; several with commas,
-    /// one load after the other
+    /// Numbers of connections, separated by commas; each connection sends the next order after the response to the
+    /// last one
     #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
     pub(crate) connections: Vec<usize>,
-    /// Seconds of load before each measurement
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
-    pub(crate) warm_up_s: u64,
-    /// Seconds of load that are measured
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) seconds: u64,
+    /// Duration of the load before each measurement
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "3s")]
+    #[serde(rename = "warmUpS", serialize_with = "as_seconds")]
+    pub(crate) warm_up: Duration,
+    /// Duration of the measured load
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10s")]
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub(crate) duration: Duration,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
 }
@@ -48,13 +49,11 @@ pub(crate) struct Shape {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     shape: Shape,
     loads: Vec<Load>,
 }
 
-/// What came of one load on one system.
+/// The results of one load on one system.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Load {
@@ -62,64 +61,66 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     pub(crate) accepted_per_s: f64,
     pub(crate) accepted_ms: Quantiles,
-    /// Answers that were not 201, in a second.
-    pub(crate) refused_per_s: f64,
-    /// Orders that were completed while orders were being accepted.
+    /// Responses other than 201 per second.
+    #[serde(rename = "refusedPerS")]
+    pub(crate) rejected_per_s: f64,
+    /// Completed orders per second during the load.
     pub(crate) completed_per_s: f64,
-    /// From the last answer until no order was waiting; nothing when that took too long.
+    /// From the last response until all orders were final; `None` after a timeout.
     pub(crate) drained_s: Option<f64>,
-    /// CPU of each process from the first request until no order was waiting, for each completed order.
+    /// CPU time of each process per completed order, from the first request until all orders were final.
     pub(crate) cpu_us: BTreeMap<String, f64>,
-    /// The same of all servers together, without the load generator.
+    /// The sum of all servers, without the load generator.
     pub(crate) servers_cpu_us: f64,
-    /// Memory in use of each process at the end, in bytes.
+    /// Resident memory of each process at the end, in bytes.
     pub(crate) memory_bytes: BTreeMap<String, u64>,
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     let loads = measure(lab, settings.system, &settings.shape)?;
-    Ok(Report { scenario: "pipeline", machine: Machine::here(), shape: settings.shape.clone(), loads })
+    Ok(Report { shape: settings.shape.clone(), loads })
 }
 
-/// Starts the system and puts each load on it.
+/// Starts the system and runs each load.
 pub(crate) fn measure(lab: &Lab, system: System, shape: &Shape) -> io::Result<Vec<Load>> {
     let servers = Servers::start(lab, system, &shape.tuning)?;
-    let of = |connections: &usize| load(&servers, system, *connections, shape);
-    shape.connections.iter().map(of).collect()
+    let measure_one = |connections: &usize| measure_load(&servers, system, *connections, shape);
+    shape.connections.iter().map(measure_one).collect()
 }
 
-fn load(servers: &Servers, system: System, connections: usize, shape: &Shape) -> io::Result<Load> {
+fn measure_load(servers: &Servers, system: System, connections: usize, shape: &Shape) -> io::Result<Load> {
     let target = Target::create(servers.http);
     let mut database = servers.database()?;
-    load::closed(&target, connections, Duration::from_secs(shape.warm_up_s))?;
-    if drained(&mut database, Instant::now())?.is_none() || database.completed()? == 0 {
+    load::run_closed_loop(&target, connections, shape.warm_up)?;
+    if wait_until_drained(&mut database, Instant::now())?.is_none() || database.count_completed()? == 0 {
         return Err(io::Error::other(format!("{system} does not complete the orders of the warm-up")));
     }
 
-    let (stored_before, completed_before) = (database.stored()?, database.completed()?);
+    let (stored_before, completed_before) = (database.count_stored()?, database.count_completed()?);
     let before = servers.cpu()?;
-    let tally = load::closed(&target, connections, Duration::from_secs(shape.seconds))?;
+    let totals = load::run_closed_loop(&target, connections, shape.duration)?;
     let ended = Instant::now();
-    let during = database.completed()? - completed_before;
-    let drained = drained(&mut database, ended)?;
-    let cpu = used(&before, &servers.cpu()?);
+    let during = database.count_completed()? - completed_before;
+    let drained = wait_until_drained(&mut database, ended)?;
+    let cpu = cpu_used(&before, &servers.cpu()?);
 
-    let (stored, completed) = (database.stored()? - stored_before, database.completed()? - completed_before);
-    let answered = tally.accepted_latency.count();
-    if stored < answered {
+    let (stored, completed) =
+        (database.count_stored()? - stored_before, database.count_completed()? - completed_before);
+    let acknowledged = totals.accepted_latency.count();
+    if stored < acknowledged {
         return Err(io::Error::other(format!(
-            "{system} answered 201 {answered} times and stored {stored} orders"
+            "{system} responded {acknowledged} times with 201 and stored {stored} orders"
         )));
     }
-    let seconds = tally.lasted.as_secs_f64();
+    let seconds = totals.duration.as_secs_f64();
     let us_each = |seconds: f64| round(seconds * 1e6 / completed.max(1) as f64);
     let cpu_us: BTreeMap<_, _> = cpu.into_iter().map(|(name, used)| (name, us_each(used))).collect();
     Ok(Load {
         system,
         connections,
-        accepted_per_s: round(tally.accepted as f64 / seconds),
-        accepted_ms: (&tally.accepted_latency).into(),
-        refused_per_s: round(tally.refused_latency.count() as f64 / seconds),
+        accepted_per_s: round(totals.accepted as f64 / seconds),
+        accepted_ms: (&totals.accepted_latency).into(),
+        rejected_per_s: round(totals.rejected_latency.count() as f64 / seconds),
         completed_per_s: round(during as f64 / seconds),
         drained_s: drained.map(|time| round(time.as_secs_f64())),
         servers_cpu_us: round(cpu_us.iter().filter(|(name, _)| *name != LOAD).map(|(_, us)| us).sum()),
@@ -128,24 +129,37 @@ fn load(servers: &Servers, system: System, connections: usize, shape: &Shape) ->
     })
 }
 
-/// Waits until no order is waiting, and says how long after `ended` that was.
-pub(crate) fn drained(database: &mut Database, ended: Instant) -> io::Result<Option<Duration>> {
+/// Waits until all orders are final, and returns the time since `ended`.
+pub(crate) fn wait_until_drained(database: &mut Database, ended: Instant) -> io::Result<Option<Duration>> {
     while !database.is_drained()? {
-        if ended.elapsed() > PATIENCE {
+        if ended.elapsed() > DRAIN_TIMEOUT {
             return Ok(None);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     Ok(Some(ended.elapsed()))
 }
 
-/// The heading of the rows of [`Load::row`].
-pub(crate) const HEADING: &str = "| system | clients | accepted/s | p50, p99 (ms) | refused/s | completed/s | drained after | CPU of all servers per order (µs) | of which (µs) | memory (MiB) |\n\
-     |---|---|---|---|---|---|---|---|---|---|\n";
+/// Renders the table of several loads.
+pub(crate) fn loads_table(loads: &[Load]) -> String {
+    let head = table_head([
+        "system",
+        "clients",
+        "accepted/s",
+        "p50, p99 (ms)",
+        "rejected/s",
+        "completed/s",
+        "drained after",
+        "CPU of all servers per order (µs)",
+        "of which (µs)",
+        "memory (MiB)",
+    ]);
+    loads.iter().fold(head, |table, load| table + &load.row())
+}
 
 impl Load {
-    /// The most important of it, for whoever waits.
-    pub(crate) fn line(&self) -> String {
+    /// Returns the main results as one line.
+    pub(crate) fn summary(&self) -> String {
         let Self { system, connections, accepted_per_s, completed_per_s, servers_cpu_us, .. } = self;
         format!(
             "{system}, {connections} clients: accepted {accepted_per_s:.0}/s (p50, p99: {} ms), \
@@ -154,10 +168,8 @@ impl Load {
         )
     }
 
-    /// A line of a Markdown table.
-    pub(crate) fn row(&self) -> String {
-        let cpu = self.cpu_us.iter().map(|(name, us)| format!("{name} {us:.0}"));
-        let memory = self.memory_bytes.iter().map(|(name, bytes)| format!("{name} {}", bytes >> 20));
+    /// Returns a row of [`loads_table`].
+    fn row(&self) -> String {
         let drained = self.drained_s.map_or_else(|| "not in time".to_owned(), |s| format!("{s:.2} s"));
         format!(
             "| {} | {} | {:.0} | {} | {:.0} | {:.0} | {} | {:.0} | {} | {} |\n",
@@ -165,22 +177,24 @@ impl Load {
             self.connections,
             self.accepted_per_s,
             self.accepted_ms.show(),
-            self.refused_per_s,
+            self.rejected_per_s,
             self.completed_per_s,
             drained,
             self.servers_cpu_us,
-            cpu.collect::<Vec<_>>().join(", "),
-            memory.collect::<Vec<_>>().join(", "),
+            show_each(&self.cpu_us, |us| format!("{us:.0}")),
+            show_each(&self.memory_bytes, |bytes| (bytes >> 20).to_string()),
         )
     }
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = HEADING.to_owned();
-        self.loads.iter().for_each(|load| text.push_str(&load.row()));
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "\n{}; {}", self.machine.show(), self.shape.tuning.show());
-        text
+impl Results for Report {
+    const SCENARIO: &'static str = "pipeline";
+
+    fn tables(&self) -> String {
+        loads_table(&self.loads)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec![self.shape.tuning.describe()]
     }
 }

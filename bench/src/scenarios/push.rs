@@ -1,9 +1,9 @@
-//! The way of a change from its commit to a subscriber on a websocket, while orders come at a fixed rate;
-//! and beside it, in the same seconds, the way of a bare message through Redis.
+//! Latency of a change from its commit to a subscriber on a websocket, while orders are created at a fixed rate. In the
+//! same seconds a plain message through Redis is measured.
 //!
-//! *Committed* is when the answer to the COMMIT of the event's transaction has left the database (see
-//! `commits`). *Recorded* is the event's own time, before its transaction has written anything, so it holds the
-//! writing and the fsync as well.
+//! *Committed* is the time of the database's response to the COMMIT of the event's transaction (see `commit_proxy`).
+//! *Recorded* is the time in the event. It is before the transaction writes, so the latency includes the writes and the
+//! fsync.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,27 +15,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_stream::StreamExt;
 
-use crate::commits::{Commits, EventKey};
-use crate::histogram::Histogram;
-use crate::load::{self, Socket, Target, on_this_thread};
-use crate::report::{Machine, Quantiles};
+use crate::commit_proxy::{CommitTimes, EventKey};
+use crate::latency::LatencyHistogram;
+use crate::load::{self, Target, Websocket, run_on_this_thread};
+use crate::markdown::table_head;
+use crate::report::{Quantiles, Results};
 use crate::servers::{Lab, Servers, Tuning};
 
-/// How long events may come after the last request.
-const AFTERWARDS: Duration = Duration::from_secs(4);
-/// Bare messages in a second.
-const MESSAGES: u64 = 100;
+/// Time for events after the last request.
+const SETTLE_TIME: Duration = Duration::from_secs(4);
+/// Plain messages per second.
+const MESSAGES_PER_SECOND: u64 = 100;
 const CHANNEL: &str = "bench:channel";
 const SUBSCRIPTION: &str = "subscription { orderEvents { ... on OrderStatusEvent { orderId sequence occurredAt } ... on OrderFeedLag { missed } } }";
 
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Orders a second; several with commas
+    /// Orders per second; separated by commas
     #[arg(long, value_delimiter = ',', default_values_t = [60.0, 1_000.0])]
     rates: Vec<f64>,
-    /// Seconds of each rate
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
-    seconds: u64,
+    /// Duration of each rate
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "20s")]
+    duration: Duration,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -43,8 +44,6 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    scenario: &'static str,
-    machine: Machine,
     rates: Vec<Rate>,
 }
 
@@ -54,23 +53,23 @@ struct Rate {
     orders_per_s: f64,
     accepted: u64,
     events: u64,
-    /// Events that the subscriber was told to have missed.
+    /// Events that the gateway reported as missed.
     missed: u64,
     accepted_ms: Quantiles,
-    /// From the time that the event bears, before its transaction, to the subscriber.
+    /// From the time in an event, which is before its transaction, to the subscriber.
     recorded_ms: Quantiles,
     /// From the commit of an event to the subscriber.
     committed_ms: Quantiles,
-    /// From PUBLISH to a bare subscriber of Redis.
+    /// From PUBLISH to a subscriber of Redis.
     publish_ms: Quantiles,
 }
 
-/// What the subscriber has received.
+/// The events that the subscriber received.
 #[derive(Default)]
 struct Received {
-    /// When each event came.
+    /// The time of each event.
     events: Vec<(EventKey, Instant)>,
-    recorded: Histogram,
+    recorded: LatencyHistogram,
     missed: u64,
 }
 
@@ -97,52 +96,52 @@ struct Item {
 }
 
 pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
-    let (servers, commits) = Servers::start_watched(lab, &settings.tuning)?;
-    load::closed(&Target::create(servers.http), 16, Duration::from_secs(2))?;
-    std::thread::sleep(AFTERWARDS);
-    let of = |rate: &f64| measure(&servers, &commits, *rate, Duration::from_secs(settings.seconds));
-    let rates = settings.rates.iter().map(of).collect::<io::Result<_>>()?;
-    Ok(Report { scenario: "push", machine: Machine::here(), rates })
+    let (servers, commits) = Servers::start_with_commit_times(lab, &settings.tuning)?;
+    load::run_closed_loop(&Target::create(servers.http), 16, Duration::from_secs(2))?;
+    std::thread::sleep(SETTLE_TIME);
+    let measure_one = |rate: &f64| measure_rate(&servers, &commits, *rate, settings.duration);
+    let rates = settings.rates.iter().map(measure_one).collect::<io::Result<_>>()?;
+    Ok(Report { rates })
 }
 
-fn measure(servers: &Servers, commits: &Commits, rate: f64, lasting: Duration) -> io::Result<Rate> {
+fn measure_rate(servers: &Servers, commits: &CommitTimes, rate: f64, duration: Duration) -> io::Result<Rate> {
     let (http, redis) = (servers.http, servers.redis_url.clone());
-    let until = Instant::now() + lasting + AFTERWARDS;
-    // Threads of their own: what they measure must not wait for the requests.
-    let subscriber = std::thread::spawn(move || on_this_thread(subscribe(http, until)));
-    let messages = std::thread::spawn(move || on_this_thread(publish(redis, until)));
-    // Time to subscribe.
-    std::thread::sleep(AFTERWARDS / 4);
-    let tally = load::open(&Target::create(http), rate, lasting, 1_000)?;
-    let panicked = |_| io::Error::other("a measuring thread has panicked");
+    let until = Instant::now() + duration + SETTLE_TIME;
+    // Separate threads: their measurements must not wait for the requests.
+    let subscriber = std::thread::spawn(move || run_on_this_thread(receive_events(http, until)));
+    let messages = std::thread::spawn(move || run_on_this_thread(measure_publish(redis, until)));
+    // Time for the subscription to start.
+    std::thread::sleep(SETTLE_TIME / 4);
+    let totals = load::run_open_loop(&Target::create(http), rate, duration, 1_000)?;
+    let panicked = |_| io::Error::other("a measuring thread panicked");
     let received = subscriber.join().map_err(panicked)???;
     let publish = messages.join().map_err(panicked)??.map_err(io::Error::other)?;
 
-    let mut committed = Histogram::default();
+    let mut committed = LatencyHistogram::default();
     for (event, at) in &received.events {
-        let commit = commits.of(*event).ok_or_else(|| {
-            io::Error::other(format!("nobody has seen the commit of event {} of {:032x}", event.1, event.0))
+        let commit = commits.committed_at(*event).ok_or_else(|| {
+            io::Error::other(format!("the commit of event {} of {:032x} was not recorded", event.1, event.0))
         })?;
         committed.record(at.saturating_duration_since(commit));
     }
     Ok(Rate {
         orders_per_s: rate,
-        accepted: tally.accepted_latency.count(),
+        accepted: totals.accepted_latency.count(),
         events: received.recorded.count(),
         missed: received.missed,
-        accepted_ms: (&tally.accepted_latency).into(),
+        accepted_ms: (&totals.accepted_latency).into(),
         recorded_ms: (&received.recorded).into(),
         committed_ms: (&committed).into(),
         publish_ms: (&publish).into(),
     })
 }
 
-/// Follows all orders.
-async fn subscribe(http: SocketAddr, until: Instant) -> io::Result<Received> {
+/// Receives the events of all orders.
+async fn receive_events(http: SocketAddr, until: Instant) -> io::Result<Received> {
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let mut socket = Socket::subscribe(from, http, json!({"query": SUBSCRIPTION})).await?;
+    let mut socket = Websocket::subscribe(from, http, json!({"query": SUBSCRIPTION})).await?;
     let mut received = Received::default();
-    while let Ok(text) = tokio::time::timeout_at(until.into(), socket.text()).await {
+    while let Ok(text) = tokio::time::timeout_at(until.into(), socket.next_message()).await {
         let (text, at, now) = (text?, Instant::now(), SystemTime::now());
         if !text.contains("\"next\"") {
             continue;
@@ -164,15 +163,15 @@ async fn subscribe(http: SocketAddr, until: Instant) -> io::Result<Received> {
     Ok(received)
 }
 
-/// Publishes at a fixed rate and listens to itself.
-async fn publish(redis: String, until: Instant) -> redis::RedisResult<Histogram> {
+/// Publishes at a fixed rate, and measures the latency to its own subscription.
+async fn measure_publish(redis: String, until: Instant) -> redis::RedisResult<LatencyHistogram> {
     let client = redis::Client::open(redis)?;
     let mut listener = client.get_async_pubsub().await?;
     listener.subscribe(CHANNEL).await?;
     let mut sender = client.get_multiplexed_async_connection().await?;
     let began = Instant::now();
     let sending = tokio::task::spawn_local(async move {
-        let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / MESSAGES));
+        let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / MESSAGES_PER_SECOND));
         while Instant::now() < until {
             ticks.tick().await;
             let sent = began.elapsed().as_micros() as u64;
@@ -180,7 +179,7 @@ async fn publish(redis: String, until: Instant) -> redis::RedisResult<Histogram>
         }
         Ok::<_, redis::RedisError>(())
     });
-    let mut latency = Histogram::default();
+    let mut latency = LatencyHistogram::default();
     let mut messages = listener.on_message();
     while let Ok(Some(message)) = tokio::time::timeout_at(until.into(), messages.next()).await {
         let sent: u64 = message.get_payload()?;
@@ -190,11 +189,22 @@ async fn publish(redis: String, until: Instant) -> redis::RedisResult<Histogram>
     Ok(latency)
 }
 
-impl Report {
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::from(
-            "| orders/s | orders accepted | events | missed | 201: p50, p99 (ms) | committed to received | recorded to received | bare PUBLISH | committed against PUBLISH | recorded against PUBLISH |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
-        );
+impl Results for Report {
+    const SCENARIO: &'static str = "push";
+
+    fn tables(&self) -> String {
+        let mut text = table_head([
+            "orders/s",
+            "orders accepted",
+            "events",
+            "missed",
+            "201: p50, p99 (ms)",
+            "committed to received",
+            "recorded to received",
+            "PUBLISH alone",
+            "committed against PUBLISH",
+            "recorded against PUBLISH",
+        ]);
         for rate in &self.rates {
             let against = |ms: &Quantiles| {
                 let ratio =
@@ -202,7 +212,6 @@ impl Report {
                 let (p50, p99) = (ratio(ms.p50, rate.publish_ms.p50), ratio(ms.p99, rate.publish_ms.p99));
                 format!("{p50:.1}×, {p99:.1}×")
             };
-            // Writing to a String does not fail.
             let _ = writeln!(
                 text,
                 "| {:.0} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -218,7 +227,10 @@ impl Report {
                 against(&rate.recorded_ms)
             );
         }
-        let _ = writeln!(text, "\nOpen loop; {}", self.machine.show());
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec!["Open loop".to_owned()]
     }
 }

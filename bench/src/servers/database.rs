@@ -1,4 +1,4 @@
-//! The database of a system, seen past it: what clients were told is compared with what is there.
+//! Direct access to the database of a system, to compare the responses to clients with the stored orders.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
-/// One connection. All systems call their table `orders` and know the statuses `pending`, `processing` and
+/// One connection. The table of every system is `orders`, and has the statuses `pending`, `processing` and
 /// `completed`.
 pub(crate) struct Database {
     runtime: Runtime,
@@ -21,31 +21,32 @@ impl Database {
         Ok(Self { runtime, connection })
     }
 
-    /// Orders that are there.
-    pub(crate) fn stored(&mut self) -> io::Result<u64> {
-        self.number("SELECT COUNT(*) FROM orders")
+    /// Counts all orders.
+    pub(crate) fn count_stored(&mut self) -> io::Result<u64> {
+        self.query_number("SELECT COUNT(*) FROM orders")
     }
 
-    pub(crate) fn completed(&mut self) -> io::Result<u64> {
-        self.number("SELECT COUNT(*) FROM orders WHERE status = 'completed'")
+    /// Counts the completed orders.
+    pub(crate) fn count_completed(&mut self) -> io::Result<u64> {
+        self.query_number("SELECT COUNT(*) FROM orders WHERE status = 'completed'")
     }
 
-    /// Whether any order is not final yet; cheaper than counting them.
+    /// Checks that all orders are final, which is cheaper than a count.
     pub(crate) fn is_drained(&mut self) -> io::Result<bool> {
         let left = "SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE status IN ('pending', 'processing') LIMIT 1) AS waiting";
-        Ok(self.number(left)? == 0)
+        Ok(self.query_number(left)? == 0)
     }
 
-    /// The one number that a query answers.
-    pub(crate) fn number(&mut self, sql: &str) -> io::Result<u64> {
+    /// Returns the result of a query for one number.
+    pub(crate) fn query_number(&mut self, sql: &str) -> io::Result<u64> {
         let row = self.connection.fetch_one(AssertSqlSafe(sql));
         let row = self.runtime.block_on(row).map_err(io::Error::other)?;
         let number: i64 = row.try_get(0).map_err(io::Error::other)?;
         u64::try_from(number).map_err(io::Error::other)
     }
 
-    /// The one text that a query answers.
-    pub(crate) fn text(&mut self, sql: &str) -> io::Result<String> {
+    /// Returns the result of a query for one string.
+    pub(crate) fn query_string(&mut self, sql: &str) -> io::Result<String> {
         let row = self.connection.fetch_one(AssertSqlSafe(sql));
         let row = self.runtime.block_on(row).map_err(io::Error::other)?;
         row.try_get(0).map_err(io::Error::other)
@@ -53,8 +54,8 @@ impl Database {
 
     /// Runs one statement.
     pub(crate) fn execute(&mut self, sql: &str) -> io::Result<()> {
-        let done = self.connection.execute(AssertSqlSafe(sql));
-        self.runtime.block_on(done).map_err(io::Error::other)?;
+        let executed = self.connection.execute(AssertSqlSafe(sql));
+        self.runtime.block_on(executed).map_err(io::Error::other)?;
         Ok(())
     }
 }

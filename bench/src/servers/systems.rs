@@ -1,4 +1,4 @@
-//! The systems that can be measured, and how each is started.
+//! Starts each of the systems that can be measured.
 
 use std::fmt;
 use std::io;
@@ -7,11 +7,12 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::process::{bound, free_ports, is_ready, local};
-use super::{Lab, Servers};
-use crate::commits::Commits;
+use super::lab::Lab;
+use super::process::{find_free_ports, is_ready, killed_with_parent, local_address};
+use super::running::Servers;
+use crate::commit_proxy::CommitTimes;
 
-/// A system that accepts `POST /orders` and completes what it has accepted.
+/// A system that accepts `POST /orders` and completes the orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum System {
@@ -37,43 +38,43 @@ impl fmt::Display for System {
     }
 }
 
-/// How the systems are set up; what is not said is left to the product's defaults.
+/// The settings of the systems; all others have the product's defaults.
 #[derive(Debug, Clone, Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tuning {
-    /// orders: orders that the processor works on at the same time; 0 leaves it to the product
+    /// orders: concurrent orders of the processor; 0 uses the product's default
     #[arg(long, default_value_t = 1_000)]
     pub(crate) concurrency: usize,
     /// orders: maximum number of orders in the queue; 0 uses the product's default
     #[arg(long, default_value_t = 4_000)]
     pub(crate) max_queue_depth: usize,
-    /// Express, Fastify: orders that the workers work on at the same time
+    /// Express, Fastify: concurrent orders of the workers
     #[arg(long, default_value_t = 16)]
     pub(crate) workers: usize,
 }
 
 impl Tuning {
-    fn processor(&self) -> Vec<String> {
-        setting("--concurrency", self.concurrency)
+    fn processor_flags(&self) -> Vec<String> {
+        flag("--concurrency", self.concurrency)
     }
 
-    fn gateway(&self) -> Vec<String> {
-        setting("--max-queue-depth", self.max_queue_depth)
+    fn gateway_flags(&self) -> Vec<String> {
+        flag("--max-queue-depth", self.max_queue_depth)
     }
 
-    /// For people.
-    pub(crate) fn show(&self) -> String {
-        let ours: Vec<_> = [self.processor(), self.gateway()].concat();
-        let ours = if ours.is_empty() { "defaults".to_owned() } else { ours.join(" ") };
-        format!("orders: {ours}; peers: {} workers", self.workers)
+    /// Describes the settings for readers.
+    pub(crate) fn describe(&self) -> String {
+        let flags: Vec<_> = [self.processor_flags(), self.gateway_flags()].concat();
+        let flags = if flags.is_empty() { "defaults".to_owned() } else { flags.join(" ") };
+        format!("orders: {flags}; peers: {} workers", self.workers)
     }
 }
 
-fn setting(name: &str, value: usize) -> Vec<String> {
+fn flag(name: &str, value: usize) -> Vec<String> {
     if value == 0 { Vec::new() } else { vec![name.to_owned(), value.to_string()] }
 }
 
-/// The product's example handler, without its wait.
+/// The simulate handler without a delay.
 const NO_WORK: [&str; 4] = ["--simulate-min-delay", "0", "--simulate-max-delay", "0"];
 
 impl Servers {
@@ -81,28 +82,28 @@ impl Servers {
     pub(crate) fn start(lab: &Lab, system: System, tuning: &Tuning) -> io::Result<Self> {
         match system {
             System::Orders => {
-                let mut servers = Self::without_processor(lab, tuning)?;
+                let mut servers = Self::start_without_processor(lab, tuning)?;
                 servers.start_processor(lab, tuning)?;
                 Ok(servers)
             }
-            System::Embedded => Self::embedded(lab, tuning),
-            System::Express => Self::peer_with_workers(lab, "express", tuning),
-            System::Fastify => Self::peer_with_workers(lab, "fastify", tuning),
+            System::Embedded => Self::start_embedded(lab, tuning),
+            System::Express => Self::start_peer_with_workers(lab, "express", tuning),
+            System::Fastify => Self::start_peer_with_workers(lab, "fastify", tuning),
         }
     }
 
-    /// Starts the product without a processor, so that orders stay as they are.
-    pub(crate) fn without_processor(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
-        let mut servers = Self::bare(lab)?;
+    /// Starts the product without a processor, so that orders do not change.
+    pub(crate) fn start_without_processor(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::start_databases(lab)?;
         let url = servers.database_url.clone();
         servers.start_gateway(lab, tuning, &url)?;
         Ok(servers)
     }
 
-    /// Starts the product and its processor, and notes when its transactions are committed.
-    pub(crate) fn start_watched(lab: &Lab, tuning: &Tuning) -> io::Result<(Self, Commits)> {
-        let mut servers = Self::bare(lab)?;
-        let (commits, url) = Commits::watch(&servers.database_url)?;
+    /// Starts the product and its processor, and records the commit times of its transactions.
+    pub(crate) fn start_with_commit_times(lab: &Lab, tuning: &Tuning) -> io::Result<(Self, CommitTimes)> {
+        let mut servers = Self::start_databases(lab)?;
+        let (commits, url) = CommitTimes::start_proxy(&servers.database_url)?;
         servers.start_gateway(lab, tuning, &url)?;
         servers.start_processor(lab, tuning)?;
         Ok((servers, commits))
@@ -112,18 +113,18 @@ impl Servers {
         let (http, grpc) = (self.http.to_string(), self.grpc.to_string());
         self.spawn(
             "gateway",
-            bound(&lab.orders)
+            killed_with_parent(&lab.orders)
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
                 .args(["--database-url", database_url, "--redis-url", &self.redis_url])
-                // All clients of a measurement have one address.
+                // All clients of a measurement have the same address.
                 .args(["--max-connections-per-address", "20000", "--max-streams-per-address", "15000"])
-                .args(tuning.gateway()),
+                .args(tuning.gateway_flags()),
         )?;
         let addr = self.http;
-        self.wait("gateway", || is_ready(addr))
+        self.wait_until_ready("gateway", || is_ready(addr))
     }
 
-    /// Starts the product's processor, whose handler takes no time.
+    /// Starts the product's processor with a handler that takes no time.
     pub(crate) fn start_processor(&mut self, lab: &Lab, tuning: &Tuning) -> io::Result<()> {
         self.start_processor_with(lab, tuning, &NO_WORK)
     }
@@ -135,72 +136,72 @@ impl Servers {
         tuning: &Tuning,
         handler: &[&str],
     ) -> io::Result<()> {
-        let [metrics] = free_ports()?;
-        let metrics = local(metrics);
+        let [metrics] = find_free_ports()?;
+        let metrics = local_address(metrics);
         self.spawn(
             "processor",
-            bound(&lab.orders)
+            killed_with_parent(&lab.orders)
                 .args(["processor", "--gateway-url", &format!("http://{}", self.grpc)])
                 .args(["--metrics-addr", &metrics.to_string(), "--redis-url", &self.redis_url])
                 .args(handler)
-                .args(tuning.processor()),
+                .args(tuning.processor_flags()),
         )?;
-        self.wait("processor", || is_ready(metrics))
+        self.wait_until_ready("processor", || is_ready(metrics))
     }
 
-    /// A folder for SQLite, and its URL; nothing runs.
-    pub(crate) fn sqlite() -> io::Result<Self> {
-        let mut servers = Self::nothing()?;
+    /// Creates a folder for SQLite; no process runs.
+    pub(crate) fn create_sqlite() -> io::Result<Self> {
+        let mut servers = Self::without_processes()?;
         let data = servers.folder.path().join("data");
         std::fs::create_dir(&data)?;
         servers.database_url = format!("sqlite:{}", data.join("orders.db").display());
         Ok(servers)
     }
 
-    fn embedded(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
-        let mut servers = Self::sqlite()?;
+    fn start_embedded(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::create_sqlite()?;
         let data = servers.folder.path().join("data");
         let (http, grpc) = (servers.http.to_string(), servers.grpc.to_string());
         servers.spawn(
             "orders",
-            bound(&lab.orders)
+            killed_with_parent(&lab.orders)
                 .args(["dev", "--http-addr", &http, "--grpc-addr", &grpc])
                 .args(["--data-dir".as_ref(), data.as_os_str()])
                 .args(NO_WORK)
-                .args(tuning.processor())
-                .args(tuning.gateway()),
+                .args(tuning.processor_flags())
+                .args(tuning.gateway_flags()),
         )?;
         let addr = servers.http;
-        servers.wait("orders", || is_ready(addr))?;
+        servers.wait_until_ready("orders", || is_ready(addr))?;
         Ok(servers)
     }
 
-    /// Starts a peer without its workers, so that orders stay as they are.
-    pub(crate) fn peer(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
+    /// Starts a peer without its workers, so that orders do not change.
+    pub(crate) fn start_peer(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
         if !lab.peers.join("node_modules").is_dir() {
             let hint = format!("npm ci --prefix {}", lab.peers.display());
             return Err(io::Error::other(format!("the peers are not installed: {hint}")));
         }
-        let mut servers = Self::bare(lab)?;
-        servers.script("server", &lab.peers.join(name).join("server.mjs"), tuning)?;
+        let mut servers = Self::start_databases(lab)?;
+        servers.start_script("server", &lab.peers.join(name).join("server.mjs"), tuning)?;
         let addr = servers.http;
-        servers.wait("server", || is_ready(addr))?;
+        servers.wait_until_ready("server", || is_ready(addr))?;
         Ok(servers)
     }
 
-    /// Starts the workers of a peer. They have no port to ask: what they complete shows that they are there.
+    /// Starts the workers of a peer. They have no port; the orders that they complete show that they run.
     pub(crate) fn start_workers(&mut self, lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<()> {
-        self.script("worker", &lab.peers.join(name).join("worker.mjs"), tuning)
+        self.start_script("worker", &lab.peers.join(name).join("worker.mjs"), tuning)
     }
 
-    fn peer_with_workers(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
-        let mut servers = Self::peer(lab, name, tuning)?;
+    fn start_peer_with_workers(lab: &Lab, name: &str, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::start_peer(lab, name, tuning)?;
         servers.start_workers(lab, name, tuning)?;
         Ok(servers)
     }
 
-    fn script(&mut self, name: &'static str, script: &Path, tuning: &Tuning) -> io::Result<()> {
-        let mut command = bound(Path::new("node"));
+    fn start_script(&mut self, name: &'static str, script: &Path, tuning: &Tuning) -> io::Result<()> {
+        let mut command = killed_with_parent(Path::new("node"));
         command
             .arg(script)
             .env("NODE_ENV", "production")

@@ -1,5 +1,5 @@
-//! A websocket that follows one order over `graphql-transport-ws`, with no more of either protocol than
-//! that takes.
+//! A websocket with one subscription over `graphql-transport-ws`. It implements only the parts of both protocols that
+//! the load needs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,16 +12,16 @@ const TEXT: u8 = 1;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// One subscription on a socket of its own.
-pub(crate) struct Socket {
+/// One subscription on a separate websocket.
+pub(crate) struct Websocket {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Socket {
-    /// Connects and subscribes to an order, from its latest event on. `from` is the address to connect
-    /// from: each has some 28,000 ports.
-    pub(crate) async fn watch(from: IpAddr, to: SocketAddr, order: &str) -> io::Result<Self> {
+impl Websocket {
+    /// Connects from the address `from` and subscribes to an order, from its latest event. An address has about 28,000
+    /// ports.
+    pub(crate) async fn subscribe_to_order(from: IpAddr, to: SocketAddr, order: &str) -> io::Result<Self> {
         let query = "subscription($id: ID!) { orderStatus(orderId: $id) { sequence status } }";
         Self::subscribe(from, to, json!({"query": query, "variables": {"id": order}})).await
     }
@@ -29,7 +29,7 @@ impl Socket {
     /// Connects and subscribes.
     pub(crate) async fn subscribe(from: IpAddr, to: SocketAddr, payload: Value) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // Dropping it cuts the connection and frees its port at once.
+        // A dropped socket resets the connection and frees its port at once.
         socket.set_zero_linger()?;
         socket.bind(SocketAddr::new(from, 0))?;
         let mut stream = socket.connect(to).await?;
@@ -44,11 +44,11 @@ impl Socket {
             if let Some(at) = socket.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
-            socket.more().await?;
+            socket.read_more().await?;
         };
         if !socket.buffer.starts_with(b"HTTP/1.1 101") {
-            let answer = String::from_utf8_lossy(&socket.buffer).into_owned();
-            return Err(io::Error::other(format!("no websocket: {answer}")));
+            let response = String::from_utf8_lossy(&socket.buffer).into_owned();
+            return Err(io::Error::other(format!("the upgrade to a websocket was refused: {response}")));
         }
         socket.buffer.drain(..length);
         socket.send(TEXT, br#"{"type":"connection_init"}"#).await?;
@@ -57,10 +57,10 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Reads until the order has this status.
-    pub(crate) async fn until(&mut self, status: &str) -> io::Result<()> {
+    /// Reads messages until one contains this status.
+    pub(crate) async fn wait_for_status(&mut self, status: &str) -> io::Result<()> {
         loop {
-            let text = self.text().await?;
+            let text = self.next_message().await?;
             if text.contains(status) {
                 return Ok(());
             }
@@ -70,37 +70,37 @@ impl Socket {
         }
     }
 
-    /// The next message; pings are answered.
-    pub(crate) async fn text(&mut self) -> io::Result<String> {
+    /// Returns the next message, and answers pings.
+    pub(crate) async fn next_message(&mut self) -> io::Result<String> {
         loop {
-            let (kind, payload) = self.frame().await?;
+            let (kind, payload) = self.next_frame().await?;
             match kind {
                 TEXT => return String::from_utf8(payload).map_err(io::Error::other),
                 PING => self.send(PONG, &payload).await?,
-                _ => return Err(io::Error::other(format!("a frame of kind {kind}"))),
+                _ => return Err(io::Error::other(format!("unexpected frame of kind {kind}"))),
             }
         }
     }
 
-    async fn frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
+    async fn next_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
         loop {
-            if let Some((kind, start, end)) = frame(&self.buffer) {
+            if let Some((kind, start, end)) = parse_frame(&self.buffer) {
                 let payload = self.buffer[start..end].to_vec();
                 self.buffer.drain(..end);
                 return Ok((kind, payload));
             }
-            self.more().await?;
+            self.read_more().await?;
         }
     }
 
-    async fn more(&mut self) -> io::Result<()> {
+    async fn read_more(&mut self) -> io::Result<()> {
         match self.stream.read_buf(&mut self.buffer).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }
 
-    /// A client has to mask what it sends; the mask of zeros changes nothing.
+    /// Sends a frame. A client must mask its payload; a mask of zeros does not change it.
     async fn send(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
         let mut frame = vec![0x80 | kind];
         match payload.len() {
@@ -117,8 +117,8 @@ impl Socket {
     }
 }
 
-/// Kind, start and end of the payload of the first frame, once all of it is there.
-fn frame(buffer: &[u8]) -> Option<(u8, usize, usize)> {
+/// Returns the kind, start and end of the first frame's payload; `None` until it is complete.
+fn parse_frame(buffer: &[u8]) -> Option<(u8, usize, usize)> {
     let (kind, length) = (buffer.first()? & 0x0f, *buffer.get(1)? as usize);
     let (start, length): (usize, usize) = match length {
         126 => (4, u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?) as usize),
@@ -134,12 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_found_once_they_are_complete() {
-        assert_eq!(frame(&[0x81, 2, b'a', b'b', 0x89, 0]), Some((TEXT, 2, 4)));
-        assert_eq!(frame(&[0x81, 2, b'a']), None);
-        assert_eq!(frame(&[0x81]), None);
+    fn frame_is_parsed_when_complete() {
+        assert_eq!(parse_frame(&[0x81, 2, b'a', b'b', 0x89, 0]), Some((TEXT, 2, 4)));
+        assert_eq!(parse_frame(&[0x81, 2, b'a']), None);
+        assert_eq!(parse_frame(&[0x81]), None);
         let long = [vec![0x81, 126, 1, 0], vec![b'a'; 256]].concat();
-        assert_eq!(frame(&long), Some((TEXT, 4, 260)));
-        assert_eq!(frame(&long[..259]), None);
+        assert_eq!(parse_frame(&long), Some((TEXT, 4, 260)));
+        assert_eq!(parse_frame(&long[..259]), None);
     }
 }
