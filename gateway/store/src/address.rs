@@ -3,23 +3,25 @@
 //! Other programs write options of their own into such URLs. One that is not known here is refused and never
 //! ignored: whoever writes `tls=true` must not get a connection without TLS.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use url::Url;
-
-use super::Dialect;
 
 /// A database that can be connected to.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    pub(super) dialect: Dialect,
-    /// As the driver reads it.
-    pub(super) url: Url,
-    /// The file of SQLite.
-    pub(super) file: Option<PathBuf>,
+    pub(super) target: Target,
     /// For messages: host and port, or the file.
     pub(super) shown: String,
+}
+
+/// Where a URL leads.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// A server of MySQL or MariaDB, with options that the driver knows.
+    MySql(Url),
+    /// A file of SQLite.
+    Sqlite(PathBuf),
 }
 
 /// Why a URL cannot be used, in words that do not repeat its values.
@@ -48,7 +50,7 @@ const KNOWN: [(&str, &str); 6] = [
     ("socket", "socket"),
     ("statementcachecapacity", CAPACITY),
 ];
-const CAPACITY: &str = "statement-cache-capacity";
+pub(super) const CAPACITY: &str = "statement-cache-capacity";
 /// The program sets these itself, whatever the URL says.
 const OWN: [&str; 4] = ["charset", "collation", "characterset", "characterencoding"];
 const SSL_MODES: [&str; 5] = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
@@ -60,12 +62,12 @@ impl Address {
                 let url = mysql(text)?;
                 let host = url.host_str().unwrap_or_default();
                 let shown = format!("{host}:{}", url.port().unwrap_or(3306));
-                Ok(Self { dialect: Dialect::MySql, url, file: None, shown })
+                Ok(Self { target: Target::MySql(url), shown })
             }
             Some(("sqlite", rest)) => {
                 let file = sqlite_file(rest)?;
                 let shown = file.display().to_string();
-                Ok(Self { dialect: Dialect::Sqlite, url: sqlite_url(&file)?, file: Some(file), shown })
+                Ok(Self { target: Target::Sqlite(file), shown })
             }
             _ => Err(bad("must start with mysql:// (MySQL, MariaDB) or sqlite: (a file)", FORMS)),
         }
@@ -113,12 +115,6 @@ fn mysql(text: &str) -> Result<Url, BadUrl> {
     pairs.clear();
     for (name, value) in &options {
         pairs.append_pair(name, value);
-    }
-    pairs.append_pair("charset", "utf8mb4");
-    if !options.iter().any(|(name, _)| *name == CAPACITY) {
-        // Room for every text of a statement, for each number of rows: a connection that has to drop prepared
-        // statements would prepare them again and again.
-        pairs.append_pair(CAPACITY, "256");
     }
     drop(pairs);
     Ok(url)
@@ -224,30 +220,16 @@ fn sqlite_file(rest: &str) -> Result<PathBuf, BadUrl> {
     Ok(PathBuf::from(path))
 }
 
-/// The driver reads the path from a URL, so every sign that means something there is encoded, `/` too: the parts of an
-/// URL's path `..` and `.` would be left out, which is another file behind a symbolic link.
-fn sqlite_url(file: &Path) -> Result<Url, BadUrl> {
-    let path =
-        file.to_str().ok_or_else(|| bad("names a file whose path is not UTF-8", "choose another path"))?;
-    let mut text = "sqlite:".to_owned();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    Url::parse(&text).map_err(|error| bad(format!("cannot be read: {error}"), FORMS))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn options_of_other_programs_are_refused_or_understood() {
         let query = |options: &str| {
-            mysql(&format!("mysql://u:p@h/d?{options}")).map(|url| url.query().unwrap().to_owned())
+            mysql(&format!("mysql://u:p@h/d?{options}")).map(|url| url.query().unwrap_or_default().to_owned())
         };
         for (given, honoured) in [
             ("ssl-mode=REQUIRED", "ssl-mode=REQUIRED"),
@@ -255,11 +237,10 @@ mod tests {
             ("SSLMODE=verify-identity", "ssl-mode=VERIFY_IDENTITY"),
             ("ssl_mode=disabled", "ssl-mode=DISABLED"),
         ] {
-            let expected = format!("{honoured}&charset=utf8mb4&statement-cache-capacity=256");
-            assert_eq!(query(given), Ok(expected), "{given}");
+            assert_eq!(query(given), Ok(honoured.to_owned()), "{given}");
         }
         for own in ["charset=utf8", "charset=latin1&collation=latin1_bin", "characterEncoding=utf8"] {
-            assert_eq!(query(own), Ok("charset=utf8mb4&statement-cache-capacity=256".to_owned()), "{own}");
+            assert_eq!(query(own), Ok(String::new()), "{own}");
         }
         for (refused, hint) in [
             ("ssl=true", "ssl-mode=DISABLED"),
@@ -297,9 +278,7 @@ mod tests {
         for path in ["a/b.db", "/per%20cent/x", "what?x", "a#b", "über .db", "a?b/c=d", "a?b=c/d.db", "a+b&c"]
         {
             let address = Address::parse(&format!("sqlite:{path}")).unwrap();
-            assert_eq!(address.file.as_deref(), Some(Path::new(path)));
-            let encoded = address.url.as_str().strip_prefix("sqlite:").unwrap();
-            assert!(!encoded.contains(['?', '#', ' ']), "{encoded}");
+            assert!(matches!(address.target, Target::Sqlite(file) if file == Path::new(path)), "{path}");
         }
         for refused in
             ["sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "sqlite://a.db?cache=shared&mode=rwc"]

@@ -11,13 +11,13 @@
 
 use std::time::Duration;
 
+use super::row::Row;
 use domain::transition::{schedule, wait_of_later_clock};
 use domain::{OrderId, Priority, Timestamp};
-use sqlx::any::AnyRow;
 
 use super::isolate::execute_for_each;
 use super::rows::NEVER;
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store, rows};
 
 /// Orders that are looked at in one statement.
@@ -64,8 +64,9 @@ impl Store {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
-                let found =
-                    Sql::new("SELECT id FROM orders ORDER BY id DESC LIMIT 1").fetch(connection).await?;
+                let found = Statement::new("SELECT id FROM orders ORDER BY id DESC LIMIT 1")
+                    .fetch(connection)
+                    .await?;
                 let newest = found.first().and_then(|row| rows::id(row, 0).ok()).map(|id| id.time());
                 Ok(newest.map(|at| at.since(now)).filter(|behind| *behind > domain::transition::CLOCK_STEP))
             })
@@ -90,12 +91,12 @@ impl Store {
                 let ids = ids.clone();
                 Box::pin(async move {
                     let statement = |piece: &[OrderId]| {
-                        let mut sql = Sql::new("UPDATE ");
+                        let mut sql = Statement::new("UPDATE ");
                         sql.push(table).push(
                             " SET held_until = ? WHERE status = 'processing' AND stage = 'held' AND held_until > ? AND id",
                         );
                         sql.bind(until.as_micros()).bind(ahead.as_micros());
-                        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                        sql.within_padded(piece.iter().copied());
                         sql
                     };
                     Ok(execute_for_each(connection, &ids, statement).await?.0)
@@ -137,13 +138,13 @@ impl Store {
     async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(&format!("SELECT {} FROM orders", rows::STATE));
+                let mut sql = Statement::new(format!("SELECT {} FROM orders", rows::STATE));
                 sql.push(
                     " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
                      AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
                 );
                 sql.bind(priority.as_str()).bind(from.0).bind(NEVER).bind(from.0);
-                sql.bind(from.1.as_bytes().to_vec()).bind(PAGE as i64);
+                sql.bind(from.1).bind(PAGE as i64);
                 Ok(sql.fetch(connection).await?.iter().filter_map(Waiting::new).collect())
             })
         })
@@ -168,10 +169,10 @@ impl Store {
                 let mut changed = 0;
                 for (due, ids) in &by_time {
                     let statement = |piece: &[OrderId]| {
-                        let mut sql = Sql::new("UPDATE ");
+                        let mut sql = Statement::new("UPDATE ");
                         sql.push(table).push(" SET due_at = ? WHERE stage = 'waiting' AND due_at > ? AND id");
                         sql.bind(*due).bind(*due);
-                        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                        sql.within_padded(piece.iter().copied());
                         sql
                     };
                     changed += execute_for_each(connection, ids, statement).await?.0;
@@ -188,7 +189,7 @@ impl Store {
         self.write(|connection| {
             Box::pin(async move {
                 // MySQL assigns from left to right.
-                let mut sql = Sql::new(
+                let mut sql = Statement::new(
                     "UPDATE queues SET paused_until = ? + (paused_until - paused_at), paused_at = ? \
                      WHERE paused_until IS NOT NULL AND paused_at > ?",
                 );
@@ -209,9 +210,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(row: &AnyRow) -> Option<Self> {
+    fn new(row: &Row) -> Option<Self> {
         let locked = rows::state(row).ok()?;
-        Some(Self { id: locked.id, due_at: rows::get(row, rows::DUE_AT).ok()?, state: locked.state })
+        Some(Self { id: locked.id, due_at: row.get(rows::DUE_AT).ok()?, state: locked.state })
     }
 
     /// When it is due at the latest, if its times are those of a clock that was set back.

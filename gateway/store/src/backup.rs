@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 
-use super::{ConnectError, Dialect, Error, Store};
+use super::connection::Connection;
+use super::{ConnectError, Error, Store};
 
 /// What a copy gets, as the database itself: its owner reads and writes.
 const MODE: u32 = 0o600;
@@ -86,11 +87,10 @@ impl Store {
     /// # Errors
     /// [`ConnectError::Damaged`] with what SQLite has found.
     pub async fn check_file_content(&self) -> Result<(), ConnectError> {
-        if self.inner.dialect != Dialect::Sqlite {
-            return Ok(());
-        }
         let look = async {
-            let mut connection = self.inner.readers.acquire().await?;
+            let Connection::Sqlite(mut connection) = self.inner.readers.acquire().await? else {
+                return Ok(WHOLE.to_owned());
+            };
             sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(&mut *connection).await
         };
         let damaged =

@@ -1,25 +1,21 @@
 //! Opening the database.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
-
-use super::address::Address;
-use super::clock::Clock;
-use super::primary::Primary;
-use super::recent::Recent;
-use super::search::{CONNECTIONS, Lane};
-use super::session::{self, PrepareError, Statements};
-use super::writers::Writers;
-use super::{Dialect, Inner, Store, error, files};
 use telemetry::LogThrottle;
 
-/// How long a connection is kept however much it is used. A balancer or a name may lead to another server meanwhile.
-const LIFETIME: Duration = Duration::from_secs(5 * 60);
+use super::address::{Address, Target};
+use super::clock::Clock;
+use super::pools::{self, Pools};
+use super::primary::Primary;
+use super::recent::Recent;
+use super::search::Lane;
+use super::session::PrepareError;
+use super::writers::Writers;
+use super::{Dialect, Inner, Store, error, files};
 
 /// Sizes and limits of a store.
 #[derive(Debug, Clone)]
@@ -31,11 +27,15 @@ pub struct Options {
     pub deadline: Duration,
     /// Whether the file of an embedded database is created when it is not there.
     pub create: bool,
+    /// Whether the driver sets `sql_mode`, `time_zone` and the character set on each new connection to MySQL.
+    ///
+    /// Vitess refuses the first, and every setting makes its sessions more expensive.
+    pub driver_settings: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 8, deadline: Duration::from_secs(4), create: true }
+        Self { connections: 8, deadline: Duration::from_secs(4), create: true, driver_settings: true }
     }
 }
 
@@ -144,43 +144,34 @@ impl Store {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
-
         let address = Address::parse(url)
             .map_err(|error| ConnectError::InvalidUrl { problem: error.problem, hint: error.hint })?;
-        let lock = address.file.as_deref().map(|file| claim(file, options.create)).transpose()?;
-        let dialect = address.dialect;
-        let connect = AnyConnectOptions::from_url(&address.url)
-            .map_err(|error| explain(&address, error))?
-            .disable_statement_logging();
-        // A pool hides why it cannot connect; one plain connection tells.
-        let probe = async {
-            let mut connection = AnyConnection::connect_with(&connect).await?;
-            dialect.connected().await;
-            // An SQLite file is not looked into before the first statement.
-            let statements = session::prepare(dialect, &mut connection).await?;
-            drop(connection.close().await);
-            Ok(statements)
+        let primary = Arc::new(Primary::new());
+        let (dialect, lock) = match &address.target {
+            Target::MySql(_) => (Dialect::MySql, None),
+            Target::Sqlite(file) => (Dialect::Sqlite, Some(claim(file, options.create)?)),
         };
-        let statements = match tokio::time::timeout(options.deadline, probe).await {
-            Ok(Ok(statements)) => Arc::new(statements),
+        let open = async {
+            match &address.target {
+                Target::MySql(url) => pools::mysql(url, options, &primary).await,
+                Target::Sqlite(file) => pools::sqlite(file, options).await,
+            }
+        };
+        let Pools { readers, writers, searches } = match tokio::time::timeout(options.deadline, open).await {
+            Ok(Ok(pools)) => pools,
             Ok(Err(PrepareError::Sql(error))) => return Err(explain(&address, error)),
             Ok(Err(PrepareError::Server(error))) => return Err(error),
             Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
         };
 
-        let primary = Arc::new(Primary::new());
-        let pool = |size, more| pool(&connect, dialect, options, size, (&statements, more), &primary);
-        let writers = if dialect == Dialect::Sqlite { 1 } else { options.connections };
         let store = Self {
             inner: Arc::new(Inner {
                 pause_seen: Default::default(),
                 steady: Default::default(),
                 dialect,
-                readers: pool(options.connections, &[]),
-                lane: Lane::new(pool(CONNECTIONS, &[])),
-                writers: Writers::new(pool(writers, dialect.writing())),
+                readers,
+                lane: Lane::new(searches),
+                writers: Writers::new(writers),
                 address: address.shown,
                 deadline: options.deadline,
                 clock: Clock::new(),
@@ -189,7 +180,7 @@ impl Store {
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogThrottle::default(),
-                primary: primary.clone(),
+                primary,
                 parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
                 file: lock,
@@ -204,41 +195,6 @@ impl Store {
     }
 }
 
-fn pool(
-    connect: &AnyConnectOptions,
-    dialect: Dialect,
-    options: &Options,
-    size: u32,
-    (statements, more): (&Arc<Statements>, &'static [&'static str]),
-    primary: &Arc<Primary>,
-) -> AnyPool {
-    let (newest, primary, statements) = (primary.clone(), primary.clone(), statements.clone());
-    AnyPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(options.deadline / 2)
-        .idle_timeout(dialect.idle())
-        .max_lifetime(LIFETIME)
-        // A connection that was in use just now needs no test; an older one may have lost its server since,
-        // and no request should have to find out.
-        .test_before_acquire(false)
-        .before_acquire(move |connection, usage| {
-            let primary = primary.clone();
-            Box::pin(async move { Ok(primary.serves(dialect, connection, &usage).await) })
-        })
-        .after_connect(move |connection, _| {
-            let (primary, statements) = (newest.clone(), statements.clone());
-            Box::pin(async move {
-                dialect.connected().await;
-                for statement in statements.iter().chain(more) {
-                    sqlx::raw_sql(*statement).execute(&mut *connection).await?;
-                }
-                primary.connected(dialect, connection).await;
-                Ok(())
-            })
-        })
-        .connect_lazy_with(connect.clone())
-}
-
 fn claim(file: &Path, create: bool) -> Result<files::Claim, ConnectError> {
     if !create && !file.exists() {
         return Err(ConnectError::Missing(file.to_owned()));
@@ -251,21 +207,21 @@ const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];
 
 fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
     let refused = error::number(&error).is_some_and(|number| REFUSALS.contains(&number));
-    match (address.dialect, error) {
-        (Dialect::Sqlite, error) if super::backup::is_damage(&error) => {
+    match (&address.target, error) {
+        (Target::Sqlite(_), error) if super::backup::is_damage(&error) => {
             ConnectError::Damaged(format!("{} is damaged: {error}", address.shown))
         }
-        (Dialect::Sqlite, error) => ConnectError::File(format!("cannot open {}: {error}", address.shown)),
-        (Dialect::MySql, error) if refused => ConnectError::Refused(error.to_string()),
+        (Target::Sqlite(_), error) => ConnectError::File(format!("cannot open {}: {error}", address.shown)),
+        (Target::MySql(_), error) if refused => ConnectError::Refused(error.to_string()),
         // The driver offers a feature of its own here, which is left out because of its known vulnerability.
-        (Dialect::MySql, sqlx::Error::Configuration(cause)) if cause.to_string().contains("RSA") => {
+        (Target::MySql(_), sqlx::Error::Configuration(cause)) if cause.to_string().contains("RSA") => {
             ConnectError::NeedsTls
         }
-        (Dialect::MySql, sqlx::Error::Configuration(cause)) => ConnectError::InvalidUrl {
+        (Target::MySql(_), sqlx::Error::Configuration(cause)) => ConnectError::InvalidUrl {
             problem: format!("cannot be used: {cause}"),
             hint: "correct it".to_owned(),
         },
-        (Dialect::MySql, error) => unreachable(&address.shown, error),
+        (Target::MySql(_), error) => unreachable(&address.shown, error),
     }
 }
 

@@ -3,7 +3,7 @@
 use domain::{Priority, Status, Timestamp};
 
 use super::rows::Part;
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store, rows};
 
 /// Orders of one status are counted up to here. Counting ten million takes seconds, and nobody reads the
@@ -69,7 +69,7 @@ impl Store {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
+                let mut sql = Statement::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
                 Part { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql);
                 sql.push(" LIMIT ?) held)").bind(i64::from(COUNT_LIMIT));
                 count_due(&mut sql, COUNT_LIMIT, now);
@@ -93,8 +93,8 @@ fn parts() -> impl Iterator<Item = (usize, Part)> {
 
 /// One row, one column for each part, then one for the due orders of each priority. `LIMIT` inside is what makes it cheap: the index `orders_by_stage` is
 /// left as soon as so many entries were seen.
-fn count(limit: u32, now: Timestamp) -> Sql {
-    let mut sql = Sql::new("SELECT ");
+fn count(limit: u32, now: Timestamp) -> Statement<'static> {
+    let mut sql = Statement::new("SELECT ");
     for (n, (_, part)) in parts().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push("(SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
@@ -106,7 +106,7 @@ fn count(limit: u32, now: Timestamp) -> Sql {
 }
 
 /// A column for the due orders of each priority.
-fn count_due(sql: &mut Sql, limit: u32, now: Timestamp) {
+fn count_due(sql: &mut Statement<'_>, limit: u32, now: Timestamp) {
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");
         sql.bind(priority.as_str()).bind(now.as_micros());

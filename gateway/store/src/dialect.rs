@@ -1,10 +1,8 @@
 //! The few places where MySQL (or MariaDB) and SQLite differ.
 
-use std::time::Duration;
-
 use sqlx::migrate::Migrator;
 
-use super::{migrate, nodelay};
+use super::migrate;
 
 /// Which database is behind the pool; chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,27 +42,6 @@ impl Dialect {
         }
     }
 
-    /// Asks the server whether it takes no changes. The options are numbers on some servers and words on others.
-    pub(super) fn is_read_only(self) -> Option<&'static str> {
-        match self {
-            Self::MySql => Some(
-                "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only NOT IN ('0', 'OFF') \
-                 AS SIGNED)",
-            ),
-            Self::Sqlite => None,
-        }
-    }
-
-    /// Asks which server it is.
-    pub(super) fn server(self) -> Option<&'static str> {
-        match self {
-            Self::MySql => {
-                Some("SELECT CONCAT_WS('/', @@global.hostname, @@global.port, @@global.server_id)")
-            }
-            Self::Sqlite => None,
-        }
-    }
-
     /// Compares a column with a text byte by byte, and how often the text is bound. The collation of the tables of
     /// MySQL ignores blanks at the end; the first comparison is the one that an index serves.
     pub(super) fn equals(self, column: &str) -> (String, usize) {
@@ -74,15 +51,7 @@ impl Dialect {
         }
     }
 
-    /// Prepares a connection that was just made.
-    pub(super) async fn connected(self) {
-        match self {
-            Self::MySql => nodelay::set().await,
-            Self::Sqlite => {}
-        }
-    }
-
-    /// Opens a transaction that is going to write, where its first statement does not ([`Self::writing`]).
+    /// Opens a transaction that is going to write, where its first statement does not (`session`).
     /// SQLite takes its write lock at once: a transaction that first reads and then asks for the lock is
     /// refused without any waiting.
     pub(super) fn begin(self) -> Option<&'static str> {
@@ -182,47 +151,6 @@ impl Dialect {
                  OR (priority > 'low' AND priority < 'normal') OR priority > 'normal' \
                  OR (priority IN ('high', 'low', 'normal') AND due_at >= 9223372036854775807))"
             }
-        }
-    }
-
-    /// How long a pooled connection may be unused. The pool looks once in this time, so it may become
-    /// twice as old, which has to be less than the server's patience in [`Self::session`].
-    pub(super) fn idle(self) -> Duration {
-        match self {
-            Self::MySql => Duration::from_secs(10),
-            Self::Sqlite => Duration::from_secs(600),
-        }
-    }
-
-    /// What every new connection is told that writes, besides [`Self::session`].
-    pub(super) fn writing(self) -> &'static [&'static str] {
-        match self {
-            // Saves each transaction the round trip that opens it.
-            Self::MySql => &["SET SESSION autocommit = 0"],
-            Self::Sqlite => &[],
-        }
-    }
-
-    /// What every new connection is told.
-    pub(super) fn session(self) -> &'static [&'static str] {
-        match self {
-            // At the default level (repeatable read) a transaction that waited for a row lock would
-            // go on to read the version from before the wait.
-            Self::MySql => &[
-                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-                // Whoever waits longer than this waits for somebody who hangs.
-                "SET SESSION innodb_lock_wait_timeout = 1",
-                // A gateway that freezes or vanishes in a transaction keeps its locks no longer.
-                // Connections that are merely idle are closed by the pool before (`Dialect::idle`).
-                "SET SESSION wait_timeout = 30",
-            ],
-            Self::Sqlite => &[
-                "PRAGMA journal_mode = WAL",
-                // Every commit reaches the disk before the order is acknowledged.
-                "PRAGMA synchronous = FULL",
-                "PRAGMA busy_timeout = 5000",
-                "PRAGMA temp_store = MEMORY",
-            ],
         }
     }
 }

@@ -4,19 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::priority::allocate;
 use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::ahead::Longest;
 use super::isolate::{Unreadable, execute_for_each};
 use super::park::{is_parked, parked, parked_end};
 use super::pause;
 use super::rows::{DUE_AGAIN, Stage};
-use super::sql::{Sql, padded};
+use super::statement::{Statement, padded};
 use super::{Dialect, Error, Store, rows};
 
 /// Waiting orders that dispatch never finds and that one look does.
@@ -144,21 +144,21 @@ impl Store {
                 Box::pin(async move {
                     let mut refused = Vec::new();
                     for piece in padded(&ids) {
-                        let mut sql = Sql::new(
+                        let mut sql = Statement::new(
                             "SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id",
                         );
-                        sql.within(piece.iter().map(|id| id.as_bytes().as_slice())).push(skip_locked);
+                        sql.within(piece.iter().copied()).push(skip_locked);
                         let mut locked = Vec::new();
                         for row in sql.fetch(connection).await? {
                             locked.push(rows::id(&row, 0)?);
                         }
                         let waits = |piece: &[OrderId]| {
-                            let mut sql = Sql::new("UPDATE ");
+                            let mut sql = Statement::new("UPDATE ");
                             sql.push(table).push(" SET stage = 'waiting', due_at = ").push(DUE_AGAIN);
                             sql.bind(now.as_micros())
                                 .bind(now.as_micros())
                                 .push(", held_until = 0 WHERE status = 'pending' AND stage = 'held' AND id");
-                            sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                            sql.within_padded(piece.iter().copied());
                             sql
                         };
                         let (_, unreadable) = execute_for_each(connection, &locked, waits).await?;
@@ -184,7 +184,7 @@ impl Store {
         self.write(|connection| {
             let table = table.clone();
             Box::pin(async move {
-                let mut sql = Sql::new(&format!(
+                let mut sql = Statement::new(format!(
                     "UPDATE {table} SET stage = 'waiting', due_at = {DUE_AGAIN}, held_until = 0 \
                      WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?"
                 ));
@@ -208,7 +208,7 @@ impl Store {
         let by_stage = dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT id, status, due_at, held_until FROM orders");
+                let mut sql = Statement::new("SELECT id, status, due_at, held_until FROM orders");
                 sql.push(by_stage).push(
                     " WHERE tenant_id = ? AND stage = 'held' AND (held_until <= ? OR held_until > ? OR \
                      (due_at = ? AND held_until > CASE status WHEN 'pending' THEN ? ELSE ? END)) LIMIT ?",
@@ -239,7 +239,7 @@ impl Store {
         let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT MIN(not_before) FROM orders");
+                let mut sql = Statement::new("SELECT MIN(not_before) FROM orders");
                 // Parked orders cannot be started.
                 sql.push(by_stage);
                 sql.push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?");
@@ -253,7 +253,7 @@ impl Store {
                 let mut oldest = now;
                 for row in sql.fetch(connection).await? {
                     // What is not a time belongs to an order that cannot be read.
-                    if let Ok(Some(at)) = rows::get::<Option<i64>, _>(&row, 0) {
+                    if let Ok(Some(at)) = row.get::<Option<i64>>(0) {
                         oldest = oldest.min(Timestamp::from_micros(at));
                     }
                 }
@@ -265,8 +265,8 @@ impl Store {
 }
 
 /// For which priorities, in the order of [`Priority::ALL`], orders are due.
-async fn waiting(connection: &mut AnyConnection, marks: Marks, now: Timestamp) -> Result<[bool; 3], Error> {
-    let mut sql = Sql::new("SELECT ");
+async fn waiting(connection: &mut Connection, marks: Marks, now: Timestamp) -> Result<[bool; 3], Error> {
+    let mut sql = Statement::new("SELECT ");
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push(
@@ -285,13 +285,13 @@ async fn waiting(connection: &mut AnyConnection, marks: Marks, now: Timestamp) -
 
 /// Locks the orders of one priority that have been due for longest, within a range of times.
 async fn take(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     priority: Priority,
     limit: u32,
     (from, to): (Timestamp, Timestamp),
     skip_locked: &str,
 ) -> Result<Waiting, Error> {
-    let mut sql = Sql::new(
+    let mut sql = Statement::new(
         "SELECT id, quantity, due_at FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? \
          AND due_at <= ? ORDER BY due_at LIMIT ?",
     );
@@ -326,7 +326,7 @@ struct Waiting {
 /// can be skipped; the condition repeats that they wait, for databases that accept `SKIP LOCKED` and lock
 /// nothing. What somebody else has changed meanwhile, or the database refuses to change, is taken out.
 async fn hold(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     taken: &mut Taken,
     held_until: Timestamp,
     table: &str,
@@ -334,10 +334,10 @@ async fn hold(
     let ids: Vec<OrderId> = taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
     let stage = Stage::held(held_until);
     let statement = |piece: &[OrderId]| {
-        let mut sql = Sql::new("UPDATE ");
+        let mut sql = Statement::new("UPDATE ");
         sql.push(table).push(" SET stage = ?, due_at = ?, held_until = ? WHERE stage = 'waiting' AND id");
         sql.bind(stage.name).bind(stage.due_at).bind(stage.held_until);
-        sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+        sql.within_padded(piece.iter().copied());
         sql
     };
     let (changed, refused) = execute_for_each(connection, &ids, statement).await?;
@@ -347,8 +347,8 @@ async fn hold(
     }
     let mut held = HashSet::new();
     for piece in padded(&ids) {
-        let mut sql = Sql::new("SELECT id FROM orders WHERE stage = 'held' AND held_until = ? AND id");
-        sql.bind(stage.held_until).within(piece.iter().map(|id| id.as_bytes().as_slice()));
+        let mut sql = Statement::new("SELECT id FROM orders WHERE stage = 'held' AND held_until = ? AND id");
+        sql.bind(stage.held_until).within(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             held.insert(rows::id(&row, 0)?);
         }
@@ -360,7 +360,7 @@ async fn hold(
 
 /// Parks orders within the transaction.
 async fn park(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     orders: &[Unreadable],
     now: Timestamp,
     table: &str,
@@ -371,8 +371,8 @@ async fn park(
 }
 
 /// Waiting orders that dispatch does not find, because it looks for one priority after the other.
-async fn strays(connection: &mut AnyConnection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
-    let mut sql = Sql::new("SELECT id FROM orders WHERE stage = 'waiting' AND ");
+async fn strays(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
+    let mut sql = Statement::new("SELECT id FROM orders WHERE stage = 'waiting' AND ");
     sql.push(dialect.stray()).push(" LIMIT ?").bind(STRAYS);
     let rows = sql.fetch(connection).await?;
     let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
@@ -382,13 +382,13 @@ async fn strays(connection: &mut AnyConnection, dialect: Dialect) -> Result<Vec<
 
 impl Overdue {
     /// Sorts a held order in whose time is over.
-    fn add(&mut self, id: OrderId, row: &AnyRow, now: Timestamp) {
+    fn add(&mut self, id: OrderId, row: &Row, now: Timestamp) {
         let ahead = rows::time(row, 3).is_ok_and(|held_until| held_until > now);
-        if rows::get(row, 2).is_ok_and(is_parked) {
+        if row.get(2).is_ok_and(is_parked) {
             self.parked.push(id);
             return;
         }
-        match rows::get::<String, _>(row, 1).and_then(|status| rows::status(&status)) {
+        match row.get::<String>(1).and_then(|status| rows::status(&status)) {
             Ok(Status::Pending) => self.guards.push(id),
             Ok(Status::Processing) if ahead => self.ahead.push(id),
             Ok(Status::Processing) => self.leases.push((id, Command::Expire)),

@@ -3,7 +3,8 @@
 use domain::transition::{CLASS_LEASE_EXPIRED, Command, Rules};
 use domain::{DEFAULT_TENANT, LeasePrefix, LeaseToken, OrderId, Outcome};
 
-use super::sql::Sql;
+use super::row::Row;
+use super::statement::Statement;
 use super::transition::Applied;
 use super::{Error, Store, rows};
 
@@ -44,13 +45,13 @@ impl Store {
         let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT id, lease_token FROM orders");
+                let mut sql = Statement::new("SELECT id, lease_token FROM orders");
                 sql.push(by_stage).push(
                     " WHERE tenant_id = ? AND stage = 'held' AND status = 'processing' AND id > ? ORDER BY id LIMIT ?",
                 );
-                sql.bind(DEFAULT_TENANT).bind(after.as_bytes().to_vec()).bind(PAGE);
+                sql.bind(DEFAULT_TENANT).bind(after).bind(PAGE);
                 let rows = sql.fetch(connection).await?;
-                let lease = |row| rows::get(row, 1).ok().and_then(LeaseToken::from_i64);
+                let lease = |row: &Row| row.get(1).ok().and_then(LeaseToken::from_i64);
                 Ok(rows.iter().filter_map(|row| Some((rows::id(row, 0).ok()?, lease(row)))).collect())
             })
         })

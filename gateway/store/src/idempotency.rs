@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 
+use super::connection::Connection;
 use domain::{DEFAULT_TENANT, OrderId, Status};
-use sqlx::AnyConnection;
 
 use super::creation::{Creation, Idempotency, NewOrder};
 use super::read::Found;
-use super::sql::{Sql, pieces};
+use super::statement::{Statement, pieces};
 use super::{Error, Store, rows};
 
 /// Keys that have expired and are removed in one go.
@@ -19,37 +19,34 @@ const PRUNED: i64 = 1_000;
 
 /// The keys among these that are in use, with the hash and the order of each.
 pub(super) async fn used_keys(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     idempotency: impl Iterator<Item = &Idempotency>,
 ) -> Result<HashMap<Vec<u8>, ([u8; 32], OrderId)>, Error> {
     let keys: Vec<&[u8]> = idempotency.map(|idempotency| idempotency.key.as_bytes()).collect();
     let mut used = HashMap::new();
     for piece in pieces(&keys) {
-        let mut sql = Sql::new(
+        let mut sql = Statement::new(
             "SELECT idempotency_key, request_hash, order_id FROM idempotency_keys WHERE tenant_id = ? \
              AND idempotency_key",
         );
         sql.bind(DEFAULT_TENANT).within(piece.iter().copied());
         for row in sql.fetch(connection).await? {
-            let hash: Vec<u8> = rows::get(&row, 1)?;
+            let hash: Vec<u8> = row.get(1)?;
             let hash = hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?;
-            used.insert(rows::get(&row, 0)?, (hash, rows::id(&row, 2)?));
+            used.insert(row.get(0)?, (hash, rows::id(&row, 2)?));
         }
     }
     Ok(used)
 }
 
 /// Writes the keys of new creations.
-pub(super) async fn insert_keys(
-    connection: &mut AnyConnection,
-    creations: &[&Creation],
-) -> Result<(), Error> {
+pub(super) async fn insert_keys(connection: &mut Connection, creations: &[&Creation]) -> Result<(), Error> {
     let keyed: Vec<(&NewOrder, &Idempotency)> = creations
         .iter()
         .filter_map(|creation| creation.idempotency.as_ref().map(|key| (&creation.orders[0], key)))
         .collect();
     for piece in pieces(&keyed) {
-        let mut sql = Sql::new(
+        let mut sql = Statement::new(
             "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
              expires_at) VALUES ",
         );
@@ -57,7 +54,7 @@ pub(super) async fn insert_keys(
         for (order, idempotency) in piece {
             sql.bind(idempotency.key.as_bytes())
                 .bind(idempotency.request_hash.as_slice())
-                .bind(order.id.as_bytes().as_slice())
+                .bind(order.id)
                 .bind(order.created_at.as_micros())
                 .bind(idempotency.expires_at.as_micros());
         }
@@ -74,16 +71,17 @@ pub(super) async fn insert_keys(
 
 /// Removes the keys of these orders. They are looked up without a lock first, so that creates under
 /// way are not waited for.
-pub(super) async fn delete_keys(connection: &mut AnyConnection, orders: &[OrderId]) -> Result<(), Error> {
+pub(super) async fn delete_keys(connection: &mut Connection, orders: &[OrderId]) -> Result<(), Error> {
     for piece in pieces(orders) {
-        let mut sql = Sql::new("SELECT idempotency_key FROM idempotency_keys WHERE order_id");
-        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+        let mut sql = Statement::new("SELECT idempotency_key FROM idempotency_keys WHERE order_id");
+        sql.within(piece.iter().copied());
         let found = sql.fetch(connection).await?;
-        let keys = found.iter().map(|row| rows::get(row, 0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+        let keys = found.iter().map(|row| row.get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
         for keys in pieces(&keys) {
-            let mut sql = Sql::new("DELETE FROM idempotency_keys WHERE tenant_id = ? AND idempotency_key");
+            let mut sql =
+                Statement::new("DELETE FROM idempotency_keys WHERE tenant_id = ? AND idempotency_key");
             sql.bind(DEFAULT_TENANT).within(keys.iter().cloned()).push(" AND order_id");
-            sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+            sql.within(piece.iter().copied());
             sql.execute(connection).await?;
         }
     }
@@ -128,14 +126,14 @@ impl Store {
         let now = self.steady_now().await?.as_micros();
         self.write(|connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(
+                let mut sql = Statement::new(
                     "SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? LIMIT ?",
                 );
                 sql.bind(now).bind(DEFAULT_TENANT).bind(PRUNED);
                 let found = sql.fetch(connection).await?;
-                let keys = found.iter().map(|row| rows::get(row, 0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+                let keys = found.iter().map(|row| row.get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
                 for piece in pieces(&keys) {
-                    let mut sql = Sql::new(
+                    let mut sql = Statement::new(
                         "DELETE FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? AND idempotency_key",
                     );
                     sql.bind(now).bind(DEFAULT_TENANT).within(piece.iter().cloned());

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::Connection;
 use domain::transition::OrderState;
 use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
-use sqlx::AnyConnection;
 
 use super::creation::{Creation, Inserted, NewOrder};
 use super::idempotency::{insert_keys, used_keys};
-use super::recent::Row;
+use super::recent::CachedOrder;
 use super::rows::{Locked, Stage};
-use super::sql::{Sql, pieces};
+use super::statement::{Statement, pieces};
 use super::{Dialect, Error, Store, rows};
 
 /// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
@@ -117,7 +117,7 @@ impl Store {
     fn remember(&self, creations: &[Creation], inserted: &[Inserted]) {
         let new = creations.iter().zip(inserted).filter(|(_, inserted)| **inserted == Inserted::New);
         let orders = new.flat_map(|(creation, _)| &*creation.orders).filter(|order| order.starts_at_once());
-        self.inner.recent.put(orders.map(|order| Row {
+        self.inner.recent.put(orders.map(|order| CachedOrder {
             locked: Locked {
                 id: order.id,
                 state: OrderState {
@@ -141,13 +141,13 @@ impl Store {
 /// Those of the creations that are there, by their first order: committed by a try whose answer was
 /// lost.
 async fn existing(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     dialect: Dialect,
     creations: &[Creation],
 ) -> Result<HashSet<OrderId>, Error> {
     let mut found = HashSet::new();
     for piece in pieces(creations) {
-        let mut sql = Sql::new("SELECT id FROM orders WHERE id");
+        let mut sql = Statement::new("SELECT id FROM orders WHERE id");
         sql.within(piece.iter().map(|creation| creation.orders[0].id.as_bytes().as_slice()))
             .push(dialect.for_update());
         for row in sql.fetch(connection).await? {
@@ -159,7 +159,7 @@ async fn existing(
 
 /// Tells new creations from repetitions, by their keys.
 async fn sort_out(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     creations: &[Creation],
     committed: &HashSet<OrderId>,
 ) -> Result<Vec<Inserted>, Error> {
@@ -188,7 +188,7 @@ async fn sort_out(
 }
 
 pub(super) async fn insert_orders(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     creations: &[&Creation],
     guard: Duration,
 ) -> Result<(), Error> {
@@ -204,7 +204,7 @@ pub(super) async fn insert_orders(
     // What is the same for all is a part of the text: a text that is bound costs two allocations.
     let row = format!("(?,'{DEFAULT_TENANT}',?,?,?,?,?,?,'pending',1,0,0,?,0,?,NULL,?,?,?,?,?,?,?)");
     for piece in statements.flat_map(pieces) {
-        let mut sql = Sql::new(
+        let mut sql = Statement::new(
             "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
              quantity, status, version, attempt, failures, max_attempts, lease_token, not_before, reason, created_at, \
              updated_at, priority, process_after, stage, due_at, held_until) VALUES ",
@@ -214,11 +214,11 @@ pub(super) async fn insert_orders(
             let (at, start) = (order.created_at.as_micros(), order.not_before);
             let taken = !guard.is_zero() && order.starts_at_once();
             let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
-            sql.bind(order.id.as_bytes().as_slice())
+            sql.bind(order.id)
                 .bind(order.external_reference.as_deref())
                 .bind(order.customer.as_deref())
                 .bind(rows::line_items_to_json(&order.line_items))
-                .bind(order.total.currency().code())
+                .bind(order.total.currency().code().to_owned())
                 .bind(order.total.minor())
                 .bind(i64::try_from(order.quantity).unwrap_or(i64::MAX))
                 .bind(i64::from(order.max_attempts))

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::transition::{OrderState, schedule, wait_of_later_clock};
 use domain::{OrderId, Status, Timestamp};
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::isolate::{Cause, LARGEST_ORDER, Rows, Unreadable, rows_of};
 use super::park::is_parked;
-use super::sql::{LARGEST_PIECE, Sql};
+use super::statement::{LARGEST_PIECE, Statement};
 use super::timeline::{Ends, Moment};
 use super::{Error, Store, rows, timeline};
 
@@ -192,7 +192,7 @@ impl Store {
     /// Rows that no statement can name by the id of an order, all under an id that no order has.
     async fn malformed_ids(&self) -> Result<Option<Finding>, Error> {
         let Some(condition) = self.inner.dialect.malformed_id() else { return Ok(None) };
-        let sql = Sql::new(&format!("SELECT COUNT(*) FROM orders WHERE {condition}"));
+        let sql = Statement::new(format!("SELECT COUNT(*) FROM orders WHERE {condition}"));
         let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
         let count: u64 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
         let order_id = OrderId::from_bytes([0; 16]);
@@ -210,24 +210,25 @@ impl Store {
         let mended = self
             .write(|connection| {
                 Box::pin(async move {
-                    let mut pending = Sql::new(
+                    let mut pending = Statement::new(
                         "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
                      WHERE status = 'pending' AND stage <> 'held' AND (stage <> 'waiting' OR due_at = ?)",
                     );
                     pending.bind(rows::NEVER);
-                    let mut processing = Sql::new(
+                    let mut processing = Statement::new(
                         "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
                      WHERE status = 'processing' AND stage <> 'held'",
                     );
                     processing.bind(rows::NEVER).bind(now);
-                    let mut done = Sql::new(
+                    let mut done = Statement::new(
                         "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
                      WHERE status IN ('completed', 'failed', 'cancelled') AND stage <> status",
                     );
                     done.bind(rows::NEVER);
                     // Dispatch finds them at once, and takes back what nobody works on.
-                    let mut ahead =
-                        Sql::new("UPDATE orders SET held_until = ? WHERE stage = 'held' AND held_until > ?");
+                    let mut ahead = Statement::new(
+                        "UPDATE orders SET held_until = ? WHERE stage = 'held' AND held_until > ?",
+                    );
                     ahead.bind(now).bind(held);
                     let mut mended = 0;
                     for sql in [pending, processing, done, ahead] {
@@ -246,8 +247,8 @@ impl Store {
         let ids = self
             .read(move |connection| {
                 Box::pin(async move {
-                    let mut sql = Sql::new("SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?");
-                    sql.bind(after.as_bytes().to_vec()).bind(PAGE as i64);
+                    let mut sql = Statement::new("SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?");
+                    sql.bind(after).bind(PAGE as i64);
                     let rows = sql.fetch(connection).await?;
                     Ok(rows.iter().filter_map(|row| rows::id(row, 0).ok()).collect::<Vec<_>>())
                 })
@@ -265,11 +266,11 @@ impl Store {
     async fn strangers(&self, first: OrderId, last: OrderId) -> Result<Vec<OrderId>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new(
+                let mut sql = Statement::new(
                     "SELECT DISTINCT order_id FROM order_events WHERE order_id > ? AND order_id <= ? \
                      AND NOT EXISTS (SELECT 1 FROM orders WHERE id = order_id)",
                 );
-                sql.bind(first.as_bytes().to_vec()).bind(last.as_bytes().to_vec());
+                sql.bind(first).bind(last);
                 Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
             })
         })
@@ -307,11 +308,12 @@ impl Store {
 }
 
 /// Reads the stored events of these orders.
-async fn add_events(connection: &mut AnyConnection, ids: &[OrderId], page: &mut Orders) -> Result<(), Error> {
+async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Orders) -> Result<(), Error> {
     let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).collect();
     while let Some(piece) = pieces.pop() {
-        let mut sql = Sql::new(&format!("SELECT {} FROM order_events WHERE order_id", timeline::BETWEEN));
-        sql.within_padded(piece.iter().map(|id| id.as_bytes().to_vec()));
+        let mut sql =
+            Statement::new(format!("SELECT {} FROM order_events WHERE order_id", timeline::BETWEEN));
+        sql.within_padded(piece.iter().copied());
         match sql.fetch(connection).await {
             Ok(rows) => {
                 for row in rows {
@@ -335,12 +337,12 @@ async fn add_events(connection: &mut AnyConnection, ids: &[OrderId], page: &mut 
 
 impl Seen {
     /// Takes the columns of [`rows::ORDER`] and [`timeline::ENDS`] in.
-    fn add_row(&mut self, row: &AnyRow, now: Timestamp) {
+    fn add_row(&mut self, row: &Row, now: Timestamp) {
         self.exists = true;
         match rows::state(row) {
             Ok(locked) => {
                 self.state = Some(locked.state);
-                if let Some(due) = stalled(&locked.state, rows::get(row, rows::DUE_AT).ok(), now) {
+                if let Some(due) = stalled(&locked.state, row.get(rows::DUE_AT).ok(), now) {
                     self.problems.push(Problem::Stalled(due));
                 }
                 match rows::order(row).map(|order| order.approximate_bytes()) {
@@ -361,8 +363,8 @@ impl Seen {
     }
 
     /// Says whether it is parked, by these columns.
-    fn add_parking(&mut self, row: &AnyRow, (due_at, held_until): (usize, usize)) {
-        if rows::get(row, due_at).is_ok_and(is_parked) {
+    fn add_parking(&mut self, row: &Row, (due_at, held_until): (usize, usize)) {
+        if row.get(due_at).is_ok_and(is_parked) {
             self.problems.push(Problem::Parked(rows::time(row, held_until).unwrap_or_default()));
         }
     }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use domain::LeasePrefix;
 
-use super::sql::Sql;
-use super::{Error, Store, rows};
+use super::statement::Statement;
+use super::{Error, Store};
 
 /// The identity of an installation: all gateways on one database. It never changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,10 +38,11 @@ impl Store {
         let read = || {
             self.read(|connection| {
                 Box::pin(async move {
-                    let rows = Sql::new("SELECT id, secret FROM installation").fetch(connection).await?;
+                    let rows =
+                        Statement::new("SELECT id, secret FROM installation").fetch(connection).await?;
                     let row =
                         rows.first().ok_or_else(|| Error::Row("the table installation is empty".into()))?;
-                    let (id, secret): (Vec<u8>, Vec<u8>) = (rows::get(row, 0)?, rows::get(row, 1)?);
+                    let (id, secret): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
                     match (id.try_into(), secret.try_into()) {
                         (Ok(id), Ok(secret)) => Ok(Installation { id, secret }),
                         _ => Err(Error::Row("the installation's id or secret has a wrong length".into())),

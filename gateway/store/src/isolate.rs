@@ -8,13 +8,13 @@
 
 use std::fmt;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::OrderId;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
-use super::sql::{LARGEST_PIECE, Sql};
+use super::statement::{LARGEST_PIECE, Statement};
 use super::{Error, Outage};
 
 /// The largest order that is handed to a worker, in bytes as [`domain::Order::approximate_bytes`] counts. It
@@ -146,13 +146,13 @@ fn of_database(error: &(dyn DatabaseError + 'static)) -> Option<Cause> {
 /// Rows by the ids of their orders, and the ids whose rows cannot even be received.
 #[derive(Default)]
 pub(super) struct Rows {
-    pub(super) rows: Vec<AnyRow>,
+    pub(super) rows: Vec<Row>,
     pub(super) unreadable: Vec<Unreadable>,
 }
 
 /// Reads the rows of orders: `SELECT columns FROM orders WHERE id IN (…)` and what follows.
 pub(super) async fn rows_of(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     columns: &str,
     ids: &[OrderId],
     follows: &str,
@@ -160,8 +160,8 @@ pub(super) async fn rows_of(
     let mut all = Rows::default();
     let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).rev().collect();
     while let Some(piece) = pieces.pop() {
-        let mut sql = Sql::new(&format!("SELECT {columns} FROM orders WHERE id"));
-        sql.within_padded(piece.iter().map(|id| id.as_bytes().to_vec())).push(follows);
+        let mut sql = Statement::new(format!("SELECT {columns} FROM orders WHERE id"));
+        sql.within_padded(piece.iter().copied()).push(follows);
         match sql.fetch(connection).await {
             Ok(rows) => all.rows.extend(rows),
             Err(error) if cause(&error).is_none() => return Err(error),
@@ -175,9 +175,9 @@ pub(super) async fn rows_of(
 /// Executes a statement for orders, in as few pieces as work. Returns how many rows it has changed, and the
 /// orders for which the database refuses it; these are unchanged, and the transaction goes on.
 pub(super) async fn execute_for_each(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     ids: &[OrderId],
-    statement: impl Fn(&[OrderId]) -> Sql,
+    statement: impl Fn(&[OrderId]) -> Statement<'static>,
 ) -> Result<(u64, Vec<Unreadable>), Error> {
     let (mut changed, mut refused) = (0, Vec::new());
     let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).rev().collect();

@@ -18,6 +18,7 @@ mod backup;
 mod clock;
 mod codes;
 mod connect;
+mod connection;
 mod counts;
 mod creation;
 mod dialect;
@@ -35,6 +36,7 @@ mod migrate;
 mod nodelay;
 mod park;
 mod pause;
+mod pools;
 mod primary;
 mod probe;
 mod prune;
@@ -42,11 +44,12 @@ mod read;
 mod recent;
 mod repair;
 mod request_hash;
+mod row;
 mod rows;
 mod scan;
 mod search;
 mod session;
-mod sql;
+mod statement;
 mod steady;
 #[cfg(test)]
 mod tests;
@@ -62,11 +65,12 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use rand::Rng;
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool};
 use tokio::time::Instant;
 
 use telemetry::LogThrottle;
+
+use connection::{Connection, Pool};
+use statement::Statement;
 
 pub use address::{BadUrl, check as check_database_url};
 pub use ahead::Longest;
@@ -101,7 +105,7 @@ pub struct Store {
 
 struct Inner {
     dialect: Dialect,
-    readers: AnyPool,
+    readers: Pool,
     lane: search::Lane,
     writers: writers::Writers,
     /// For messages: host and port, or the file.
@@ -169,7 +173,8 @@ impl Store {
                 Box::pin(async move {
                     // Not counting the wait for a connection, which can be long.
                     let before = local.micros();
-                    let database: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
+                    let rows = Statement::new(query).fetch(connection).await?;
+                    let database = rows.first().map_or(Ok(0), |row| row.get(0))?;
                     Ok((before, database, local.micros()))
                 })
             })
@@ -221,7 +226,7 @@ impl Store {
     /// Runs `work` on a reading connection, within the deadline.
     async fn read<T: Send>(
         &self,
-        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let result = self.try_read(&self.inner.readers, work).await;
         self.log(&result);
@@ -230,12 +235,12 @@ impl Store {
 
     async fn try_read<T: Send>(
         &self,
-        pool: &AnyPool,
-        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+        pool: &Pool,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
         let mut used = Used::new(self.acquired(pool.acquire()).await?);
-        let work = sql::counted(&self.inner.statements, work(used.connection()));
+        let work = statement::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::TimedOut));
         if !result.as_ref().is_err_and(Error::ends_connection) {
             drop(used.good());
@@ -248,8 +253,8 @@ impl Store {
     /// A connection. The pool waits for half of the deadline, which leaves the other half to the work.
     async fn acquired(
         &self,
-        connection: impl Future<Output = Result<PoolConnection<Any>, sqlx::Error>>,
-    ) -> Result<PoolConnection<Any>, Error> {
+        connection: impl Future<Output = Result<Connection, sqlx::Error>>,
+    ) -> Result<Connection, Error> {
         let before = self.inner.answers.load(Ordering::Relaxed);
         connection.await.map_err(|error| match error {
             sqlx::Error::PoolTimedOut if self.inner.answers.load(Ordering::Relaxed) != before => {
@@ -280,7 +285,7 @@ impl Store {
     /// may be called several times and must not keep anything from a call that did not succeed.
     async fn write<T: Send>(
         &self,
-        work: impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync,
+        work: impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync,
     ) -> Result<T, Error> {
         let mut tries = 0;
         loop {
@@ -305,16 +310,16 @@ impl Store {
 
     async fn try_write<T: Send>(
         &self,
-        work: &(impl for<'c> Fn(&'c mut AnyConnection) -> Work<'c, T> + Send + Sync),
+        work: &(impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
         self.check_file()?;
         let deadline = Instant::now() + self.inner.deadline;
         let mut used = Used::new(self.acquired(self.inner.writers.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
-                sqlx::raw_sql(begin).execute(used.connection()).await?;
+                used.connection().execute_text(begin).await?;
             }
-            sql::counted(&self.inner.statements, work(used.connection())).await
+            statement::counted(&self.inner.statements, work(used.connection())).await
         })
         .await
         .unwrap_or(Err(Error::TimedOut));
@@ -323,7 +328,7 @@ impl Store {
             Err(error) => {
                 // Without a clean rollback the connection is dropped, and with it the transaction.
                 let clean = !error.ends_connection() && {
-                    let rollback = sqlx::raw_sql("ROLLBACK").execute(used.connection());
+                    let rollback = used.connection().execute_text("ROLLBACK");
                     matches!(tokio::time::timeout_at(deadline, rollback).await, Ok(Ok(_)))
                 };
                 if clean {
@@ -334,7 +339,7 @@ impl Store {
                 return result;
             }
         };
-        let commit = sqlx::raw_sql("COMMIT").execute(used.connection());
+        let commit = used.connection().execute_text("COMMIT");
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
                 self.inner.writers.give_back(used.good());
@@ -368,19 +373,19 @@ impl Store {
 /// A connection in the middle of a read or a transaction. Unless that ends well, the connection is given
 /// up, also when the caller goes away or panics: a statement may still run over there, whose answer must
 /// not meet the next user, and an open transaction must not become a part of the next one.
-struct Used(Option<PoolConnection<Any>>);
+struct Used(Option<Connection>);
 
 impl Used {
-    fn new(connection: PoolConnection<Any>) -> Self {
+    fn new(connection: Connection) -> Self {
         Self(Some(connection))
     }
 
-    fn connection(&mut self) -> &mut AnyConnection {
+    fn connection(&mut self) -> &mut Connection {
         self.0.as_mut().expect("only `good` takes the connection, and with it this guard")
     }
 
     /// The connection, which has no statement and no transaction under way.
-    fn good(mut self) -> PoolConnection<Any> {
+    fn good(mut self) -> Connection {
         self.0.take().expect("only `good` takes the connection, and with it this guard")
     }
 }
@@ -388,7 +393,7 @@ impl Used {
 impl Drop for Used {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            drop(connection.detach());
+            connection.discard();
         }
     }
 }

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::query::{Filter, Position, Sort};
 use domain::{DEFAULT_TENANT, Order, OrderId};
 use futures_util::TryStreamExt;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 use tokio::time::Instant;
 
 use super::isolate::{Unreadable, rows_of};
@@ -18,7 +18,7 @@ use super::read::Found;
 use super::rows::Part;
 use super::scan::{Listed, Scan, Scanned, Start};
 use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Dialect, Error, Store, Work, read, rows};
 
 /// Orders that a search reads in its first statement; in each further one twice as many as before.
@@ -89,7 +89,7 @@ impl Store {
         &self,
         scan: Scan,
         pass: &mut Pass,
-        work: impl for<'c> FnOnce(Reader, &'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
+        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
@@ -129,7 +129,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn orders(mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
+    async fn orders(mut self, mut bytes: usize, connection: &mut Connection) -> Result<Scanned, Error> {
         if self.rest.is_some() {
             return self.found(bytes, connection).await;
         }
@@ -153,11 +153,7 @@ impl Reader {
     }
 
     /// The orders of one statement, and how many rows it has found.
-    async fn listed(
-        &self,
-        piece: &Scan,
-        connection: &mut AnyConnection,
-    ) -> Result<(Vec<Listed>, usize), Error> {
+    async fn listed(&self, piece: &Scan, connection: &mut Connection) -> Result<(Vec<Listed>, usize), Error> {
         match page(self.dialect, piece, rows::ORDER).fetch(connection).await {
             Ok(rows) => Ok((rows.iter().filter_map(listed).collect(), rows.len())),
             // One of the rows cannot even be received.
@@ -170,7 +166,7 @@ impl Reader {
         }
     }
 
-    async fn ids(mut self, connection: &mut AnyConnection) -> Result<Vec<OrderId>, Error> {
+    async fn ids(mut self, connection: &mut Connection) -> Result<Vec<OrderId>, Error> {
         if self.rest.is_some() {
             return Ok(self.search(connection).await?.into_iter().map(|place| place.id).collect());
         }
@@ -179,7 +175,7 @@ impl Reader {
     }
 
     /// The orders that a search finds.
-    async fn found(&mut self, mut bytes: usize, connection: &mut AnyConnection) -> Result<Scanned, Error> {
+    async fn found(&mut self, mut bytes: usize, connection: &mut Connection) -> Result<Scanned, Error> {
         let found = self.search(connection).await?;
         let mut scanned = Scanned::default();
         for places in found.chunks(READ_AT_ONCE as usize) {
@@ -192,7 +188,7 @@ impl Reader {
         Ok(scanned)
     }
 
-    async fn search(&mut self, connection: &mut AnyConnection) -> Result<Vec<Position>, Error> {
+    async fn search(&mut self, connection: &mut Connection) -> Result<Vec<Position>, Error> {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
@@ -209,7 +205,7 @@ impl Reader {
     /// Looks through the next `size` orders. Says whether there may be more behind them.
     async fn piece(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         size: u32,
         found: &mut Vec<Position>,
     ) -> Result<bool, Error> {
@@ -240,7 +236,7 @@ impl Reader {
     /// As [`Self::piece`], where one of the rows cannot even be received.
     async fn one_by_one(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         size: u32,
         found: &mut Vec<Position>,
     ) -> Result<bool, Error> {
@@ -260,24 +256,24 @@ impl Reader {
 
 /// The place of an order whose total is in this column; a total that cannot be read counts as none. `None` for a row
 /// without an id, which nothing can name.
-fn position(row: &AnyRow, total: usize) -> Option<Position> {
-    Some(Position { id: rows::id(row, 0).ok()?, total_minor: rows::get(row, total).unwrap_or_default() })
+fn position(row: &Row, total: usize) -> Option<Position> {
+    Some(Position { id: rows::id(row, 0).ok()?, total_minor: row.get(total).unwrap_or_default() })
 }
 
 /// An entry of a list, from the columns of [`rows::ORDER`].
-fn listed(row: &AnyRow) -> Option<Listed> {
+fn listed(row: &Row) -> Option<Listed> {
     let (id, order) = rows::whole(row).ok()?;
     Some(match order {
         Ok(order) => Listed::Order(Box::new(order)),
         Err(unreadable) => {
-            let total_minor = rows::get(row, rows::TOTAL).unwrap_or_default();
+            let total_minor = row.get(rows::TOTAL).unwrap_or_default();
             Listed::Unreadable { position: Position { id, total_minor }, unreadable }
         }
     })
 }
 
 /// The orders at these places, in their order, without those that have been removed since.
-async fn by_ids(places: &[Position], connection: &mut AnyConnection) -> Result<Vec<Listed>, Error> {
+async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<Listed>, Error> {
     let ids: Vec<OrderId> = places.iter().map(|place| place.id).collect();
     let Found { orders, unreadable } = read::find(connection, &ids).await?;
     let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
@@ -295,9 +291,9 @@ async fn by_ids(places: &[Position], connection: &mut AnyConnection) -> Result<V
 
 /// The page is found by keys alone, which one of the indexes holds, and only then are its orders
 /// read: a filter that skips many orders does not read them all.
-fn page(dialect: Dialect, scan: &Scan, columns: &str) -> Sql {
+fn page(dialect: Dialect, scan: &Scan, columns: &str) -> Statement<'static> {
     let Scan { filter, sort, limit, .. } = scan;
-    let mut sql = Sql::new(&format!("SELECT {columns} FROM orders JOIN ("));
+    let mut sql = Statement::new(format!("SELECT {columns} FROM orders JOIN ("));
     let parts = by_stage(filter, *sort);
     if parts.is_empty() {
         keys(&mut sql, dialect, scan, None);
@@ -316,7 +312,7 @@ fn page(dialect: Dialect, scan: &Scan, columns: &str) -> Sql {
 }
 
 /// The ids of a page, or of one part of it.
-fn keys(sql: &mut Sql, dialect: Dialect, scan: &Scan, part: Option<Part>) {
+fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Part>) {
     let Scan { filter, sort, start, end, limit } = scan;
     sql.push("SELECT id FROM orders");
     match part {
@@ -364,7 +360,7 @@ fn index(filter: &Filter, sort: Sort) -> Option<&'static str> {
 
 /// SQLite keeps no statistics and would use any index that begins with a column that is compared. A plus
 /// sign keeps a column out of that; the other databases do not see it.
-fn of_statuses(sql: &mut Sql, filter: &Filter) {
+fn of_statuses(sql: &mut Statement<'_>, filter: &Filter) {
     // Without one of these the list is the primary key's.
     let indexed = is_of_somebody(filter) || !filter.statuses.is_empty() || filter.currency.is_some();
     sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(DEFAULT_TENANT);
@@ -374,7 +370,7 @@ fn of_statuses(sql: &mut Sql, filter: &Filter) {
 }
 
 /// The other conditions.
-fn matching(sql: &mut Sql, dialect: Dialect, filter: &Filter) {
+fn matching(sql: &mut Statement<'_>, dialect: Dialect, filter: &Filter) {
     for (column, value) in [
         ("customer", &filter.customer),
         ("external_reference", &filter.external_reference),
@@ -408,7 +404,7 @@ fn matching(sql: &mut Sql, dialect: Dialect, filter: &Filter) {
 }
 
 /// `sign` is one of `<`, `<=`, `>`, `>=`: on which side of the place, and whether with it.
-fn beyond(sql: &mut Sql, dialect: Dialect, sort: Sort, sign: &str, place: &Position) {
+fn beyond(sql: &mut Statement<'_>, dialect: Dialect, sort: Sort, sign: &str, place: &Position) {
     let id = place.id.as_bytes().to_vec();
     if !sort.is_by_total() {
         sql.push(&format!(" AND id {sign} ?")).bind(id);
@@ -474,7 +470,7 @@ mod tests {
                     let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
                     let sql = page(Dialect::Sqlite, &scan, "orders.id").explained();
                     let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
-                    let steps: Vec<String> = plan.iter().map(|row| rows::get(row, 3).unwrap()).collect();
+                    let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
                     // The keys of the page are found first; sorting twenty orders afterwards is cheap.
                     let at = steps.iter().position(|step| step.contains("SCAN page")).unwrap();
                     let keys = steps[..at].join("; ");

@@ -14,7 +14,7 @@ use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 
 use super::isolate::{Cause, Unreadable, execute_for_each};
 use super::rows::{DUE_AGAIN, NEVER};
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store, rows};
 use domain::OrderMap;
 use telemetry::LogThrottle;
@@ -129,7 +129,7 @@ impl Store {
         let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT COUNT(*) FROM orders");
+                let mut sql = Statement::new("SELECT COUNT(*) FROM orders");
                 sql.push(by_stage)
                     .push(" WHERE tenant_id = ? AND stage = 'held' AND due_at >= ? AND due_at < ?");
                 sql.bind(DEFAULT_TENANT).bind(LOWEST).bind(NEVER);
@@ -142,9 +142,9 @@ impl Store {
 }
 
 /// MySQL assigns from left to right, so `held_until` is computed from the `due_at` before this.
-pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Sql {
+pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Statement<'static> {
     let first = i64::try_from(PARKED_FIRST.as_micros()).unwrap_or(i64::MAX);
-    let mut sql = Sql::new("UPDATE ");
+    let mut sql = Statement::new("UPDATE ");
     sql.push(table).push(" SET held_until = CASE");
     for doublings in 1..=DOUBLINGS {
         let until = now.saturating_add(first << doublings);
@@ -158,14 +158,14 @@ pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Sql {
     sql.bind(LOWEST).bind(NEVER);
     sql.push(" WHEN stage = 'held' AND due_at = ? THEN due_at ELSE ? END").bind(LOWEST).bind(NEVER - 1);
     sql.push(", stage = 'held' WHERE status NOT IN ('completed', 'failed', 'cancelled') AND id");
-    sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+    sql.within_padded(ids.iter().copied());
     sql
 }
 
 /// A pending order waits again. One that was being processed stays held until now, so that its lease is taken
 /// back.
-fn released(ids: &[OrderId], now: i64, table: &str) -> Sql {
-    let mut sql = Sql::new("UPDATE ");
+fn released(ids: &[OrderId], now: i64, table: &str) -> Statement<'static> {
+    let mut sql = Statement::new("UPDATE ");
     sql.push(table).push(
         " SET held_until = CASE WHEN status = 'pending' THEN 0 ELSE ? END, due_at = CASE WHEN status = 'pending' THEN ",
     );
@@ -176,7 +176,7 @@ fn released(ids: &[OrderId], now: i64, table: &str) -> Sql {
     );
     sql.bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
     sql.bind(parked_end(Timestamp::from_micros(now)));
-    sql.within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+    sql.within_padded(ids.iter().copied());
     sql
 }
 

@@ -5,12 +5,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::connection::Connection;
 use domain::Timestamp;
 use domain::waiting::QueueSnapshot;
-use sqlx::AnyConnection;
 
-use super::sql::Sql;
-use super::{Error, Store, rows};
+use super::statement::Statement;
+use super::{Error, Store};
 
 /// The only queue there is.
 const QUEUE: &str = "orders";
@@ -109,33 +109,29 @@ impl Store {
 }
 
 /// Whether the queue is paused, in a transaction that acts on the answer.
-pub(super) async fn paused(
-    connection: &mut AnyConnection,
-    lock: &str,
-    now: Timestamp,
-) -> Result<bool, Error> {
+pub(super) async fn paused(connection: &mut Connection, lock: &str, now: Timestamp) -> Result<bool, Error> {
     Ok(read(connection, lock, now).await?.is_some())
 }
 
 pub(super) async fn read(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     lock: &str,
     now: Timestamp,
 ) -> Result<Option<Pause>, Error> {
-    let mut sql = Sql::new("SELECT paused_at, paused_until, paused_by FROM queues WHERE name = ?");
+    let mut sql = Statement::new("SELECT paused_at, paused_until, paused_by FROM queues WHERE name = ?");
     sql.push(lock).bind(QUEUE);
     let found = sql.fetch(connection).await?;
     let Some(row) = found.first() else { return Ok(None) };
-    let time =
-        |column: usize| Ok::<_, Error>(rows::get::<Option<i64>, _>(row, column)?.map(Timestamp::from_micros));
+    let time = |column: usize| Ok::<_, Error>(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros));
     let Some(at) = time(0)? else { return Ok(None) };
     let until = time(1)?;
     let over = until.is_some_and(|until| until <= now);
-    Ok((!over).then_some(Pause { at, until, by: rows::get(row, 2)? }))
+    Ok((!over).then_some(Pause { at, until, by: row.get(2)? }))
 }
 
-async fn write(connection: &mut AnyConnection, pause: Option<&Pause>) -> Result<(), Error> {
-    let mut sql = Sql::new("UPDATE queues SET paused_at = ?, paused_until = ?, paused_by = ? WHERE name = ?");
+async fn write(connection: &mut Connection, pause: Option<&Pause>) -> Result<(), Error> {
+    let mut sql =
+        Statement::new("UPDATE queues SET paused_at = ?, paused_until = ?, paused_by = ? WHERE name = ?");
     sql.bind(pause.map(|pause| pause.at.as_micros()))
         .bind(pause.and_then(|pause| pause.until).map(Timestamp::as_micros))
         .bind(pause.and_then(|pause| pause.by.clone()))

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::AnyConnection;
+use sqlx::MySqlConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
-use super::sql::Sql;
+use super::statement::Statement;
 use super::writers::TESTED_AFTER;
-use super::{Dialect, Error, Outage, Store, rows};
+use super::{Dialect, Error, Outage, Store};
 
 /// For so long after a new connection has led to another server than the one before, older connections are asked
 /// before each use. Later ones that were not used meanwhile are asked because they were idle.
@@ -23,6 +23,12 @@ const DOUBT: Duration = Duration::from_secs(5);
 /// While no other server takes over, connections that were idle lead to a read-only one again and again. They are
 /// made anew no more often than this.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks which server it is.
+const SERVER: &str = "SELECT CONCAT_WS('/', @@global.hostname, @@global.port, @@global.server_id)";
+/// Asks the server whether it takes no changes. The options are numbers on some servers and words on others.
+const IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
+    NOT IN ('0', 'OFF') AS SIGNED)";
 
 /// Which connections may lead to a server that is no longer the primary.
 #[derive(Debug)]
@@ -48,10 +54,9 @@ impl Primary {
 
     /// Notes where a new connection leads to. What it writes is read over others, which may lead to a server that is
     /// no longer the primary, and nobody was refused there yet.
-    pub(super) async fn connected(&self, dialect: Dialect, connection: &mut AnyConnection) {
-        let Some(question) = dialect.server() else { return };
+    pub(super) async fn connected(&self, connection: &mut MySqlConnection) {
         // A server that does not say is like any other.
-        let Ok(server) = sqlx::query_scalar::<_, String>(question).fetch_one(connection).await else {
+        let Ok(server) = sqlx::query_scalar::<_, String>(SERVER).fetch_one(connection).await else {
             return;
         };
         let mut last = self.server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +74,7 @@ impl Primary {
     /// Whether a connection of the pool may be used. One that was idle is asked.
     pub(super) async fn serves(
         &self,
-        dialect: Dialect,
-        connection: &mut AnyConnection,
+        connection: &mut MySqlConnection,
         usage: &PoolConnectionMetadata,
     ) -> bool {
         if self.was_left(usage.age) {
@@ -80,17 +84,14 @@ impl Primary {
         if usage.idle_for < TESTED_AFTER && !doubtful {
             return true;
         }
-        match dialect.is_read_only() {
-            None => sqlx::Connection::ping(connection).await.is_ok(),
-            Some(question) => match sqlx::query_scalar::<_, i64>(question).fetch_one(connection).await {
-                Ok(0) => true,
-                Ok(_) if doubtful => {
-                    self.leave();
-                    false
-                }
-                Ok(_) => !self.may_leave(),
-                Err(_) => false,
-            },
+        match sqlx::query_scalar::<_, i64>(IS_READ_ONLY).fetch_one(connection).await {
+            Ok(0) => true,
+            Ok(_) if doubtful => {
+                self.leave();
+                false
+            }
+            Ok(_) => !self.may_leave(),
+            Err(_) => false,
         }
     }
 
@@ -132,12 +133,12 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn check_primary(&self) -> Result<(), Error> {
-        let Some(question) = self.inner.dialect.is_read_only() else { return Ok(()) };
-        let read = self.read(move |connection| Box::pin(Sql::new(question).fetch(connection)));
+        if self.inner.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
         let rows = read.await?;
-        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0
-            && self.inner.primary.may_leave()
-        {
+        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
             self.inner.writers.give_up_idle();
         }
         Ok(())

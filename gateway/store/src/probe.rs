@@ -6,7 +6,7 @@ use domain::{Content, Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Priori
 
 use super::creation::{Creation, NewOrder};
 use super::insert::insert_orders;
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store};
 
 /// How a try ends.
@@ -32,18 +32,18 @@ impl Store {
             let creation = creation.clone();
             Box::pin(async move {
                 insert_orders(connection, &[&creation], Duration::ZERO).await?;
-                let mut sql = Sql::new(
+                let mut sql = Statement::new(
                     "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) \
                      VALUES (?, 2, 'pending', 0, ?)",
                 );
-                sql.bind(id.as_bytes().to_vec()).bind(now.as_micros());
+                sql.bind(id).bind(now.as_micros());
                 sql.execute(connection).await?;
-                let mut sql = Sql::new(
+                let mut sql = Statement::new(
                     "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
                      expires_at) VALUES (?, ?, ?, ?, ?, ?)",
                 );
-                sql.bind(DEFAULT_TENANT).bind(id.as_bytes().to_vec()).bind(vec![0_u8; 32]);
-                sql.bind(id.as_bytes().to_vec()).bind(now.as_micros()).bind(now.as_micros());
+                sql.bind(DEFAULT_TENANT).bind(id).bind(vec![0_u8; 32]);
+                sql.bind(id).bind(now.as_micros()).bind(now.as_micros());
                 sql.execute(connection).await?;
                 for statement in [
                     "UPDATE orders SET held_until = 1 WHERE id = ?",
@@ -51,8 +51,8 @@ impl Store {
                     "DELETE FROM order_events WHERE order_id = ?",
                     "DELETE FROM orders WHERE id = ?",
                 ] {
-                    let mut sql = Sql::new(statement);
-                    sql.bind(id.as_bytes().to_vec());
+                    let mut sql = Statement::new(statement);
+                    sql.bind(id);
                     sql.execute(connection).await?;
                 }
                 match probe {

@@ -9,11 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
-use sqlx::AnyConnection;
 
 use super::idempotency::delete_keys;
-use super::sql::{Sql, pieces};
+use super::statement::{Statement, pieces};
 use super::{Dialect, Error, Store, rows};
 
 /// Most orders that one transaction removes.
@@ -108,8 +109,8 @@ impl Store {
                 delete_keys(connection, &gone).await?;
                 for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
                     for piece in pieces(&gone) {
-                        let mut sql = Sql::new(&format!("DELETE FROM {table} WHERE {column}"));
-                        sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                        let mut sql = Statement::new(format!("DELETE FROM {table} WHERE {column}"));
+                        sql.within(piece.iter().copied());
                         sql.execute(connection).await?;
                     }
                 }
@@ -129,17 +130,17 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(row: &sqlx::any::AnyRow) -> Option<Self> {
-        let time = |column| rows::get(row, column).ok().map(Timestamp::from_micros);
+    fn new(row: &Row) -> Option<Self> {
+        let time = |column| row.get(column).ok().map(Timestamp::from_micros);
         Some(Self { id: rows::id(row, 0).ok()?, created_at: time(1), updated_at: time(2) })
     }
 }
 
 /// The ids are found in the index alone, and only then are their orders read. Left to itself, MySQL walks
 /// the primary key when most orders have this status: past each dead letter that is kept, in each round.
-fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Sql {
+fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Statement<'static> {
     let mut sql =
-        Sql::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
+        Statement::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
     sql.push(dialect.by_stage()).push(
         " WHERE tenant_id = ? AND stage = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
          ORDER BY orders.id",
@@ -152,7 +153,7 @@ fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Sql {
 /// Locks those of the orders that nobody else has locked and that are still to go: a dead letter may have
 /// been redriven since it was read.
 async fn lock(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     old: &[OrderId],
     status: Status,
     cut: Timestamp,
@@ -160,10 +161,10 @@ async fn lock(
 ) -> Result<Vec<OrderId>, Error> {
     let mut gone = Vec::with_capacity(old.len());
     for piece in pieces(old) {
-        let mut sql = Sql::new("SELECT id, status, updated_at FROM orders WHERE id");
-        sql.within(piece.iter().map(|id| id.as_bytes().to_vec())).push(skip_locked);
+        let mut sql = Statement::new("SELECT id, status, updated_at FROM orders WHERE id");
+        sql.within(piece.iter().copied()).push(skip_locked);
         for row in sql.fetch(connection).await? {
-            let (now, updated_at): (String, i64) = (rows::get(&row, 1)?, rows::get(&row, 2)?);
+            let (now, updated_at): (String, i64) = (row.get(1)?, row.get(2)?);
             if now == status.as_str() && updated_at < cut.as_micros() {
                 gone.push(rows::id(&row, 0)?);
             }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::connection::Connection;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
-use sqlx::AnyConnection;
 
 use super::isolate::{Rows, Unreadable, rows_of};
-use super::sql::{Sql, padded};
+use super::statement::{Statement, padded};
 use super::timeline::Timelines;
 use super::{Error, Store, rows, timeline};
 
@@ -83,8 +83,8 @@ impl Store {
     pub async fn exists(&self, id: OrderId) -> Result<bool, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
-                sql.bind(id.as_bytes().to_vec());
+                let mut sql = Statement::new("SELECT id FROM orders WHERE id = ?");
+                sql.bind(id);
                 Ok(!sql.fetch(connection).await?.is_empty())
             })
         })
@@ -101,8 +101,8 @@ impl Store {
             Box::pin(async move {
                 let mut versions = Vec::with_capacity(ids.len());
                 for piece in padded(&ids) {
-                    let mut sql = Sql::new("SELECT id, version FROM orders WHERE id");
-                    sql.within(piece.iter().map(|id| id.as_bytes().to_vec()));
+                    let mut sql = Statement::new("SELECT id, version FROM orders WHERE id");
+                    sql.within(piece.iter().copied());
                     for row in sql.fetch(connection).await? {
                         // An order whose version cannot be read has no news for its subscribers.
                         if let (Ok(id), Ok(version)) = (rows::id(&row, 0), rows::number(&row, 1)) {
@@ -118,7 +118,7 @@ impl Store {
 }
 
 /// Those of the orders that exist.
-pub(super) async fn find(connection: &mut AnyConnection, ids: &[OrderId]) -> Result<Found, Error> {
+pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<Found, Error> {
     let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, ids, "").await?;
     let mut found = Found { orders: Vec::with_capacity(rows.len()), unreadable };
     for row in &rows {

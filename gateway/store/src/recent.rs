@@ -20,7 +20,7 @@ const TEXTS: usize = 2_048;
 
 /// What is known about an order: its state and, where somebody is going to want it, all of it.
 #[derive(Clone)]
-pub(super) struct Row {
+pub(super) struct CachedOrder {
     pub(super) locked: Locked,
     pub(super) order: Option<Arc<Order>>,
 }
@@ -31,19 +31,19 @@ pub(super) struct Recent(Mutex<Generations>);
 
 #[derive(Default)]
 struct Generations {
-    young: OrderMap<Row>,
-    old: OrderMap<Row>,
+    young: OrderMap<CachedOrder>,
+    old: OrderMap<CachedOrder>,
 }
 
 impl Recent {
     /// What is known of these orders, and forgets it: whoever asks is going to change them.
-    pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> OrderMap<Row> {
+    pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> OrderMap<CachedOrder> {
         let mut generations = self.lock();
         ids.filter_map(|id| Some((*id, generations.take(id)?))).collect()
     }
 
     /// Remembers orders that were just written. One that is large is left out.
-    pub(super) fn put(&self, rows: impl Iterator<Item = Row>) {
+    pub(super) fn put(&self, rows: impl Iterator<Item = CachedOrder>) {
         let mut generations = self.lock();
         for row in rows.filter(|row| row.order.as_ref().is_none_or(|order| texts(order) <= TEXTS)) {
             if generations.young.len() >= GENERATION {
@@ -67,7 +67,7 @@ impl Recent {
 }
 
 impl Generations {
-    fn take(&mut self, id: &OrderId) -> Option<Row> {
+    fn take(&mut self, id: &OrderId) -> Option<CachedOrder> {
         let old = self.old.remove(id);
         self.young.remove(id).or(old)
     }
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    fn row(n: u16) -> Row {
+    fn row(n: u16) -> CachedOrder {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&n.to_be_bytes());
         let at = Timestamp::from_micros(1);
@@ -102,7 +102,7 @@ mod tests {
             process_after: None,
             updated_at: at,
         };
-        Row { locked: Locked { id: OrderId::from_bytes(id), state }, order: None }
+        CachedOrder { locked: Locked { id: OrderId::from_bytes(id), state }, order: None }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! Nothing is guessed: a column gets another value only when the operator gives one. What repeats in
 //! `order_events` what the row says already is removed, because the row is what counts.
 
+use super::connection::Connection;
 use domain::{OrderId, Timestamp};
-use sqlx::AnyConnection;
 
 use super::isolate::{Rows, rows_of};
 use super::rows::NEVER;
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store, rows, timeline};
 
 /// A column that an operator can set.
@@ -119,8 +119,8 @@ impl Store {
             .write(|connection| {
                 let (settings, fail) = (settings.clone(), fail.clone());
                 Box::pin(async move {
-                    let mut sql = Sql::new("SELECT id FROM orders WHERE id = ?");
-                    sql.bind(id.as_bytes().to_vec()).push(for_update);
+                    let mut sql = Statement::new("SELECT id FROM orders WHERE id = ?");
+                    sql.bind(id).push(for_update);
                     if sql.fetch(connection).await?.is_empty() {
                         return Ok(Repaired::NotFound);
                     }
@@ -152,22 +152,22 @@ fn detail(error: Error) -> String {
     }
 }
 
-async fn set(connection: &mut AnyConnection, id: OrderId, setting: &Setting) -> Result<(), Error> {
+async fn set(connection: &mut Connection, id: OrderId, setting: &Setting) -> Result<(), Error> {
     // The name is one of those above.
-    let mut sql = Sql::new(&format!("UPDATE orders SET {} = ", setting.column));
+    let mut sql = Statement::new(format!("UPDATE orders SET {} = ", setting.column));
     match &setting.value {
         Value::Text(text) => sql.push("?").bind(text.clone()),
         Value::Number(number) => sql.push("?").bind(*number),
         Value::Null => sql.push("NULL"),
     };
-    sql.push(" WHERE id = ?").bind(id.as_bytes().to_vec());
+    sql.push(" WHERE id = ?").bind(id);
     sql.execute(connection).await.map(drop)
 }
 
 /// Event 1 and the two latest ones are in the row.
-async fn remove_repeated(connection: &mut AnyConnection, id: OrderId) -> Result<(), Error> {
+async fn remove_repeated(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
     let id = id.as_bytes();
-    let mut sql = Sql::new(
+    let mut sql = Statement::new(
         "DELETE FROM order_events WHERE order_id = ? AND (sequence < 2 OR sequence >= \
          (SELECT version - 1 FROM orders WHERE id = ?))",
     );
@@ -176,21 +176,21 @@ async fn remove_repeated(connection: &mut AnyConnection, id: OrderId) -> Result<
 }
 
 /// Brings stage and times in line with the status, and ends a parking.
-async fn settle(connection: &mut AnyConnection, id: OrderId, now: Timestamp) -> Result<(), Error> {
+async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Result<(), Error> {
     // MySQL assigns from left to right, and SQLite by the values before; the stage comes last for both.
-    let mut sql = Sql::new(
+    let mut sql = Statement::new(
         "UPDATE orders SET held_until = CASE WHEN status = 'processing' THEN ? ELSE 0 END, \
          due_at = CASE WHEN status = 'pending' THEN not_before ELSE ? END, \
          stage = CASE status WHEN 'pending' THEN 'waiting' WHEN 'processing' THEN 'held' \
          WHEN 'completed' THEN 'completed' WHEN 'failed' THEN 'failed' ELSE 'cancelled' END \
          WHERE status IN ('pending', 'processing', 'completed', 'failed', 'cancelled') AND id = ?",
     );
-    sql.bind(now.as_micros()).bind(NEVER).bind(id.as_bytes().to_vec());
+    sql.bind(now.as_micros()).bind(NEVER).bind(id);
     sql.execute(connection).await.map(drop)
 }
 
 /// Fails with what is wrong with the row.
-async fn readable(connection: &mut AnyConnection, id: OrderId) -> Result<(), Error> {
+async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
     let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, &[id], "").await?;
     if let Some(unreadable) = unreadable.into_iter().next() {
         return Err(Error::Row(unreadable.detail));
@@ -200,13 +200,13 @@ async fn readable(connection: &mut AnyConnection, id: OrderId) -> Result<(), Err
 
 /// Writes the status and its event, whatever the other columns hold.
 async fn mark_as_failed(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: OrderId,
     reason: &str,
     now: Timestamp,
 ) -> Result<Repaired, Error> {
     let bytes = id.as_bytes();
-    let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
+    let mut sql = Statement::new(format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
     sql.push(
         "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
              previous_error_class FROM orders \
@@ -214,7 +214,7 @@ async fn mark_as_failed(
     );
     sql.bind(bytes.to_vec());
     sql.execute(connection).await?;
-    let mut sql = Sql::new(
+    let mut sql = Statement::new(
         "UPDATE orders SET previous_status = CASE WHEN status IN ('pending', 'processing') THEN status \
          ELSE 'pending' END, previous_attempt = attempt, previous_reason = reason, previous_error_class = error_class, previous_at = updated_at, \
          version = CASE WHEN version BETWEEN 1 AND 4294967293 THEN version + 1 ELSE 2 END, status = 'failed', stage = 'failed', \

@@ -5,12 +5,11 @@ use domain::{
     Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderId, Priority, Status, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::any::AnyRow;
-use sqlx::{Any, Column, ColumnIndex, Decode, Row, Type};
 
 use super::Error;
 use super::isolate::Unreadable;
-use super::sql::Sql;
+use super::row::Row;
+use super::statement::Statement;
 
 /// The columns of [`state`], in its order.
 pub(super) const STATE: &str = "id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
@@ -102,7 +101,7 @@ impl Part {
     }
 
     /// The condition of its orders.
-    pub(super) fn condition(self, sql: &mut Sql) {
+    pub(super) fn condition(self, sql: &mut Statement<'_>) {
         sql.push("tenant_id = ? AND stage = ?").bind(DEFAULT_TENANT).bind(self.stage);
         if let Some(status) = self.status {
             sql.push(" AND status = ?").bind(status.as_str());
@@ -117,16 +116,16 @@ pub(super) struct Locked {
     pub(super) state: OrderState,
 }
 
-pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
-    let status = status(&get::<String, _>(row, 1)?)?;
+pub(super) fn state(row: &Row) -> Result<Locked, Error> {
+    let status = status(row.get(1)?)?;
     let version = number(row, 2)?;
     // Each order has event 1, and the next one has a number as well.
     if !(1..u32::MAX).contains(&version) {
         return Err(Error::Row(format!("version is out of range: {version}")));
     }
-    let due_at = match (status, get::<String, _>(row, 11)?.as_str()) {
+    let due_at = match (status, row.get(11)?) {
         (Status::Pending, WAITING) => {
-            Some(get(row, 7)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
+            Some(row.get(7)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
         }
         (Status::Pending | Status::Processing, HELD) => Some(time(row, 12)?),
         // An order that is not final has to be in one of these stages, and one that is final in none.
@@ -143,45 +142,45 @@ pub(super) fn state(row: &AnyRow) -> Result<Locked, Error> {
             attempt: number(row, 3)?,
             failures: number(row, 4)?,
             max_attempts: number(row, 5)?,
-            lease: LeaseToken::from_i64(get(row, 6)?),
+            lease: LeaseToken::from_i64(row.get(6)?),
             due_at,
             not_before: time(row, 8)?,
-            process_after: get::<Option<i64>, _>(row, 9)?.map(Timestamp::from_micros),
+            process_after: row.get::<Option<i64>>(9)?.map(Timestamp::from_micros),
             updated_at: time(row, 10)?,
         },
     })
 }
 
 /// The id of the order, and what [`order`] says of the rest.
-pub(super) fn whole(row: &AnyRow) -> Result<(OrderId, Result<Order, Unreadable>), Error> {
+pub(super) fn whole(row: &Row) -> Result<(OrderId, Result<Order, Unreadable>), Error> {
     let id = id(row, 0)?;
     Ok((id, order(row).map_err(|error| Unreadable::new(id, &error))))
 }
 
 /// The order, from the columns of [`ORDER`]. Every error is about this row.
-pub(super) fn order(row: &AnyRow) -> Result<Order, Error> {
+pub(super) fn order(row: &Row) -> Result<Order, Error> {
     let Locked { id, state } = state(row)?;
-    let text: String = get(row, 17)?;
+    let text: String = row.get(17)?;
     let currency: Currency =
         text.parse().map_err(|error| Error::Row(format!("currency '{text}' {error}")))?;
     Ok(Order {
         id,
-        tenant_id: get(row, 13)?,
-        external_reference: get(row, 14)?,
-        customer: get(row, 15)?,
-        line_items: line_items_from_json(&get::<String, _>(row, 16)?, currency)?,
-        total: Money::from_minor(get(row, 18)?, currency),
+        tenant_id: row.get(13)?,
+        external_reference: row.get(14)?,
+        customer: row.get(15)?,
+        line_items: line_items_from_json(row.get(16)?, currency)?,
+        total: Money::from_minor(row.get(18)?, currency),
         quantity: number::<u64>(row, 19)?,
         status: state.status,
         version: state.version,
         attempt: state.attempt,
         failures: state.failures,
         max_attempts: state.max_attempts,
-        priority: priority(&get::<String, _>(row, 20)?)?,
+        priority: priority(row.get(20)?)?,
         process_after: state.process_after,
         not_before: state.not_before,
-        reason: get(row, 21)?,
-        error_class: get(row, 22)?,
+        reason: row.get(21)?,
+        error_class: row.get(22)?,
         created_at: time(row, 23)?,
         updated_at: state.updated_at,
     })
@@ -219,19 +218,18 @@ pub(super) fn any_item(json: &str, matches: impl FnMut(&str) -> bool) -> Result<
     Ok(stored.iter().map(|line| line.item.as_ref()).any(matches))
 }
 
-pub(super) fn id<I: ColumnIndex<AnyRow>>(row: &AnyRow, index: I) -> Result<OrderId, Error> {
-    let bytes: Vec<u8> = get(row, index)?;
+pub(super) fn id(row: &Row, column: usize) -> Result<OrderId, Error> {
+    let bytes: &[u8] = row.get(column)?;
     bytes.try_into().map(OrderId::from_bytes).map_err(|_| Error::Row("an id does not have 16 bytes".into()))
 }
 
-pub(super) fn number<N: TryFrom<i64>>(row: &AnyRow, index: usize) -> Result<N, Error> {
-    let value: i64 = get(row, index)?;
-    N::try_from(value)
-        .map_err(|_| Error::Row(format!("{} is out of range: {value}", row.columns()[index].name())))
+pub(super) fn number<N: TryFrom<i64>>(row: &Row, column: usize) -> Result<N, Error> {
+    let value: i64 = row.get(column)?;
+    N::try_from(value).map_err(|_| Error::Row(format!("{} is out of range: {value}", row.name(column))))
 }
 
-pub(super) fn time(row: &AnyRow, index: usize) -> Result<Timestamp, Error> {
-    Ok(Timestamp::from_micros(get(row, index)?))
+pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Error> {
+    Ok(Timestamp::from_micros(row.get(column)?))
 }
 
 pub(super) fn status(text: &str) -> Result<Status, Error> {
@@ -240,18 +238,4 @@ pub(super) fn status(text: &str) -> Result<Status, Error> {
 
 fn priority(text: &str) -> Result<Priority, Error> {
     text.parse().map_err(|_| Error::Row(format!("'{text}' is not a priority")))
-}
-
-pub(super) fn get<'r, T, I>(row: &'r AnyRow, index: I) -> Result<T, Error>
-where
-    T: Decode<'r, Any> + Type<Any>,
-    I: ColumnIndex<AnyRow>,
-{
-    let column = index.index(row).map_err(Error::Defect)?;
-    row.try_get(column).map_err(|error| match error {
-        sqlx::Error::ColumnDecode { source, .. } => {
-            Error::Row(format!("{}: {source}", row.columns()[column].name()))
-        }
-        other => Error::Defect(other),
-    })
 }

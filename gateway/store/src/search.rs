@@ -8,15 +8,15 @@
 
 use std::sync::Arc;
 
+use super::connection::{Connection, Pool};
+use super::row::Row;
 use domain::DEFAULT_TENANT;
 use domain::query::{Filter, Sort};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AnyPool};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::sql::Sql;
+use super::statement::Statement;
 use super::{Error, Store, Work, rows};
 use telemetry::panics;
 
@@ -29,7 +29,7 @@ const FEW: u32 = 448;
 
 /// Where searches run.
 pub(super) struct Lane {
-    pool: AnyPool,
+    pool: Pool,
     permits: Arc<Semaphore>,
     threads: OnceCell<Threads>,
 }
@@ -63,7 +63,7 @@ impl Drop for Threads {
 }
 
 impl Lane {
-    pub(super) fn new(pool: AnyPool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self { pool, permits: Arc::new(Semaphore::new(SEARCHES)), threads: OnceCell::new() }
     }
 
@@ -147,13 +147,13 @@ impl Store {
             (Some(reference), _) => ("external_reference", reference.clone()),
             (None, customer) => ("customer", customer.clone().unwrap_or_default()),
         };
-        let mut sql = Sql::new("SELECT COUNT(*) FROM (SELECT id FROM orders WHERE tenant_id = ?");
+        let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT id FROM orders WHERE tenant_id = ?");
         let (condition, times) = self.dialect().equals(column);
         sql.bind(DEFAULT_TENANT).push(&format!(" AND {condition} LIMIT ?) few"));
         (0..times).for_each(|_| _ = sql.bind(value.clone()));
         sql.bind(i64::from(FEW) + 1);
         let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
-        let count: i64 = rows.first().map_or(Ok(0), |row| rows::get(row, 0))?;
+        let count: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
         Ok(count <= i64::from(FEW))
     }
 
@@ -161,7 +161,7 @@ impl Store {
     pub(super) async fn search<T: Send + 'static>(
         &self,
         permit: Permit,
-        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
         let search = async move {
@@ -227,21 +227,21 @@ impl Rest {
     }
 
     /// Whether an order has everything that is asked for.
-    pub(super) fn matches(&mut self, row: &AnyRow) -> Result<bool, Error> {
+    pub(super) fn matches(&mut self, row: &Row) -> Result<bool, Error> {
         let filter = &self.filter;
-        let total: i64 = rows::get(row, 1)?;
+        let total: i64 = row.get(1)?;
         if filter.total_from.is_some_and(|from| total < from) || filter.total_to.is_some_and(|to| total > to)
         {
             return Ok(false);
         }
-        if !filter.statuses.is_empty() && !filter.statuses.contains(&rows::status(rows::get(row, 2)?)?) {
+        if !filter.statuses.is_empty() && !filter.statuses.contains(&rows::status(row.get(2)?)?) {
             return Ok(false);
         }
-        if filter.error_class.is_some() && rows::get::<Option<String>, _>(row, 3)? != filter.error_class {
+        if filter.error_class.is_some() && row.get::<Option<String>>(3)? != filter.error_class {
             return Ok(false);
         }
         if let Some(currency) = filter.currency
-            && rows::get::<&str, _>(row, 4)? != currency.code()
+            && row.get::<&str>(4)? != currency.code()
         {
             return Ok(false);
         }
@@ -253,7 +253,7 @@ impl Rest {
         }
         match &self.text {
             None => Ok(true),
-            Some(text) => rows::any_item(rows::get(row, 6)?, |item| text.is_in(item, &mut self.space)),
+            Some(text) => rows::any_item(row.get(6)?, |item| text.is_in(item, &mut self.space)),
         }
     }
 }

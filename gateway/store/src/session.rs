@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::{MySqlConnection, Row, SqliteConnection};
 
-use super::{ConnectError, Dialect};
+use super::ConnectError;
 
 /// The settings of a server that matter here. Servers without a setting leave it out.
 const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'wsrep_on', \
@@ -16,25 +16,50 @@ const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin'
 /// Statements for new connections.
 pub(super) type Statements = Vec<&'static str>;
 
+/// What every connection to MySQL is told.
+const MYSQL: [&str; 3] = [
+    // At the default level (repeatable read) a transaction that waited for a row lock would
+    // go on to read the version from before the wait.
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    // Whoever waits longer than this waits for somebody who hangs.
+    "SET SESSION innodb_lock_wait_timeout = 1",
+    // A gateway that freezes or vanishes in a transaction keeps its locks no longer.
+    // Connections that are merely idle are closed by the pool before (`pools`).
+    "SET SESSION wait_timeout = 30",
+];
+/// What every connection to MySQL is told that writes: it saves each transaction the round trip that opens it.
+pub(super) const MYSQL_WRITING: &[&str] = &["SET SESSION autocommit = 0"];
+/// What every connection to SQLite is told.
+const SQLITE: [&str; 4] = [
+    "PRAGMA journal_mode = WAL",
+    // Every commit reaches the disk before the order is acknowledged.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA temp_store = MEMORY",
+];
+
+/// Tells a connection to SQLite what all are told.
+pub(super) async fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for statement in SQLITE {
+        sqlx::raw_sql(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Asks the server, and tells this connection the same as all others will be told.
 ///
 /// # Errors
 /// [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
-pub(super) async fn prepare(
-    dialect: Dialect,
-    connection: &mut AnyConnection,
-) -> Result<Statements, PrepareError> {
-    let mut statements = dialect.session().to_vec();
-    if dialect == Dialect::MySql {
-        let rows = sqlx::raw_sql(QUESTION).fetch_all(&mut *connection).await?;
-        let settings: Result<Settings, sqlx::Error> = rows
-            .iter()
-            .map(|row| {
-                Ok((row.try_get::<String, _>(0)?.to_lowercase(), row.try_get::<String, _>(1)?.to_uppercase()))
-            })
-            .collect();
-        statements.extend(of_server(&settings?));
-    }
+pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<Statements, PrepareError> {
+    let rows = sqlx::raw_sql(QUESTION).fetch_all(&mut *connection).await?;
+    let settings: Result<Settings, sqlx::Error> = rows
+        .iter()
+        .map(|row| {
+            Ok((row.try_get::<String, _>(0)?.to_lowercase(), row.try_get::<String, _>(1)?.to_uppercase()))
+        })
+        .collect();
+    let mut statements = MYSQL.to_vec();
+    statements.extend(of_server(&settings?));
     for statement in &statements {
         if let Err(error) = sqlx::raw_sql(*statement).execute(&mut *connection).await {
             if *statement == ROW_FORMAT {

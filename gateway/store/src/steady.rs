@@ -11,8 +11,8 @@ use std::time::Duration;
 use domain::Timestamp;
 use tokio::sync::OnceCell;
 
-use super::sql::Sql;
-use super::{Error, Store, rows};
+use super::statement::Statement;
+use super::{Error, Store};
 
 /// How often the time is recorded, so how much of it a restart loses.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -46,8 +46,9 @@ impl Store {
         let recorded = self
             .read(|connection| {
                 Box::pin(async move {
-                    let found = Sql::new("SELECT steady_at FROM installation").fetch(connection).await?;
-                    found.first().map_or(Ok(0), |row| rows::get(row, 0))
+                    let found =
+                        Statement::new("SELECT steady_at FROM installation").fetch(connection).await?;
+                    found.first().map_or(Ok(0), |row| row.get(0))
                 })
             })
             .await?;
@@ -61,7 +62,7 @@ impl Store {
     async fn record(&self, now: Timestamp) -> Result<(), Error> {
         self.write(|connection| {
             Box::pin(async move {
-                let mut sql = Sql::new("UPDATE installation SET steady_at = ? WHERE steady_at < ?");
+                let mut sql = Statement::new("UPDATE installation SET steady_at = ? WHERE steady_at < ?");
                 sql.bind(now.as_micros()).bind(now.as_micros());
                 sql.execute(connection).await.map(drop)
             })

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::{OrderEvent, OrderId, Status, Timestamp};
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::isolate::{Cause, Rows, Unreadable, rows_of};
-use super::sql::{LARGEST_PIECE, Sql, padded};
+use super::statement::{LARGEST_PIECE, Statement, padded};
 use super::{Error, rows};
 
 /// The columns of [`Ends::new`], in its order.
@@ -57,7 +57,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// From the columns that follow the first `skipped` ones.
-    pub(super) fn new(row: &AnyRow, skipped: usize) -> Result<Self, Error> {
+    pub(super) fn new(row: &Row, skipped: usize) -> Result<Self, Error> {
         Ok(Self {
             id: rows::id(row, skipped)?,
             version: rows::number(row, skipped + 1)?,
@@ -89,25 +89,25 @@ impl Ends {
 }
 
 /// Five columns from `column` on.
-fn moment(row: &AnyRow, column: usize) -> Result<Moment, Error> {
+fn moment(row: &Row, column: usize) -> Result<Moment, Error> {
     Ok(Moment {
-        status: rows::status(&rows::get::<String, _>(row, column)?)?,
+        status: rows::status(&row.get::<String>(column)?)?,
         attempt: rows::number(row, column + 1)?,
-        reason: rows::get(row, column + 2)?,
+        reason: row.get(column + 2)?,
         at: rows::time(row, column + 3)?,
-        error_class: rows::get(row, column + 4)?,
+        error_class: row.get(column + 4)?,
     })
 }
 
 /// An event of `order_events`.
-pub(super) fn between(row: &AnyRow) -> Result<(OrderId, u32, Moment), Error> {
+pub(super) fn between(row: &Row) -> Result<(OrderId, u32, Moment), Error> {
     Ok((rows::id(row, 0)?, rows::number(row, 1)?, moment(row, 2)?))
 }
 
 /// For each order and sequence, the events of that order with a higher sequence; the events of one order
 /// come oldest first. An order whose events cannot be put together leaves those of the others as they are.
 pub(super) async fn after(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     cursors: &[(OrderId, u32)],
 ) -> Result<Timelines, Error> {
     let mut found = Timelines::default();
@@ -166,7 +166,7 @@ struct Stored {
 
 /// What is wanted of `order_events`, by order and sequence.
 async fn stored(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     ends: &[Ends],
     seen: &BTreeMap<OrderId, u32>,
 ) -> Result<Stored, Error> {
@@ -210,12 +210,12 @@ async fn stored(
 }
 
 /// The events of each order within its range of sequences.
-fn ranges(wanted: &[(OrderId, u32, u32)]) -> Sql {
-    let mut sql = Sql::new(&format!("SELECT {BETWEEN} FROM order_events WHERE "));
+fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
+    let mut sql = Statement::new(format!("SELECT {BETWEEN} FROM order_events WHERE "));
     for (n, (id, from, to)) in padded(wanted).next().unwrap_or_default().iter().enumerate() {
         sql.push(if n == 0 { "" } else { " OR " });
         sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");
-        sql.bind(id.as_bytes().to_vec()).bind(i64::from(*from)).bind(i64::from(*to));
+        sql.bind(*id).bind(i64::from(*from)).bind(i64::from(*to));
     }
     sql
 }

@@ -14,20 +14,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::connection::Connection;
+use super::row::Row;
 use domain::transition::{
     CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, OrderState, Refusal, Rules, decide,
 };
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::isolate::{LARGEST_ORDER, Rows, Unreadable, rows_of};
 use super::park::is_parked;
 use super::pause::paused;
-use super::recent::Row;
+use super::recent::CachedOrder;
 use super::rows::{Locked, Stage};
-use super::sql::{LARGEST_PIECE, Sql, padded, pieces};
+use super::statement::{LARGEST_PIECE, Statement, padded, pieces};
 use super::{Error, Store, rows, timeline};
 use domain::OrderMap;
 
@@ -102,7 +102,7 @@ impl Store {
                     let (running, done): (Vec<_>, Vec<_>) =
                         orders.into_values().partition(|row| row.locked.state.status == Status::Processing);
                     self.inner.recent.remove(done.iter().map(|row| &row.locked.id));
-                    self.inner.recent.put(running.into_iter().map(|row| Row { order: None, ..row }));
+                    self.inner.recent.put(running.into_iter().map(|row| CachedOrder { order: None, ..row }));
                     return Ok(applied);
                 }
             }
@@ -113,9 +113,9 @@ impl Store {
         &self,
         commands: &Arc<[(OrderId, Command)]>,
         rules: Rules,
-        recent: OrderMap<Row>,
+        recent: OrderMap<CachedOrder>,
         for_update: &'static str,
-    ) -> Result<(Vec<Applied>, OrderMap<Row>), Error> {
+    ) -> Result<(Vec<Applied>, OrderMap<CachedOrder>), Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = dialect.orders_by_id();
@@ -167,12 +167,12 @@ impl Store {
 /// Those of the orders about which can be decided by what is remembered: each has one command, and that
 /// changes it.
 fn predictable(
-    mut recent: OrderMap<Row>,
+    mut recent: OrderMap<CachedOrder>,
     commands: &[(OrderId, Command)],
     rounds: &[Vec<usize>],
     now: Timestamp,
     rules: &Rules,
-) -> OrderMap<Row> {
+) -> OrderMap<CachedOrder> {
     let mut orders = OrderMap::with_capacity_and_hasher(commands.len(), Default::default());
     for (id, command) in commands {
         let Some(row) = recent.remove(id) else { continue };
@@ -199,10 +199,10 @@ struct Hindered {
 /// Reads and locks the orders that are not among `orders` yet. Of those that cannot be read, the ones whose state can be
 /// read are among `orders` all the same, for commands that need no more.
 async fn lock(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     commands: &[(OrderId, Command)],
     for_update: &str,
-    orders: &mut OrderMap<Row>,
+    orders: &mut OrderMap<CachedOrder>,
 ) -> Result<Hindered, Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
@@ -218,8 +218,7 @@ async fn lock(
         let id = rows::id(row, 0)?;
         match rows::state(row) {
             Ok(locked) => {
-                if locked.state.status == Status::Pending && rows::get(row, rows::DUE_AT).is_ok_and(is_parked)
-                {
+                if locked.state.status == Status::Pending && row.get(rows::DUE_AT).is_ok_and(is_parked) {
                     parked.insert(id, rows::time(row, rows::HELD_UNTIL)?);
                 }
                 let order = whole.then(|| whole_order(row));
@@ -227,7 +226,7 @@ async fn lock(
                     all.insert(id, Unreadable::new(id, &error));
                     None
                 });
-                orders.insert(id, Row { locked, order });
+                orders.insert(id, CachedOrder { locked, order });
             }
             Err(error) => {
                 all.insert(id, Unreadable::new(id, &error));
@@ -237,7 +236,7 @@ async fn lock(
     Ok(Hindered { unreadable: all, parked })
 }
 
-fn whole_order(row: &AnyRow) -> Result<Arc<Order>, Error> {
+fn whole_order(row: &Row) -> Result<Arc<Order>, Error> {
     let order = rows::order(row)?;
     match order.approximate_bytes() {
         bytes if bytes > LARGEST_ORDER => Err(Error::TooLarge(bytes)),
@@ -247,9 +246,9 @@ fn whole_order(row: &AnyRow) -> Result<Arc<Order>, Error> {
 
 /// The orders that exist and were not locked, because somebody else has.
 async fn left_out(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     commands: &[(OrderId, Command)],
-    orders: &OrderMap<Row>,
+    orders: &OrderMap<CachedOrder>,
     unreadable: &OrderMap<Unreadable>,
 ) -> Result<HashSet<OrderId>, Error> {
     let known = |id: &OrderId| orders.contains_key(id) || unreadable.contains_key(id);
@@ -257,8 +256,8 @@ async fn left_out(
     let missing = Vec::from_iter(missing);
     let mut found = HashSet::new();
     for piece in pieces(&missing) {
-        let mut sql = Sql::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|id| id.as_bytes().as_slice()));
+        let mut sql = Statement::new("SELECT id FROM orders WHERE id");
+        sql.within(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
         }
@@ -293,12 +292,18 @@ fn rounds(commands: &[(OrderId, Command)]) -> Vec<Vec<usize>> {
 }
 
 /// Decides about one command and notes what is to be written.
-fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes: &mut Changes) -> Applied {
+fn run(
+    row: &mut CachedOrder,
+    command: &Command,
+    now: Timestamp,
+    rules: &Rules,
+    changes: &mut Changes,
+) -> Applied {
     let decision = decide(&row.locked.state, command, now, rules, rand::rng().random());
     if let (Some(bytes), Decision::Change(_) | Decision::Repeat) = (exceeds_limit(row, command), &decision) {
         return Applied::TooLarge(bytes);
     }
-    let wanted = |row: &Row| row.order.clone().filter(|_| wants_order(command));
+    let wanted = |row: &CachedOrder| row.order.clone().filter(|_| wants_order(command));
     match decision {
         Decision::Change(change) => {
             let error_class = change.error_class.clone();
@@ -330,7 +335,7 @@ fn run(row: &mut Row, command: &Command, now: Timestamp, rules: &Rules, changes:
 }
 
 /// The size of an order that is larger than its start allows.
-fn exceeds_limit(row: &Row, command: &Command) -> Option<usize> {
+fn exceeds_limit(row: &CachedOrder, command: &Command) -> Option<usize> {
     let (Command::Start { max_bytes, .. }, Some(order)) = (command, &row.order) else { return None };
     Some(order.approximate_bytes()).filter(|bytes| bytes > max_bytes)
 }
@@ -373,7 +378,7 @@ impl Condition {
         }
     }
 
-    fn push(self, sql: &mut Sql) {
+    fn push(self, sql: &mut Statement<'_>) {
         match self {
             Self::None => sql,
             Self::Startable(by) => sql
@@ -482,7 +487,7 @@ impl Changes {
         event
     }
 
-    async fn write(self, connection: &mut AnyConnection, table: &str) -> Result<(), Error> {
+    async fn write(self, connection: &mut Connection, table: &str) -> Result<(), Error> {
         for (update, ids) in &self.groups {
             for piece in ids.chunks(LARGEST_PIECE) {
                 for sql in [update.make_room(piece, table), Some(update.statement(piece, table))] {
@@ -494,11 +499,11 @@ impl Changes {
         for ((version, until), ids) in &self.postponed {
             let stage = Stage::waiting(*until);
             for piece in ids.chunks(LARGEST_PIECE) {
-                let mut sql = Sql::new("UPDATE ");
+                let mut sql = Statement::new("UPDATE ");
                 sql.push(table).push(" SET held_until = ?, stage = ?, due_at = ?").bind(stage.held_until);
                 sql.bind(stage.name).bind(stage.due_at);
                 sql.push(" WHERE status = 'pending' AND version = ? AND id").bind(i64::from(*version));
-                sql.within_padded(piece.iter().map(|id| id.as_bytes().as_slice()));
+                sql.within_padded(piece.iter().copied());
                 all_changed(sql.execute(connection).await?, piece.len())?;
             }
         }
@@ -517,12 +522,12 @@ fn all_changed(rows: u64, orders: usize) -> Result<(), Error> {
 }
 
 /// Each order with its own token: the tokens of one batch are those of several workers.
-fn renewal(leases: &[(OrderId, i64)], until: Timestamp, table: &str) -> Sql {
-    let mut sql = Sql::new("UPDATE ");
+fn renewal(leases: &[(OrderId, i64)], until: Timestamp, table: &str) -> Statement<'static> {
+    let mut sql = Statement::new("UPDATE ");
     sql.push(table).push(" SET held_until = ? WHERE status = 'processing' AND (").bind(until.as_micros());
     for (n, (id, lease)) in padded(leases).next().unwrap_or_default().iter().enumerate() {
         sql.push(if n == 0 { "(id = ? AND lease_token = ?)" } else { " OR (id = ? AND lease_token = ?)" });
-        sql.bind(id.as_bytes().as_slice()).bind(*lease);
+        sql.bind(*id).bind(*lease);
     }
     sql.push(")");
     sql
@@ -531,11 +536,11 @@ fn renewal(leases: &[(OrderId, i64)], until: Timestamp, table: &str) -> Sql {
 impl Update {
     /// Moves the older one of the two latest events out of the row, unless it is the first. A sequence that
     /// `order_events` has already is an error, so no change can be recorded twice.
-    fn make_room(&self, ids: &[OrderId], table: &str) -> Option<Sql> {
+    fn make_room(&self, ids: &[OrderId], table: &str) -> Option<Statement<'static>> {
         if self.version <= 2 {
             return None;
         }
-        let mut sql = Sql::new(&format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
+        let mut sql = Statement::new(format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
         sql.push(
             "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
              previous_error_class FROM ",
@@ -543,13 +548,13 @@ impl Update {
         .push(table)
         .push(" WHERE version = ? AND id")
         .bind(i64::from(self.version))
-        .within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+        .within_padded(ids.iter().copied());
         Some(sql)
     }
 
-    fn statement(&self, ids: &[OrderId], table: &str) -> Sql {
+    fn statement(&self, ids: &[OrderId], table: &str) -> Statement<'_> {
         let stage = Stage::after(self.status, self.due_at);
-        let mut sql = Sql::new("UPDATE ");
+        let mut sql = Statement::new("UPDATE ");
         // MySQL assigns from left to right, so what is kept of the present comes first.
         sql.push(table).push(
             " SET previous_status = status, previous_attempt = attempt, previous_reason = reason, previous_error_class = error_class, \
@@ -581,7 +586,7 @@ impl Update {
         .bind(self.from.as_str())
         .bind(i64::from(self.version));
         self.condition.push(&mut sql);
-        sql.push(" AND id").within_padded(ids.iter().map(|id| id.as_bytes().as_slice()));
+        sql.push(" AND id").within_padded(ids.iter().copied());
         sql
     }
 }

@@ -7,33 +7,32 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool};
+use super::connection::{Connection, Pool};
 
 /// A connection that was unused for so long is tested before it is used.
 pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Writers {
-    pool: AnyPool,
+    pool: Pool,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
     /// With the time of their last use, the latest of which comes last. None while somebody waits.
-    connections: Vec<(PoolConnection<Any>, Instant)>,
+    connections: Vec<(Connection, Instant)>,
     /// Who waits for the pool.
     waiting: usize,
     closed: bool,
 }
 
 impl Writers {
-    pub(super) fn new(pool: AnyPool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self { pool, kept: Mutex::default() }
     }
 
     /// A connection that was in use just now, or one of the pool.
-    pub(super) async fn acquire(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         let _waiting = {
             let mut kept = self.lock();
             let old = kept.connections.iter().take_while(|(_, used)| used.elapsed() >= TESTED_AFTER).count();
@@ -49,7 +48,7 @@ impl Writers {
     }
 
     /// Takes back a connection that is good and in no transaction.
-    pub(super) fn give_back(&self, connection: PoolConnection<Any>) {
+    pub(super) fn give_back(&self, connection: Connection) {
         let mut kept = self.lock();
         if kept.waiting == 0 && !kept.closed {
             kept.connections.push((connection, Instant::now()));
@@ -60,11 +59,11 @@ impl Writers {
     pub(super) fn give_up_idle(&self) {
         let kept = std::mem::take(&mut self.lock().connections);
         for connection in kept.into_iter().map(|(connection, _)| connection).chain(self.idle()) {
-            drop(connection.detach());
+            connection.discard();
         }
     }
 
-    fn idle(&self) -> impl Iterator<Item = PoolConnection<Any>> {
+    fn idle(&self) -> impl Iterator<Item = Connection> {
         std::iter::from_fn(|| self.pool.try_acquire())
     }
 
@@ -96,7 +95,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         // On its way back to the pool a connection needs the runtime, which may be gone.
         for (connection, _) in self.connections.drain(..) {
-            drop(connection.detach());
+            connection.discard();
         }
     }
 }

@@ -23,6 +23,32 @@ async fn several_gateways_migrate_at_once() {
     assert!(store.list(&domain::query::Filter::default(), None, 1).await.unwrap().is_empty());
 }
 
+/// Servers such as Vitess refuse what the driver sets on each new connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_the_same_without_the_settings_of_the_driver() {
+    let url = Backend::empty_database(On::Servers).await.0;
+    let options = Options { driver_settings: false, ..Options::default() };
+    let plain = Store::connect(&url, &options).await.unwrap();
+    plain.migrate().await.unwrap();
+    let now = plain.now();
+    let draft = domain::Draft {
+        item: Some("Käse 🧀".into()),
+        quantity: Some(1),
+        price: Some("1".into()),
+        customer: Some("Jürgen".into()),
+        ..domain::Draft::default()
+    };
+    let content = draft.check(domain::Currency::USD).unwrap();
+    let order = gateway::store::NewOrder::new(domain::OrderId::new(now), content, now);
+    let id = order.id;
+    plain.insert([order.into()].into()).await.unwrap();
+    let usual = Store::connect(&url, &Options::default()).await.unwrap();
+    let (plainly, usually) = (plain.orders(&[id]).await.unwrap(), usual.orders(&[id]).await.unwrap());
+    assert_eq!(plainly, usually);
+    assert_eq!(usually[0].customer.as_deref(), Some("Jürgen"));
+    assert_eq!(usually[0].line_items[0].item, "Käse 🧀");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sqlite_file_has_one_owner() {
     let (url, folder) = Backend::empty_database(On::Embedded).await;

@@ -9,11 +9,11 @@
 mod run;
 mod script;
 
-use sqlx::any::AnyRow;
+use crate::row::Row;
 use sqlx::migrate::Migrator;
 
-use super::sql::Sql;
-use super::{ConnectError, Dialect, Error, Outage, Store, error, rows};
+use super::statement::Statement;
+use super::{ConnectError, Dialect, Error, Outage, Store, error};
 
 pub(super) static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
 pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -41,9 +41,9 @@ struct Applied {
 }
 
 impl Applied {
-    fn read(row: &AnyRow) -> Result<Self, Error> {
-        let complete = rows::get::<i64, _>(row, 1)? != 0;
-        Ok(Self { version: rows::get(row, 0)?, complete, description: rows::get(row, 2)? })
+    fn read(row: &Row) -> Result<Self, Error> {
+        let complete = row.get::<i64>(1)? != 0;
+        Ok(Self { version: row.get(0)?, complete, description: row.get(2)? })
     }
 }
 
@@ -138,7 +138,7 @@ impl Store {
         let tried = self.write(|connection| {
             Box::pin(async move {
                 for statement in WRITES {
-                    Sql::new(statement).execute(connection).await?;
+                    Statement::new(statement).execute(connection).await?;
                 }
                 Ok(())
             })
@@ -158,11 +158,11 @@ impl Store {
                 if dialect == Dialect::Sqlite {
                     let known =
                         "SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
-                    if Sql::new(known).fetch(connection).await?.is_empty() {
+                    if Statement::new(known).fetch(connection).await?.is_empty() {
                         return Ok(Vec::new());
                     }
                 }
-                let rows = Sql::new(dialect.applied()).fetch(connection).await?;
+                let rows = Statement::new(dialect.applied()).fetch(connection).await?;
                 rows.iter().map(Applied::read).collect()
             })
         });
@@ -203,9 +203,8 @@ impl Store {
     async fn user(&self) -> String {
         let question =
             "SELECT CONCAT('ON `', DATABASE(), '`.* TO ''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
-        let rows = self.read(|connection| Box::pin(Sql::new(question).fetch(connection))).await;
-        let text =
-            rows.ok().and_then(|rows| rows.first().and_then(|row| rows::get::<String, _>(row, 0).ok()));
+        let rows = self.read(|connection| Box::pin(Statement::new(question).fetch(connection))).await;
+        let text = rows.ok().and_then(|rows| rows.first().and_then(|row| row.get::<String>(0).ok()));
         text.unwrap_or_else(|| "ON the database TO the user of the URL".to_owned())
     }
 }

@@ -10,14 +10,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::connection::Connection;
+use crate::row::Row;
 use rand::Rng;
-use sqlx::AnyConnection;
 use sqlx::migrate::{Migration, Migrator};
 
 use super::script::{self, Present, Step};
 use super::{Applied, MIGRATING};
-use crate::sql::Sql;
-use crate::{ConnectError, Dialect, Error, Store, error, rows};
+use crate::statement::Statement;
+use crate::{ConnectError, Dialect, Error, Store, Used, error};
 
 /// Rows that are changed in one transaction.
 const RANGE: i64 = 2_000;
@@ -68,10 +69,10 @@ pub(super) async fn run(
     loop {
         tries += 1;
         let mut connection = match store.inner.writers.acquire().await {
-            Ok(connection) => connection.detach(),
+            Ok(connection) => Used::new(connection),
             Err(error) => return Err(store.explained(error.into(), MIGRATING).await),
         };
-        let mut runner = Runner { connection: &mut connection, dialect, proceed, verbose: false };
+        let mut runner = Runner { connection: connection.connection(), dialect, proceed, verbose: false };
         // The lock, and a transaction that is not committed, go with the connection.
         match runner.all(files).await {
             Ok(()) => return Ok(()),
@@ -106,7 +107,7 @@ struct Place {
 }
 
 struct Runner<'r> {
-    connection: &'r mut AnyConnection,
+    connection: &'r mut Connection,
     dialect: Dialect,
     proceed: &'r (dyn Fn() -> bool + Sync),
     /// There are orders already, so steps may take long and are logged.
@@ -116,8 +117,8 @@ struct Runner<'r> {
 impl Runner<'_> {
     async fn all(&mut self, files: &Migrator) -> Result<(), Stop> {
         self.lock().await?;
-        self.execute(Sql::new(CREATE_VERSIONS)).await?;
-        self.execute(Sql::new(CREATE_STEPS)).await?;
+        self.execute(Statement::new(CREATE_VERSIONS)).await?;
+        self.execute(Statement::new(CREATE_STEPS)).await?;
         let complete = self.complete().await?;
         self.verbose = !complete.is_empty();
         for migration in files.iter() {
@@ -135,8 +136,8 @@ impl Runner<'_> {
         }
         let mut logged = None;
         loop {
-            let rows = self.fetch(Sql::new(LOCK)).await?;
-            let got: Option<i64> = rows.first().map(|row| rows::get(row, 0)).transpose()?;
+            let rows = self.fetch(Statement::new(LOCK)).await?;
+            let got: Option<i64> = rows.first().map(|row| row.get(0)).transpose()?;
             if got == Some(1) {
                 return Ok(());
             }
@@ -146,7 +147,7 @@ impl Runner<'_> {
 
     async fn complete(&mut self) -> Result<Vec<i64>, Stop> {
         self.begin().await?;
-        let rows = self.fetch(Sql::new(self.dialect.applied())).await?;
+        let rows = self.fetch(Statement::new(self.dialect.applied())).await?;
         let versions: Vec<Applied> = rows.iter().map(Applied::read).collect::<Result<_, Error>>()?;
         self.commit().await?;
         Ok(versions.into_iter().filter(|it| it.complete).map(|it| it.version).collect())
@@ -159,10 +160,10 @@ impl Runner<'_> {
             tracing::info!(version, what = %migration.description, steps = steps.len(), "migrating the database");
         }
         self.begin().await?;
-        let mut sql = Sql::new("SELECT version FROM _sqlx_migrations WHERE version = ?");
+        let mut sql = Statement::new("SELECT version FROM _sqlx_migrations WHERE version = ?");
         sql.bind(version);
         if self.fetch(sql).await?.is_empty() {
-            let mut sql = Sql::new(
+            let mut sql = Statement::new(
                 "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (?, ?, FALSE, ?, -1)",
             );
@@ -175,10 +176,10 @@ impl Runner<'_> {
             self.step(place, step).await?;
         }
         self.begin().await?;
-        let mut sql = Sql::new("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?");
+        let mut sql = Statement::new("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?");
         sql.bind(version);
         self.execute(sql).await?;
-        let mut sql = Sql::new("DELETE FROM migration_steps WHERE version = ?");
+        let mut sql = Statement::new("DELETE FROM migration_steps WHERE version = ?");
         sql.bind(version);
         self.execute(sql).await?;
         self.commit().await
@@ -224,15 +225,15 @@ impl Runner<'_> {
     ) -> Result<(), Stop> {
         let (mut changed, mut logged) = (0, Some(Instant::now()));
         loop {
-            let mut sql = Sql::new(&format!(
+            let mut sql = Statement::new(format!(
                 "SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT 1 OFFSET ?"
             ));
             sql.bind(position.clone()).bind(RANGE - 1);
             let rows = self.fetch(sql).await?;
-            let end: Option<Vec<u8>> = rows.first().map(|row| rows::get(row, 0)).transpose()?;
+            let end: Option<Vec<u8>> = rows.first().map(|row| row.get(0)).transpose()?;
             let last = end.is_none();
             let end = end.unwrap_or_else(|| LAST_KEY.to_vec());
-            let mut sql = Sql::new(text);
+            let mut sql = Statement::new(text);
             sql.bind(position).bind(end.clone());
             changed += self.execute(sql).await?;
             self.set_record(place, last, &end).await?;
@@ -255,26 +256,27 @@ impl Runner<'_> {
 
     /// Whether the step is finished, and how far it came.
     async fn record(&mut self, place: Place) -> Result<(bool, Vec<u8>), Stop> {
-        let mut sql = Sql::new(self.dialect.success());
+        let mut sql = Statement::new(self.dialect.success());
         sql.bind(place.version);
         let rows = self.fetch(sql).await?;
-        if rows.first().map_or(Ok(0), |row| rows::get::<i64, _>(row, 0))? != 0 {
+        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 {
             return Err(Stop::Finished);
         }
         let mut sql =
-            Sql::new("SELECT finished, reached FROM migration_steps WHERE version = ? AND step = ?");
+            Statement::new("SELECT finished, reached FROM migration_steps WHERE version = ? AND step = ?");
         sql.bind(place.version).bind(place.step);
         let rows = self.fetch(sql).await?;
         let Some(row) = rows.first() else { return Ok((false, Vec::new())) };
-        Ok((rows::get::<i64, _>(row, 0)? != 0, rows::get(row, 1)?))
+        Ok((row.get::<i64>(0)? != 0, row.get(1)?))
     }
 
     async fn set_record(&mut self, place: Place, finished: bool, position: &[u8]) -> Result<(), Stop> {
-        let mut sql = Sql::new("DELETE FROM migration_steps WHERE version = ? AND step = ?");
+        let mut sql = Statement::new("DELETE FROM migration_steps WHERE version = ? AND step = ?");
         sql.bind(place.version).bind(place.step);
         self.execute(sql).await?;
-        let mut sql =
-            Sql::new("INSERT INTO migration_steps (version, step, finished, reached) VALUES (?, ?, ?, ?)");
+        let mut sql = Statement::new(
+            "INSERT INTO migration_steps (version, step, finished, reached) VALUES (?, ?, ?, ?)",
+        );
         sql.bind(place.version).bind(place.step).bind(i64::from(finished)).bind(position.to_vec());
         self.execute(sql).await?;
         Ok(())
@@ -288,10 +290,10 @@ impl Runner<'_> {
         let keys = "SELECT DISTINCT CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS \
                     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
         for (question, names) in [(columns, &mut present.columns), (keys, &mut present.keys)] {
-            let mut sql = Sql::new(question);
+            let mut sql = Statement::new(question);
             sql.bind(table.to_owned());
             for row in self.fetch(sql).await? {
-                names.insert(rows::get(&row, 0)?);
+                names.insert(row.get(0)?);
             }
         }
         Ok(present)
@@ -311,12 +313,12 @@ impl Runner<'_> {
         }
     }
 
-    async fn fetch(&mut self, sql: Sql) -> Result<Vec<sqlx::any::AnyRow>, Stop> {
+    async fn fetch(&mut self, sql: Statement<'_>) -> Result<Vec<Row>, Stop> {
         self.proceed()?;
         Ok(sql.fetch(self.connection).await?)
     }
 
-    async fn execute(&mut self, sql: Sql) -> Result<u64, Stop> {
+    async fn execute(&mut self, sql: Statement<'_>) -> Result<u64, Stop> {
         self.proceed()?;
         Ok(sql.execute(self.connection).await?)
     }
@@ -324,7 +326,7 @@ impl Runner<'_> {
     /// A statement that is not prepared: it is sent once.
     async fn execute_raw(&mut self, text: String) -> Result<(), Stop> {
         self.proceed()?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *self.connection).await.map_err(Error::from)?;
+        self.connection.execute_text(text).await.map_err(Error::from)?;
         Ok(())
     }
 

@@ -52,7 +52,7 @@ async fn an_interrupted_transaction_is_not_continued_by_the_next_one() {
     let remove_all = || {
         store.write(|connection| {
             let work: Work<'_, ()> = Box::pin(async move {
-                sql::Sql::new("DELETE FROM orders").execute(connection).await?;
+                Statement::new("DELETE FROM orders").execute(connection).await?;
                 panic!("in the middle of a transaction");
             });
             work
@@ -70,7 +70,7 @@ async fn what_does_not_fit_is_not_written_and_does_not_stay_in_the_way() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(&folder, &Options::default()).await;
     let mut writer = store.inner.writers.acquire().await.unwrap();
-    sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+    writer.execute_text("PRAGMA max_page_count = 1").await.unwrap();
     drop(writer);
     let orders = orders(store.now(), 200);
     let full = store.insert(orders.clone()).await;

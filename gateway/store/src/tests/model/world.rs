@@ -110,7 +110,7 @@ impl World {
             let run = self.store.write(|connection| {
                 let text = text.clone();
                 Box::pin(async move {
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await?;
+                    connection.execute_text(text).await?;
                     Ok(())
                 })
             });

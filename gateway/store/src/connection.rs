@@ -1,0 +1,68 @@
+//! The typed connections and pools of sqlx, behind one enum for each.
+//!
+//! `sqlx::Any` would be one type as well. It takes its options from a URL only, so the settings that the driver makes at
+//! connect could not be left out, and servers such as Vitess refuse them. It also copies each value of a row and of a
+//! statement once more.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, Sqlite, SqlitePool};
+
+/// A pool of connections to one kind of database.
+#[derive(Clone)]
+pub(super) enum Pool {
+    MySql(MySqlPool),
+    Sqlite(SqlitePool),
+}
+
+impl Pool {
+    /// Waits for a connection, for at most the pool's timeout.
+    pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
+        Ok(match self {
+            Self::MySql(pool) => Connection::MySql(pool.acquire().await?),
+            Self::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
+        })
+    }
+
+    /// Returns an idle connection, if there is one.
+    pub(super) fn try_acquire(&self) -> Option<Connection> {
+        match self {
+            Self::MySql(pool) => pool.try_acquire().map(Connection::MySql),
+            Self::Sqlite(pool) => pool.try_acquire().map(Connection::Sqlite),
+        }
+    }
+
+    /// Closes every connection after its present use.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::MySql(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A connection of a [`Pool`]. When it is dropped, it returns to the pool.
+pub(super) enum Connection {
+    MySql(PoolConnection<MySql>),
+    Sqlite(PoolConnection<Sqlite>),
+}
+
+impl Connection {
+    /// Executes text that is not prepared, such as COMMIT. Text only comes from this program.
+    pub(super) async fn execute_text(&mut self, text: impl Into<String>) -> Result<(), sqlx::Error> {
+        let query = sqlx::raw_sql(AssertSqlSafe(text.into()));
+        match self {
+            Self::MySql(connection) => query.execute(&mut **connection).await.map(drop),
+            Self::Sqlite(connection) => query.execute(&mut **connection).await.map(drop),
+        }
+    }
+
+    /// Closes the connection without a farewell to the server.
+    ///
+    /// It takes what is not finished with it, such as a statement or a transaction.
+    pub(super) fn discard(self) {
+        match self {
+            Self::MySql(connection) => drop(connection.detach()),
+            Self::Sqlite(connection) => drop(connection.detach()),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The pools of a store, with the settings of their connections.
+//!
+//! A pool does not report why it cannot connect, so each function here first makes one plain connection.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, Database, MySqlConnection, SqliteConnection};
+use url::Url;
+
+use super::address::CAPACITY;
+use super::connection::Pool;
+use super::primary::Primary;
+use super::search::CONNECTIONS;
+use super::session::{self, PrepareError};
+use super::writers::TESTED_AFTER;
+use super::{Options, nodelay};
+
+/// Maximum age of a connection. A balancer or a name may lead to another server meanwhile.
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// Idle time after which a pooled connection is closed.
+///
+/// The pool checks once in this time, so a connection may become twice as old, which has to be less than the server's
+/// `wait_timeout` (see [`session`]).
+const MYSQL_IDLE: Duration = Duration::from_secs(10);
+const SQLITE_IDLE: Duration = Duration::from_secs(600);
+/// Prepared statements of one connection.
+///
+/// It has room for every text of a statement, for each number of rows: a connection that has to drop prepared statements
+/// would prepare them again and again.
+const STATEMENTS: usize = 256;
+
+/// The pools of a store.
+pub(super) struct Pools {
+    pub(super) readers: Pool,
+    pub(super) writers: Pool,
+    pub(super) searches: Pool,
+}
+
+/// Opens pools of connections to MySQL or MariaDB.
+///
+/// # Errors
+/// Why the first connection cannot be made.
+pub(super) async fn mysql(
+    url: &Url,
+    options: &Options,
+    primary: &Arc<Primary>,
+) -> Result<Pools, PrepareError> {
+    let connect = mysql_options(url, options)?;
+    let mut connection = MySqlConnection::connect_with(&connect).await?;
+    nodelay::set().await;
+    let statements = Arc::new(session::prepare(&mut connection).await?);
+    drop(connection.close().await);
+
+    let pool = |size, more: &'static [&'static str]| {
+        let (newest, primary, statements) = (primary.clone(), primary.clone(), statements.clone());
+        let pool: MySqlPoolOptions = pool_options(size, options, MYSQL_IDLE);
+        let pool = pool
+            .before_acquire(move |connection, usage| {
+                let primary = primary.clone();
+                Box::pin(async move { Ok(primary.serves(connection, &usage).await) })
+            })
+            .after_connect(move |connection, _| {
+                let (primary, statements) = (newest.clone(), statements.clone());
+                Box::pin(async move {
+                    nodelay::set().await;
+                    for statement in statements.iter().chain(more) {
+                        sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+                    }
+                    primary.connected(connection).await;
+                    Ok(())
+                })
+            });
+        Pool::MySql(pool.connect_lazy_with(connect.clone()))
+    };
+    Ok(Pools {
+        readers: pool(options.connections, &[]),
+        writers: pool(options.connections, session::MYSQL_WRITING),
+        searches: pool(CONNECTIONS, &[]),
+    })
+}
+
+/// The driver's options. What the driver sets at connect is chosen here, because not every server accepts it.
+fn mysql_options(url: &Url, options: &Options) -> Result<MySqlConnectOptions, sqlx::Error> {
+    let mut connect = MySqlConnectOptions::from_url(url)?.charset("utf8mb4").disable_statement_logging();
+    if !url.query_pairs().any(|(name, _)| name == CAPACITY) {
+        connect = connect.statement_cache_capacity(STATEMENTS);
+    }
+    if !options.driver_settings {
+        connect =
+            connect.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false);
+    }
+    Ok(connect)
+}
+
+/// Opens pools of connections to a file of SQLite, one of which writes.
+///
+/// # Errors
+/// Why the first connection cannot be made.
+pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, PrepareError> {
+    let connect = SqliteConnectOptions::new().filename(file).disable_statement_logging();
+    let mut connection = SqliteConnection::connect_with(&connect).await?;
+    // The file is not read before the first statement.
+    session::prepare_sqlite(&mut connection).await?;
+    drop(connection.close().await);
+
+    let pool = |size| {
+        let pool: SqlitePoolOptions = pool_options(size, options, SQLITE_IDLE);
+        let pool = pool
+            .before_acquire(|connection, usage| {
+                Box::pin(async move { Ok(usage.idle_for < TESTED_AFTER || connection.ping().await.is_ok()) })
+            })
+            .after_connect(|connection, _| Box::pin(session::prepare_sqlite(connection)));
+        Pool::Sqlite(pool.connect_lazy_with(connect.clone()))
+    };
+    Ok(Pools { readers: pool(options.connections), writers: pool(1), searches: pool(CONNECTIONS) })
+}
+
+fn pool_options<DB: Database>(size: u32, options: &Options, idle: Duration) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(options.deadline / 2)
+        .idle_timeout(idle)
+        .max_lifetime(LIFETIME)
+        // A connection that was in use just now needs no test. An older one may have lost its server since, and no
+        // request should have to find out: `before_acquire` tests it.
+        .test_before_acquire(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn driver_settings_can_be_omitted() {
+        let url = Url::parse("mysql://u:p@h/d").unwrap();
+        let shown = |driver_settings| {
+            let options = Options { driver_settings, ..Options::default() };
+            format!("{:?}", mysql_options(&url, &options).unwrap())
+        };
+        assert!(shown(true).contains("pipes_as_concat: true") && shown(true).contains("set_names: true"));
+        for omitted in
+            ["pipes_as_concat: false", "no_engine_substitution: false", "timezone: None", "set_names: false"]
+        {
+            assert!(shown(false).contains(omitted), "{omitted}");
+        }
+        let capacity = |url: &str| {
+            let url = Url::parse(url).unwrap();
+            format!("{:?}", mysql_options(&url, &Options::default()).unwrap())
+        };
+        assert!(capacity("mysql://u:p@h/d").contains("statement_cache_capacity: 256"));
+        let set = capacity("mysql://u:p@h/d?statement-cache-capacity=7");
+        assert!(set.contains("statement_cache_capacity: 7"), "{set}");
+    }
+}

@@ -1,0 +1,300 @@
+//! Statements over many rows at once.
+//!
+//! One body of SQL serves both kinds of databases: each takes `?` as a placeholder.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::OrderId;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sqlx::mysql::MySqlArguments;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, AssertSqlSafe, MySql, Sqlite};
+
+use super::Error;
+use super::connection::Connection;
+use super::row::Row;
+
+/// A value that is bound to a placeholder.
+#[derive(Clone)]
+pub(super) enum Value<'v> {
+    Null,
+    Number(i64),
+    Text(Cow<'v, str>),
+    Bytes(Cow<'v, [u8]>),
+    /// Most bytes are ids, which need no allocation.
+    Id(OrderId),
+}
+
+/// A statement under construction. Text only comes from this program; values are bound.
+#[derive(Default)]
+pub(super) struct Statement<'v> {
+    text: String,
+    values: Vec<Value<'v>>,
+}
+
+impl<'v> Statement<'v> {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), values: Vec::new() }
+    }
+
+    /// The statement that explains this one.
+    #[cfg(test)]
+    pub(super) fn explained(self) -> Self {
+        Self { text: format!("EXPLAIN QUERY PLAN {}", self.text), ..self }
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    pub(super) fn bind(&mut self, value: impl Into<Value<'v>>) -> &mut Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// `(?,?,?)` `rows` times, each with `columns` placeholders or whatever `row` says.
+    pub(super) fn rows(&mut self, rows: usize, row: &str) -> &mut Self {
+        self.text.reserve(rows * (row.len() + 1));
+        let placeholders = row.bytes().filter(|byte| *byte == b'?').count();
+        self.values.reserve(rows * placeholders);
+        for n in 0..rows {
+            if n > 0 {
+                self.text.push(',');
+            }
+            self.text.push_str(row);
+        }
+        self
+    }
+
+    /// ` IN (?,?,…)`, and binds the values.
+    pub(super) fn within<T: Into<Value<'v>>>(
+        &mut self,
+        values: impl ExactSizeIterator<Item = T>,
+    ) -> &mut Self {
+        self.push(" IN (").rows(values.len(), "?").push(")");
+        self.values.extend(values.map(Into::into));
+        self
+    }
+
+    /// As [`Self::within`], filled up to a power of two with the last value.
+    pub(super) fn within_padded<T: Into<Value<'v>>>(
+        &mut self,
+        values: impl ExactSizeIterator<Item = T>,
+    ) -> &mut Self {
+        let length = values.len();
+        if length == 0 {
+            return self.within(values);
+        }
+        let padded = length.next_power_of_two();
+        self.push(" IN (").rows(padded, "?").push(")");
+        self.values.extend(values.map(Into::into));
+        if let Some(last) = self.values.last().cloned() {
+            self.values.extend(std::iter::repeat_n(last, padded - length));
+        }
+        self
+    }
+
+    /// Executes the statement and returns the number of rows that it has changed.
+    pub(super) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
+        count_statement();
+        Ok(match connection {
+            Connection::MySql(connection) => self.mysql()?.execute(&mut **connection).await?.rows_affected(),
+            Connection::Sqlite(connection) => {
+                self.sqlite()?.execute(&mut **connection).await?.rows_affected()
+            }
+        })
+    }
+
+    pub(super) async fn fetch(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
+        count_statement();
+        Ok(match connection {
+            Connection::MySql(connection) => {
+                self.mysql()?.fetch(&mut **connection).map_ok(Row::MySql).try_collect().await?
+            }
+            Connection::Sqlite(connection) => {
+                self.sqlite()?.fetch(&mut **connection).map_ok(Row::Sqlite).try_collect().await?
+            }
+        })
+    }
+
+    /// The rows one by one, so that no more than one of them takes up memory here.
+    pub(super) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, Error>> {
+        count_statement();
+        match connection {
+            Connection::MySql(connection) => match self.mysql() {
+                Ok(query) => query.fetch(&mut **connection).map_ok(Row::MySql).map_err(Error::from).boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            },
+            Connection::Sqlite(connection) => match self.sqlite() {
+                Ok(query) => query.fetch(&mut **connection).map_ok(Row::Sqlite).map_err(Error::from).boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            },
+        }
+    }
+
+    fn mysql(self) -> Result<sqlx::query::Query<'static, MySql, MySqlArguments>, Error> {
+        let mut arguments = MySqlArguments::default();
+        arguments.reserve(self.values.len(), self.values.iter().map(Value::size).sum());
+        for value in self.values {
+            match value {
+                Value::Null => arguments.add(None::<&str>),
+                Value::Number(number) => arguments.add(number),
+                Value::Text(text) => arguments.add(&*text),
+                Value::Bytes(bytes) => arguments.add(&*bytes),
+                Value::Id(id) => arguments.add(id.as_bytes().as_slice()),
+            }
+            .map_err(|error| Error::Defect(sqlx::Error::Encode(error)))?;
+        }
+        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments))
+    }
+
+    fn sqlite(self) -> Result<sqlx::query::Query<'static, Sqlite, SqliteArguments>, Error> {
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(self.values.len(), 0);
+        for value in self.values {
+            match value {
+                Value::Null => arguments.add(None::<&str>),
+                Value::Number(number) => arguments.add(number),
+                Value::Text(text) => arguments.add(text.into_owned()),
+                Value::Bytes(bytes) => arguments.add(bytes.into_owned()),
+                Value::Id(id) => arguments.add(id.as_bytes().as_slice()),
+            }
+            .map_err(|error| Error::Defect(sqlx::Error::Encode(error)))?;
+        }
+        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments))
+    }
+}
+
+impl Value<'_> {
+    /// The bytes that MySQL's protocol needs for it, as far as it is not long.
+    fn size(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Number(_) => 8,
+            Self::Text(text) => text.len() + 3,
+            Self::Bytes(bytes) => bytes.len() + 3,
+            Self::Id(_) => 17,
+        }
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<OrderId> for Value<'_> {
+    fn from(id: OrderId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(text: &'v str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl<'v> From<&'v [u8]> for Value<'v> {
+    fn from(bytes: &'v [u8]) -> Self {
+        Self::Bytes(Cow::Borrowed(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Value<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Cow::Owned(bytes))
+    }
+}
+
+impl<'v, T: Into<Value<'v>>> From<Option<T>> for Value<'v> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+tokio::task_local! {
+    /// The counter of the store that the present work belongs to.
+    static STATEMENTS: Arc<AtomicU64>;
+}
+
+/// Counts the statements that `work` sends.
+pub(super) fn counted<F: Future>(counter: &Arc<AtomicU64>, work: F) -> impl Future<Output = F::Output> {
+    STATEMENTS.scope(Arc::clone(counter), work)
+}
+
+/// Notes that a statement is sent.
+pub(super) fn count_statement() {
+    metrics::counter!("orders_database_statements_total").increment(1);
+    // Outside of a piece of work nobody counts.
+    let _ = STATEMENTS.try_with(|counter| counter.fetch_add(1, Ordering::Relaxed));
+}
+
+/// Cuts `items` into few pieces of certain lengths: up to 8, and then four between each power of two and
+/// the next. A statement's text depends on its number of rows and is prepared once for each text; so
+/// there are 28 texts for up to 256 rows, and not 256.
+pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let step = (1_usize << rest.len().ilog2()).div_ceil(4).max(1);
+        let length = (rest.len() / step * step).min(LARGEST_PIECE);
+        let (piece, tail) = rest.split_at(length);
+        rest = tail;
+        Some(piece)
+    })
+}
+
+/// As [`pieces`], for statements that may name a row twice: as few pieces as there can be, each filled
+/// up to a power of two with its last item.
+pub(super) fn padded<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
+    items.chunks(LARGEST_PIECE).map(|chunk| {
+        let mut piece = chunk.to_vec();
+        piece.extend(vec![chunk[chunk.len() - 1].clone(); chunk.len().next_power_of_two() - chunk.len()]);
+        piece
+    })
+}
+
+/// Rows in the largest statement.
+pub(super) const LARGEST_PIECE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_few_and_lose_nothing() {
+        let lengths = |n: usize| pieces(&vec![0; n]).map(<[i32]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(7), [7]);
+        assert_eq!(lengths(9), [8, 1]);
+        assert_eq!(lengths(100), [96, 4]);
+        assert_eq!(lengths(607), [256, 256, 80, 14, 1]);
+        let texts: std::collections::BTreeSet<_> = (1..=LARGEST_PIECE).flat_map(lengths).collect();
+        assert_eq!(texts.len(), 28);
+    }
+
+    #[test]
+    fn padded_pieces_are_few_and_lose_nothing() {
+        let lengths = |n: usize| padded(&vec![0; n]).map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(100), [128]);
+        assert_eq!(lengths(257), [256, 1]);
+        assert_eq!(padded(&[1, 2, 3]).collect::<Vec<_>>(), [[1, 2, 3, 3]]);
+    }
+}
