@@ -15,10 +15,11 @@ use super::row::Row;
 use domain::transition::{schedule, wait_of_later_clock};
 use domain::{OrderId, Priority, Timestamp};
 
+use super::columns::Column;
 use super::isolate::execute_for_each;
 use super::rows::NEVER;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Store, columns, rows};
 
 /// Orders that are looked at in one statement.
 const PAGE: usize = 512;
@@ -138,9 +139,10 @@ impl Store {
     async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Statement::new(format!("SELECT {} FROM orders", rows::STATE));
+                let mut sql = Statement::new("SELECT ");
+                columns::STATE.push(&mut sql);
                 sql.push(
-                    " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
+                    " FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
                      AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
                 );
                 sql.bind(priority.as_str()).bind(from.0).bind(NEVER).bind(from.0);
@@ -211,8 +213,9 @@ struct Waiting {
 
 impl Waiting {
     fn new(row: &Row) -> Option<Self> {
-        let locked = rows::state(row).ok()?;
-        Some(Self { id: locked.id, due_at: row.get(rows::DUE_AT).ok()?, state: locked.state })
+        let row = columns::STATE.of(row);
+        let locked = columns::state(&row).ok()?;
+        Some(Self { id: locked.id, due_at: row.get(Column::DueAt).ok()?, state: locked.state })
     }
 
     /// When it is due at the latest, if its times are those of a clock that was set back.

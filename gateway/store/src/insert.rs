@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use domain::transition::OrderState;
-use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
+use domain::{OrderId, Status};
 
+use super::columns::NewRow;
 use super::creation::{Creation, Inserted, NewOrder};
 use super::idempotency::{insert_keys, used_keys};
 use super::recent::CachedOrder;
 use super::rows::{Locked, Stage};
 use super::statement::{Statement, pieces};
-use super::{Dialect, Error, Store, rows};
+use super::{Dialect, Error, Store, columns, rows};
 
 /// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
 /// one packet (16 MiB in older defaults), even if every character of theirs has to be escaped in JSON.
@@ -201,35 +202,13 @@ pub(super) async fn insert_orders(
         }
         bytes > 0
     });
-    // What is the same for all is a part of the text: a text that is bound costs two allocations.
-    let row = format!("(?,'{DEFAULT_TENANT}',?,?,?,?,?,?,'pending',1,0,0,?,0,?,NULL,?,?,?,?,?,?,?)");
     for piece in statements.flat_map(pieces) {
-        let mut sql = Statement::new(
-            "INSERT INTO orders (id, tenant_id, external_reference, customer, line_items, currency, total_minor, \
-             quantity, status, version, attempt, failures, max_attempts, lease_token, not_before, reason, created_at, \
-             updated_at, priority, process_after, stage, due_at, held_until) VALUES ",
-        );
-        sql.rows(piece.len(), &row);
+        let mut sql = columns::insert(piece.len());
         for order in piece {
-            let (at, start) = (order.created_at.as_micros(), order.not_before);
+            let start = order.not_before;
             let taken = !guard.is_zero() && order.starts_at_once();
             let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
-            sql.bind(order.id)
-                .bind(order.external_reference.as_deref())
-                .bind(order.customer.as_deref())
-                .bind(rows::line_items_to_json(&order.line_items))
-                .bind(order.total.currency().code().to_owned())
-                .bind(order.total.minor())
-                .bind(i64::try_from(order.quantity).unwrap_or(i64::MAX))
-                .bind(i64::from(order.max_attempts))
-                .bind(start.as_micros())
-                .bind(at)
-                .bind(at)
-                .bind(order.priority.as_str())
-                .bind(order.process_after.map(Timestamp::as_micros))
-                .bind(stage.name)
-                .bind(stage.due_at)
-                .bind(stage.held_until);
+            columns::bind(&mut sql, &NewRow { order, stage });
         }
         sql.execute(connection).await?;
     }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::row::Row;
 use domain::transition::{OrderState, schedule, wait_of_later_clock};
 use domain::{OrderId, Status, Timestamp};
 
-use super::isolate::{Cause, LARGEST_ORDER, Rows, Unreadable, rows_of};
+use super::columns::{Column, OrderRow, Selection};
+use super::isolate::{Cause, LARGEST_ORDER, Unreadable, rows_of};
 use super::park::is_parked;
 use super::statement::{LARGEST_PIECE, Statement};
 use super::timeline::{Ends, Moment};
-use super::{Error, Store, rows, timeline};
+use super::{Error, Store, columns, rows, timeline};
 
 /// Orders read in one go.
 const PAGE: usize = LARGEST_PIECE;
@@ -131,6 +131,9 @@ struct Seen {
 }
 
 type Orders = BTreeMap<OrderId, Seen>;
+
+/// What tells whether an order is parked whose row cannot be received.
+static PARKING: Selection = Selection::new(&[Column::Id, Column::DueAt, Column::HeldUntil]);
 
 impl Store {
     /// Looks at every order. What seems wrong is looked at once more: an order may have changed
@@ -279,23 +282,22 @@ impl Store {
 
     /// What there is of these orders.
     async fn look(&self, ids: Vec<OrderId>) -> Result<Orders, Error> {
-        let columns = format!("{}, {}", rows::ORDER, timeline::ENDS);
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
                 let mut page: Orders = ids.iter().map(|id| (*id, Seen::default())).collect();
-                let Rows { rows, unreadable } = rows_of(connection, &columns, &ids, "").await?;
-                let not_received: Vec<OrderId> = unreadable.iter().map(|one| one.order_id).collect();
-                for Unreadable { order_id, detail, .. } in unreadable {
+                let rows = rows_of(connection, &columns::ALL, &ids, "").await?;
+                let not_received: Vec<OrderId> = rows.unreadable.iter().map(|one| one.order_id).collect();
+                for Unreadable { order_id, detail, .. } in rows.unreadable.iter().cloned() {
                     let seen = page.entry(order_id).or_default();
                     seen.exists = true;
                     seen.problems.push(Problem::Unreadable(detail));
                 }
-                for row in &rows_of(connection, "id, due_at, held_until", &not_received, "").await?.rows {
-                    page.entry(rows::id(row, 0)?).or_default().add_parking(row, (1, 2));
+                for row in rows_of(connection, &PARKING, &not_received, "").await?.iter() {
+                    page.entry(row.id()?).or_default().add_parking(&row);
                 }
-                for row in &rows {
-                    page.entry(rows::id(row, 0)?).or_default().add_row(row, now);
+                for row in rows.iter() {
+                    page.entry(row.id()?).or_default().add_row(&row, now);
                 }
                 add_events(connection, &ids, &mut page).await?;
                 // An order that has been removed meanwhile, with its events.
@@ -311,8 +313,7 @@ impl Store {
 async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Orders) -> Result<(), Error> {
     let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).collect();
     while let Some(piece) = pieces.pop() {
-        let mut sql =
-            Statement::new(format!("SELECT {} FROM order_events WHERE order_id", timeline::BETWEEN));
+        let mut sql = Statement::new(format!("SELECT {} FROM order_events WHERE order_id", columns::EVENT));
         sql.within_padded(piece.iter().copied());
         match sql.fetch(connection).await {
             Ok(rows) => {
@@ -336,16 +337,16 @@ async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Ord
 }
 
 impl Seen {
-    /// Takes the columns of [`rows::ORDER`] and [`timeline::ENDS`] in.
-    fn add_row(&mut self, row: &Row, now: Timestamp) {
+    /// Takes all columns in.
+    fn add_row(&mut self, row: &OrderRow<'_>, now: Timestamp) {
         self.exists = true;
-        match rows::state(row) {
+        match columns::state(row) {
             Ok(locked) => {
                 self.state = Some(locked.state);
-                if let Some(due) = stalled(&locked.state, row.get(rows::DUE_AT).ok(), now) {
+                if let Some(due) = stalled(&locked.state, row.get(Column::DueAt).ok(), now) {
                     self.problems.push(Problem::Stalled(due));
                 }
-                match rows::order(row).map(|order| order.approximate_bytes()) {
+                match columns::order(row).map(|order| order.approximate_bytes()) {
                     Ok(bytes) if bytes > LARGEST_ORDER => self.problems.push(Problem::TooLarge(bytes)),
                     Ok(_) => {}
                     Err(error) => self.unreadable(&error),
@@ -353,19 +354,19 @@ impl Seen {
             }
             Err(error) => self.unreadable(&error),
         }
-        match Ends::new(row, rows::ORDER.split(',').count()) {
+        match Ends::new(row) {
             Ok(ends) => self.ends = Some(ends),
             // It has most columns in common with the state.
             Err(error) if self.state.is_some() => self.unreadable(&error),
             Err(_) => {}
         }
-        self.add_parking(row, (rows::DUE_AT, rows::HELD_UNTIL));
+        self.add_parking(row);
     }
 
-    /// Says whether it is parked, by these columns.
-    fn add_parking(&mut self, row: &Row, (due_at, held_until): (usize, usize)) {
-        if row.get(due_at).is_ok_and(is_parked) {
-            self.problems.push(Problem::Parked(rows::time(row, held_until).unwrap_or_default()));
+    /// Says whether it is parked.
+    fn add_parking(&mut self, row: &OrderRow<'_>) {
+        if row.get(Column::DueAt).is_ok_and(is_parked) {
+            self.problems.push(Problem::Parked(row.time(Column::HeldUntil).unwrap_or_default()));
         }
     }
 

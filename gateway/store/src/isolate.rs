@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::columns::{OrderRow, Selection};
 use super::connection::Connection;
 use super::row::Row;
 use domain::OrderId;
@@ -144,24 +145,31 @@ fn of_database(error: &(dyn DatabaseError + 'static)) -> Option<Cause> {
 }
 
 /// Rows by the ids of their orders, and the ids whose rows cannot even be received.
-#[derive(Default)]
 pub(super) struct Rows {
-    pub(super) rows: Vec<Row>,
+    selection: &'static Selection,
+    rows: Vec<Row>,
     pub(super) unreadable: Vec<Unreadable>,
 }
 
-/// Reads the rows of orders: `SELECT columns FROM orders WHERE id IN (…)` and what follows.
+impl Rows {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = OrderRow<'_>> {
+        self.rows.iter().map(|row| self.selection.of(row))
+    }
+}
+
+/// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)` and what follows.
 pub(super) async fn rows_of(
     connection: &mut Connection,
-    columns: &str,
+    selection: &'static Selection,
     ids: &[OrderId],
     follows: &str,
 ) -> Result<Rows, Error> {
-    let mut all = Rows::default();
+    let mut all = Rows { selection, rows: Vec::new(), unreadable: Vec::new() };
     let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).rev().collect();
     while let Some(piece) = pieces.pop() {
-        let mut sql = Statement::new(format!("SELECT {columns} FROM orders WHERE id"));
-        sql.within_padded(piece.iter().copied()).push(follows);
+        let mut sql = Statement::new("SELECT ");
+        selection.push(&mut sql);
+        sql.push(" FROM orders WHERE id").within_padded(piece.iter().copied()).push(follows);
         match sql.fetch(connection).await {
             Ok(rows) => all.rows.extend(rows),
             Err(error) if cause(&error).is_none() => return Err(error),

@@ -17,6 +17,7 @@ mod ahead;
 mod backup;
 mod clock;
 mod codes;
+mod columns;
 mod connect;
 mod connection;
 mod counts;

@@ -13,13 +13,14 @@ use domain::{DEFAULT_TENANT, Order, OrderId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
+use super::columns::{Column, OrderRow, Selection};
 use super::isolate::{Unreadable, rows_of};
 use super::read::Found;
 use super::rows::Part;
 use super::scan::{Listed, Scan, Scanned, Start};
 use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
 use super::statement::Statement;
-use super::{Dialect, Error, Store, Work, read, rows};
+use super::{Dialect, Error, Store, Work, columns, read, rows};
 
 /// Orders that a search reads in its first statement; in each further one twice as many as before.
 const SEARCHED_FIRST: u32 = 64;
@@ -27,6 +28,9 @@ const SEARCHED_FIRST: u32 = 64;
 const SEARCHED_AT_ONCE: u32 = 2_048;
 /// Most orders that one statement reads whole, so that a page of large orders ends without reading many more.
 const READ_AT_ONCE: u32 = 128;
+
+/// What the place of an order in a list is made of.
+static POSITION: Selection = Selection::new(&[Column::Id, Column::Total]);
 
 impl Store {
     /// Up to `limit` orders that match, with ids below `after`, newest first, without those that cannot be read.
@@ -154,12 +158,13 @@ impl Reader {
 
     /// The orders of one statement, and how many rows it has found.
     async fn listed(&self, piece: &Scan, connection: &mut Connection) -> Result<(Vec<Listed>, usize), Error> {
-        match page(self.dialect, piece, rows::ORDER).fetch(connection).await {
+        match page(self.dialect, piece, &columns::ORDER).fetch(connection).await {
             Ok(rows) => Ok((rows.iter().filter_map(listed).collect(), rows.len())),
             // One of the rows cannot even be received.
             Err(error) if error.cause().is_some() => {
-                let rows = page(self.dialect, piece, "orders.id, total_minor").fetch(connection).await?;
-                let places: Vec<Position> = rows.iter().filter_map(|row| position(row, 1)).collect();
+                let rows = page(self.dialect, piece, &POSITION).fetch(connection).await?;
+                let places: Vec<Position> =
+                    rows.iter().filter_map(|row| position(&POSITION.of(row))).collect();
                 Ok((by_ids(&places, connection).await?, rows.len()))
             }
             Err(error) => Err(error),
@@ -170,7 +175,7 @@ impl Reader {
         if self.rest.is_some() {
             return Ok(self.search(connection).await?.into_iter().map(|place| place.id).collect());
         }
-        let sql = page(self.dialect, &self.scan, "orders.id");
+        let sql = page(self.dialect, &self.scan, &columns::ID);
         Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
     }
 
@@ -211,7 +216,7 @@ impl Reader {
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(false) };
-        let sql = page(self.dialect, &scan, &rest.columns());
+        let sql = page(self.dialect, &scan, rest.columns());
         let mut seen = 0;
         let mut rows = sql.stream(connection);
         loop {
@@ -222,7 +227,8 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             seen += 1;
-            let Some(place) = position(&row, 1) else { continue };
+            let row = rest.columns().of(&row);
+            let Some(place) = position(&row) else { continue };
             self.scan.start = Start::Behind(place);
             // An order that cannot be compared does not match.
             if rest.matches(&row).unwrap_or(false) {
@@ -242,11 +248,11 @@ impl Reader {
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(false) };
-        let rows = page(self.dialect, &scan, "orders.id, total_minor").fetch(connection).await?;
-        for place in rows.iter().filter_map(|row| position(row, 1)) {
+        let rows = page(self.dialect, &scan, &POSITION).fetch(connection).await?;
+        for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
             self.scan.start = Start::Behind(place);
-            let mut row = rows_of(connection, &rest.columns(), &[place.id], "").await?.rows;
-            if row.pop().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
+            let row = rows_of(connection, rest.columns(), &[place.id], "").await?;
+            if row.iter().next().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
                 found.push(place);
             }
         }
@@ -254,21 +260,19 @@ impl Reader {
     }
 }
 
-/// The place of an order whose total is in this column; a total that cannot be read counts as none. `None` for a row
-/// without an id, which nothing can name.
-fn position(row: &Row, total: usize) -> Option<Position> {
-    Some(Position { id: rows::id(row, 0).ok()?, total_minor: row.get(total).unwrap_or_default() })
+/// The place of an order; a total that cannot be read counts as none. `None` for a row without an id, which nothing can
+/// name.
+fn position(row: &OrderRow<'_>) -> Option<Position> {
+    Some(Position { id: row.id().ok()?, total_minor: row.get(Column::Total).unwrap_or_default() })
 }
 
-/// An entry of a list, from the columns of [`rows::ORDER`].
+/// An entry of a list, from the columns of [`columns::ORDER`].
 fn listed(row: &Row) -> Option<Listed> {
-    let (id, order) = rows::whole(row).ok()?;
+    let row = columns::ORDER.of(row);
+    let (_, order) = columns::whole(&row).ok()?;
     Some(match order {
         Ok(order) => Listed::Order(Box::new(order)),
-        Err(unreadable) => {
-            let total_minor = row.get(rows::TOTAL).unwrap_or_default();
-            Listed::Unreadable { position: Position { id, total_minor }, unreadable }
-        }
+        Err(unreadable) => Listed::Unreadable { position: position(&row)?, unreadable },
     })
 }
 
@@ -291,9 +295,11 @@ async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<
 
 /// The page is found by keys alone, which one of the indexes holds, and only then are its orders
 /// read: a filter that skips many orders does not read them all.
-fn page(dialect: Dialect, scan: &Scan, columns: &str) -> Statement<'static> {
+fn page(dialect: Dialect, scan: &Scan, selection: &Selection) -> Statement<'static> {
     let Scan { filter, sort, limit, .. } = scan;
-    let mut sql = Statement::new(format!("SELECT {columns} FROM orders JOIN ("));
+    let mut sql = Statement::new("SELECT ");
+    selection.push(&mut sql);
+    sql.push(" FROM orders JOIN (");
     let parts = by_stage(filter, *sort);
     if parts.is_empty() {
         keys(&mut sql, dialect, scan, None);
@@ -468,7 +474,7 @@ mod tests {
             for sort in sorts {
                 for start in [Start::Begin, Start::Behind(at), Start::At(at)] {
                     let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
-                    let sql = page(Dialect::Sqlite, &scan, "orders.id").explained();
+                    let sql = page(Dialect::Sqlite, &scan, &columns::ID).explained();
                     let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
                     let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
                     // The keys of the page are found first; sorting twenty orders afterwards is cheap.

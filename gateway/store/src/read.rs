@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::connection::Connection;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
-use super::isolate::{Rows, Unreadable, rows_of};
+use super::isolate::{Unreadable, rows_of};
 use super::statement::{Statement, padded};
 use super::timeline::Timelines;
-use super::{Error, Store, rows, timeline};
+use super::{Error, Store, columns, rows, timeline};
 
 /// What was found of some orders, in any order.
 #[derive(Debug, Default)]
@@ -47,12 +47,13 @@ impl Store {
     ) -> Result<Option<Result<(Order, Option<LeaseToken>), Unreadable>>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let Rows { rows, mut unreadable } = rows_of(connection, rows::ORDER, &[id], "").await?;
-                let found = rows.first().map(|row| {
-                    let found = rows::order(row).and_then(|order| Ok((order, rows::state(row)?.state.lease)));
+                let mut rows = rows_of(connection, &columns::ORDER, &[id], "").await?;
+                let found = rows.iter().next().map(|row| {
+                    let found =
+                        columns::order(&row).and_then(|order| Ok((order, columns::state(&row)?.state.lease)));
                     found.map_err(|error| Unreadable::new(id, &error))
                 });
-                Ok(found.or_else(|| unreadable.pop().map(Err)))
+                Ok(found.or_else(|| rows.unreadable.pop().map(Err)))
             })
         })
         .await
@@ -119,13 +120,14 @@ impl Store {
 
 /// Those of the orders that exist.
 pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<Found, Error> {
-    let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, ids, "").await?;
-    let mut found = Found { orders: Vec::with_capacity(rows.len()), unreadable };
-    for row in &rows {
-        match rows::whole(row)?.1 {
+    let rows = rows_of(connection, &columns::ORDER, ids, "").await?;
+    let mut found = Found { orders: Vec::with_capacity(rows.iter().len()), unreadable: Vec::new() };
+    for row in rows.iter() {
+        match columns::whole(&row)?.1 {
             Ok(order) => found.orders.push(order),
             Err(unreadable) => found.unreadable.push(unreadable),
         }
     }
+    found.unreadable.extend(rows.unreadable);
     Ok(found)
 }

@@ -6,10 +6,10 @@
 use super::connection::Connection;
 use domain::{OrderId, Timestamp};
 
-use super::isolate::{Rows, rows_of};
+use super::isolate::rows_of;
 use super::rows::NEVER;
 use super::statement::Statement;
-use super::{Error, Store, rows, timeline};
+use super::{Error, Store, columns, timeline};
 
 /// A column that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,11 +191,11 @@ async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Res
 
 /// Fails with what is wrong with the row.
 async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
-    let Rows { rows, unreadable } = rows_of(connection, rows::ORDER, &[id], "").await?;
-    if let Some(unreadable) = unreadable.into_iter().next() {
+    let mut rows = rows_of(connection, &columns::ORDER, &[id], "").await?;
+    if let Some(unreadable) = rows.unreadable.pop() {
         return Err(Error::Row(unreadable.detail));
     }
-    rows.first().map_or(Ok(()), |row| rows::order(row).map(drop))
+    rows.iter().next().map_or(Ok(()), |row| columns::order(&row).map(drop))
 }
 
 /// Writes the status and its event, whatever the other columns hold.
@@ -206,10 +206,9 @@ async fn mark_as_failed(
     now: Timestamp,
 ) -> Result<Repaired, Error> {
     let bytes = id.as_bytes();
-    let mut sql = Statement::new(format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
+    let mut sql = timeline::moved_events();
     sql.push(
-        "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
-             previous_error_class FROM orders \
+        "orders \
          WHERE id = ? AND version BETWEEN 3 AND 4294967293 AND status NOT IN ('completed', 'failed', 'cancelled')",
     );
     sql.bind(bytes.to_vec());

@@ -1,27 +1,13 @@
 //! Rows and what they mean.
 
 use domain::transition::OrderState;
-use domain::{
-    Currency, DEFAULT_TENANT, LeaseToken, LineItem, Money, Order, OrderId, Priority, Status, Timestamp,
-};
+use domain::{Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::isolate::Unreadable;
 use super::row::Row;
 use super::statement::Statement;
 
-/// The columns of [`state`], in its order.
-pub(super) const STATE: &str = "id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, process_after, updated_at, stage, held_until";
-/// The columns of [`order`]: those of [`STATE`], then the rest.
-pub(super) const ORDER: &str = "orders.id, status, version, attempt, failures, max_attempts, lease_token, due_at, \
-    not_before, process_after, updated_at, stage, held_until, tenant_id, external_reference, customer, line_items, currency, \
-    total_minor, quantity, priority, reason, error_class, created_at";
-/// The places of these columns in [`ORDER`].
-pub(super) const DUE_AT: usize = 7;
-pub(super) const HELD_UNTIL: usize = 12;
-pub(super) const TOTAL: usize = 18;
 /// A line item as it is stored. The currency is the order's.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,76 +102,6 @@ pub(super) struct Locked {
     pub(super) state: OrderState,
 }
 
-pub(super) fn state(row: &Row) -> Result<Locked, Error> {
-    let status = status(row.get(1)?)?;
-    let version = number(row, 2)?;
-    // Each order has event 1, and the next one has a number as well.
-    if !(1..u32::MAX).contains(&version) {
-        return Err(Error::Row(format!("version is out of range: {version}")));
-    }
-    let due_at = match (status, row.get(11)?) {
-        (Status::Pending, WAITING) => {
-            Some(row.get(7)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
-        }
-        (Status::Pending | Status::Processing, HELD) => Some(time(row, 12)?),
-        // An order that is not final has to be in one of these stages, and one that is final in none.
-        (Status::Completed | Status::Failed | Status::Cancelled, stage) if stage != status.as_str() => {
-            Some(time(row, 10)?)
-        }
-        _ => None,
-    };
-    Ok(Locked {
-        id: id(row, 0)?,
-        state: OrderState {
-            status,
-            version,
-            attempt: number(row, 3)?,
-            failures: number(row, 4)?,
-            max_attempts: number(row, 5)?,
-            lease: LeaseToken::from_i64(row.get(6)?),
-            due_at,
-            not_before: time(row, 8)?,
-            process_after: row.get::<Option<i64>>(9)?.map(Timestamp::from_micros),
-            updated_at: time(row, 10)?,
-        },
-    })
-}
-
-/// The id of the order, and what [`order`] says of the rest.
-pub(super) fn whole(row: &Row) -> Result<(OrderId, Result<Order, Unreadable>), Error> {
-    let id = id(row, 0)?;
-    Ok((id, order(row).map_err(|error| Unreadable::new(id, &error))))
-}
-
-/// The order, from the columns of [`ORDER`]. Every error is about this row.
-pub(super) fn order(row: &Row) -> Result<Order, Error> {
-    let Locked { id, state } = state(row)?;
-    let text: String = row.get(17)?;
-    let currency: Currency =
-        text.parse().map_err(|error| Error::Row(format!("currency '{text}' {error}")))?;
-    Ok(Order {
-        id,
-        tenant_id: row.get(13)?,
-        external_reference: row.get(14)?,
-        customer: row.get(15)?,
-        line_items: line_items_from_json(row.get(16)?, currency)?,
-        total: Money::from_minor(row.get(18)?, currency),
-        quantity: number::<u64>(row, 19)?,
-        status: state.status,
-        version: state.version,
-        attempt: state.attempt,
-        failures: state.failures,
-        max_attempts: state.max_attempts,
-        priority: priority(row.get(20)?)?,
-        process_after: state.process_after,
-        not_before: state.not_before,
-        reason: row.get(21)?,
-        error_class: row.get(22)?,
-        created_at: time(row, 23)?,
-        updated_at: state.updated_at,
-    })
-}
-
 pub(super) fn line_items_to_json(lines: &[LineItem]) -> String {
     let stored: Vec<StoredLineItem<'_>> = lines
         .iter()
@@ -198,7 +114,7 @@ pub(super) fn line_items_to_json(lines: &[LineItem]) -> String {
     serde_json::to_string(&stored).expect("strings and numbers always have a JSON form")
 }
 
-fn line_items_from_json(json: &str, currency: Currency) -> Result<Vec<LineItem>, Error> {
+pub(super) fn line_items_from_json(json: &str, currency: Currency) -> Result<Vec<LineItem>, Error> {
     let stored: Vec<StoredLineItem<'_>> =
         serde_json::from_str(json).map_err(|error| Error::Row(format!("line items: {error}")))?;
     Ok(stored
@@ -234,8 +150,4 @@ pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Error> {
 
 pub(super) fn status(text: &str) -> Result<Status, Error> {
     text.parse().map_err(|_| Error::Row(format!("'{text}' is not a status")))
-}
-
-fn priority(text: &str) -> Result<Priority, Error> {
-    text.parse().map_err(|_| Error::Row(format!("'{text}' is not a priority")))
 }

@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
+use super::columns::{Column, OrderRow, Selection};
 use super::connection::{Connection, Pool};
-use super::row::Row;
 use domain::DEFAULT_TENANT;
 use domain::query::{Filter, Sort};
 use tokio::runtime::Runtime;
@@ -201,6 +201,19 @@ pub(super) fn is_of_somebody(filter: &Filter) -> bool {
     filter.customer.is_some() || filter.external_reference.is_some()
 }
 
+/// What a search compares.
+const COMPARED: &[Column] = &[
+    Column::Id,
+    Column::Total,
+    Column::Status,
+    Column::ErrorClass,
+    Column::Currency,
+    Column::CreatedAt,
+    Column::LineItems,
+];
+static WITH_ITEMS: Selection = Selection::new(COMPARED);
+static WITHOUT_ITEMS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
+
 /// What is compared here.
 pub(super) struct Rest {
     filter: Filter,
@@ -220,32 +233,33 @@ impl Rest {
         })
     }
 
-    /// The columns that [`Self::matches`] reads, after the first two.
-    pub(super) fn columns(&self) -> String {
-        let items = if self.text.is_some() { "line_items" } else { "'[]'" };
-        format!("orders.id, total_minor, status, error_class, currency, created_at, {items}")
+    /// The columns that [`Self::matches`] reads, and those of a position.
+    pub(super) fn columns(&self) -> &'static Selection {
+        if self.text.is_some() { &WITH_ITEMS } else { &WITHOUT_ITEMS }
     }
 
     /// Whether an order has everything that is asked for.
-    pub(super) fn matches(&mut self, row: &Row) -> Result<bool, Error> {
+    pub(super) fn matches(&mut self, row: &OrderRow<'_>) -> Result<bool, Error> {
         let filter = &self.filter;
-        let total: i64 = row.get(1)?;
+        let total: i64 = row.get(Column::Total)?;
         if filter.total_from.is_some_and(|from| total < from) || filter.total_to.is_some_and(|to| total > to)
         {
             return Ok(false);
         }
-        if !filter.statuses.is_empty() && !filter.statuses.contains(&rows::status(row.get(2)?)?) {
+        if !filter.statuses.is_empty() && !filter.statuses.contains(&row.status(Column::Status)?) {
             return Ok(false);
         }
-        if filter.error_class.is_some() && row.get::<Option<String>>(3)? != filter.error_class {
-            return Ok(false);
-        }
-        if let Some(currency) = filter.currency
-            && row.get::<&str>(4)? != currency.code()
+        if filter.error_class.is_some()
+            && row.get::<Option<&str>>(Column::ErrorClass)? != filter.error_class.as_deref()
         {
             return Ok(false);
         }
-        let created = rows::time(row, 5)?;
+        if let Some(currency) = filter.currency
+            && row.get::<&str>(Column::Currency)? != currency.code()
+        {
+            return Ok(false);
+        }
+        let created = row.time(Column::CreatedAt)?;
         if filter.created_from.is_some_and(|from| created < from)
             || filter.created_before.is_some_and(|before| created >= before)
         {
@@ -253,7 +267,9 @@ impl Rest {
         }
         match &self.text {
             None => Ok(true),
-            Some(text) => rows::any_item(row.get(6)?, |item| text.is_in(item, &mut self.space)),
+            Some(text) => {
+                rows::any_item(row.get(Column::LineItems)?, |item| text.is_in(item, &mut self.space))
+            }
         }
     }
 }

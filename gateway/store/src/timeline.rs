@@ -12,15 +12,27 @@ use super::connection::Connection;
 use super::row::Row;
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
-use super::isolate::{Cause, Rows, Unreadable, rows_of};
+use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
+use super::isolate::{Cause, Unreadable, rows_of};
 use super::statement::{LARGEST_PIECE, Statement, padded};
 use super::{Error, rows};
 
-/// The columns of [`Ends::new`], in its order.
-pub(super) const ENDS: &str = "id, version, created_at, status, attempt, reason, updated_at, error_class, \
-    previous_status, previous_attempt, previous_reason, previous_at, previous_error_class";
-/// The columns of [`between`], in its order.
-pub(super) const BETWEEN: &str = "order_id, sequence, status, attempt, reason, occurred_at, error_class";
+/// The columns of [`Ends::new`].
+static ENDS: Selection = Selection::new(&[
+    Column::Id,
+    Column::Version,
+    Column::CreatedAt,
+    Column::Status,
+    Column::Attempt,
+    Column::Reason,
+    Column::UpdatedAt,
+    Column::ErrorClass,
+    Column::PreviousStatus,
+    Column::PreviousAttempt,
+    Column::PreviousReason,
+    Column::PreviousAt,
+    Column::PreviousErrorClass,
+]);
 
 /// The first sequence that can be in `order_events`.
 const SECOND: u32 = 2;
@@ -56,14 +68,25 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// From the columns that follow the first `skipped` ones.
-    pub(super) fn new(row: &Row, skipped: usize) -> Result<Self, Error> {
+    pub(super) fn new(row: &OrderRow<'_>) -> Result<Self, Error> {
         Ok(Self {
-            id: rows::id(row, skipped)?,
-            version: rows::number(row, skipped + 1)?,
-            created_at: rows::time(row, skipped + 2)?,
-            latest: moment(row, skipped + 3)?,
-            previous: moment(row, skipped + 8)?,
+            id: row.id()?,
+            version: row.number(Column::Version)?,
+            created_at: row.time(Column::CreatedAt)?,
+            latest: Moment {
+                status: row.status(Column::Status)?,
+                attempt: row.number(Column::Attempt)?,
+                reason: row.get(Column::Reason)?,
+                at: row.time(Column::UpdatedAt)?,
+                error_class: row.get(Column::ErrorClass)?,
+            },
+            previous: Moment {
+                status: row.status(Column::PreviousStatus)?,
+                attempt: row.number(Column::PreviousAttempt)?,
+                reason: row.get(Column::PreviousReason)?,
+                at: row.time(Column::PreviousAt)?,
+                error_class: row.get(Column::PreviousErrorClass)?,
+            },
         })
     }
 
@@ -88,20 +111,22 @@ impl Ends {
     }
 }
 
-/// Five columns from `column` on.
-fn moment(row: &Row, column: usize) -> Result<Moment, Error> {
-    Ok(Moment {
-        status: rows::status(&row.get::<String>(column)?)?,
-        attempt: rows::number(row, column + 1)?,
-        reason: row.get(column + 2)?,
-        at: rows::time(row, column + 3)?,
-        error_class: row.get(column + 4)?,
-    })
+/// Reads an event of `order_events`, from the columns of [`EVENT`].
+pub(super) fn between(row: &Row) -> Result<(OrderId, u32, Moment), Error> {
+    let moment = Moment {
+        status: rows::status(row.get(EventColumn::Status as usize)?)?,
+        attempt: rows::number(row, EventColumn::Attempt as usize)?,
+        reason: row.get(EventColumn::Reason as usize)?,
+        at: rows::time(row, EventColumn::OccurredAt as usize)?,
+        error_class: row.get(EventColumn::ErrorClass as usize)?,
+    };
+    let id = rows::id(row, EventColumn::OrderId as usize)?;
+    Ok((id, rows::number(row, EventColumn::Sequence as usize)?, moment))
 }
 
-/// An event of `order_events`.
-pub(super) fn between(row: &Row) -> Result<(OrderId, u32, Moment), Error> {
-    Ok((rows::id(row, 0)?, rows::number(row, 1)?, moment(row, 2)?))
+/// Begins the statement that moves events out of rows; the table and the condition follow.
+pub(super) fn moved_events() -> Statement<'static> {
+    Statement::new(format!("INSERT INTO order_events ({EVENT}) SELECT {MOVED_EVENT} FROM "))
 }
 
 /// For each order and sequence, the events of that order with a higher sequence; the events of one order
@@ -118,16 +143,16 @@ pub(super) async fn after(
             *least = (*least).min(*after);
         }
         let ids: Vec<OrderId> = seen.keys().copied().collect();
-        let Rows { rows, unreadable } = rows_of(connection, ENDS, &ids, "").await?;
-        found.unreadable.extend(unreadable);
-        let mut ends = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let id = rows::id(row, 0)?;
-            match Ends::new(row, 0) {
+        let rows = rows_of(connection, &ENDS, &ids, "").await?;
+        let mut ends = Vec::with_capacity(rows.iter().len());
+        for row in rows.iter() {
+            let id = row.id()?;
+            match Ends::new(&row) {
                 Ok(one) => ends.push(one),
                 Err(error) => found.unreadable.push(Unreadable::new(id, &error)),
             }
         }
+        found.unreadable.extend(rows.unreadable);
         // An order that has changed since has moved events there, never away, so they are all found.
         let Stored { mut events, unreadable } = stored(connection, &ends, &seen).await?;
         for ends in ends {
@@ -211,7 +236,7 @@ async fn stored(
 
 /// The events of each order within its range of sequences.
 fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
-    let mut sql = Statement::new(format!("SELECT {BETWEEN} FROM order_events WHERE "));
+    let mut sql = Statement::new(format!("SELECT {EVENT} FROM order_events WHERE "));
     for (n, (id, from, to)) in padded(wanted).next().unwrap_or_default().iter().enumerate() {
         sql.push(if n == 0 { "" } else { " OR " });
         sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");

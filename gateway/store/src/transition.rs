@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::row::Row;
 use domain::transition::{
     CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, OrderState, Refusal, Rules, decide,
 };
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 
-use super::isolate::{LARGEST_ORDER, Rows, Unreadable, rows_of};
+use super::columns::{Column, OrderRow};
+use super::isolate::{LARGEST_ORDER, Unreadable, rows_of};
 use super::park::is_parked;
 use super::pause::paused;
 use super::recent::CachedOrder;
 use super::rows::{Locked, Stage};
 use super::statement::{LARGEST_PIECE, Statement, padded, pieces};
-use super::{Error, Store, rows, timeline};
+use super::{Error, Store, columns, rows, timeline};
 use domain::OrderMap;
 
 /// What became of one command.
@@ -210,18 +210,18 @@ async fn lock(
         commands.iter().map(|(id, _)| *id).filter(|id| !orders.contains_key(id)).collect();
     ids.sort_unstable();
     ids.dedup();
-    let columns = if whole { rows::ORDER } else { rows::STATE };
-    let Rows { rows, unreadable } = rows_of(connection, columns, &ids, for_update).await?;
-    let mut all: OrderMap<Unreadable> = unreadable.into_iter().map(|one| (one.order_id, one)).collect();
+    let columns = if whole { &columns::ORDER } else { &columns::STATE };
+    let rows = rows_of(connection, columns, &ids, for_update).await?;
+    let mut all = OrderMap::default();
     let mut parked = OrderMap::default();
-    for row in &rows {
-        let id = rows::id(row, 0)?;
-        match rows::state(row) {
+    for row in rows.iter() {
+        let id = row.id()?;
+        match columns::state(&row) {
             Ok(locked) => {
-                if locked.state.status == Status::Pending && row.get(rows::DUE_AT).is_ok_and(is_parked) {
-                    parked.insert(id, rows::time(row, rows::HELD_UNTIL)?);
+                if locked.state.status == Status::Pending && row.get(Column::DueAt).is_ok_and(is_parked) {
+                    parked.insert(id, row.time(Column::HeldUntil)?);
                 }
-                let order = whole.then(|| whole_order(row));
+                let order = whole.then(|| whole_order(&row));
                 let order = order.transpose().unwrap_or_else(|error| {
                     all.insert(id, Unreadable::new(id, &error));
                     None
@@ -233,11 +233,12 @@ async fn lock(
             }
         }
     }
+    all.extend(rows.unreadable.into_iter().map(|one| (one.order_id, one)));
     Ok(Hindered { unreadable: all, parked })
 }
 
-fn whole_order(row: &Row) -> Result<Arc<Order>, Error> {
-    let order = rows::order(row)?;
+fn whole_order(row: &OrderRow<'_>) -> Result<Arc<Order>, Error> {
+    let order = columns::order(row)?;
     match order.approximate_bytes() {
         bytes if bytes > LARGEST_ORDER => Err(Error::TooLarge(bytes)),
         _ => Ok(Arc::new(order)),
@@ -540,15 +541,11 @@ impl Update {
         if self.version <= 2 {
             return None;
         }
-        let mut sql = Statement::new(format!("INSERT INTO order_events ({}) ", timeline::BETWEEN));
-        sql.push(
-            "SELECT id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
-             previous_error_class FROM ",
-        )
-        .push(table)
-        .push(" WHERE version = ? AND id")
-        .bind(i64::from(self.version))
-        .within_padded(ids.iter().copied());
+        let mut sql = timeline::moved_events();
+        sql.push(table)
+            .push(" WHERE version = ? AND id")
+            .bind(i64::from(self.version))
+            .within_padded(ids.iter().copied());
         Some(sql)
     }
 

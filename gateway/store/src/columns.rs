@@ -1,0 +1,372 @@
+//! The columns of the table `orders`.
+//!
+//! A new column is one entry of the table below: its name, what an INSERT writes, and how an order reads it. The lists of
+//! columns in statements, the INSERT and the decoding of rows follow from the entries.
+
+use std::sync::LazyLock;
+
+use domain::transition::OrderState;
+use domain::{Currency, LeaseToken, Money, Order, OrderId, Priority, Status, Timestamp};
+
+use super::Error;
+use super::creation::NewOrder;
+use super::isolate::Unreadable;
+use super::row::{FromColumn, Row};
+use super::rows::{self, HELD, Locked, NEVER, Stage, WAITING};
+use super::statement::{Statement, Value};
+
+/// What an INSERT writes into a column.
+enum Insert {
+    /// A value of the order.
+    Bound(for<'v> fn(&NewRow<'v>) -> Value<'v>),
+    /// The same for every order, as a part of the statement: a bound value costs time for each order.
+    Text(&'static str),
+    /// Nothing: the column has a default.
+    Default,
+}
+
+/// A row that an INSERT writes.
+pub(super) struct NewRow<'v> {
+    pub(super) order: &'v NewOrder,
+    pub(super) stage: Stage,
+}
+
+macro_rules! columns {
+    ($($(#[$comment:meta])* $column:ident $name:literal $insert:expr $(=> $field:ident: $read:path)?;)*) => {
+        /// A column of `orders`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Column { $($(#[$comment])* $column),* }
+
+        impl Column {
+            const ALL: &'static [Self] = &[$(Self::$column),*];
+
+            /// The name in SQL.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$column => $name),* }
+            }
+
+            fn insert(self) -> Insert {
+                match self { $(Self::$column => $insert),* }
+            }
+        }
+
+        /// Reads the order. Every error is about this row.
+        pub(super) fn order(row: &OrderRow<'_>) -> Result<Order, Error> {
+            let Locked { id, state } = state(row)?;
+            let currency = currency(row)?;
+            Ok(Order {
+                id,
+                status: state.status,
+                version: state.version,
+                attempt: state.attempt,
+                failures: state.failures,
+                max_attempts: state.max_attempts,
+                process_after: state.process_after,
+                not_before: state.not_before,
+                updated_at: state.updated_at,
+                $($($field: $read(row, Column::$column, currency)?,)?)*
+            })
+        }
+    };
+}
+
+columns! {
+    Id "id" Insert::Bound(|new| new.order.id.into());
+    TenantId "tenant_id" Insert::Text(TENANT) => tenant_id: value;
+    ExternalReference "external_reference" Insert::Bound(|new| new.order.external_reference.as_deref().into())
+        => external_reference: value;
+    Customer "customer" Insert::Bound(|new| new.order.customer.as_deref().into()) => customer: value;
+    LineItems "line_items" Insert::Bound(|new| rows::line_items_to_json(&new.order.line_items).into())
+        => line_items: line_items;
+    Currency "currency" Insert::Bound(|new| new.order.total.currency().code().to_owned().into());
+    Total "total_minor" Insert::Bound(|new| new.order.total.minor().into()) => total: money;
+    Quantity "quantity" Insert::Bound(|new| i64::try_from(new.order.quantity).unwrap_or(i64::MAX).into())
+        => quantity: number;
+    Status "status" Insert::Text("'pending'");
+    Version "version" Insert::Text("1");
+    Attempt "attempt" Insert::Text("0");
+    Failures "failures" Insert::Text("0");
+    MaxAttempts "max_attempts" Insert::Bound(|new| i64::from(new.order.max_attempts).into());
+    LeaseToken "lease_token" Insert::Text("0");
+    NotBefore "not_before" Insert::Bound(|new| new.order.not_before.as_micros().into());
+    ProcessAfter "process_after" Insert::Bound(|new| new.order.process_after.map(Timestamp::as_micros).into());
+    Priority "priority" Insert::Bound(|new| new.order.priority.as_str().into()) => priority: priority;
+    Reason "reason" Insert::Text("NULL") => reason: value;
+    ErrorClass "error_class" Insert::Default => error_class: value;
+    CreatedAt "created_at" Insert::Bound(|new| new.order.created_at.as_micros().into()) => created_at: time;
+    UpdatedAt "updated_at" Insert::Bound(|new| new.order.created_at.as_micros().into());
+    Stage "stage" Insert::Bound(|new| new.stage.name.into());
+    DueAt "due_at" Insert::Bound(|new| new.stage.due_at.into());
+    HeldUntil "held_until" Insert::Bound(|new| new.stage.held_until.into());
+    // The event before the latest one.
+    PreviousStatus "previous_status" Insert::Default;
+    PreviousAttempt "previous_attempt" Insert::Default;
+    PreviousReason "previous_reason" Insert::Default;
+    PreviousAt "previous_at" Insert::Default;
+    PreviousErrorClass "previous_error_class" Insert::Default;
+}
+
+/// [`DEFAULT_TENANT`] in SQL.
+const TENANT: &str = "'default'";
+
+/// The columns of [`order`]: all but those of the previous event, which come last.
+pub(super) static ORDER: Selection = Selection::new(Column::ALL.split_at(Column::PreviousStatus as usize).0);
+
+/// The columns of [`state`].
+pub(super) static STATE: Selection = Selection::new(&[
+    Column::Id,
+    Column::Status,
+    Column::Version,
+    Column::Attempt,
+    Column::Failures,
+    Column::MaxAttempts,
+    Column::LeaseToken,
+    Column::DueAt,
+    Column::NotBefore,
+    Column::ProcessAfter,
+    Column::UpdatedAt,
+    Column::Stage,
+    Column::HeldUntil,
+]);
+
+/// Only the id.
+pub(super) static ID: Selection = Selection::new(&[Column::Id]);
+
+/// Every column.
+pub(super) static ALL: Selection = Selection::new(Column::ALL);
+
+/// Columns that a statement selects, and their places in its rows.
+pub(super) struct Selection {
+    columns: &'static [Column],
+    /// The place of each column; [`ABSENT`] for one that is not selected.
+    places: [u8; Column::ALL.len()],
+}
+
+const ABSENT: u8 = u8::MAX;
+
+impl Selection {
+    pub(super) const fn new(columns: &'static [Column]) -> Self {
+        let mut places = [ABSENT; Column::ALL.len()];
+        let mut place = 0;
+        while place < columns.len() {
+            places[columns[place] as usize] = place as u8;
+            place += 1;
+        }
+        Self { columns, places }
+    }
+
+    /// Adds the names to a statement. The id is that of `orders`, where a statement joins it with another table.
+    pub(super) fn push(&self, sql: &mut Statement<'_>) {
+        for (place, column) in self.columns.iter().enumerate() {
+            sql.push(if place == 0 { "" } else { ", " });
+            sql.push(if *column == Column::Id { "orders." } else { "" }).push(column.name());
+        }
+    }
+
+    /// Names the values of a row of such a statement.
+    pub(super) fn of<'r>(&'static self, row: &'r Row) -> OrderRow<'r> {
+        OrderRow { row, selection: self }
+    }
+}
+
+/// A row of `orders`, whose values have the names of their columns.
+#[derive(Clone, Copy)]
+pub(super) struct OrderRow<'r> {
+    row: &'r Row,
+    selection: &'static Selection,
+}
+
+impl<'r> OrderRow<'r> {
+    pub(super) fn get<T: FromColumn<'r>>(&self, column: Column) -> Result<T, Error> {
+        self.row.get(self.place(column)?)
+    }
+
+    pub(super) fn id(&self) -> Result<OrderId, Error> {
+        rows::id(self.row, self.place(Column::Id)?)
+    }
+
+    pub(super) fn number<N: TryFrom<i64>>(&self, column: Column) -> Result<N, Error> {
+        rows::number(self.row, self.place(column)?)
+    }
+
+    pub(super) fn time(&self, column: Column) -> Result<Timestamp, Error> {
+        rows::time(self.row, self.place(column)?)
+    }
+
+    pub(super) fn status(&self, column: Column) -> Result<Status, Error> {
+        rows::status(self.get(column)?)
+    }
+
+    fn place(&self, column: Column) -> Result<usize, Error> {
+        match self.selection.places[column as usize] {
+            ABSENT => Err(Error::Row(format!("{} is not selected", column.name()))),
+            place => Ok(place.into()),
+        }
+    }
+}
+
+/// Begins an INSERT of `count` rows, whose values [`bind`] binds.
+pub(super) fn insert<'v>(count: usize) -> Statement<'v> {
+    let mut sql = Statement::new(INSERT.head.as_str());
+    sql.rows(count, &INSERT.row);
+    sql
+}
+
+/// Binds the values of one row of an [`insert`].
+pub(super) fn bind<'v>(sql: &mut Statement<'v>, new: &NewRow<'v>) {
+    for value in &INSERT.values {
+        sql.bind(value(new));
+    }
+}
+
+/// A column of `order_events`, whose statements select all of them in this sequence.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum EventColumn {
+    OrderId,
+    Sequence,
+    Status,
+    Attempt,
+    Reason,
+    OccurredAt,
+    ErrorClass,
+}
+
+/// The columns of `order_events`.
+pub(super) const EVENT: &str = "order_id, sequence, status, attempt, reason, occurred_at, error_class";
+/// The same values of the event that a row of `orders` moves out.
+pub(super) const MOVED_EVENT: &str = "id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
+    previous_error_class";
+
+struct InsertTemplate {
+    head: String,
+    row: String,
+    values: Vec<for<'v> fn(&NewRow<'v>) -> Value<'v>>,
+}
+
+static INSERT: LazyLock<InsertTemplate> = LazyLock::new(|| {
+    let (mut names, mut row, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for column in Column::ALL {
+        match column.insert() {
+            Insert::Bound(value) => {
+                row.push("?");
+                values.push(value);
+            }
+            Insert::Text(text) => row.push(text),
+            Insert::Default => continue,
+        }
+        names.push(column.name());
+    }
+    let head = format!("INSERT INTO orders ({}) VALUES ", names.join(", "));
+    InsertTemplate { head, row: format!("({})", row.join(",")), values }
+});
+
+/// Reads the state of an order.
+pub(super) fn state(row: &OrderRow<'_>) -> Result<Locked, Error> {
+    let status = row.status(Column::Status)?;
+    let version = row.number(Column::Version)?;
+    // Each order has event 1, and the next one has a number as well.
+    if !(1..u32::MAX).contains(&version) {
+        return Err(Error::Row(format!("version is out of range: {version}")));
+    }
+    let due_at = match (status, row.get(Column::Stage)?) {
+        (Status::Pending, WAITING) => {
+            Some(row.get(Column::DueAt)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
+        }
+        (Status::Pending | Status::Processing, HELD) => Some(row.time(Column::HeldUntil)?),
+        // An order that is not final has to be in one of these stages, and one that is final in none.
+        (Status::Completed | Status::Failed | Status::Cancelled, stage) if stage != status.as_str() => {
+            Some(row.time(Column::UpdatedAt)?)
+        }
+        _ => None,
+    };
+    Ok(Locked {
+        id: row.id()?,
+        state: OrderState {
+            status,
+            version,
+            attempt: row.number(Column::Attempt)?,
+            failures: row.number(Column::Failures)?,
+            max_attempts: row.number(Column::MaxAttempts)?,
+            lease: LeaseToken::from_i64(row.get(Column::LeaseToken)?),
+            due_at,
+            not_before: row.time(Column::NotBefore)?,
+            process_after: row.get::<Option<i64>>(Column::ProcessAfter)?.map(Timestamp::from_micros),
+            updated_at: row.time(Column::UpdatedAt)?,
+        },
+    })
+}
+
+/// Reads the id of the order, and what [`order`] says of the rest.
+pub(super) fn whole(row: &OrderRow<'_>) -> Result<(OrderId, Result<Order, Unreadable>), Error> {
+    let id = row.id()?;
+    Ok((id, order(row).map_err(|error| Unreadable::new(id, &error))))
+}
+
+fn currency(row: &OrderRow<'_>) -> Result<Currency, Error> {
+    let text: &str = row.get(Column::Currency)?;
+    text.parse().map_err(|error| Error::Row(format!("currency '{text}' {error}")))
+}
+
+// How an order reads a column. Amounts need the currency of the order.
+
+fn value<'r, T: FromColumn<'r>>(row: &OrderRow<'r>, column: Column, _: Currency) -> Result<T, Error> {
+    row.get(column)
+}
+
+fn number(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<u64, Error> {
+    row.number(column)
+}
+
+fn time(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Timestamp, Error> {
+    row.time(column)
+}
+
+fn money(row: &OrderRow<'_>, column: Column, currency: Currency) -> Result<Money, Error> {
+    Ok(Money::from_minor(row.get(column)?, currency))
+}
+
+fn line_items(
+    row: &OrderRow<'_>,
+    column: Column,
+    currency: Currency,
+) -> Result<Vec<domain::LineItem>, Error> {
+    rows::line_items_from_json(row.get(column)?, currency)
+}
+
+fn priority(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Priority, Error> {
+    let text: &str = row.get(column)?;
+    text.parse().map_err(|_| Error::Row(format!("'{text}' is not a priority")))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::DEFAULT_TENANT;
+
+    use super::*;
+
+    #[test]
+    fn a_new_order_has_the_default_tenant() {
+        assert_eq!(TENANT, format!("'{DEFAULT_TENANT}'"));
+    }
+
+    /// Both schema files have exactly these columns.
+    #[test]
+    fn the_table_has_the_columns_of_the_schema() {
+        for file in [
+            include_str!("../../../migrations/mysql/0001_orders.sql"),
+            include_str!("../../../migrations/sqlite/0001_orders.sql"),
+        ] {
+            let table = file.split("CREATE TABLE orders (").nth(1).unwrap().split("\n)").next().unwrap();
+            let mut stored: Vec<&str> = table
+                .lines()
+                .filter_map(|line| line.strip_prefix("    "))
+                .filter_map(|line| line.split_whitespace().next())
+                .filter(|word| word.starts_with(char::is_lowercase))
+                .collect();
+            let mut known: Vec<&str> = Column::ALL.iter().map(|column| column.name()).collect();
+            stored.sort_unstable();
+            known.sort_unstable();
+            assert_eq!(stored, known);
+        }
+    }
+}
