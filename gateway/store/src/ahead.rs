@@ -11,12 +11,12 @@
 
 use std::time::Duration;
 
-use super::row::Row;
 use domain::transition::{schedule, wait_of_later_clock};
 use domain::{OrderId, Priority, Timestamp};
 
 use super::columns::Column;
 use super::isolate::execute_for_each;
+use super::row::Row;
 use super::rows::NEVER;
 use super::statement::Statement;
 use super::{Error, Store, columns, rows};

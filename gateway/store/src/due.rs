@@ -4,17 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::row::Row;
 use domain::priority::allocate;
 use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 
 use super::ahead::Longest;
+use super::connection::Connection;
 use super::isolate::{Unreadable, execute_for_each};
 use super::park::{is_parked, parked, parked_end};
 use super::pause;
+use super::row::Row;
 use super::rows::{DUE_AGAIN, Stage};
 use super::statement::{Statement, padded};
 use super::{Dialect, Error, Store, rows};

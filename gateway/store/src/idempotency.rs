@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::connection::Connection;
 use domain::{DEFAULT_TENANT, OrderId, Status};
 
+use super::connection::Connection;
 use super::creation::{Creation, Idempotency, NewOrder};
 use super::read::Found;
 use super::statement::{Statement, pieces};

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::Connection;
 use domain::transition::OrderState;
 use domain::{OrderId, Status};
 
 use super::columns::NewRow;
+use super::connection::Connection;
 use super::creation::{Creation, Inserted, NewOrder};
 use super::idempotency::{insert_keys, used_keys};
 use super::recent::CachedOrder;

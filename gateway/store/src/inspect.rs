@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::connection::Connection;
 use domain::transition::{OrderState, schedule, wait_of_later_clock};
 use domain::{OrderId, Status, Timestamp};
 
 use super::columns::{Column, OrderRow, Selection};
+use super::connection::Connection;
 use super::isolate::{Cause, LARGEST_ORDER, Unreadable, rows_of};
 use super::park::is_parked;
 use super::statement::{LARGEST_PIECE, Statement};

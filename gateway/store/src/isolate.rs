@@ -8,13 +8,13 @@
 
 use std::fmt;
 
-use super::columns::{OrderRow, Selection};
-use super::connection::Connection;
-use super::row::Row;
 use domain::OrderId;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
+use super::columns::{OrderRow, Selection};
+use super::connection::Connection;
+use super::row::Row;
 use super::statement::{LARGEST_PIECE, Statement};
 use super::{Error, Outage};
 

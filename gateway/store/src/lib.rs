@@ -66,9 +66,8 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use rand::Rng;
-use tokio::time::Instant;
-
 use telemetry::LogThrottle;
+use tokio::time::Instant;
 
 use connection::{Connection, Pool};
 use statement::Statement;

@@ -6,16 +6,16 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::row::Row;
 use domain::query::{Filter, Position, Sort};
 use domain::{DEFAULT_TENANT, Order, OrderId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use super::columns::{Column, OrderRow, Selection};
+use super::connection::Connection;
 use super::isolate::{Unreadable, rows_of};
 use super::read::Found;
+use super::row::Row;
 use super::rows::Part;
 use super::scan::{Listed, Scan, Scanned, Start};
 use super::search::{Pass, Rest, Way, is_of_somebody, reduced};

@@ -9,15 +9,15 @@
 
 use std::time::Duration;
 
+use domain::OrderMap;
 use domain::transition::CLOCK_STEP;
 use domain::{DEFAULT_TENANT, OrderId, Timestamp};
+use telemetry::LogThrottle;
 
 use super::isolate::{Cause, Unreadable, execute_for_each};
 use super::rows::{DUE_AGAIN, NEVER};
 use super::statement::Statement;
 use super::{Error, Store, rows};
-use domain::OrderMap;
-use telemetry::LogThrottle;
 
 /// The first time that an order is parked for; each further time is twice as long as the one before ...
 const PARKED_FIRST: Duration = Duration::from_secs(30);

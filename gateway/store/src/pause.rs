@@ -5,10 +5,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::connection::Connection;
 use domain::Timestamp;
 use domain::waiting::QueueSnapshot;
 
+use super::connection::Connection;
 use super::statement::Statement;
 use super::{Error, Store};
 

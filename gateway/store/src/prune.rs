@@ -9,11 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::row::Row;
 use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
 
+use super::connection::Connection;
 use super::idempotency::delete_keys;
+use super::row::Row;
 use super::statement::{Statement, pieces};
 use super::{Dialect, Error, Store, rows};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::connection::Connection;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
+use super::connection::Connection;
 use super::isolate::{Unreadable, rows_of};
 use super::statement::{Statement, padded};
 use super::timeline::Timelines;

@@ -8,10 +8,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::OrderMap;
 use domain::{Order, OrderId};
 
 use super::rows::Locked;
-use domain::OrderMap;
 
 /// Orders in one generation.
 const GENERATION: usize = 4_096;

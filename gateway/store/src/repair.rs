@@ -3,9 +3,9 @@
 //! Nothing is guessed: a column gets another value only when the operator gives one. What repeats in
 //! `order_events` what the row says already is removed, because the row is what counts.
 
-use super::connection::Connection;
 use domain::{OrderId, Timestamp};
 
+use super::connection::Connection;
 use super::isolate::rows_of;
 use super::rows::NEVER;
 use super::statement::Statement;

@@ -8,17 +8,17 @@
 
 use std::sync::Arc;
 
-use super::columns::{Column, OrderRow, Selection};
-use super::connection::{Connection, Pool};
 use domain::DEFAULT_TENANT;
 use domain::query::{Filter, Sort};
+use telemetry::panics;
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::columns::{Column, OrderRow, Selection};
+use super::connection::{Connection, Pool};
 use super::statement::Statement;
 use super::{Error, Store, Work, rows};
-use telemetry::panics;
 
 /// Most searches at a time.
 pub const SEARCHES: usize = 2;

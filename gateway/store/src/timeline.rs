@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::connection::Connection;
-use super::row::Row;
 use domain::{OrderEvent, OrderId, Status, Timestamp};
 
 use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
+use super::connection::Connection;
 use super::isolate::{Cause, Unreadable, rows_of};
+use super::row::Row;
 use super::statement::{LARGEST_PIECE, Statement, padded};
 use super::{Error, rows};
 

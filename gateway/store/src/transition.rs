@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::connection::Connection;
+use domain::OrderMap;
 use domain::transition::{
     CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, Decision, OrderState, Refusal, Rules, decide,
 };
@@ -22,6 +22,7 @@ use domain::{LeaseToken, Order, OrderEvent, OrderId, Status, Timestamp};
 use rand::Rng;
 
 use super::columns::{Column, OrderRow};
+use super::connection::Connection;
 use super::isolate::{LARGEST_ORDER, Unreadable, rows_of};
 use super::park::is_parked;
 use super::pause::paused;
@@ -29,7 +30,6 @@ use super::recent::CachedOrder;
 use super::rows::{Locked, Stage};
 use super::statement::{LARGEST_PIECE, Statement, padded, pieces};
 use super::{Error, Store, columns, rows, timeline};
-use domain::OrderMap;
 
 /// What became of one command.
 #[derive(Debug, Clone)]

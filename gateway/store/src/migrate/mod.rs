@@ -9,11 +9,11 @@
 mod run;
 mod script;
 
-use crate::row::Row;
 use sqlx::migrate::Migrator;
 
 use super::statement::Statement;
 use super::{ConnectError, Dialect, Error, Outage, Store, error};
+use crate::row::Row;
 
 pub(super) static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
 pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");

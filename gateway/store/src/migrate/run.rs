@@ -10,13 +10,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::connection::Connection;
-use crate::row::Row;
 use rand::Rng;
 use sqlx::migrate::{Migration, Migrator};
 
 use super::script::{self, Present, Step};
 use super::{Applied, MIGRATING};
+use crate::connection::Connection;
+use crate::row::Row;
 use crate::statement::Statement;
 use crate::{ConnectError, Dialect, Error, Store, Used, error};
 
