@@ -5,8 +5,8 @@ use broker::Queue;
 
 use crate::http::context::Context;
 use crate::rest::bulk_work::BulkWork;
-use crate::vitals::Vitals;
-use crate::{Config, Store, feed::Feed, orders::Orders};
+use crate::{Config, Store};
+use gateway_service::{Vitals, feed::Feed, orders::Orders};
 
 /// What the handlers of REST, health and the pages need. Each request clones it several times, so it is one pointer.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::http::{Hosts, Origins};
-use crate::{graphql, grpc, orders};
+use crate::{graphql, grpc};
+use gateway_service as service;
 
 /// One address gets at most this part of what there is for all, unless configured.
 const ONE_ADDRESS: usize = 10;
@@ -15,7 +16,7 @@ const ONE_ADDRESS: usize = 10;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The use cases and the background tasks.
-    pub service: orders::Config,
+    pub service: service::Config,
     /// The HTTP server, which also serves gRPC.
     pub http: HttpLimits,
     /// The GraphQL API.
@@ -33,7 +34,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            service: orders::Config::default(),
+            service: service::Config::default(),
             http: HttpLimits::default(),
             graphql: graphql::Config::default(),
             graphql_hooks: graphql::Hooks::default(),

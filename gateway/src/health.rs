@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::inflight::Budget;
-use crate::vitals::Vitals;
+use gateway_service::Vitals;
 
 /// How long a part may take to answer a check.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -96,13 +96,13 @@ fn the_settings_have_the_defaults_of_the_page() {
         ),
     );
     row("idempotency key", &format!("{} characters", domain::MAX_IDEMPOTENCY_KEY));
-    row("orders of a bulk create", &count(crate::orders::MAX_ROWS));
+    row("orders of a bulk create", &count(gateway_service::MAX_ROWS));
     row(
         "orders of one redrive by filter; starts per second",
         &format!(
             "{}; {}",
-            count(crate::orders::MAX_REDRIVEN as usize),
-            count(crate::orders::MAX_RATE as usize)
+            count(gateway_service::orders::MAX_REDRIVEN as usize),
+            count(gateway_service::orders::MAX_RATE as usize)
         ),
     );
     row("count of orders in each status", &count(crate::store::COUNT_LIMIT as usize));

@@ -13,25 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Bus, Queue};
-use telemetry::panics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::{CLOCK_INTERVAL, Dispatch};
-use crate::feed::Feed;
+use gateway_service::{Parts as ServiceParts, Service};
+
 use crate::http::context::Context;
 use crate::http::server::{self, Connections, Port};
-use crate::keys::Keys;
-use crate::orders::{Orders, Publisher};
 use crate::rest::bulk_work::BulkWork;
-use crate::room::Room;
-use crate::shortcut::Shortcut;
-use crate::vitals::Vitals;
-use crate::wake::Wake;
-use crate::{App, AppParts, Config, Store, graphql, grpc, retention};
+use crate::{App, AppParts, Config, Store, graphql, grpc};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -50,8 +43,6 @@ pub struct Parts {
     pub grpc: TcpListener,
 }
 
-/// How often expired idempotency keys are removed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long batches and publishing may take at the very end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
@@ -65,27 +56,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
     config.grpc.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
-    let service = Arc::new(config.service.clone());
-    let installation = store.installation().await.map_err(std::io::Error::other)?;
-    let wake = Wake::default();
-    let feed = Feed::new(&store);
-    let vitals = Vitals::new(&store, &queue, &feed);
-    // The batches and the publisher end by themselves once nobody can hand them anything.
-    let writes = TaskTracker::new();
-    let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
-    let room = Room::default();
-    let shortcut = Shortcut {
-        room: room.clone(),
-        store: store.clone(),
-        queue: queue.clone(),
-        config: service.clone(),
-        wake: wake.clone(),
-        vitals: vitals.clone(),
-        tasks: writes.clone(),
-    };
-    let orders = Orders::start(&store, Keys::new(&installation), &service, &shortcut, &publisher, &writes);
-    drop(shortcut);
-    drop(publisher);
+    let parts =
+        ServiceParts { config: config.service.clone(), store: store.clone(), queue: queue.clone(), bus };
+    let service = Service::start(parts).await.map_err(std::io::Error::other)?;
+    let Service { orders, feed, vitals, background, writes } = service;
     let context = Context::new(&config.http, config.shutdown_timeout);
     let app = App::from(AppParts {
         bulk_work: BulkWork::new(&config.http),
@@ -117,25 +91,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     // Background loops: they stop with their token and must not end before.
     let loops = TaskTracker::new();
     let stop_loops = CancellationToken::new();
-    let stop = || stop_loops.clone();
-    let (feed_stop, clock_stop, prune_stop, retention_stop) = (stop(), stop(), stop(), stop());
-    let (vitals_stop, looked_at) = (stop(), vitals.clone());
-    loops.spawn(panics::restart_on_panic("vitals", move || looked_at.clone().run(vitals_stop.clone())));
-    loops.spawn(panics::restart_on_panic("feed", move || feed.clone().run(bus.clone(), feed_stop.clone())));
-    let clock_store = store.clone();
-    loops.spawn(panics::restart_on_panic("clock", move || {
-        follow_database(clock_store.clone(), clock_stop.clone())
-    }));
-    let prune_store = store.clone();
-    loops.spawn(panics::restart_on_panic("prune", move || prune(prune_store.clone(), prune_stop.clone())));
-    let (kept_store, kept) = (store.clone(), config.service.retention);
-    loops.spawn(panics::restart_on_panic("retention", move || {
-        retention::run(kept_store.clone(), kept, retention_stop.clone())
-    }));
-    let dispatch = Dispatch { store: store.clone(), orders, queue, config: service, wake, room, vitals };
-    let draining = context.draining.clone();
-    let dispatching =
-        loops.spawn(panics::restart_on_panic("dispatch", move || dispatch.clone().run(draining.clone())));
+    let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.inflight.clone());
@@ -239,41 +195,6 @@ impl Drop for Crowd {
         // Waiting for threads is not allowed here, and what was worth waiting for has ended.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
-        }
-    }
-}
-
-async fn follow_database(store: Store, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(CLOCK_INTERVAL) => {
-                if let Err(error) = store.refresh_clock().await {
-                    tracing::debug!(%error, "failed to read the clock of the database");
-                }
-                if let Err(error) = store.check_primary().await {
-                    tracing::debug!(%error, "failed to check whether the database is read-only");
-                }
-                if let Ok(parked) = store.parked().await {
-                    metrics::gauge!("orders_parked").set(parked as f64);
-                }
-            }
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-async fn prune(store: Store, stop: CancellationToken) {
-    let mut more = false;
-    loop {
-        let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {
-                more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "failed to remove expired idempotency keys, retrying later");
-                    false
-                });
-            }
-            () = stop.cancelled() => return,
         }
     }
 }

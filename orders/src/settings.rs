@@ -31,7 +31,7 @@ pub(crate) fn gateway(
     process: &ProcessArgs,
 ) -> Result<gateway::Config, Error> {
     let mut config = gateway::Config {
-        service: gateway::orders::Config {
+        service: gateway::service::Config {
             default_currency: rules.default_currency,
             visibility_timeout: rules.visibility_timeout,
             max_queue_depth: rules.max_queue_depth,
@@ -48,7 +48,7 @@ pub(crate) fn gateway(
                     rules.idempotency_ttl,
                 )?,
             },
-            ..gateway::orders::Config::default()
+            ..gateway::service::Config::default()
         },
         shutdown_timeout: process.shutdown_timeout,
         ..gateway::Config::default()

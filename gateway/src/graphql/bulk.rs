@@ -10,12 +10,12 @@ use super::errors::fault;
 use super::mutation::{CreateOrderInput, UserError};
 use super::services::Services;
 use super::types::Order;
-use crate::Error;
-use crate::orders::{CreatedRows, Row, RowOutcome};
+use gateway_service::Error;
+use gateway_service::orders::{CreatedRows, Row, RowOutcome};
 
 /// Handling of a bulk create that contains invalid orders.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "crate::orders::ErrorPolicy")]
+#[graphql(remote = "gateway_service::orders::ErrorPolicy")]
 pub(crate) enum ErrorPolicy {
     /// Creates no order unless all orders are valid.
     RejectEverything,

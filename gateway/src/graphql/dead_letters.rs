@@ -11,8 +11,8 @@ use super::list::OrderFilter;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
 use super::services::Services;
-use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 use domain::query::{Filter, Sort};
+use gateway_service::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 
 /// The failed orders to redrive, and the options.
 #[derive(InputObject)]

@@ -28,7 +28,7 @@ use super::parsed::Parsed;
 use super::room::Rooms;
 use super::schema::OrdersSchema;
 use super::subscription::Position;
-use crate::Error;
+use gateway_service::Error;
 use telemetry::panics::{self, Panicked};
 
 /// The same schema twice.

@@ -7,7 +7,7 @@ use async_graphql::{ErrorExtensionValues, ServerError};
 use axum::http::StatusCode;
 use domain::{ErrorCode, ErrorKind};
 
-use crate::Error;
+use gateway_service::Error;
 
 /// The key of the code within `extensions`.
 pub(crate) const CODE: &str = "code";

@@ -11,9 +11,9 @@ use super::room::Room;
 use super::scalars::{DateTime, Decimal};
 use super::services::Services;
 use super::types::{Order, OrderStatus};
-use crate::orders::{Criteria, Cursor, InvalidCriterion, Listing, Take};
-use crate::store::Listed;
 use domain::query::{Filter, Position, Sort};
+use gateway_service::orders::{Criteria, Cursor, InvalidCriterion, Listing, Take};
+use gateway_store::Listed;
 
 /// Orders of a page when the client does not say.
 pub(crate) const DEFAULT_PAGE: i32 = 20;

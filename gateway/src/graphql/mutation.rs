@@ -14,8 +14,8 @@ use super::errors::fault;
 use super::scalars::{DateTime, Decimal};
 use super::services::Services;
 use super::types::{Order, OrderPriority};
-use crate::Error;
-use crate::orders::{InvalidCriterion, Requester};
+use gateway_service::Error;
+use gateway_service::orders::{InvalidCriterion, Requester};
 
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]

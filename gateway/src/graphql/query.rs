@@ -11,7 +11,7 @@ use super::errors::fault;
 use super::list::{OrderConnection, OrderFilter, OrderSort, Window, page};
 use super::services::Services;
 use super::types::{Node, Order};
-use crate::Error;
+use gateway_service::Error;
 
 /// What can be asked about orders.
 #[derive(Default)]

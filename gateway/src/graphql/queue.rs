@@ -9,7 +9,7 @@ use super::errors::fault;
 use super::mutation::{UserError, requester};
 use super::scalars::DateTime;
 use super::services::Services;
-use crate::store::{COUNT_LIMIT, Counts, Pause};
+use gateway_store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.
 #[derive(Default)]

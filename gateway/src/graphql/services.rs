@@ -3,10 +3,10 @@ use std::sync::Arc;
 use broker::Queue;
 use domain::Currency;
 
-use crate::feed::Feed;
-use crate::loader::{EventLoader, OrderLoader};
-use crate::orders::Orders;
-use crate::vitals::Vitals;
+use gateway_service::Vitals;
+use gateway_service::feed::Feed;
+use gateway_service::loader::{EventLoader, OrderLoader};
+use gateway_service::orders::Orders;
 
 /// What resolvers work with.
 pub(super) struct Services {

@@ -8,11 +8,11 @@ use super::engine::{Engine, Schemas};
 use super::protocol::InitCheck;
 use super::schema;
 use super::services::Services;
-use crate::feed::Feed;
 use crate::http::context::Context;
-use crate::loader;
-use crate::orders::Orders;
-use crate::vitals::Vitals;
+use gateway_service::Vitals;
+use gateway_service::feed::Feed;
+use gateway_service::loader;
+use gateway_service::orders::Orders;
 
 /// Code of the embedding program that the API calls.
 #[derive(Debug, Clone, Default)]

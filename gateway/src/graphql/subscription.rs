@@ -12,7 +12,7 @@ use super::errors::{fault, field_error};
 use super::live::hand_over;
 use super::services::Services;
 use super::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
-use crate::feed::{Cursor, FeedItem};
+use gateway_service::feed::{Cursor, FeedItem};
 
 /// Filter of a feed; an event must match all fields that are set.
 #[derive(InputObject, Default)]

@@ -10,7 +10,7 @@ use domain::waiting::Waiting;
 use super::errors::{bad_input, fault};
 use super::scalars::{DateTime, Decimal};
 use super::services::Services;
-use crate::Error;
+use gateway_service::Error;
 
 /// Where an order is in its life.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,14 +14,12 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::body::{Frame, SizeHint};
 use telemetry::panics;
-use tonic::Status;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 
 use super::MESSAGE_BYTES;
 use super::message::{Held, Messages, Rule};
-use super::status::refusal;
-use crate::Error;
+use super::status::{refusal, to_status};
 use crate::http::context::Context as Server;
 use crate::http::header_limits;
 use crate::http::problem::Problem;
@@ -91,7 +89,7 @@ fn around(
                 Some(stream) => response.map(|body| Body::new(Streamed { body, _stream: stream })),
                 None => response,
             },
-            Err(panicked) => Status::from(Error::from(panicked)).into_http(),
+            Err(panicked) => to_status(panicked.into()).into_http(),
         }
     }))
 }

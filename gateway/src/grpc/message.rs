@@ -18,10 +18,10 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
-use super::status::refuse;
-use crate::Error;
+use super::status::{refuse, to_status};
 use crate::http::chunks::Chunks;
 use crate::http::inflight::{Arrival, Budget};
+use gateway_service::Error;
 
 /// Flags and length.
 const PREFIX: usize = 5;
@@ -112,7 +112,7 @@ impl Messages {
     fn advance(&mut self, data: &[u8]) -> Result<usize, Status> {
         let (mut bytes, mut complete) = (data, 0);
         if !self.held.grow(bytes.len()) {
-            return Err(Error::overloaded().into());
+            return Err(to_status(Error::overloaded()));
         }
         if let Some(arrival) = &mut self.arrival {
             arrival.received(bytes.len());

@@ -1,7 +1,7 @@
-use crate::feed::Feed;
 use crate::http::context::Context;
-use crate::orders::Orders;
-use crate::vitals::Vitals;
+use gateway_service::Vitals;
+use gateway_service::feed::Feed;
+use gateway_service::orders::Orders;
 
 /// The settings of the gRPC API.
 #[derive(Debug, Clone, Default)]

@@ -8,8 +8,8 @@ use http::HeaderMap;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::Error;
 use crate::http::problem::Problem;
+use gateway_service::Error;
 
 /// The status of an error of this kind.
 pub(crate) fn status(kind: ErrorKind) -> Code {
@@ -41,14 +41,13 @@ pub(super) fn refuse(code: ErrorCode, detail: impl Into<String>) -> Status {
     refused
 }
 
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let mut refused = refuse(error.code(), error.to_string());
-        if let Some(wait) = error.retry_after() {
-            push_back(&mut refused, wait);
-        }
-        refused
+/// Shows an error of a use case.
+pub(super) fn to_status(error: Error) -> Status {
+    let mut refused = refuse(error.code(), error.to_string());
+    if let Some(wait) = error.retry_after() {
+        push_back(&mut refused, wait);
     }
+    refused
 }
 
 /// What gRPC calls `Retry-After`, in milliseconds: client libraries that repeat calls obey it.
@@ -66,7 +65,7 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
 /// The trailers of a call whose response does not fit beside those of all others.
 pub(crate) fn overloaded() -> Option<HeaderMap> {
     let mut trailers = HeaderMap::new();
-    Status::from(Error::overloaded()).add_header(&mut trailers).ok().map(|()| trailers)
+    to_status(Error::overloaded()).add_header(&mut trailers).ok().map(|()| trailers)
 }
 
 fn push_back(status: &mut Status, wait: Duration) {

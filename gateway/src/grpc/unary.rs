@@ -14,12 +14,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::message::Held;
 use super::state::State;
-use super::status::{invalid, invalid_field, refuse, token_required};
+use super::status::{invalid, invalid_field, refuse, to_status, token_required};
 use super::tokens::Tokens;
 use super::work;
-use crate::Error;
-use crate::feed::Cursor;
-use crate::loader::{self, OrderLoader};
+use gateway_service::Error;
+use gateway_service::feed::Cursor;
+use gateway_service::loader::{self, OrderLoader};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
 /// and clients refuse long ones.
@@ -70,7 +70,7 @@ impl OrderService for Service {
 
 /// A panic is the error of its call.
 async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(Error::from(panicked).into()))
+    panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(to_status(panicked.into())))
 }
 
 impl Service {
@@ -119,7 +119,7 @@ impl Service {
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
-        let events = self.state.feed.watch(id, cursor).await?;
+        let events = self.state.feed.watch(id, cursor).await.map_err(to_status)?;
         // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
         // on at another gateway, after the sequence that it has.
         let draining = self.state.context.draining.clone();
@@ -130,21 +130,22 @@ impl Service {
                 tokio::select! {
                     event = events.next() => match event? {
                         Ok(event) => Some((Ok(v1::OrderEvent::from(event.as_ref())), Some(events))),
-                        Err(error) => Some((Err(error.into()), None)),
+                        Err(error) => Some((Err(to_status(error)), None)),
                     },
-                    () = draining.cancelled() => Some((Err(Error::shutting_down().into()), None)),
+                    () = draining.cancelled() => Some((Err(to_status(Error::shutting_down())), None)),
                 }
             }
         });
         // A panic while an event is prepared ends the stream with an error.
-        let stream = AssertUnwindSafe(stream).catch_unwind().map(|item| {
-            item.unwrap_or_else(|panic| Err(Error::from(panics::record("grpc", &*panic)).into()))
-        });
+        let stream = AssertUnwindSafe(stream)
+            .catch_unwind()
+            .map(|item| item.unwrap_or_else(|panic| Err(to_status(panics::record("grpc", &*panic).into()))));
         Ok(stream.boxed())
     }
 
-    async fn order(&self, id: OrderId) -> Result<v1::Order, Error> {
-        Ok(self.shown(Arc::unwrap_or_clone(self.loader.load(id).await?.ok_or(Error::NotFound(id))?)))
+    async fn order(&self, id: OrderId) -> Result<v1::Order, Status> {
+        let order = self.loader.load(id).await.and_then(|order| order.ok_or(Error::NotFound(id)));
+        order.map(|order| self.shown(Arc::unwrap_or_clone(order))).map_err(to_status)
     }
 
     fn shown(&self, order: domain::Order) -> v1::Order {
@@ -159,12 +160,12 @@ impl Service {
         let (order, lease) = match lease {
             // The worker shows the token of its attempt: it is still at it.
             Some(lease) => {
-                one(self.state.orders.heartbeat(&[(id, lease)]).await)?;
+                only_answer(self.state.orders.heartbeat(&[(id, lease)]).await)?;
                 (self.order(id).await?, lease)
             }
             None => {
                 let lease = self.tokens.draw(id);
-                (one(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
+                (only_answer(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
             }
         };
         let lease_ms = self.state.orders.config().rules.lease.as_millis();
@@ -190,7 +191,7 @@ impl Service {
                     Outcome::Failed { .. } => domain::Status::Failed,
                     Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
                 };
-                let (order, lease) = self.state.orders.with_lease(id).await?;
+                let (order, lease) = self.state.orders.with_lease(id).await.map_err(to_status)?;
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // The same report once more.
@@ -207,7 +208,7 @@ impl Service {
                 }
             }
         };
-        one(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
+        only_answer(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
         Ok(answer(self.order(id).await?))
     }
 }
@@ -217,6 +218,7 @@ fn answer(order: v1::Order) -> v1::UpdateStatusResponse {
 }
 
 /// The answer to a group of one.
-fn one<T>(answers: Result<Vec<Result<T, Error>>, Error>) -> Result<T, Error> {
-    answers?.pop().ok_or(Error::Internal)?
+fn only_answer<T>(answers: Result<Vec<Result<T, Error>>, Error>) -> Result<T, Status> {
+    let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Err(Error::Internal)));
+    answer.map_err(to_status)
 }

@@ -29,8 +29,8 @@ use super::message::Held;
 use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
 use super::state::State;
 use super::status::invalid;
-use crate::Error;
-use crate::orders::Started;
+use gateway_service::Error;
+use gateway_service::orders::Started;
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;

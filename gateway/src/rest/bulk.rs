@@ -17,11 +17,12 @@ use super::problem::{ApiError, ProblemSchema};
 use super::schema;
 use super::view::OrderView;
 use crate::App;
-use crate::Error;
 use crate::http::json::{self, Shape};
 use crate::http::problem::{InputError, MAX_ERRORS, Problem};
 use crate::http::query::Query;
-use crate::orders::{CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
+use gateway_service::Error;
+use gateway_service::MAX_ROWS;
+use gateway_service::orders::{CreatedRows, ErrorPolicy, Row, RowOutcome};
 use telemetry::panics;
 
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";

@@ -12,7 +12,7 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::orders::Requester;
+use gateway_service::orders::Requester;
 
 /// Reason of a command; optional.
 #[derive(Debug, Default, ToSchema)]

@@ -13,8 +13,8 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 use domain::query::Filter;
+use gateway_service::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 
 /// The dead letters to redrive, and the options.
 #[derive(Debug, ToSchema)]

@@ -21,12 +21,13 @@ use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::schema;
 use super::view::EventView;
 use super::wait;
-use crate::feed::Cursor;
+use crate::App;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::resume::{self, InvalidEventId, last_event_id};
 use crate::http::streams::{Client, StreamKind};
-use crate::{App, Error};
+use gateway_service::Error;
+use gateway_service::feed::Cursor;
 
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("events");

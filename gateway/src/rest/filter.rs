@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::schema::{self, CurrencyCode, DecimalText};
 use crate::http::json::{Object, Pointer, Shape};
 use crate::http::query::Query;
-use crate::orders::{Criteria, FILTER_FIELDS};
+use gateway_service::orders::{Criteria, FILTER_FIELDS};
 
 /// Filter of orders; an order must match all fields that are set.
 #[derive(Debug, ToSchema, IntoParams)]

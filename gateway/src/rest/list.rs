@@ -15,9 +15,9 @@ use super::view::StatusWord;
 use crate::App;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
-use crate::store::Listed;
 use domain::query::{Position, Sort};
+use gateway_service::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
+use gateway_store::Listed;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::view::OrderView;
-use crate::store::Listed;
-use crate::store::Unreadable;
+use gateway_store::Listed;
+use gateway_store::Unreadable;
 
 /// An order in a list. An unreadable order has only `id` and `unreadable`.
 #[derive(Serialize, ToSchema)]

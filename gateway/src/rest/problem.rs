@@ -8,8 +8,8 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bulk::RowView;
 use super::schema;
 use super::view::StatusWord;
-use crate::Error;
 use crate::http::problem::{InputError, Problem};
+use gateway_service::Error;
 
 /// The 503 of reads, for the reference.
 pub(super) const UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: nothing \

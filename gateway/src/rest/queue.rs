@@ -12,7 +12,7 @@ use crate::App;
 use crate::http::body;
 use crate::http::json::{self, Shape};
 use crate::http::problem::Problem;
-use crate::store::{COUNT_LIMIT, Counts, Pause};
+use gateway_store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,9 +7,9 @@ use futures_util::StreamExt;
 
 use super::problem::ApiError;
 use crate::App;
-use crate::feed::Cursor;
 use crate::http::query::Query;
 use crate::http::streams::{Client, StreamKind};
+use gateway_service::feed::Cursor;
 
 /// The kind of an open stream.
 const LONG_POLL: StreamKind = StreamKind::new("long_poll");

@@ -1,7 +1,7 @@
 //! How many orders there are in each status, over REST and GraphQL.
 
 use gateway::Config;
-use gateway::orders::COUNTS_FRESH;
+use gateway::service::orders::COUNTS_FRESH;
 use gateway::store::COUNT_LIMIT;
 use serde_json::{Value, json};
 

@@ -42,7 +42,7 @@ pub(crate) fn share(text: &str) -> Result<f64, ValueError> {
 /// Parses a rate per second: `50/s`.
 pub(crate) fn rate(text: &str) -> Result<u32, ValueError> {
     let count = text.strip_suffix("/s").unwrap_or(text);
-    number(1..=u64::from(gateway::orders::MAX_RATE))(count)
+    number(1..=u64::from(gateway::service::orders::MAX_RATE))(count)
         .map_err(|error| ValueError::new(error.problem, "give a rate from 1/s to 10000/s, such as 50/s"))
 }
 

@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
-    ("gateway", &["domain", "proto", "telemetry", "broker", "gateway-store"]),
+    ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
+    ("gateway", &["domain", "proto", "telemetry", "broker", "gateway-service", "gateway-store"]),
     ("processor", &["domain", "proto", "telemetry", "broker"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
     ("orders", &["domain", "telemetry", "broker", "gateway", "processor"]),

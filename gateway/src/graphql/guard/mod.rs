@@ -27,7 +27,7 @@ pub(crate) use self::text::{check_text, without_descriptions};
 use super::language::{Coerced, json_size};
 use super::list::{DEFAULT_PAGE, MAX_PAGE};
 use crate::graphql::config::Config;
-use crate::orders::MAX_ROWS;
+use gateway_service::MAX_ROWS;
 
 /// Most selection sets inside each other, through fragments and introspection too. Tools' full
 /// introspection query has 15.

@@ -98,9 +98,9 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
-    use crate::Store;
     use crate::feed::FeedItem;
-    use crate::store::Options;
+    use gateway_store::Options;
+    use gateway_store::Store;
 
     /// A bus that can be cut off, and tells what got through.
     struct Cut {

@@ -3,8 +3,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::Error;
-use crate::store::{Counts, Store};
+use crate::error::Error;
+use gateway_store::{Counts, Store};
 
 /// Orders are counted at most once in this time, however many ask.
 pub const COUNTS_FRESH: Duration = Duration::from_secs(1);

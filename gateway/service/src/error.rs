@@ -21,7 +21,7 @@ pub enum Error {
     #[error("the idempotency key was used before, for another order; use a new key for a new order")]
     KeyReused,
     /// A bulk create has so many rows.
-    #[error("1 to {max} orders can be created at once, there are {0}", max = crate::orders::MAX_ROWS)]
+    #[error("1 to {max} orders can be created at once, there are {0}", max = crate::config::MAX_ROWS)]
     RowCount(usize),
     /// The order's present status does not allow it.
     #[error("{refusal}")]

@@ -6,18 +6,17 @@ use std::time::Duration;
 use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId};
 use tokio::time::Instant;
 
-use super::{Orders, Publisher};
-use crate::Error;
+use super::Orders;
 use crate::batch::{Attempt, Failure};
-use crate::shortcut::Shortcut;
-use crate::store::{
+use crate::config::MAX_ROWS;
+use crate::direct_enqueue::Shortcut;
+use crate::error::Error;
+use crate::publisher::Publisher;
+use gateway_store::{
     Cause, Creation, Error as StoreError, Found, Idempotency, Inserted, NewOrder, Outage, Store, bulk_hash,
     draft_hash, request_hash, unreadable_hash,
 };
 use telemetry::panics::{self, Panicked};
-
-/// The most orders that one request can create.
-pub const MAX_ROWS: usize = 1_000;
 
 /// How often a create is tried whose key turns out to stand for orders that are gone.
 const KEY_TRIES: u32 = 2;
@@ -79,12 +78,12 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub(crate) fn has_room(&self) -> Result<(), Error> {
+    pub fn has_room(&self) -> Result<(), Error> {
         if self.creations.is_full() { Err(self.too_late()) } else { Ok(()) }
     }
 
     /// Accepts an order. When it returns, the order is committed. With a key, the same order again
-    /// within [`Config::idempotency_ttl`](super::Config::idempotency_ttl) is not another order.
+    /// within [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) is not another order.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].

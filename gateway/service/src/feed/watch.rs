@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::Feed;
 use super::topics::Recent;
-use crate::Error;
-use crate::store::{Found, Store, Timelines};
+use crate::error::Error;
+use gateway_store::{Found, Store, Timelines};
 
 /// Where a subscriber of one order begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

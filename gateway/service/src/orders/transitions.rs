@@ -12,11 +12,12 @@ use domain::transition::{Command, Rules};
 use domain::{Order, OrderEvent, OrderId, Status};
 use tokio::time::Instant;
 
-use super::{Orders, Publisher};
-use crate::Error;
+use super::Orders;
 use crate::batch::Failure;
-use crate::shortcut::Shortcut;
-use crate::store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
+use crate::direct_enqueue::Shortcut;
+use crate::error::Error;
+use crate::publisher::Publisher;
+use gateway_store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
 
 impl Orders {
@@ -210,7 +211,7 @@ pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
 
 /// What became of a start.
 #[derive(Debug)]
-pub(crate) enum Started {
+pub enum Started {
     /// The order is started.
     Order(Box<Order>),
     /// The order has so many bytes, more than the start allows. It is as it was.

@@ -4,14 +4,12 @@
 //! `batch`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
 //! publishes the events in background tasks, so a client never waits for the queue or the bus.
 
-mod config;
 mod counts;
 mod create;
 mod criteria;
 mod cursor;
 mod dead_letters;
 mod list;
-mod publish;
 mod transitions;
 
 use std::sync::Arc;
@@ -21,22 +19,22 @@ use domain::waiting::QueueSnapshot;
 use domain::{LeaseToken, Order, OrderEvent, OrderId, Outcome, Timestamp};
 use tokio_util::task::TaskTracker;
 
-use crate::Error;
 use crate::batch::{Batch, Limits};
+use crate::config::Config;
+use crate::direct_enqueue::Shortcut;
+use crate::error::Error;
+use crate::health_monitor::Vitals;
 use crate::keys::Keys;
-use crate::shortcut::Shortcut;
-use crate::store::{Applied, Counts, Creation, Found, Inserted, Pause, Store, Timelines};
-use crate::vitals::Vitals;
+use crate::publisher::Publisher;
+use gateway_store::{Applied, Counts, Creation, Found, Inserted, Pause, Store, Timelines};
 
-pub use config::Config;
 pub use counts::COUNTS_FRESH;
-pub use create::{Created, CreatedRows, ErrorPolicy, MAX_ROWS, Row, RowOutcome};
+pub use create::{Created, CreatedRows, ErrorPolicy, Row, RowOutcome};
 pub use criteria::{Criteria, FILTER_FIELDS, InvalidCriterion, MAX_ITEM_CONTAINS};
 pub use cursor::{Cursor, InvalidCursor};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven, Requester};
 pub use list::{Listing, Page, Take};
-pub(crate) use publish::Publisher;
-pub(crate) use transitions::Started;
+pub use transitions::Started;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -244,7 +242,7 @@ impl Orders {
     ///
     /// # Errors
     /// As [`Self::start_attempts`].
-    pub(crate) async fn start_attempts_up_to(
+    pub async fn start_attempts_up_to(
         &self,
         leases: &[(OrderId, LeaseToken)],
         max_bytes: usize,
@@ -283,7 +281,7 @@ impl Orders {
     }
 
     /// What binds lease tokens to orders.
-    pub(crate) fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &Keys {
         &self.keys
     }
 

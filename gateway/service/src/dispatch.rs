@@ -21,13 +21,13 @@ use broker::{Job, Queue, QueueEnd};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Store;
-use crate::orders::Config;
+use crate::config::Config;
+use crate::health_monitor::Vitals;
 use crate::orders::Orders;
-use crate::room::Room;
-use crate::store::{Longest, Marks, Overdue, ReadyOrder, Taken};
-use crate::vitals::Vitals;
+use crate::queue_capacity::Room;
 use crate::wake::Wake;
+use gateway_store::Store;
+use gateway_store::{Longest, Marks, Overdue, ReadyOrder, Taken};
 
 /// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
 const IDLE: Duration = Duration::from_millis(500);
@@ -253,5 +253,5 @@ enum Failure {
     #[error("the queue: {0}")]
     Queue(#[from] broker::Error),
     #[error("the database: {0}")]
-    Store(#[from] crate::store::Error),
+    Store(#[from] gateway_store::Error),
 }

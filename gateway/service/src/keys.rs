@@ -4,11 +4,11 @@ use domain::{LeaseToken, OrderId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::store::Installation;
+use gateway_store::Installation;
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Keys(Hmac<Sha256>);
+pub struct Keys(Hmac<Sha256>);
 
 impl Keys {
     pub(crate) fn new(installation: &Installation) -> Self {
@@ -23,7 +23,7 @@ impl Keys {
 
     /// Turns a lease token into the one that is shown to the worker of this order, and back. Orders share
     /// tokens, but what a worker is shown is good for its order only.
-    pub(crate) fn bound(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
+    pub fn bound(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
         // As a token, the mask has no sign.
         let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;
         LeaseToken::from_i64(token.as_i64() ^ mask.cast_signed())

@@ -14,10 +14,11 @@ use domain::ErrorCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Error;
 use crate::failed_log::FailedLog;
 use crate::feed::Feed;
-use crate::store::{Error as StoreError, Probe};
-use crate::{Error, Store};
+use gateway_store::Store;
+use gateway_store::{Error as StoreError, Probe};
 
 /// How often the state is brought up to date.
 const ROUND: Duration = Duration::from_secs(2);
@@ -39,7 +40,7 @@ const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// What is known about the parts. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Vitals(Arc<Inner>);
+pub struct Vitals(Arc<Inner>);
 
 struct Inner {
     store: Store,
@@ -63,9 +64,10 @@ struct Inner {
 
 /// Why the database refuses writes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Refused {
+pub struct Refused {
     code: ErrorCode,
-    pub(crate) message: &'static str,
+    /// For people.
+    pub message: &'static str,
     at: Instant,
 }
 
@@ -134,7 +136,7 @@ impl Vitals {
     }
 
     /// Counts a worker's stream for as long as the guard lives.
-    pub(crate) fn stream(&self) -> StreamGuard {
+    pub fn stream(&self) -> StreamGuard {
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("orders_worker_streams").increment(1.0);
         StreamGuard(self.clone())
@@ -146,7 +148,7 @@ impl Vitals {
     }
 
     /// Why the database refuses writes, if it does.
-    pub(crate) fn refused(&self) -> Option<Refused> {
+    pub fn refused(&self) -> Option<Refused> {
         if self.0.store.has_lost_its_file() {
             return Some(Refused {
                 code: ErrorCode::DatabaseUnavailable,
@@ -159,14 +161,14 @@ impl Vitals {
 
     /// Why the last push failed, if it did a moment ago. Orders whose push failed are pushed again within seconds, unless
     /// none is left.
-    pub(crate) fn push_failure(&self) -> Option<String> {
+    pub fn push_failure(&self) -> Option<String> {
         let failed = lock(&self.0.pushes).clone();
         failed.filter(|(at, _)| at.elapsed() < PUSH_FRESH).map(|(_, error)| error)
     }
 
     /// How many workers are known: the processors that pull from the queue or have a stream to this gateway. At least 1
     /// while orders are started by workers of other kinds. `None` when the queue cannot be asked and nothing else is known.
-    pub(crate) fn workers(&self) -> Option<u64> {
+    pub fn workers(&self) -> Option<u64> {
         let streams = self.0.streams.load(Ordering::Relaxed) as u64;
         let others = u64::from(self.0.feed.has_started_within(STARTED_FRESH));
         let here = streams.max(others);
@@ -177,13 +179,13 @@ impl Vitals {
     }
 
     /// How many installations push to the queue. More than one is a mistake.
-    pub(crate) fn installations(&self) -> u64 {
+    pub fn installations(&self) -> u64 {
         lock(&self.0.presence).map_or(1, |presence| presence.installations)
     }
 
     /// Whether no write has succeeded for this long. An overloaded gateway goes on writing; one whose database hangs
     /// does not.
-    pub(crate) fn is_stalled(&self, time: Duration) -> bool {
+    pub fn is_stalled(&self, time: Duration) -> bool {
         !self.is_fresh(&self.0.answered, time)
     }
 
@@ -233,7 +235,7 @@ impl Vitals {
                 }
             }
             Err(error) => {
-                let error = crate::Error::from(error);
+                let error = crate::error::Error::from(error);
                 let Some(refused) = refusal(&error) else { return };
                 self.0.doubtful.store(true, Ordering::Relaxed);
                 if lock(&self.0.refused).replace(refused).is_none() {
@@ -286,7 +288,7 @@ impl Vitals {
 }
 
 /// A worker's stream.
-pub(crate) struct StreamGuard(Vitals);
+pub struct StreamGuard(Vitals);
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {

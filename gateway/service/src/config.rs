@@ -3,7 +3,10 @@ use std::time::Duration;
 use domain::Currency;
 use domain::transition::Rules;
 
-use crate::store::Retention;
+use gateway_store::Retention;
+
+/// Maximum number of orders that one request can create.
+pub const MAX_ROWS: usize = 1_000;
 
 /// The settings of the use cases and the background tasks.
 #[derive(Debug, Clone)]

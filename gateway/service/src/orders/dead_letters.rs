@@ -8,8 +8,8 @@ use domain::transition::Command;
 use domain::{Order, OrderId, Status, Timestamp};
 
 use super::Orders;
-use crate::Error;
-use crate::store::Applied;
+use crate::error::Error;
+use gateway_store::Applied;
 
 /// The most orders that one request can redrive.
 pub const MAX_REDRIVEN: u32 = 1_000;

@@ -8,8 +8,8 @@ use domain::Status;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Store;
-use crate::store::{Error, Retention};
+use gateway_store::Store;
+use gateway_store::{Error, Retention};
 
 /// The pause between two rounds.
 const ROUND_INTERVAL: Duration = Duration::from_secs(60);

@@ -23,7 +23,8 @@ use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Store};
+use crate::error::Error;
+use gateway_store::Store;
 
 pub use all::FeedItem;
 pub use watch::Cursor;
@@ -83,7 +84,7 @@ impl Feed {
     }
 
     /// The ids of orders as they are cancelled, for the streams of workers.
-    pub(crate) fn cancelled(&self) -> broadcast::Receiver<OrderId> {
+    pub fn cancelled(&self) -> broadcast::Receiver<OrderId> {
         self.inner.cancelled.subscribe()
     }
 
@@ -173,7 +174,7 @@ impl Feed {
         }
     }
 
-    async fn resync_chunk(&self, watched: &[(OrderId, u32)]) -> Result<(), crate::store::Error> {
+    async fn resync_chunk(&self, watched: &[(OrderId, u32)]) -> Result<(), gateway_store::Error> {
         let ids: Vec<OrderId> = watched.iter().map(|(id, _)| *id).collect();
         let versions: std::collections::HashMap<OrderId, u32> =
             self.inner.store.versions(&ids).await?.into_iter().collect();

@@ -15,12 +15,12 @@ use broker::{Job, Queue, QueueEnd};
 use domain::Priority;
 use tokio_util::task::TaskTracker;
 
-use crate::Store;
-use crate::orders::Config;
-use crate::room::{Reserved, Room};
-use crate::store::{Creation, NewOrder};
-use crate::vitals::Vitals;
+use crate::config::Config;
+use crate::health_monitor::Vitals;
+use crate::queue_capacity::{Reserved, Room};
 use crate::wake::Wake;
+use gateway_store::Store;
+use gateway_store::{Creation, NewOrder};
 
 /// The way into the queue. Cheap to clone.
 #[derive(Clone)]

@@ -16,9 +16,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::Error;
+use crate::error::Error;
 use crate::orders::Orders;
-use crate::store::{Found, Timelines};
+use gateway_store::{Found, Timelines};
 
 /// Most turns of the scheduler that somebody waits for others.
 const MOST_TURNS: usize = 4;
@@ -29,12 +29,12 @@ type Loaded<K, V> = HashMap<K, Result<V, Error>>;
 type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync;
 
 /// Orders by their ids.
-pub(crate) type OrderLoader = Loader<OrderId, Arc<Order>>;
+pub type OrderLoader = Loader<OrderId, Arc<Order>>;
 /// The events of an order with a sequence above the given one, oldest first.
-pub(crate) type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
+pub type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
 
 /// Orders as they are.
-pub(crate) fn orders(orders: &Orders) -> OrderLoader {
+pub fn orders(orders: &Orders) -> OrderLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |ids| {
         let orders = orders.clone();
@@ -49,7 +49,7 @@ pub(crate) fn orders(orders: &Orders) -> OrderLoader {
 }
 
 /// The timelines of orders.
-pub(crate) fn events(orders: &Orders) -> EventLoader {
+pub fn events(orders: &Orders) -> EventLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |cursors: Vec<(OrderId, u32)>| {
         let orders = orders.clone();
@@ -81,7 +81,7 @@ pub(crate) fn events(orders: &Orders) -> EventLoader {
 }
 
 /// Cheap to clone.
-pub(crate) struct Loader<K, V>(Arc<Inner<K, V>>);
+pub struct Loader<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
     load: Box<Load<K, V>>,
@@ -116,7 +116,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     }
 
     /// What there is for one key; `None` when there is nothing.
-    pub(crate) async fn load(&self, key: K) -> Answer<V> {
+    pub async fn load(&self, key: K) -> Answer<V> {
         // Tokio makes a task pause after so many answers. In the middle of a page, half of it would be
         // asked for alone.
         tokio::task::unconstrained(self.load_in_turn(key)).await

@@ -3,8 +3,8 @@
 use domain::query::{Filter, Position, Sort};
 
 use super::Orders;
-use crate::Error;
-use crate::store::{Listed, Pass, Scan, Scanned, Start};
+use crate::error::Error;
+use gateway_store::{Listed, Pass, Scan, Scanned, Start};
 
 /// Which end of a stretch is shown, and at most how many orders of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; a search is refused as overloaded while
-    /// [`SEARCHES`](crate::store::SEARCHES) others run.
+    /// [`SEARCHES`](gateway_store::SEARCHES) others run.
     pub async fn list(&self, listing: Listing, max_bytes: usize) -> Result<Page, Error> {
         let Listing { filter, sort, after, before, take } = listing;
         let (limit, sort, from, end) = match take {

@@ -1,0 +1,35 @@
+//! The use cases of the gateway and its background tasks. No transport, no SQL.
+//!
+//! | to see | read |
+//! |---|---|
+//! | what clients and workers can do | [`orders`] |
+//! | how many requests share a transaction | `batch` |
+//! | how orders get to the queue | `dispatch`, `direct_enqueue` |
+//! | how subscribers receive events | [`feed`], `publisher` |
+//! | what readiness and metrics report | `health_monitor` |
+//! | how the parts are started | `service` |
+
+pub mod feed;
+pub mod loader;
+pub mod orders;
+
+mod batch;
+mod config;
+mod direct_enqueue;
+mod dispatch;
+mod error;
+mod failed_log;
+mod health_monitor;
+mod keys;
+mod maintenance;
+mod publisher;
+mod queue_capacity;
+mod retention;
+mod service;
+mod wake;
+
+pub use config::{Config, MAX_ROWS};
+pub use error::Error;
+pub use health_monitor::{Refused, StreamGuard, Vitals};
+pub use keys::Keys;
+pub use service::{Background, Parts, Service};

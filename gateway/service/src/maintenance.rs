@@ -1,0 +1,48 @@
+//! Small periodic tasks: the database's clock and role, and expired idempotency keys.
+
+use std::time::Duration;
+
+use gateway_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::CLOCK_INTERVAL;
+
+/// How often expired idempotency keys are removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Follows the database until `stop`: its clock, whether it is read-only, and the number of parked orders.
+pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_INTERVAL) => {
+                if let Err(error) = store.refresh_clock().await {
+                    tracing::debug!(%error, "failed to read the clock of the database");
+                }
+                if let Err(error) = store.check_primary().await {
+                    tracing::debug!(%error, "failed to check whether the database is read-only");
+                }
+                if let Ok(parked) = store.parked().await {
+                    metrics::gauge!("orders_parked").set(parked as f64);
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Removes expired idempotency keys until `stop`.
+pub(crate) async fn expire_keys(store: Store, stop: CancellationToken) {
+    let mut more = false;
+    loop {
+        let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {
+                more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "failed to remove expired idempotency keys, retrying later");
+                    false
+                });
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}

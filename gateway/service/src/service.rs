@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use broker::{Bus, Queue};
+use gateway_store::{Error as StoreError, Store};
+use telemetry::panics::restart_on_panic;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::direct_enqueue::Shortcut;
+use crate::dispatch::Dispatch;
+use crate::feed::Feed;
+use crate::health_monitor::Vitals;
+use crate::keys::Keys;
+use crate::maintenance;
+use crate::orders::Orders;
+use crate::publisher::Publisher;
+use crate::queue_capacity::Room;
+use crate::retention;
+use crate::wake::Wake;
+
+/// The parts that the service is built from.
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The database, migrated.
+    pub store: Store,
+    /// Receives jobs.
+    pub queue: Arc<dyn Queue>,
+    /// Carries events between gateways.
+    pub bus: Arc<dyn Bus>,
+}
+
+/// The started use cases, and the background tasks that are still to be spawned.
+pub struct Service {
+    /// The use cases.
+    pub orders: Orders,
+    /// The live feed.
+    pub feed: Feed,
+    /// The state of the database, the queue and the workers.
+    pub vitals: Vitals,
+    /// The background tasks.
+    pub background: Background,
+    /// The tasks of batches and of the publisher. They end once every clone of [`Self::orders`] is dropped.
+    pub writes: TaskTracker,
+}
+
+impl Service {
+    /// Starts the batches and the publisher.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { config, store, queue, bus } = parts;
+        let config = Arc::new(config);
+        let installation = store.installation().await?;
+        let wake = Wake::default();
+        let feed = Feed::new(&store);
+        let vitals = Vitals::new(&store, &queue, &feed);
+        let writes = TaskTracker::new();
+        let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
+        let room = Room::default();
+        let shortcut = Shortcut {
+            room: room.clone(),
+            store: store.clone(),
+            queue: queue.clone(),
+            config: config.clone(),
+            wake: wake.clone(),
+            vitals: vitals.clone(),
+            tasks: writes.clone(),
+        };
+        let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
+        let dispatch = Dispatch {
+            store: store.clone(),
+            orders: orders.clone(),
+            queue,
+            config,
+            wake,
+            room,
+            vitals: vitals.clone(),
+        };
+        let background = Background { dispatch, feed: feed.clone(), bus, vitals: vitals.clone(), store };
+        Ok(Self { orders, feed, vitals, background, writes })
+    }
+}
+
+/// The background tasks of a gateway. Each starts again after a panic.
+pub struct Background {
+    dispatch: Dispatch,
+    feed: Feed,
+    bus: Arc<dyn Bus>,
+    vitals: Vitals,
+    store: Store,
+}
+
+impl Background {
+    /// Spawns all tasks. Dispatch runs until `stop_dispatch`, the others until `stop`. Returns the task of dispatch.
+    pub fn spawn(
+        self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        stop_dispatch: CancellationToken,
+    ) -> JoinHandle<()> {
+        let Self { dispatch, feed, bus, vitals, store } = self;
+        let retained = dispatch.config.retention;
+        let (stop_feed, stop_clock, stop_prune, stop_retention, stop_vitals) =
+            (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
+        let (clock, prune) = (store.clone(), store.clone());
+        tasks.spawn(restart_on_panic("vitals", move || vitals.clone().run(stop_vitals.clone())));
+        tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
+        tasks.spawn(restart_on_panic("clock", move || {
+            maintenance::follow_database(clock.clone(), stop_clock.clone())
+        }));
+        tasks.spawn(restart_on_panic("prune", move || {
+            maintenance::expire_keys(prune.clone(), stop_prune.clone())
+        }));
+        tasks.spawn(restart_on_panic("retention", move || {
+            retention::run(store.clone(), retained, stop_retention.clone())
+        }));
+        tasks.spawn(restart_on_panic("dispatch", move || dispatch.clone().run(stop_dispatch.clone())))
+    }
+}
