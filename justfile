@@ -23,4 +23,6 @@ with-services *command:
 # The files that are generated from the code
 generate:
     cargo run -- schema > schema.graphql
+    ORDERS_WRITE_REFERENCE=1 cargo test --quiet --workspace reference
+    ORDERS_WRITE_REFERENCE=1 cargo test --quiet --workspace --lib limits
     scripts/guide.sh

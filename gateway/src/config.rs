@@ -1,5 +1,5 @@
 //! The settings of a gateway: the sum of those of its parts. Limits that operators do not set are constants in the
-//! modules that enforce them; docs/limits.md lists both.
+//! modules that enforce them; docs/reference/limits.md lists both.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Compares `docs/reference/settings.md` and `docs/reference/metrics.md` with the code. With `ORDERS_WRITE_REFERENCE=1`
+//! Compares `cli.md`, `settings.md` and `metrics.md` in `docs/reference` with the code. With `ORDERS_WRITE_REFERENCE=1`
 //! the tests write the files instead.
 
 use std::fmt::Write as _;
@@ -27,6 +27,66 @@ This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p 
 Gateways serve `/metrics` on the HTTP port, processors on `--metrics-addr`, both in Prometheus' text format.
 [names.md](../contribute/names.md) lists the labels and the old names.
 ";
+
+const COMMANDS_HEAD: &str = "# Commands
+
+This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p orders --bin orders reference`.
+
+`orders` is one program with a command for each role and task; without a command it runs `orders dev`. `--help` of each
+command describes its flags in the terminal.
+
+| exit code | meaning |
+|---|---|
+| 0 | success |
+| 1 | failure, with the cause on stderr; for `doctor` also a finding, for `health` a part that is not ready |
+| 2 | invalid command line or setting |
+";
+
+fn commands_page() -> String {
+    let root = Cli::command();
+    let mut page = COMMANDS_HEAD.to_owned();
+    for command in root.get_subcommands() {
+        describe(&mut page, command, "orders");
+    }
+    page
+}
+
+/// One command, then the commands below it.
+fn describe(page: &mut String, command: &Command, parent: &str) {
+    let path = format!("{parent} {}", command.get_name());
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
+    let _ = write!(page, "\n## {path}\n\n{about}.\n");
+    let (settings, own): (Vec<_>, Vec<_>) =
+        command.get_arguments().filter(|arg| !arg.is_hide_set()).partition(|arg| arg.get_env().is_some());
+    if !own.is_empty() {
+        page.push_str("\n| argument | default | |\n|---|---|---|\n");
+        for arg in own {
+            let (help, default) = help_and_default(arg);
+            let _ = writeln!(page, "| `{}` | {default} | {help} |", written(arg));
+        }
+    }
+    if !settings.is_empty() {
+        let mut names: Vec<_> = settings.iter().filter_map(|arg| arg.get_long()).collect();
+        names.sort_unstable();
+        let names: Vec<_> = names.iter().map(|name| format!("`--{name}`")).collect();
+        let _ = write!(page, "\n[Settings](settings.md): {}.\n", names.join(", "));
+    }
+    for below in command.get_subcommands().filter(|_| command.get_name() != "config") {
+        describe(page, below, &path);
+    }
+}
+
+/// An argument as it is written on the command line.
+fn written(arg: &Arg) -> String {
+    let values = arg.get_value_names().unwrap_or_default();
+    let value = values.first().map(|name| format!("<{name}>")).unwrap_or_default();
+    match arg.get_long() {
+        Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
+        Some(long) => format!("--{long}"),
+        None if arg.get_num_args().is_some_and(|number| number.max_values() > 1) => format!("{value}..."),
+        None => value,
+    }
+}
 
 /// The commands that have settings with variables, in the order of `--help`.
 fn settings_page() -> String {
@@ -120,6 +180,11 @@ fn compare(file: &str, page: &str) {
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(written == page, "docs/reference/{file} is stale; its first paragraph states how to rewrite it");
+}
+
+#[test]
+fn the_reference_describes_every_command() {
+    compare("cli.md", &commands_page());
 }
 
 #[test]

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The composition root may see all parts; the gateway and the processor never see each other.
     ("orders", &["domain", "telemetry", "broker", "gateway", "processor"]),
     ("bench", &["domain", "proto", "broker", "gateway", "processor", "orders"]),
-    // Compares docs/limits.md with the code; only tests use it.
+    // Compares docs/reference/limits.md with the code; only tests use it.
     ("limits-page", &[]),
 ];
 

@@ -12,7 +12,8 @@
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
-//! | `arrows`, `error_codes`, `links` | the structure of the source and of the documentation |
+//! | `arrows`, `error_codes` | the structure of the source |
+//! | `links`, `reference` | the links of the documentation, and the pages that are generated from the interfaces |
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
@@ -37,6 +38,7 @@ mod open_files;
 mod openapi;
 mod operator_commands;
 mod order_lifecycle;
+mod reference;
 mod restart;
 mod socket_options;
 mod startup;
