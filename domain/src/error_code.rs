@@ -1,8 +1,8 @@
-//! Every error code of the APIs, with its meaning and what a client can do about it.
+//! Every error code of the APIs, with its meaning and advice for the client.
 //!
-//! A code has one spelling on REST, GraphQL and gRPC. Each API maps [`ErrorKind`] to its own status, so a new
-//! code is one row here, and a row in no other table. Four codes are in upper case, because the GraphQL client
-//! libraries of Apollo and urql compare these words; they exist on GraphQL only.
+//! A code has one spelling on REST, GraphQL and gRPC. Each API maps [`ErrorKind`] to its own status, so a new code needs
+//! one row here and no row in another table. Four codes are in upper case, because the GraphQL client libraries of Apollo
+//! and urql compare these words; they exist on GraphQL only.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Api {
     Grpc,
 }
 
-/// What kind of condition a code is. Each API maps it to a status.
+/// The kind of condition that a code reports. Each API maps it to a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request cannot be read, or has a value of the wrong type or outside its range.
@@ -71,32 +71,32 @@ macro_rules! error_codes {
             /// Every code, in the order of the reference.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 
-            /// The spelling of the code on every API.
+            /// Returns the spelling of the code on every API.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$code => $word),* }
             }
 
-            /// The kind of the condition.
+            /// Returns the kind of the condition.
             pub const fn kind(self) -> ErrorKind {
                 match self { $(Self::$code => ErrorKind::$kind),* }
             }
 
-            /// The APIs that return the code.
+            /// Returns the APIs that return the code.
             pub const fn apis(self) -> &'static [Api] {
                 match self { $(Self::$code => &[$(Api::$api),*]),* }
             }
 
-            /// Whether the same request, sent again after a wait, can succeed.
+            /// Returns whether the same request can succeed after a wait.
             pub const fn retryable(self) -> bool {
                 match self { $(Self::$code => $retryable),* }
             }
 
-            /// What the code means, as a sentence without its full stop.
+            /// Returns the meaning of the code, as a sentence without its full stop.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$code => $meaning),* }
             }
 
-            /// What the client can do. Code is between backticks.
+            /// Returns the advice for the client. Code is between backticks.
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$code => $advice),* }
             }
@@ -289,7 +289,7 @@ mod tests {
             let word = code.as_str();
             assert!(word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_'), "{word}");
             let upper = word.bytes().any(|byte| byte.is_ascii_uppercase());
-            // The words of client libraries.
+            // Client libraries compare these words.
             assert_eq!(upper, code.kind() == ErrorKind::Document, "{word}");
             assert!(!upper || code.apis() == [Api::GraphQl], "{word}");
         }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unavailable_is_retryable() {
+    fn unavailable_is_retryable_and_a_broken_rule_is_not() {
         for code in ErrorCode::ALL {
             assert!(code.kind() != ErrorKind::Unavailable || code.retryable(), "{code}");
             assert!(code.kind() != ErrorKind::RuleBroken || !code.retryable(), "{code}");

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{OrderId, Status, Timestamp};
+use crate::order_id::OrderId;
+use crate::status::Status;
+use crate::timestamp::Timestamp;
 
 /// One change of one order. Its JSON is the same on every transport:
 /// `{"orderId","sequence","status","previousStatus","attempt","reason","occurredAt"}`.
@@ -17,11 +19,11 @@ pub struct OrderEvent {
     pub previous_status: Option<Status>,
     /// Number of the attempt; 0 before the first.
     pub attempt: u32,
-    /// Why, where there is something to say: an error, a cancellation, a redrive.
+    /// The reason of an error, a cancellation or a redrive.
     pub reason: Option<String>,
-    /// What kind of failure it is, if it is one.
+    /// The error class, if the event is a failure.
     pub error_class: Option<String>,
-    /// When it was recorded, by the database's clock.
+    /// The time of the record, by the database's clock.
     pub occurred_at: Timestamp,
 }
 
@@ -30,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_json_has_the_published_shape() {
+    fn json_has_the_documented_fields() {
         let event = OrderEvent {
             order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             sequence: 2,

@@ -1,21 +1,22 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest idempotency key, in characters.
+/// The maximum length of an idempotency key, in characters.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// What a client calls one create, so that a repetition is recognised: 1 to
-/// [`MAX_IDEMPOTENCY_KEY`] visible ASCII characters. A UUID is a good one.
+/// The client's name for one create, which identifies repetitions.
+///
+/// It has 1 to [`MAX_IDEMPOTENCY_KEY`] visible ASCII characters, such as a UUID.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// The text is not an idempotency key.
+/// The string is not an idempotency key.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters, such as a UUID")]
 pub struct InvalidIdempotencyKey;
 
 impl IdempotencyKey {
-    /// The key as it is stored.
+    /// Returns the key in its stored form.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -30,10 +31,10 @@ impl fmt::Debug for IdempotencyKey {
 impl FromStr for IdempotencyKey {
     type Err = InvalidIdempotencyKey;
 
-    fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
+    fn from_str(string: &str) -> Result<Self, InvalidIdempotencyKey> {
         let fits =
-            (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
+            (1..=MAX_IDEMPOTENCY_KEY).contains(&string.len()) && string.bytes().all(|b| b.is_ascii_graphic());
+        if fits { Ok(Self(string.to_owned())) } else { Err(InvalidIdempotencyKey) }
     }
 }
 
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn keys_are_visible_ascii_of_limited_length() {
-        for (text, fits) in [
+        for (key, fits) in [
             ("a", true),
             ("0190-\"quoted\"~!", true),
             (&"k".repeat(255), true),
@@ -53,7 +54,7 @@ mod tests {
             ("ä", false),
             ("a\n", false),
         ] {
-            assert_eq!(text.parse::<IdempotencyKey>().is_ok(), fits, "{text}");
+            assert_eq!(key.parse::<IdempotencyKey>().is_ok(), fits, "{key}");
         }
     }
 }

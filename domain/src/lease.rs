@@ -2,51 +2,52 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-/// Names one lease of one order. The worker draws it, so that a repeated Start is recognised, and
-/// shows it with every heartbeat and report; a report with any other token is stale.
+/// Identifies one lease of one order.
+///
+/// The worker draws it at random, so that the gateway recognises a repeated Start. Every heartbeat and report contains
+/// it; a report with another token is stale.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseToken(NonZeroU64);
 
-/// The text is not a lease token.
+/// The string is not a lease token.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("not a lease token: expected 16 hexadecimal digits that are not all zero")]
 pub struct InvalidLeaseToken;
 
 impl LeaseToken {
-    /// A token nobody else holds (63 random bits).
+    /// Draws a unique token (63 random bits).
     pub fn random() -> Self {
         Self(NonZeroU64::new(rand::random::<u64>() >> 1).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// The token as a number that fits a signed 64-bit column.
+    /// Returns the token as a number that fits a signed 64-bit column.
     pub fn as_i64(self) -> i64 {
         self.0.get().cast_signed()
     }
 
-    /// The token with this number; none has 0.
+    /// Returns the token with this number; no token has 0.
     pub fn from_i64(value: i64) -> Option<Self> {
         NonZeroU64::new(value.cast_unsigned()).map(Self)
     }
 }
 
-/// What the tokens of one group of workers have in common: their upper 16 bits. [`LeaseToken::random`] draws none with a
-/// mark.
+/// The upper 16 bits of the tokens of one group of workers. [`LeaseToken::random`] draws no token with a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasePrefix(u16);
 
 impl LeasePrefix {
-    /// The mark with the lower 15 bits of this number.
+    /// Creates the prefix with the lower 15 bits of this number.
     pub fn new(number: u16) -> Self {
         Self(number | 1 << 15)
     }
 
-    /// A token with this mark and 48 random bits.
+    /// Draws a token with this prefix and 48 random bits.
     pub fn random_token(self) -> LeaseToken {
         let token = u64::from(self.0) << 48 | rand::random::<u64>() >> 16;
         LeaseToken(NonZeroU64::new(token).unwrap_or(NonZeroU64::MAX))
     }
 
-    /// Whether a token has this mark.
+    /// Returns whether a token has this prefix.
     pub fn matches(self, token: LeaseToken) -> bool {
         token.0.get() >> 48 == u64::from(self.0)
     }
@@ -67,11 +68,11 @@ impl fmt::Debug for LeaseToken {
 impl FromStr for LeaseToken {
     type Err = InvalidLeaseToken;
 
-    fn from_str(text: &str) -> Result<Self, InvalidLeaseToken> {
-        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    fn from_str(string: &str) -> Result<Self, InvalidLeaseToken> {
+        if string.len() != 16 || !string.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(InvalidLeaseToken);
         }
-        u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new).map(Self).ok_or(InvalidLeaseToken)
+        u64::from_str_radix(string, 16).ok().and_then(NonZeroU64::new).map(Self).ok_or(InvalidLeaseToken)
     }
 }
 
@@ -80,20 +81,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_on_the_tokens_that_are_drawn_with_it() {
-        let (mark, other) = (LeasePrefix::new(0x1234), LeasePrefix::new(0x1235));
+    fn tokens_of_a_prefix_match_only_it() {
+        let (prefix, other) = (LeasePrefix::new(0x1234), LeasePrefix::new(0x1235));
         for _ in 0..1_000 {
-            let token = mark.random_token();
-            assert!(mark.matches(token) && !other.matches(token));
+            let token = prefix.random_token();
+            assert!(prefix.matches(token) && !other.matches(token));
             assert_eq!(LeaseToken::from_i64(token.as_i64()), Some(token));
             assert_eq!(token.to_string().parse::<LeaseToken>().unwrap(), token);
-            assert!(!mark.matches(LeaseToken::random()));
+            assert!(!prefix.matches(LeaseToken::random()));
         }
-        assert_ne!(mark.random_token(), mark.random_token());
+        assert_ne!(prefix.random_token(), prefix.random_token());
     }
 
     #[test]
-    fn text_round_trips() {
+    fn display_form_parses_to_the_same_token() {
         let token = LeaseToken::random();
         assert_eq!(token.to_string().parse(), Ok(token));
         assert_eq!(LeaseToken::from_i64(token.as_i64()), Some(token));

@@ -1,38 +1,39 @@
-//! The words and rules of order processing, without any I/O.
+//! The terms and rules of order processing, without I/O.
 //!
-//! Start reading at [`status`] (which changes exist) and [`transition`] (what one change does to an
-//! order). Everything else here is a value: ids, money, line items, events, times.
+//! Start reading at [`status`] (the possible status changes) and [`transition`] (the effect of one command on an order).
+//! The other modules are values: ids, money, line items, events, times.
 //!
-//! This crate knows no database, no queue, no network and no clock: time is always an argument.
+//! This crate knows no database, queue, network or clock: time is always an argument.
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
-//! | order | what a customer bought: line items, one currency, a status |
+//! | order | the purchase of a customer: line items, one currency, a status |
 //! | line item | one position of an order: item, quantity, unit price |
 //! | attempt | one execution of an order by a worker, numbered from 1 |
-//! | lease | the right of one worker to finish one attempt, limited in time and named by a token |
-//! | sequence | the number of an event within its order: 1, 2, 3 … without holes |
-//! | due | the time at which a waiting order is to be pushed to the queue |
-//! | held | in the queue or with a worker, until a time: the end of the visibility timeout or of the lease |
+//! | lease | the right of one worker to finish one attempt, limited in time and identified by a token |
+//! | sequence | the number of an event within its order: 1, 2, 3 … without gaps |
+//! | due | the time at which a pending order is to be pushed to the queue |
+//! | claimed | in the queue or with a worker, until the end of the visibility timeout or of the lease |
 //! | dead letter | an order that ended as `failed` |
 //! | error code | a stable word that a program compares, the same on every API |
-//! | error class | one word for what kind of failure it was |
+//! | error class | one word for the kind of a failure |
 //! | scheduled | not to be started before a time that its creator set |
-//! | idempotency key | what a client calls one create, so that its repetition is recognised |
-//! | waits for | what keeps a pending order from being started: a worker, a retry, its schedule or the pause |
-//! | redrive | giving a dead letter a new set of attempts |
+//! | idempotency key | the client's name for one create, which identifies repetitions |
+//! | waits for | the cause that prevents the start of a pending order: a worker, a retry, its schedule or the pause |
+//! | redrive | the restart of a dead letter with a new set of attempts |
 
-#[cfg(test)]
-mod any_input;
+mod draft;
 mod error_code;
 mod event;
-mod id;
 mod idempotency;
 mod lease;
 mod line_item;
 pub mod money;
 mod order;
+mod order_id;
 mod outcome;
+#[cfg(test)]
+mod parser_tests;
 pub mod priority;
 pub mod query;
 pub mod retry;
@@ -42,17 +43,18 @@ mod timestamp;
 pub mod transition;
 pub mod waiting;
 
+pub use draft::{
+    Content, DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, Field, InvalidField, MAX_CONTENT_BYTES,
+    MAX_MAX_ATTEMPTS,
+};
 pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
-pub use id::{InvalidOrderId, OrderId, OrderMap};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
 pub use lease::{InvalidLeaseToken, LeasePrefix, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};
-pub use order::{
-    Content, DEFAULT_MAX_ATTEMPTS, DEFAULT_TENANT, Draft, DraftLineItem, Field, InvalidField,
-    MAX_CONTENT_BYTES, MAX_MAX_ATTEMPTS, Order,
-};
+pub use order::{DEFAULT_TENANT, Order};
+pub use order_id::{InvalidOrderId, OrderId, OrderMap};
 pub use outcome::Outcome;
 pub use priority::Priority;
 pub use retry::{Backoff, RetryPolicy};

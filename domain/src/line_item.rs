@@ -1,23 +1,23 @@
-use crate::{Money, money};
+use crate::money::{self, Money};
 
-/// Most units of one line item.
+/// The maximum quantity of one line item.
 pub const MAX_QUANTITY: u32 = 1_000_000;
-/// Most line items of one order.
+/// The maximum number of line items of one order.
 pub const MAX_LINE_ITEMS: usize = 200;
 
-/// Line item of an order.
+/// A line item of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineItem {
-    /// What was bought: 1 to 200 characters.
+    /// The name of the product: 1 to 200 characters.
     pub item: String,
-    /// How many: 1 to [`MAX_QUANTITY`].
+    /// The number of units: 1 to [`MAX_QUANTITY`].
     pub quantity: u32,
     /// The price of one unit.
     pub price: Money,
 }
 
 impl LineItem {
-    /// Quantity times price.
+    /// Returns the quantity times the price.
     ///
     /// # Errors
     /// [`money::Error::TooLarge`].

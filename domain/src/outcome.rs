@@ -1,50 +1,52 @@
-//! How an attempt ended: what a handler returns, a worker reports and the transition rules decide about.
+//! The outcome of an attempt: a handler returns it, a worker reports it, and the transition rules apply it.
 
 use std::time::Duration;
 
 use crate::strings;
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The order is done.
+    /// The order is complete.
     Completed,
-    /// The attempt failed and may be repeated. The gateway decides when, and whether an attempt is left.
+    /// The attempt failed and may be repeated. The gateway chooses the delay and counts the attempts.
     Retry {
-        /// The cause. At most 500 characters are kept.
+        /// The cause, truncated to 500 characters.
         reason: String,
-        /// The kind of failure; see [`Outcome::with_class`].
+        /// The error class; see [`Outcome::with_class`].
         class: Option<String>,
-        /// The wait that the other side asked for, at most 7 days. Such an attempt is postponed and does not count as a
-        /// failure, up to [`MAX_POSTPONEMENTS`](crate::retry::MAX_POSTPONEMENTS) times.
+        /// The delay that the called service asked for, at most 7 days. Such an attempt is postponed and does not count
+        /// as a failure, up to [`MAX_POSTPONEMENTS`](crate::retry::MAX_POSTPONEMENTS) times.
         after: Option<Duration>,
     },
-    /// The order failed permanently: another attempt would not help.
+    /// The order failed permanently: another attempt cannot succeed.
     Failed {
-        /// The cause. At most 500 characters are kept.
+        /// The cause, truncated to 500 characters.
         reason: String,
-        /// The kind of failure; see [`Outcome::with_class`].
+        /// The error class; see [`Outcome::with_class`].
         class: Option<String>,
     },
-    /// The worker gives the order back, because it shuts down. The attempt is not a failure. A processor does this by
-    /// itself, and takes it from a handler for a [`Outcome::Retry`].
+    /// The worker releases the order because it shuts down. The attempt does not count as a failure.
+    ///
+    /// A processor reports it without its handler, and treats it as [`Outcome::Retry`] if a handler returns it.
     Released,
 }
 
 impl Outcome {
-    /// [`Outcome::Retry`] with the backoff of the gateway.
+    /// Creates an [`Outcome::Retry`] with the delay of the gateway.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry { reason: reason.into(), class: None, after: None }
     }
 
-    /// [`Outcome::Failed`].
+    /// Creates an [`Outcome::Failed`].
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into(), class: None }
     }
 
-    /// The same failure with an error class: one word for programs such as `card_declined`, by which dead letters are
-    /// found and redriven together. Letters, digits and `_ - . :`; at most 64 characters are kept. Without one it is
-    /// `error`. An outcome that is no failure has none.
+    /// Sets the error class of a failure: a word such as `card_declined`, by which dead letters are selected.
+    ///
+    /// It has letters, digits and `_ - . :` and is truncated to 64 characters; the default is `error`. Other outcomes
+    /// have no class and stay unchanged.
     #[must_use]
     pub fn with_class(self, class: impl Into<String>) -> Self {
         let class = Some(class.into());
@@ -55,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// The same outcome with its reason truncated to what is kept, so that reports stay small.
+    /// Truncates the reason to the stored length, so that reports stay small.
     #[must_use]
     pub fn truncated(self) -> Self {
         let cut =

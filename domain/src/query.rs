@@ -1,18 +1,22 @@
-//! What a list of orders shows, and in which order.
+//! The filter and the sort of an order list.
 //!
-//! A place in a list is the key of an order ([`Position`]) and not a number of orders to skip, so orders that are
-//! created or change meanwhile never shift a page. There is no sorting by the time of the last change: an order would
-//! move through the list while it is read, and could be met twice or never.
+//! A position in a list is the key of an order ([`Position`]) and not an offset. Therefore orders that are created or
+//! change between two pages never shift a page. No sort uses the time of the last change: an order would move within the
+//! list, and a reader could get it twice or never.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Currency, Order, OrderId, Status, Timestamp};
+use crate::money::Currency;
+use crate::order::Order;
+use crate::order_id::OrderId;
+use crate::status::Status;
+use crate::timestamp::Timestamp;
 
-/// Which orders a list shows; everything that is set must match.
+/// The filter of a list; an order must match all fields that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Any of these; empty means all.
+    /// One of these statuses; empty means all.
     pub statuses: Vec<Status>,
     /// Customer, exact match.
     pub customer: Option<String>,
@@ -24,17 +28,17 @@ pub struct Filter {
     pub created_from: Option<Timestamp>,
     /// Created before this time.
     pub created_before: Option<Timestamp>,
-    /// In this currency. Set whenever totals are compared.
+    /// Currency. It is set if totals are compared.
     pub currency: Option<Currency>,
     /// The minimum total in minor units.
     pub total_from: Option<i64>,
     /// The maximum total in minor units.
     pub total_to: Option<i64>,
-    /// The name of at least one line item contains this text, upper and lower case being the same.
+    /// A substring of at least one item name, compared without case.
     pub item_contains: Option<String>,
 }
 
-/// The order in which a list shows its orders.
+/// The sort of a list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sort {
     /// Newest first.
@@ -42,29 +46,29 @@ pub enum Sort {
     CreatedDescending,
     /// Oldest first.
     CreatedAscending,
-    /// Largest total first, of one currency; among equal ones the newest first.
+    /// Largest total first, in one currency; equal totals newest first.
     TotalDescending,
-    /// Smallest total first, of one currency; among equal ones the oldest first.
+    /// Smallest total first, in one currency; equal totals oldest first.
     TotalAscending,
 }
 
-/// The text is not a way to sort.
+/// The string is not a sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not one of -createdAt, createdAt, -total, total")]
 pub struct InvalidSort;
 
 impl Sort {
-    /// Whether it compares totals, and not ids alone.
+    /// Returns whether it compares totals, and not only ids.
     pub fn is_by_total(self) -> bool {
         matches!(self, Self::TotalDescending | Self::TotalAscending)
     }
 
-    /// Whether the largest comes first.
+    /// Returns whether the largest value comes first.
     pub fn is_descending(self) -> bool {
         matches!(self, Self::CreatedDescending | Self::TotalDescending)
     }
 
-    /// The same list from its other end.
+    /// Returns the sort in the opposite direction.
     pub fn reversed(self) -> Self {
         match self {
             Self::CreatedDescending => Self::CreatedAscending,
@@ -93,17 +97,17 @@ impl fmt::Display for Sort {
 impl FromStr for Sort {
     type Err = InvalidSort;
 
-    fn from_str(text: &str) -> Result<Self, InvalidSort> {
+    fn from_str(string: &str) -> Result<Self, InvalidSort> {
         let all =
             [Self::CreatedDescending, Self::CreatedAscending, Self::TotalDescending, Self::TotalAscending];
-        all.into_iter().find(|sort| sort.as_str() == text).ok_or(InvalidSort)
+        all.into_iter().find(|sort| sort.as_str() == string).ok_or(InvalidSort)
     }
 }
 
-/// A place in a list: that of an order which is, or was, there.
+/// A position in a list: the sort key of an order that is, or was, in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The order's total in minor units; looked at only when totals are compared.
+    /// The order's total in minor units; used only if totals are compared.
     pub total_minor: i64,
     /// The order.
     pub id: OrderId,

@@ -1,49 +1,49 @@
-//! Which statuses there are, and which changes between them.
+//! The statuses of an order, and the possible changes between them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an order is in its life. The same words are used in every API, table and log.
+/// The status of an order. Every API, table and log uses the same words.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Accepted; waits for a worker, for a retry or for its time.
+    /// Accepted; waits for a worker, a retry or its schedule.
     Pending,
     /// A worker holds a lease and runs an attempt.
     Processing,
-    /// Done. Final.
+    /// Completed. Final.
     Completed,
-    /// Out of attempts, or failed for good: a dead letter. Final until it is redriven.
+    /// A dead letter: its attempts are used up, or it failed permanently. Final until it is redriven.
     Failed,
-    /// Called off before it was done. Final.
+    /// Cancelled before its completion. Final.
     Cancelled,
 }
 
-/// The text is not a status.
+/// The string is not a status.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("is not a status: expected pending, processing, completed, failed or cancelled")]
 pub struct InvalidStatus;
 
-/// Every change of status that exists. Whatever is not listed here cannot happen.
+/// All status changes. A change that is not listed is impossible.
 pub const TRANSITIONS: &[(Status, Status)] = &[
     (Status::Pending, Status::Processing),   // started
     (Status::Pending, Status::Cancelled),    // cancelled before it was started
     (Status::Pending, Status::Failed),       // marked as failed by an operator, because it cannot be read
     (Status::Processing, Status::Completed), // finished
-    (Status::Processing, Status::Pending),   // to be retried, or given back by its worker
-    (Status::Processing, Status::Failed),    // out of attempts, or failed for good
-    (Status::Processing, Status::Cancelled), // cancelled while it ran
+    (Status::Processing, Status::Pending),   // to be retried, or released by its worker
+    (Status::Processing, Status::Failed),    // attempts used up, or failed permanently
+    (Status::Processing, Status::Cancelled), // cancelled while it was processed
     (Status::Failed, Status::Pending),       // redriven
 ];
 
 impl Status {
-    /// Every status, in the order of an order's life.
+    /// All statuses, in the order of the lifecycle.
     pub const ALL: [Self; 5] =
         [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Cancelled];
 
-    /// The lower-case word.
+    /// Returns the lower-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -54,7 +54,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing happens to the order any more by itself.
+    /// Returns whether the order changes only on a client's request.
     pub fn is_final(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
@@ -62,8 +62,8 @@ impl Status {
         }
     }
 
-    /// Whether the change from `self` to `next` is in [`TRANSITIONS`].
-    pub fn may_become(self, next: Self) -> bool {
+    /// Returns whether the change from `self` to `next` is in [`TRANSITIONS`].
+    pub fn can_become(self, next: Self) -> bool {
         TRANSITIONS.contains(&(self, next))
     }
 }
@@ -77,7 +77,7 @@ impl fmt::Display for Status {
 impl FromStr for Status {
     type Err = InvalidStatus;
 
-    fn from_str(text: &str) -> Result<Self, InvalidStatus> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(InvalidStatus)
+    fn from_str(string: &str) -> Result<Self, InvalidStatus> {
+        Self::ALL.into_iter().find(|status| status.as_str() == string).ok_or(InvalidStatus)
     }
 }

@@ -1,3 +1,8 @@
+//! Times as microseconds since 1970, and their RFC 3339 form.
+//!
+//! The `time` crate parses; the output is written by hand. With the formatter of serde's `Display` adapter, the two times
+//! of a response took 1,810 instructions instead of 1,300 (commit 09cdc54).
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
@@ -7,15 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A point in time: microseconds since 1970-01-01T00:00:00Z. As text it is RFC 3339 in UTC with
-/// six decimals, so texts sort as the times do.
+/// A point in time: microseconds since 1970-01-01T00:00:00Z.
+///
+/// Its string is RFC 3339 in UTC with six decimals, so strings sort like times.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// Why a text is not a [`Timestamp`]; reads on after "is".
+/// The reason why a string is not a [`Timestamp`]; the message continues after "is".
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidTimestamp {
-    /// It is not written as RFC 3339 says.
+    /// It does not have the form of RFC 3339.
     #[error("not an RFC 3339 time such as 2026-01-31T12:00:00Z")]
     Unreadable,
     /// In UTC it is before 1970-01-01T00:00:00Z or after 9999-12-31T23:59:59.999999Z.
@@ -23,21 +29,21 @@ pub enum InvalidTimestamp {
     OutOfRange,
 }
 
-/// 9999-12-31T23:59:59.999999Z, the last time that RFC 3339 can write.
+/// 9999-12-31T23:59:59.999999Z, the last time with an RFC 3339 form.
 const MAX_MICROS: i64 = 253_402_300_799_999_999;
 
 impl Timestamp {
-    /// The time that many microseconds after the epoch, held within the years 1970 to 9999.
+    /// Creates the time `micros` after the epoch, clamped to the years 1970 to 9999.
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(0, MAX_MICROS))
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// How long `self` is after `earlier`; zero when it is not.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
@@ -61,8 +67,8 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
-/// Puts a number into the text, as many digits as there is room.
-fn put(digits: &mut [u8], mut number: u32) {
+/// Writes a number into `digits`, with leading zeros.
+fn write_digits(digits: &mut [u8], mut number: u32) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
@@ -70,26 +76,26 @@ fn put(digits: &mut [u8], mut number: u32) {
 }
 
 impl Timestamp {
-    /// Its text. Each answer has several times in it, so they are written without `write!`.
-    fn text(self) -> [u8; 27] {
+    /// Returns its RFC 3339 form. A response has several times, so they are written without `write!`.
+    fn to_rfc3339(self) -> [u8; 27] {
         let at =
             OffsetDateTime::from_unix_timestamp(self.0 / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (year, month, day) = at.to_calendar_date();
         let mut text = *b"0000-00-00T00:00:00.000000Z";
-        put(&mut text[..4], year.unsigned_abs());
-        put(&mut text[5..7], u8::from(month).into());
-        put(&mut text[8..10], day.into());
-        put(&mut text[11..13], at.hour().into());
-        put(&mut text[14..16], at.minute().into());
-        put(&mut text[17..19], at.second().into());
-        put(&mut text[20..26], (self.0 % 1_000_000) as u32);
+        write_digits(&mut text[..4], year.unsigned_abs());
+        write_digits(&mut text[5..7], u8::from(month).into());
+        write_digits(&mut text[8..10], day.into());
+        write_digits(&mut text[11..13], at.hour().into());
+        write_digits(&mut text[14..16], at.minute().into());
+        write_digits(&mut text[17..19], at.second().into());
+        write_digits(&mut text[20..26], (self.0 % 1_000_000) as u32);
         text
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&self.to_rfc3339()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -102,10 +108,10 @@ impl fmt::Debug for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp::Unreadable)?;
-        // The instant follows from the local time and its offset. A calendar date in UTC may not exist: the
-        // last minute of 9999 west of Greenwich is in the year 10000.
+    fn from_str(string: &str) -> Result<Self, InvalidTimestamp> {
+        let at = OffsetDateTime::parse(string, &Rfc3339).map_err(|_| InvalidTimestamp::Unreadable)?;
+        // The instant is computed from the local time and its offset. A calendar date in UTC may not exist: the last
+        // minute of 9999 west of Greenwich is in the year 10000.
         let micros = at.unix_timestamp_nanos().div_euclid(1_000);
         match i64::try_from(micros) {
             Ok(micros @ 0..=MAX_MICROS) => Ok(Self(micros)),
@@ -116,7 +122,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(serde::ser::Error::custom)?)
+        serializer.serialize_str(std::str::from_utf8(&self.to_rfc3339()).map_err(serde::ser::Error::custom)?)
     }
 }
 
@@ -133,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_round_trips_to_the_microsecond() {
+    fn display_form_parses_to_the_same_microsecond() {
         let at = Timestamp::from_micros(1_700_000_000_123_456);
         assert_eq!(at.to_string(), "2023-11-14T22:13:20.123456Z");
         assert_eq!(at.to_string().parse(), Ok(at));
@@ -143,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn times_outside_the_range_are_refused_or_held() {
+    fn times_outside_the_range_are_rejected_or_clamped() {
         assert_eq!("yesterday".parse::<Timestamp>(), Err(InvalidTimestamp::Unreadable));
         let max = Timestamp::from_micros(i64::MAX);
         assert_eq!(max + Duration::MAX, max);
@@ -151,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instant_decides_whether_a_time_is_in_range() {
+    fn range_applies_to_the_instant() {
         for (text, micros) in [
             ("9999-12-31T23:59:59.999999Z", Ok(MAX_MICROS)),
             ("9999-12-31T23:59:59.999999999Z", Ok(MAX_MICROS)),
@@ -178,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in any::<String>(), like_a_time in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt é][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{0,40})?([Zz]|[+-][0-9]{2}:[0-9]{2}|)") {
+        fn no_string_panics(text in any::<String>(), like_a_time in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt é][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{0,40})?([Zz]|[+-][0-9]{2}:[0-9]{2}|)") {
             for text in [text, like_a_time] {
                 if let Ok(at) = text.parse::<Timestamp>() {
                     prop_assert_eq!(at.to_string().parse(), Ok(at));
@@ -199,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn any_number_is_shown_as_a_time_that_can_be_read(micros in any::<i64>(), seconds in any::<u64>()) {
+        fn any_number_has_a_display_form_that_parses(micros in any::<i64>(), seconds in any::<u64>()) {
             let at = Timestamp::from_micros(micros);
             for at in [at, at + Duration::from_secs(seconds), at - Duration::from_secs(seconds)] {
                 prop_assert_eq!(at.to_string().parse(), Ok(at));

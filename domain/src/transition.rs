@@ -1,12 +1,18 @@
-//! What one command does to one order. This is the only place where a change is decided; the store
-//! calls it while it holds the order's row and writes down what it says.
+//! The effect of one command on one order.
+//!
+//! Only this module decides about changes. The store calls it while it holds the lock of the order's row, and writes the
+//! decision.
 
 use std::time::Duration;
 
-use crate::retry::MAX_POSTPONEMENTS;
-use crate::{LeaseToken, Outcome, RetryPolicy, Status, Timestamp, strings};
+use crate::lease::LeaseToken;
+use crate::outcome::Outcome;
+use crate::retry::{MAX_POSTPONEMENTS, RetryPolicy};
+use crate::status::Status;
+use crate::strings;
+use crate::timestamp::Timestamp;
 
-/// The part of an order that decides about changes.
+/// The fields of an order on which decisions depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderState {
     /// The present status.
@@ -15,79 +21,79 @@ pub struct OrderState {
     pub version: u32,
     /// The number of the latest attempt; 0 before the first.
     pub attempt: u32,
-    /// Attempts that count against `max_attempts`: errors and expired leases, not graceful releases.
+    /// Attempts that count against `max_attempts`: errors and expired leases, not releases.
     pub failures: u32,
-    /// After that many failures the order is a dead letter.
+    /// The number of failures at which the order becomes a dead letter.
     pub max_attempts: u32,
-    /// The token of the running attempt. It stays after a report so that the same report again is
-    /// recognised, and goes when the lease is taken away (expired, cancelled, redriven).
+    /// The token of the latest attempt. A report keeps it, so that a repetition is recognised. It is removed if the
+    /// lease expires or the order is cancelled or redriven.
     pub lease: Option<LeaseToken>,
-    /// When the order next needs attention; `None` for final ones.
+    /// The time of the next action on the order; `None` for a final one.
     pub due_at: Option<Timestamp>,
-    /// A pending order is not started before this time: its creation, the end of its wait for a
-    /// retry, or the time for which it is scheduled.
+    /// The earliest start of a pending order: its creation, the end of its retry delay, or its schedule.
     pub not_before: Timestamp,
-    /// The time for which its creator scheduled it. It is kept to the letter.
+    /// The start that its creator scheduled, without tolerance.
     pub process_after: Option<Timestamp>,
-    /// When it last changed, by the clock of that time.
+    /// The time of its last change, by the clock at that time.
     pub updated_at: Timestamp,
 }
 
-/// Something that is asked of an order.
+/// A request to change an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A worker wants to run it.
+    /// A worker starts an attempt.
     Start {
-        /// Drawn by the worker; the same token again means the same Start again.
+        /// The token that the worker drew; a repeated Start has the same token.
         lease: LeaseToken,
-        /// The largest order that the worker can receive now, in bytes as [`Order::approximate_bytes`](crate::Order)
-        /// counts. The store compares it, because [`OrderState`] has no content; a larger order stays as it is.
+        /// The maximum size of an order that the worker can receive now, in bytes of
+        /// [`Order::approximate_bytes`](crate::Order::approximate_bytes). The store compares it, because
+        /// [`OrderState`] has no content; a larger order stays unchanged.
         max_bytes: usize,
     },
-    /// The worker is still at it.
+    /// The worker still runs the attempt.
     Heartbeat {
         /// The token of the attempt.
         lease: LeaseToken,
     },
-    /// The worker is done with its attempt.
+    /// The attempt of the worker has ended.
     Finish {
         /// The token of the attempt.
         lease: LeaseToken,
-        /// How it went.
+        /// The outcome of the attempt.
         outcome: Outcome,
     },
-    /// Nobody has renewed the lease in time.
+    /// The lease was not renewed in time.
     Expire,
-    /// A person or a system calls the order off.
+    /// A client cancels the order.
     Cancel {
-        /// Why, if they say.
+        /// The client's reason, if it has one.
         reason: Option<String>,
     },
     /// A dead letter gets a new set of attempts.
     Redrive {
-        /// Who asked, and why if they say.
+        /// The requester, and its reason if it has one.
         reason: Option<String>,
-        /// When it may be started; at once when absent or past. Many dead letters are redriven
-        /// without a stampede by giving each a time of its own.
+        /// The earliest start; absent or past means immediately. Separate times spread the load of a redrive of many
+        /// dead letters.
         not_before: Option<Timestamp>,
     },
 }
 
 impl Command {
-    /// A start of an order of any size.
+    /// Creates a start of an order of any size.
     pub const fn start(lease: LeaseToken) -> Self {
         Self::Start { lease, max_bytes: usize::MAX }
     }
 }
 
-/// What decisions depend on besides the order: settings, and whether the queue is paused.
+/// The settings and the queue state on which decisions depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// How long a lease lasts from its start or its last heartbeat.
+    /// The duration of a lease from its start or its last heartbeat.
     pub lease: Duration,
-    /// When failed attempts are tried again.
+    /// The delays between attempts.
     pub retry: RetryPolicy,
-    /// Whether the queue is paused: then nothing is started. Everything else goes on.
+    /// Whether the queue is paused. A pause prevents only starts.
     pub paused: bool,
 }
 
@@ -97,18 +103,18 @@ impl Default for Rules {
     }
 }
 
-/// What is to be done.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The order changes: one new event, `version + 1`.
     Change(Change),
-    /// The lease now ends at this time. No event.
+    /// The lease now ends at this time. There is no event.
     Renew(Timestamp),
-    /// It was done before, by the same command. Nothing is written and the answer is the same.
+    /// The same command was applied before. Nothing is written, and the response is the same.
     Repeat,
-    /// It cannot be done. Nothing is written.
+    /// The command is not possible. Nothing is written.
     Refuse(Refusal),
-    /// It cannot be done now, and the order next needs attention at this time. No event.
+    /// The command is not possible now, and the order becomes due at this time. There is no event.
     Postpone(Refusal, Timestamp),
 }
 
@@ -127,22 +133,22 @@ pub struct Change {
     pub due_at: Option<Timestamp>,
     /// The new earliest start.
     pub not_before: Timestamp,
-    /// What the event says about it.
+    /// The reason in the event.
     pub reason: Option<String>,
-    /// What kind of failure it is, if it is one.
+    /// The error class, if the change is a failure.
     pub error_class: Option<String>,
 }
 
-/// Why a command cannot be done.
+/// The reason why a command is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Start: the order is being processed under another lease.
     #[error("the order is already being processed")]
     AlreadyStarted,
-    /// Start: the order waits for a retry or for its time.
+    /// Start: the order waits for a retry or its schedule.
     #[error("the order may not be started before {0}")]
     NotYet(Timestamp),
-    /// Start: nothing is started at present.
+    /// Start: the queue is paused.
     #[error("the queue is paused; the order is offered again when it is resumed")]
     Paused,
     /// Heartbeat, Finish: the lease is not, or no longer, the order's lease.
@@ -154,13 +160,13 @@ pub enum Refusal {
     /// Redrive: only failed orders can be redriven.
     #[error("only a failed order can be redriven; this one is {0}")]
     NotFailed(Status),
-    /// Expire: the lease was renewed or the order moved on.
+    /// Expire: the lease was renewed, or the order has another status.
     #[error("the lease has not expired")]
     NotExpired,
 }
 
 impl Refusal {
-    /// The status that the order has, where that is the reason.
+    /// Returns the status of the order, if it is the reason.
     pub fn status(self) -> Option<Status> {
         match self {
             Self::AlreadyStarted => Some(Status::Processing),
@@ -170,33 +176,34 @@ impl Refusal {
     }
 }
 
-/// So much earlier than its time an order may be started, unless it is scheduled. Two gateways read
-/// the time a little differently, and a Start that comes over the one right after the other has pushed
-/// the order must not be refused: the order would wait until its guard runs out.
+/// The time by which an order may be started early, unless it is scheduled.
+///
+/// The clock readings of two gateways differ slightly. A Start over one gateway, immediately after the other has pushed
+/// the order, must not be refused: the order would wait for the end of its visibility timeout.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_millis(250);
 
-/// A clock that differs by more from what it should say was set, and does not only run a little differently.
+/// The minimum difference that counts as a clock that was set, and not as drift.
 pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// The reason of events for attempts whose lease ran out.
+/// The reason in events of attempts whose lease expired.
 pub const LEASE_EXPIRED: &str = "the lease expired: the worker stopped reporting";
-/// The error class of attempts whose lease ran out.
+/// The error class of attempts whose lease expired.
 pub const CLASS_LEASE_EXPIRED: &str = "lease_expired";
-/// The error class of failures for which the worker names none.
+/// The error class of failures for which the worker sets none.
 pub const CLASS_ERROR: &str = "error";
-/// The reason of events for attempts that a worker gave back.
+/// The reason in events of attempts that a worker released.
 pub const RELEASED: &str = "released by its worker, which is shutting down";
 
-/// Decides about one command. `random` is any number, evenly drawn (for the jitter of retries).
+/// Decides about one command. `random` is any evenly drawn number, for the jitter of retries.
 pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
     match command {
         Command::Start { lease, .. } => start(state, *lease, now, rules),
-        Command::Heartbeat { lease } => match holds(state, *lease) {
+        Command::Heartbeat { lease } => match has_lease(state, *lease) {
             true => Decision::Renew(now + rules.lease),
             false => Decision::Refuse(Refusal::StaleLease(state.status)),
         },
         Command::Finish { lease, outcome } => {
-            if holds(state, *lease) {
+            if has_lease(state, *lease) {
                 Decision::Change(finish(state, outcome, now, rules, random))
             } else if state.lease == Some(*lease) && is_repetition(state, outcome) {
                 Decision::Repeat
@@ -241,13 +248,13 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rul
 
 fn start(state: &OrderState, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
     match state.status {
-        // A Start that was on its way for long: the attempt that it asked for is over.
+        // A late repetition of a Start: its attempt has ended.
         Status::Pending if state.lease == Some(lease) => Decision::Refuse(Refusal::StaleLease(state.status)),
         Status::Pending if now < earliest_start(state, now) => {
             Decision::Refuse(Refusal::NotYet(state.not_before))
         }
-        // The job that brought it here is used up. It is due at once, so that it is offered again as
-        // soon as the queue is resumed.
+        // The job of the order is used up. The order is due immediately, so that it is pushed again when the queue is
+        // resumed.
         Status::Pending if rules.paused => Decision::Postpone(Refusal::Paused, state.not_before.min(now)),
         Status::Pending => Decision::Change(Change {
             attempt: state.attempt.saturating_add(1),
@@ -263,29 +270,30 @@ fn start(state: &OrderState, lease: LeaseToken, now: Timestamp, rules: &Rules) -
     }
 }
 
-/// When an order may be started by a clock that may be a little behind.
+/// Returns the earliest start, with the tolerance for a clock that is slightly behind.
 fn earliest_start(state: &OrderState, now: Timestamp) -> Timestamp {
-    if let Some(at) = schedule(state)
+    if let Some(at) = scheduled_start(state)
         && now < at
     {
         return at;
     }
-    // Its times are those of a clock that was ahead: they say nothing about now. Dispatch has waited.
-    if wait_of_later_clock(state, now).is_some() { now } else { state.not_before - CLOCK_TOLERANCE }
+    // The clock was set back after the last change, so its times cannot be compared with `now`. Dispatch has waited.
+    if wait_after_clock_step(state, now).is_some() { now } else { state.not_before - CLOCK_TOLERANCE }
 }
 
-/// The time for which an order is scheduled, unless it was started since: then the time had come.
-pub fn schedule(state: &OrderState) -> Option<Timestamp> {
+/// Returns the scheduled start of an order that has not been started.
+pub fn scheduled_start(state: &OrderState) -> Option<Timestamp> {
     state.process_after.filter(|_| state.attempt == 0)
 }
 
-/// How long a pending order was to wait when it last changed, if that was by a clock that has been set back since:
-/// its row is from the future. `None` when its times can be compared with the present clock.
-pub fn wait_of_later_clock(state: &OrderState, now: Timestamp) -> Option<Duration> {
+/// Returns the wait of a pending order whose row is from the future, because the clock was set back.
+///
+/// The wait begins with its last change. `None` if its times can be compared with the present clock.
+pub fn wait_after_clock_step(state: &OrderState, now: Timestamp) -> Option<Duration> {
     let from_the_future = state.updated_at > now + CLOCK_STEP;
-    // The times of a timeline never run backwards, so a change after the step keeps the later time of the one before
-    // it, and a wait that begins with the change is written as one from then on. A change that begins none leaves the
-    // time before it, which has come.
+    // The times of a timeline never decrease. Therefore a change after the step keeps the later time of the change before
+    // it, and a wait that begins with the change is stored relative to that time. A change without a wait keeps the
+    // earlier `not_before`, which has passed.
     (from_the_future && state.not_before >= state.updated_at)
         .then(|| state.not_before.since(state.updated_at))
 }
@@ -293,9 +301,9 @@ pub fn wait_of_later_clock(state: &OrderState, now: Timestamp) -> Option<Duratio
 fn finish(state: &OrderState, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
     match outcome {
         Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
-        Outcome::Retry { reason, class, after: Some(asked) } if may_be_postponed(state, *asked) => {
+        Outcome::Retry { reason, class, after: Some(requested) } if can_be_postponed(state, *requested) => {
             let postponements = state.attempt.saturating_sub(state.failures);
-            let next = now + rules.retry.postponement(postponements, *asked, random);
+            let next = now + rules.retry.postponement(postponements, *requested, random);
             Change {
                 due_at: Some(next),
                 not_before: next,
@@ -318,13 +326,14 @@ fn finish(state: &OrderState, outcome: &Outcome, now: Timestamp, rules: &Rules, 
     }
 }
 
-/// Whether an attempt that the other side asked to repeat later leaves the count of failures as it is. An order cannot be
-/// postponed without end: attempts that were no failures are counted, those before a redrive among them.
-fn may_be_postponed(state: &OrderState, asked: Duration) -> bool {
-    !asked.is_zero() && state.attempt.saturating_sub(state.failures) <= MAX_POSTPONEMENTS
+/// Returns whether an attempt that the called service asked to repeat later does not count as a failure.
+///
+/// The number of postponements is limited: all attempts that were no failures count, also those before a redrive.
+fn can_be_postponed(state: &OrderState, requested: Duration) -> bool {
+    !requested.is_zero() && state.attempt.saturating_sub(state.failures) <= MAX_POSTPONEMENTS
 }
 
-/// A failed attempt: back to pending with a wait, or a dead letter when there were enough.
+/// Returns the change after a failed attempt: pending with a delay, or a dead letter after the last attempt.
 fn failure(
     state: &OrderState,
     reason: &str,
@@ -354,7 +363,7 @@ fn error_class(class: Option<&str>) -> String {
     class.and_then(strings::clean_error_class).unwrap_or_else(|| CLASS_ERROR.to_owned())
 }
 
-/// `state` with another status and everything else kept.
+/// Returns the change to another status that keeps all other fields.
 fn change_to(state: &OrderState, status: Status, reason: Option<&str>) -> Change {
     Change {
         status,
@@ -368,12 +377,13 @@ fn change_to(state: &OrderState, status: Status, reason: Option<&str>) -> Change
     }
 }
 
-fn holds(state: &OrderState, lease: LeaseToken) -> bool {
+fn has_lease(state: &OrderState, lease: LeaseToken) -> bool {
     state.status == Status::Processing && state.lease == Some(lease)
 }
 
-/// Whether a report of the latest attempt, which is over, says what the order says already. A report with
-/// another outcome is not a repetition, and must not be answered as if it had been recorded.
+/// Returns whether a report of the latest attempt, which has ended, repeats the recorded outcome.
+///
+/// A report with another outcome is not a repetition, and must not get the response of a recorded report.
 fn is_repetition(state: &OrderState, outcome: &Outcome) -> bool {
     match (outcome, state.status) {
         (Outcome::Completed, Status::Completed) | (Outcome::Failed { .. }, Status::Failed) => true,

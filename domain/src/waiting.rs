@@ -1,28 +1,30 @@
-//! What a pending order waits for, and when its next attempt can begin.
+//! The cause that prevents the start of a pending order, and the earliest time of its next attempt.
 
 use std::fmt;
 
+use crate::order::Order;
+use crate::status::Status;
+use crate::timestamp::Timestamp;
 use crate::transition::CLOCK_STEP;
-use crate::{Order, Status, Timestamp};
 
-/// What keeps a pending order from being started.
+/// The cause that prevents the start of a pending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
-    /// A free worker.
+    /// It waits for a free worker.
     Worker,
-    /// The end of the wait after a failed attempt.
+    /// It waits for the delay after a failed attempt.
     Retry,
-    /// The time for which it is scheduled, or to which a redrive has assigned it.
+    /// It waits for its scheduled start, or for the start that a redrive assigned.
     Schedule,
-    /// The end of the pause of the queue.
+    /// It waits for the end of the pause of the queue.
     Pause,
 }
 
 impl WaitsFor {
-    /// Every reason.
+    /// All causes.
     pub const ALL: [Self; 4] = [Self::Worker, Self::Retry, Self::Schedule, Self::Pause];
 
-    /// The word for it, in lower case.
+    /// Returns the lower-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Worker => "worker",
@@ -39,46 +41,47 @@ impl fmt::Display for WaitsFor {
     }
 }
 
-/// The state of the queue that decides what a pending order waits for.
+/// The state of the queue at one time, on which the wait of a pending order depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSnapshot {
     /// The database's time.
     pub now: Timestamp,
-    /// Since when the queue is paused, if it is.
+    /// The start of the pause, if the queue is paused.
     pub paused_at: Option<Timestamp>,
-    /// When the pause ends; `None` when the queue has to be resumed, or is not paused.
+    /// The end of the pause; `None` if an operator must resume the queue, or if it is not paused.
     pub paused_until: Option<Timestamp>,
 }
 
 impl QueueSnapshot {
-    /// The outlook of an order at its creation, as far as it is still known: the same for a repetition of the create,
-    /// unless a pause has ended in between.
+    /// Reconstructs the snapshot at the creation of an order, as far as it is still known.
+    ///
+    /// It is the same for a repetition of the create, unless a pause has ended in between.
     pub fn at_creation(self, created_at: Timestamp) -> Self {
         let paused_at = self.paused_at.filter(|at| *at <= created_at);
         Self { now: created_at, paused_at, paused_until: self.paused_until }
     }
 }
 
-/// What a pending order waits for.
+/// The wait of a pending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The first thing that has to happen.
+    /// The first condition for its start.
     pub waits_for: WaitsFor,
-    /// The earliest time of its next attempt; `None` when the order can be started as soon as a worker is free, or when
-    /// the queue has to be resumed first.
+    /// The earliest time of its next attempt. `None` if a free worker can start it immediately, and if an operator must
+    /// resume the queue first.
     pub next_attempt_at: Option<Timestamp>,
 }
 
 impl Order {
-    /// What the order waits for; `None` when it is not pending.
-    pub fn waiting(&self, outlook: &QueueSnapshot) -> Option<Waiting> {
+    /// Returns the wait of a pending order; `None` in other statuses.
+    pub fn waiting(&self, queue: &QueueSnapshot) -> Option<Waiting> {
         if self.status != Status::Pending {
             return None;
         }
-        let paused = outlook.paused_at.is_some();
-        let pause_ends = outlook.paused_until.filter(|_| paused);
-        let starts_at = self.starts_at(outlook.now);
-        Some(match self.delayed(outlook.now, starts_at) {
+        let paused = queue.paused_at.is_some();
+        let pause_ends = queue.paused_until.filter(|_| paused);
+        let starts_at = self.earliest_start(queue.now);
+        Some(match self.delay_cause(queue.now, starts_at) {
             Some(waits_for) => {
                 Waiting { waits_for, next_attempt_at: Some(starts_at.max(pause_ends.unwrap_or(starts_at))) }
             }
@@ -87,9 +90,9 @@ impl Order {
         })
     }
 
-    /// When the order may be started. Its times may be those of a clock that was set back since; then its wait counts,
-    /// unless it waits for a schedule.
-    fn starts_at(&self, now: Timestamp) -> Timestamp {
+    /// Returns the earliest start. If the clock was set back after the order's last change, the remaining wait applies
+    /// instead of the stored time, unless the order is scheduled.
+    fn earliest_start(&self, now: Timestamp) -> Timestamp {
         let scheduled = self.process_after.is_some() && self.attempt == 0;
         let from_the_future = self.updated_at > now + CLOCK_STEP && self.not_before >= self.updated_at;
         if from_the_future && !scheduled {
@@ -99,9 +102,9 @@ impl Order {
         }
     }
 
-    /// Why the order may not be started yet. An order without a schedule and without an attempt can always be started:
-    /// its time is that of its creation, and may lie ahead only because a clock was set back.
-    fn delayed(&self, now: Timestamp, starts_at: Timestamp) -> Option<WaitsFor> {
+    /// Returns the cause of a delay. An order without a schedule and without an attempt has none: its earliest start is
+    /// its creation, which is in the future only if the clock was set back.
+    fn delay_cause(&self, now: Timestamp, starts_at: Timestamp) -> Option<WaitsFor> {
         if starts_at <= now {
             None
         } else if self.error_class.is_some() {
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_waits_for_the_first_thing_that_has_to_happen() {
+    fn order_waits_for_the_first_condition() {
         use WaitsFor::{Pause, Retry, Schedule, Worker};
         let running = QueueSnapshot { now: at(10), paused_at: None, paused_until: None };
         let paused = QueueSnapshot { paused_at: Some(at(1)), ..running };
@@ -159,9 +162,9 @@ mod tests {
         let failed =
             |not_before| Order { attempt: 1, error_class: Some("http_503".into()), ..order(not_before) };
         let redriven = Order { attempt: 3, ..order(30) };
-        // The clock was set back after it was created.
+        // The clock was set back after its creation.
         let ahead = order(3_600);
-        for (case, order, outlook, expected) in [
+        for (case, order, queue, expected) in [
             ("new", &new, running, (Worker, None)),
             ("new, paused", &new, paused, (Pause, None)),
             ("new, paused until", &new, paused_until(20), (Pause, Some(at(20)))),
@@ -174,12 +177,12 @@ mod tests {
             ("redriven for later", &redriven, running, (Schedule, Some(at(30)))),
             ("created by a faster clock", &ahead, running, (Worker, None)),
         ] {
-            let waiting = order.waiting(&outlook).unwrap();
+            let waiting = order.waiting(&queue).unwrap();
             assert_eq!((waiting.waits_for, waiting.next_attempt_at), expected, "{case}");
         }
         let later = QueueSnapshot { paused_at: Some(at(5)), ..running };
-        for (outlook, expected) in [(running, Worker), (paused, Worker), (later, Worker)] {
-            assert_eq!(new.waiting(&outlook.at_creation(at(0))).unwrap().waits_for, expected);
+        for (queue, expected) in [(running, Worker), (paused, Worker), (later, Worker)] {
+            assert_eq!(new.waiting(&queue.at_creation(at(0))).unwrap().waits_for, expected);
         }
         assert_eq!(new.waiting(&paused.at_creation(at(1))).unwrap().waits_for, Pause);
         for status in [Status::Processing, Status::Completed, Status::Failed, Status::Cancelled] {

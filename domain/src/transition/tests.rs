@@ -8,14 +8,14 @@ fn now() -> Timestamp {
 }
 
 fn state(status: Status) -> OrderState {
-    let held = matches!(status, Status::Processing | Status::Completed | Status::Failed);
+    let leased = matches!(status, Status::Processing | Status::Completed | Status::Failed);
     OrderState {
         status,
         version: 2,
         attempt: 1,
         failures: 0,
         max_attempts: 3,
-        lease: held.then(|| LeaseToken::from_i64(7).unwrap()),
+        lease: leased.then(|| LeaseToken::from_i64(7).unwrap()),
         due_at: (!status.is_final()).then(|| now() + Duration::from_secs(5)),
         not_before: now(),
         process_after: None,
@@ -34,9 +34,9 @@ fn changed(decision: Decision) -> Change {
     }
 }
 
-/// Every status with every command: what happens, in one table.
+/// The result of every command in every status, in one table.
 #[test]
-fn every_status_and_command() {
+fn every_command_in_every_status() {
     use Refusal::*;
     use Status::*;
     let mine = LeaseToken::from_i64(7).unwrap();
@@ -103,9 +103,9 @@ fn every_status_and_command() {
     }
 }
 
-/// The answer to a first report got lost, and it comes once more: only with the outcome that was recorded.
+/// The response to a report was lost, and the worker repeats it: only the recorded outcome is accepted.
 #[test]
-fn a_repeated_report_has_the_outcome_that_was_recorded() {
+fn report_with_the_recorded_outcome_is_a_repetition() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let retry = Outcome::Retry { reason: "x".into(), class: None, after: None };
     let failed = Outcome::Failed { reason: "x".into(), class: None };
@@ -130,19 +130,19 @@ fn a_repeated_report_has_the_outcome_that_was_recorded() {
 }
 
 #[test]
-fn a_heartbeat_moves_the_end_of_the_lease() {
+fn heartbeat_renews_the_lease() {
     let mine = LeaseToken::from_i64(7).unwrap();
     let end = now() + Duration::from_secs(30);
     assert_eq!(run(&state(Status::Processing), Command::Heartbeat { lease: mine }), Decision::Renew(end));
 }
 
 #[test]
-fn an_order_is_not_started_before_its_time() {
+fn start_before_the_earliest_start_is_refused() {
     let start = |not_before| {
         let lease = LeaseToken::from_i64(1).unwrap();
         run(&OrderState { not_before, ..state(Status::Pending) }, Command::start(lease))
     };
-    // What another gateway's clock may make of the same moment.
+    // The clock of another gateway may differ by this much.
     let nearly = now() + CLOCK_TOLERANCE;
     assert_eq!(changed(start(nearly)).status, Status::Processing);
     let later = nearly + Duration::from_micros(1);
@@ -150,7 +150,7 @@ fn an_order_is_not_started_before_its_time() {
 }
 
 #[test]
-fn a_postponed_attempt_is_no_failure_up_to_a_limit() {
+fn postponed_attempt_is_no_failure_up_to_the_limit() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let hour = Duration::from_secs(3_600);
     let report = |after| Outcome::Retry { reason: "busy".into(), class: Some("http_503".into()), after };
@@ -173,7 +173,7 @@ fn a_postponed_attempt_is_no_failure_up_to_a_limit() {
 }
 
 #[test]
-fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
+fn late_repeated_start_is_refused() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let outcome = Outcome::Retry { reason: "x".into(), class: None, after: Some(Duration::ZERO) };
     let change = changed(run(&state(Status::Processing), Command::Finish { lease, outcome }));
@@ -185,7 +185,7 @@ fn a_start_that_comes_again_after_its_attempt_starts_no_other() {
 }
 
 #[test]
-fn a_scheduled_order_is_not_started_a_microsecond_early() {
+fn scheduled_order_has_no_clock_tolerance() {
     let start = |at: Timestamp| {
         let scheduled =
             OrderState { attempt: 0, not_before: at, process_after: Some(at), ..state(Status::Pending) };
@@ -197,14 +197,14 @@ fn a_scheduled_order_is_not_started_a_microsecond_early() {
 }
 
 #[test]
-fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
+fn paused_queue_postpones_the_order() {
     let paused = Rules { paused: true, ..Rules::default() };
     let decide = |state: &OrderState, command| decide(state, &command, now(), &paused, 0);
     let waiting = state(Status::Pending);
     let lease = LeaseToken::from_i64(7).unwrap();
     let start = || Command::start(lease);
     assert_eq!(decide(&waiting, start()), Decision::Postpone(Refusal::Paused, waiting.not_before));
-    // What runs goes on, and a Start whose answer was lost is answered again.
+    // Running attempts continue, and a repeated Start gets the same response.
     let running = state(Status::Processing);
     assert_eq!(decide(&running, start()), Decision::Repeat);
     let done = Command::Finish { lease, outcome: Outcome::Completed };
@@ -212,7 +212,7 @@ fn a_paused_queue_starts_nothing_and_takes_the_order_back() {
 }
 
 #[test]
-fn an_expired_lease_is_a_failure_and_its_token_is_gone() {
+fn expired_lease_is_a_failure_and_removes_the_token() {
     let expired = OrderState { due_at: Some(now()), ..state(Status::Processing) };
     let change = changed(run(&expired, Command::Expire));
     assert_eq!((change.status, change.failures, change.lease), (Status::Pending, 1, None));
@@ -224,7 +224,7 @@ fn an_expired_lease_is_a_failure_and_its_token_is_gone() {
 }
 
 #[test]
-fn a_failure_has_a_class_and_what_follows_has_none() {
+fn only_a_failure_has_an_error_class() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let fail = |class: Option<&str>| {
         let outcome = Outcome::Failed { reason: "x".into(), class: class.map(Into::into) };
@@ -238,7 +238,7 @@ fn a_failure_has_a_class_and_what_follows_has_none() {
 }
 
 #[test]
-fn a_release_costs_no_attempt() {
+fn release_is_no_failure() {
     let lease = LeaseToken::from_i64(7).unwrap();
     let last = OrderState { failures: 2, ..state(Status::Processing) };
     let change = changed(run(&last, Command::Finish { lease, outcome: Outcome::Released }));
@@ -246,7 +246,7 @@ fn a_release_costs_no_attempt() {
 }
 
 #[test]
-fn a_redrive_gives_a_new_set_of_attempts() {
+fn redrive_resets_the_failures() {
     let dead = OrderState { failures: 3, ..state(Status::Failed) };
     let redrive =
         |not_before| changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before }));
@@ -260,26 +260,26 @@ fn a_redrive_gives_a_new_set_of_attempts() {
 
 /// The clock was set back by an hour after these orders were last changed.
 #[test]
-fn a_clock_that_was_set_back_stalls_no_order() {
+fn clock_set_back_delays_no_order() {
     let hour = Duration::from_secs(3_600);
     let lease = LeaseToken::from_i64(9).unwrap();
     let start = |state: &OrderState| decide(state, &Command::start(lease), now(), &Rules::default(), 0);
     let later = now() + hour;
     let fresh = OrderState { attempt: 0, not_before: later, updated_at: later, ..state(Status::Pending) };
-    assert_eq!(wait_of_later_clock(&fresh, now()), Some(Duration::ZERO));
+    assert_eq!(wait_after_clock_step(&fresh, now()), Some(Duration::ZERO));
     assert_eq!(changed(start(&fresh)).status, Status::Processing);
     let retried = OrderState { attempt: 1, not_before: later + hour, ..fresh };
-    assert_eq!(wait_of_later_clock(&retried, now()), Some(hour));
-    // A retry after the step has a wait of the present clock, which counts.
+    assert_eq!(wait_after_clock_step(&retried, now()), Some(hour));
+    // A retry after the step has a delay of the present clock, which applies.
     let wait = OrderState { not_before: now() + Duration::from_secs(9), ..retried };
-    assert_eq!(wait_of_later_clock(&wait, now()), None);
+    assert_eq!(wait_after_clock_step(&wait, now()), None);
     assert_eq!(start(&wait), Decision::Refuse(Refusal::NotYet(wait.not_before)));
-    // A schedule is kept to the letter, until the order has been started once.
+    // A schedule applies exactly, until the order has been started once.
     let scheduled = OrderState { process_after: Some(later), ..fresh };
     assert_eq!(start(&scheduled), Decision::Refuse(Refusal::NotYet(later)));
     let started = OrderState { process_after: Some(later), ..retried };
     assert_eq!(changed(start(&started)).status, Status::Processing);
-    // Its job is used up by a pause: it is offered again at once and not in an hour.
+    // A pause used up its job: it is pushed again immediately and not in an hour.
     let paused = Rules { paused: true, ..Rules::default() };
     let postponed = decide(&fresh, &Command::start(lease), now(), &paused, 0);
     assert_eq!(postponed, Decision::Postpone(Refusal::Paused, now()));
@@ -309,10 +309,10 @@ fn any_command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// Whatever is asked, in whatever order: each change is a declared transition, final orders
-    /// are never due, and all others always are.
+    /// For any sequence of commands, each change is a declared transition, final orders are never due, and all other
+    /// orders are always due.
     #[test]
-    fn invariants_hold_on_every_path(
+    fn invariants_hold_after_any_commands(
         steps in prop::collection::vec(
             (any_command(), 0..60_000_000_i64, any::<u32>(), any::<bool>()),
             1..60,
@@ -326,7 +326,7 @@ proptest! {
             let clock = Timestamp::from_micros(at);
             match decide(&state, &command, clock, &rules, random) {
                 Decision::Change(change) => {
-                    prop_assert!(state.status.may_become(change.status));
+                    prop_assert!(state.status.can_become(change.status));
                     state = OrderState {
                         status: change.status,
                         version: state.version + 1,

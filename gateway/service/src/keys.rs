@@ -18,7 +18,7 @@ impl Keys {
     /// The ids of orders that are created together, derived from the first: knowing some of them says nothing
     /// about the others.
     pub(crate) fn run(&self, first: OrderId, count: usize) -> Vec<OrderId> {
-        first.run(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
+        first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
     }
 
     /// Turns a lease token into the one that is shown to the worker of this order, and back. Orders share
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_ids_of_a_run_have_nothing_but_their_time_in_common() {
-        let first = OrderId::new_first(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
+        let first = OrderId::first_of_batch(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
         let ids = keys(1).run(first, 1_000);
         assert!(ids.is_sorted_by(|a, b| a < b) && ids[0].as_bytes()[..6] == ids[999].as_bytes()[..6]);
         assert_eq!(keys(1).run(ids[0], 1_000), ids, "the first one tells all");

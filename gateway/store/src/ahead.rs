@@ -6,12 +6,12 @@
 //! - a hold of the queue or a lease that ends later from now than the longest one can is brought in by
 //!   [`Store::overdue`] and [`Store::shorten_leases`];
 //! - an order that was last changed in the future waits from now on for as long as it was to wait then
-//!   ([`domain::transition::wait_of_later_clock`]): [`Store::bring_in`];
+//!   ([`domain::transition::wait_after_clock_step`]): [`Store::bring_in`];
 //! - a schedule is a time that somebody has named, and is not touched.
 
 use std::time::Duration;
 
-use domain::transition::{schedule, wait_of_later_clock};
+use domain::transition::{scheduled_start, wait_after_clock_step};
 use domain::{OrderId, Priority, Timestamp};
 
 use super::columns::Column;
@@ -220,9 +220,9 @@ impl Waiting {
 
     /// When it is due at the latest, if its times are those of a clock that was set back.
     fn due_by(&self, now: Timestamp) -> Option<i64> {
-        if schedule(&self.state).is_some_and(|at| at > now) {
+        if scheduled_start(&self.state).is_some_and(|at| at > now) {
             return None;
         }
-        wait_of_later_clock(&self.state, now).map(|wait| (now + wait).as_micros())
+        wait_after_clock_step(&self.state, now).map(|wait| (now + wait).as_micros())
     }
 }

@@ -14,20 +14,20 @@ const PAGE: i64 = 1_000;
 const ENDED: &str = "the program ended while it processed the order";
 
 impl Store {
-    /// Ends the attempts whose lease tokens have this mark. For the start of the only process that draws such tokens: it
+    /// Ends the attempts whose lease tokens have this prefix. For the start of the only process that draws such tokens: it
     /// holds none yet, so they are those of a process before it that was killed. Each counts as a failure, as one whose
     /// lease has expired does, because the order may be what ends the process. Says how many there were.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn end_leases(&self, mark: LeasePrefix, rules: Rules) -> Result<u64, Error> {
+    pub async fn end_leases(&self, prefix: LeasePrefix, rules: Rules) -> Result<u64, Error> {
         let (mut after, mut ended) = (OrderId::from_bytes([0; 16]), 0);
         loop {
             let page = self.leases_after(after).await?;
             let Some((last, _)) = page.last() else { return Ok(ended) };
             after = *last;
             let reports = page.into_iter().filter_map(|(id, lease)| {
-                let lease = lease.filter(|lease| mark.matches(*lease))?;
+                let lease = lease.filter(|lease| prefix.matches(*lease))?;
                 let class = Some(CLASS_LEASE_EXPIRED.to_owned());
                 let outcome = Outcome::Retry { reason: ENDED.to_owned(), class, after: None };
                 Some((id, Command::Finish { lease, outcome }))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::transition::{OrderState, schedule, wait_of_later_clock};
+use domain::transition::{OrderState, scheduled_start, wait_after_clock_step};
 use domain::{OrderId, Status, Timestamp};
 
 use super::columns::{Column, OrderRow, Selection};
@@ -381,10 +381,10 @@ fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Ti
     let due = state.due_at?;
     let waits = due_at == Some(due.as_micros());
     let longest = if waits {
-        if schedule(state).is_some_and(|at| at > now) {
+        if scheduled_start(state).is_some_and(|at| at > now) {
             return None;
         }
-        wait_of_later_clock(state, now)?
+        wait_after_clock_step(state, now)?
     } else {
         LONGEST_HOLD
     };
@@ -407,7 +407,7 @@ fn problems(seen: &Seen) -> Vec<Problem> {
     for (sequence, Moment { status, .. }) in ends.clone().timeline(seen.stored.clone()) {
         let declared = match before {
             None => status == Status::Pending,
-            Some(before) => before.may_become(status),
+            Some(before) => before.can_become(status),
         };
         if !declared {
             problems.push(Problem::Undeclared(sequence));

@@ -444,7 +444,7 @@ impl Changes {
         // The times of a timeline do not run backwards, even when the database's clock was set back.
         let at = now.max(state.updated_at);
         // A wait that begins now is written as one that begins then, so that it can still be told if the clock is set
-        // back once more (`wait_of_later_clock`). When it is due is a time of the present clock.
+        // back once more (`wait_after_clock_step`). When it is due is a time of the present clock.
         let begins = change.not_before != state.not_before && at > now + CLOCK_STEP;
         let ahead = if begins { at.since(now) } else { Duration::ZERO };
         let not_before = change.not_before + ahead;

@@ -86,7 +86,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
 }
 
 /// Ends the attempts that this program was at when it was killed, instead of waiting for the end of their leases. A file
-/// belongs to one process, so its processor is the only one that draws tokens with the mark, which it returns; a server may
+/// belongs to one process, so its processor is the only one that draws tokens with the prefix, which it returns; a server may
 /// have several. Leases of other workers, over gRPC, have no mark and stay.
 async fn end_own_leases(store: &Store, rules: Rules) -> Result<Option<LeasePrefix>, Error> {
     if store.dialect() != Dialect::Sqlite {

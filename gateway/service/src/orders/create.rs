@@ -139,7 +139,7 @@ impl Orders {
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
-        let ids = self.keys.run(OrderId::new_first(created_at, contents.len()), contents.len());
+        let ids = self.keys.run(OrderId::first_of_batch(created_at, contents.len()), contents.len());
         let orders =
             ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
         let creation = Creation { orders: orders.collect(), idempotency };

@@ -1,5 +1,5 @@
-//! No text makes a parser of this crate panic, and what a parser reads it writes in a form that it
-//! reads again. The texts are near the grammar of each parser, so that many of them are read.
+//! Property tests of all parsers: no string causes a panic, and the display form of a parsed value parses to the same
+//! value. The strings are close to the grammar of each parser, so that many of them parse.
 
 use proptest::prelude::*;
 
@@ -8,8 +8,8 @@ use crate::{
     strings,
 };
 
-/// Pieces of what the parsers read, in any sequence, and any other text.
-fn texts() -> impl Strategy<Value = String> {
+/// Fragments of valid input, in any sequence, and arbitrary strings.
+fn any_string() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "9999-12-31",
         "0000-01-01",
@@ -74,19 +74,23 @@ fn texts() -> impl Strategy<Value = String> {
     ]
 }
 
-fn some_text() -> impl Strategy<Value = Option<String>> {
-    prop::option::of(texts())
+fn optional_string() -> impl Strategy<Value = Option<String>> {
+    prop::option::of(any_string())
 }
 
 fn line() -> impl Strategy<Value = DraftLineItem> {
-    (some_text(), prop::option::of(any::<i64>()), some_text()).prop_map(|(item, quantity, price)| {
-        DraftLineItem { item, quantity: quantity.map(|n| if n % 3 == 0 { n } else { n % 7 }), price }
-    })
+    (optional_string(), prop::option::of(any::<i64>()), optional_string()).prop_map(
+        |(item, quantity, price)| DraftLineItem {
+            item,
+            quantity: quantity.map(|n| if n % 3 == 0 { n } else { n % 7 }),
+            price,
+        },
+    )
 }
 
 proptest! {
     #[test]
-    fn what_is_read_is_written_and_read_again(text in texts()) {
+    fn display_form_of_a_parsed_value_parses_to_the_same_value(text in any_string()) {
         if let Ok(time) = text.parse::<Timestamp>() {
             prop_assert_eq!(time.to_string().parse(), Ok(time));
         }
@@ -118,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn cleaned_texts_keep_their_limits(value in texts(), max in 0..300_usize) {
+    fn cleaned_strings_keep_their_limits(value in any_string(), max in 0..300_usize) {
         let _ = strings::validate(&value, max);
         if let Some(reason) = strings::clean_reason(&value) {
             prop_assert!(reason.chars().count() <= strings::MAX_REASON && !reason.chars().any(char::is_control));
@@ -129,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn amounts_of_any_size_are_shown(minor in any::<i64>(), quantity in any::<u32>()) {
+    fn amounts_of_any_size_have_a_display_form(minor in any::<i64>(), quantity in any::<u32>()) {
         for code in ["USD", "JPY", "KWD", "CLF"] {
             let money = Money::from_minor(minor, code.parse().unwrap());
             prop_assert!(!money.to_string().is_empty());
@@ -138,9 +142,11 @@ proptest! {
     }
 
     #[test]
-    fn a_draft_of_anything_is_an_order_or_its_errors(
-        (item, price, currency, customer) in (some_text(), some_text(), some_text(), some_text()),
-        (external_reference, priority, process_after) in (some_text(), some_text(), some_text()),
+    fn any_draft_gives_content_or_problems(
+        (item, price, currency, customer) in
+            (optional_string(), optional_string(), optional_string(), optional_string()),
+        (external_reference, priority, process_after) in
+            (optional_string(), optional_string(), optional_string()),
         (quantity, max_attempts) in (prop::option::of(any::<i64>()), prop::option::of(any::<i64>())),
         line_items in prop::option::of(prop::collection::vec(line(), 0..4)),
     ) {
