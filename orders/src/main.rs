@@ -15,9 +15,8 @@ mod commands;
 mod console;
 mod error;
 mod log;
-mod settings;
 mod signal;
-mod start;
+mod startup;
 mod values;
 
 use std::process::ExitCode;

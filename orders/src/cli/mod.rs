@@ -1,17 +1,15 @@
 //! The command line: the commands and the settings of each.
 //!
-//! Every setting is a flag and an environment variable; the flag wins, an empty variable counts as
-//! unset. The settings themselves are in `groups`; `crate::settings` turns them into the
-//! configurations of the gateway and the processor.
+//! Every setting is a flag and an environment variable. The flag wins, and an empty variable counts as unset. The groups
+//! in `settings` contain the settings and apply them to the configurations of the gateway and the processor.
 
-mod groups;
-mod limits;
 mod operator;
 mod parse;
 #[cfg(test)]
 mod reference;
 mod renamed;
 mod render_error;
+mod settings;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::OrderId;
@@ -19,15 +17,14 @@ use gateway::store::Setting;
 
 use crate::values::{self, ServerUrl};
 
-pub(crate) use groups::{
-    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, GatewayUrlArgs, GrpcArgs, Handler, HttpArgs, LeaveArgs, LogArgs,
-    MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, RuleArgs, StoreArgs, WorkArgs,
-};
-pub(crate) use limits::LimitArgs;
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
 pub(crate) use parse::{Parsed, parse};
+pub(crate) use settings::{
+    DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings, GatewayUrlArgs, HttpArgs, LogArgs,
+    MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, ShutdownDelayArgs, StoreArgs, WorkArgs, sqlite_file,
+};
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
 #[derive(Debug, Parser)]
@@ -95,25 +92,11 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     #[command(flatten)]
-    pub(crate) http: HttpArgs,
-    #[command(flatten)]
-    pub(crate) grpc: GrpcArgs,
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
-    pub(crate) redis: RedisArgs,
-    #[command(flatten)]
-    pub(crate) bus: BusArgs,
-    #[command(flatten)]
-    pub(crate) rules: RuleArgs,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
+    pub(crate) gateway: GatewaySettings,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]
-    pub(crate) leave: LeaveArgs,
+    pub(crate) shutdown_delay: ShutdownDelayArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
 }
@@ -122,23 +105,9 @@ pub(crate) struct DevArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
     #[command(flatten)]
-    pub(crate) http: HttpArgs,
+    pub(crate) gateway: GatewaySettings,
     #[command(flatten)]
-    pub(crate) grpc: GrpcArgs,
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
-    pub(crate) redis: RedisArgs,
-    #[command(flatten)]
-    pub(crate) bus: BusArgs,
-    #[command(flatten)]
-    pub(crate) rules: RuleArgs,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-    #[command(flatten)]
-    pub(crate) leave: LeaveArgs,
+    pub(crate) shutdown_delay: ShutdownDelayArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
 }
@@ -249,21 +218,7 @@ pub(crate) struct ConfigArgs {
     #[arg(value_name = "COMMAND", default_value = "dev")]
     pub(crate) of: Configured,
     #[command(flatten)]
-    http: HttpArgs,
-    #[command(flatten)]
-    grpc: GrpcArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    redis: RedisArgs,
-    #[command(flatten)]
-    bus: BusArgs,
-    #[command(flatten)]
-    rules: RuleArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
+    gateway: GatewaySettings,
     #[command(flatten)]
     gateways: GatewayUrlArgs,
     #[command(flatten)]
@@ -271,7 +226,7 @@ pub(crate) struct ConfigArgs {
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
-    leave: LeaveArgs,
+    shutdown_delay: ShutdownDelayArgs,
     #[command(flatten)]
     process: ProcessArgs,
 }

@@ -1,16 +1,16 @@
-//! `orders backup`: a copy of an embedded database, also while a program uses it.
+//! `orders backup`: copies the SQLite file, also while a process uses it.
 
 use gateway::store::{BackupError, back_up};
 
 use crate::cli::BackupArgs;
 use crate::error::Error;
 use crate::values::DatabaseUrl;
-use crate::{console, log, settings};
+use crate::{console, log};
 
-/// Copies the file. A server is backed up with its own tools.
+/// Copies the file. A database server has its own backup tools.
 pub(super) async fn run(args: BackupArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
-    let database = match settings::database(&args.database) {
+    let database = match args.database.url() {
         DatabaseUrl::Sqlite(path) => path,
         DatabaseUrl::MySql(_) => {
             return Err(Error::usage("orders backup copies SQLite databases only").hint(

@@ -1,4 +1,4 @@
-//! `orders config`: the effective settings of a command and where each comes from.
+//! `orders config`: the effective settings of a command, and the source of each.
 
 use std::path::Path;
 
@@ -6,13 +6,12 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
 use url::Url;
 
-use crate::cli::{Cli, ConfigArgs, Configured};
+use crate::cli::{Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, sqlite_file};
 use crate::error::Error;
-use crate::start::DEFAULT_METRICS_ADDR;
 use crate::values::redacted;
-use crate::{console, log, settings};
+use crate::{console, log};
 
-/// Prints one line for each setting: its name, its value, its origin.
+/// Prints one line for each setting: its name, its value, its source.
 pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> {
     let name = args.of.command_name();
     let root = Cli::command();
@@ -23,7 +22,7 @@ pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> 
     };
     let mut rows = vec![["SETTING".to_owned(), "VARIABLE".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
     for arg in command.get_arguments().filter(|arg| arg.get_env().is_some()) {
-        rows.push(row(arg, given, args.of));
+        rows.push(setting_row(arg, given, args.of));
     }
     let (filter, from) = log::filter();
     rows.push(["-".to_owned(), "RUST_LOG".to_owned(), filter, from.to_owned()]);
@@ -38,13 +37,13 @@ pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> 
     console::print(&table)
 }
 
-fn row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
+fn setting_row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
     let id = arg.get_id().as_str();
     let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let setting = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
     let values = given.get_raw(id).into_iter().flatten();
     let shown: Vec<String> = values.map(|value| redact_value(id, &value.to_string_lossy())).collect();
-    let value = if shown.is_empty() { when_unset(id, given, of) } else { shown.join(",") };
+    let value = if shown.is_empty() { describe_unset(id, given, of) } else { shown.join(",") };
     let from = match given.value_source(id) {
         Some(ValueSource::CommandLine) => "flag",
         Some(ValueSource::EnvVariable) => "environment",
@@ -53,7 +52,7 @@ fn row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
     [setting, variable, value, from.to_owned()]
 }
 
-/// Passwords in URLs and secrets as such are not for screens.
+/// Redacts passwords in URLs, and secrets.
 fn redact_value(id: &str, value: &str) -> String {
     if id == "webhook_secret" {
         return "***".to_owned();
@@ -65,12 +64,12 @@ fn redact_value(id: &str, value: &str) -> String {
     }
 }
 
-/// What takes effect when a setting without a fixed default is not given.
-fn when_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
+/// Describes the effect of an unset setting without a fixed default.
+fn describe_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
     match id {
         "database_url" => {
             let folder = given.get_one::<std::path::PathBuf>("data_dir");
-            format!("sqlite:{}", settings::sqlite_file(folder.map_or(Path::new("."), |f| f)).display())
+            format!("sqlite:{}", sqlite_file(folder.map_or(Path::new("."), |f| f)).display())
         }
         "redis_url" if of == Configured::Dev => "(in memory)".to_owned(),
         "redis_url" => "(required)".to_owned(),

@@ -11,7 +11,7 @@ use gateway::store::{Problem, Report};
 
 use crate::cli::DoctorArgs;
 use crate::error::Error;
-use crate::{console, log, settings, start};
+use crate::{console, log, startup};
 
 /// An order that has been due for so long is overdue: dispatch looks several times a second.
 const OVERDUE_AFTER: Duration = Duration::from_secs(60);
@@ -20,9 +20,9 @@ const SHOWN: usize = 100;
 
 /// Prints what there is and what is wrong; fails when something is.
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
-    let redis = settings::redis(&args.redis)?;
+    let redis = args.redis.client()?;
     log::install(args.log.log_format)?;
-    let store = start::existing_database(&args.database).await?;
+    let store = startup::open_existing_database(&args.database).await?;
     let failed = |error: gateway::store::Error| Error::failed(error.to_string());
     let mut report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
     let mut text = String::new();

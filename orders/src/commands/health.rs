@@ -11,10 +11,9 @@ use url::Url;
 
 use super::http_client::http_client;
 use super::processor::WORKER_HEADER;
-use crate::cli::{HealthArgs, Role};
+use crate::cli::{DEFAULT_METRICS_ADDR, HealthArgs, Role};
 use crate::console;
 use crate::error::Error;
-use crate::start::DEFAULT_METRICS_ADDR;
 use crate::values::{ListenAddr, connect_address, redacted};
 
 /// Timeout of the request.

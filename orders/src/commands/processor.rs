@@ -18,40 +18,39 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::task::task_result;
-use crate::cli::ProcessorArgs;
+use crate::cli::{DEFAULT_METRICS_ADDR, ProcessorArgs};
 use crate::error::Error;
 use crate::values::ListenAddr;
-use crate::{log, settings, signal, start};
+use crate::{log, signal, startup};
 
-/// How long a gateway may take to accept a connection before it counts as away.
-const GATEWAY_DEADLINE: Duration = Duration::from_secs(1);
-/// Names the worker in every response of its health port.
+/// Timeout for a gateway to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The header with the name of the worker, in every response of its health port.
 pub(super) const WORKER_HEADER: HeaderName = HeaderName::from_static("orders-worker");
 
-/// Most open connections on the health port.
-const CONNECTIONS: usize = 1_000;
+/// Maximum number of open connections on the health port.
+const MAX_CONNECTIONS: usize = 1_000;
 
-/// Runs until a signal comes, and then until the work in hand is done or given back.
+/// Runs until a signal comes, and then until the running orders are finished or released.
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
-    let handler = settings::handler(&args.work)?;
-    let redis = settings::redis_required(&args.redis)?;
+    let handler = args.work.order_handler()?;
+    let redis = args.redis.required_client()?;
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();
     let shutdown = signal::shutdown()?;
 
-    let listener = bind(args.metrics.metrics_addr.as_ref()).await?;
-    let metrics_addr = start::address(&listener)?;
-    start::redis(&redis, "nothing can be processed", &shutdown).await?;
+    let listener = bind_health_port(args.metrics.metrics_addr.as_ref()).await?;
+    let metrics_addr = startup::local_address(&listener)?;
+    startup::check_redis(&redis, "nothing can be processed", &shutdown).await?;
 
-    let gateways: Vec<Url> =
-        args.gateways.gateway_url.iter().map(|url| url.expose_secret().clone()).collect();
+    let gateways = args.gateways.urls();
     let urls = gateways.iter().map(ToString::to_string).collect();
-    let config = settings::processor(&args.work, urls, &args.process);
-    if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != start::DEFAULT_METRICS_ADDR {
+    let config = args.work.processor_config(urls, &args.process);
+    if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != DEFAULT_METRICS_ADDR {
         tracing::warn!(
             metrics = %metrics_addr,
             "{} is in use, so health and metrics are on another port; choose one with --metrics-addr",
-            start::DEFAULT_METRICS_ADDR
+            DEFAULT_METRICS_ADDR
         );
     }
     tracing::info!(worker = %config.worker_id, metrics = %metrics_addr, "the processor is ready");
@@ -71,14 +70,14 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     task_result("health server", served.await.map(Ok::<_, Infallible>))
 }
 
-/// An address that is asked for must be free. The default one gives way to a neighbour, so that
-/// several processors run on one machine without any setting.
-async fn bind(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
+/// Binds the health port. A configured address must be free. If the default one is in use, another port replaces it,
+/// so that several processors run on one machine without a setting.
+async fn bind_health_port(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
     const SETTING: &str = "--metrics-addr (ORDERS_METRICS_ADDR)";
     if let Some(addr) = addr {
-        return start::bind(addr, SETTING).await;
+        return startup::bind(addr, SETTING).await;
     }
-    match TcpListener::bind(start::DEFAULT_METRICS_ADDR).await {
+    match TcpListener::bind(DEFAULT_METRICS_ADDR).await {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(|error| {
             Error::failed(format!("cannot listen on any port: {error}"))
@@ -87,7 +86,7 @@ async fn bind(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
     }
 }
 
-/// What readiness depends on.
+/// The parts that readiness depends on.
 #[derive(Clone)]
 struct Health {
     redis: Redis,
@@ -116,13 +115,15 @@ async fn serve_health(
                 response
             }
         }));
-    let limits =
-        HttpLimits { connections: start::connections(CONNECTIONS), ..gateway::Config::default().http };
-    // No open request is worth waiting for at the end.
+    let limits = HttpLimits {
+        connections: startup::raise_connection_limit(MAX_CONNECTIONS),
+        ..gateway::Config::default().http
+    };
+    // The end of the process does not wait for open requests.
     server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }
 
-/// Ready: Redis answers, the last pull from the queue succeeded, and there is a stream to a gateway, or at least one
+/// Ready: Redis responds, the last pull from the queue succeeded, and there is a stream to a gateway, or at least one
 /// accepts connections.
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.shutdown.is_cancelled() {
@@ -141,17 +142,17 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     for gateway in health.gateways.iter() {
-        if accepts(gateway).await {
+        if accepts_connections(gateway).await {
             return (StatusCode::OK, "ready\n".to_owned());
         }
     }
     (StatusCode::SERVICE_UNAVAILABLE, "no gateway can be reached\n".to_owned())
 }
 
-async fn accepts(gateway: &Url) -> bool {
+async fn accepts_connections(gateway: &Url) -> bool {
     let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else { return false };
     let connect = TcpStream::connect((host.trim_matches(['[', ']']), port));
-    match tokio::time::timeout(GATEWAY_DEADLINE, connect).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(stream)) => stream.set_nodelay(true).is_ok(),
         Ok(Err(_)) | Err(_) => false,
     }

@@ -4,14 +4,14 @@ use gateway::store::Repaired;
 
 use crate::cli::RepairArgs;
 use crate::error::Error;
-use crate::{console, log, start};
+use crate::{console, log, startup};
 
 /// What the order says that is marked as failed, unless the operator says something else.
 const REASON: &str = "marked as failed by an operator because its row was unreadable";
 
 pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
-    let store = start::existing_database(&args.database).await?;
+    let store = startup::open_existing_database(&args.database).await?;
     let reason = args.fail.then(|| args.reason.as_deref().unwrap_or(REASON));
     let repaired = store.repair_order(args.id, &args.set, reason).await;
     store.close().await;

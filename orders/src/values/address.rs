@@ -62,7 +62,7 @@ pub(crate) fn connect_address(mut addr: SocketAddr) -> SocketAddr {
     addr
 }
 
-/// Networks of IP addresses. A type of its own, because clap reads a `Vec` as a flag that can be repeated.
+/// Networks of IP addresses. A separate type, because clap reads a `Vec` as a flag that can be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IpNets(pub(crate) Vec<IpNet>);
 

@@ -1,11 +1,15 @@
-//! The settings that limit what clients can use.
+//! The limits of a gateway for one client and for all clients together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use gateway::config::HttpLimits;
+use gateway::graphql::{self, TrustedDocuments};
 use gateway::http::{Hosts, Origins};
 
+use crate::error::Error;
 use crate::values::{self, IpNets};
 
 const KIB: u64 = 1 << 10;
@@ -231,4 +235,53 @@ pub(crate) struct LimitArgs {
     /// JSON file of names and documents; only these documents run over GraphQL [default: all documents run]
     #[arg(long, env = "ORDERS_GRAPHQL_TRUSTED_DOCUMENTS", hide_env_values = true, value_name = "FILE")]
     pub(crate) graphql_trusted_documents: Option<PathBuf>,
+}
+
+impl LimitArgs {
+    /// Applies the settings to the configuration of a gateway. Reads the file of trusted documents, if it is set.
+    pub(super) fn apply_to(&self, config: &mut gateway::Config) -> Result<(), Error> {
+        config.http = HttpLimits {
+            body_bytes: self.max_body_size,
+            bulk_body_bytes: self.max_bulk_body_size,
+            response_bytes: self.max_response_size,
+            header_read_timeout: self.request_read_timeout,
+            connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
+            streams: self.max_streams,
+            streams_per_address: self.max_streams_per_address,
+            inflight_body_bytes: self.request_buffer_limit,
+            inflight_response_bytes: self.response_buffer_limit,
+            trusted_proxies: self.trusted_proxies.clone().map(|nets| nets.0).unwrap_or_default(),
+            hosts: self.allowed_hosts.clone().unwrap_or_default(),
+            cors_origins: self.cors_origins.clone().unwrap_or_default(),
+            ..config.http.clone()
+        };
+        config.graphql = graphql::Config {
+            max_document_size: self.graphql_max_document_size,
+            max_tokens: self.graphql_max_tokens,
+            max_depth: self.graphql_max_depth,
+            max_aliases: self.graphql_max_aliases,
+            max_complexity: self.graphql_max_complexity,
+            introspection: self.graphql_introspection,
+            max_batch_size: self.graphql_max_batch_size,
+            max_persisted_queries: self.graphql_max_persisted_queries,
+            ..config.graphql.clone()
+        };
+        if let Some(file) = &self.graphql_trusted_documents {
+            let trusted = read_trusted_documents(file, &config.graphql)?;
+            config.graphql_hooks.trusted_documents = Some(Arc::new(trusted));
+        }
+        Ok(())
+    }
+}
+
+fn read_trusted_documents(file: &Path, limits: &graphql::Config) -> Result<TrustedDocuments, Error> {
+    let setting = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
+    let invalid = |problem: String| {
+        Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
+            .hint("give a JSON file of names and documents, as GraphQL Code Generator writes it")
+    };
+    let json =
+        std::fs::read_to_string(file).map_err(|error| invalid(format!("it cannot be read: {error}")))?;
+    TrustedDocuments::read(&json, limits).map_err(invalid)
 }

@@ -1,0 +1,64 @@
+//! The settings, in the groups that the commands are composed of. The comment above a field is its `--help`.
+//!
+//! Each group also applies its settings to a configuration. A new setting changes two files: its group here, and the
+//! configuration that it sets.
+
+mod addresses;
+mod limits;
+mod orders;
+mod process;
+mod storage;
+mod work;
+
+use clap::Args;
+
+use crate::error::Error;
+
+pub(crate) use addresses::{DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs};
+pub(crate) use limits::LimitArgs;
+pub(crate) use orders::RuleArgs;
+pub(crate) use process::{LogArgs, ProcessArgs, ShutdownDelayArgs};
+pub(crate) use storage::{
+    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, sqlite_file,
+};
+pub(crate) use work::WorkArgs;
+
+/// The settings of a gateway, without its process.
+#[derive(Debug, Args)]
+pub(crate) struct GatewaySettings {
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) grpc: GrpcArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) redis: RedisArgs,
+    #[command(flatten)]
+    pub(crate) bus: BusArgs,
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+impl GatewaySettings {
+    /// Returns the configuration of a gateway. Reads the file of trusted documents, if it is set.
+    pub(crate) fn config(
+        &self,
+        delay: &ShutdownDelayArgs,
+        process: &ProcessArgs,
+    ) -> Result<gateway::Config, Error> {
+        let mut config = gateway::Config {
+            shutdown_delay: delay.shutdown_delay,
+            shutdown_timeout: process.shutdown_timeout,
+            ..gateway::Config::default()
+        };
+        self.rules.apply_to(&mut config)?;
+        self.limits.apply_to(&mut config)?;
+        self.grpc.apply_to(&mut config);
+        Ok(config)
+    }
+}

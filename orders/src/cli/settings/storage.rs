@@ -1,0 +1,168 @@
+//! The database, Redis, and the secret that gateways share.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use broker::redis::{MIN_SECRET_BYTES, Redis};
+use clap::{Args, ValueEnum};
+
+use crate::error::Error;
+use crate::values::{self, DatabaseUrl, ServerUrl};
+
+/// The default folder of the SQLite file.
+pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
+/// The name of the SQLite file in the data folder.
+const SQLITE_FILE: &str = "orders.db";
+/// Maximum number of bytes that are read of a secret's file.
+const MAX_SECRET_FILE_BYTES: u64 = 4_096;
+
+/// The database.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct DatabaseArgs {
+    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or sqlite:path/of/file.db
+    /// [default: the SQLite file orders.db in the data folder]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: Option<DatabaseUrl>,
+    /// Folder of the SQLite file, created if it does not exist; ignored with --database-url
+    #[arg(
+        long,
+        env = "ORDERS_DATA_DIR",
+        hide_env_values = true,
+        value_name = "FOLDER",
+        default_value = DEFAULT_DATA_DIR
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
+impl DatabaseArgs {
+    /// Returns the URL of the database, or the file in the data folder.
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        self.database_url.clone().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&self.data_dir)))
+    }
+}
+
+/// Returns the path of the SQLite file that is used without a database URL.
+pub(crate) fn sqlite_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(SQLITE_FILE)
+}
+
+/// Whether a gateway migrates the database at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MigrateMode {
+    /// Migrates when the schema is missing or older than the program.
+    Auto,
+    /// Never migrates; an older schema is an error.
+    Off,
+    /// Never migrates; waits until another process has migrated.
+    Wait,
+}
+
+/// How a gateway uses the database.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct StoreArgs {
+    /// Action at start when the schema is missing or older than the program: auto migrates, off refuses to start,
+    /// wait waits for `orders migrate`
+    #[arg(long, env = "ORDERS_MIGRATE", hide_env_values = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) migrate: MigrateMode,
+    /// Connections in each of the two MySQL pools, one for reads and one for writes; searches use two more: 1 to
+    /// 1000
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_POOL_SIZE",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<u32>(1..=1_000),
+        default_value = "8"
+    )]
+    pub(crate) database_pool_size: u32,
+}
+
+/// Redis.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct RedisArgs {
+    /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Transports the queue and the events between
+    /// processes; required unless one process runs everything [default: in memory]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
+    pub(crate) redis_url: Option<ServerUrl>,
+    /// Prefix of every key in Redis; the queue is the list PREFIX:queue
+    #[arg(
+        long,
+        env = "ORDERS_REDIS_PREFIX",
+        hide_env_values = true,
+        value_name = "PREFIX",
+        value_parser = values::key_prefix,
+        default_value = broker::redis::DEFAULT_PREFIX
+    )]
+    pub(crate) redis_prefix: String,
+}
+
+impl RedisArgs {
+    /// Creates a client, without a connection; `None` without a URL.
+    pub(crate) fn client(&self) -> Result<Option<Redis>, Error> {
+        let Some(url) = &self.redis_url else { return Ok(None) };
+        let redis = Redis::new(url.expose_secret().as_str(), &self.redis_prefix)
+            .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
+        Ok(Some(redis))
+    }
+
+    /// Creates a client for a process that requires Redis.
+    pub(crate) fn required_client(&self) -> Result<Redis, Error> {
+        self.client()?.ok_or_else(|| {
+            Error::usage("--redis-url (REDIS_URL) is not set").hint(
+                "separate gateways and processors communicate over Redis: set \
+                 REDIS_URL=redis://host:6379, or run everything in one process with `orders dev`",
+            )
+        })
+    }
+}
+
+/// How gateways authenticate each other's messages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct BusArgs {
+    /// File with a secret of at least 16 bytes, the same for all gateways, that signs the messages between them
+    /// over Redis [default: a secret in the database]
+    #[arg(long, env = "ORDERS_BUS_SECRET_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) bus_secret_file: Option<PathBuf>,
+}
+
+impl BusArgs {
+    /// Reads the secret, without the line break at its end; `None` without a file.
+    pub(crate) fn read_secret(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(file) = &self.bus_secret_file else { return Ok(None) };
+        let invalid = |problem: String| {
+            let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
+            Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
+                .hint("write one with: (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
+        };
+        let (mut secret, mode) =
+            read_with_mode(file).map_err(|error| invalid(format!("it cannot be read: {error}")))?;
+        secret.truncate(secret.trim_ascii_end().len());
+        if secret.len() < MIN_SECRET_BYTES {
+            let problem =
+                format!("the secret has {} bytes, and needs at least {MIN_SECRET_BYTES}", secret.len());
+            return Err(invalid(problem));
+        }
+        if secret.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+            return Err(invalid("the secret has blanks, line breaks or control characters".to_owned()));
+        }
+        if mode & 0o077 != 0 {
+            tracing::warn!(file = %file.display(), "the bus secret file is accessible by other users: chmod 600");
+        }
+        Ok(Some(secret))
+    }
+}
+
+/// Returns the content and the mode of a file.
+fn read_with_mode(file: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut content = Vec::new();
+    let opened = File::open(file)?;
+    let mode = opened.metadata()?.permissions().mode();
+    opened.take(MAX_SECRET_FILE_BYTES).read_to_end(&mut content)?;
+    Ok((content, mode))
+}

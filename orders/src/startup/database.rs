@@ -1,0 +1,177 @@
+//! Opens the database.
+
+use std::fmt;
+use std::path::Path;
+
+use gateway::Store;
+use gateway::store::{ConnectError, Options, Schema};
+use tokio_util::sync::CancellationToken;
+
+use super::data_folder::create_data_folder;
+use super::reconnect::ReconnectPause;
+use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs};
+use crate::error::Error;
+use crate::values::DatabaseUrl;
+
+/// Opens the database for a gateway, and migrates it as `store` requires.
+///
+/// Waits without limit for a server that is unreachable or read-only, and for another process that migrates. Returns
+/// `None` if `shutdown` comes first. A failure that waiting does not change is an error at once.
+pub(super) async fn wait_for_database(
+    args: &DatabaseArgs,
+    store: &StoreArgs,
+    shutdown: &CancellationToken,
+) -> Result<Option<Store>, Error> {
+    let options = Options { connections: store.database_pool_size, ..Options::default() };
+    let mut pause = ReconnectPause::default();
+    loop {
+        let reason = match open_once(args, &options, store.migrate, shutdown).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(Unready::Connect(ConnectError::Interrupted)) => return Ok(None),
+            Err(Unready::Connect(error)) if error.is_temporary() => error.to_string(),
+            Err(unready @ Unready::Older { .. }) if store.migrate == MigrateMode::Wait => unready.to_string(),
+            Err(unready) => return Err(unready.into_error(args)),
+        };
+        pause.log_throttled(|| tracing::warn!(error = %reason, "waiting for the database"));
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = pause.wait() => {}
+        }
+    }
+}
+
+/// Opens the database, creates it if it is a file, and migrates it. Does not wait for a server.
+pub(crate) async fn open_migrated_database(args: &DatabaseArgs) -> Result<Store, Error> {
+    let opened = async {
+        let store = connect(args, &Options::default()).await?;
+        store.migrate().await?;
+        Ok(store)
+    };
+    opened.await.map_err(|error: ConnectError| connect_error(args, &error))
+}
+
+/// Opens an existing database without a change to its file and tables. Does not wait for a server.
+pub(crate) async fn open_existing_database(args: &DatabaseArgs) -> Result<Store, Error> {
+    let options = Options { create: false, ..Options::default() };
+    let opened = async {
+        let store = connect(args, &options).await?;
+        check_schema(&store).await?;
+        Ok(store)
+    };
+    opened.await.map_err(|unready: Unready| unready.into_error(args))
+}
+
+/// The reason why a database cannot be used yet.
+enum Unready {
+    Connect(ConnectError),
+    Older { found: i64, needed: i64 },
+}
+
+impl From<ConnectError> for Unready {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.fmt(f),
+            Self::Older { found: 0, .. } => {
+                f.write_str("the database has no complete schema of this program")
+            }
+            Self::Older { found, needed } => {
+                write!(f, "the schema has version {found}, and this program needs version {needed}")
+            }
+        }
+    }
+}
+
+impl Unready {
+    fn into_error(self, args: &DatabaseArgs) -> Error {
+        match self {
+            Self::Connect(error) => connect_error(args, &error),
+            older @ Self::Older { .. } => Error::failed(format!("{older} ({})", args.url())).hint(
+                "`orders migrate` creates and updates the schema; check that this is the intended database",
+            ),
+        }
+    }
+}
+
+async fn open_once(
+    args: &DatabaseArgs,
+    options: &Options,
+    migrate: MigrateMode,
+    shutdown: &CancellationToken,
+) -> Result<Store, Unready> {
+    let store = connect(args, options).await?;
+    store.check_file_content().await?;
+    match migrate {
+        MigrateMode::Auto => store.migrate_while(&|| !shutdown.is_cancelled()).await?,
+        MigrateMode::Off | MigrateMode::Wait => check_schema(&store).await?,
+    }
+    store.check_writable().await?;
+    Ok(store)
+}
+
+async fn check_schema(store: &Store) -> Result<(), Unready> {
+    match store.schema().await? {
+        Schema::Current => Ok(()),
+        Schema::Older { found, needed } => Err(Unready::Older { found, needed }),
+    }
+}
+
+async fn connect(args: &DatabaseArgs, options: &Options) -> Result<Store, ConnectError> {
+    let url = args.url();
+    if let DatabaseUrl::Sqlite(path) = &url
+        && options.create
+    {
+        let is_default = args.database_url.is_none() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
+        create_data_folder(path, is_default)?;
+    }
+    Store::connect(&url.expose_secret(), options).await
+}
+
+fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
+    const SETTING: &str = "--database-url (DATABASE_URL)";
+    let file = if args.database_url.is_some() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
+    let hint = match error {
+        ConnectError::InvalidUrl { hint, .. } => format!("correct {SETTING}: {hint}"),
+        ConnectError::Refused(_) => {
+            format!("check the user, the password and the database's name in {SETTING}")
+        }
+        ConnectError::NeedsTls => {
+            format!(
+                "connect with TLS (ssl-mode=REQUIRED in {SETTING}), or use an account with another plugin"
+            )
+        }
+        ConnectError::File(_) => {
+            format!("the file and its folder must be writable; the path is from {file}")
+        }
+        ConnectError::InUse(_) => {
+            format!("only one process can use the file: stop the other one first; the path is from {file}")
+        }
+        ConnectError::Damaged(_) => {
+            format!("restore a backup into another folder (docs/operate/backup.md); the path is from {file}")
+        }
+        ConnectError::Missing(_) => format!("nothing was created; the path is from {file}"),
+        ConnectError::Unreachable { .. } => {
+            format!("check that the server is running; its address is from {SETTING}")
+        }
+        ConnectError::ReadOnly(_) => format!("check whether it is a replica; its address is from {SETTING}"),
+        ConnectError::Misconfigured(_) => "change the setting on the server and start again".to_owned(),
+        ConnectError::Privileges { grant, .. } => format!("run as an administrator: {grant}"),
+        ConnectError::Newer { found, .. } => {
+            format!("run a version of the program that knows version {found}")
+        }
+        ConnectError::Development => {
+            format!(
+                "the old tables can be removed if their orders are not needed; the database is from {file}"
+            )
+        }
+        ConnectError::Interrupted | ConnectError::Migration(_) => {
+            "the next start resumes with the unfinished step".to_owned()
+        }
+    };
+    Error::failed(error.to_string()).hint(hint)
+}

@@ -1,0 +1,91 @@
+//! The start of a gateway, which `orders gateway` and `orders dev` share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use broker::redis::{BusKey, Redis};
+use broker::{Bus, Queue};
+use gateway::{Parts, Starting, Store};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::database::wait_for_database;
+use super::listeners::{bind, local_address, raise_connection_limit};
+use super::redis::check_redis;
+use crate::cli::{GatewaySettings, ProcessArgs};
+use crate::error::Error;
+use crate::{log, signal};
+
+/// A gateway with its ports and its database, before it serves.
+pub(crate) struct PreparedGateway {
+    pub(crate) config: gateway::Config,
+    pub(crate) store: Store,
+    pub(crate) http_addr: SocketAddr,
+    pub(crate) grpc_addr: SocketAddr,
+    /// Is cancelled by the first signal.
+    pub(crate) shutdown: CancellationToken,
+    bus_secret: Option<Vec<u8>>,
+    http: TcpListener,
+    grpc: TcpListener,
+    starting: Starting,
+}
+
+impl PreparedGateway {
+    /// Starts the log and the metrics, takes the ports, and opens the database. `None` if a signal comes first.
+    ///
+    /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
+    /// that does not respond.
+    pub(crate) async fn new(
+        settings: &GatewaySettings,
+        process: &ProcessArgs,
+        mut config: gateway::Config,
+    ) -> Result<Option<Self>, Error> {
+        log::install(process.log.log_format)?;
+        gateway::metrics::install();
+        let bus_secret = settings.bus.read_secret()?;
+        config.http.connections = raise_connection_limit(config.http.connections);
+        let shutdown = signal::shutdown()?;
+
+        let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
+        let grpc = bind(&settings.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
+        let (http_addr, grpc_addr) = (local_address(&http)?, local_address(&grpc)?);
+        let starting = Starting::serve(&http, &config.http)
+            .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))?;
+        let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
+        Ok(store.map(|store| Self {
+            config,
+            store,
+            http_addr,
+            grpc_addr,
+            shutdown,
+            bus_secret,
+            http,
+            grpc,
+            starting,
+        }))
+    }
+
+    /// Returns the queue and the bus over Redis.
+    pub(crate) async fn connect_redis(&self, redis: &Redis) -> Result<(Arc<dyn Queue>, Arc<dyn Bus>), Error> {
+        check_redis(redis, "orders are accepted and processed later", &self.shutdown).await?;
+        let key = self.bus_key().await?;
+        Ok((Arc::new(redis.queue()), Arc::new(redis.bus(key))))
+    }
+
+    /// Returns the key that authenticates messages between gateways. Its secret is the configured one or that of the
+    /// database.
+    async fn bus_key(&self) -> Result<BusKey, Error> {
+        let installation = self.store.installation().await.map_err(|error| {
+            Error::failed(format!("the installation's id cannot be read from the database: {error}"))
+        })?;
+        let secret = self.bus_secret.as_deref().unwrap_or(&installation.secret);
+        Ok(BusKey::new(installation.id, secret))
+    }
+
+    /// Ends the responses during startup, and returns the parts of the gateway.
+    pub(crate) async fn into_parts(self, queue: Arc<dyn Queue>, bus: Arc<dyn Bus>) -> Parts {
+        self.starting.end().await;
+        let Self { config, store, http, grpc, .. } = self;
+        Parts { config, store, queue, bus, http, grpc }
+    }
+}
