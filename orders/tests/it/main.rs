@@ -13,7 +13,7 @@
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
 //! | `arrows`, `error_codes` | the structure of the source |
-//! | `links`, `reference` | the links of the documentation, and the pages that are generated from the interfaces |
+//! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
 //! `ORDERS_TEST_REDIS_URL`; `scripts/test.sh` starts them and sets both.
@@ -40,6 +40,7 @@ mod operator_commands;
 mod order_lifecycle;
 mod reference;
 mod restart;
+mod shell_blocks;
 mod socket_options;
 mod startup;
 mod third_party_worker;
