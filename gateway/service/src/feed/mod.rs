@@ -45,7 +45,7 @@ pub struct Feed {
 
 struct Inner {
     store: Store,
-    topics: Topics,
+    topics: Arc<Topics>,
     all: All,
     cancelled: broadcast::Sender<OrderId>,
     /// When an order was last started by some gateway of the installation.
@@ -56,7 +56,7 @@ impl Feed {
     pub(crate) fn new(store: &Store) -> Self {
         let inner = Inner {
             store: store.clone(),
-            topics: Topics::default(),
+            topics: Arc::default(),
             all: All::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
             started: Mutex::default(),
@@ -75,7 +75,7 @@ impl Feed {
         cursor: Cursor,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
         // Boxed: whoever streams the events keeps this future, and with it room for the queries.
-        Box::pin(watch::watch(self.clone(), id, cursor)).await
+        Box::pin(watch::watch(self.inner.store.clone(), Arc::clone(&self.inner.topics), id, cursor)).await
     }
 
     /// Every change from now on, for dashboards.

@@ -8,8 +8,7 @@ use domain::{OrderEvent, OrderId};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use super::Feed;
-use super::topics::Recent;
+use super::topics::{Recent, Topics};
 use crate::error::Error;
 use gateway_store::{Found, Store, Timelines};
 
@@ -28,7 +27,8 @@ const READS: u32 = 5;
 const READ_PAUSE: Duration = Duration::from_millis(200);
 
 struct Watch {
-    feed: Feed,
+    store: Store,
+    topics: Arc<Topics>,
     id: OrderId,
     /// The sequence that was handed out last.
     last: u32,
@@ -42,14 +42,16 @@ struct Watch {
 }
 
 pub(super) async fn watch(
-    feed: Feed,
+    store: Store,
+    topics: Arc<Topics>,
     id: OrderId,
     cursor: Cursor,
 ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
     // Attached before the database is read: what happens in between is in the topic.
-    let recent = Some(feed.inner.topics.attach(id));
-    let mut watch = Watch { feed, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
-    let store = &watch.feed.inner.store;
+    let recent = Some(topics.attach(id));
+    let mut watch =
+        Watch { store, topics, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
+    let store = &watch.store;
     let Found { mut orders, mut unreadable } = store.find(&[id]).await?;
     if let Some(unreadable) = unreadable.pop() {
         return Err(unreadable.into());
@@ -65,7 +67,7 @@ pub(super) async fn watch(
         watch.ahead_of = Some(latest.version).filter(|version| *version < watch.last);
         watch.ended = latest.status.is_final();
     }
-    watch.feed.inner.topics.reached(id, latest.version);
+    watch.topics.reached(id, latest.version);
     Ok(stream::unfold(watch, |mut watch| async move { watch.next().await.map(|item| (item, watch)) }).boxed())
 }
 
@@ -114,7 +116,7 @@ impl Watch {
     async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let mut pause = READ_PAUSE;
         for _ in 1..READS {
-            match self.feed.inner.store.timelines(&[(self.id, self.last)]).await {
+            match self.store.timelines(&[(self.id, self.last)]).await {
                 Ok(Timelines { events, .. }) if !events.is_empty() => return Ok(events),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, order_id = %self.id, "failed to read events"),
@@ -122,7 +124,7 @@ impl Watch {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        read(&self.feed.inner.store, self.id, self.last).await
+        read(&self.store, self.id, self.last).await
     }
 }
 
@@ -137,7 +139,7 @@ async fn read(store: &Store, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEve
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(recent) = self.recent.take() {
-            self.feed.inner.topics.detach(self.id, recent);
+            self.topics.detach(self.id, recent);
         }
     }
 }

@@ -7,7 +7,7 @@ use domain::query::Filter;
 use domain::transition::Command;
 use domain::{Order, OrderId, Status, Timestamp};
 
-use super::Orders;
+use super::use_cases::Orders;
 use crate::error::Error;
 use gateway_store::Applied;
 

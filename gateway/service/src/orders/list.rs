@@ -2,7 +2,7 @@
 
 use domain::query::{Filter, Position, Sort};
 
-use super::Orders;
+use super::use_cases::Orders;
 use crate::error::Error;
 use gateway_store::{Listed, Pass, Scan, Scanned, Start};
 

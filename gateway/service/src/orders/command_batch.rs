@@ -1,4 +1,4 @@
-//! Changes of existing orders: the batch behind them and what its answers mean.
+//! Carries out a batch of commands on existing orders in one transaction.
 //!
 //! A batch that fails because of one of its orders is halved until that order is alone, so it fails for this
 //! order only. The order is parked (`store::park`) and its command answered as `order_unreadable`, which is final
@@ -9,40 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::{Command, Rules};
-use domain::{Order, OrderEvent, OrderId, Status};
+use domain::{OrderEvent, OrderId, Status};
 use tokio::time::Instant;
 
-use super::Orders;
-use crate::batch::Failure;
 use crate::direct_enqueue::Shortcut;
 use crate::error::Error;
 use crate::publisher::Publisher;
 use gateway_store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
-
-impl Orders {
-    /// One command whose answer is the order.
-    pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
-        self.apply(vec![(id, command)], order).await?.pop().ok_or(Error::Internal)?
-    }
-
-    /// Many commands in one group.
-    pub(super) async fn apply<T>(
-        &self,
-        commands: Vec<(OrderId, Command)>,
-        answer: impl Fn(OrderId, Applied) -> Result<T, Error>,
-    ) -> Result<Vec<Result<T, Error>>, Error> {
-        let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
-        let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
-            Failure::Overloaded => self.too_late(),
-            // After a while without an answer the caller may ask again: commands recognise their effect.
-            Failure::NotDone => self.too_late(),
-            Failure::Unknown => Error::database_unavailable(),
-            Failure::Panicked => Error::Internal,
-        })?;
-        Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
-    }
-}
 
 /// How long a batch is halved that does not meet its deadline. Its callers have given up long before; what is
 /// done until then is what they find done when they ask again.
@@ -191,51 +165,6 @@ async fn park(store: &Store, results: &[Result<Applied, Error>]) {
         .collect();
     if let Err(error) = store.park(&unreadable).await {
         tracing::debug!(%error, "failed to park orders, they are retried earlier");
-    }
-}
-
-/// The answer to commands that show the order.
-pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
-    match applied {
-        Applied::Changed { order, .. } | Applied::Unchanged { order } => {
-            order.map(Arc::unwrap_or_clone).ok_or(Error::Internal)
-        }
-        Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
-        Applied::NotFound => Err(Error::NotFound(id)),
-        Applied::Locked => Err(Error::order_locked()),
-        Applied::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only starts with a size limit have this outcome; `started` handles them.
-        Applied::TooLarge(_) => Err(Error::Internal),
-    }
-}
-
-/// What became of a start.
-#[derive(Debug)]
-pub enum Started {
-    /// The order is started.
-    Order(Box<Order>),
-    /// The order has so many bytes, more than the start allows. It is as it was.
-    TooLarge(usize),
-}
-
-/// The answer to starts that limit the size of the order.
-pub(super) fn started(id: OrderId, applied: Applied) -> Result<Started, Error> {
-    match applied {
-        Applied::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
-        applied => order(id, applied).map(|order| Started::Order(Box::new(order))),
-    }
-}
-
-/// The answer to commands that show nothing.
-pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
-    match applied {
-        Applied::Changed { .. } | Applied::Unchanged { .. } => Ok(()),
-        Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
-        Applied::NotFound => Err(Error::NotFound(id)),
-        Applied::Locked => Err(Error::order_locked()),
-        Applied::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only starts with a size limit have this outcome; `started` handles them.
-        Applied::TooLarge(_) => Err(Error::Internal),
     }
 }
 

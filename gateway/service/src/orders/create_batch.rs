@@ -1,0 +1,130 @@
+//! Writes a batch of creates in one transaction, or in several when single creates are the reason that it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::OrderId;
+use gateway_store::{Cause, Creation, Error as StoreError, Inserted, Outage, Store};
+use tokio::time::Instant;
+
+use crate::batch::Attempt;
+use crate::direct_enqueue::Shortcut;
+use crate::error::Error;
+use crate::publisher::Publisher;
+
+/// Flushes a batch of creations and tells the system about the new orders.
+pub(super) async fn create_all(
+    store: Store,
+    shortcut: Shortcut,
+    publisher: Publisher,
+    creations: Arc<[Creation]>,
+    attempt: Attempt,
+) -> Vec<Result<Inserted, Error>> {
+    let mut passage = if attempt == Attempt::First { shortcut.reserve(&creations) } else { None };
+    let inserted = match (&passage, attempt) {
+        (Some(_), _) => store.insert_taken(creations.clone(), shortcut.config.visibility_timeout).await,
+        (None, Attempt::First) => store.insert(creations.clone()).await,
+        (None, Attempt::AfterPanic) => store.insert_missing(creations.clone()).await,
+    };
+    let results = match inserted {
+        Ok(inserted) => inserted.into_iter().map(Ok).collect(),
+        Err(StoreError::Locked(_)) if creations.len() > 1 => {
+            passage = None;
+            one_by_one(&store, &creations).await
+        }
+        Err(error) if may_be_of_one(&error) && creations.len() > 1 => {
+            passage = None;
+            in_halves(&store, &creations).await
+        }
+        Err(error) => vec![Err(failed(error, creations[0].id())); creations.len()],
+    };
+    let new = || {
+        let creations = creations.iter().zip(&results);
+        let new = creations.filter(|(_, result)| matches!(result, Ok(Inserted::New)));
+        new.flat_map(|(creation, _)| &*creation.orders)
+    };
+    let written = new().next().is_some();
+    match results.iter().find_map(|result| result.as_ref().err()) {
+        _ if written => shortcut.vitals.wrote(Ok(())),
+        Some(error) => shortcut.vitals.wrote(Err(error)),
+        None => {}
+    }
+    match passage {
+        Some(passage) => passage.push(new()),
+        None => shortcut.wake.due(),
+    }
+    let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
+    metrics::counter!("orders_created_total").increment(events.len() as u64);
+    publisher.publish(events);
+    results
+}
+
+/// How long creations are tried one by one. Each locked key takes a second to find out.
+const ONE_BY_ONE: Duration = Duration::from_secs(3);
+
+/// A key that a hanging transaction has locked holds up nobody but its own creation: what has no key
+/// is written together, what has one for itself. What is not reached in time has not been tried.
+async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+    let without_key: Arc<[Creation]> =
+        creations.iter().filter(|creation| creation.idempotency.is_none()).cloned().collect();
+    let mut together = match store.insert(without_key.clone()).await {
+        Ok(inserted) => inserted.into_iter().map(Ok).collect::<Vec<_>>().into_iter(),
+        Err(error) => {
+            let first = without_key.first().map_or(creations[0].id(), Creation::id);
+            vec![Err(failed(error, first)); without_key.len()].into_iter()
+        }
+    };
+    let until = Instant::now() + ONE_BY_ONE;
+    let mut results = Vec::with_capacity(creations.len());
+    for creation in creations {
+        results.push(if creation.idempotency.is_none() {
+            together.next().unwrap_or(Err(Error::Internal))
+        } else if Instant::now() >= until {
+            Err(Error::database_unavailable())
+        } else {
+            let inserted = store.insert(Arc::new([creation.clone()])).await;
+            inserted
+                .map_err(|error| failed(error, creation.id()))
+                .and_then(|mut inserted| inserted.pop().ok_or(Error::Internal))
+        });
+    }
+    results
+}
+
+/// How long creations are halved that exceed the time of a statement. Their callers look the others up by their ids.
+const HALVED_FOR: Duration = Duration::from_secs(20);
+
+/// A create that the database refuses, because it is too large, breaks a constraint or takes too long, is alone in the
+/// end, and the others are written.
+async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+    let until = Instant::now() + HALVED_FOR;
+    let mut results = Vec::with_capacity(creations.len());
+    let mut pieces = vec![creations];
+    while let Some(piece) = pieces.pop() {
+        match store.insert(piece.into()).await {
+            Ok(inserted) => results.extend(inserted.into_iter().map(Ok)),
+            Err(error) if may_be_of_one(&error) && piece.len() > 1 && Instant::now() < until => {
+                let (first, second) = piece.split_at(piece.len() / 2);
+                pieces.extend([second, first]);
+            }
+            Err(error) => results.extend(vec![Err(failed(error, piece[0].id())); piece.len()]),
+        }
+    }
+    results
+}
+
+/// Whether a single create of a transaction may be the reason for its error. Nothing was written.
+fn may_be_of_one(error: &StoreError) -> bool {
+    error.cause().is_some() || matches!(error, StoreError::Unavailable(Outage::StatementTime(_)))
+}
+
+fn failed(error: StoreError, first: OrderId) -> Error {
+    match error {
+        StoreError::CommitUnknown => Error::OutcomeUnknown(first),
+        error if error.cause() == Some(Cause::Refused) => {
+            tracing::warn!(order_id = %first, %error, "the database refuses an order by a rule of its tables");
+            Error::OrderRefused
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+
+use domain::transition::Command;
+use domain::{Order, OrderId, Timestamp};
+use gateway_store::{Applied, Creation, Inserted, Store};
+use tokio_util::task::TaskTracker;
+
+use super::{answers, command_batch, counts, create_batch};
+use crate::batch::{Batch, Failure, Limits};
+use crate::config::Config;
+use crate::direct_enqueue::Shortcut;
+use crate::error::Error;
+use crate::health_monitor::Vitals;
+use crate::keys::Keys;
+use crate::publisher::Publisher;
+
+/// The use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Orders {
+    pub(super) store: Store,
+    pub(super) keys: Keys,
+    pub(super) config: Arc<Config>,
+    pub(super) shortcut: Shortcut,
+    pub(super) counts: Arc<counts::Cache>,
+    pub(super) vitals: Vitals,
+    pub(super) creations: Batch<Creation, Result<Inserted, Error>>,
+    pub(super) transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
+}
+
+impl Orders {
+    pub(crate) fn start(
+        store: &Store,
+        keys: Keys,
+        config: &Arc<Config>,
+        shortcut: &Shortcut,
+        publisher: &Publisher,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let limits = Limits {
+            size: config.batch_size,
+            backlog: config.batch_backlog,
+            writers: config.writers,
+            deadline: config.request_timeout,
+        };
+        let ready = |store: Store| {
+            move || {
+                let store = store.clone();
+                async move { store.writable().await }
+            }
+        };
+        let creations = {
+            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
+            let rows = |creation: &Creation| creation.orders.len();
+            Batch::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
+                create_batch::create_all(
+                    store.clone(),
+                    shortcut.clone(),
+                    publisher.clone(),
+                    creations,
+                    attempt,
+                )
+            })
+        };
+        let transitions = {
+            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
+            let rules = config.rules;
+            Batch::start(
+                limits,
+                tasks,
+                |_| 1,
+                ready(store.clone()),
+                // Commands recognise their effect, so carrying them out again is safe.
+                move |commands, _| {
+                    command_batch::apply_all(
+                        store.clone(),
+                        rules,
+                        shortcut.clone(),
+                        publisher.clone(),
+                        commands,
+                    )
+                },
+            )
+        };
+        Self {
+            store: store.clone(),
+            keys,
+            config: config.clone(),
+            shortcut: shortcut.clone(),
+            counts: Arc::default(),
+            vitals: shortcut.vitals.clone(),
+            creations,
+            transitions,
+        }
+    }
+
+    /// The database's time.
+    pub fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What binds lease tokens to orders.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Why something waited in vain for its transaction.
+    pub(super) fn too_late(&self) -> Error {
+        let stalled = self.vitals.is_stalled(self.config.request_timeout * 3 / 4);
+        if self.store.is_ailing() || stalled { Error::database_unavailable() } else { Error::overloaded() }
+    }
+
+    /// One command whose answer is the order.
+    pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
+        self.apply(vec![(id, command)], answers::order).await?.pop().ok_or(Error::Internal)?
+    }
+
+    /// Many commands in one group.
+    pub(super) async fn apply<T>(
+        &self,
+        commands: Vec<(OrderId, Command)>,
+        answer: impl Fn(OrderId, Applied) -> Result<T, Error>,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
+        let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
+            Failure::Overloaded => self.too_late(),
+            // After a while without an answer the caller may ask again: commands recognise their effect.
+            Failure::NotDone => self.too_late(),
+            Failure::Unknown => Error::database_unavailable(),
+            Failure::Panicked => Error::Internal,
+        })?;
+        Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
+    }
+}
