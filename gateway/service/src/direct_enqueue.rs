@@ -1,13 +1,12 @@
-//! The short way of a new order: into the queue right after its COMMIT.
+//! Direct enqueue: pushes new orders to the queue right after their COMMIT.
 //!
-//! While dispatch finds nothing that waits, it says how much room the queue has, and orders that can be
-//! started at once take it: they are written as if dispatch had just taken them (due only when their
-//! guard runs out) and pushed behind the answer to the client. That saves the database a search and a
-//! change for each of them. As soon as there is no room, or anything waits in the table, new orders
-//! wait there as well, so that nobody is overtaken by more than a batch.
+//! While dispatch finds no ready order, it publishes the free capacity of the queue ([`QueueCapacity`]). New orders that
+//! can start immediately reserve it. They are written as if dispatch had claimed them (held until their visibility
+//! timeout) and pushed after the response. This saves one search and one UPDATE per order. When the capacity is used up,
+//! or an order waits in the table, new orders wait there as well, so that at most one batch overtakes a waiting order.
 //!
-//! A push that does not get through lets its orders wait. One that is lost together with this
-//! process costs the guard, as any lost job does.
+//! When a push fails, its orders wait in the table. When the process is lost before a push, its orders wait for the
+//! visibility timeout, like those of every lost job.
 
 use std::sync::Arc;
 
@@ -16,16 +15,16 @@ use domain::Priority;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::dispatch_wake::Wake;
 use crate::health_monitor::Vitals;
-use crate::queue_capacity::{Reserved, Room};
-use crate::wake::Wake;
+use crate::queue_capacity::{CapacityReservation, QueueCapacity};
 use gateway_store::Store;
 use gateway_store::{Creation, NewOrder};
 
-/// The way into the queue. Cheap to clone.
+/// Pushes new orders to the queue. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Shortcut {
-    pub(crate) room: Room,
+pub(crate) struct DirectEnqueue {
+    pub(crate) capacity: QueueCapacity,
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
@@ -34,55 +33,55 @@ pub(crate) struct Shortcut {
     pub(crate) tasks: TaskTracker,
 }
 
-/// Orders that go the short way once they are committed.
-pub(crate) struct Passage {
-    shortcut: Shortcut,
-    reserved: Reserved,
+/// Permits pushing the orders of one batch once they are committed.
+pub(crate) struct EnqueuePermit {
+    direct_enqueue: DirectEnqueue,
+    reserved: CapacityReservation,
 }
 
-impl Shortcut {
-    /// The short way for those of the creations that can be started at once, if it is open.
-    pub(crate) fn reserve(&self, creations: &[Creation]) -> Option<Passage> {
+impl DirectEnqueue {
+    /// Reserves capacity for the orders that can start immediately; `None` if dispatch has to push them.
+    pub(crate) fn reserve(&self, creations: &[Creation]) -> Option<EnqueuePermit> {
         let orders = creations.iter().flat_map(|creation| &*creation.orders);
         let jobs = orders.filter(|order| order.starts_at_once()).count() as u64;
-        let reserved = self.room.reserve(jobs)?;
-        Some(Passage { shortcut: self.clone(), reserved })
+        let reserved = self.capacity.reserve(jobs)?;
+        Some(EnqueuePermit { direct_enqueue: self.clone(), reserved })
     }
 }
 
-impl Passage {
-    /// Pushes the committed orders, behind the back of the caller.
+impl EnqueuePermit {
+    /// Pushes the committed orders in a background task.
     pub(crate) fn push<'a>(self, orders: impl Iterator<Item = &'a NewOrder>) {
-        let (mut ahead, mut behind) = (Vec::new(), Vec::new());
+        let (mut front, mut back) = (Vec::new(), Vec::new());
         for order in orders.filter(|order| order.starts_at_once()) {
             let job = Job { order_id: order.id, quantity: order.quantity };
             match order.priority {
-                Priority::High => ahead.push(job),
-                Priority::Normal | Priority::Low => behind.push(job),
+                Priority::High => front.push(job),
+                Priority::Normal | Priority::Low => back.push(job),
             }
         }
-        if ahead.is_empty() && behind.is_empty() {
+        if front.is_empty() && back.is_empty() {
             return;
         }
-        let tasks = self.shortcut.tasks.clone();
+        let tasks = self.direct_enqueue.tasks.clone();
         tasks.spawn(async move {
-            let Self { shortcut, reserved } = self;
-            let filled = shortcut.fill(&ahead, &behind).await;
-            shortcut.vitals.pushed(&filled);
+            let Self { direct_enqueue, reserved } = self;
+            let filled = direct_enqueue.push_jobs(&front, &back).await;
+            direct_enqueue.vitals.pushed(&filled);
             match filled {
                 Ok(waiting) => {
-                    let window = u64::from(shortcut.config.max_queue_depth);
-                    shortcut.room.set_free(window.saturating_sub(waiting));
-                    metrics::counter!("orders_enqueued_total").increment((ahead.len() + behind.len()) as u64);
+                    let window = u64::from(direct_enqueue.config.max_queue_depth);
+                    direct_enqueue.capacity.set_free(window.saturating_sub(waiting));
+                    metrics::counter!("orders_enqueued_total").increment((front.len() + back.len()) as u64);
                 }
                 Err(error) => {
-                    shortcut.room.close();
+                    direct_enqueue.capacity.close();
                     tracing::debug!(%error, "failed to enqueue new orders, dispatch enqueues them");
-                    let ids = ahead.iter().chain(&behind).map(|job| job.order_id).collect();
-                    if let Err(error) = shortcut.store.drop_guards_of(ids).await {
+                    let ids = front.iter().chain(&back).map(|job| job.order_id).collect();
+                    if let Err(error) = direct_enqueue.store.drop_guards_of(ids).await {
                         tracing::debug!(%error, "failed to release new orders, they wait for the visibility timeout");
                     }
-                    shortcut.wake.due();
+                    direct_enqueue.wake.due();
                 }
             }
             drop(reserved);
@@ -90,10 +89,10 @@ impl Passage {
     }
 }
 
-impl Shortcut {
-    /// Fills the queue; answers how many jobs wait there.
-    async fn fill(&self, ahead: &[Job], behind: &[Job]) -> Result<u64, broker::Error> {
-        let waiting = self.queue.push(ahead, QueueEnd::Front).await?;
-        Ok(self.queue.push(behind, QueueEnd::Back).await?.max(waiting))
+impl DirectEnqueue {
+    /// Pushes the jobs; returns the length of the queue.
+    async fn push_jobs(&self, front: &[Job], back: &[Job]) -> Result<u64, broker::Error> {
+        let waiting = self.queue.push(front, QueueEnd::Front).await?;
+        Ok(self.queue.push(back, QueueEnd::Back).await?.max(waiting))
     }
 }

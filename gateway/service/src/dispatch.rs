@@ -1,18 +1,17 @@
-//! Pushes due orders to the queue and takes back expired leases.
+//! Pushes ready orders to the queue and ends expired claims.
 //!
-//! An order waits until it is due (`orders.due_at`), or it is held until a time (`held_until`) by the queue or by
-//! a worker, or it is final. This loop pushes what is due and takes back what was held for too long. It takes
-//! no input but the table: the wake-ups only make it look earlier, and the first round after a crash is like
-//! any other.
+//! An order waits until it is due (`orders.due_at`), is held by the queue or a worker until a time (`held_until`), or is
+//! final. This loop pushes due orders and releases those that were held for too long. Its only input is the table:
+//! wake-ups only make it read earlier, and the first pass after a crash is like any other.
 //!
-//! The queue is kept short. A job in it is a hint with a guard: the order waits again when nobody has
-//! started it within `visibility_timeout`, so a lost hint costs that much time, and nothing has to be
-//! acknowledged. The backlog waits in the table, where its sequence can still change: while
-//! orders of all priorities wait, of ten that are pushed six are high, three normal and one low, and
-//! the high ones go to the front of the queue. A paused queue gets nothing.
+//! The queue is kept short. A job is a hint with a visibility timeout: an order that is not started within
+//! `visibility_timeout` waits again, so a lost job costs this time and no job has to be acknowledged. The backlog waits in
+//! the table, where its order can still change. While orders of all priorities wait, of ten pushed orders six have high
+//! priority, three normal and one low, and high ones are pushed to the front of the queue. Nothing is pushed while the
+//! queue is paused.
 //!
-//! Every gateway runs this loop. Rows that one is taking are left out by the others. While nothing waits,
-//! new orders do not come this way at all (see `shortcut`).
+//! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do not
+//! use this path (see `direct_enqueue`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,33 +21,33 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::dispatch_wake::Wake;
 use crate::health_monitor::Vitals;
 use crate::orders::Orders;
-use crate::queue_capacity::Room;
-use crate::wake::Wake;
+use crate::queue_capacity::QueueCapacity;
 use gateway_store::Store;
 use gateway_store::{Longest, Marks, Overdue, ReadyOrder, Taken};
 
-/// How long the loop sleeps when nothing wakes it; also how late an expired lease is noticed.
-const IDLE: Duration = Duration::from_millis(500);
-/// How long it sleeps while the queue is full: other gateways' processors may make room.
-const FULL: Duration = Duration::from_millis(50);
-/// How long it waits after the queue or the database did not work.
-const BACKOFF: Duration = Duration::from_secs(1);
-/// How often the database is asked for its clock, so how late a step is noticed.
+/// Pause without a wake-up; also the delay after which an expired lease is found.
+const IDLE_PAUSE: Duration = Duration::from_millis(500);
+/// Pause while the queue is full: processors of other gateways may free capacity.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after an error of the queue or the database.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// How often the database's clock is read, and the delay after which a step is found.
 pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long orders are brought in after a step: other gateways notice it later and write by the clock before it.
-const UNSETTLED: Duration = Duration::from_secs(15);
-/// Most overdue orders in one round, and in one transaction.
-const OVERDUE: u32 = 10_000;
-const OVERDUE_AT_ONCE: usize = 1_000;
-/// A look for overdue orders that begins later than planned by half a lease, and by this, follows a time in which the
-/// process was stopped: a virtual machine that was paused, a container that was frozen.
-const LATE: Duration = Duration::from_secs(2);
-/// Looking for overdue orders takes one part in so many of the time, however many are held ...
-const SWEEP_PARTS: u32 = 20;
-/// ... unless that would make it rarer than this.
-const SWEEP_AT_LEAST: Duration = Duration::from_secs(5);
+/// How long waiting orders are rescheduled after a clock step: other gateways find it later and write by the old clock.
+const CLOCK_SETTLE_TIME: Duration = Duration::from_secs(15);
+/// Maximum number of expired claims in one pass, and in one transaction.
+const MAX_EXPIRED_PER_PASS: u32 = 10_000;
+const MAX_EXPIRED_PER_TRANSACTION: usize = 1_000;
+/// A scan that begins later than planned by half a lease, and by at least this, follows a stop of the process, such as a
+/// paused virtual machine or a frozen container.
+const STALL_THRESHOLD: Duration = Duration::from_secs(2);
+/// The scan for expired claims takes at most one part in this number of the time ...
+const SCAN_TIME_SHARE: u32 = 20;
+/// ... unless the interval would exceed this.
+const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) struct Dispatch {
@@ -57,72 +56,73 @@ pub(crate) struct Dispatch {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
-    pub(crate) room: Room,
+    pub(crate) capacity: QueueCapacity,
     pub(crate) vitals: Vitals,
 }
 
-/// When jobs and leases are taken back.
-struct Sweep {
+/// When claims are ended.
+struct ExpiryScan {
     next: Instant,
-    /// The last look did not work: then nobody could renew a lease either.
-    blind: bool,
-    /// Workers that were kept from it get until then.
+    /// The last scan failed, so workers could not renew their leases either.
+    last_scan_failed: bool,
+    /// Claims are not ended before this time, so that workers can renew their leases.
     not_before: Instant,
-    /// Steps of the clock that were seen.
+    /// Clock steps that were handled.
     steps: u64,
-    /// Until then other gateways may go on by the clock before the step.
+    /// Until then other gateways may use the clock before the step.
     unsettled: Instant,
 }
 
-/// What a round found.
-enum Round {
-    /// Nothing more to push now.
+/// The result of a pass.
+enum PassOutcome {
+    /// No further order is ready.
     Idle,
     /// The queue is paused.
     Paused,
-    /// More is due than was pushed in one go.
+    /// More orders are ready than one pass pushes.
     More,
-    /// The queue holds as many jobs as it should.
+    /// The queue has no free capacity.
     Full,
 }
 
 impl Dispatch {
-    /// Runs until `stop`. A round that has begun is finished: taken orders are pushed.
+    /// Runs until `stop`. A started pass finishes: claimed orders are pushed.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         let now = Instant::now();
         let mut marks = Marks::default();
-        // No worker could renew a lease with this gateway before.
+        // Workers could not renew a lease with this gateway before.
         let not_before = now + self.config.rules.lease / 2;
         let steps = self.store.clock_steps();
-        let mut sweep = Sweep { next: now + IDLE, blind: false, not_before, steps, unsettled: now };
+        let mut scan =
+            ExpiryScan { next: now + IDLE_PAUSE, last_scan_failed: false, not_before, steps, unsettled: now };
         if self.store.clock_behind().await.is_ok_and(|behind| behind.is_some()) {
-            sweep.unsettled = now + UNSETTLED;
+            scan.unsettled = now + CLOCK_SETTLE_TIME;
         }
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notified();
-            if Instant::now() >= sweep.next {
+            if Instant::now() >= scan.next {
                 marks = Marks::default();
-                let pause = self.sweep(&mut sweep).await;
-                sweep.next = Instant::now() + pause.clamp(IDLE, SWEEP_AT_LEAST);
+                let pause = self.scan_expired(&mut scan).await;
+                scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
-            let round = self.push(&mut marks).await;
-            if !matches!(round, Ok(Round::Idle)) {
-                self.room.close();
+            let pass = self.enqueue_ready(&mut marks).await;
+            if !matches!(pass, Ok(PassOutcome::Idle)) {
+                self.capacity.close();
             }
-            let pause = match round {
-                Ok(Round::More) => continue,
-                Ok(Round::Idle | Round::Paused) => IDLE,
-                Ok(Round::Full) => FULL,
+            let pause = match pass {
+                Ok(PassOutcome::More) => continue,
+                Ok(PassOutcome::Idle | PassOutcome::Paused) => IDLE_PAUSE,
+                Ok(PassOutcome::Full) => FULL_PAUSE,
                 Err(ref error) => {
                     if !failing {
                         tracing::warn!(%error, "dispatch paused: queue or database unavailable");
                     }
-                    BACKOFF
+                    ERROR_PAUSE
                 }
             };
-            let fails = round.is_err();
+            let fails = pass.is_err();
             if failing && !fails {
                 tracing::info!("dispatch resumed");
             }
@@ -135,61 +135,61 @@ impl Dispatch {
         }
     }
 
-    async fn push(&self, marks: &mut Marks) -> Result<Round, Failure> {
+    async fn enqueue_ready(&self, marks: &mut Marks) -> Result<PassOutcome, PassError> {
         let waiting = self.queue.len().await?;
         metrics::gauge!("orders_queue_depth").set(waiting as f64);
         let window = u64::from(self.config.max_queue_depth);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
         self.wake.set_full(free == 0);
         if free == 0 {
-            return Ok(Round::Full);
+            return Ok(PassOutcome::Full);
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
-        let mark = self.room.mark();
+        let mark = self.capacity.mark();
         let Some(taken) = self.store.take_due(limit, self.config.visibility_timeout, *marks).await? else {
-            return Ok(Round::Paused);
+            return Ok(PassOutcome::Paused);
         };
-        let Taken { ahead, behind, more, marks: reached, unreadable: _ } = taken;
+        let Taken { ahead: front, behind: back, more, marks: reached, unreadable: _ } = taken;
         *marks = if more { reached } else { Marks::default() };
-        // Should this fail, the orders turn up again when their guard runs out.
-        let pushed = (ahead.len() + behind.len()) as u64;
+        // If this fails, the orders are pushed again after their visibility timeout.
+        let pushed = (front.len() + back.len()) as u64;
         if pushed > 0 {
-            let outcome = self.fill(ahead, behind).await;
+            let outcome = self.push_jobs(front, back).await;
             self.vitals.pushed(&outcome);
             outcome?;
         }
         metrics::counter!("orders_enqueued_total").increment(pushed);
         if more {
-            return Ok(Round::More);
+            return Ok(PassOutcome::More);
         }
-        self.room.open(mark, u64::from(free).saturating_sub(pushed));
-        Ok(Round::Idle)
+        self.capacity.open(mark, u64::from(free).saturating_sub(pushed));
+        Ok(PassOutcome::Idle)
     }
 
-    async fn fill(&self, ahead: Vec<ReadyOrder>, behind: Vec<ReadyOrder>) -> Result<(), broker::Error> {
-        self.queue.push(&jobs(ahead), QueueEnd::Front).await?;
-        self.queue.push(&jobs(behind), QueueEnd::Back).await.map(drop)
+    async fn push_jobs(&self, front: Vec<ReadyOrder>, back: Vec<ReadyOrder>) -> Result<(), broker::Error> {
+        self.queue.push(&jobs(front), QueueEnd::Front).await?;
+        self.queue.push(&jobs(back), QueueEnd::Back).await.map(drop)
     }
 
-    /// Takes back what has been held for too long: jobs that nobody has started, and leases. After the
-    /// database was away, or this process was stopped, the workers first get half a lease to renew theirs: an attempt must
-    /// not count as failed because its heartbeats could not be written. Says how long to wait before the next look.
-    async fn sweep(&self, sweep: &mut Sweep) -> Duration {
+    /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the
+    /// process, workers first get half a lease to renew theirs: an attempt must not count as failed because its heartbeats
+    /// could not be written. Returns the pause before the next scan.
+    async fn scan_expired(&self, scan: &mut ExpiryScan) -> Duration {
         let begin = Instant::now();
         let longest = Longest { guard: self.config.visibility_timeout, lease: self.config.rules.lease };
         let Overdue { guards, leases, ahead, parked, unreadable } =
-            match self.store.overdue(OVERDUE, longest).await {
+            match self.store.overdue(MAX_EXPIRED_PER_PASS, longest).await {
                 Ok(overdue) => overdue,
                 Err(error) => {
-                    sweep.blind = true;
+                    scan.last_scan_failed = true;
                     tracing::debug!(%error, "failed to read overdue orders");
-                    return IDLE;
+                    return IDLE_PAUSE;
                 }
             };
-        let pause = begin.elapsed() * SWEEP_PARTS;
-        for guards in guards.chunks(OVERDUE_AT_ONCE) {
+        let pause = begin.elapsed() * SCAN_TIME_SHARE;
+        for guards in guards.chunks(MAX_EXPIRED_PER_TRANSACTION) {
             if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
-                tracing::debug!(%error, "failed to release orders with lost jobs, retrying in the next round");
+                tracing::debug!(%error, "failed to release orders with lost jobs, retrying in the next pass");
             }
         }
         for (what, done) in [
@@ -198,27 +198,27 @@ impl Dispatch {
             ("orders to be parked", self.store.park(&unreadable).await),
         ] {
             if let Err(error) = done {
-                tracing::debug!(%error, what, "failed to update orders, retrying in the next round");
+                tracing::debug!(%error, what, "failed to update orders, retrying in the next pass");
             }
         }
         let now = Instant::now();
-        let late = now.saturating_duration_since(sweep.next);
-        let was_stopped = late > LATE.max(self.config.rules.lease / 2);
-        if std::mem::take(&mut sweep.blind) || was_stopped {
-            sweep.not_before = sweep.not_before.max(now + self.config.rules.lease / 2);
+        let late = now.saturating_duration_since(scan.next);
+        let was_stopped = late > STALL_THRESHOLD.max(self.config.rules.lease / 2);
+        if std::mem::take(&mut scan.last_scan_failed) || was_stopped {
+            scan.not_before = scan.not_before.max(now + self.config.rules.lease / 2);
         }
-        self.after_step(sweep, now).await;
-        if now < sweep.not_before {
+        self.handle_clock_step(scan, now).await;
+        if now < scan.not_before {
             return pause;
         }
-        for leases in leases.chunks(OVERDUE_AT_ONCE) {
+        for leases in leases.chunks(MAX_EXPIRED_PER_TRANSACTION) {
             match self.orders.expire(leases.to_vec()).await {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::warn!(count, "leases expired, their orders are retried or failed");
                     metrics::counter!("orders_leases_expired_total").increment(count as u64);
                 }
-                Err(error) => tracing::debug!(%error, "failed to expire leases, retrying in the next round"),
+                Err(error) => tracing::debug!(%error, "failed to expire leases, retrying in the next pass"),
             }
         }
         pause
@@ -226,19 +226,19 @@ impl Dispatch {
 }
 
 impl Dispatch {
-    /// After a step of the clock no lease is taken back before every gateway has noticed it and every worker has
-    /// renewed its leases by the new clock; and orders are brought in that would wait for as long as the step.
-    async fn after_step(&self, sweep: &mut Sweep, now: Instant) {
+    /// Handles a clock step. Leases are not ended before every gateway has found the step and every worker has renewed its
+    /// leases by the new clock. Orders that would wait for the length of the step are rescheduled.
+    async fn handle_clock_step(&self, scan: &mut ExpiryScan, now: Instant) {
         let steps = self.store.clock_steps();
-        if steps != sweep.steps {
-            sweep.steps = steps;
-            sweep.unsettled = now + UNSETTLED;
-            sweep.not_before = now + 2 * CLOCK_INTERVAL + self.config.rules.lease / 2;
+        if steps != scan.steps {
+            scan.steps = steps;
+            scan.unsettled = now + CLOCK_SETTLE_TIME;
+            scan.not_before = now + 2 * CLOCK_INTERVAL + self.config.rules.lease / 2;
         }
-        if now < sweep.unsettled
+        if now < scan.unsettled
             && let Err(error) = self.store.bring_in().await
         {
-            tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next round");
+            tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next pass");
         }
     }
 }
@@ -249,7 +249,7 @@ fn jobs(orders: Vec<ReadyOrder>) -> Vec<Job> {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum PassError {
     #[error("the queue: {0}")]
     Queue(#[from] broker::Error),
     #[error("the database: {0}")]

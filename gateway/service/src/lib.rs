@@ -3,7 +3,7 @@
 //! | to see | read |
 //! |---|---|
 //! | what clients and workers can do | [`orders`] |
-//! | how many requests share a transaction | `batch` |
+//! | how many requests share a transaction | `group_commit` |
 //! | how orders get to the queue | `dispatch`, `direct_enqueue` |
 //! | how subscribers receive events | [`feed`], `publisher` |
 //! | what readiness and metrics report | `health_monitor` |
@@ -13,12 +13,13 @@ pub mod feed;
 pub mod loader;
 pub mod orders;
 
-mod batch;
 mod config;
 mod direct_enqueue;
 mod dispatch;
+mod dispatch_wake;
 mod error;
 mod failed_log;
+mod group_commit;
 mod health_monitor;
 mod keys;
 mod maintenance;
@@ -26,7 +27,6 @@ mod publisher;
 mod queue_capacity;
 mod retention;
 mod service;
-mod wake;
 
 pub use config::{Config, MAX_ROWS};
 pub use error::Error;

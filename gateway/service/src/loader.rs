@@ -21,7 +21,7 @@ use crate::orders::Orders;
 use gateway_store::{Found, Timelines};
 
 /// Most turns of the scheduler that somebody waits for others.
-const MOST_TURNS: usize = 4;
+const MAX_YIELDS: usize = 4;
 
 type Answer<V> = Result<Option<V>, Error>;
 /// What there is for each key: a value, or the error of this key alone.
@@ -86,10 +86,10 @@ pub struct Loader<K, V>(Arc<Inner<K, V>>);
 struct Inner<K, V> {
     load: Box<Load<K, V>>,
     batch_size: usize,
-    /// How often somebody has asked.
-    asked: AtomicU64,
+    /// How often somebody has registered.
+    registered: AtomicU64,
     waiting: Mutex<Waiting<K, V>>,
-    turn: tokio::sync::Mutex<()>,
+    loading: tokio::sync::Mutex<()>,
 }
 
 type Waiting<K, V> = HashMap<K, Vec<oneshot::Sender<Answer<V>>>>;
@@ -109,9 +109,9 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
         Self(Arc::new(Inner {
             load: Box::new(load),
             batch_size: batch_size.max(1),
-            asked: AtomicU64::new(0),
+            registered: AtomicU64::new(0),
             waiting: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -119,21 +119,21 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     pub async fn load(&self, key: K) -> Answer<V> {
         // Tokio makes a task pause after so many answers. In the middle of a page, half of it would be
         // asked for alone.
-        tokio::task::unconstrained(self.load_in_turn(key)).await
+        tokio::task::unconstrained(self.load_batched(key)).await
     }
 
-    async fn load_in_turn(&self, key: K) -> Answer<V> {
+    async fn load_batched(&self, key: K) -> Answer<V> {
         loop {
-            let mut mine = self.ask(key);
+            let mut mine = self.register(key);
             self.wait_for_others().await;
-            let turn = tokio::select! {
+            let loading = tokio::select! {
                 biased;
                 answer = &mut mine => match answer {
                     Ok(answer) => return answer,
                     // Whoever loaded for us was cancelled. Ask again.
                     Err(_) => continue,
                 },
-                turn = self.0.turn.lock() => turn,
+                loading = self.0.loading.lock() => loading,
             };
             // Answered between our last look and our turn, or still waiting like those with us.
             match mine.try_recv() {
@@ -141,7 +141,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
                 Err(oneshot::error::TryRecvError::Closed) => continue,
                 Err(oneshot::error::TryRecvError::Empty) => self.load_waiting().await,
             }
-            drop(turn);
+            drop(loading);
             if let Ok(answer) = mine.try_recv() {
                 return answer;
             }
@@ -151,19 +151,19 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     /// Waits a turn of the scheduler, and another one as long as somebody came in the last.
     async fn wait_for_others(&self) {
         let mut seen = None;
-        for _ in 0..MOST_TURNS {
-            let asked = self.0.asked.load(Ordering::Relaxed);
-            if seen == Some(asked) {
+        for _ in 0..MAX_YIELDS {
+            let registered = self.0.registered.load(Ordering::Relaxed);
+            if seen == Some(registered) {
                 break;
             }
-            seen = Some(asked);
+            seen = Some(registered);
             tokio::task::yield_now().await;
         }
     }
 
-    fn ask(&self, key: K) -> oneshot::Receiver<Answer<V>> {
+    fn register(&self, key: K) -> oneshot::Receiver<Answer<V>> {
         let (sender, receiver) = oneshot::channel();
-        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        self.0.registered.fetch_add(1, Ordering::Relaxed);
         self.lock().entry(key).or_default().push(sender);
         receiver
     }
@@ -284,7 +284,7 @@ mod tests {
         for polled in [&mut leaves, &mut waits] {
             assert!(polled.now_or_never().is_none());
         }
-        for _ in 0..MOST_TURNS {
+        for _ in 0..MAX_YIELDS {
             assert!((&mut leaves).now_or_never().is_none());
         }
         assert_eq!(calls.load(Ordering::SeqCst), 1);

@@ -1,4 +1,4 @@
-//! Telling the bus, behind the answer to the client.
+//! Publishes events to subscribers and the bus, after the response to the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,17 +13,18 @@ use crate::feed::Feed;
 use telemetry::LogThrottle;
 use telemetry::panics;
 
-/// Batches of events that may wait for the bus. When it is that far behind, more are dropped, and the
-/// other gateways are told that they have to compare.
+/// Maximum number of batches of events that wait for the bus. Further ones are dropped, and a gap is announced, after
+/// which the other gateways compare their watched orders with the database.
 const BACKLOG: usize = 1_024;
-/// Most events in one message.
-const MESSAGE: usize = 500;
+/// Maximum number of events in one message.
+const MAX_EVENTS_PER_MESSAGE: usize = 500;
 
-/// How often the bus is tried that has to be told of a loss.
+/// Interval between attempts to announce a gap.
 const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The way to the subscribers: straight to those of this gateway, over the bus to those of others. Cheap
-/// to clone; publishing never waits and never fails.
+/// Publishes events: directly to subscribers of this gateway, over the bus to those of others.
+///
+/// Cheap to clone. Publishing never waits and never fails.
 #[derive(Clone)]
 pub(crate) struct Publisher {
     sender: mpsc::Sender<Vec<Arc<OrderEvent>>>,
@@ -40,7 +41,7 @@ impl Publisher {
         Self { sender, feed, lost }
     }
 
-    /// Sends the events now to subscribers of this gateway, and soon to all others.
+    /// Delivers events to subscribers of this gateway, and enqueues them for the bus.
     pub(crate) fn publish(&self, events: Vec<Arc<OrderEvent>>) {
         if events.is_empty() {
             return;
@@ -54,7 +55,7 @@ impl Publisher {
     }
 }
 
-/// `lost` says that events have not reached the bus, which is to be announced once it can be reached.
+/// Publishes until every sender is dropped. `lost` is set while a gap has to be announced.
 async fn run(bus: Arc<dyn Bus>, lost: Arc<AtomicBool>, mut receiver: mpsc::Receiver<Vec<Arc<OrderEvent>>>) {
     let log = LogThrottle::default();
     let mut batches = Vec::new();
@@ -81,11 +82,11 @@ async fn publish(
     lost: &AtomicBool,
     events: Vec<Arc<OrderEvent>>,
 ) -> Result<(), broker::Error> {
-    // Announced first, so that nobody takes what comes now for all there was.
+    // Announced first: without the gap, a gateway would take the following events for complete.
     if lost.swap(false, Ordering::Relaxed) {
         bus.publish_gap().await?;
     }
-    for message in events.chunks(MESSAGE) {
+    for message in events.chunks(MAX_EVENTS_PER_MESSAGE) {
         bus.publish(message).await?;
     }
     Ok(())
@@ -102,7 +103,7 @@ mod tests {
     use gateway_store::Options;
     use gateway_store::Store;
 
-    /// A bus that can be cut off, and tells what got through.
+    /// A bus that can be disconnected and reports what it received.
     struct Cut {
         cut: AtomicBool,
         said: mpsc::UnboundedSender<String>,
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_loss_is_announced_as_soon_as_the_bus_is_back() {
+    async fn gap_is_announced_when_the_bus_returns() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap());
@@ -155,7 +156,7 @@ mod tests {
             })
         };
         publisher.publish(vec![event(1), event(2)]);
-        // Subscribers here have it already, whatever the bus does.
+        // Subscribers of this gateway receive the events without the bus.
         for sequence in [1, 2] {
             assert!(matches!(all.next().await, Some(FeedItem::Event(event)) if event.sequence == sequence));
         }

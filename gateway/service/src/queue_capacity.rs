@@ -1,43 +1,43 @@
-//! How many new orders may go into the queue without dispatch.
+//! How many new orders may be pushed to the queue without dispatch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much of the queue new orders may take. Cheap to clone.
+/// The capacity of the queue for new orders. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Room(Arc<Mutex<State>>);
+pub(crate) struct QueueCapacity(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     open: bool,
-    /// How often it was closed.
+    /// How often it was closed; tells [`QueueCapacity::open`] about a close since its mark.
     closings: u64,
-    /// Jobs that fit into the queue, as last seen.
+    /// Jobs that fit into the queue at the last check.
     free: u64,
-    /// Jobs that are on their way into it.
+    /// Jobs that are being pushed.
     reserved: u64,
 }
 
-impl Room {
-    /// A mark for [`Self::open`], from before somebody looks whether anything waits.
+impl QueueCapacity {
+    /// Returns a mark for [`Self::open`]; taken before dispatch searches for ready orders.
     pub(crate) fn mark(&self) -> u64 {
         self.lock().closings
     }
 
-    /// Nothing waits, and so many jobs fit into the queue, unless the room was closed since the mark.
+    /// Permits pushing `free` jobs, unless the capacity was closed since the mark.
     pub(crate) fn open(&self, mark: u64, free: u64) {
         let mut state = self.lock();
         state.open = state.closings == mark;
         state.free = free;
     }
 
-    /// New orders have to wait for dispatch.
+    /// Makes new orders wait for dispatch.
     pub(crate) fn close(&self) {
         self.lock().close();
     }
 
-    /// Takes room for so many jobs. When there is not enough the room is closed: who comes later must
-    /// not find the place that this one did not get.
-    pub(crate) fn reserve(&self, jobs: u64) -> Option<Reserved> {
+    /// Reserves capacity for `jobs`. Without enough capacity it is closed: a later, smaller batch must not overtake this
+    /// one.
+    pub(crate) fn reserve(&self, jobs: u64) -> Option<CapacityReservation> {
         let mut state = self.lock();
         if !state.open || state.reserved + jobs > state.free {
             state.close();
@@ -45,10 +45,10 @@ impl Room {
         }
         state.reserved += jobs;
         drop(state);
-        Some(Reserved { room: self.clone(), jobs })
+        Some(CapacityReservation { capacity: self.clone(), jobs })
     }
 
-    /// So many jobs fit into the queue.
+    /// Sets the number of jobs that fit into the queue.
     pub(crate) fn set_free(&self, free: u64) {
         self.lock().free = free;
     }
@@ -65,15 +65,15 @@ impl State {
     }
 }
 
-/// Room that was taken. It is given back when the jobs are in the queue, and counted there from then on.
-pub(crate) struct Reserved {
-    room: Room,
+/// Reserved capacity. It is released when the jobs are in the queue, where they count from then on.
+pub(crate) struct CapacityReservation {
+    capacity: QueueCapacity,
     jobs: u64,
 }
 
-impl Drop for Reserved {
+impl Drop for CapacityReservation {
     fn drop(&mut self) {
-        self.room.lock().reserved -= self.jobs;
+        self.capacity.lock().reserved -= self.jobs;
     }
 }
 
@@ -82,21 +82,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_until_the_queue_is_full_and_then_until_dispatch_says_so_again() {
-        let room = Room::default();
-        assert!(room.reserve(1).is_none(), "dispatch has not looked yet");
-        room.open(room.mark(), 5);
-        let first = room.reserve(3).unwrap();
-        let second = room.reserve(2).unwrap();
+    fn reserve_fails_when_queue_is_full() {
+        let capacity = QueueCapacity::default();
+        assert!(capacity.reserve(1).is_none(), "dispatch has not searched yet");
+        capacity.open(capacity.mark(), 5);
+        let first = capacity.reserve(3).unwrap();
+        let second = capacity.reserve(2).unwrap();
         drop(first);
-        assert!(room.reserve(4).is_none());
+        assert!(capacity.reserve(4).is_none());
         drop(second);
-        assert!(room.reserve(1).is_none(), "somebody waits in the table now");
-        room.open(room.mark(), 5);
-        assert!(room.reserve(5).is_some());
-        let mark = room.mark();
-        room.close();
-        room.open(mark, 5);
-        assert!(room.reserve(1).is_none(), "somebody has closed it since dispatch looked");
+        assert!(capacity.reserve(1).is_none(), "an order waits in the table now");
+        capacity.open(capacity.mark(), 5);
+        assert!(capacity.reserve(5).is_some());
+        let mark = capacity.mark();
+        capacity.close();
+        capacity.open(mark, 5);
+        assert!(capacity.reserve(1).is_none(), "closed after dispatch took its mark");
     }
 }

@@ -1,6 +1,6 @@
-//! Removes orders that have been final for longer than they are kept, all the time and never in a hurry.
+//! Removes orders that have been final for longer than their retention.
 //!
-//! Every gateway does so. Nothing is remembered between two rounds, so nothing is lost with a gateway.
+//! Every gateway runs this task. It keeps no state between passes, so the loss of a gateway loses nothing.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use tokio_util::sync::CancellationToken;
 use gateway_store::Store;
 use gateway_store::{Error, Retention};
 
-/// The pause between two rounds.
-const ROUND_INTERVAL: Duration = Duration::from_secs(60);
-/// The pause after a round that broke off.
+/// Pause between two passes.
+const PASS_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause after a failed pass.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
-/// The shortest pause between two batches. It is as long as the batch took when that is longer, so that
-/// pruning never takes more than half of what one connection can do.
+/// Minimum pause between two batches. A batch that took longer is followed by a pause of its duration, so that pruning
+/// uses at most half of one connection.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs until `stop`; the batch that is being removed then is finished first.
+/// Runs until `stop`; a started batch finishes first.
 pub(crate) async fn run(store: Store, retention: Retention, stop: CancellationToken) {
     if retention == Retention::default() {
         return;
     }
     loop {
         let mut orders = 0;
-        let pause = match round(&store, retention, &stop, &mut orders).await {
-            Ok(()) => ROUND_INTERVAL,
+        let pause = match prune_expired(&store, retention, &stop, &mut orders).await {
+            Ok(()) => PASS_INTERVAL,
             Err(error) => {
                 tracing::debug!(%error, "failed to remove old orders, retrying later");
                 RETRY_PAUSE
@@ -43,8 +43,8 @@ pub(crate) async fn run(store: Store, retention: Retention, stop: CancellationTo
     }
 }
 
-/// Removes what there is to remove, and counts it.
-async fn round(
+/// Removes all expired orders and adds their number to `orders`.
+async fn prune_expired(
     store: &Store,
     retention: Retention,
     stop: &CancellationToken,

@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::direct_enqueue::Shortcut;
+use crate::direct_enqueue::DirectEnqueue;
 use crate::dispatch::Dispatch;
+use crate::dispatch_wake::Wake;
 use crate::feed::Feed;
 use crate::health_monitor::Vitals;
 use crate::keys::Keys;
 use crate::maintenance;
 use crate::orders::Orders;
 use crate::publisher::Publisher;
-use crate::queue_capacity::Room;
+use crate::queue_capacity::QueueCapacity;
 use crate::retention;
-use crate::wake::Wake;
 
 /// The parts that the service is built from.
 pub struct Parts {
@@ -60,9 +60,9 @@ impl Service {
         let vitals = Vitals::new(&store, &queue, &feed);
         let writes = TaskTracker::new();
         let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
-        let room = Room::default();
-        let shortcut = Shortcut {
-            room: room.clone(),
+        let capacity = QueueCapacity::default();
+        let direct_enqueue = DirectEnqueue {
+            capacity: capacity.clone(),
             store: store.clone(),
             queue: queue.clone(),
             config: config.clone(),
@@ -70,14 +70,15 @@ impl Service {
             vitals: vitals.clone(),
             tasks: writes.clone(),
         };
-        let orders = Orders::start(&store, Keys::new(&installation), &config, &shortcut, &publisher, &writes);
+        let orders =
+            Orders::start(&store, Keys::new(&installation), &config, &direct_enqueue, &publisher, &writes);
         let dispatch = Dispatch {
             store: store.clone(),
             orders: orders.clone(),
             queue,
             config,
             wake,
-            room,
+            capacity,
             vitals: vitals.clone(),
         };
         let background = Background { dispatch, feed: feed.clone(), bus, vitals: vitals.clone(), store };

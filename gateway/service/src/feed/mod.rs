@@ -10,7 +10,7 @@
 //! committed, and ours once more. Whatever the bus fails to bring is noticed by a look at the versions of
 //! all watched orders: after each reconnect, and now and then.
 
-mod all;
+mod all_orders;
 mod topics;
 mod watch;
 
@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use gateway_store::Store;
 
-pub use all::FeedItem;
+pub use all_orders::FeedItem;
 pub use watch::Cursor;
 
-use all::All;
+use all_orders::AllOrders;
 use topics::Topics;
 
 /// How often the versions of all watched orders are compared with what was delivered.
@@ -46,7 +46,7 @@ pub struct Feed {
 struct Inner {
     store: Store,
     topics: Arc<Topics>,
-    all: All,
+    all: AllOrders,
     cancelled: broadcast::Sender<OrderId>,
     /// When an order was last started by some gateway of the installation.
     started: Mutex<Option<Instant>>,
@@ -57,7 +57,7 @@ impl Feed {
         let inner = Inner {
             store: store.clone(),
             topics: Arc::default(),
-            all: All::new(),
+            all: AllOrders::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
             started: Mutex::default(),
         };
@@ -74,7 +74,7 @@ impl Feed {
         id: OrderId,
         cursor: Cursor,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
-        // Boxed: whoever streams the events keeps this future, and with it room for the queries.
+        // Boxed: whoever streams the events keeps this future, and with it capacity for the queries.
         Box::pin(watch::watch(self.inner.store.clone(), Arc::clone(&self.inner.topics), id, cursor)).await
     }
 
@@ -179,7 +179,7 @@ impl Feed {
         let versions: std::collections::HashMap<OrderId, u32> =
             self.inner.store.versions(&ids).await?.into_iter().collect();
         for (id, _) in watched {
-            self.inner.topics.found(*id, versions.contains_key(id));
+            self.inner.topics.record_existence(*id, versions.contains_key(id));
         }
         let behind: Vec<(OrderId, u32)> = watched
             .iter()

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use domain::OrderMap;
 
 /// Events that a topic keeps. A subscriber that is further behind reads the database.
-const KEPT: usize = 16;
+const MAX_TOPIC_EVENTS: usize = 16;
 
 /// The latest events of one order, by sequence, and the highest sequence that no subscriber still has
 /// to be brought.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct TopicEvents {
     events: VecDeque<Arc<OrderEvent>>,
     position: u32,
     /// How often in a row the comparison with the database did not find the order.
@@ -22,9 +22,9 @@ pub(super) struct Recent {
 }
 
 /// The order is taken for removed after so many comparisons: one may ask a server of a cluster that is behind.
-const MISSING: u32 = 2;
+const GONE_AFTER: u32 = 2;
 
-impl Recent {
+impl TopicEvents {
     /// Adds an event in its place. Returns whether it was new.
     fn add(&mut self, event: &Arc<OrderEvent>) -> bool {
         self.position = self.position.max(event.sequence);
@@ -33,7 +33,7 @@ impl Recent {
             Ok(_) => false,
             Err(place) => {
                 self.events.insert(place, event.clone());
-                if self.events.len() > KEPT {
+                if self.events.len() > MAX_TOPIC_EVENTS {
                     self.events.pop_front();
                 }
                 true
@@ -43,7 +43,7 @@ impl Recent {
 
     /// Whether the order has been removed.
     pub(super) fn is_gone(&self) -> bool {
-        self.missing >= MISSING
+        self.missing >= GONE_AFTER
     }
 
     /// Whether the latest event came after `sequence` and is final.
@@ -69,17 +69,17 @@ impl Recent {
 
 #[derive(Default)]
 pub(super) struct Topics {
-    topics: Mutex<OrderMap<watch::Sender<Recent>>>,
+    topics: Mutex<OrderMap<watch::Sender<TopicEvents>>>,
 }
 
 impl Topics {
     /// Attaches a subscriber. The topic lives until its last subscriber is gone.
-    pub(super) fn attach(&self, id: OrderId) -> watch::Receiver<Recent> {
-        self.lock().entry(id).or_insert_with(|| watch::Sender::new(Recent::default())).subscribe()
+    pub(super) fn attach(&self, id: OrderId) -> watch::Receiver<TopicEvents> {
+        self.lock().entry(id).or_insert_with(|| watch::Sender::new(TopicEvents::default())).subscribe()
     }
 
     /// Detaches a subscriber, given up together with its receiver.
-    pub(super) fn detach(&self, id: OrderId, receiver: watch::Receiver<Recent>) {
+    pub(super) fn detach(&self, id: OrderId, receiver: watch::Receiver<TopicEvents>) {
         let mut topics = self.lock();
         drop(receiver);
         if topics.get(&id).is_some_and(|topic| topic.receiver_count() == 0) {
@@ -112,11 +112,11 @@ impl Topics {
     }
 
     /// Notes whether the database has the order. Subscribers of one that was removed are told.
-    pub(super) fn found(&self, id: OrderId, found: bool) {
+    pub(super) fn record_existence(&self, id: OrderId, found: bool) {
         if let Some(topic) = self.lock().get(&id) {
             topic.send_if_modified(|recent| {
                 recent.missing = if found { 0 } else { recent.missing.saturating_add(1) };
-                recent.missing == MISSING
+                recent.missing == GONE_AFTER
             });
         }
     }
@@ -126,7 +126,7 @@ impl Topics {
         self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, OrderMap<watch::Sender<Recent>>> {
+    fn lock(&self) -> MutexGuard<'_, OrderMap<watch::Sender<TopicEvents>>> {
         // Nothing in here panics half way through a change.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,14 +150,14 @@ mod tests {
         })
     }
 
-    fn sequences(recent: &Recent, last: u32) -> (Vec<u32>, bool) {
+    fn sequences(recent: &TopicEvents, last: u32) -> (Vec<u32>, bool) {
         let (events, hole) = recent.after(last);
         (events.iter().map(|event| event.sequence).collect(), hole)
     }
 
     #[test]
     fn events_are_kept_in_order_whatever_the_order_they_come_in() {
-        let mut recent = Recent::default();
+        let mut recent = TopicEvents::default();
         for sequence in [3, 1, 3, 2] {
             recent.add(&event(sequence));
         }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_last_sequence_there_is_can_be_asked_for() {
-        let mut recent = Recent::default();
+        let mut recent = TopicEvents::default();
         recent.add(&event(u32::MAX));
         assert_eq!(sequences(&recent, u32::MAX - 1), (vec![u32::MAX], false));
         assert_eq!(sequences(&recent, u32::MAX), (vec![], false));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_hole_is_seen() {
-        let mut recent = Recent::default();
+        let mut recent = TopicEvents::default();
         recent.add(&event(2));
         recent.add(&event(5));
         assert_eq!(sequences(&recent, 0), (vec![], true));
@@ -186,11 +186,11 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_fell_out_is_a_hole() {
-        let mut recent = Recent::default();
+        let mut recent = TopicEvents::default();
         for sequence in 1..=40 {
             recent.add(&event(sequence));
         }
-        assert_eq!(recent.events.len(), KEPT);
+        assert_eq!(recent.events.len(), MAX_TOPIC_EVENTS);
         assert_eq!(sequences(&recent, 0), (vec![], true));
     }
 

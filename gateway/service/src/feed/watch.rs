@@ -8,7 +8,7 @@ use domain::{OrderEvent, OrderId};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use super::topics::{Recent, Topics};
+use super::topics::{TopicEvents, Topics};
 use crate::error::Error;
 use gateway_store::{Found, Store, Timelines};
 
@@ -22,7 +22,7 @@ pub enum Cursor {
 }
 
 /// Tries to read the database before a subscriber is told that it cannot be read.
-const READS: u32 = 5;
+const MAX_READS: u32 = 5;
 /// The pause before the second try; each further one is twice as long.
 const READ_PAUSE: Duration = Duration::from_millis(200);
 
@@ -35,7 +35,7 @@ struct Watch {
     /// Events that come next.
     ready: VecDeque<Arc<OrderEvent>>,
     /// `None` only while it is being dropped.
-    recent: Option<watch::Receiver<Recent>>,
+    recent: Option<watch::Receiver<TopicEvents>>,
     /// The latest event when the subscriber asked for one that had not happened yet.
     ahead_of: Option<u32>,
     ended: bool,
@@ -91,7 +91,7 @@ impl Watch {
             if !next.is_empty() {
                 self.ready.extend(next);
             } else if hole {
-                // Boxed, so that a subscriber that waits for news does not keep room for a query.
+                // Boxed, so that a subscriber that waits for news does not keep capacity for a query.
                 match Box::pin(self.read()).await {
                     Ok(events) => self.ready.extend(events),
                     Err(error) => {
@@ -115,7 +115,7 @@ impl Watch {
     /// Reads what is missing. It is there: the events that show the hole were committed after it.
     async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let mut pause = READ_PAUSE;
-        for _ in 1..READS {
+        for _ in 1..MAX_READS {
             match self.store.timelines(&[(self.id, self.last)]).await {
                 Ok(Timelines { events, .. }) if !events.is_empty() => return Ok(events),
                 Ok(_) => {}

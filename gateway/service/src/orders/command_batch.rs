@@ -12,7 +12,7 @@ use domain::transition::{Command, Rules};
 use domain::{OrderEvent, OrderId, Status};
 use tokio::time::Instant;
 
-use crate::direct_enqueue::Shortcut;
+use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::publisher::Publisher;
 use gateway_store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
@@ -23,31 +23,31 @@ use telemetry::panics::{self, Panicked};
 const HALVED_FOR: Duration = Duration::from_secs(20);
 
 /// Flushes a batch of commands and tells the system about the changes.
-pub(super) async fn apply_all(
+pub(super) async fn flush_commands(
     store: Store,
     rules: Rules,
-    shortcut: Shortcut,
+    direct_enqueue: DirectEnqueue,
     publisher: Publisher,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<Applied, Error>> {
-    let results = apply_isolated(&store, rules, commands).await;
+    let results = apply_and_park(&store, rules, commands).await;
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
-        shortcut.vitals.wrote(Err(error));
+        direct_enqueue.vitals.wrote(Err(error));
     }
     let mut events = Vec::new();
     for applied in results.iter().flatten() {
         if let Applied::Changed { event, error_class, .. } = applied {
             match event.status {
-                Status::Processing => shortcut.wake.started(),
-                Status::Pending => shortcut.wake.due(),
-                Status::Failed => shortcut.vitals.failed().note(event, error_class.as_deref()),
+                Status::Processing => direct_enqueue.wake.started(),
+                Status::Pending => direct_enqueue.wake.due(),
+                Status::Failed => direct_enqueue.vitals.failed().note(event, error_class.as_deref()),
                 Status::Completed | Status::Cancelled => {}
             }
             events.push(event.clone());
         }
     }
     if !events.is_empty() {
-        shortcut.vitals.wrote(Ok(()));
+        direct_enqueue.vitals.wrote(Ok(()));
     }
     for status in Status::ALL {
         let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;
@@ -61,7 +61,7 @@ pub(super) async fn apply_all(
 
 /// Carries out the commands in one transaction or, when that fails because of single orders, in several. Parks
 /// the orders that cannot be changed.
-async fn apply_isolated(
+async fn apply_and_park(
     store: &Store,
     rules: Rules,
     commands: Arc<[(OrderId, Command)]>,
@@ -69,14 +69,14 @@ async fn apply_isolated(
     let apply = |piece| store.apply(piece, rules);
     let answers = || async { store.refresh_clock().await.is_ok() };
     let writes = || async { store.probe(Probe::Commit).await.is_ok() };
-    let results = isolated(commands, apply, answers, writes).await;
+    let results = apply_in_halves(commands, apply, answers, writes).await;
     park(store, &results).await;
     results
 }
 
 /// Halves a failed batch until each failing order is alone. `answers` says whether the database answers at all,
 /// `writes` whether it takes a write that concerns none of these orders.
-async fn isolated<A, B, C>(
+async fn apply_in_halves<A, B, C>(
     commands: Arc<[(OrderId, Command)]>,
     apply: impl Fn(Arc<[(OrderId, Command)]>) -> A,
     answers: impl Fn() -> B,
@@ -224,7 +224,7 @@ mod tests {
                 done(&piece)
             }
         };
-        let results = isolated(commands, apply, yes, yes).await;
+        let results = apply_in_halves(commands, apply, yes, yes).await;
         assert_eq!(parked(&results), [(3, Cause::Defect), (12, Cause::Defect)]);
         assert_eq!(
             results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
@@ -243,14 +243,14 @@ mod tests {
             }
             done(&piece)
         };
-        let results = isolated(commands.clone(), apply, yes, yes).await;
+        let results = apply_in_halves(commands.clone(), apply, yes, yes).await;
         assert_eq!(parked(&results), [(5, Cause::TooSlow)]);
         assert_eq!(
             results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
             15
         );
         // While the database takes no other writes either, the order is only tried again.
-        let results = isolated(commands.clone(), apply, yes, || async { false }).await;
+        let results = apply_in_halves(commands.clone(), apply, yes, || async { false }).await;
         assert_eq!(parked(&results), []);
         assert!(matches!(results[5], Err(Error::Unavailable { .. })), "{:?}", results[5]);
         // So it is after a pause of the database that ends in between.
@@ -259,7 +259,7 @@ mod tests {
             let slow = pauses.fetch_sub(1, Ordering::Relaxed) == 1;
             async move { if slow { Err(StoreError::TimedOut) } else { done(&piece) } }
         };
-        let results = isolated(commands[..1].into(), apply, yes, yes).await;
+        let results = apply_in_halves(commands[..1].into(), apply, yes, yes).await;
         assert!(matches!(results[..], [Ok(Applied::Unchanged { .. })]), "{results:?}");
     }
 
@@ -270,7 +270,7 @@ mod tests {
             attempts.fetch_add(1, Ordering::Relaxed);
             async { Err(StoreError::TimedOut) }
         };
-        let results = isolated(starts(16), apply, || async { false }, yes).await;
+        let results = apply_in_halves(starts(16), apply, || async { false }, yes).await;
         assert_eq!(attempts.load(Ordering::Relaxed), 1);
         assert!(results.iter().all(|result| matches!(result, Err(Error::Unavailable { .. }))));
         // One that answers and meets no deadline is given up after a while.
@@ -279,7 +279,7 @@ mod tests {
             Err(StoreError::TimedOut)
         };
         let begin = Instant::now();
-        let results = isolated(starts(255), apply, yes, yes).await;
+        let results = apply_in_halves(starts(255), apply, yes, yes).await;
         assert!(begin.elapsed() < HALVED_FOR + Duration::from_secs(60), "{:?}", begin.elapsed());
         assert!(results.iter().all(|result| matches!(result, Err(Error::Unavailable { .. }))));
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId};
 
 use super::use_cases::Orders;
-use crate::batch::Failure;
 use crate::config::MAX_ROWS;
 use crate::error::Error;
+use crate::group_commit::SubmitError;
 use gateway_store::{
     Creation, Found, Idempotency, Inserted, NewOrder, bulk_hash, draft_hash, request_hash, unreadable_hash,
 };
@@ -159,14 +159,14 @@ impl Orders {
                     Ok((orders.into_iter().map(Arc::new).collect(), true))
                 }
                 Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
-                Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(Failure::Unknown) => {
+                Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(SubmitError::OutcomeUnknown) => {
                     Err(Error::OutcomeUnknown(first))
                 }
                 Ok(Some(Err(error))) => Err(error),
                 Ok(None) => Err(Error::Internal),
-                Err(Failure::Overloaded) => Err(self.too_late()),
-                Err(Failure::NotDone) => Err(self.too_late()),
-                Err(Failure::Panicked) => Err(Error::Internal),
+                Err(SubmitError::Overloaded) => Err(self.too_late()),
+                Err(SubmitError::NotStarted) => Err(self.too_late()),
+                Err(SubmitError::Panicked) => Err(Error::Internal),
             };
         }
         Err(Error::Internal)

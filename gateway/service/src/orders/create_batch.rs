@@ -7,34 +7,34 @@ use domain::OrderId;
 use gateway_store::{Cause, Creation, Error as StoreError, Inserted, Outage, Store};
 use tokio::time::Instant;
 
-use crate::batch::Attempt;
-use crate::direct_enqueue::Shortcut;
+use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
+use crate::group_commit::FlushAttempt;
 use crate::publisher::Publisher;
 
 /// Flushes a batch of creations and tells the system about the new orders.
-pub(super) async fn create_all(
+pub(super) async fn flush_creates(
     store: Store,
-    shortcut: Shortcut,
+    direct_enqueue: DirectEnqueue,
     publisher: Publisher,
     creations: Arc<[Creation]>,
-    attempt: Attempt,
+    attempt: FlushAttempt,
 ) -> Vec<Result<Inserted, Error>> {
-    let mut passage = if attempt == Attempt::First { shortcut.reserve(&creations) } else { None };
-    let inserted = match (&passage, attempt) {
-        (Some(_), _) => store.insert_taken(creations.clone(), shortcut.config.visibility_timeout).await,
-        (None, Attempt::First) => store.insert(creations.clone()).await,
-        (None, Attempt::AfterPanic) => store.insert_missing(creations.clone()).await,
+    let mut permit = if attempt == FlushAttempt::First { direct_enqueue.reserve(&creations) } else { None };
+    let inserted = match (&permit, attempt) {
+        (Some(_), _) => store.insert_taken(creations.clone(), direct_enqueue.config.visibility_timeout).await,
+        (None, FlushAttempt::First) => store.insert(creations.clone()).await,
+        (None, FlushAttempt::AfterPanic) => store.insert_missing(creations.clone()).await,
     };
     let results = match inserted {
         Ok(inserted) => inserted.into_iter().map(Ok).collect(),
         Err(StoreError::Locked(_)) if creations.len() > 1 => {
-            passage = None;
-            one_by_one(&store, &creations).await
+            permit = None;
+            insert_individually(&store, &creations).await
         }
-        Err(error) if may_be_of_one(&error) && creations.len() > 1 => {
-            passage = None;
-            in_halves(&store, &creations).await
+        Err(error) if may_be_caused_by_one(&error) && creations.len() > 1 => {
+            permit = None;
+            insert_in_halves(&store, &creations).await
         }
         Err(error) => vec![Err(failed(error, creations[0].id())); creations.len()],
     };
@@ -45,13 +45,13 @@ pub(super) async fn create_all(
     };
     let written = new().next().is_some();
     match results.iter().find_map(|result| result.as_ref().err()) {
-        _ if written => shortcut.vitals.wrote(Ok(())),
-        Some(error) => shortcut.vitals.wrote(Err(error)),
+        _ if written => direct_enqueue.vitals.wrote(Ok(())),
+        Some(error) => direct_enqueue.vitals.wrote(Err(error)),
         None => {}
     }
-    match passage {
-        Some(passage) => passage.push(new()),
-        None => shortcut.wake.due(),
+    match permit {
+        Some(permit) => permit.push(new()),
+        None => direct_enqueue.wake.due(),
     }
     let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
     metrics::counter!("orders_created_total").increment(events.len() as u64);
@@ -60,11 +60,11 @@ pub(super) async fn create_all(
 }
 
 /// How long creations are tried one by one. Each locked key takes a second to find out.
-const ONE_BY_ONE: Duration = Duration::from_secs(3);
+const INSERT_INDIVIDUALLY_FOR: Duration = Duration::from_secs(3);
 
 /// A key that a hanging transaction has locked holds up nobody but its own creation: what has no key
 /// is written together, what has one for itself. What is not reached in time has not been tried.
-async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+async fn insert_individually(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
     let without_key: Arc<[Creation]> =
         creations.iter().filter(|creation| creation.idempotency.is_none()).cloned().collect();
     let mut together = match store.insert(without_key.clone()).await {
@@ -74,7 +74,7 @@ async fn one_by_one(store: &Store, creations: &[Creation]) -> Vec<Result<Inserte
             vec![Err(failed(error, first)); without_key.len()].into_iter()
         }
     };
-    let until = Instant::now() + ONE_BY_ONE;
+    let until = Instant::now() + INSERT_INDIVIDUALLY_FOR;
     let mut results = Vec::with_capacity(creations.len());
     for creation in creations {
         results.push(if creation.idempotency.is_none() {
@@ -96,14 +96,14 @@ const HALVED_FOR: Duration = Duration::from_secs(20);
 
 /// A create that the database refuses, because it is too large, breaks a constraint or takes too long, is alone in the
 /// end, and the others are written.
-async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+async fn insert_in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
     let until = Instant::now() + HALVED_FOR;
     let mut results = Vec::with_capacity(creations.len());
     let mut pieces = vec![creations];
     while let Some(piece) = pieces.pop() {
         match store.insert(piece.into()).await {
             Ok(inserted) => results.extend(inserted.into_iter().map(Ok)),
-            Err(error) if may_be_of_one(&error) && piece.len() > 1 && Instant::now() < until => {
+            Err(error) if may_be_caused_by_one(&error) && piece.len() > 1 && Instant::now() < until => {
                 let (first, second) = piece.split_at(piece.len() / 2);
                 pieces.extend([second, first]);
             }
@@ -114,7 +114,7 @@ async fn in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted
 }
 
 /// Whether a single create of a transaction may be the reason for its error. Nothing was written.
-fn may_be_of_one(error: &StoreError) -> bool {
+fn may_be_caused_by_one(error: &StoreError) -> bool {
     error.cause().is_some() || matches!(error, StoreError::Unavailable(Outage::StatementTime(_)))
 }
 

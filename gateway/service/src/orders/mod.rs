@@ -1,7 +1,7 @@
 //! The use cases. A transport that changes an order calls one of these.
 //!
 //! A create, a cancellation and a command of a worker run in a group commit with other requests of their kind (see
-//! `batch`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
+//! `group_commit`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
 //! publishes the events in background tasks, so a client never waits for the queue or the bus.
 
 mod answers;

@@ -15,7 +15,7 @@ impl Orders {
     /// [`Error::Unavailable`].
     pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
         let pause = self.store.pause(until, by).await?;
-        self.shortcut.room.close();
+        self.direct_enqueue.capacity.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
         tracing::info!(until, by = pause.by, "queue paused");
         metrics::gauge!("orders_queue_paused").set(1.0);
@@ -31,7 +31,7 @@ impl Orders {
         metrics::gauge!("orders_queue_paused").set(0.0);
         if paused {
             tracing::info!("queue resumed");
-            self.shortcut.wake.due();
+            self.direct_enqueue.wake.due();
         }
         Ok(paused)
     }

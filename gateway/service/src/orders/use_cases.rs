@@ -6,10 +6,10 @@ use gateway_store::{Applied, Creation, Inserted, Store};
 use tokio_util::task::TaskTracker;
 
 use super::{answers, command_batch, counts, create_batch};
-use crate::batch::{Batch, Failure, Limits};
 use crate::config::Config;
-use crate::direct_enqueue::Shortcut;
+use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
+use crate::group_commit::{GroupCommit, GroupCommitLimits, SubmitError};
 use crate::health_monitor::Vitals;
 use crate::keys::Keys;
 use crate::publisher::Publisher;
@@ -20,11 +20,11 @@ pub struct Orders {
     pub(super) store: Store,
     pub(super) keys: Keys,
     pub(super) config: Arc<Config>,
-    pub(super) shortcut: Shortcut,
+    pub(super) direct_enqueue: DirectEnqueue,
     pub(super) counts: Arc<counts::Cache>,
     pub(super) vitals: Vitals,
-    pub(super) creations: Batch<Creation, Result<Inserted, Error>>,
-    pub(super) transitions: Batch<(OrderId, Command), Result<Applied, Error>>,
+    pub(super) creations: GroupCommit<Creation, Result<Inserted, Error>>,
+    pub(super) transitions: GroupCommit<(OrderId, Command), Result<Applied, Error>>,
 }
 
 impl Orders {
@@ -32,11 +32,11 @@ impl Orders {
         store: &Store,
         keys: Keys,
         config: &Arc<Config>,
-        shortcut: &Shortcut,
+        direct_enqueue: &DirectEnqueue,
         publisher: &Publisher,
         tasks: &TaskTracker,
     ) -> Self {
-        let limits = Limits {
+        let limits = GroupCommitLimits {
             size: config.batch_size,
             backlog: config.batch_backlog,
             writers: config.writers,
@@ -49,12 +49,13 @@ impl Orders {
             }
         };
         let creations = {
-            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
+            let (store, direct_enqueue, publisher) =
+                (store.clone(), direct_enqueue.clone(), publisher.clone());
             let rows = |creation: &Creation| creation.orders.len();
-            Batch::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
-                create_batch::create_all(
+            GroupCommit::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
+                create_batch::flush_creates(
                     store.clone(),
-                    shortcut.clone(),
+                    direct_enqueue.clone(),
                     publisher.clone(),
                     creations,
                     attempt,
@@ -62,19 +63,20 @@ impl Orders {
             })
         };
         let transitions = {
-            let (store, shortcut, publisher) = (store.clone(), shortcut.clone(), publisher.clone());
+            let (store, direct_enqueue, publisher) =
+                (store.clone(), direct_enqueue.clone(), publisher.clone());
             let rules = config.rules;
-            Batch::start(
+            GroupCommit::start(
                 limits,
                 tasks,
                 |_| 1,
                 ready(store.clone()),
                 // Commands recognise their effect, so carrying them out again is safe.
                 move |commands, _| {
-                    command_batch::apply_all(
+                    command_batch::flush_commands(
                         store.clone(),
                         rules,
-                        shortcut.clone(),
+                        direct_enqueue.clone(),
                         publisher.clone(),
                         commands,
                     )
@@ -85,9 +87,9 @@ impl Orders {
             store: store.clone(),
             keys,
             config: config.clone(),
-            shortcut: shortcut.clone(),
+            direct_enqueue: direct_enqueue.clone(),
             counts: Arc::default(),
-            vitals: shortcut.vitals.clone(),
+            vitals: direct_enqueue.vitals.clone(),
             creations,
             transitions,
         }
@@ -127,11 +129,11 @@ impl Orders {
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
-            Failure::Overloaded => self.too_late(),
+            SubmitError::Overloaded => self.too_late(),
             // After a while without an answer the caller may ask again: commands recognise their effect.
-            Failure::NotDone => self.too_late(),
-            Failure::Unknown => Error::database_unavailable(),
-            Failure::Panicked => Error::Internal,
+            SubmitError::NotStarted => self.too_late(),
+            SubmitError::OutcomeUnknown => Error::database_unavailable(),
+            SubmitError::Panicked => Error::Internal,
         })?;
         Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
     }

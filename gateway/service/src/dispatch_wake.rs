@@ -1,4 +1,4 @@
-//! The wake-up of the dispatch loop.
+//! Wakes the dispatch loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,22 +14,22 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// An order has become due.
+    /// Reports that an order is ready.
     pub(crate) fn due(&self) {
         self.notify.notify_one();
     }
 
-    /// Completes at the next wake-up, also at one that comes before it is polled.
+    /// Completes at the next wake-up, including one before the first poll.
     pub(crate) fn notified(&self) -> Notified<'_> {
         self.notify.notified()
     }
 
-    /// Whether the queue holds as many jobs as it should.
+    /// Sets whether the queue is full.
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// An order was started, so there is room in the queue again.
+    /// Reports a start; wakes dispatch if the queue was full.
     pub(crate) fn started(&self) {
         if self.full.load(Ordering::Relaxed) {
             self.notify.notify_one();

@@ -37,12 +37,12 @@ const FRESH: Duration = Duration::from_secs(60);
 /// How far the clocks of two gateways may be apart.
 const SKEW: Duration = Duration::from_secs(1);
 
-pub(super) struct All {
+pub(super) struct AllOrders {
     items: broadcast::Sender<FeedItem>,
     passed: Mutex<Passed>,
 }
 
-impl All {
+impl AllOrders {
     pub(super) fn new() -> Self {
         Self { items: broadcast::channel(BACKLOG).0, passed: Mutex::default() }
     }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_event_is_passed_on_once_and_in_order() {
-        let all = All::new();
+        let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1), event(1, 1), event(2, 1)]);
         all.deliver(&[event(1, 2), event(1, 1), event(2, 2), event(1, 2)]);
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_once() {
-        let all = All::new();
+        let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
         assert_eq!(seen(&mut items), "1.2 +2 1.5 +1 1.6");
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_nobody_followed_is_nobodys_loss() {
-        let all = All::new();
+        let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1)]);
         drop(items);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_slow_subscriber_is_told_how_far_it_fell_behind() {
-        let all = All::new();
+        let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         for sequence in 1..=BACKLOG as u32 + 10 {
             all.deliver(&[event(1, sequence)]);
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_the_bus_repeats_later_is_not_news() {
-        let all = All::new();
+        let all = AllOrders::new();
         let second = |n: i64| Timestamp::from_micros(n * 1_000_000);
         let mut items = all.subscribe(second(1_000));
         let at = |order, sequence, time| {

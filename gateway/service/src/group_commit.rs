@@ -1,17 +1,19 @@
-//! Group commit: many callers, one transaction.
+//! Group commit: the items of concurrent callers become one transaction.
 //!
-//! Callers hand in groups of items; a task gathers whatever waits and flushes it as one batch, as
-//! soon as a writer is free. There is no timer: at low load a batch is one group and nobody waits,
-//! at high load a batch is what came in while the last one was being written.
+//! Callers submit groups of items. A task collects the waiting groups and flushes them as one batch as soon as a writer
+//! is free. There is no timer: at low load a batch is one group and no group waits; at high load a batch is what was
+//! submitted during the previous write.
 //!
-//! Nothing is taken before the other side is ready: while the database is away groups only wait, and
-//! a caller whose deadline passes knows that nothing was done.
+//! No group is taken before the database is ready. While it is unavailable, groups only wait, and a caller whose deadline
+//! passes knows that nothing was done.
 //!
-//! A flush that panics is repeated for each of its groups alone, so that only the group that causes the
-//! panic fails.
+//! A flush that panics is repeated for each of its groups separately, so that only the group that causes the panic fails.
 //!
-//! A flush runs in its own task. A caller that goes away (a client that hangs up) therefore never
-//! cuts a write in half; if its group was not taken yet, it is left out.
+//! A flush runs in its own task. A caller that disconnects therefore never interrupts a write; if its group was not taken
+//! yet, the group is dropped.
+//!
+//! Hand-written: ultra-batch lacks a linger policy that depends on free writers, the withdrawal of a group whose caller is
+//! gone, and the repetition of each group after a panic. No measurement was made.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,56 +25,56 @@ use tokio_util::task::TaskTracker;
 
 use telemetry::panics;
 
-/// Limits of a batch.
+/// Limits of a group commit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// A batch is closed once its items weigh so much; a group is never split.
+pub(crate) struct GroupCommitLimits {
+    /// A batch is closed once its items reach this weight; a group is never split.
     pub(crate) size: usize,
-    /// Groups that wait before new ones are refused.
+    /// Maximum number of waiting groups; further ones are refused.
     pub(crate) backlog: usize,
-    /// Flushes that run side by side.
+    /// Number of concurrent flushes.
     pub(crate) writers: usize,
     /// How long a caller waits.
     pub(crate) deadline: Duration,
 }
 
-/// Why there is no answer.
+/// Why a group has no results.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Too many groups wait. Nothing was done.
+pub(crate) enum SubmitError {
+    /// The backlog is full. Nothing was done.
     Overloaded,
-    /// The deadline passed before the group was taken, or the batch is closed. Nothing was done.
-    NotDone,
+    /// The deadline passed before the group was taken, or the task has ended. Nothing was done.
+    NotStarted,
     /// The deadline passed after the group was taken.
-    Unknown,
-    /// The flush panicked, also when it was repeated for this group alone.
+    OutcomeUnknown,
+    /// The flush panicked, also when it was repeated for this group only.
     Panicked,
 }
 
-/// Whether a flush has seen its items before.
+/// Whether a flush receives its items for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
-    /// It has not.
+pub(crate) enum FlushAttempt {
+    /// The items are new.
     First,
-    /// It has, panicked, and may have carried them out.
+    /// An earlier flush of these items panicked and may have carried them out.
     AfterPanic,
 }
 
-/// Hands groups of `T` to one flush function, which answers an `R` for each item.
-pub(crate) struct Batch<T, R> {
-    sender: mpsc::Sender<Request<T, R>>,
+/// Passes groups of `T` to one flush function, which returns an `R` for each item.
+pub(crate) struct GroupCommit<T, R> {
+    sender: mpsc::Sender<Group<T, R>>,
     deadline: Duration,
 }
 
-impl<T, R> Clone for Batch<T, R> {
+impl<T, R> Clone for GroupCommit<T, R> {
     fn clone(&self) -> Self {
         Self { sender: self.sender.clone(), deadline: self.deadline }
     }
 }
 
-struct Request<T, R> {
+struct Group<T, R> {
     items: Vec<T>,
-    /// Whether the caller has given up or the group was taken; whoever is first decides.
+    /// Whether the caller has withdrawn the group or the task has taken it; the first of them decides.
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Vec<R>>,
 }
@@ -81,13 +83,12 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
-impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Batch<T, R> {
-    /// Starts the gathering task on `tasks`. It ends when every clone of the batch is dropped and
-    /// what was handed in is flushed. `weigh` says how many rows an item is. `ready` is waited for
-    /// before each flush. `flush` must answer exactly one `R` for each item, in order; it is told whether
-    /// it has seen the items before and panicked, and may have carried them out.
+impl<T: Clone + Send + Sync + 'static, R: Send + 'static> GroupCommit<T, R> {
+    /// Starts the collecting task on `tasks`. It ends when every clone is dropped and all submitted groups are
+    /// flushed. `weigh` returns the number of rows of an item. Each flush waits for `ready`. `flush` must return
+    /// exactly one `R` for each item, in order.
     pub(crate) fn start<G, Ready, F, Fut>(
-        limits: Limits,
+        limits: GroupCommitLimits,
         tasks: &TaskTracker,
         weigh: fn(&T) -> usize,
         ready: G,
@@ -96,11 +97,11 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Batch<T, R> {
     where
         G: Fn() -> Ready + Send + 'static,
         Ready: Future<Output = ()> + Send + 'static,
-        F: Fn(Arc<[T]>, Attempt) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(Arc<[T]>, FlushAttempt) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(limits.backlog);
-        tasks.spawn(gather(receiver, limits, tasks.clone(), weigh, ready, flush));
+        tasks.spawn(collect(receiver, limits, tasks.clone(), weigh, ready, flush));
         Self { sender, deadline: limits.deadline }
     }
 
@@ -109,25 +110,25 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Batch<T, R> {
         self.sender.capacity() == 0
     }
 
-    /// Hands in a group and waits for its answers.
-    pub(crate) async fn submit(&self, items: Vec<T>) -> Result<Vec<R>, Failure> {
+    /// Submits a group and waits for its results.
+    pub(crate) async fn submit(&self, items: Vec<T>) -> Result<Vec<R>, SubmitError> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
         let state = Arc::new(AtomicU8::new(WAITING));
         let (answer, answered) = oneshot::channel();
-        let request = Request { items, state: state.clone(), answer };
-        self.sender.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Failure::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Failure::NotDone,
+        let group = Group { items, state: state.clone(), answer };
+        self.sender.try_send(group).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::NotStarted,
         })?;
-        // Also when this future is dropped: a group that nobody waits for is not worth a write.
+        // Also when this future is dropped: a group without a caller is not written.
         let withdraw = Withdraw(&state);
         match tokio::time::timeout(self.deadline, answered).await {
             Ok(Ok(results)) => Ok(results),
-            Ok(Err(_)) => Err(Failure::Panicked),
-            Err(_) if withdraw.now() => Err(Failure::NotDone),
-            Err(_) => Err(Failure::Unknown),
+            Ok(Err(_)) => Err(SubmitError::Panicked),
+            Err(_) if withdraw.now() => Err(SubmitError::NotStarted),
+            Err(_) => Err(SubmitError::OutcomeUnknown),
         }
     }
 }
@@ -135,7 +136,7 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Batch<T, R> {
 struct Withdraw<'a>(&'a AtomicU8);
 
 impl Withdraw<'_> {
-    /// Whether the group was still waiting, and now never will be taken.
+    /// Withdraws the group; false if it was taken before.
     fn now(&self) -> bool {
         self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -147,9 +148,9 @@ impl Drop for Withdraw<'_> {
     }
 }
 
-async fn gather<T, R, G, Ready, F, Fut>(
-    mut receiver: mpsc::Receiver<Request<T, R>>,
-    limits: Limits,
+async fn collect<T, R, G, Ready, F, Fut>(
+    mut receiver: mpsc::Receiver<Group<T, R>>,
+    limits: GroupCommitLimits,
     tasks: TaskTracker,
     weigh: fn(&T) -> usize,
     ready: G,
@@ -159,7 +160,7 @@ async fn gather<T, R, G, Ready, F, Fut>(
     R: Send + 'static,
     G: Fn() -> Ready,
     Ready: Future<Output = ()>,
-    F: Fn(Arc<[T]>, Attempt) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(Arc<[T]>, FlushAttempt) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Vec<R>> + Send + 'static,
 {
     let writers = Arc::new(Semaphore::new(limits.writers));
@@ -170,12 +171,12 @@ async fn gather<T, R, G, Ready, F, Fut>(
         let mut weight = 0;
         let mut answers = Vec::new();
         let mut next = Some(first);
-        while let Some(request) = next {
-            let taken = request.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+        while let Some(group) = next {
+            let taken = group.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
-                weight += request.items.iter().map(weigh).sum::<usize>();
-                answers.push(request.answer);
-                groups.push(request.items);
+                weight += group.items.iter().map(weigh).sum::<usize>();
+                answers.push(group.answer);
+                groups.push(group.items);
             }
             next = if weight < limits.size { receiver.try_recv().ok() } else { None };
         }
@@ -187,8 +188,7 @@ async fn gather<T, R, G, Ready, F, Fut>(
             let results = flush_groups(groups, &flush).await;
             drop(writer);
             for (results, answer) in results.into_iter().zip(answers) {
-                // Without results the sender is dropped, which says so. A caller that is gone does not want
-                // its answer.
+                // Without results the sender is dropped, which the caller sees. The caller may be gone.
                 if let Some(results) = results {
                     let _ = answer.send(results);
                 }
@@ -197,17 +197,17 @@ async fn gather<T, R, G, Ready, F, Fut>(
     }
 }
 
-/// The results of each group; `None` for one that makes the flush panic.
+/// Returns the results of each group; `None` for one that makes the flush panic.
 async fn flush_groups<T, R, F, Fut>(groups: Vec<Vec<T>>, flush: &F) -> Vec<Option<Vec<R>>>
 where
     T: Clone,
-    F: Fn(Arc<[T]>, Attempt) -> Fut,
+    F: Fn(Arc<[T]>, FlushAttempt) -> Fut,
     Fut: Future<Output = Vec<R>>,
 {
     let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
     let items: Arc<[T]> = groups.into_iter().flatten().collect();
     let once = |items, attempt| panics::catch_async("batch", flush(items, attempt));
-    if let Ok(results) = once(items.clone(), Attempt::First).await {
+    if let Ok(results) = once(items.clone(), FlushAttempt::First).await {
         let mut results = results.into_iter();
         return counts.into_iter().map(|count| Some(results.by_ref().take(count).collect())).collect();
     }
@@ -216,7 +216,7 @@ where
     for count in counts {
         let (group, behind) = rest.split_at(count.min(rest.len()));
         rest = behind;
-        all.push(once(group.into(), Attempt::AfterPanic).await.ok());
+        all.push(once(group.into(), FlushAttempt::AfterPanic).await.ok());
     }
     all
 }
@@ -227,24 +227,23 @@ mod tests {
     use std::sync::Mutex;
     use tokio::sync::Notify;
 
-    fn limits() -> Limits {
-        Limits { size: 4, backlog: 8, writers: 1, deadline: Duration::from_secs(5) }
+    fn limits() -> GroupCommitLimits {
+        GroupCommitLimits { size: 4, backlog: 8, writers: 1, deadline: Duration::from_secs(5) }
     }
 
-    /// A batch that doubles numbers. It writes down the sizes of its flushes, says when one begins and
-    /// lets it end only when told to.
+    /// Doubles numbers. Records the size of each flush, signals its begin and ends it on a signal.
     struct Doubling {
-        batch: Batch<u32, u32>,
+        batch: GroupCommit<u32, u32>,
         sizes: Arc<Mutex<Vec<usize>>>,
         began: Arc<Notify>,
         go: Arc<Notify>,
     }
 
-    fn doubling(limits: Limits) -> Doubling {
+    fn doubling(limits: GroupCommitLimits) -> Doubling {
         doubling_when(limits, || async {})
     }
 
-    fn doubling_when<G, Ready>(limits: Limits, ready: G) -> Doubling
+    fn doubling_when<G, Ready>(limits: GroupCommitLimits, ready: G) -> Doubling
     where
         G: Fn() -> Ready + Send + 'static,
         Ready: Future<Output = ()> + Send + 'static,
@@ -252,7 +251,7 @@ mod tests {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (log, started, gate) = (sizes.clone(), began.clone(), go.clone());
-        let batch = Batch::start(
+        let batch = GroupCommit::start(
             limits,
             &TaskTracker::new(),
             |_| 1,
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_is_flushed_together_and_answered_separately() {
+    async fn waiting_groups_share_a_flush() {
         let Doubling { batch, sizes, began, go } = doubling(limits());
         let submit = |items| {
             let batch = batch.clone();
@@ -292,16 +291,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_group_that_was_not_taken_in_time_is_never_done() {
+    async fn group_past_its_deadline_is_not_flushed() {
         let Doubling { batch, sizes, began, go } = doubling(limits());
         let stuck = tokio::spawn({
             let batch = batch.clone();
             async move { batch.submit(vec![1]).await }
         });
         began.notified().await;
-        // The gathering task holds the next request while it waits for the writer.
-        assert_eq!(batch.submit(vec![2]).await, Err(Failure::NotDone));
-        assert_eq!(stuck.await.unwrap(), Err(Failure::Unknown));
+        // The collecting task holds the next group while it waits for the writer.
+        assert_eq!(batch.submit(vec![2]).await, Err(SubmitError::NotStarted));
+        assert_eq!(stuck.await.unwrap(), Err(SubmitError::OutcomeUnknown));
         go.notify_one();
         drop(batch.submit(vec![3]));
         let last = tokio::spawn(async move { batch.submit(vec![4]).await });
@@ -312,15 +311,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_for_readiness_is_not_done_and_the_outcome_is_known() {
+    async fn group_is_not_started_while_the_database_is_unavailable() {
         let ready = Arc::new(Notify::new());
         let wait = ready.clone();
         let Doubling { batch, sizes, began, go } = doubling_when(limits(), move || {
             let wait = wait.clone();
             async move { wait.notified().await }
         });
-        assert_eq!(batch.submit(vec![1]).await, Err(Failure::NotDone));
-        assert_eq!(batch.submit(vec![2]).await, Err(Failure::NotDone));
+        assert_eq!(batch.submit(vec![1]).await, Err(SubmitError::NotStarted));
+        assert_eq!(batch.submit(vec![2]).await, Err(SubmitError::NotStarted));
         let last = tokio::spawn(async move { batch.submit(vec![3]).await });
         tokio::task::yield_now().await;
         ready.notify_one();
@@ -331,8 +330,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_backlog_is_refused_at_once() {
-        let Doubling { batch, began, .. } = doubling(Limits { backlog: 1, ..limits() });
+    async fn full_backlog_is_refused_immediately() {
+        let Doubling { batch, began, .. } = doubling(GroupCommitLimits { backlog: 1, ..limits() });
         let mut running = Vec::new();
         for n in 0..2 {
             let batch = batch.clone();
@@ -342,18 +341,18 @@ mod tests {
             }
             tokio::task::yield_now().await;
         }
-        // One is being written, one is held by the gathering task, one fills the backlog.
+        // One is being written, one is held by the collecting task, one fills the backlog.
         let third = batch.clone();
         running.push(tokio::spawn(async move { third.submit(vec![9]).await }));
         tokio::task::yield_now().await;
-        assert_eq!(batch.submit(vec![10]).await, Err(Failure::Overloaded));
+        assert_eq!(batch.submit(vec![10]).await, Err(SubmitError::Overloaded));
         for task in running {
             task.abort();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_concerns_only_the_group_that_causes_it() {
+    async fn panic_fails_only_its_group() {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (log, began, go) = (attempts.clone(), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (started, gate) = (began.clone(), go.clone());
@@ -369,8 +368,8 @@ mod tests {
                 items.iter().map(|n| n * 2).collect()
             }
         };
-        let limits = Limits { size: 8, ..limits() };
-        let batch = Batch::start(limits, &TaskTracker::new(), |_| 1, || async {}, flush);
+        let limits = GroupCommitLimits { size: 8, ..limits() };
+        let batch = GroupCommit::start(limits, &TaskTracker::new(), |_| 1, || async {}, flush);
         let submit = |items| {
             let batch = batch.clone();
             tokio::spawn(async move { batch.submit(items).await })
@@ -384,16 +383,16 @@ mod tests {
         assert_eq!(first.await.unwrap(), Ok(vec![0]));
         let [second, third, fourth] = others;
         assert_eq!(second.await.unwrap(), Ok(vec![2, 4]));
-        assert_eq!(third.await.unwrap(), Err(Failure::Panicked));
+        assert_eq!(third.await.unwrap(), Err(SubmitError::Panicked));
         assert_eq!(fourth.await.unwrap(), Ok(vec![8]));
         let expected = [
-            (vec![0], Attempt::First),
-            (vec![1, 2, 13, 3, 4], Attempt::First),
-            (vec![1, 2], Attempt::AfterPanic),
-            (vec![13, 3], Attempt::AfterPanic),
-            (vec![4], Attempt::AfterPanic),
+            (vec![0], FlushAttempt::First),
+            (vec![1, 2, 13, 3, 4], FlushAttempt::First),
+            (vec![1, 2], FlushAttempt::AfterPanic),
+            (vec![13, 3], FlushAttempt::AfterPanic),
+            (vec![4], FlushAttempt::AfterPanic),
         ];
         assert_eq!(*attempts.lock().unwrap(), expected);
-        assert_eq!(batch.submit(vec![5]).await, Ok(vec![10]), "the batch goes on");
+        assert_eq!(batch.submit(vec![5]).await, Ok(vec![10]), "later groups are flushed");
     }
 }
