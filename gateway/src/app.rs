@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use broker::Queue;
 
-use crate::http::context::Context;
 use crate::rest::bulk_work::BulkWork;
 use crate::{Config, Store};
+use gateway_http::context::Context;
 use gateway_service::{Vitals, feed::Feed, orders::Orders};
 
 /// What the handlers of REST, health and the pages need. Each request clones it several times, so it is one pointer.

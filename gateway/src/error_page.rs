@@ -6,7 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 use domain::{Api, ErrorCode};
 use http::header;
 
-use crate::http::problem::status;
+use gateway_http::problem::status;
 
 /// The page.
 pub(crate) async fn page() -> Response {

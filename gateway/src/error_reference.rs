@@ -34,7 +34,7 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     for &code in ErrorCode::ALL {
         let on = |api: Api, status: String| if code.apis().contains(&api) { status } else { String::new() };
-        let http = on(Api::Rest, crate::http::problem::status(code.kind()).as_u16().to_string());
+        let http = on(Api::Rest, gateway_http::problem::status(code.kind()).as_u16().to_string());
         let graphql = on(Api::GraphQl, crate::graphql::status(code.kind()).as_u16().to_string());
         let grpc = on(Api::Grpc, format!("`{}`", grpc_name(crate::grpc::status(code.kind()))));
         let retryable = if code.retryable() { "yes" } else { "no" };

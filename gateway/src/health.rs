@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::http::inflight::Budget;
+use gateway_http::inflight::Budget;
 use gateway_service::Vitals;
 
 /// How long a part may take to answer a check.

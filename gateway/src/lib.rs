@@ -11,7 +11,6 @@
 pub mod config;
 pub mod graphql;
 pub mod grpc;
-pub mod http;
 pub mod metrics;
 
 mod app;

@@ -5,7 +5,7 @@ use std::path::Path;
 use limits_page::{bytes, count, row, rows, time};
 
 use crate::Config;
-use crate::http::server::Port;
+use gateway_http::server::Port;
 
 #[test]
 fn every_row_of_the_page_is_tested() {

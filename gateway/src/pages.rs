@@ -22,7 +22,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use crate::App;
-use crate::http::fallback::nothing_at;
+use gateway_http::fallback::nothing_at;
 
 /// The files of `web/`: `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as
 /// `/x` with `Content-Encoding: gzip`, and `guide/x` as `/guide/x`. Licences and notes about them are not served.

@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::routing::get;
 
-use crate::http::{fallback, middleware};
 use crate::{App, error_page, graphql, openapi, pages};
+use gateway_http::{fallback, middleware};
 
 /// Returns everything on the HTTP port.
 pub(crate) fn router(app: App, graphql: graphql::State) -> Router {

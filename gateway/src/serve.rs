@@ -21,10 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use gateway_service::{Parts as ServiceParts, Service};
 
-use crate::http::context::Context;
-use crate::http::server::{self, Connections, Port};
 use crate::rest::bulk_work::BulkWork;
 use crate::{App, AppParts, Config, Store, graphql, grpc};
+use gateway_http::context::Context;
+use gateway_http::server::{self, Connections, Port};
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.

@@ -17,9 +17,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::HttpLimits;
-use crate::http::problem::Problem;
-use crate::http::server::{self, Connections, Port};
+use gateway_http::Config as HttpConfig;
+use gateway_http::problem::Problem;
+use gateway_http::server::{self, Connections, Port};
 
 /// When to ask again.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -35,12 +35,12 @@ impl Starting {
     ///
     /// # Errors
     /// When the listener cannot be shared.
-    pub fn serve(listener: &TcpListener, limits: &HttpLimits) -> Result<Self, io::Error> {
+    pub fn serve(listener: &TcpListener, limits: &HttpConfig) -> Result<Self, io::Error> {
         use std::os::fd::AsFd;
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(shared)?;
-        let limits = HttpLimits { hosts: limits.hosts.clone().on(listener.local_addr()?), ..limits.clone() };
-        let router = crate::http::middleware::around(router(), &limits).with_state(());
+        let limits = HttpConfig { hosts: limits.hosts.clone().on(listener.local_addr()?), ..limits.clone() };
+        let router = gateway_http::middleware::around(router(), &limits).with_state(());
         let stop = CancellationToken::new();
         let connections = Connections::new(&limits);
         let serving = server::serve(listener, router, Port::HTTP, connections, stop.clone(), Duration::ZERO);

@@ -26,12 +26,12 @@ use super::negotiate::{Accepted, Media, accepted};
 use super::params::{Params, Requests};
 use super::state::State;
 use super::{sse, ws};
-use crate::http::body::{Failure, Rule, receive};
-use crate::http::media::is_json;
-use crate::http::origins::ReadOnly;
-use crate::http::resume::last_event_id;
-use crate::http::server::Overloaded;
-use crate::http::streams::Client;
+use gateway_http::body::{Failure, Rule, receive};
+use gateway_http::media::is_json;
+use gateway_http::origins::ReadOnly;
+use gateway_http::resume::last_event_id;
+use gateway_http::server::Overloaded;
+use gateway_http::streams::Client;
 
 /// `POST /graphql`.
 pub(crate) async fn post(extract::State(state): extract::State<State>, request: Request) -> Response {

@@ -10,7 +10,7 @@
 //! | documents that are named and not sent | [`documents`] |
 //! | how it is not parsed again | [`parsed`] |
 //! | how an operation is run | [`engine`], and of a subscription that waits: [`live`] |
-//! | the three ways in | [`http`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
+//! | the three ways in | [`rest`], [`sse`], [`ws`] (what is said on it: [`protocol`]) |
 //! | the codes of errors | [`errors`] |
 //!
 //! Resolvers call the use cases, the feed and, for reads, the loader and the counts. The ready handlers of

@@ -4,7 +4,7 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::engine::Stage;
-use crate::http::media::is_utf8;
+use gateway_http::media::is_utf8;
 
 /// The kinds of answers that are no streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use super::engine::{Answer, Operation};
 use super::state::State;
 use super::subscription::Position;
-use crate::http::streams::{Client, StreamKind};
+use gateway_http::streams::{Client, StreamKind};
 
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("graphql_events");

@@ -8,7 +8,7 @@ use super::engine::{Engine, Schemas};
 use super::protocol::InitCheck;
 use super::schema;
 use super::services::Services;
-use crate::http::context::Context;
+use gateway_http::context::Context;
 use gateway_service::Vitals;
 use gateway_service::feed::Feed;
 use gateway_service::loader;

@@ -44,11 +44,11 @@ use super::engine::{Answer, Engine};
 use super::params::Params;
 use super::protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
 use super::state::State;
-use crate::http::inflight::{Budget, InFlight, Reservation};
-use crate::http::origins::{Access, access, foreign};
-use crate::http::problem::Problem;
-use crate::http::server::LATE;
-use crate::http::streams::{Client, OpenStream, StreamKind};
+use gateway_http::inflight::{Budget, InFlight, Reservation};
+use gateway_http::origins::{Access, access, foreign};
+use gateway_http::problem::Problem;
+use gateway_http::server::LATE;
+use gateway_http::streams::{Client, OpenStream, StreamKind};
 use gateway_service::Error;
 
 /// The kind of an open stream.

@@ -20,10 +20,10 @@ use tower::{Service, service_fn};
 use super::MESSAGE_BYTES;
 use super::message::{Held, Messages, Rule};
 use super::status::{refusal, to_status};
-use crate::http::context::Context as Server;
-use crate::http::header_limits;
-use crate::http::problem::Problem;
-use crate::http::streams::{Client, OpenStream, StreamKind};
+use gateway_http::context::Context as Server;
+use gateway_http::header_limits;
+use gateway_http::problem::Problem;
+use gateway_http::streams::{Client, OpenStream, StreamKind};
 
 /// Longest message of all calls but `Work`.
 const UNARY_MESSAGE_BYTES: usize = 64 * 1024;

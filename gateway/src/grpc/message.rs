@@ -19,8 +19,8 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::status::{refuse, to_status};
-use crate::http::chunks::Chunks;
-use crate::http::inflight::{Arrival, Budget};
+use gateway_http::chunks::Chunks;
+use gateway_http::inflight::{Arrival, Budget};
 use gateway_service::Error;
 
 /// Flags and length.
@@ -153,7 +153,7 @@ impl Messages {
     /// Passes on what is complete of the next bytes, and keeps the rest.
     fn passed_on(&mut self, mut data: Bytes) -> Result<Option<Bytes>, Status> {
         let mut complete = data.split_to(self.advance(&data)?);
-        if !complete.is_empty() && self.unfinished.len() > 0 {
+        if !complete.is_empty() && !self.unfinished.is_empty() {
             self.unfinished.push(&complete);
             complete = self.unfinished.joined().into();
         }
@@ -208,7 +208,7 @@ impl hyper::body::Body for Messages {
                     Poll::Ready(Some(Err(Status::from_error(error.into_inner()))))
                 }
                 // tonic says that a message is unfinished.
-                Poll::Ready(None) if this.unfinished.len() > 0 => {
+                Poll::Ready(None) if !this.unfinished.is_empty() => {
                     Poll::Ready(Some(Ok(Frame::data(this.unfinished.joined().into()))))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
@@ -221,7 +221,7 @@ impl hyper::body::Body for Messages {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.unfinished.len() == 0 && self.body.is_end_stream()
+        self.unfinished.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,7 +2,7 @@
 //!
 //! [`unary`] serves one status at a time and the readers, [`work`] the stream of a worker that runs
 //! many orders at once. Both decide nothing: they call the same use cases as everybody else. The routes are
-//! served by [`crate::http::server`], as those of HTTP are; `calls` has the limits of a call.
+//! served by [`gateway_http::server`], as those of HTTP are; `calls` has the limits of a call.
 
 mod calls;
 mod message;
@@ -28,8 +28,8 @@ pub(crate) use self::state::State;
 #[cfg(test)]
 pub(crate) use self::status::status;
 use self::status::{overloaded, refusal};
-use crate::http::problem::Problem;
-use crate::http::server::{OverloadedTrailers, Port, Responder};
+use gateway_http::problem::Problem;
+use gateway_http::server::{OverloadedTrailers, Port, Responder};
 
 /// Longest message of a worker's stream. A full batch of reports with long reasons has about 700 KB.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

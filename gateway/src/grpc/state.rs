@@ -1,4 +1,4 @@
-use crate::http::context::Context;
+use gateway_http::context::Context;
 use gateway_service::Vitals;
 use gateway_service::feed::Feed;
 use gateway_service::orders::Orders;

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::http::problem::Problem;
+use gateway_http::problem::Problem;
 use gateway_service::Error;
 
 /// The status of an error of this kind.

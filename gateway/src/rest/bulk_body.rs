@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::Request;
 use domain::ErrorCode;
 
-use crate::config::HttpLimits;
-use crate::http::body::{self, Received};
-use crate::http::inflight::{Budget, Reservation};
-use crate::http::media::{is_json, is_of_type};
-use crate::http::problem::Problem;
+use gateway_http::Config as HttpConfig;
+use gateway_http::body::{self, Received};
+use gateway_http::inflight::{Budget, Reservation};
+use gateway_http::media::{is_json, is_of_type};
+use gateway_http::problem::Problem;
 
 /// The body of a bulk create.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "applica
 /// Reads a body, which may be longer than that of other requests.
 pub(super) async fn read(
     request: Request,
-    limits: &HttpLimits,
+    limits: &HttpConfig,
     budget: &Arc<Budget>,
 ) -> Result<BulkBody, Problem> {
     body::check_encoding(request.headers())?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use metrics::counter;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::config::HttpLimits;
-use crate::http::problem::Problem;
+use gateway_http::Config as HttpConfig;
+use gateway_http::problem::Problem;
 
 /// How long a bulk create waits for others, beside the time that it may take itself.
 pub(crate) const BULK_WAIT: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ pub(crate) struct BulkWork {
 }
 
 impl BulkWork {
-    pub(crate) fn new(limits: &HttpLimits) -> Self {
+    pub(crate) fn new(limits: &HttpConfig) -> Self {
         let most = u32::try_from(limits.bulk_body_bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1);
         Self { permits: Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)), most }
     }

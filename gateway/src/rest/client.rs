@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::App;
-use crate::http::streams::Client;
+use gateway_http::streams::Client;
 
 impl FromRequestParts<App> for Client {
     type Rejection = Infallible;

@@ -9,9 +9,9 @@ use super::path::OrderPath;
 use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::view::OrderView;
 use crate::App;
-use crate::http::body;
-use crate::http::json::{self, Shape};
-use crate::http::problem::Problem;
+use gateway_http::body;
+use gateway_http::json::{self, Shape};
+use gateway_http::problem::Problem;
 use gateway_service::orders::Requester;
 
 /// Reason of a command; optional.

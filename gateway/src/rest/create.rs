@@ -7,8 +7,8 @@ use super::draft::{self, DraftSchema};
 use super::problem::{ApiError, CREATE_UNAVAILABLE, ProblemSchema};
 use super::view::OrderView;
 use crate::App;
-use crate::http::body;
-use crate::http::problem::Problem;
+use gateway_http::body;
+use gateway_http::problem::Problem;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");

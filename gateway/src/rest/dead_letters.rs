@@ -10,10 +10,10 @@ use super::commands::{requested_by, requester};
 use super::filter::{self, FilterParams};
 use super::problem::{ApiError, ProblemSchema};
 use crate::App;
-use crate::http::body;
-use crate::http::json::{self, Shape};
-use crate::http::problem::Problem;
 use domain::query::Filter;
+use gateway_http::body;
+use gateway_http::json::{self, Shape};
+use gateway_http::problem::Problem;
 use gateway_service::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 
 /// The dead letters to redrive, and the options.

@@ -12,8 +12,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::schema::{self, AmountInput, CurrencyCode, PriorityWord};
-use crate::http::json::{self, Pointer, Shape};
-use crate::http::problem::{InputError, Problem};
+use gateway_http::json::{self, Pointer, Shape};
+use gateway_http::problem::{InputError, Problem};
 
 const ORDER_FIELDS: &[&str] = &[
     "item",

@@ -22,10 +22,10 @@ use super::schema;
 use super::view::EventView;
 use super::wait;
 use crate::App;
-use crate::http::problem::Problem;
-use crate::http::query::Query;
-use crate::http::resume::{self, InvalidEventId, last_event_id};
-use crate::http::streams::{Client, StreamKind};
+use gateway_http::problem::Problem;
+use gateway_http::query::Query;
+use gateway_http::resume::{self, InvalidEventId, last_event_id};
+use gateway_http::streams::{Client, StreamKind};
 use gateway_service::Error;
 use gateway_service::feed::Cursor;
 

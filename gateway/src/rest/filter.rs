@@ -7,8 +7,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
 use super::schema::{self, CurrencyCode, DecimalText};
-use crate::http::json::{Object, Pointer, Shape};
-use crate::http::query::Query;
+use gateway_http::json::{Object, Pointer, Shape};
+use gateway_http::query::Query;
 use gateway_service::orders::{Criteria, FILTER_FIELDS};
 
 /// Filter of orders; an order must match all fields that are set.

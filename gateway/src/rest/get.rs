@@ -7,9 +7,9 @@ use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::view::OrderView;
 use super::wait;
 use crate::App;
-use crate::http::problem::Problem;
-use crate::http::query::Query;
-use crate::http::streams::Client;
+use gateway_http::problem::Problem;
+use gateway_http::query::Query;
+use gateway_http::streams::Client;
 
 /// Returns one order. With waitForSequence the response waits for the event with this sequence: send the sequence
 /// of the previous response plus one. The sequence of the response is lower if the wait timed out. With timeout

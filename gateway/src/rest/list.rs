@@ -13,9 +13,9 @@ use super::problem::{ApiError, LIST_UNAVAILABLE, ProblemSchema};
 use super::schema;
 use super::view::StatusWord;
 use crate::App;
-use crate::http::problem::Problem;
-use crate::http::query::Query;
 use domain::query::{Position, Sort};
+use gateway_http::problem::Problem;
+use gateway_http::query::Query;
 use gateway_service::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
 use gateway_store::Listed;
 

@@ -35,8 +35,8 @@ use tower::{Service, service_fn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::fallback;
 use crate::{App, Config};
+use gateway_http::fallback;
 
 /// The routes with their documentation.
 pub(crate) fn routes(config: &Config) -> OpenApiRouter<App> {

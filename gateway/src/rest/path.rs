@@ -2,7 +2,7 @@ use axum::extract::{FromRequestParts, Path};
 use domain::{ErrorCode, OrderId};
 use http::request::Parts;
 
-use crate::http::problem::Problem;
+use gateway_http::problem::Problem;
 
 /// The `{id}` of a path.
 pub(super) struct OrderPath(pub(super) OrderId);

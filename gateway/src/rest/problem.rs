@@ -8,7 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bulk::RowView;
 use super::schema;
 use super::view::StatusWord;
-use crate::http::problem::{InputError, Problem};
+use gateway_http::problem::{InputError, Problem};
 use gateway_service::Error;
 
 /// The 503 of reads, for the reference.

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use super::commands::requested_by;
 use super::problem::{ApiError, ProblemSchema};
 use crate::App;
-use crate::http::body;
-use crate::http::json::{self, Shape};
-use crate::http::problem::Problem;
+use gateway_http::body;
+use gateway_http::json::{self, Shape};
+use gateway_http::problem::Problem;
 use gateway_store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.

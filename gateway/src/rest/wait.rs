@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 
 use super::problem::ApiError;
 use crate::App;
-use crate::http::query::Query;
-use crate::http::streams::{Client, StreamKind};
+use gateway_http::query::Query;
+use gateway_http::streams::{Client, StreamKind};
 use gateway_service::feed::Cursor;
 
 /// The kind of an open stream.

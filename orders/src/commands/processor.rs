@@ -10,8 +10,8 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, extract::State};
 use broker::redis::Redis;
-use gateway::config::HttpLimits;
-use gateway::http::server::{self, Connections, Port};
+use gateway_http::Config as HttpConfig;
+use gateway_http::server::{self, Connections, Port};
 use processor::ProcessorHealth;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -115,10 +115,8 @@ async fn serve_health(
                 response
             }
         }));
-    let limits = HttpLimits {
-        connections: startup::raise_connection_limit(MAX_CONNECTIONS),
-        ..gateway::Config::default().http
-    };
+    let limits =
+        HttpConfig { connections: startup::raise_connection_limit(MAX_CONNECTIONS), ..HttpConfig::default() };
     // The end of the process does not wait for open requests.
     server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use gateway::http::{Hosts, Origins};
+use gateway_http::{Hosts, Origins};
 use ipnet::IpNet;
 
 use super::ValueError;
@@ -83,7 +83,7 @@ pub(crate) fn ip_nets(text: &str) -> Result<IpNets, ValueError> {
 
 /// Parses host names, separated by commas, or `*`.
 pub(crate) fn hosts(text: &str) -> Result<Hosts, ValueError> {
-    text.parse().map_err(|error: gateway::http::hosts::InvalidHost| {
+    text.parse().map_err(|error: gateway_http::hosts::InvalidHost| {
         ValueError::new(
             error.to_string(),
             "give names or addresses without scheme, port and path, such as shop.example,10.0.0.5, or *",

@@ -14,10 +14,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
-    ("gateway", &["domain", "proto", "telemetry", "broker", "gateway-service", "gateway-store"]),
+    // HTTP without any order, GraphQL or gRPC.
+    ("gateway-http", &["domain", "telemetry"]),
+    (
+        "gateway",
+        &["domain", "proto", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"],
+    ),
     ("processor", &["domain", "proto", "telemetry", "broker"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
-    ("orders", &["domain", "telemetry", "broker", "gateway", "processor"]),
+    ("orders", &["domain", "telemetry", "broker", "gateway", "gateway-http", "processor"]),
     ("bench", &["domain", "proto", "broker", "gateway", "processor", "orders"]),
     // Compares docs/reference/limits.md with the code; only tests use it.
     ("limits-page", &[]),

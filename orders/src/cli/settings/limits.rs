@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use gateway::config::HttpLimits;
 use gateway::graphql::{self, TrustedDocuments};
-use gateway::http::{Hosts, Origins};
+use gateway_http::Config as HttpConfig;
+use gateway_http::{Hosts, Origins};
 
 use crate::error::Error;
 use crate::values::{self, IpNets};
@@ -240,7 +240,7 @@ pub(crate) struct LimitArgs {
 impl LimitArgs {
     /// Applies the settings to the configuration of a gateway. Reads the file of trusted documents, if it is set.
     pub(super) fn apply_to(&self, config: &mut gateway::Config) -> Result<(), Error> {
-        config.http = HttpLimits {
+        config.http = HttpConfig {
             body_bytes: self.max_body_size,
             bulk_body_bytes: self.max_bulk_body_size,
             response_bytes: self.max_response_size,

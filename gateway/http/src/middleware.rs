@@ -30,7 +30,7 @@ use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
 use super::request_metrics::RequestMetrics;
 use super::{fallback, header_limits};
-use crate::config::HttpLimits;
+use crate::Config;
 use telemetry::LogThrottle;
 
 /// Names a request in answers and logs.
@@ -52,7 +52,7 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
 ];
 
 /// Puts what happens to every request around the routes.
-pub(crate) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &HttpLimits) -> Router<S> {
+pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Config) -> Router<S> {
     let layer = Arc::new(RequestLayer::new(limits));
     routes.layer(layer_fn(move |mut route| {
         let layer = layer.clone();
@@ -73,7 +73,7 @@ struct RequestLayer {
 }
 
 impl RequestLayer {
-    fn new(limits: &HttpLimits) -> Self {
+    fn new(limits: &Config) -> Self {
         Self {
             head_bytes: limits.head_bytes,
             target_bytes: limits.target_bytes,

@@ -6,15 +6,11 @@ use domain::ErrorCode;
 use super::problem::Problem;
 
 /// Most headers of a request.
-pub(crate) const HEADERS: usize = 100;
+pub const HEADERS: usize = 100;
 
 /// Says why a request is refused for the length of its head. The limits are those of the whole head and
 /// of the path with its query string.
-pub(crate) fn check<B>(
-    request: &http::Request<B>,
-    head_bytes: usize,
-    target_bytes: usize,
-) -> Result<(), Problem> {
+pub fn check<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usize) -> Result<(), Problem> {
     let Some(problem) = too_long(request, head_bytes, target_bytes) else { return Ok(()) };
     metrics::counter!("orders_http_rejections_total", "reason" => problem.code().as_str()).increment(1);
     Err(problem)
@@ -68,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let head = limits_page::bytes(crate::Config::default().http.head_bytes);
+        let head = limits_page::bytes(crate::Config::default().head_bytes);
         limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
         limits_page::row("request head that is not HTTP", "");
     }

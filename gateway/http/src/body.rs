@@ -21,7 +21,7 @@ use super::chunks::Chunks;
 use super::inflight::{Arrival, Budget, Reservation};
 use super::media::{is_json, without_bom};
 use super::problem::Problem;
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// How much of a body that is too large is read to let the client see the refusal, in bytes.
 const DRAIN_BYTES: usize = 4 * 1024 * 1024;
@@ -29,11 +29,7 @@ const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body that must be there and be JSON.
-pub(crate) async fn json(
-    request: Request,
-    limits: &HttpLimits,
-    budget: &Arc<Budget>,
-) -> Result<Received, Problem> {
+pub async fn json(request: Request, limits: &Config, budget: &Arc<Budget>) -> Result<Received, Problem> {
     check_encoding(request.headers())?;
     if !is_json(request.headers()) {
         return Err(Problem::new(
@@ -45,9 +41,9 @@ pub(crate) async fn json(
 }
 
 /// A JSON body, or `None` for no body and for `null`.
-pub(crate) async fn optional_json(
+pub async fn optional_json(
     request: Request,
-    limits: &HttpLimits,
+    limits: &Config,
     budget: &Arc<Budget>,
 ) -> Result<Option<Received>, Problem> {
     check_encoding(request.headers())?;
@@ -68,7 +64,7 @@ pub(crate) async fn optional_json(
 }
 
 /// Bodies are taken as they are. Nothing is unpacked, so that a small body cannot become a large one.
-pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     match headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
         true => Ok(()),
@@ -80,9 +76,9 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads a body of at most this many bytes.
-pub(crate) async fn read(
+pub async fn read(
     request: Request,
-    limits: &HttpLimits,
+    limits: &Config,
     bytes: usize,
     budget: &Arc<Budget>,
 ) -> Result<Received, Problem> {
@@ -104,14 +100,14 @@ pub(crate) async fn read(
 
 /// A body that has arrived. Its bytes count as held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub struct Received {
     bytes: Bytes,
     held: Reservation,
 }
 
 impl Received {
     /// Drops the bytes, which are a part of the connection's buffer, and counts what was made of them.
-    pub(crate) fn into_held(self) -> Reservation {
+    pub fn into_held(self) -> Reservation {
         self.held
     }
 }
@@ -126,18 +122,18 @@ impl Deref for Received {
 
 /// How a body is read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rule {
+pub struct Rule {
     /// Longest body.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// See [`Arrival`].
-    pub(crate) step: Duration,
+    pub step: Duration,
     /// Whether the rest of a body that is too large is read, so that the client sees the refusal.
-    pub(crate) drain: bool,
+    pub drain: bool,
 }
 
 /// Why a body is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// It has too many bytes.
     TooLarge,
     /// It broke off.
@@ -149,7 +145,7 @@ pub(crate) enum Failure {
 }
 
 /// Reads a body, without a byte order mark. Its bytes are reserved as they arrive.
-pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result<Received, Failure> {
+pub async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result<Received, Failure> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > rule.bytes {
         return Err(too_large(&mut body, rule).await);
@@ -170,7 +166,7 @@ pub(crate) async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) ->
         if !held.grow(data.len()) {
             return Err(Failure::Overloaded);
         }
-        if collected.len() == 0 && body.is_end_stream() {
+        if collected.is_empty() && body.is_end_stream() {
             // Nearly every body comes in one piece.
             return Ok(Received { bytes: without_bom(data), held });
         }
@@ -212,12 +208,8 @@ mod tests {
         Budget::new("test", 1_000)
     }
 
-    fn limits() -> HttpLimits {
-        HttpLimits {
-            body_bytes: 10,
-            header_read_timeout: Duration::from_secs(5),
-            ..crate::Config::default().http
-        }
+    fn limits() -> Config {
+        Config { body_bytes: 10, header_read_timeout: Duration::from_secs(5), ..crate::Config::default() }
     }
 
     fn request(content_type: &str, body: Body) -> Request {

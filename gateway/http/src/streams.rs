@@ -12,31 +12,32 @@ use metrics::{counter, gauge};
 
 use super::addresses::{Addresses, Full, Place, client};
 use super::problem::Problem;
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// When to come back after a refusal.
 const COME_BACK: Duration = Duration::from_secs(5);
 
 /// What is open: the label `kind` of the metric `orders_open_streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamKind(&'static str);
+pub struct StreamKind(&'static str);
 
 impl StreamKind {
     /// A kind with this label.
-    pub(crate) const fn new(label: &'static str) -> Self {
+    pub const fn new(label: &'static str) -> Self {
         Self(label)
     }
 }
 
 /// The streams of a process.
 #[derive(Debug)]
-pub(crate) struct Streams {
+pub struct Streams {
     addresses: Arc<Addresses>,
-    limits: HttpLimits,
+    limits: Config,
 }
 
 impl Streams {
-    pub(crate) fn new(limits: &HttpLimits) -> Self {
+    /// Creates the limits of a process.
+    pub fn new(limits: &Config) -> Self {
         let addresses = Addresses::new(limits.streams, limits.streams_per_address());
         Self { addresses, limits: limits.clone() }
     }
@@ -45,7 +46,7 @@ impl Streams {
     ///
     /// # Errors
     /// `too_many_streams` or `streams_exhausted`.
-    pub(crate) fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
+    pub fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
         let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
         let place = self.addresses.enter(client.filter(|ip| !exempt(ip))).map_err(|full| {
             let (limit, code, detail) = match full {
@@ -69,7 +70,7 @@ impl Streams {
 
 /// An open stream, for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct OpenStream {
+pub struct OpenStream {
     kind: StreamKind,
     _place: Place,
 }
@@ -82,14 +83,16 @@ impl Drop for OpenStream {
 
 /// The address of the client of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) Option<IpAddr>);
+pub struct Client(pub Option<IpAddr>);
 
 impl Client {
-    pub(crate) fn of(parts: &Parts, limits: &HttpLimits) -> Self {
+    /// Returns the client of a request.
+    pub fn of(parts: &Parts, limits: &Config) -> Self {
         Self::from(&parts.extensions, &parts.headers, limits)
     }
 
-    pub(crate) fn from(extensions: &http::Extensions, headers: &HeaderMap, limits: &HttpLimits) -> Self {
+    /// Returns the client of a request with these extensions and headers.
+    pub fn from(extensions: &http::Extensions, headers: &HeaderMap, limits: &Config) -> Self {
         Self(client(extensions, headers, &limits.trusted_proxies))
     }
 }
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn all_kinds_share_one_limit() {
-        let limits = HttpLimits { streams: 3, streams_per_address: Some(2), ..crate::Config::default().http };
+        let limits = Config { streams: 3, streams_per_address: Some(2), ..crate::Config::default() };
         let streams = Streams::new(&limits);
         let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()));
         let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
@@ -117,9 +120,9 @@ mod tests {
 
     #[test]
     fn one_address_gets_a_tenth_and_this_machine_may_be_exempt() {
-        let limits = HttpLimits { streams: 20, ..crate::Config::default().http };
+        let limits = Config { streams: 20, ..crate::Config::default() };
         for (exempt_loopback, most) in [(false, 2), (true, 20)] {
-            let streams = Streams::new(&HttpLimits { exempt_loopback, ..limits.clone() });
+            let streams = Streams::new(&Config { exempt_loopback, ..limits.clone() });
             let open = || streams.open(KIND, Some("127.0.0.1".parse().unwrap())).ok();
             assert_eq!(std::iter::from_fn(open).collect::<Vec<_>>().len(), most);
         }

@@ -11,12 +11,12 @@ const UTF8: [&str; 6] =
     ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
 
 /// Whether the body is JSON in UTF-8.
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &HeaderMap) -> bool {
     is_of_type(headers, JSON)
 }
 
 /// Whether the body has this type and, where it names an encoding, is in UTF-8.
-pub(crate) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
+pub fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;
     };
@@ -26,7 +26,7 @@ pub(crate) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// Whether a parameter of a media type is anything but the name of another encoding.
-pub(crate) fn is_utf8(parameter: &str) -> bool {
+pub fn is_utf8(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             let value = value.trim().trim_matches(['"', '\'']).trim();
@@ -38,7 +38,7 @@ pub(crate) fn is_utf8(parameter: &str) -> bool {
 
 /// The text without a byte order mark. Some editors and libraries put one in front of UTF-8; RFC 8259 allows to
 /// ignore it.
-pub(crate) fn without_bom(text: bytes::Bytes) -> bytes::Bytes {
+pub fn without_bom(text: bytes::Bytes) -> bytes::Bytes {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     if text.starts_with(MARK) { text.slice(MARK.len()..) } else { text }
 }

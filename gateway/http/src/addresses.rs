@@ -9,7 +9,7 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// Where a proxy says for whom it speaks, the client first.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -98,7 +98,7 @@ pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 }
 
 /// Whether an address may have as many connections and streams as there are. A proxy speaks for many clients.
-pub(crate) fn exempt(address: IpAddr, limits: &HttpLimits) -> bool {
+pub(crate) fn exempt(address: IpAddr, limits: &Config) -> bool {
     is_trusted(address, &limits.trusted_proxies)
         || (limits.exempt_loopback && address.to_canonical().is_loopback())
 }

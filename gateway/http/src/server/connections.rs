@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::config::HttpLimits;
-use crate::http::addresses::{Addresses, Place, exempt};
-use crate::http::inflight::InFlight;
+use crate::Config;
+use crate::addresses::{Addresses, Place, exempt};
+use crate::inflight::InFlight;
 
 /// How often idle connections are looked for while a client waits for a slot.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const CLOSED_TOGETHER: usize = 64;
 /// What all listeners of a process share.
 #[derive(Debug)]
 pub struct Connections {
-    pub(super) limits: HttpLimits,
+    pub(super) limits: Config,
     slots: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     open: Mutex<Open>,
@@ -41,12 +41,12 @@ struct Open {
 
 impl Connections {
     /// Limits for all listeners that get this.
-    pub fn new(limits: &HttpLimits) -> Arc<Self> {
+    pub fn new(limits: &Config) -> Arc<Self> {
         Self::sharing(limits, InFlight::new(limits))
     }
 
     /// The same with budgets that others use as well.
-    pub(crate) fn sharing(limits: &HttpLimits, inflight: InFlight) -> Arc<Self> {
+    pub fn sharing(limits: &Config, inflight: InFlight) -> Arc<Self> {
         Arc::new(Self {
             inflight,
             slots: Arc::new(Semaphore::new(limits.connections)),
@@ -122,7 +122,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// How long a message may take, see [`crate::http::inflight::Arrival`].
+    /// How long a message may take, see [`crate::inflight::Arrival`].
     pub(super) fn message_timeout(&self) -> Duration {
         self.connections.limits.header_read_timeout
     }
@@ -241,7 +241,7 @@ impl Drop for Activity {
 #[cfg(test)]
 impl Activity {
     pub(super) fn for_tests() -> Arc<Self> {
-        Arc::new(Self::new(Instant::now(), &InFlight::new(&crate::Config::default().http)))
+        Arc::new(Self::new(Instant::now(), &InFlight::new(&crate::Config::default())))
     }
 }
 

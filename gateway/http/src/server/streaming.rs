@@ -34,7 +34,7 @@ impl hyper::body::Body for Streaming {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         if !self.running.activity().hold(bytes) {
-            return Poll::Ready(Some(Err(axum::Error::new(crate::http::problem::OVERLOADED))));
+            return Poll::Ready(Some(Err(axum::Error::new(crate::problem::OVERLOADED))));
         }
         Poll::Ready(frame)
     }

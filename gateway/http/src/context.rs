@@ -9,29 +9,30 @@ use tokio_util::task::TaskTracker;
 
 use super::inflight::InFlight;
 use super::streams::Streams;
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// The parts of the server that every API uses. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Context {
+pub struct Context {
     /// The limits of the server.
-    pub(crate) limits: Arc<HttpLimits>,
+    pub limits: Arc<Config>,
     /// The bytes that requests and responses hold.
-    pub(crate) inflight: InFlight,
+    pub inflight: InFlight,
     /// The open streams.
-    pub(crate) streams: Arc<Streams>,
+    pub streams: Arc<Streams>,
     /// Ends when the gateway receives the shutdown signal: readiness turns off, and everything is served as before for
     /// the shutdown delay.
-    pub(crate) departing: CancellationToken,
+    pub departing: CancellationToken,
     /// Ends after that: streams end, spread over the shutdown timeout.
-    pub(crate) draining: CancellationToken,
+    pub draining: CancellationToken,
     /// Tracks tasks that outlive their request (websockets, streams), so that shutdown can wait for them.
-    pub(crate) tasks: TaskTracker,
+    pub tasks: TaskTracker,
     shutdown_timeout: Duration,
 }
 
 impl Context {
-    pub(crate) fn new(limits: &HttpLimits, shutdown_timeout: Duration) -> Self {
+    /// Creates the state of a process with these limits.
+    pub fn new(limits: &Config, shutdown_timeout: Duration) -> Self {
         Self {
             limits: Arc::new(limits.clone()),
             inflight: InFlight::new(limits),
@@ -45,7 +46,7 @@ impl Context {
 
     /// Completes at a random time in the first half of the shutdown timeout, so that clients do not reconnect to the
     /// next gateway all at once. The second half is for closing handshakes.
-    pub(crate) fn drain_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn drain_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let (draining, window) = (self.draining.clone(), self.shutdown_timeout / 2);
         async move {
             draining.cancelled().await;

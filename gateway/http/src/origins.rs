@@ -53,7 +53,7 @@ impl Origins {
     }
 
     /// Whether pages of this origin may use the interface.
-    pub(crate) fn allows(&self, given: &HeaderValue) -> bool {
+    pub fn allows(&self, given: &HeaderValue) -> bool {
         match self {
             Self::Any => true,
             Self::Exactly(origins) => origins.iter().any(|origin| origin.as_bytes() == given.as_bytes()),
@@ -84,7 +84,7 @@ fn origin(text: &str) -> Option<String> {
 
 /// What a request may do, by the page that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub enum Access {
     /// Everything: it comes from a page of this host, of an allowed site, or from a program.
     Full,
     /// Read, because every site may.
@@ -95,10 +95,10 @@ pub(crate) enum Access {
 
 /// Marks a GraphQL request that must not change anything.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadOnly;
+pub struct ReadOnly;
 
 /// Decides by `Origin` and `Sec-Fetch-Site`, which pages cannot set. Programs send neither.
-pub(crate) fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
+pub fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let own = match headers.get(ORIGIN) {
         // A proxy may have changed the host, but not what the browser found out.
@@ -178,7 +178,7 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
 }
 
 /// The refusal of a page of another site.
-pub(crate) fn foreign() -> Problem {
+pub fn foreign() -> Problem {
     Problem::new(
         ErrorCode::OriginNotAllowed,
         "pages of other sites may not do this; the operators can allow a site by its name with --cors-origins",

@@ -11,29 +11,30 @@ use super::problem::Problem;
 use telemetry::panics;
 
 /// The answer when a handler takes longer than it may.
-pub(crate) fn too_late(longest: Duration) -> Response {
+pub fn too_late(longest: Duration) -> Response {
     let detail = format!("there was no response within {} s", longest.as_secs_f32());
     Problem::new(ErrorCode::RequestTimeout, detail).retry_after(Duration::from_secs(1)).into_response()
 }
 
 /// The answer when a handler panicked. The request is lost, the gateway goes on.
-pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     panics::record("http", &*panic);
     Problem::internal().into_response()
 }
 
 /// No route has this path.
-pub(crate) async fn not_found(request: Request) -> Problem {
+pub async fn not_found(request: Request) -> Problem {
     nothing_at(request.uri().path())
 }
 
-pub(crate) fn nothing_at(path: &str) -> Problem {
+/// Returns the problem of a path that no route has.
+pub fn nothing_at(path: &str) -> Problem {
     let path: String = path.chars().take(200).collect();
     Problem::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
 }
 
 /// The path has routes, but not for this method. The router adds `Allow`.
-pub(crate) async fn method_not_allowed(request: Request) -> Problem {
+pub async fn method_not_allowed(request: Request) -> Problem {
     let method: String = request.method().as_str().chars().take(20).collect();
     Problem::new(ErrorCode::MethodNotAllowed, format!("{method} is not possible here"))
 }

@@ -10,17 +10,24 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What has arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Chunks {
+pub struct Chunks {
     chunks: Vec<Vec<u8>>,
     length: usize,
 }
 
 impl Chunks {
-    pub(crate) fn len(&self) -> usize {
+    /// Returns the number of bytes that have arrived.
+    pub fn len(&self) -> usize {
         self.length
     }
 
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+    /// Returns whether no bytes have arrived.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds bytes.
+    pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (length, count) = (self.length, bytes.len());
             let Some(chunk) = self.chunks.last_mut().filter(|chunk| chunk.len() < chunk.capacity()) else {
@@ -34,8 +41,8 @@ impl Chunks {
         }
     }
 
-    /// The whole, and begins anew.
-    pub(crate) fn joined(&mut self) -> Vec<u8> {
+    /// Returns all bytes and starts again without any.
+    pub fn joined(&mut self) -> Vec<u8> {
         let Self { mut chunks, length } = std::mem::take(self);
         if chunks.len() == 1 {
             return chunks.remove(0);

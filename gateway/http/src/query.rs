@@ -14,14 +14,14 @@ const MAX_NAME: usize = 100;
 
 /// The parameters of one request, and what is wrong with them so far.
 #[derive(Debug)]
-pub(crate) struct Query<'a> {
+pub struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     errors: Vec<InputError>,
 }
 
 impl<'a> Query<'a> {
     /// Takes the query string apart; whatever is not `known` is a problem.
-    pub(crate) fn new(query: Option<&'a str>, known: &[&str]) -> Self {
+    pub fn new(query: Option<&'a str>, known: &[&str]) -> Self {
         let mut errors = Vec::new();
         let (pairs, unknown): (Vec<_>, Vec<_>) = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
             .partition(|(name, _)| known.contains(&name.as_ref()));
@@ -37,18 +37,18 @@ impl<'a> Query<'a> {
     }
 
     /// Every known parameter but those with these names, to be sent again.
-    pub(crate) fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
+    pub fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
         let kept = self.pairs.iter().filter(|(key, _)| !names.contains(&key.as_ref()));
         kept.map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
     /// Every value of the parameter.
-    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+    pub fn all(&self, name: &str) -> Vec<String> {
         self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.to_string()).collect()
     }
 
     /// The parameter's only value.
-    pub(crate) fn one(&mut self, name: &'static str) -> Option<String> {
+    pub fn one(&mut self, name: &'static str) -> Option<String> {
         let mut values = self.all(name);
         if values.len() > 1 {
             self.add(name, "is there more than once");
@@ -57,7 +57,7 @@ impl<'a> Query<'a> {
     }
 
     /// The parameter's only value, read. The type's error says what the value "is".
-    pub(crate) fn parse<T: FromStr>(&mut self, name: &'static str) -> Option<T>
+    pub fn parse<T: FromStr>(&mut self, name: &'static str) -> Option<T>
     where
         T::Err: Display,
     {
@@ -72,12 +72,12 @@ impl<'a> Query<'a> {
     }
 
     /// Notes that a parameter has an unusable value.
-    pub(crate) fn add(&mut self, name: &'static str, detail: impl Into<Cow<'static, str>>) {
+    pub fn add(&mut self, name: &'static str, detail: impl Into<Cow<'static, str>>) {
         self.errors.push(InputError::parameter(name, detail));
     }
 
     /// Ends the reading.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
         } else {

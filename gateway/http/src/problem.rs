@@ -23,7 +23,7 @@ pub const MAX_ERRORS: usize = 100;
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The detail of `overloaded`.
-pub(crate) const OVERLOADED: &str = "too many requests are waiting; try again in a moment";
+pub const OVERLOADED: &str = "too many requests are waiting; try again in a moment";
 
 /// An error as it is sent: `application/problem+json`.
 #[derive(Debug, Clone)]

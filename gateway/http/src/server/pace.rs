@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::OverloadedTrailers;
 use super::connections::{Activity, Running};
 use super::patience::{Patience, Waiting};
-use crate::http::inflight::Reservation;
-use crate::http::problem::OVERLOADED;
+use crate::inflight::Reservation;
+use crate::problem::OVERLOADED;
 
 /// Most bytes of one answer that are handed over without room for them.
 const PIECE: usize = 16 * 1024;

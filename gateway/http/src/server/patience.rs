@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// The limits.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +17,8 @@ pub(super) struct Patience {
     pub(super) rate: usize,
 }
 
-impl From<&HttpLimits> for Patience {
-    fn from(limits: &HttpLimits) -> Self {
+impl From<&Config> for Patience {
+    fn from(limits: &Config) -> Self {
         Self { stall: limits.write_stall, grace: limits.slow_after, rate: limits.slowest_rate.max(1) }
     }
 }

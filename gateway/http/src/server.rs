@@ -46,10 +46,10 @@ pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
 use self::pace::{Asked, Pace};
 use self::patience::Patience;
-pub(crate) use self::stream::LATE;
+pub use self::stream::LATE;
 use self::stream::Stream;
 use self::streaming::Streaming;
-use crate::http::problem::Problem;
+use crate::problem::Problem;
 
 mod connections;
 mod frames;
@@ -383,7 +383,7 @@ fn overloaded(answer: &Response, responder: Responder) -> Response {
 
 /// What a transport answers instead, where a problem is not understood.
 #[derive(Clone, Copy)]
-pub(crate) struct Overloaded(pub(crate) fn() -> Response);
+pub struct Overloaded(pub fn() -> Response);
 
 /// What may happen to a connection besides requests.
 enum Event {

@@ -11,26 +11,29 @@ use std::time::Duration;
 use metrics::counter;
 use tokio::time::Instant;
 
-use crate::config::HttpLimits;
+use crate::Config;
 
 /// A message is small up to this size.
 const SMALL_BYTES: usize = 64 * 1024;
 /// This part of a budget is for small messages, so large ones cannot keep them out.
 const RESERVE: usize = 8;
-/// A client has to send this much in each [`HttpLimits::header_read_timeout`].
+/// A client has to send this much in each [`Config::header_read_timeout`].
 const STEP_BYTES: usize = 64 * 1024;
 /// A message may take this many of these times in all.
 const STEPS: u32 = 6;
 
 /// The budgets of a process.
 #[derive(Debug, Clone)]
-pub(crate) struct InFlight {
-    pub(crate) bodies: Arc<Budget>,
-    pub(crate) responses: Arc<Budget>,
+pub struct InFlight {
+    /// The memory for request bodies.
+    pub bodies: Arc<Budget>,
+    /// The memory for responses.
+    pub responses: Arc<Budget>,
 }
 
 impl InFlight {
-    pub(crate) fn new(limits: &HttpLimits) -> Self {
+    /// Creates the budgets of a process.
+    pub fn new(limits: &Config) -> Self {
         Self {
             bodies: Budget::new("request_buffer", limits.inflight_body_bytes),
             responses: Budget::new("response_buffer", limits.inflight_response_bytes),
@@ -40,7 +43,7 @@ impl InFlight {
 
 /// Bytes that may be held at once.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     /// How its refusals are counted.
     name: &'static str,
     limit: usize,
@@ -48,24 +51,25 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(name: &'static str, limit: usize) -> Arc<Self> {
+    /// Creates a budget of `limit` bytes; `name` is the reason under which its rejections are counted.
+    pub fn new(name: &'static str, limit: usize) -> Arc<Self> {
         Arc::new(Self { name, limit, used: AtomicUsize::new(0) })
     }
 
     /// How many bytes are held now.
-    pub(crate) fn used(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
     /// Reserves bytes until the value is dropped; `None` when they do not fit.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes).then_some(reservation)
     }
 
     /// Whether the bytes fit, beside those that one message `holds` already. Then they have to be given back with
     /// [`Self::release`].
-    pub(crate) fn take(&self, bytes: usize, holds: usize) -> bool {
+    pub fn take(&self, bytes: usize, holds: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let reserve = if holds.saturating_add(bytes) > SMALL_BYTES { self.limit / RESERVE } else { 0 };
         let fits = before.saturating_add(bytes) <= self.limit - reserve;
@@ -76,26 +80,27 @@ impl Budget {
         fits
     }
 
-    pub(crate) fn release(&self, bytes: usize) {
+    /// Gives bytes back that [`Self::take`] took.
+    pub fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 /// Bytes of a budget, for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Reservation {
+pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Reservation {
     /// Gives everything back.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.budget.release(std::mem::take(&mut self.bytes));
     }
 
     /// Adds bytes; `false` when they do not fit.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+    pub fn grow(&mut self, bytes: usize) -> bool {
         let fits = self.budget.take(bytes, self.bytes);
         if fits {
             self.bytes += bytes;
@@ -112,7 +117,7 @@ impl Drop for Reservation {
 
 /// Until when a message has to arrive: each 64 KiB of it within one step, all of it within six.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub struct Arrival {
     step: Duration,
     received: usize,
     step_ends: Instant,
@@ -121,13 +126,13 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// A message that begins now.
-    pub(crate) fn begin(step: Duration) -> Self {
+    pub fn begin(step: Duration) -> Self {
         let now = Instant::now();
         Self { step, received: 0, step_ends: now + step, ends: now + step * STEPS }
     }
 
     /// Notes bytes that have arrived.
-    pub(crate) fn received(&mut self, bytes: usize) {
+    pub fn received(&mut self, bytes: usize) {
         self.received += bytes;
         if self.received >= STEP_BYTES {
             self.received = 0;
@@ -135,7 +140,8 @@ impl Arrival {
         }
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    /// Returns the time by which the next bytes have to arrive.
+    pub fn deadline(&self) -> Instant {
         self.step_ends
     }
 }
@@ -190,7 +196,7 @@ mod tests {
     fn the_limits_are_documented() {
         use limits_page::{bytes, row, time};
         assert_eq!(RESERVE, 8);
-        let limits = crate::Config::default().http;
+        let limits = crate::Config::default();
         let held = |budget, what| {
             format!("{}, an eighth of it for {what} up to {}", bytes(budget), bytes(SMALL_BYTES))
         };

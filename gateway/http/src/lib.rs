@@ -3,26 +3,28 @@
 //! [`server`] accepts the connections; [`middleware`] is what happens to every request; [`problem`] is the form of
 //! errors. The routes are those of the APIs. Pages of other sites are kept out unless [`origins`] lets them in.
 
+mod config;
 pub mod hosts;
 pub mod problem;
 pub mod server;
 
-pub(crate) mod addresses;
-pub(crate) mod body;
-pub(crate) mod chunks;
-pub(crate) mod context;
-pub(crate) mod fallback;
-pub(crate) mod header_limits;
-pub(crate) mod inflight;
-pub(crate) mod json;
-pub(crate) mod media;
-pub(crate) mod middleware;
-pub(crate) mod origins;
-pub(crate) mod query;
-pub(crate) mod resume;
-pub(crate) mod streams;
+mod addresses;
+pub mod body;
+pub mod chunks;
+pub mod context;
+pub mod fallback;
+pub mod header_limits;
+pub mod inflight;
+pub mod json;
+pub mod media;
+pub mod middleware;
+pub mod origins;
+pub mod query;
+pub mod resume;
+pub mod streams;
 
 mod request_metrics;
 
+pub use self::config::Config;
 pub use self::hosts::Hosts;
 pub use self::origins::Origins;

@@ -4,21 +4,23 @@ use http::{HeaderMap, HeaderName};
 use url::form_urlencoded;
 
 /// Browsers send it when they reconnect.
-pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The query parameter that replacements of `EventSource` send instead: they cannot set headers.
-pub(crate) const PARAMETER: &str = "lastEventId";
+pub const PARAMETER: &str = "lastEventId";
 
 /// Where the value that cannot be used was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidEventId {
+pub enum InvalidEventId {
     #[error("`Last-Event-ID` must be the sequence of an event, a whole number")]
+    /// In the header `Last-Event-ID`.
     Header,
     #[error("`lastEventId` must be the sequence of an event, a whole number")]
+    /// In the query parameter.
     Parameter,
 }
 
 /// The sequence that the client saw last. The header goes before the parameter; empty values count as absent.
-pub(crate) fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<u32>, InvalidEventId> {
+pub fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<u32>, InvalidEventId> {
     let header = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
     let header = header.map(|value| {
         let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());

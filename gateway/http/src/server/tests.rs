@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::HttpLimits;
-use crate::http::{fallback, middleware, problem};
+use crate::Config;
+use crate::{fallback, middleware, problem};
 
 struct Running {
     address: SocketAddr,
@@ -15,7 +15,7 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-async fn start(limits: HttpLimits, grace: Duration, routes: Router) -> Running {
+async fn start(limits: Config, grace: Duration, routes: Router) -> Running {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -41,12 +41,12 @@ async fn start(limits: HttpLimits, grace: Duration, routes: Router) -> Running {
 /// How long a test looks for something that must not happen.
 const LOOK: Duration = Duration::from_millis(300);
 
-fn limits() -> HttpLimits {
-    crate::Config::default().http
+fn limits() -> Config {
+    crate::Config::default()
 }
 
-fn short() -> HttpLimits {
-    HttpLimits { header_read_timeout: Duration::from_millis(200), ..limits() }
+fn short() -> Config {
+    Config { header_read_timeout: Duration::from_millis(200), ..limits() }
 }
 
 impl Running {
@@ -162,8 +162,7 @@ async fn whoever_is_still_sending_gets_to_read_the_refusal() {
 #[tokio::test]
 async fn one_address_may_have_so_many_connections_and_is_told() {
     let server =
-        start(HttpLimits { connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new())
-            .await;
+        start(Config { connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new()).await;
     let held = [server.connect().await, server.connect().await];
     let request =
         "POST /peer HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n".to_owned() + &"x".repeat(100_000);
@@ -188,7 +187,7 @@ async fn one_address_may_have_so_many_connections_and_is_told() {
 
 #[tokio::test]
 async fn a_trusted_proxy_may_have_more() {
-    let limits = HttpLimits {
+    let limits = Config {
         connections_per_address: Some(1),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         ..limits()
@@ -209,7 +208,7 @@ fn endless() -> Router {
 #[tokio::test]
 async fn who_takes_nothing_is_cut_off() {
     let server =
-        start(HttpLimits { write_stall: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
+        start(Config { write_stall: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
             .await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -241,7 +240,7 @@ async fn who_takes_nothing_is_cut_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_a_little_at_a_time_is_cut_off() {
     // The client reads at 50 KB/s.
-    let limits = HttpLimits { slow_after: Duration::from_millis(300), slowest_rate: 4 << 20, ..limits() };
+    let limits = Config { slow_after: Duration::from_millis(300), slowest_rate: 4 << 20, ..limits() };
     let server = start(limits, Duration::ZERO, endless()).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
@@ -294,7 +293,7 @@ async fn a_frame_that_never_ends_is_given_up() {
 async fn responses_are_limited_together() {
     let length = 5 << 20;
     let routes = Router::new().route("/large", get(move || async move { vec![b'x'; length] }));
-    let limits = HttpLimits { inflight_response_bytes: 8 << 20, ..limits() };
+    let limits = Config { inflight_response_bytes: 8 << 20, ..limits() };
     let server = start(limits, Duration::ZERO, routes).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -388,7 +387,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
     let routes = Router::new().route("/slow", slow).route("/empty", get(|| async { StatusCode::NO_CONTENT }));
-    let limits = HttpLimits { connections: 3, connections_per_address: Some(9), ..limits() };
+    let limits = Config { connections: 3, connections_per_address: Some(9), ..limits() };
     let server = start(limits, Duration::ZERO, routes).await;
     let mut busy = server.keep_alive().await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -412,7 +411,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
-    let limits = HttpLimits { connections: 1, connections_per_address: Some(9), ..limits() };
+    let limits = Config { connections: 1, connections_per_address: Some(9), ..limits() };
     let server = start(limits, Duration::ZERO, Router::new().route("/slow", slow)).await;
     let mut first = server.connect().await;
     first.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -429,7 +428,7 @@ async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
 
 #[tokio::test]
 async fn a_listener_counts_the_connections_of_the_others() {
-    let limits = HttpLimits { connections_per_address: Some(1), ..limits() };
+    let limits = Config { connections_per_address: Some(1), ..limits() };
     let connections = Connections::new(&limits);
     let mut addresses = Vec::new();
     let refuse = |headers: &HeaderMap, problem: Problem| {
@@ -469,7 +468,7 @@ async fn an_http2_connection_without_a_request_is_closed_and_one_with_a_stream_i
     let silent = get(|| async {
         Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, Infallible>>())
     });
-    let limits = HttpLimits { idle_timeout: Duration::from_millis(300), ..short() };
+    let limits = Config { idle_timeout: Duration::from_millis(300), ..short() };
     let server = start(limits, Duration::ZERO, Router::new().route("/stream", silent)).await;
     let open = async || {
         let (sender, connection) = h2::client::handshake(server.connect().await).await.unwrap();

@@ -21,8 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::connections::Connection;
 use super::frames::{Frames, Protocol};
 use super::patience::{Patience, Waiting};
-use crate::http::inflight::{Arrival, Reservation};
-use crate::http::problem::{self, OVERLOADED, Problem};
+use crate::inflight::{Arrival, Reservation};
+use crate::problem::{self, OVERLOADED, Problem};
 
 /// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const LINGER_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a read fails with when a frame, or a message of a websocket, takes too long.
-pub(crate) const LATE: &str = "a frame did not arrive in time";
+pub const LATE: &str = "a frame did not arrive in time";
 
 /// Counts for a connection of HTTP/1, which does not begin so.
 const HTTP1: usize = usize::MAX;

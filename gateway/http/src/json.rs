@@ -20,20 +20,20 @@ const MAX_NAME: usize = 100;
 
 /// One body, and what is wrong with its shape so far.
 #[derive(Debug, Default)]
-pub(crate) struct Shape {
+pub struct Shape {
     errors: Vec<InputError>,
 }
 
 /// The known fields of an object.
 #[derive(Debug)]
-pub(crate) struct Object<'a> {
+pub struct Object<'a> {
     at: String,
     fields: Vec<(&'static str, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
     /// The field and its pointer, if it is there and not null.
-    pub(crate) fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
+    pub fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
         let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
         (value.get() != "null").then_some((Pointer { object: &self.at, name }, value))
     }
@@ -41,7 +41,7 @@ impl<'a> Object<'a> {
 
 /// The JSON pointer of a field. It becomes a text only when something is wrong with the field.
 #[derive(Debug)]
-pub(crate) struct Pointer<'a> {
+pub struct Pointer<'a> {
     object: &'a str,
     name: &'static str,
 }
@@ -53,13 +53,13 @@ impl fmt::Display for Pointer<'_> {
 }
 
 /// The whole body as one JSON value.
-pub(crate) fn document(body: &[u8]) -> Result<&RawValue, Problem> {
+pub fn document(body: &[u8]) -> Result<&RawValue, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::MalformedJson, error.to_string()))
 }
 
 impl Shape {
     /// Ends the reading.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
         } else {
@@ -68,12 +68,12 @@ impl Shape {
     }
 
     /// Ends the reading of one part of a body.
-    pub(crate) fn into_errors(self) -> Vec<InputError> {
+    pub fn into_errors(self) -> Vec<InputError> {
         self.errors
     }
 
     /// An object with no other fields than the `known` ones.
-    pub(crate) fn object<'a>(
+    pub fn object<'a>(
         &mut self,
         at: impl fmt::Display,
         value: &'a RawValue,
@@ -102,18 +102,14 @@ impl Shape {
     }
 
     /// An array's elements.
-    pub(crate) fn array<'a>(
-        &mut self,
-        at: impl fmt::Display,
-        value: &'a RawValue,
-    ) -> Option<Vec<&'a RawValue>> {
+    pub fn array<'a>(&mut self, at: impl fmt::Display, value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         self.is("an array", &at, value)?;
         // An array in a text that is JSON is read without fail.
         serde_json::from_str(value.get()).ok()
     }
 
     /// A string.
-    pub(crate) fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
+    pub fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         self.is("a string", &at, value)?;
         match serde_json::from_str(value.get()) {
             Ok(text) => Some(text),
@@ -122,7 +118,7 @@ impl Shape {
     }
 
     /// A whole number. As in JSON Schema, `2.0` and `2e0` are whole.
-    pub(crate) fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
+    pub fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
         self.is("a number", &at, value)?;
         let text = value.get();
         match text.parse().ok().or_else(|| whole(text)) {
@@ -135,7 +131,7 @@ impl Shape {
     }
 
     /// A number, or a decimal number as a string: its text.
-    pub(crate) fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
+    pub fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         match kind(value) {
             "a number" => Some(value.get().to_owned()),
             "a string" => self.text(at, value),
@@ -144,13 +140,13 @@ impl Shape {
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
+    pub fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
         self.is("a boolean", &at, value)?;
         Some(value.get() == "true")
     }
 
     /// A text that is read further; its error says what it "is" not.
-    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(
         &mut self,
         at: impl fmt::Display,
         value: &RawValue,
@@ -162,7 +158,7 @@ impl Shape {
     }
 
     /// A text that [`domain::strings::validate`] takes.
-    pub(crate) fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
+    pub fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
         let text = self.text(&at, value)?;
         match domain::strings::validate(&text, max) {
             Ok(()) => Some(text),
@@ -171,7 +167,7 @@ impl Shape {
     }
 
     /// A whole number from 1 to `max`.
-    pub(crate) fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
+    pub fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
         let number = self.whole(&at, value)?;
         match u32::try_from(number) {
             Ok(count) if (1..=max).contains(&count) => Some(count),
@@ -180,7 +176,7 @@ impl Shape {
     }
 
     /// Notes that something is wrong beyond the shape of a value.
-    pub(crate) fn note(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) {
+    pub fn note(&mut self, at: impl fmt::Display, detail: impl Into<Cow<'static, str>>) {
         self.add::<()>(at, detail);
     }
 
