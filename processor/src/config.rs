@@ -1,44 +1,50 @@
 use std::time::Duration;
 
-use domain::LeasePrefix;
+use domain::{LeasePrefix, RetryPolicy};
 
-use crate::{Error, ProcessorHealth};
+use crate::error::Error;
+use crate::health::ProcessorHealth;
 
-/// The most handlers that one processor runs at once.
+/// The maximum number of concurrent handlers of a processor.
 const MAX_CONCURRENCY: usize = 100_000;
+
+/// The delays after failures of a gateway or of the queue. They are short, because a processor without them is idle.
+pub(crate) const RETRY_DELAYS: RetryPolicy =
+    RetryPolicy { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
 /// The settings of a processor.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Names this processor in the gateway's logs and metrics. Default: `processor-` and 8 random
-    /// hexadecimal digits.
+    /// The name of this processor in the gateway's logs and metrics.
+    /// Default: `processor-` and 8 random hexadecimal digits.
     pub worker_id: String,
-    /// The gateways, as `http://host:port`. One of them is used at a time, drawn at random; a name
-    /// that resolves to several addresses counts as several gateways. Default:
-    /// `http://127.0.0.1:50051`.
+    /// The gateways, as `http://host:port`. Default: `http://127.0.0.1:50051`.
+    ///
+    /// One of them is used at a time, chosen at random. A name with several addresses counts as several gateways.
     pub gateway_urls: Vec<String>,
-    /// The most handlers that run at the same time: 1 to 100,000. While handlers are short, up to sixteen
-    /// times as many orders are started ahead and wait for their turn: as many as handlers end in the time
-    /// that a start takes. Default: 64.
+    /// The maximum number of concurrent handlers: 1 to 100,000. Default: 64.
+    ///
+    /// While handlers are short, further orders are prefetched, up to sixteen times the concurrency: as many as handlers
+    /// end during one start.
     pub concurrency: usize,
-    /// The most time that one attempt may take. Leases are renewed while a handler runs, so without
-    /// this a hung handler would keep its order for ever. After it the handler is stopped and the
-    /// attempt counts as a failure that may be repeated. Default: 5 minutes.
+    /// The maximum duration of one attempt. Default: 5 minutes.
+    ///
+    /// Leases are renewed while a handler runs, so without this limit a hanging handler would keep its order. After it,
+    /// the handler is stopped and the attempt counts as a failure that may be repeated.
     pub attempt_timeout: Duration,
-    /// At shutdown: how long running handlers may go on. Default: 10 seconds.
+    /// The time that running handlers have to finish at shutdown. Default: 10 seconds.
     pub shutdown_timeout: Duration,
-    /// At shutdown, after the handlers have ended: how long to wait until the last reports are
-    /// acknowledged. Default: 3 seconds.
+    /// The maximum wait for the acknowledgements of the last reports, after all handlers have ended. Default: 3 seconds.
     pub report_timeout: Duration,
-    /// A gateway that leaves a request without an answer for so long is given up for another one.
-    /// Default: 10 seconds.
+    /// The maximum response time of a gateway, after which another one is used. Default: 10 seconds.
     pub response_timeout: Duration,
-    /// Nothing is pulled while more reports than this wait for their acknowledgement. Default: 4,096.
+    /// The maximum number of unacknowledged reports while jobs are pulled. Default: 4,096.
     pub report_buffer: usize,
-    /// On the lease tokens that this processor draws, so that a program which owns the database can tell its own leases
-    /// after a crash. Default: none.
+    /// The prefix of the lease tokens of this processor. Default: none.
+    ///
+    /// A program that owns the database recognises its own leases by it after a crash.
     pub lease_prefix: Option<LeasePrefix>,
-    /// Written by the processor while it runs, for health checks.
+    /// The state of the running processor, for health checks.
     pub health: ProcessorHealth,
 }
 

@@ -1,19 +1,18 @@
 use std::fmt::Write as _;
 
-/// Why a processor or a handler cannot be built. Nothing that happens later ends a processor.
+/// The reason why a processor or a handler cannot be built. No later failure ends a processor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting that cannot work.
+    /// A setting is invalid.
     #[error("{setting} {problem}")]
     Invalid {
-        /// The setting's name, as in the struct or the argument that takes it.
+        /// The name of the setting, or of the argument.
         setting: &'static str,
-        /// What to change; reads as the rest of a sentence that starts with the setting's name.
+        /// The required change; the message continues a sentence that starts with the setting's name.
         problem: String,
     },
-    /// The HTTP client of a handler cannot be built, for example because the machine has no root
-    /// certificates.
-    #[error("the HTTP client cannot be built: {}", chain(.0))]
+    /// The HTTP client of a handler cannot be built, for example because the machine has no root certificates.
+    #[error("the HTTP client cannot be built: {}", format_causes(.0))]
     HttpClient(reqwest::Error),
 }
 
@@ -23,17 +22,17 @@ impl Error {
     }
 }
 
-/// The error and its causes in one line; the outermost alone often says only "transport error".
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+/// Formats an error and its causes in one line; the outermost message is often only "transport error".
+pub(crate) fn format_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        if !text.ends_with(&message) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {message}");
+        if !line.ends_with(&message) {
+            // A write to a String cannot fail.
+            let _ = write!(line, ": {message}");
         }
         cause = error.source();
     }
-    text
+    line
 }

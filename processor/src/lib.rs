@@ -1,23 +1,22 @@
-//! The processor: takes hints from the queue, starts the orders at a gateway, runs a handler for
-//! each and reports how it went.
+//! The processor: pulls jobs from the queue, starts the orders at a gateway, runs a handler for each and reports outcomes.
 //!
-//! Start reading at [`run`], then `worker` (the loop and the shutdown), `slots` (the orders in hand),
-//! `client` (the stream to a gateway, which outlives the connections below it) and `attempt` (one
-//! run of the handler). Users plug in at [`OrderHandler`]; [`handlers`] has two to start with.
+//! Start reading at [`run`], then `worker` (the loop and the shutdown), `slots` (the orders in the processor),
+//! `gateway_client` (requests, across reconnects), `gateway_connection` (one stream) and `run_handler` (one run of the
+//! handler). Users implement [`OrderHandler`]; [`handlers`] has two implementations.
 //!
-//! The processor knows no database and keeps nothing: a hint that it loses is pushed again, an
-//! attempt that it loses comes back when its lease runs out.
+//! The processor knows no database and stores nothing. A job that it loses is pushed again, and an order whose attempt it
+//! loses is retried after its lease expires.
 
-mod attempt;
-mod backoff;
-mod client;
 mod config;
-mod connect;
 mod error;
+mod gateway_client;
+mod gateway_connection;
 pub mod handler;
 pub mod handlers;
 mod health;
 mod metrics;
+mod requests;
+mod run_handler;
 mod slots;
 mod worker;
 
@@ -29,26 +28,30 @@ pub use domain::Outcome;
 pub use error::Error;
 pub use handler::{Attempt, OrderHandler};
 pub use health::ProcessorHealth;
+pub use secrecy::SecretString;
 pub use tokio_util::sync::CancellationToken;
 
-/// Every metric of a processor: its name, its type and its help.
+/// Returns the name, type and help of every metric of a processor.
 pub fn declared_metrics() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     metrics::METRICS.into_iter()
 }
 
 /// Processes orders until `shutdown` is ready, then drains and returns.
 ///
-/// Neither a gateway nor a queue that is away ends it: both are tried again for ever. The drain:
-/// nothing new is pulled or started; running handlers get [`Config::shutdown_timeout`] to finish and are
-/// reported as ever; those that still run are then stopped and their orders given back, which costs
-/// them no attempt; reports that are not acknowledged get [`Config::report_timeout`] more. Whatever is
-/// left after that comes back when its lease runs out. A processor and a gateway in one process
-/// shut down in this order, so that the reports still find the gateway.
+/// An unavailable gateway or queue does not end it: both are retried without end. The drain has these steps:
+///
+/// 1. Nothing is pulled or started.
+/// 2. Running handlers get [`Config::shutdown_timeout`] to finish, and their outcomes are reported.
+/// 3. Handlers that still run are stopped and their orders released, which does not count as a failure.
+/// 4. Reports without acknowledgement get [`Config::report_timeout`] more.
+///
+/// The remaining orders are retried after their leases expire. A processor and a gateway in one process shut down in this
+/// order, so that the reports still reach the gateway.
 ///
 /// Dropping the future stops every handler at its next await point and reports nothing.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a setting that cannot work; nothing has been started then.
+/// [`Error::Invalid`] for an invalid setting, before anything is started.
 pub async fn run(
     config: Config,
     queue: Arc<dyn broker::Queue>,
@@ -57,7 +60,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     config.check()?;
     metrics::describe();
-    let gateways = connect::Gateways::new(&config)?;
+    let gateways = gateway_connection::Gateways::new(&config)?;
     let (worker_id, health) = (config.worker_id.clone(), config.health.clone());
     let worker = worker::Worker::new(config, gateways, handler);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The names of the processor's metrics, once.
+//! The metrics of the processor.
 
 use domain::Outcome;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
@@ -6,16 +6,16 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 const RUNNING: &str = "orders_processor_running";
 const STARTED: &str = "orders_processor_attempts_started_total";
 const FINISHED: &str = "orders_processor_attempts_finished_total";
-const REFUSED: &str = "orders_processor_reports_rejected_total";
+const REJECTED: &str = "orders_processor_reports_rejected_total";
 const RECONNECTS: &str = "orders_processor_reconnects_total";
 const QUEUE_ERRORS: &str = "orders_processor_queue_errors_total";
 
-/// Every metric: its name, its type and its help.
+/// The name, type and help of every metric.
 pub(crate) const METRICS: [(&str, &str, &str); 6] = [
     (RUNNING, "gauge", "Attempts whose handler is running."),
     (STARTED, "counter", "Attempts started."),
     (FINISHED, "counter", "Attempts finished in this process, by outcome; abandoned ones are not reported."),
-    (REFUSED, "counter", "Reports rejected by the gateway because their lease had expired."),
+    (REJECTED, "counter", "Reports rejected by the gateway because their lease had expired."),
     (RECONNECTS, "counter", "Connections to a gateway that were lost or closed."),
     (QUEUE_ERRORS, "counter", "Failed pulls from the queue."),
 ];
@@ -30,9 +30,9 @@ pub(crate) fn describe() {
     }
 }
 
-/// What is counted for each order. Finding a metric costs more than adding to it, so these are found once.
+/// The metrics of each attempt. A lookup costs more than an increment, so they are looked up once.
 #[derive(Clone)]
-pub(crate) struct Meters {
+pub(crate) struct AttemptMetrics {
     running: Gauge,
     started: Counter,
     completed: Counter,
@@ -42,8 +42,8 @@ pub(crate) struct Meters {
     abandoned: Counter,
 }
 
-impl Meters {
-    pub(crate) fn find() -> Self {
+impl AttemptMetrics {
+    pub(crate) fn new() -> Self {
         let finished = |outcome: &'static str| counter!(FINISHED, "outcome" => outcome);
         Self {
             running: gauge!(RUNNING),
@@ -56,16 +56,16 @@ impl Meters {
         }
     }
 
-    pub(crate) fn running(&self, now: usize) {
+    pub(crate) fn set_running(&self, running: usize) {
         // Exact up to 2^53.
-        self.running.set(now as f64);
+        self.running.set(running as f64);
     }
 
-    pub(crate) fn started(&self) {
+    pub(crate) fn count_started(&self) {
         self.started.increment(1);
     }
 
-    pub(crate) fn finished(&self, outcome: &Outcome) {
+    pub(crate) fn count_finished(&self, outcome: &Outcome) {
         let counter = match outcome {
             Outcome::Completed => &self.completed,
             Outcome::Retry { .. } => &self.retry,
@@ -75,20 +75,20 @@ impl Meters {
         counter.increment(1);
     }
 
-    /// Cancelled, or its lease was lost.
-    pub(crate) fn abandoned(&self) {
+    /// Counts an attempt whose order was cancelled or whose lease was lost.
+    pub(crate) fn count_abandoned(&self) {
         self.abandoned.increment(1);
     }
 }
 
-pub(crate) fn refused(reports: usize) {
-    counter!(REFUSED).increment(reports as u64);
+pub(crate) fn count_rejected_reports(reports: usize) {
+    counter!(REJECTED).increment(reports as u64);
 }
 
-pub(crate) fn reconnect() {
+pub(crate) fn count_reconnect() {
     counter!(RECONNECTS).increment(1);
 }
 
-pub(crate) fn queue_error() {
+pub(crate) fn count_queue_error() {
     counter!(QUEUE_ERRORS).increment(1);
 }

@@ -1,81 +1,82 @@
-//! The orders in hand. Each takes one slot, whatever happens to it:
+//! The orders in the processor. Each occupies one slot, in one of these states:
 //!
-//! - *starting* from its hint to the gateway's answer,
-//! - *waiting* while as many handlers run as may,
-//! - *running* until its handler ends,
-//! - *abandoned* when the result is no longer wanted while it is starting or its handler winds down.
+//! - *starting*: from its job to the gateway's response,
+//! - *waiting*: while the maximum number of handlers run,
+//! - *running*: until its handler ends,
+//! - *abandoned*: its outcome is not needed, while it is starting or its handler is being stopped.
 //!
-//! There is one entry for an order, so an order never has two handlers in one processor.
+//! An order has at most one slot, so it never has two handlers in one processor.
 //!
-//! There are as many slots as handlers may run, and some more while handlers are short: as many as end in the
-//! time that a Start takes. Those are started ahead, so that handlers that take no time do not wait for the
-//! gateway, and handlers that take long leave the orders to other processors.
+//! There is one slot for each concurrent handler, and further slots to prefetch orders while handlers are short: as many
+//! as handlers end during one Start. With prefetched orders, short handlers do not wait for the gateway. While handlers
+//! are long, nothing is prefetched, and the orders stay available to other processors.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{LeaseToken, OrderId};
+use domain::{LeaseToken, OrderId, Outcome};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Lease;
-use crate::metrics::Meters;
-use crate::{Attempt, OrderHandler, Outcome, attempt};
+use crate::handler::{Attempt, OrderHandler};
+use crate::metrics::AttemptMetrics;
+use crate::requests::LeaseKey;
+use crate::run_handler::run_handler;
 
-/// At most so many times the concurrency is started ahead, so an order never waits for longer than so many
-/// handlers take, also when they take longer all of a sudden.
-const MOST_AHEAD: usize = 16;
-/// Of a Start that takes longer no more than this counts: then the gateway or its database has trouble, which
-/// is no reason to hold more orders, whose leases may run out.
-const LONGEST_START: Duration = Duration::from_millis(100);
-/// How much of an average is made of the values before the latest one.
-const MEMORY: f64 = 0.9;
+/// The maximum of prefetched orders, as a multiple of the concurrency.
+/// An order never waits for more than this number of handlers, even if they suddenly take longer.
+const MAX_PREFETCH: usize = 16;
+/// The maximum duration of a Start in the average. A longer Start means that the gateway or its database has a problem.
+/// More prefetched orders would not help then, and their leases might expire.
+const MAX_START_SAMPLE: Duration = Duration::from_millis(100);
+/// The weight of the earlier values in a moving average.
+const AVERAGE_WEIGHT: f64 = 0.9;
 
 pub(crate) struct Slots {
     handler: Arc<dyn OrderHandler>,
     concurrency: usize,
     attempt_timeout: Duration,
-    orders: HashMap<OrderId, Held>,
-    /// Those that wait for a handler's end, oldest first; some of them may be gone.
-    waiting: VecDeque<Lease>,
+    orders: HashMap<OrderId, Slot>,
+    /// The waiting orders, oldest first; some may have been removed from `orders`.
+    waiting: VecDeque<LeaseKey>,
     running: usize,
-    /// Dropping it stops them all.
-    handlers: JoinSet<(Lease, Option<Outcome>, Duration)>,
-    /// Averages of late: how long a handler takes, and how long a Start takes.
-    handler_takes: Option<Duration>,
-    start_takes: Option<Duration>,
-    meters: Meters,
+    /// Dropping it stops all handlers.
+    handlers: JoinSet<(LeaseKey, Option<Outcome>, Duration)>,
+    /// Moving averages of the duration of a handler and of a Start.
+    handler_duration: Option<Duration>,
+    start_duration: Option<Duration>,
+    metrics: AttemptMetrics,
 }
 
-struct Held {
+struct Slot {
     token: LeaseToken,
-    state: State,
+    state: SlotState,
 }
 
-enum State {
+enum SlotState {
     Starting,
     Waiting(Box<Attempt>),
     Running {
         cancel: CancellationToken,
         abort: AbortHandle,
     },
-    /// Without a task when it was still starting.
+    /// Without a task if the order was still starting.
     Abandoned(Option<AbortHandle>),
 }
 
-/// How a task of `handlers` ended.
-pub(crate) type Ended = Result<(Lease, Option<Outcome>, Duration), JoinError>;
+/// The end of a task of `handlers`.
+pub(crate) type HandlerEnd = Result<(LeaseKey, Option<Outcome>, Duration), JoinError>;
 
 impl Slots {
-    /// At most `concurrency` handlers run at the same time.
+    /// Creates slots for at most `concurrency` concurrent handlers.
     pub(crate) fn new(
         handler: Arc<dyn OrderHandler>,
         concurrency: usize,
         attempt_timeout: Duration,
-        meters: Meters,
+        metrics: AttemptMetrics,
     ) -> Self {
         Self {
             handler,
@@ -85,267 +86,266 @@ impl Slots {
             waiting: VecDeque::new(),
             running: 0,
             handlers: JoinSet::new(),
-            handler_takes: None,
-            start_takes: None,
-            meters,
+            handler_duration: None,
+            start_duration: None,
+            metrics,
         }
     }
 
-    pub(crate) fn taken(&self) -> usize {
+    pub(crate) fn occupied(&self) -> usize {
         self.orders.len()
     }
 
-    /// How many more orders may be taken.
-    pub(crate) fn room(&self) -> usize {
-        (self.concurrency + self.ahead()).saturating_sub(self.taken())
+    /// Returns the number of orders that can be pulled.
+    pub(crate) fn free(&self) -> usize {
+        (self.concurrency + self.prefetch()).saturating_sub(self.occupied())
     }
 
-    /// As many handlers as end in the time that a Start takes.
-    fn ahead(&self) -> usize {
-        let (Some(handler), Some(start)) = (self.handler_takes, self.start_takes) else { return 0 };
-        let most = self.concurrency * MOST_AHEAD;
+    /// Returns the number of handlers that end during one Start.
+    fn prefetch(&self) -> usize {
+        let (Some(handler), Some(start)) = (self.handler_duration, self.start_duration) else { return 0 };
+        let max = self.concurrency * MAX_PREFETCH;
         let ends = start.as_secs_f64() / handler.as_secs_f64().max(1e-6) * self.concurrency as f64;
-        most.min(ends as usize)
+        max.min(ends as usize)
     }
 
-    /// A Start was answered after so long.
-    pub(crate) fn start_took(&mut self, took: Duration) {
-        average(&mut self.start_takes, took.min(LONGEST_START));
+    /// Records the response time of a Start.
+    pub(crate) fn record_start(&mut self, duration: Duration) {
+        update_average(&mut self.start_duration, duration.min(MAX_START_SAMPLE));
     }
 
     pub(crate) fn running(&self) -> usize {
         self.running
     }
 
-    /// The attempts whose handler runs, or waits for its turn.
-    pub(crate) fn leases(&self) -> impl Iterator<Item = Lease> {
-        let started = |held: &Held| matches!(held.state, State::Running { .. } | State::Waiting(_));
-        let running = self.orders.iter().filter(move |(_, held)| started(held));
-        running.map(|(order_id, held)| Lease { order_id: *order_id, token: held.token })
+    /// Returns the leases of running and waiting orders.
+    pub(crate) fn started_leases(&self) -> impl Iterator<Item = LeaseKey> {
+        let started = |slot: &Slot| matches!(slot.state, SlotState::Running { .. } | SlotState::Waiting(_));
+        let orders = self.orders.iter().filter(move |(_, slot)| started(slot));
+        orders.map(|(order_id, slot)| LeaseKey { order_id: *order_id, token: slot.token })
     }
 
-    /// Takes a slot for an order that is to be started, under this lease token. `None` when it is in
-    /// hand already: a repeated hint has nothing new to say.
-    pub(crate) fn take(&mut self, order_id: OrderId, token: LeaseToken) -> Option<Lease> {
+    /// Occupies a slot for an order that is to be started with this lease token.
+    /// `None` if the order already has one: a repeated job has no new information.
+    pub(crate) fn occupy(&mut self, order_id: OrderId, token: LeaseToken) -> Option<LeaseKey> {
         let Entry::Vacant(slot) = self.orders.entry(order_id) else { return None };
-        slot.insert(Held { token, state: State::Starting });
-        Some(Lease { order_id, token })
+        slot.insert(Slot { token, state: SlotState::Starting });
+        Some(LeaseKey { order_id, token })
     }
 
-    /// Frees the slot of an attempt that has not come to run.
-    pub(crate) fn free(&mut self, lease: Lease) {
-        if let Entry::Occupied(held) = self.orders.entry(lease.order_id)
-            && held.get().token == lease.token
-            && matches!(held.get().state, State::Starting | State::Abandoned(None))
+    /// Frees the slot of an order that was not started.
+    pub(crate) fn release_unstarted(&mut self, lease: LeaseKey) {
+        if let Entry::Occupied(slot) = self.orders.entry(lease.order_id)
+            && slot.get().token == lease.token
+            && matches!(slot.get().state, SlotState::Starting | SlotState::Abandoned(None))
         {
-            held.remove();
+            slot.remove();
         }
     }
 
-    /// Whether the gateway's answer to this Start is still waited for.
-    pub(crate) fn is_starting(&self, lease: Lease) -> bool {
+    /// Returns whether the gateway's response to this Start is still expected.
+    pub(crate) fn is_starting(&self, lease: LeaseKey) -> bool {
         self.orders
             .get(&lease.order_id)
-            .is_some_and(|held| held.token == lease.token && matches!(held.state, State::Starting))
+            .is_some_and(|slot| slot.token == lease.token && matches!(slot.state, SlotState::Starting))
     }
 
-    /// Runs the handler for an attempt that [`is_starting`](Self::is_starting), or lets it wait for its turn.
-    pub(crate) fn run(&mut self, attempt: Attempt) {
-        // Handlers that wind down count: they still do something.
+    /// Runs the handler for an order that [`is_starting`](Self::is_starting), or queues it for a free handler.
+    pub(crate) fn run_or_queue(&mut self, attempt: Attempt) {
+        // Handlers that are being stopped count: they may still work.
         if self.handlers.len() < self.concurrency {
-            return self.spawn(attempt);
+            return self.spawn_handler(attempt);
         }
-        let lease = Lease { order_id: attempt.order.id, token: attempt.lease };
-        let held = Held { token: lease.token, state: State::Waiting(Box::new(attempt)) };
-        self.orders.insert(lease.order_id, held);
+        let lease = LeaseKey { order_id: attempt.order.id, token: attempt.lease };
+        let slot = Slot { token: lease.token, state: SlotState::Waiting(Box::new(attempt)) };
+        self.orders.insert(lease.order_id, slot);
         self.waiting.push_back(lease);
     }
 
-    /// Whose turn has come.
+    /// Runs handlers for waiting orders, up to the concurrency.
     fn run_waiting(&mut self) {
         while self.handlers.len() < self.concurrency
             && let Some(lease) = self.waiting.pop_front()
         {
-            let Entry::Occupied(held) = self.orders.entry(lease.order_id) else { continue };
-            if held.get().token != lease.token || !matches!(held.get().state, State::Waiting(_)) {
+            let Entry::Occupied(slot) = self.orders.entry(lease.order_id) else { continue };
+            if slot.get().token != lease.token || !matches!(slot.get().state, SlotState::Waiting(_)) {
                 continue;
             }
-            if let State::Waiting(attempt) = held.remove().state {
-                self.spawn(*attempt);
+            if let SlotState::Waiting(attempt) = slot.remove().state {
+                self.spawn_handler(*attempt);
             }
         }
     }
 
-    fn spawn(&mut self, attempt: Attempt) {
-        let lease = Lease { order_id: attempt.order.id, token: attempt.lease };
+    fn spawn_handler(&mut self, attempt: Attempt) {
+        let lease = LeaseKey { order_id: attempt.order.id, token: attempt.lease };
         let cancel = CancellationToken::new();
-        let run = attempt::run(self.handler.clone(), attempt, cancel.clone(), self.attempt_timeout);
+        let run = run_handler(self.handler.clone(), attempt, cancel.clone(), self.attempt_timeout);
         let abort = self.handlers.spawn(async move {
-            let began = Instant::now();
+            let started_at = Instant::now();
             let outcome = run.await;
-            (lease, outcome, began.elapsed())
+            (lease, outcome, started_at.elapsed())
         });
-        let held = Held { token: lease.token, state: State::Running { cancel, abort } };
-        self.orders.insert(lease.order_id, held);
-        self.meters.started();
-        self.count(self.running + 1);
+        let slot = Slot { token: lease.token, state: SlotState::Running { cancel, abort } };
+        self.orders.insert(lease.order_id, slot);
+        self.metrics.count_started();
+        self.set_running(self.running + 1);
     }
 
-    /// The result of this attempt is not wanted any more. False when it is not in hand.
-    pub(crate) fn abandon(&mut self, lease: Lease) -> bool {
-        let Some(held) = self.orders.get_mut(&lease.order_id).filter(|held| held.token == lease.token) else {
+    /// Stops an attempt whose outcome is not needed. Returns false if it has no slot.
+    pub(crate) fn abandon(&mut self, lease: LeaseKey) -> bool {
+        let Some(slot) = self.orders.get_mut(&lease.order_id).filter(|slot| slot.token == lease.token) else {
             return false;
         };
-        match &held.state {
-            State::Running { cancel, abort } => {
+        match &slot.state {
+            SlotState::Running { cancel, abort } => {
                 cancel.cancel();
-                held.state = State::Abandoned(Some(abort.clone()));
-                self.count(self.running - 1);
+                slot.state = SlotState::Abandoned(Some(abort.clone()));
+                self.set_running(self.running - 1);
                 true
             }
-            State::Starting => {
-                held.state = State::Abandoned(None);
+            SlotState::Starting => {
+                slot.state = SlotState::Abandoned(None);
                 true
             }
-            State::Waiting(_) => {
+            SlotState::Waiting(_) => {
                 self.orders.remove(&lease.order_id);
-                self.meters.abandoned();
+                self.metrics.count_abandoned();
                 true
             }
-            State::Abandoned(_) => false,
+            SlotState::Abandoned(_) => false,
         }
     }
 
-    /// The next handler that ends, for [`Slots::ended`]. `None` when none runs.
-    pub(crate) async fn next(&mut self) -> Option<Ended> {
+    /// Waits for the end of a handler, for [`Slots::on_handler_end`]. `None` if none runs.
+    pub(crate) async fn next_handler_end(&mut self) -> Option<HandlerEnd> {
         self.handlers.join_next().await
     }
 
-    /// The same without waiting.
-    pub(crate) fn try_next(&mut self) -> Option<Ended> {
+    /// Returns the end of a handler, without waiting.
+    pub(crate) fn try_next_handler_end(&mut self) -> Option<HandlerEnd> {
         self.handlers.try_join_next()
     }
 
-    /// Frees the slot of a handler that ended, and runs the next one that waits. The outcome, if it is wanted.
-    pub(crate) fn ended(&mut self, ended: Ended) -> Option<(Lease, Outcome)> {
-        let outcome = self.free_ended(ended);
+    /// Frees the slot of a handler that ended, and runs the next waiting order. Returns the outcome if it is needed.
+    pub(crate) fn on_handler_end(&mut self, end: HandlerEnd) -> Option<(LeaseKey, Outcome)> {
+        let outcome = self.free_slot(end);
         self.run_waiting();
         outcome
     }
 
-    fn free_ended(&mut self, ended: Ended) -> Option<(Lease, Outcome)> {
-        let (lease, outcome) = match ended {
-            Ok((lease, outcome, took)) => {
-                average(&mut self.handler_takes, took);
+    fn free_slot(&mut self, end: HandlerEnd) -> Option<(LeaseKey, Outcome)> {
+        let (lease, outcome) = match end {
+            Ok((lease, outcome, duration)) => {
+                update_average(&mut self.handler_duration, duration);
                 (lease, outcome)
             }
-            // Dropping the handler's future panicked; or the shutdown stopped it, and then its order
-            // is not in hand any more.
+            // The drop of the handler's future panicked. Or the shutdown stopped the handler; then its order has no slot.
             Err(error) => (
-                self.lease_of(&error)?,
+                self.lease_of_task(&error)?,
                 Some(Outcome::retry("the handler panicked at its end").with_class("handler_panicked")),
             ),
         };
-        let Entry::Occupied(held) = self.orders.entry(lease.order_id) else { return None };
-        if held.get().token != lease.token {
+        let Entry::Occupied(slot) = self.orders.entry(lease.order_id) else { return None };
+        if slot.get().token != lease.token {
             return None;
         }
-        match held.remove().state {
-            State::Running { .. } => {
-                self.count(self.running - 1);
+        match slot.remove().state {
+            SlotState::Running { .. } => {
+                self.set_running(self.running - 1);
                 let outcome =
                     outcome.unwrap_or_else(|| Outcome::retry("the handler cancelled its own token"));
                 Some((lease, outcome))
             }
-            State::Abandoned(_) => {
-                self.meters.abandoned();
+            SlotState::Abandoned(_) => {
+                self.metrics.count_abandoned();
                 None
             }
-            State::Starting | State::Waiting(_) => None,
+            SlotState::Starting | SlotState::Waiting(_) => None,
         }
     }
 
-    /// Stops every handler at once and frees their slots. What ran or waited; what is starting stays.
-    pub(crate) fn stop(&mut self) -> Vec<Lease> {
-        let running = self.leases().collect();
-        self.orders.retain(|_, held| match &held.state {
-            State::Starting => true,
-            State::Abandoned(_) | State::Waiting(_) => false,
-            State::Running { cancel, abort: _ } => {
+    /// Stops every handler immediately and frees the slots of all started orders. Returns their leases.
+    pub(crate) fn stop_all(&mut self) -> Vec<LeaseKey> {
+        let started = self.started_leases().collect();
+        self.orders.retain(|_, slot| match &slot.state {
+            SlotState::Starting => true,
+            SlotState::Abandoned(_) | SlotState::Waiting(_) => false,
+            SlotState::Running { cancel, abort: _ } => {
                 cancel.cancel();
                 false
             }
         });
         self.handlers.abort_all();
-        self.count(0);
-        running
+        self.set_running(0);
+        started
     }
 
-    fn lease_of(&self, error: &JoinError) -> Option<Lease> {
-        let of_task = |held: &Held| match &held.state {
-            State::Running { abort, .. } | State::Abandoned(Some(abort)) => abort.id() == error.id(),
-            State::Starting | State::Waiting(_) | State::Abandoned(None) => false,
+    fn lease_of_task(&self, error: &JoinError) -> Option<LeaseKey> {
+        let is_task = |slot: &Slot| match &slot.state {
+            SlotState::Running { abort, .. } | SlotState::Abandoned(Some(abort)) => abort.id() == error.id(),
+            SlotState::Starting | SlotState::Waiting(_) | SlotState::Abandoned(None) => false,
         };
-        let (order_id, held) = self.orders.iter().find(|(_, held)| of_task(held))?;
-        Some(Lease { order_id: *order_id, token: held.token })
+        let (order_id, slot) = self.orders.iter().find(|(_, slot)| is_task(slot))?;
+        Some(LeaseKey { order_id: *order_id, token: slot.token })
     }
 
-    fn count(&mut self, running: usize) {
+    fn set_running(&mut self, running: usize) {
         self.running = running;
-        self.meters.running(running);
+        self.metrics.set_running(running);
     }
 }
 
-fn average(of: &mut Option<Duration>, latest: Duration) {
-    let before = of.unwrap_or(latest);
-    *of = Some(before.mul_f64(MEMORY) + latest.mul_f64(1.0 - MEMORY));
+fn update_average(average: &mut Option<Duration>, latest: Duration) {
+    let before = average.unwrap_or(latest);
+    *average = Some(before.mul_f64(AVERAGE_WEIGHT) + latest.mul_f64(1.0 - AVERAGE_WEIGHT));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Nothing;
+    struct NoOp;
 
-    #[crate::async_trait]
-    impl OrderHandler for Nothing {
+    #[async_trait::async_trait]
+    impl OrderHandler for NoOp {
         async fn handle(&self, _: Attempt, _: CancellationToken) -> Outcome {
             Outcome::Completed
         }
     }
 
     #[test]
-    fn as_many_are_started_ahead_as_end_during_a_start() {
+    fn prefetch_is_the_number_of_handlers_that_end_during_a_start() {
         let millis = Duration::from_millis;
-        let ahead = |handler, start| {
-            let mut slots = Slots::new(Arc::new(Nothing), 64, millis(1_000), Meters::find());
-            (slots.handler_takes, slots.start_takes) = (handler, start);
-            slots.ahead()
+        let prefetch = |handler, start| {
+            let mut slots = Slots::new(Arc::new(NoOp), 64, millis(1_000), AttemptMetrics::new());
+            (slots.handler_duration, slots.start_duration) = (handler, start);
+            slots.prefetch()
         };
-        assert_eq!(ahead(None, Some(millis(10))), 0, "nothing is known");
-        assert_eq!(ahead(Some(millis(10)), None), 0, "nothing is known");
-        assert_eq!(ahead(Some(millis(1_000)), Some(millis(10))), 0);
-        assert_eq!(ahead(Some(millis(100)), Some(millis(10))), 6);
-        assert_eq!(ahead(Some(millis(10)), Some(millis(10))), 64);
-        assert_eq!(ahead(Some(Duration::ZERO), Some(millis(10))), 16 * 64);
+        assert_eq!(prefetch(None, Some(millis(10))), 0, "the duration of a handler is unknown");
+        assert_eq!(prefetch(Some(millis(10)), None), 0, "the duration of a Start is unknown");
+        assert_eq!(prefetch(Some(millis(1_000)), Some(millis(10))), 0);
+        assert_eq!(prefetch(Some(millis(100)), Some(millis(10))), 6);
+        assert_eq!(prefetch(Some(millis(10)), Some(millis(10))), 64);
+        assert_eq!(prefetch(Some(Duration::ZERO), Some(millis(10))), 16 * 64);
     }
 
     #[test]
-    fn averages_follow_what_is_seen() {
-        let mut takes = None;
-        average(&mut takes, Duration::from_secs(1));
-        assert_eq!(takes, Some(Duration::from_secs(1)));
+    fn average_follows_the_latest_values() {
+        let mut average = None;
+        update_average(&mut average, Duration::from_secs(1));
+        assert_eq!(average, Some(Duration::from_secs(1)));
         for _ in 0..100 {
-            average(&mut takes, Duration::ZERO);
+            update_average(&mut average, Duration::ZERO);
         }
-        assert!(takes < Some(Duration::from_millis(1)));
+        assert!(average < Some(Duration::from_millis(1)));
     }
 
     #[test]
-    fn a_gateway_in_trouble_is_no_reason_to_hold_more() {
-        let mut slots = Slots::new(Arc::new(Nothing), 64, Duration::from_secs(1), Meters::find());
-        slots.handler_takes = Some(Duration::from_secs(1));
-        slots.start_took(Duration::from_secs(10));
-        assert_eq!(slots.ahead(), 6);
+    fn slow_start_does_not_increase_the_prefetch() {
+        let mut slots = Slots::new(Arc::new(NoOp), 64, Duration::from_secs(1), AttemptMetrics::new());
+        slots.handler_duration = Some(Duration::from_secs(1));
+        slots.record_start(Duration::from_secs(10));
+        assert_eq!(slots.prefetch(), 6);
     }
 }

@@ -1,265 +1,270 @@
-//! The loop of a processor: pulls hints for free slots, starts them, reports what came of them, and
-//! ends tidily.
+//! The loop of a processor: pulls jobs for free slots, starts the orders, reports their outcomes, and shuts down.
 //!
-//! Hints and reports gather while an earlier request of their kind is on its way, and leave together when it
-//! is answered, when they are many, or after a few milliseconds (see [`Flow`]). So a batch is one order when there is
-//! little to do and hundreds when there is much.
+//! Jobs and reports gather while an earlier request of their kind is in flight. They are sent together when its response
+//! arrives, when a full batch has gathered, or after a few milliseconds (see [`BatchWindow`]). So a batch has one order
+//! under low load and hundreds under high load.
 //!
-//! An ended handler frees its slot at once; its report waits outside the slots, and reports have a
-//! bound of their own. Orders are started ahead of free handlers as far as those are short (see `slots`).
+//! A handler that ends frees its slot immediately. Its report waits outside the slots, and the number of reports has its
+//! own limit. Orders are prefetched while handlers are short (see `slots`).
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Job, Queue};
-use domain::{LeasePrefix, LeaseToken, Order, Outcome};
+use domain::{Backoff, LeasePrefix, LeaseToken, Order, Outcome};
 use futures_util::future::{BoxFuture, OptionFuture};
 use proto::{MAX_BATCH, v1};
+use telemetry::LogThrottle;
 use tokio::select;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use crate::backoff::Backoff;
-use crate::client::{Client, Event, Lease, Request};
-use crate::connect::Gateways;
-use crate::metrics::Meters;
-use crate::slots::Slots;
-use crate::{Attempt, Config, OrderHandler, metrics};
+use crate::config::{Config, RETRY_DELAYS};
+use crate::gateway_client::GatewayClient;
+use crate::gateway_connection::Gateways;
+use crate::handler::{Attempt, OrderHandler};
+use crate::metrics::{self, AttemptMetrics};
+use crate::requests::{Event, LeaseKey, Request};
+use crate::slots::{HandlerEnd, Slots};
 
-/// How long one pull waits for a first hint.
+/// The maximum wait of one pull for a first job.
 const PULL_WAIT: Duration = Duration::from_secs(2);
-/// Starts, and reports, on their way at the same time.
-const STARTS_IN_FLIGHT: usize = 4;
-const FINISHES_IN_FLIGHT: usize = 2;
-/// So many leave at once although an earlier request of their kind has no answer.
-const LARGE_BATCH: usize = 128;
-/// So long they gather while an earlier request of their kind has no answer. Longer than most answers take, and short
-/// enough that an order which the gateway has to wait for does not hold up the others.
-const GATHER: Duration = Duration::from_millis(5);
+/// The maximum number of Starts, and of Finishes, in flight.
+const MAX_STARTS_IN_FLIGHT: usize = 4;
+const MAX_FINISHES_IN_FLIGHT: usize = 2;
+/// The number of entries that are sent immediately although an earlier request of their kind has no response.
+const FULL_BATCH: usize = 128;
+/// The maximum time for which entries gather while an earlier request of their kind has no response.
+/// It is longer than most response times, and short enough that an order for which the gateway waits delays no others.
+const BATCH_LINGER: Duration = Duration::from_millis(5);
 
-/// The requests of one kind that are on their way.
+/// Limits the requests of one kind in flight, and gathers entries into batches.
 ///
-/// A gateway writes each request in a transaction, so two small requests cost it nearly twice as much as one.
-struct Flow {
+/// A gateway writes each request in a transaction, so two small requests cost nearly twice as much as one.
+struct BatchWindow {
     in_flight: usize,
-    at_most: usize,
-    /// When the latest one left.
-    sent: Instant,
+    max_in_flight: usize,
+    /// The time of the latest send.
+    sent_at: Instant,
 }
 
-impl Flow {
-    fn new(at_most: usize) -> Self {
-        Self { in_flight: 0, at_most, sent: Instant::now() }
+impl BatchWindow {
+    fn new(max_in_flight: usize) -> Self {
+        Self { in_flight: 0, max_in_flight, sent_at: Instant::now() }
     }
 
-    fn may_send(&self, waiting: usize) -> bool {
-        let gathered = waiting >= LARGE_BATCH || self.sent.elapsed() >= GATHER;
-        waiting > 0 && (self.in_flight == 0 || (gathered && self.in_flight < self.at_most))
+    fn can_send(&self, gathered: usize) -> bool {
+        let due = gathered >= FULL_BATCH || self.sent_at.elapsed() >= BATCH_LINGER;
+        gathered > 0 && (self.in_flight == 0 || (due && self.in_flight < self.max_in_flight))
     }
 
-    /// When those that are waiting may leave without an answer.
-    fn wakes_at(&self, waiting: usize) -> Option<Instant> {
-        (waiting > 0 && self.in_flight < self.at_most).then(|| self.sent + GATHER)
+    /// Returns the time at which the gathered entries may be sent without a response.
+    fn linger_until(&self, gathered: usize) -> Option<Instant> {
+        (gathered > 0 && self.in_flight < self.max_in_flight).then(|| self.sent_at + BATCH_LINGER)
     }
 
-    fn sent(&mut self) {
+    fn record_send(&mut self) {
         self.in_flight += 1;
-        self.sent = Instant::now();
+        self.sent_at = Instant::now();
     }
 }
 
 pub(crate) struct Worker {
     config: Config,
-    client: Client,
+    client: GatewayClient,
     slots: Slots,
-    /// Have a slot, and are not given to the client yet.
-    hints: Vec<Lease>,
-    starts: Flow,
-    /// Not given to the client yet.
-    reports: Vec<(Lease, Outcome)>,
-    finishes: Flow,
+    /// Orders that have a slot and are not in a request yet.
+    starts: Vec<LeaseKey>,
+    start_window: BatchWindow,
+    /// Reports that are not in a request yet.
+    reports: Vec<(LeaseKey, Outcome)>,
+    finish_window: BatchWindow,
     reports_in_flight: usize,
-    /// While there is a stream.
+    /// Present while there is a stream.
     heartbeat: Option<Interval>,
     queue_backoff: Backoff,
-    /// Before the next pull, after one that failed.
-    queue_pause: Option<Duration>,
-    stage: Stage,
-    meters: Meters,
+    queue_log: LogThrottle,
+    /// The delay of the next pull, after a failed one.
+    pull_delay: Option<Duration>,
+    phase: Phase,
+    metrics: AttemptMetrics,
 }
 
-/// Where the processor is in its life.
-enum Stage {
+/// The phase of the processor's lifecycle.
+enum Phase {
     Working,
-    /// Nothing is pulled any more; what is on its way is started, and handlers go on until then.
+    /// Nothing is pulled. Orders that are being started are started, and handlers may run until this time.
     Draining(Instant),
-    /// No handlers any more; answers are waited for until then.
+    /// No handler runs. Responses are awaited until this time.
     Reporting(Instant),
 }
 
-type Pulled = Result<Vec<Job>, broker::Error>;
+type PullResult = Result<Vec<Job>, broker::Error>;
 
 impl Worker {
     pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
-        let meters = Meters::find();
+        let metrics = AttemptMetrics::new();
         Self {
-            client: Client::new(gateways, config.response_timeout),
-            slots: Slots::new(handler, config.concurrency, config.attempt_timeout, meters.clone()),
+            client: GatewayClient::new(gateways, config.response_timeout),
+            slots: Slots::new(handler, config.concurrency, config.attempt_timeout, metrics.clone()),
             config,
-            hints: Vec::new(),
-            starts: Flow::new(STARTS_IN_FLIGHT),
+            starts: Vec::new(),
+            start_window: BatchWindow::new(MAX_STARTS_IN_FLIGHT),
             reports: Vec::new(),
-            finishes: Flow::new(FINISHES_IN_FLIGHT),
+            finish_window: BatchWindow::new(MAX_FINISHES_IN_FLIGHT),
             reports_in_flight: 0,
             heartbeat: None,
-            queue_backoff: Backoff::default(),
-            queue_pause: None,
-            stage: Stage::Working,
-            meters,
+            queue_backoff: Backoff::new(RETRY_DELAYS),
+            queue_log: LogThrottle::default(),
+            pull_delay: None,
+            phase: Phase::Working,
+            metrics,
         }
     }
 
     pub(crate) async fn run(mut self, queue: &dyn Queue, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
-        // Kept from round to round: a pull that is dropped may lose what it has just taken.
-        let mut pull: Option<BoxFuture<'_, Pulled>> = None;
+        // The pull is kept between iterations: a dropped pull may lose the jobs that it has just taken.
+        let mut pull: Option<BoxFuture<'_, PullResult>> = None;
         loop {
-            self.flush();
-            if pull.is_none() && self.wants_more() {
-                pull = Some(self.pull(queue));
+            self.send_batches();
+            if pull.is_none() && self.can_pull() {
+                pull = Some(self.start_pull(queue));
             }
-            let wake = self.wakes_at();
+            let wake_at = self.wake_at();
             select! {
                 event = self.client.next() => self.on_event(event),
-                Some(ended) = self.slots.next() => {
-                    let mut ended = Some(ended);
-                    while let Some(one) = ended {
-                        if let Some((lease, outcome)) = self.slots.ended(one) {
-                            self.report(lease, outcome.truncated());
-                        }
-                        ended = self.slots.try_next();
-                    }
-                }
-                Some(pulled) = OptionFuture::from(pull.as_mut()) => {
+                Some(end) = self.slots.next_handler_end() => self.on_handler_end(end),
+                Some(result) = OptionFuture::from(pull.as_mut()) => {
                     pull = None;
-                    self.on_pulled(pulled);
+                    self.on_pulled(result);
                 }
                 Some(_) = OptionFuture::from(self.heartbeat.as_mut().map(Interval::tick)) => {
                     self.send_heartbeats();
                 }
-                () = &mut shutdown, if matches!(self.stage, Stage::Working) => {
-                    // What this pull may just have taken is pushed again by the gateway.
+                () = &mut shutdown, if matches!(self.phase, Phase::Working) => {
+                    // The gateway pushes jobs again that this pull may have taken.
                     pull = None;
-                    self.drain();
+                    self.start_drain();
                 }
-                Some(()) = OptionFuture::from(wake.map(sleep_until)) => {}
+                Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
             }
-            if self.has_ended() {
+            if self.advance_shutdown() {
                 return;
             }
         }
     }
 
-    /// When there is something to do although nothing happens.
-    fn wakes_at(&self) -> Option<Instant> {
-        let starts = self.starts.wakes_at(self.hints.len());
-        let finishes = self.finishes.wakes_at(self.reports.len());
-        [self.stage.until(), starts, finishes].into_iter().flatten().min()
+    /// Returns the time of the next action without an event.
+    fn wake_at(&self) -> Option<Instant> {
+        let starts = self.start_window.linger_until(self.starts.len());
+        let finishes = self.finish_window.linger_until(self.reports.len());
+        [self.phase.deadline(), starts, finishes].into_iter().flatten().min()
     }
 
-    fn wants_more(&self) -> bool {
-        matches!(self.stage, Stage::Working)
+    fn can_pull(&self) -> bool {
+        matches!(self.phase, Phase::Working)
             && self.client.is_ready()
-            && self.hints.is_empty()
-            && self.slots.room() > 0
+            && self.starts.is_empty()
+            && self.slots.free() > 0
             && self.reports.len() + self.reports_in_flight <= self.config.report_buffer
     }
 
-    fn pull<'a>(&mut self, queue: &'a dyn Queue) -> BoxFuture<'a, Pulled> {
-        let free = self.slots.room().min(MAX_BATCH);
-        let pause = self.queue_pause.take();
+    fn start_pull<'a>(&mut self, queue: &'a dyn Queue) -> BoxFuture<'a, PullResult> {
+        let max = self.slots.free().min(MAX_BATCH);
+        let delay = self.pull_delay.take();
         Box::pin(async move {
-            if let Some(pause) = pause {
-                sleep(pause).await;
+            if let Some(delay) = delay {
+                sleep(delay).await;
             }
-            queue.pull(free, PULL_WAIT).await
+            queue.pull(max, PULL_WAIT).await
         })
     }
 
-    fn on_pulled(&mut self, pulled: Pulled) {
-        match pulled {
+    fn on_pulled(&mut self, result: PullResult) {
+        match result {
             Ok(jobs) => {
-                self.config.health.pulled(Ok(()));
+                self.config.health.record_pull(Ok(()));
                 self.queue_backoff.reset();
-                // An order and a token together name a lease; with one token for all of them the gateway
-                // writes all of them in one statement.
+                // An order and a token together identify a lease. With one token for all jobs, the gateway writes all of
+                // them in one statement.
                 let token =
                     self.config.lease_prefix.map_or_else(LeaseToken::random, LeasePrefix::random_token);
                 let slots = &mut self.slots;
-                self.hints.extend(jobs.into_iter().filter_map(|job| slots.take(job.order_id, token)));
+                self.starts.extend(jobs.into_iter().filter_map(|job| slots.occupy(job.order_id, token)));
             }
             Err(error) => {
-                metrics::queue_error();
-                self.config.health.pulled(Err(&error));
-                self.queue_pause = Some(self.queue_backoff.next());
-                if self.queue_backoff.should_log() {
+                metrics::count_queue_error();
+                self.config.health.record_pull(Err(&error));
+                self.pull_delay = Some(self.queue_backoff.next_delay());
+                if self.queue_log.allow().is_some() {
                     tracing::warn!(%error, "queue unreachable, retrying");
                 }
             }
         }
     }
 
-    /// Sends what has gathered, if there is room on the way.
-    fn flush(&mut self) {
-        while self.starts.may_send(self.hints.len()) {
-            self.client.send(Request::Start(split_batch(&mut self.hints)));
-            self.starts.sent();
+    fn on_handler_end(&mut self, end: HandlerEnd) {
+        let mut next = Some(end);
+        while let Some(end) = next {
+            if let Some((lease, outcome)) = self.slots.on_handler_end(end) {
+                self.report(lease, outcome.truncated());
+            }
+            next = self.slots.try_next_handler_end();
         }
-        while self.finishes.may_send(self.reports.len()) {
+    }
+
+    /// Sends the gathered entries that may be sent.
+    fn send_batches(&mut self) {
+        while self.start_window.can_send(self.starts.len()) {
+            self.client.send(Request::Start(split_batch(&mut self.starts)));
+            self.start_window.record_send();
+        }
+        while self.finish_window.can_send(self.reports.len()) {
             let batch = split_batch(&mut self.reports);
             self.reports_in_flight += batch.len();
             self.client.send(Request::Finish(batch));
-            self.finishes.sent();
+            self.finish_window.record_send();
         }
     }
 
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected { heartbeat_interval } => {
-                // The first tick is now: leases may be near their end after a gap.
+                // The first tick is immediate: leases may be about to expire after an outage.
                 let mut ticks = interval(heartbeat_interval);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 self.heartbeat = Some(ticks);
-                self.config.health.connected(matches!(self.stage, Stage::Working));
+                self.config.health.set_connected(matches!(self.phase, Phase::Working));
             }
             Event::Disconnected => {
                 self.heartbeat = None;
-                self.config.health.connected(false);
+                self.config.health.set_connected(false);
             }
-            Event::Started { leases, attempts, more, took } => {
-                self.starts.in_flight -= usize::from(!more);
-                if let Some(took) = took {
-                    self.slots.start_took(took);
+            Event::Started { leases, attempts, more, response_time } => {
+                self.start_window.in_flight -= usize::from(!more);
+                if let Some(response_time) = response_time {
+                    self.slots.record_start(response_time);
                 }
                 for attempt in attempts {
-                    self.on_started(attempt);
+                    self.on_attempt(attempt);
                 }
-                // The others are somebody else's, or not to be worked on.
+                // The other orders belong to another worker or cannot be processed.
                 for lease in leases {
-                    self.slots.free(lease);
+                    self.slots.release_unstarted(lease);
                 }
             }
             Event::Finished { reports, refused, more } => {
-                self.finishes.in_flight -= usize::from(!more);
+                self.finish_window.in_flight -= usize::from(!more);
                 self.reports_in_flight -= reports;
-                metrics::refused(refused.len());
+                metrics::count_rejected_reports(refused.len());
                 for v1::Refused { lease, reason, .. } in refused {
                     let order_id = lease.map(|lease| lease.order_id).unwrap_or_default();
                     tracing::info!(order_id, reason, "gateway rejected report, dropping it");
                 }
             }
-            Event::Gone(leases) => {
-                for lease in leases.iter().filter_map(Lease::parse) {
+            Event::LeasesLost(leases) => {
+                for lease in leases.iter().filter_map(LeaseKey::parse) {
                     if self.slots.abandon(lease) {
                         let order_id = lease.order_id;
                         tracing::info!(%order_id, "cancelling handler: order cancelled or lease lost");
@@ -269,61 +274,63 @@ impl Worker {
         }
     }
 
-    fn on_started(&mut self, v1::Attempt { order, lease_token }: v1::Attempt) {
+    fn on_attempt(&mut self, v1::Attempt { order, lease_token }: v1::Attempt) {
         let Some(order) = order else { return };
         let lease = v1::Lease { order_id: order.order_id.clone(), lease_token };
-        let Some(lease) = Lease::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else { return };
+        let Some(lease) = LeaseKey::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else {
+            return;
+        };
         match Order::try_from(order) {
-            // The attempt is counted already, so while there is time it is made and not given back.
-            Ok(order) if matches!(self.stage, Stage::Working | Stage::Draining(_)) => {
-                self.slots.run(Attempt { order, lease: lease.token });
+            // The attempt is already counted, so while there is time its handler runs and it is not released.
+            Ok(order) if matches!(self.phase, Phase::Working | Phase::Draining(_)) => {
+                self.slots.run_or_queue(Attempt { order, lease: lease.token });
             }
             Ok(_) => self.report(lease, Outcome::Released),
             Err(error) => {
-                // A newer gateway may have orders that this processor cannot read.
+                // A newer gateway may send orders that this processor cannot read.
                 let reason = format!("the processor cannot read the order: {error}");
                 self.report(lease, Outcome::retry(reason).with_class("unreadable_order").truncated());
             }
         }
     }
 
-    fn report(&mut self, lease: Lease, outcome: Outcome) {
-        self.meters.finished(&outcome);
+    fn report(&mut self, lease: LeaseKey, outcome: Outcome) {
+        self.metrics.count_finished(&outcome);
         self.reports.push((lease, outcome));
     }
 
-    /// Keeps the leases of everything that runs, or waits to be reported.
+    /// Renews the leases of all started orders and of all unsent reports.
     fn send_heartbeats(&mut self) {
-        let waiting = self.reports.iter().map(|(lease, _)| *lease);
-        let leases: Vec<_> = self.slots.leases().chain(waiting).collect();
+        let reports = self.reports.iter().map(|(lease, _)| *lease);
+        let leases: Vec<_> = self.slots.started_leases().chain(reports).collect();
         for batch in leases.chunks(MAX_BATCH) {
             self.client.send(Request::Heartbeats(batch.to_vec()));
         }
     }
 
-    fn drain(&mut self) {
+    fn start_drain(&mut self) {
         let grace = self.config.shutdown_timeout;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(running = self.slots.running(), grace_ms, "shutting down, starting no further orders");
-        for hint in std::mem::take(&mut self.hints) {
-            self.slots.free(hint);
+        for lease in std::mem::take(&mut self.starts) {
+            self.slots.release_unstarted(lease);
         }
-        self.stage = Stage::Draining(Instant::now() + grace);
-        self.config.health.connected(false);
+        self.phase = Phase::Draining(Instant::now() + grace);
+        self.config.health.set_connected(false);
     }
 
-    /// Whether no handler runs, and none is about to.
+    /// Returns whether no handler runs and none is about to run.
     fn is_idle(&self) -> bool {
-        self.slots.leases().next().is_none() && self.starts.in_flight == 0
+        self.slots.started_leases().next().is_none() && self.start_window.in_flight == 0
     }
 
-    /// Moves the shutdown on; true when it is over.
-    fn has_ended(&mut self) -> bool {
+    /// Advances the shutdown; returns true at its end.
+    fn advance_shutdown(&mut self) -> bool {
         let now = Instant::now();
-        if let Stage::Draining(until) = self.stage
+        if let Phase::Draining(until) = self.phase
             && (self.is_idle() || now >= until)
         {
-            let stopped = self.slots.stop();
+            let stopped = self.slots.stop_all();
             if !stopped.is_empty() {
                 tracing::warn!(
                     orders = stopped.len(),
@@ -333,10 +340,10 @@ impl Worker {
             for lease in stopped {
                 self.report(lease, Outcome::Released);
             }
-            self.stage = Stage::Reporting(now + self.config.report_timeout);
+            self.phase = Phase::Reporting(now + self.config.report_timeout);
         }
-        let Stage::Reporting(until) = self.stage else { return false };
-        let (starting, reports) = (self.slots.taken(), self.reports.len() + self.reports_in_flight);
+        let Phase::Reporting(until) = self.phase else { return false };
+        let (starting, reports) = (self.slots.occupied(), self.reports.len() + self.reports_in_flight);
         if starting + reports > 0 && now >= until {
             tracing::warn!(
                 starting,
@@ -348,8 +355,8 @@ impl Worker {
     }
 }
 
-impl Stage {
-    fn until(&self) -> Option<Instant> {
+impl Phase {
+    fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Working => None,
             Self::Draining(until) | Self::Reporting(until) => Some(*until),
@@ -357,7 +364,7 @@ impl Stage {
     }
 }
 
-fn split_batch<T>(waiting: &mut Vec<T>) -> Vec<T> {
-    let rest = waiting.split_off(waiting.len().min(MAX_BATCH));
-    std::mem::replace(waiting, rest)
+fn split_batch<T>(entries: &mut Vec<T>) -> Vec<T> {
+    let rest = entries.split_off(entries.len().min(MAX_BATCH));
+    std::mem::replace(entries, rest)
 }

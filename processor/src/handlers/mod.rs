@@ -1,4 +1,4 @@
-//! Handlers that need no code of your own.
+//! Handlers that need no code: a simulation and a webhook.
 
 mod simulate;
 mod webhook;

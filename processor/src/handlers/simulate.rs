@@ -1,19 +1,20 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::Outcome;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Attempt, OrderHandler, Outcome};
+use crate::handler::{Attempt, OrderHandler};
 
-/// Does nothing, and takes its time for it. For trying the system out and for measuring it.
+/// Waits for a random time and completes the order, for trials and measurements.
 #[derive(Clone, Debug)]
 pub struct Simulate {
-    /// The shortest time an attempt takes.
+    /// The minimum duration of an attempt.
     pub min: Duration,
-    /// The longest time; drawn evenly. `min` counts when this is less. With both zero there is no
-    /// wait at all, not even a timer.
+    /// The maximum duration of an attempt, drawn evenly; `min` applies if this is less. If both are zero, the handler
+    /// returns without a timer.
     pub max: Duration,
-    /// The share of attempts that fail and may be repeated: 0 for none, 1 for all.
+    /// The share of attempts that fail and may be repeated, from 0 to 1.
     pub failure_rate: f64,
 }
 

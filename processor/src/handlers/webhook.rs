@@ -2,8 +2,8 @@
 //!
 //! # The request
 //!
-//! `POST` with `Content-Type: application/json` and this body. Amounts are decimal texts, because a
-//! JSON number is a binary fraction in most languages and `1299.99` has none.
+//! `POST` with `Content-Type: application/json` and this body. Amounts are decimal strings, because most languages read a
+//! JSON number as a binary fraction, which cannot represent `1299.99`.
 //!
 //! ```json
 //! {
@@ -20,65 +20,67 @@
 //! }
 //! ```
 //!
-//! `Idempotency-Key: <orderId>` is the same for all attempts of the order, because an attempt whose response was lost is
-//! followed by another one: a receiver that must not do its work twice remembers the key. `Orders-Attempt: <number>` tells
-//! the attempts apart.
+//! `Idempotency-Key: <orderId>` is the same for all attempts of the order, because another attempt follows one whose
+//! response was lost. A receiver that must not process an order twice stores the key. `Orders-Attempt: <number>`
+//! distinguishes the attempts.
 //!
 //! # The signature
 //!
-//! With a secret there is `Orders-Signature: t=<time>,v1=<signature>`: the time of the request in
-//! seconds since 1970, and HMAC-SHA256 in lower-case hexadecimal digits, with the secret as the key,
-//! over the time, a dot, and the bytes of the body (see [`sign`]). A receiver computes it over the
-//! body as received, compares in constant time, and refuses requests that are minutes old.
+//! With a secret, the request has `Orders-Signature: t=<time>,v1=<signature>`. The time of the request is in seconds since
+//! 1970. The signature is HMAC-SHA256 in lower-case hexadecimal digits, with the secret as the key, over the time, a dot,
+//! and the bytes of the body (see [`sign`]). A receiver computes it over the body as received, compares in constant time,
+//! and rejects requests that are minutes old.
 //!
-//! # The answer
+//! # The response
 //!
-//! | answer | the attempt |
+//! | response | attempt |
 //! |---|---|
 //! | 2xx | completed |
 //! | 408, 409, 425, 429, 5xx | failed, may be repeated |
-//! | the same with `Retry-After` (seconds or a date) | postponed: not repeated before that time, at most [`Webhook::max_retry_after`], and not counted as a failure, up to 100 times |
+//! | one of these with `Retry-After` (seconds or a date) | postponed: not repeated before that time, at most [`Webhook::max_retry_after`], and not counted as a failure, up to 100 times |
 //! | none in time, or no connection | failed, may be repeated |
-//! | anything else, redirects too | failed permanently |
+//! | any other, also a redirect | failed permanently |
 //!
-//! The reason names the status. Reasons are shown to every client, so the text of the response is only logged, unless
-//! [`Webhook::show_responses_in_reasons`] adds its first 500 characters to them. The error class is `http_<status>`, `webhook_timeout` or `webhook_unreachable`.
+//! The reason contains the status. Every client can read reasons, so the body of the response is only logged, unless
+//! [`Webhook::show_responses_in_reasons`] adds its first 500 characters to them. The error class is `http_<status>`,
+//! `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use domain::strings;
+use domain::{Outcome, strings};
 use hmac::{Hmac, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::chain;
-use crate::{Attempt, Error, OrderHandler, Outcome};
+use crate::error::{Error, format_causes};
+use crate::handler::{Attempt, OrderHandler};
 
-/// So much of an answer is read: enough for any reason, and for the connection to be used again.
+/// The part of a response that is read: enough for any reason, and for the reuse of the connection.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 const USER_AGENT: &str = concat!("orders-processor/", env!("CARGO_PKG_VERSION"));
 
-/// Sends each order to a URL, and takes the answer's status as the outcome.
+/// Sends each order to a URL, and maps the status of the response to the outcome.
 pub struct Webhook {
     client: Client,
     url: Url,
-    secret: Option<String>,
+    secret: Option<SecretString>,
     show_responses: bool,
-    longest_wait: Duration,
+    max_retry_after: Duration,
 }
 
-/// The longest `Retry-After` that is obeyed unless another one is set.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The default maximum of `Retry-After`.
+const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Without the secret, and without credentials and query of the URL, which may hold one as well.
+/// Omits the secret, and the credentials and the query of the URL, which may contain another one.
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
@@ -91,13 +93,14 @@ impl fmt::Debug for Webhook {
 }
 
 impl Webhook {
-    /// A handler that sends to `url` (`http` or `https`, the roots of the system), signs with
-    /// `secret` if there is one, and gives each request `timeout` in all.
+    /// Creates a handler that sends to `url`, signs with `secret` if there is one, and limits each request to `timeout`.
+    ///
+    /// The URL is `http` or `https`, with the root certificates of the system.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a URL or a timeout that cannot work, [`Error::HttpClient`] when `https`
-    /// is asked for and the system has no root certificates.
-    pub fn new(url: &str, secret: Option<String>, timeout: Duration) -> Result<Self, Error> {
+    /// [`Error::Invalid`] for an invalid URL or timeout, [`Error::HttpClient`] for `https` if the system has no root
+    /// certificates.
+    pub fn new(url: &str, secret: Option<SecretString>, timeout: Duration) -> Result<Self, Error> {
         let url = Url::parse(url)
             .map_err(|error| Error::invalid("url", format!("must be like https://host/path: {error}")))?;
         if timeout.is_zero() {
@@ -110,34 +113,35 @@ impl Webhook {
             .tcp_nodelay(true);
         let builder = match url.scheme() {
             "https" => {
-                // The roots of the system come with reqwest's own setup, which takes the default
-                // provider. Losing the race to install it means that there is one.
+                // reqwest's default setup uses the roots of the system and the process-wide TLS provider. If the
+                // installation fails, another thread has installed one.
                 if CryptoProvider::get_default().is_none() {
                     let _ = ring::default_provider().install_default();
                 }
                 builder
             }
-            // Never used; reqwest's own setup fails on machines without root certificates.
+            // This setup is never used; reqwest's default one fails on machines without root certificates.
             "http" => builder.tls_backend_preconfigured(no_tls()),
             _ => return Err(Error::invalid("url", "must start with http:// or https://")),
         };
         let client = builder.build().map_err(Error::HttpClient)?;
-        if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+        if secret.as_ref().is_some_and(|secret| secret.expose_secret().is_empty()) {
             return Err(Error::invalid("secret", "must not be empty"));
         }
-        Ok(Self { client, url, secret, show_responses: false, longest_wait: LONGEST_WAIT })
+        let max_retry_after = DEFAULT_MAX_RETRY_AFTER;
+        Ok(Self { client, url, secret, show_responses: false, max_retry_after })
     }
 
-    /// Whether reasons have the text of the endpoint's responses, which every client can then read.
+    /// Sets whether reasons contain the responses of the endpoint, which every client can then read.
     #[must_use]
     pub fn show_responses_in_reasons(self, show_responses: bool) -> Self {
         Self { show_responses, ..self }
     }
 
-    /// The longest `Retry-After` that is obeyed; longer ones are cut to it.
+    /// Sets the maximum of `Retry-After`; a longer one is shortened to it.
     #[must_use]
-    pub fn max_retry_after(self, longest_wait: Duration) -> Self {
-        Self { longest_wait, ..self }
+    pub fn max_retry_after(self, max_retry_after: Duration) -> Self {
+        Self { max_retry_after, ..self }
     }
 
     async fn send(&self, attempt: &Attempt) -> Outcome {
@@ -153,23 +157,25 @@ impl Webhook {
             .header("Orders-Attempt", attempt.number());
         if let Some(secret) = &self.secret {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            request = request.header("Orders-Signature", sign(secret, now, &body));
+            request = request.header("Orders-Signature", sign(secret.expose_secret(), now, &body));
         }
         match request.body(body).send().await {
             Ok(response) => {
                 let status = response.status();
-                let after = retry_after(response.headers(), SystemTime::now());
-                let after = after.map(|after| after.min(self.longest_wait)).filter(|after| !after.is_zero());
-                let said = strings::clean_reason(&read_start(response).await);
-                if let (Some(text), false) = (&said, status.is_success()) {
+                let after = parse_retry_after(response.headers(), SystemTime::now());
+                let after =
+                    after.map(|after| after.min(self.max_retry_after)).filter(|after| !after.is_zero());
+                let body = strings::clean_reason(&read_body_start(response).await);
+                if let (Some(text), false) = (&body, status.is_success()) {
                     tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
                 }
-                outcome(status, after, said.filter(|_| self.show_responses))
+                outcome_of(status, after, body.filter(|_| self.show_responses))
             }
-            // The URL may hold a secret, and the reason is shown to everybody.
+            // The URL may contain a secret, and every client can read the reason.
             Err(error) => {
                 let class = if error.is_timeout() { "webhook_timeout" } else { "webhook_unreachable" };
-                Outcome::retry(format!("the webhook: {}", chain(&error.without_url()))).with_class(class)
+                Outcome::retry(format!("the webhook: {}", format_causes(&error.without_url())))
+                    .with_class(class)
             }
         }
     }
@@ -185,7 +191,7 @@ impl OrderHandler for Webhook {
     }
 }
 
-/// The value of the header `Orders-Signature` for a request of that time (seconds since 1970).
+/// Returns the value of the header `Orders-Signature` for a request at this time (seconds since 1970).
 ///
 /// ```
 /// let header = processor::handlers::sign("secret", 1_700_000_000, br#"{"orderId":"1"}"#);
@@ -209,11 +215,11 @@ fn no_tls() -> ClientConfig {
         .with_no_client_auth()
 }
 
-fn outcome(status: StatusCode, after: Option<Duration>, said: Option<String>) -> Outcome {
+fn outcome_of(status: StatusCode, after: Option<Duration>, body: Option<String>) -> Outcome {
     if status.is_success() {
         return Outcome::Completed;
     }
-    let repeat = status.is_server_error()
+    let retryable = status.is_server_error()
         || matches!(
             status,
             StatusCode::REQUEST_TIMEOUT
@@ -221,34 +227,34 @@ fn outcome(status: StatusCode, after: Option<Duration>, said: Option<String>) ->
                 | StatusCode::TOO_EARLY
                 | StatusCode::TOO_MANY_REQUESTS
         );
-    let pause = after.filter(|_| repeat);
-    let asked = pause.map(|pause| format!(" and asked for a pause of {} s", pause.as_secs()));
-    let answered = format!("the webhook answered {status}{}", asked.unwrap_or_default());
+    let delay = after.filter(|_| retryable);
+    let delay = delay.map(|delay| format!(" and asked for a pause of {} s", delay.as_secs()));
+    let summary = format!("the webhook answered {status}{}", delay.unwrap_or_default());
     let class = format!("http_{}", status.as_u16());
-    let reason = said.map_or(answered.clone(), |said| format!("{answered}: {said}"));
-    if repeat {
+    let reason = body.map_or(summary.clone(), |body| format!("{summary}: {body}"));
+    if retryable {
         Outcome::Retry { reason, class: Some(class), after }
     } else {
         Outcome::failed(reason).with_class(class)
     }
 }
 
-async fn read_start(mut response: Response) -> String {
+async fn read_body_start(mut response: Response) -> String {
     let mut start = Vec::new();
     while start.len() < MAX_BODY_BYTES {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 start.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - start.len())])
             }
-            // The status has been said; a body that breaks off takes nothing from it.
+            // The status is known, so an incomplete body does not matter.
             Ok(None) | Err(_) => break,
         }
     }
     String::from_utf8_lossy(&start).into_owned()
 }
 
-/// Seconds, or an HTTP date. Anything else counts as nothing.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// Parses seconds or an HTTP date. Any other value is ignored.
+fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

@@ -1,4 +1,4 @@
-//! A processor under test, a queue that counts, and handlers out of closures.
+//! A processor under test, a queue that records its calls, and handlers from closures.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::gateway::FakeGateway;
+use crate::fake_gateway::FakeGateway;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` holds; fails the test when it never does.
+/// Waits until `condition` is true, and fails the test after the deadline.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -40,13 +40,13 @@ where
     }
 }
 
-/// Hints in memory; remembers what was asked of it.
+/// A queue in memory that records its pulls.
 #[derive(Default)]
 pub(crate) struct TestQueue {
     jobs: Mutex<VecDeque<Job>>,
     arrived: Notify,
     pub(crate) pulls: Mutex<Vec<usize>>,
-    pub(crate) away: AtomicBool,
+    pub(crate) unavailable: AtomicBool,
 }
 
 impl TestQueue {
@@ -67,8 +67,8 @@ impl Queue for TestQueue {
 
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, broker::Error> {
         self.pulls.lock().unwrap().push(max);
-        if self.away.load(Ordering::SeqCst) {
-            return Err(broker::Error::Unavailable("away".to_owned()));
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(broker::Error::Unavailable("unavailable".to_owned()));
         }
         let take = || {
             let mut jobs = self.jobs.lock().unwrap();
@@ -112,14 +112,14 @@ impl Processor {
         Self { queue, shutdown, noticed, task: tokio::spawn(run) }
     }
 
-    /// The signal alone. The processor has noticed it on return.
+    /// Sends the shutdown signal, and returns after the processor has received it.
     pub(crate) async fn shut_down(self) -> JoinHandle<Result<(), Error>> {
         self.shutdown.send(()).expect("the processor runs");
-        eventually("the signal is noticed", || self.noticed.load(Ordering::SeqCst)).await;
+        eventually("the signal is received", || self.noticed.load(Ordering::SeqCst)).await;
         self.task
     }
 
-    /// The signal and the end.
+    /// Sends the shutdown signal and waits for the end.
     pub(crate) async fn stop(self) {
         let task = self.shut_down().await;
         timeout(DEADLINE, task).await.expect("the processor ends").unwrap().unwrap();

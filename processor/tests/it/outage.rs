@@ -1,4 +1,4 @@
-//! What happens to orders while a gateway or the queue is away.
+//! Outages of gateways and of the queue.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,25 +8,25 @@ use processor::{Config, Outcome};
 use proto::v1::{self, gateway_message};
 use tokio::sync::Semaphore;
 
-use crate::gateway::FakeGateway;
+use crate::fake_gateway::FakeGateway;
 use crate::harness::{Processor, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_without_an_answer_is_sent_again_with_the_same_token() {
+async fn start_without_a_response_is_repeated_with_its_token() {
     let mut gateway = FakeGateway::start();
-    gateway.mind().mute = true;
+    gateway.state().silent = true;
     let processor = Processor::start(config(&gateway), |attempt, _| async move {
         assert_eq!(attempt.number(), 1);
         Outcome::Completed
     });
     let ids = gateway.add_orders(5);
     processor.queue.add(&ids);
-    eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
+    eventually("the start arrives", || !gateway.state().starts().is_empty()).await;
     gateway.kill();
-    gateway.mind().mute = false;
+    gateway.state().silent = false;
     gateway.restart();
-    eventually("all are reported", || gateway.mind().reports.len() == 5).await;
-    let starts = gateway.mind().starts();
+    eventually("all are reported", || gateway.state().reports.len() == 5).await;
+    let starts = gateway.state().starts();
     let [(first, before), (second, after)] = &starts[..] else { panic!("{starts:?}") };
     assert!(first < second);
     assert_eq!(before, after);
@@ -34,7 +34,7 @@ async fn a_start_without_an_answer_is_sent_again_with_the_same_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handlers_go_on_while_the_gateway_is_dead() {
+async fn handlers_continue_while_the_gateway_is_down() {
     let mut gateway = FakeGateway::start();
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
@@ -48,36 +48,36 @@ async fn handlers_go_on_while_the_gateway_is_dead() {
     });
     let ids = gateway.add_orders(3);
     processor.queue.add(&ids);
-    eventually("all run", || gateway.mind().orders.values().all(|(_, lease)| lease.is_some())).await;
+    eventually("all run", || gateway.state().orders.values().all(|(_, lease)| lease.is_some())).await;
     gate.add_permits(1);
-    eventually("one is reported", || gateway.mind().reports.len() == 1).await;
+    eventually("one is reported", || gateway.state().reports.len() == 1).await;
     gateway.kill();
     gate.add_permits(2);
     eventually("the others ended", || gate.available_permits() == 0).await;
     gateway.restart();
-    eventually("the others are reported", || gateway.mind().reports.len() == 3).await;
-    assert_eq!(gateway.mind().streams, 2);
+    eventually("the others are reported", || gateway.state().reports.len() == 3).await;
+    assert_eq!(gateway.state().streams, 2);
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_does_not_answer_is_given_up() {
+async fn silent_gateway_is_replaced() {
     let gateway = FakeGateway::start();
-    gateway.mind().mute = true;
+    gateway.state().silent = true;
     let config = Config { response_timeout: Duration::from_millis(50), ..config(&gateway) };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     processor.queue.add(&gateway.add_orders(1));
-    eventually("a third stream is tried", || gateway.mind().streams >= 3).await;
-    gateway.mind().mute = false;
-    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
+    eventually("a third stream is tried", || gateway.state().streams >= 3).await;
+    gateway.state().silent = false;
+    eventually("it is reported", || gateway.state().reports.len() == 1).await;
     processor.stop().await;
 }
 
-/// Long before its answers are late: the leases of what runs would be over by then.
+/// The heartbeat timeout is shorter than the response timeout, after which the leases would have expired.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
+async fn gateway_that_renews_no_leases_is_replaced_early() {
     let gateway = FakeGateway::start();
-    gateway.mind().heartbeat_interval = Some(Duration::from_millis(50));
+    gateway.state().heartbeat_interval = Some(Duration::from_millis(50));
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
     let config = Config { response_timeout: Duration::from_secs(3_600), ..config(&gateway) };
@@ -91,35 +91,35 @@ async fn a_gateway_that_does_not_renew_leases_is_given_up_at_once() {
     });
     let ids = gateway.add_orders(1);
     processor.queue.add(&ids);
-    eventually("it runs", || !gateway.mind().heartbeats().is_empty()).await;
-    gateway.mind().mute = true;
-    eventually("another stream is tried", || gateway.mind().streams >= 2).await;
-    gateway.mind().mute = false;
-    gateway.mind().try_again = 1;
-    let before = gateway.mind().streams;
-    eventually("yet another stream is tried", || gateway.mind().streams > before).await;
+    eventually("it runs", || !gateway.state().heartbeats().is_empty()).await;
+    gateway.state().silent = true;
+    eventually("another stream is tried", || gateway.state().streams >= 2).await;
+    gateway.state().silent = false;
+    gateway.state().try_again = 1;
+    let before = gateway.state().streams;
+    eventually("yet another stream is tried", || gateway.state().streams > before).await;
     gate.add_permits(1);
-    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
-    assert_eq!(gateway.mind().outcome(ids[0]), Some(processor::Outcome::Completed));
+    eventually("it is reported", || gateway.state().reports.len() == 1).await;
+    assert_eq!(gateway.state().outcome(ids[0]), Some(processor::Outcome::Completed));
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn try_again_means_the_same_request_again() {
+async fn try_again_repeats_the_request() {
     let gateway = FakeGateway::start();
-    gateway.mind().try_again = 2;
+    gateway.state().try_again = 2;
     let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(1);
     processor.queue.add(&ids);
-    eventually("it is reported", || gateway.mind().reports.len() == 1).await;
-    let starts = gateway.mind().starts();
+    eventually("it is reported", || gateway.state().reports.len() == 1).await;
+    let starts = gateway.state().starts();
     assert_eq!(starts.len(), 3);
     assert!(starts.iter().all(|start| *start == starts[0]));
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_locked_is_asked_for_again_and_holds_up_nothing_else() {
+async fn undecided_entries_are_repeated_and_delay_no_others() {
     let gateway = FakeGateway::start();
     let go = Arc::new(Semaphore::new(0));
     let wait = go.clone();
@@ -131,45 +131,45 @@ async fn what_is_locked_is_asked_for_again_and_holds_up_nothing_else() {
         }
     });
     let ids = gateway.add_orders(2);
-    gateway.mind().locked = Some(ids[0]);
+    gateway.state().locked = Some(ids[0]);
     processor.queue.add(&ids);
-    let held = |n: usize| gateway.mind().orders[&ids[n]].1.is_some();
+    let held = |n: usize| gateway.state().orders[&ids[n]].1.is_some();
     eventually("the free one is started", || held(1)).await;
     assert!(!held(0));
-    gateway.mind().locked = None;
+    gateway.state().locked = None;
     eventually("the other one is started", || held(0)).await;
-    gateway.mind().locked = Some(ids[1]);
+    gateway.state().locked = Some(ids[1]);
     go.close();
-    eventually("the free one is reported", || gateway.mind().outcome(ids[0]).is_some()).await;
-    assert_eq!(gateway.mind().outcome(ids[1]), None);
-    gateway.mind().locked = None;
-    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    eventually("the free one is reported", || gateway.state().outcome(ids[0]).is_some()).await;
+    assert_eq!(gateway.state().outcome(ids[1]), None);
+    gateway.state().locked = None;
+    eventually("both are reported", || gateway.state().reports.len() == 2).await;
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_drains_is_left_for_another() {
+async fn draining_gateway_is_replaced() {
     let first = FakeGateway::start();
-    let gateways = [first.twin(), first];
+    let gateways = [first.second_gateway(), first];
     let config =
         Config { gateway_urls: gateways.iter().map(FakeGateway::url).collect(), ..Config::default() };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
-    // An answer first, so that the stream was of use.
+    // A first response, so that the stream does not count as a failure.
     processor.queue.add(&gateways[0].add_orders(1));
-    eventually("it is reported", || gateways[0].mind().reports.len() == 1).await;
-    gateways[0].say(gateway_message::Message::Drain(v1::Drain {}));
+    eventually("it is reported", || gateways[0].state().reports.len() == 1).await;
+    gateways[0].push_message(gateway_message::Message::Drain(v1::Drain {}));
     eventually("both were used", || gateways.iter().all(|gateway| gateway.streams() == 1)).await;
-    // Whichever stream it starts on: the other one may be on its way still.
+    // The order starts on either stream: the second one may not be open yet.
     processor.queue.add(&gateways[0].add_orders(1));
-    eventually("it is reported", || gateways[0].mind().reports.len() == 2).await;
+    eventually("it is reported", || gateways[0].state().reports.len() == 2).await;
     processor.queue.add(&gateways[0].add_orders(1));
-    eventually("it is reported", || gateways[0].mind().reports.len() == 3).await;
-    assert_eq!(gateways[0].mind().streams, 2);
+    eventually("it is reported", || gateways[0].state().reports.len() == 3).await;
+    assert_eq!(gateways[0].state().streams, 2);
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_drains_is_used_until_there_is_another() {
+async fn draining_gateway_is_used_until_it_is_replaced() {
     let gateway = FakeGateway::start();
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
@@ -182,24 +182,24 @@ async fn a_gateway_that_drains_is_used_until_there_is_another() {
     });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
-    eventually("one runs", || gateway.mind().orders[&ids[0]].1.is_some()).await;
-    gateway.mind().closed = true;
-    gateway.say(gateway_message::Message::Drain(v1::Drain {}));
-    eventually("another stream is wanted", || gateway.mind().turned_away > 0).await;
+    eventually("one runs", || gateway.state().orders[&ids[0]].1.is_some()).await;
+    gateway.state().closed = true;
+    gateway.push_message(gateway_message::Message::Drain(v1::Drain {}));
+    eventually("another stream is wanted", || gateway.state().rejected_streams > 0).await;
     let pulls = || processor.queue.pulls.lock().unwrap().len();
     let before = pulls();
     gate.add_permits(2);
-    eventually("the report arrives", || gateway.mind().reports.len() == 1).await;
-    eventually("it is looked for another stream", || gateway.mind().turned_away > 2).await;
-    assert_eq!((gateway.mind().finishes()[0].0, pulls()), (1, before));
-    gateway.mind().closed = false;
-    eventually("the next order is reported", || gateway.mind().reports.len() == 2).await;
-    assert_eq!(gateway.mind().finishes()[1].0, 2);
+    eventually("the report arrives", || gateway.state().reports.len() == 1).await;
+    eventually("further streams are tried", || gateway.state().rejected_streams > 2).await;
+    assert_eq!((gateway.state().finishes()[0].0, pulls()), (1, before));
+    gateway.state().closed = false;
+    eventually("the next order is reported", || gateway.state().reports.len() == 2).await;
+    assert_eq!(gateway.state().finishes()[1].0, 2);
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_gateway_among_several_does_no_harm() {
+async fn unreachable_gateway_among_several_is_skipped() {
     let mut gateways = [FakeGateway::start(), FakeGateway::start()];
     gateways[0].kill();
     let mut urls: Vec<_> = gateways.iter().map(FakeGateway::url).collect();
@@ -207,38 +207,38 @@ async fn a_dead_gateway_among_several_does_no_harm() {
     let config = Config { gateway_urls: urls, ..Config::default() };
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     processor.queue.add(&gateways[1].add_orders(1));
-    eventually("it is reported", || gateways[1].mind().reports.len() == 1).await;
+    eventually("it is reported", || gateways[1].state().reports.len() == 1).await;
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_may_go_and_come_back() {
+async fn queue_outage_is_survived() {
     let gateway = FakeGateway::start();
     let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
-    processor.queue.away.store(true, Ordering::SeqCst);
+    processor.queue.unavailable.store(true, Ordering::SeqCst);
     processor.queue.add(&gateway.add_orders(1));
     eventually("some pulls failed", || processor.queue.pulls.lock().unwrap().len() >= 3).await;
-    processor.queue.away.store(false, Ordering::SeqCst);
+    processor.queue.unavailable.store(false, Ordering::SeqCst);
     processor.queue.add(&gateway.add_orders(1));
-    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    eventually("both are reported", || gateway.state().reports.len() == 2).await;
     processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_run_as_the_parts_of_an_answer_come_and_the_rest_is_asked_for_again() {
+async fn each_part_of_a_response_runs_and_the_rest_is_repeated() {
     let gateway = FakeGateway::start();
-    gateway.mind().parts = Some(2);
+    gateway.state().parts = Some(2);
     let processor = Processor::start(config(&gateway), |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(5);
-    gateway.mind().locked = Some(ids[4]);
+    gateway.state().locked = Some(ids[4]);
     processor.queue.add(&ids);
-    eventually("all but the locked one are reported", || gateway.mind().reports.len() == 4).await;
-    gateway.mind().locked = None;
-    eventually("the locked one is reported", || gateway.mind().reports.len() == 5).await;
-    let starts = gateway.mind().starts();
+    eventually("all but the locked one are reported", || gateway.state().reports.len() == 4).await;
+    gateway.state().locked = None;
+    eventually("the locked one is reported", || gateway.state().reports.len() == 5).await;
+    let starts = gateway.state().starts();
     assert!(starts.len() >= 3, "{starts:?}");
     let lengths: Vec<_> = starts.iter().map(|(_, leases)| leases.len()).collect();
-    assert_eq!(lengths[..3], [5, 3, 1], "what was answered before the stream ended is not asked for again");
-    assert_eq!(gateway.mind().streams, 2);
+    assert_eq!(lengths[..3], [5, 3, 1], "entries answered before the end of the stream are not repeated");
+    assert_eq!(gateway.state().streams, 2);
     processor.stop().await;
 }

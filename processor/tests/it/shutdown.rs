@@ -1,4 +1,4 @@
-//! The end of a processor.
+//! The shutdown of a processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,11 +8,11 @@ use domain::Outcome;
 use processor::Config;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::gateway::FakeGateway;
+use crate::fake_gateway::FakeGateway;
 use crate::harness::{Processor, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn running_handlers_may_end_and_nothing_new_is_started() {
+async fn running_handlers_finish_and_no_order_is_started() {
     let gateway = FakeGateway::start();
     let (gate, running) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (permits, entered) = (gate.clone(), running.clone());
@@ -32,14 +32,14 @@ async fn running_handlers_may_end_and_nothing_new_is_started() {
     let task = processor.shut_down().await;
     gate.add_permits(4);
     task.await.unwrap().unwrap();
-    let mind = gateway.mind();
-    assert_eq!(mind.reports.len(), 2);
-    assert!(mind.reports.iter().all(|(_, _, outcome)| *outcome == Outcome::Completed));
-    assert_eq!(mind.starts().iter().map(|(_, leases)| leases.len()).sum::<usize>(), 2);
+    let state = gateway.state();
+    assert_eq!(state.reports.len(), 2);
+    assert!(state.reports.iter().all(|(_, _, outcome)| *outcome == Outcome::Completed));
+    assert_eq!(state.starts().iter().map(|(_, leases)| leases.len()).sum::<usize>(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_end_in_time_is_given_back() {
+async fn orders_of_slow_handlers_are_released() {
     let gateway = FakeGateway::start();
     let config = Config { shutdown_timeout: Duration::from_millis(50), ..config(&gateway) };
     let (dropped, mut was_dropped) = mpsc::channel::<()>(1);
@@ -53,17 +53,17 @@ async fn what_does_not_end_in_time_is_given_back() {
     });
     let ids = gateway.add_orders(3);
     processor.queue.add(&ids);
-    eventually("all run", || gateway.mind().orders.values().all(|(_, lease)| lease.is_some())).await;
+    eventually("all run", || gateway.state().orders.values().all(|(_, lease)| lease.is_some())).await;
     processor.stop().await;
-    assert!(ids.iter().all(|id| gateway.mind().outcome(*id) == Some(Outcome::Released)));
-    // Every handler is gone when every sender is.
+    assert!(ids.iter().all(|id| gateway.state().outcome(*id) == Some(Outcome::Released)));
+    // `recv` returns `None` after all handlers have dropped their senders.
     assert_eq!(was_dropped.recv().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_that_were_just_starting_are_finished() {
+async fn orders_being_started_are_finished() {
     let gateway = FakeGateway::start();
-    gateway.mind().mute = true;
+    gateway.state().silent = true;
     let config = Config {
         response_timeout: Duration::from_millis(200),
         shutdown_timeout: Duration::from_secs(60),
@@ -72,17 +72,17 @@ async fn orders_that_were_just_starting_are_finished() {
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
-    eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
+    eventually("the start arrives", || !gateway.state().starts().is_empty()).await;
     let task = processor.shut_down().await;
-    gateway.mind().mute = false;
+    gateway.state().silent = false;
     task.await.unwrap().unwrap();
-    assert!(ids.iter().all(|id| gateway.mind().outcome(*id) == Some(Outcome::Completed)));
+    assert!(ids.iter().all(|id| gateway.state().outcome(*id) == Some(Outcome::Completed)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_whose_start_is_answered_too_late_are_given_back() {
+async fn orders_started_too_late_are_released() {
     let gateway = FakeGateway::start();
-    gateway.mind().mute = true;
+    gateway.state().silent = true;
     let config = Config {
         response_timeout: Duration::from_millis(200),
         shutdown_timeout: Duration::ZERO,
@@ -92,16 +92,16 @@ async fn orders_whose_start_is_answered_too_late_are_given_back() {
     let processor = Processor::start(config, |_, _| async { Outcome::Completed });
     let ids = gateway.add_orders(2);
     processor.queue.add(&ids);
-    eventually("the start arrives", || !gateway.mind().starts().is_empty()).await;
+    eventually("the start arrives", || !gateway.state().starts().is_empty()).await;
     let task = processor.shut_down().await;
-    eventually("the start is repeated", || gateway.mind().starts().len() > 1).await;
-    gateway.mind().mute = false;
+    eventually("the start is repeated", || gateway.state().starts().len() > 1).await;
+    gateway.state().silent = false;
     task.await.unwrap().unwrap();
-    assert!(ids.iter().all(|id| gateway.mind().outcome(*id) == Some(Outcome::Released)));
+    assert!(ids.iter().all(|id| gateway.state().outcome(*id) == Some(Outcome::Released)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_is_away_does_not_hold_up_the_end() {
+async fn unavailable_gateway_does_not_delay_the_shutdown() {
     let mut gateway = FakeGateway::start();
     let config = Config {
         shutdown_timeout: Duration::from_millis(10),
@@ -111,10 +111,10 @@ async fn a_gateway_that_is_away_does_not_hold_up_the_end() {
     let processor = Processor::start(config.clone(), |_, _| std::future::pending());
     let ids = gateway.add_orders(1);
     processor.queue.add(&ids);
-    eventually("it runs", || gateway.mind().orders[&ids[0]].1.is_some()).await;
+    eventually("it runs", || gateway.state().orders[&ids[0]].1.is_some()).await;
     gateway.kill();
     processor.stop().await;
 
-    // Nor does one that was never there.
+    // The same applies to a gateway that was never reachable.
     Processor::start(config, |_, _| std::future::pending()).stop().await;
 }

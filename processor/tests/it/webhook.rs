@@ -1,4 +1,4 @@
-//! The webhook handler against a real HTTP server.
+//! The webhook handler with a real HTTP server.
 
 use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::gateway::order;
+use crate::fake_gateway::order;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -19,7 +19,7 @@ fn attempt() -> Attempt {
     Attempt { order, lease: LeaseToken::random() }
 }
 
-/// The outcome on one answer, with its text.
+/// Returns the outcome of one response, with its body in the reason.
 async fn outcome(answer: ResponseTemplate) -> Outcome {
     outcome_showing(true, answer).await
 }
@@ -32,7 +32,7 @@ async fn outcome_showing(responses: bool, answer: ResponseTemplate) -> Outcome {
 }
 
 #[tokio::test]
-async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
+async fn request_and_signature_match_the_documentation() {
     let server = MockServer::start().await;
     let attempt = attempt();
     Mock::given(method("POST"))
@@ -45,7 +45,7 @@ async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
         .mount(&server)
         .await;
     let url = format!("{}/orders?key=hidden", server.uri());
-    let webhook = Webhook::new(&url, Some("secret".to_owned()), TIMEOUT).unwrap();
+    let webhook = Webhook::new(&url, Some("secret".into()), TIMEOUT).unwrap();
     assert!(!format!("{webhook:?}").contains("secret") && !format!("{webhook:?}").contains("hidden"));
     assert_eq!(webhook.handle(attempt.clone(), CancellationToken::new()).await, Outcome::Completed);
 
@@ -78,7 +78,7 @@ async fn the_request_is_as_documented_and_its_signature_can_be_checked() {
 }
 
 #[tokio::test]
-async fn without_a_secret_nothing_is_signed() {
+async fn no_secret_gives_no_signature() {
     {
         let secret = None;
         let server = MockServer::start().await;
@@ -89,9 +89,9 @@ async fn without_a_secret_nothing_is_signed() {
     }
 }
 
-/// Every client can read a reason, and endpoints answer with traces of their insides.
+/// Every client can read a reason, and responses of endpoints may contain internal details.
 #[tokio::test]
-async fn the_text_of_a_response_is_no_part_of_a_reason_unless_it_is_asked_for() {
+async fn response_body_is_in_the_reason_only_if_enabled() {
     for status in [400, 503] {
         let answer = || ResponseTemplate::new(status).set_body_string("Traceback: db password=hunter2");
         let (Outcome::Failed { reason, .. } | Outcome::Retry { reason, .. }) =
@@ -110,7 +110,7 @@ async fn the_text_of_a_response_is_no_part_of_a_reason_unless_it_is_asked_for() 
 }
 
 #[tokio::test]
-async fn the_status_decides() {
+async fn status_of_the_response_determines_the_outcome() {
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(outcome(ResponseTemplate::new(status)).await, Outcome::Completed, "{status}");
     }
@@ -134,7 +134,7 @@ async fn the_status_decides() {
 }
 
 #[tokio::test]
-async fn the_reason_is_the_start_of_the_body() {
+async fn reason_is_the_start_of_the_body() {
     let body = format!("{}{}", "ä".repeat(500), "b".repeat(100_000));
     let outcome = outcome(ResponseTemplate::new(422).set_body_string(body)).await;
     let reason = format!("the webhook answered 422 Unprocessable Entity: {}", "ä".repeat(500));
@@ -161,7 +161,7 @@ async fn retry_after_is_honoured() {
 }
 
 #[tokio::test]
-async fn no_answer_means_again() {
+async fn no_response_means_retry() {
     let server = MockServer::start().await;
     let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
     Mock::given(method("POST")).respond_with(slow).mount(&server).await;
@@ -174,9 +174,9 @@ async fn no_answer_means_again() {
     let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
     assert!(matches!(webhook.handle(attempt(), cancelled).await, Outcome::Retry { .. }));
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/?key=hidden", nobody.local_addr().unwrap());
-    drop(nobody);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/?key=hidden", closed.local_addr().unwrap());
+    drop(closed);
     let webhook = Webhook::new(&url, None, TIMEOUT).unwrap();
     let outcome = webhook.handle(attempt(), CancellationToken::new()).await;
     let Outcome::Retry { reason, class, after: None } = outcome else { panic!("{outcome:?}") };
@@ -185,12 +185,12 @@ async fn no_answer_means_again() {
 }
 
 #[test]
-fn what_cannot_work_is_refused() {
+fn invalid_arguments_are_rejected() {
     for url in ["", "nonsense", "ftp://host/", "/path"] {
         assert!(Webhook::new(url, None, TIMEOUT).is_err(), "{url}");
     }
     assert!(Webhook::new("http://host/", None, Duration::ZERO).is_err());
-    assert!(Webhook::new("http://host/", Some(String::new()), TIMEOUT).is_err());
-    // Whether this machine has root certificates or not: no panic.
+    assert!(Webhook::new("http://host/", Some("".into()), TIMEOUT).is_err());
+    // It must not panic, with or without root certificates on this machine.
     let _ = Webhook::new("https://host/", None, TIMEOUT);
 }

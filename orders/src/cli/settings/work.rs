@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use processor::OrderHandler;
 use processor::handlers::{Simulate, Webhook};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::process::ProcessArgs;
 use crate::error::Error;
@@ -178,7 +178,7 @@ impl WorkArgs {
             )
             .hint("give the URL that orders are posted to")
         })?;
-        let secret = self.webhook_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        let secret = self.webhook_secret.clone();
         let webhook =
             Webhook::new(url.expose_secret().as_str(), secret, self.webhook_timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))

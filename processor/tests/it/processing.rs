@@ -1,4 +1,4 @@
-//! What happens to orders while everything is in its place.
+//! Processing without outages.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,11 +9,11 @@ use processor::{Attempt, Config};
 use proto::v1::{self, gateway_message};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::gateway::FakeGateway;
+use crate::fake_gateway::FakeGateway;
 use crate::harness::{Processor, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_orders_are_completed_in_few_messages() {
+async fn many_orders_complete_in_few_messages() {
     let gateway = FakeGateway::start();
     let processor = Processor::start(config(&gateway), |attempt, _| async move {
         assert_eq!(attempt.number(), 1);
@@ -22,17 +22,17 @@ async fn many_orders_are_completed_in_few_messages() {
     });
     let ids = gateway.add_orders(2_000);
     processor.queue.add(&ids);
-    eventually("all are reported", || gateway.mind().reports.len() == ids.len()).await;
+    eventually("all are reported", || gateway.state().reports.len() == ids.len()).await;
     processor.stop().await;
-    let mind = gateway.mind();
-    assert!(ids.iter().all(|id| mind.outcome(*id) == Some(Outcome::Completed)));
-    // The concurrency and sixteen times as many ahead.
-    assert!(mind.starts().iter().all(|(_, leases)| leases.len() <= 17 * 64));
-    assert!(mind.seen.len() < ids.len(), "{} messages for {} orders", mind.seen.len(), ids.len());
+    let state = gateway.state();
+    assert!(ids.iter().all(|id| state.outcome(*id) == Some(Outcome::Completed)));
+    // The concurrency and sixteen times as many prefetched.
+    assert!(state.starts().iter().all(|(_, leases)| leases.len() <= 17 * 64));
+    assert!(state.received.len() < ids.len(), "{} messages for {} orders", state.received.len(), ids.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_is_pulled_than_can_run() {
+async fn pulls_are_limited_to_free_slots() {
     let gateway = FakeGateway::start();
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let gate = Arc::new(Semaphore::new(0));
@@ -52,30 +52,31 @@ async fn no_more_is_pulled_than_can_run() {
     let ids = gateway.add_orders(20);
     processor.queue.add(&ids);
     eventually("three run", || running.load(Ordering::SeqCst) == 3).await;
-    assert_eq!(gateway.mind().starts().iter().map(|(_, leases)| leases.len()).sum::<usize>(), 3);
+    assert_eq!(gateway.state().starts().iter().map(|(_, leases)| leases.len()).sum::<usize>(), 3);
     gate.add_permits(1);
-    eventually("a fourth was started", || gateway.mind().reports.len() == 1).await;
+    eventually("a fourth was started", || gateway.state().reports.len() == 1).await;
     gate.add_permits(19);
-    eventually("all are reported", || gateway.mind().reports.len() == 20).await;
+    eventually("all are reported", || gateway.state().reports.len() == 20).await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    // The concurrency and sixteen times as many ahead.
+    // The concurrency and sixteen times as many prefetched.
     assert!(processor.queue.pulls.lock().unwrap().iter().all(|max| (1..=17 * 3).contains(max)));
     processor.stop().await;
 }
 
-/// A processor whose short handlers have let it start orders ahead, and whose handlers now take until the
-/// gate opens: two run, the others wait.
-struct Ahead {
+/// A processor whose short handlers caused a prefetch, and whose later handlers wait until the gate opens.
+///
+/// Two handlers run; the other orders wait.
+struct Prefetched {
     processor: Processor,
     gate: Arc<Semaphore>,
     most: Arc<AtomicUsize>,
-    /// The orders whose handlers were called, in that order.
+    /// The orders whose handlers were called, in the order of the calls.
     called: Arc<Mutex<Vec<OrderId>>>,
     ids: Vec<OrderId>,
 }
 
-impl Ahead {
-    /// More than can be started at once.
+impl Prefetched {
+    /// More orders than the processor has slots.
     const LONG: usize = 60;
     async fn reach(gateway: &FakeGateway, config: Config) -> Self {
         const SHORT: usize = 500;
@@ -103,23 +104,23 @@ impl Ahead {
         let processor = Processor::start(Config { concurrency: 2, ..config }, handler);
         let short = gateway.add_orders(SHORT);
         processor.queue.add(&short);
-        eventually("the short ones are reported", || gateway.mind().reports.len() == SHORT).await;
+        eventually("the short ones are reported", || gateway.state().reports.len() == SHORT).await;
         let ids = gateway.add_orders(Self::LONG);
         processor.queue.add(&ids);
-        let ahead = Self { processor, gate, most, called, ids };
-        eventually("some are started ahead", || {
-            ahead.started(gateway).len() > 2 && ahead.called.lock().unwrap().len() == SHORT + 2
+        let prefetched = Self { processor, gate, most, called, ids };
+        eventually("some are prefetched", || {
+            prefetched.started(gateway).len() > 2 && prefetched.called.lock().unwrap().len() == SHORT + 2
         })
         .await;
-        ahead
+        prefetched
     }
 
     fn started(&self, gateway: &FakeGateway) -> Vec<OrderId> {
-        let mind = gateway.mind();
-        self.ids.iter().filter(|id| mind.orders[id].1.is_some()).copied().collect()
+        let state = gateway.state();
+        self.ids.iter().filter(|id| state.orders[id].1.is_some()).copied().collect()
     }
 
-    /// An order that is started and has no handler.
+    /// Returns an order that is started and has no handler.
     fn waiting(&self, gateway: &FakeGateway) -> OrderId {
         let called = self.called.lock().unwrap();
         self.started(gateway).into_iter().rfind(|id| !called.contains(id)).unwrap()
@@ -127,59 +128,59 @@ impl Ahead {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_started_ahead_of_short_handlers_and_no_more_handlers_run() {
+async fn short_handlers_prefetch_orders_within_the_concurrency() {
     let gateway = FakeGateway::start();
-    gateway.mind().heartbeat_interval = Some(Duration::from_millis(20));
-    let ahead = Ahead::reach(&gateway, config(&gateway)).await;
-    let started = ahead.started(&gateway).len();
+    gateway.state().heartbeat_interval = Some(Duration::from_millis(20));
+    let prefetched = Prefetched::reach(&gateway, config(&gateway)).await;
+    let started = prefetched.started(&gateway).len();
     assert!(started <= 2 + 16 * 2, "{started}");
-    let waiting = ahead.waiting(&gateway);
-    let renewed = || gateway.mind().heartbeats().iter().any(|lease| lease.order_id == waiting.to_string());
+    let waiting = prefetched.waiting(&gateway);
+    let renewed = || gateway.state().heartbeats().iter().any(|lease| lease.order_id == waiting.to_string());
     eventually("the lease of one that waits is renewed", renewed).await;
-    ahead.gate.add_permits(Ahead::LONG);
-    eventually("all are reported", || gateway.mind().reports.len() == 500 + Ahead::LONG).await;
-    assert_eq!(ahead.most.load(Ordering::SeqCst), 2);
-    ahead.processor.stop().await;
+    prefetched.gate.add_permits(Prefetched::LONG);
+    eventually("all are reported", || gateway.state().reports.len() == 500 + Prefetched::LONG).await;
+    assert_eq!(prefetched.most.load(Ordering::SeqCst), 2);
+    prefetched.processor.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_is_cancelled_while_it_waits_gets_no_handler() {
+async fn cancelled_waiting_order_gets_no_handler() {
     let gateway = FakeGateway::start();
-    let ahead = Ahead::reach(&gateway, config(&gateway)).await;
-    let waiting = ahead.waiting(&gateway);
-    let token = gateway.mind().orders[&waiting].1.unwrap();
+    let prefetched = Prefetched::reach(&gateway, config(&gateway)).await;
+    let waiting = prefetched.waiting(&gateway);
+    let token = gateway.state().orders[&waiting].1.unwrap();
     let leases = vec![v1::Lease::new(waiting, token)];
-    gateway.say(gateway_message::Message::Cancel(v1::Cancel { leases }));
-    // Its slot is free for one that was not started before.
-    let before = ahead.started(&gateway).len();
-    eventually("another one is started", || ahead.started(&gateway).len() > before).await;
-    ahead.gate.add_permits(Ahead::LONG);
-    eventually("the others are reported", || gateway.mind().reports.len() == 499 + Ahead::LONG).await;
-    ahead.processor.stop().await;
-    assert!(!ahead.called.lock().unwrap().contains(&waiting));
-    assert_eq!(gateway.mind().outcome(waiting), None);
+    gateway.push_message(gateway_message::Message::Cancel(v1::Cancel { leases }));
+    // Its slot becomes free for another order.
+    let before = prefetched.started(&gateway).len();
+    eventually("another one is started", || prefetched.started(&gateway).len() > before).await;
+    prefetched.gate.add_permits(Prefetched::LONG);
+    eventually("the others are reported", || gateway.state().reports.len() == 499 + Prefetched::LONG).await;
+    prefetched.processor.stop().await;
+    assert!(!prefetched.called.lock().unwrap().contains(&waiting));
+    assert_eq!(gateway.state().outcome(waiting), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_at_the_end_is_finished_or_given_back() {
+async fn waiting_orders_finish_or_are_released_at_shutdown() {
     for (grace, opens, expected) in [
         (Duration::from_secs(60), true, Outcome::Completed),
         (Duration::from_millis(50), false, Outcome::Released),
     ] {
         let gateway = FakeGateway::start();
         let config = Config { shutdown_timeout: grace, ..config(&gateway) };
-        let ahead = Ahead::reach(&gateway, config).await;
-        let waiting = ahead.waiting(&gateway);
-        let gate = ahead.gate.clone();
-        let task = ahead.processor.shut_down().await;
+        let prefetched = Prefetched::reach(&gateway, config).await;
+        let waiting = prefetched.waiting(&gateway);
+        let gate = prefetched.gate.clone();
+        let task = prefetched.processor.shut_down().await;
         if opens {
-            gate.add_permits(Ahead::LONG);
+            gate.add_permits(Prefetched::LONG);
         }
         task.await.unwrap().unwrap();
-        assert_eq!(gateway.mind().outcome(waiting), Some(expected));
-        let mind = gateway.mind();
-        let started = ahead.ids.iter().filter(|id| mind.orders[id].1.is_some());
-        assert!(started.into_iter().all(|id| mind.outcome(*id).is_some()));
+        assert_eq!(gateway.state().outcome(waiting), Some(expected));
+        let state = gateway.state();
+        let started = prefetched.ids.iter().filter(|id| state.orders[id].1.is_some());
+        assert!(started.into_iter().all(|id| state.outcome(*id).is_some()));
     }
 }
 
@@ -187,7 +188,7 @@ async fn what_waits_at_the_end_is_finished_or_given_back() {
 async fn every_outcome_is_reported() {
     let gateway = FakeGateway::start();
     let ids = gateway.add_orders(7);
-    gateway.mind().orders.get_mut(&ids[5]).unwrap().0.total =
+    gateway.state().orders.get_mut(&ids[5]).unwrap().0.total =
         domain::Money::from_minor(-1, domain::Currency::USD);
     let of: Vec<OrderId> = ids.clone();
     let processor = Processor::start(config(&gateway), move |attempt, _| {
@@ -211,8 +212,8 @@ async fn every_outcome_is_reported() {
         }
     });
     processor.queue.add(&ids);
-    eventually("all are reported", || gateway.mind().reports.len() == 7).await;
-    let outcome = |at: usize| gateway.mind().outcome(ids[at]).unwrap();
+    eventually("all are reported", || gateway.state().reports.len() == 7).await;
+    let outcome = |at: usize| gateway.state().outcome(ids[at]).unwrap();
     assert_eq!(outcome(0), Outcome::Completed);
     let after = Some(Duration::from_millis(1_500));
     assert_eq!(
@@ -236,7 +237,7 @@ async fn every_outcome_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_and_repeated_hints_cost_nothing() {
+async fn refused_and_repeated_jobs_free_their_slots() {
     let gateway = FakeGateway::start();
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
@@ -248,24 +249,24 @@ async fn refused_and_repeated_hints_cost_nothing() {
         }
     });
     let ids = gateway.add_orders(2);
-    let unknown: Vec<_> = std::iter::repeat_with(|| crate::gateway::order().id).take(5).collect();
+    let unknown: Vec<_> = std::iter::repeat_with(|| crate::fake_gateway::order().id).take(5).collect();
     processor.queue.add(&unknown);
     processor.queue.add(&[ids[0], ids[0]]);
-    eventually("the first runs", || gateway.mind().orders[&ids[0]].1.is_some()).await;
+    eventually("the first runs", || gateway.state().orders[&ids[0]].1.is_some()).await;
     processor.queue.add(&[ids[0], ids[1]]);
-    eventually("the second runs", || gateway.mind().orders[&ids[1]].1.is_some()).await;
+    eventually("the second runs", || gateway.state().orders[&ids[1]].1.is_some()).await;
     gate.add_permits(2);
-    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    eventually("both are reported", || gateway.state().reports.len() == 2).await;
     processor.stop().await;
-    let mind = gateway.mind();
-    let started = mind.starts().into_iter().flat_map(|(_, leases)| leases);
+    let state = gateway.state();
+    let started = state.starts().into_iter().flat_map(|(_, leases)| leases);
     assert_eq!(started.filter(|lease| lease.order_id == ids[0].to_string()).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn running_attempts_are_kept_alive_until_their_lease_is_lost() {
+async fn leases_are_renewed_until_they_are_lost() {
     let gateway = FakeGateway::start();
-    gateway.mind().heartbeat_interval = Some(Duration::from_millis(20));
+    gateway.state().heartbeat_interval = Some(Duration::from_millis(20));
     let (stopped, mut was_stopped) = mpsc::channel(1);
     let processor = Processor::start(config(&gateway), move |_, cancelled| {
         let stopped = stopped.clone();
@@ -277,17 +278,17 @@ async fn running_attempts_are_kept_alive_until_their_lease_is_lost() {
     });
     let ids = gateway.add_orders(1);
     processor.queue.add(&ids);
-    eventually("three heartbeats", || gateway.mind().heartbeats().len() >= 3).await;
-    let token = gateway.mind().orders[&ids[0]].1.unwrap();
-    assert!(gateway.mind().heartbeats().iter().all(|lease| *lease == v1::Lease::new(ids[0], token)));
-    gateway.lose(ids[0]);
+    eventually("three heartbeats", || gateway.state().heartbeats().len() >= 3).await;
+    let token = gateway.state().orders[&ids[0]].1.unwrap();
+    assert!(gateway.state().heartbeats().iter().all(|lease| *lease == v1::Lease::new(ids[0], token)));
+    gateway.revoke_lease(ids[0]);
     was_stopped.recv().await.unwrap();
     processor.stop().await;
-    assert_eq!(gateway.mind().finishes(), []);
+    assert_eq!(gateway.state().finishes(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_order_stops_its_handler_and_frees_the_slot() {
+async fn cancelled_order_stops_its_handler_and_frees_its_slot() {
     let gateway = FakeGateway::start();
     let (step, mut steps) = mpsc::channel(1);
     let processor = Processor::start(Config { concurrency: 1, ..config(&gateway) }, move |_, cancelled| {
@@ -303,20 +304,20 @@ async fn a_cancelled_order_stops_its_handler_and_frees_the_slot() {
     processor.queue.add(&ids);
     for id in ids {
         assert_eq!(steps.recv().await, Some("runs"));
-        let token = gateway.mind().orders[&id].1.unwrap();
+        let token = gateway.state().orders[&id].1.unwrap();
         let other = domain::LeaseToken::random();
         for token in [other, token] {
             let leases = vec![v1::Lease::new(id, token)];
-            gateway.say(gateway_message::Message::Cancel(v1::Cancel { leases }));
+            gateway.push_message(gateway_message::Message::Cancel(v1::Cancel { leases }));
         }
         assert_eq!(steps.recv().await, Some("stopped"));
     }
     processor.stop().await;
-    assert_eq!(gateway.mind().finishes(), []);
+    assert_eq!(gateway.state().finishes(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_takes_too_long_is_stopped() {
+async fn attempt_over_its_time_limit_is_stopped() {
     let gateway = FakeGateway::start();
     let config = Config { attempt_timeout: Duration::from_millis(30), ..config(&gateway) };
     let processor = Processor::start(config, |attempt, cancelled| async move {
@@ -327,21 +328,21 @@ async fn an_attempt_that_takes_too_long_is_stopped() {
         }
     });
     let ids = gateway.add_orders(2);
-    gateway.mind().orders.get_mut(&ids[1]).unwrap().0.customer = None;
+    gateway.state().orders.get_mut(&ids[1]).unwrap().0.customer = None;
     processor.queue.add(&ids);
-    eventually("both are reported", || gateway.mind().reports.len() == 2).await;
+    eventually("both are reported", || gateway.state().reports.len() == 2).await;
     let reason = "the attempt took longer than 30ms and was stopped".to_owned();
     assert_eq!(
-        gateway.mind().outcome(ids[0]),
+        gateway.state().outcome(ids[0]),
         Some(Outcome::Retry { reason, class: Some("attempt_timeout".to_owned()), after: None })
     );
-    // Done while it was told to stop is done.
-    assert_eq!(gateway.mind().outcome(ids[1]), Some(Outcome::Completed));
+    // A completion after the stop signal is reported.
+    assert_eq!(gateway.state().outcome(ids[1]), Some(Outcome::Completed));
     processor.stop().await;
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_named() {
+async fn invalid_settings_are_named() {
     let queue = Arc::new(crate::harness::TestQueue::default());
     for (config, expected) in [
         (Config { concurrency: 0, ..Config::default() }, "concurrency must be from 1"),

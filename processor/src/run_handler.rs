@@ -1,4 +1,4 @@
-//! One run of the handler, which ends whatever the handler does short of blocking its thread.
+//! One run of the handler. It ends regardless of the handler's behaviour, unless the handler blocks its thread.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -6,48 +6,49 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Outcome;
 use futures_util::FutureExt;
 use tokio::select;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Attempt, OrderHandler, Outcome};
+use crate::handler::{Attempt, OrderHandler};
 
-/// A handler that was told to stop may tidy up for so long.
-const TIDY_UP: Duration = Duration::from_secs(5);
+/// The time for cleanup of a handler whose token was cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
-/// Runs `handler` for `attempt` until it answers, panics, or has taken `limit`. `None` when
-/// `cancelled` fired first and the result is not wanted.
-pub(crate) async fn run(
+/// Runs `handler` for `attempt` until it returns, panics, or reaches `time_limit`.
+/// `None` if `cancelled` fired first and the outcome is not needed.
+pub(crate) async fn run_handler(
     handler: Arc<dyn OrderHandler>,
     attempt: Attempt,
     cancelled: CancellationToken,
-    limit: Duration,
+    time_limit: Duration,
 ) -> Option<Outcome> {
-    // The call itself is inside, so that a panic before the first await is caught as well.
+    // The call is inside the future, so that a panic before the first await is caught as well.
     let work = async { handler.handle(attempt, cancelled.clone()).await };
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     select! {
-        // Work first: a handler that never waits costs neither a timer nor a waker.
+        // The handler is polled first: one that never waits costs neither a timer nor a waker.
         biased;
         outcome = &mut work => Some(match outcome {
-            // Only a processor that shuts down gives orders back: from a handler it would be an endless loop.
+            // Only a processor that shuts down releases orders; a handler that does it would cause an endless loop.
             Ok(Outcome::Released) => Outcome::retry("the handler gave the order back").with_class("handler_released"),
             Ok(outcome) => outcome,
-            Err(panic) => panicked(&*panic),
+            Err(panic) => panic_outcome(&*panic),
         }),
         () = cancelled.cancelled() => {
-            // What it says now is not wanted, and neither is what it panics with.
-            let _ = timeout(TIDY_UP, work).await;
+            // Its outcome or panic is not needed.
+            let _ = timeout(CANCEL_GRACE, work).await;
             None
         }
-        () = sleep(limit) => {
+        () = sleep(time_limit) => {
             cancelled.cancel();
-            match timeout(TIDY_UP, work).await {
-                // It was done after all while it was told to stop.
+            match timeout(CANCEL_GRACE, work).await {
+                // The handler completed the order while it was being stopped.
                 Ok(Ok(Outcome::Completed)) => Some(Outcome::Completed),
                 _ => {
-                    let reason = format!("the attempt took longer than {limit:?} and was stopped");
+                    let reason = format!("the attempt took longer than {time_limit:?} and was stopped");
                     Some(Outcome::retry(reason).with_class("attempt_timeout"))
                 }
             }
@@ -55,7 +56,7 @@ pub(crate) async fn run(
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+fn panic_outcome(panic: &(dyn Any + Send)) -> Outcome {
     let message = panic
         .downcast_ref::<&str>()
         .copied()

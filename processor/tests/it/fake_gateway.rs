@@ -1,5 +1,4 @@
-//! A gateway with just enough of a mind: orders in memory, and switches for everything that can go
-//! wrong on the way to it.
+//! A fake gateway: orders in memory, and switches for faults of the gateway and of the connection.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -24,42 +23,42 @@ use tonic::{Request, Response, Status, Streaming};
 /// One accepted report.
 pub(crate) type Report = (OrderId, LeaseToken, Outcome);
 
-/// What stays when the gateway dies: the database, the switches, and what was seen.
+/// The state that outlives the gateway: the database, the switches, and the received messages.
 #[derive(Default)]
-pub(crate) struct Mind {
+pub(crate) struct GatewayState {
     pub(crate) orders: HashMap<OrderId, (Order, Option<LeaseToken>)>,
     pub(crate) reports: Vec<Report>,
     reported: HashSet<OrderId>,
-    /// Every message, with the number of its stream.
-    pub(crate) seen: Vec<(usize, WorkerMessage)>,
+    /// Every received message, with the number of its stream.
+    pub(crate) received: Vec<(usize, WorkerMessage)>,
     pub(crate) streams: usize,
-    /// Requests are carried out and not answered.
-    pub(crate) mute: bool,
-    /// New streams are refused.
+    /// Requests are applied and get no response.
+    pub(crate) silent: bool,
+    /// New streams are rejected.
     pub(crate) closed: bool,
-    pub(crate) turned_away: usize,
-    /// So many requests are answered with TryAgain.
+    pub(crate) rejected_streams: usize,
+    /// The number of further requests that get the response TryAgain.
     pub(crate) try_again: usize,
-    /// Entries about this order are refused with `try_again`.
+    /// Entries of this order are refused with `try_again`.
     pub(crate) locked: Option<OrderId>,
-    /// A Start is answered by a message for each order. After as many messages as this, once, the stream ends.
+    /// A Start gets one message for each order. The stream ends once, after this number of messages.
     pub(crate) parts: Option<usize>,
     pub(crate) heartbeat_interval: Option<Duration>,
-    /// To the latest stream.
-    unasked: Option<mpsc::Sender<Result<GatewayMessage, Status>>>,
+    /// The sender of the latest stream.
+    latest_stream: Option<mpsc::Sender<Result<GatewayMessage, Status>>>,
 }
 
 #[derive(Clone, Default)]
 struct Service {
-    mind: Arc<Mutex<Mind>>,
-    /// Streams to this gateway alone.
+    state: Arc<Mutex<GatewayState>>,
+    /// The number of streams to this gateway only.
     streams: Arc<AtomicUsize>,
 }
 
 pub(crate) struct FakeGateway {
     service: Service,
     pub(crate) addr: SocketAddr,
-    /// Dropping it closes every socket at once, as a death does.
+    /// Dropping it closes every socket immediately, as a crash does.
     runtime: Option<Runtime>,
 }
 
@@ -94,9 +93,9 @@ impl FakeGateway {
         Self::with(Service::default())
     }
 
-    /// Another gateway on the same database.
-    pub(crate) fn twin(&self) -> Self {
-        Self::with(Service { mind: self.service.mind.clone(), streams: Arc::default() })
+    /// Starts another gateway with the same database.
+    pub(crate) fn second_gateway(&self) -> Self {
+        Self::with(Service { state: self.service.state.clone(), streams: Arc::default() })
     }
 
     fn with(service: Service) -> Self {
@@ -105,7 +104,7 @@ impl FakeGateway {
         gateway
     }
 
-    /// How many streams this gateway has had.
+    /// Returns the number of streams that this gateway has had.
     pub(crate) fn streams(&self) -> usize {
         self.service.streams.load(Ordering::SeqCst)
     }
@@ -114,17 +113,17 @@ impl FakeGateway {
         format!("http://{}", self.addr)
     }
 
-    pub(crate) fn mind(&self) -> MutexGuard<'_, Mind> {
-        self.service.mind.lock().unwrap()
+    pub(crate) fn state(&self) -> MutexGuard<'_, GatewayState> {
+        self.service.state.lock().unwrap()
     }
 
     pub(crate) fn add_orders(&self, count: usize) -> Vec<OrderId> {
-        let mut mind = self.mind();
+        let mut state = self.state();
         let orders = std::iter::repeat_with(order).take(count);
         orders
             .map(|order| {
                 let id = order.id;
-                mind.orders.insert(id, (order, None));
+                state.orders.insert(id, (order, None));
                 id
             })
             .collect()
@@ -132,12 +131,12 @@ impl FakeGateway {
 
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // A runtime waits for its own end, which async code may not.
+            // The drop of a runtime blocks, which async code must not do.
             std::thread::spawn(move || drop(runtime)).join().unwrap();
         }
     }
 
-    /// On the same port as before.
+    /// Starts the gateway again on the same port.
     pub(crate) fn restart(&mut self) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -147,7 +146,7 @@ impl FakeGateway {
             let listener = loop {
                 match TcpListener::bind(addr).await {
                     Ok(listener) => break listener,
-                    // Somebody's outgoing connection has the port for a moment.
+                    // An outgoing connection of another process may use the port temporarily.
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
             };
@@ -162,15 +161,15 @@ impl FakeGateway {
         self.runtime = Some(runtime);
     }
 
-    /// Something that no worker asked for.
-    pub(crate) fn say(&self, message: gateway_message::Message) {
-        let unasked = self.mind().unasked.clone().expect("a worker is connected");
-        unasked.try_send(Ok(GatewayMessage { request_id: 0, message: Some(message) })).unwrap();
+    /// Sends a message without a request to the latest stream.
+    pub(crate) fn push_message(&self, message: gateway_message::Message) {
+        let latest_stream = self.state().latest_stream.clone().expect("a worker is connected");
+        latest_stream.try_send(Ok(GatewayMessage { request_id: 0, message: Some(message) })).unwrap();
     }
 
-    /// Takes the lease of an order away.
-    pub(crate) fn lose(&self, id: OrderId) {
-        self.mind().orders.get_mut(&id).unwrap().1 = None;
+    /// Removes the lease of an order.
+    pub(crate) fn revoke_lease(&self, id: OrderId) {
+        self.state().orders.get_mut(&id).unwrap().1 = None;
     }
 }
 
@@ -180,37 +179,37 @@ impl Drop for FakeGateway {
     }
 }
 
-impl Mind {
-    /// The leases of all Starts that were seen, one list for each.
+impl GatewayState {
+    /// Returns the leases of all received Starts, one list for each.
     pub(crate) fn starts(&self) -> Vec<(usize, Vec<v1::Lease>)> {
-        let start = |(stream, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+        let start = |(stream, received): &(usize, WorkerMessage)| match received.message.as_ref()? {
             worker_message::Message::Start(start) => Some((*stream, start.leases.clone())),
             _ => None,
         };
-        self.seen.iter().filter_map(start).collect()
+        self.received.iter().filter_map(start).collect()
     }
 
     pub(crate) fn finishes(&self) -> Vec<(usize, Vec<v1::Report>)> {
-        let finish = |(stream, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+        let finish = |(stream, received): &(usize, WorkerMessage)| match received.message.as_ref()? {
             worker_message::Message::Finish(finish) => Some((*stream, finish.reports.clone())),
             _ => None,
         };
-        self.seen.iter().filter_map(finish).collect()
+        self.received.iter().filter_map(finish).collect()
     }
 
     pub(crate) fn heartbeats(&self) -> Vec<v1::Lease> {
-        let leases = |(_, seen): &(usize, WorkerMessage)| match seen.message.as_ref()? {
+        let leases = |(_, received): &(usize, WorkerMessage)| match received.message.as_ref()? {
             worker_message::Message::Heartbeats(heartbeats) => Some(heartbeats.leases.clone()),
             _ => None,
         };
-        self.seen.iter().filter_map(leases).flatten().collect()
+        self.received.iter().filter_map(leases).flatten().collect()
     }
 
     pub(crate) fn outcome(&self, id: OrderId) -> Option<Outcome> {
         self.reports.iter().find(|report| report.0 == id).map(|report| report.2.clone())
     }
 
-    fn answer(&mut self, message: worker_message::Message) -> Option<gateway_message::Message> {
+    fn respond(&mut self, message: worker_message::Message) -> Option<gateway_message::Message> {
         use gateway_message::Message as Answer;
         use worker_message::Message;
         if !matches!(message, Message::Hello(_)) && self.try_again > 0 {
@@ -278,11 +277,11 @@ impl Mind {
                 Answer::Finished(finished)
             }
         };
-        (!self.mute).then_some(answer)
+        (!self.silent).then_some(answer)
     }
 
-    /// The messages to send, and whether the stream ends after them.
-    fn in_parts(
+    /// Splits a response into messages, and returns whether the stream ends after them.
+    fn split_response(
         &mut self,
         answer: Option<gateway_message::Message>,
     ) -> (Vec<gateway_message::Message>, bool) {
@@ -296,7 +295,7 @@ impl Mind {
                 if ends {
                     parts.truncate(most);
                     self.parts = Some(usize::MAX);
-                    self.unasked = None;
+                    self.latest_stream = None;
                 }
                 (parts.into_iter().map(Answer::Started).collect(), ends)
             }
@@ -322,27 +321,27 @@ impl OrderService for Service {
         let mut inbound = request.into_inner();
         let (sender, receiver) = mpsc::channel(64);
         let stream = {
-            let mut mind = self.mind.lock().unwrap();
-            if mind.closed {
-                mind.turned_away += 1;
+            let mut state = self.state.lock().unwrap();
+            if state.closed {
+                state.rejected_streams += 1;
                 return Err(Status::unavailable("closed"));
             }
-            mind.streams += 1;
+            state.streams += 1;
             self.streams.fetch_add(1, Ordering::SeqCst);
-            mind.unasked = Some(sender.clone());
-            mind.streams
+            state.latest_stream = Some(sender.clone());
+            state.streams
         };
         let service = self.clone();
         tokio::spawn(async move {
-            while let Ok(Some(seen)) = inbound.message().await {
+            while let Ok(Some(received)) = inbound.message().await {
                 let (answers, ends) = {
-                    let mut mind = service.mind.lock().unwrap();
-                    mind.seen.push((stream, seen.clone()));
-                    let answer = mind.answer(seen.message.unwrap());
-                    mind.in_parts(answer)
+                    let mut state = service.state.lock().unwrap();
+                    state.received.push((stream, received.clone()));
+                    let answer = state.respond(received.message.unwrap());
+                    state.split_response(answer)
                 };
                 for answer in answers {
-                    let answer = GatewayMessage { request_id: seen.request_id, message: Some(answer) };
+                    let answer = GatewayMessage { request_id: received.request_id, message: Some(answer) };
                     if sender.send(Ok(answer)).await.is_err() {
                         return;
                     }
