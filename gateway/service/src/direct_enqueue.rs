@@ -19,7 +19,7 @@ use crate::dispatch_wake::Wake;
 use crate::health_monitor::Vitals;
 use crate::queue_capacity::{CapacityReservation, QueueCapacity};
 use gateway_store::Store;
-use gateway_store::{Creation, NewOrder};
+use gateway_store::{CreateRequest, NewOrder};
 
 /// Pushes new orders to the queue. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(crate) struct EnqueuePermit {
 
 impl DirectEnqueue {
     /// Reserves capacity for the orders that can start immediately; `None` if dispatch has to push them.
-    pub(crate) fn reserve(&self, creations: &[Creation]) -> Option<EnqueuePermit> {
+    pub(crate) fn reserve(&self, creations: &[CreateRequest]) -> Option<EnqueuePermit> {
         let orders = creations.iter().flat_map(|creation| &*creation.orders);
         let jobs = orders.filter(|order| order.starts_at_once()).count() as u64;
         let reserved = self.capacity.reserve(jobs)?;
@@ -78,7 +78,7 @@ impl EnqueuePermit {
                     direct_enqueue.capacity.close();
                     tracing::debug!(%error, "failed to enqueue new orders, dispatch enqueues them");
                     let ids = front.iter().chain(&back).map(|job| job.order_id).collect();
-                    if let Err(error) = direct_enqueue.store.drop_guards_of(ids).await {
+                    if let Err(error) = direct_enqueue.store.release_unstarted(ids).await {
                         tracing::debug!(%error, "failed to release new orders, they wait for the visibility timeout");
                     }
                     direct_enqueue.wake.due();

@@ -26,7 +26,7 @@ use crate::health_monitor::Vitals;
 use crate::orders::Orders;
 use crate::queue_capacity::QueueCapacity;
 use gateway_store::Store;
-use gateway_store::{Longest, Marks, Overdue, ReadyOrder, Taken};
+use gateway_store::{ClaimLimits, Claimed, DispatchCursor, ExpiredClaims, ReadyOrder};
 
 /// Pause without a wake-up; also the delay after which an expired lease is found.
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ impl Dispatch {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         let now = Instant::now();
-        let mut marks = Marks::default();
+        let mut cursor = DispatchCursor::default();
         // Workers could not renew a lease with this gateway before.
         let not_before = now + self.config.rules.lease / 2;
         let steps = self.store.clock_steps();
@@ -103,11 +103,11 @@ impl Dispatch {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notified();
             if Instant::now() >= scan.next {
-                marks = Marks::default();
+                cursor = DispatchCursor::default();
                 let pause = self.scan_expired(&mut scan).await;
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
-            let pass = self.enqueue_ready(&mut marks).await;
+            let pass = self.enqueue_ready(&mut cursor).await;
             if !matches!(pass, Ok(PassOutcome::Idle)) {
                 self.capacity.close();
             }
@@ -135,7 +135,7 @@ impl Dispatch {
         }
     }
 
-    async fn enqueue_ready(&self, marks: &mut Marks) -> Result<PassOutcome, PassError> {
+    async fn enqueue_ready(&self, cursor: &mut DispatchCursor) -> Result<PassOutcome, PassError> {
         let waiting = self.queue.len().await?;
         metrics::gauge!("orders_queue_depth").set(waiting as f64);
         let window = u64::from(self.config.max_queue_depth);
@@ -146,11 +146,12 @@ impl Dispatch {
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
         let mark = self.capacity.mark();
-        let Some(taken) = self.store.take_due(limit, self.config.visibility_timeout, *marks).await? else {
+        let Some(taken) = self.store.claim_ready(limit, self.config.visibility_timeout, *cursor).await?
+        else {
             return Ok(PassOutcome::Paused);
         };
-        let Taken { ahead: front, behind: back, more, marks: reached, unreadable: _ } = taken;
-        *marks = if more { reached } else { Marks::default() };
+        let Claimed { front, back, more, cursor: reached, unreadable: _ } = taken;
+        *cursor = if more { reached } else { DispatchCursor::default() };
         // If this fails, the orders are pushed again after their visibility timeout.
         let pushed = (front.len() + back.len()) as u64;
         if pushed > 0 {
@@ -176,9 +177,12 @@ impl Dispatch {
     /// could not be written. Returns the pause before the next scan.
     async fn scan_expired(&self, scan: &mut ExpiryScan) -> Duration {
         let begin = Instant::now();
-        let longest = Longest { guard: self.config.visibility_timeout, lease: self.config.rules.lease };
-        let Overdue { guards, leases, ahead, parked, unreadable } =
-            match self.store.overdue(MAX_EXPIRED_PER_PASS, longest).await {
+        let limits = ClaimLimits {
+            visibility_timeout: self.config.visibility_timeout,
+            lease: self.config.rules.lease,
+        };
+        let ExpiredClaims { unstarted, leases, overlong, parked, unreadable } =
+            match self.store.expired_claims(MAX_EXPIRED_PER_PASS, limits).await {
                 Ok(overdue) => overdue,
                 Err(error) => {
                     scan.last_scan_failed = true;
@@ -187,14 +191,14 @@ impl Dispatch {
                 }
             };
         let pause = begin.elapsed() * SCAN_TIME_SHARE;
-        for guards in guards.chunks(MAX_EXPIRED_PER_TRANSACTION) {
-            if let Err(error) = self.store.drop_guards_of(guards.to_vec()).await {
+        for unstarted in unstarted.chunks(MAX_EXPIRED_PER_TRANSACTION) {
+            if let Err(error) = self.store.release_unstarted(unstarted.to_vec()).await {
                 tracing::debug!(%error, "failed to release orders with lost jobs, retrying in the next pass");
             }
         }
         for (what, done) in [
-            ("leases of another clock", self.store.shorten_leases(&ahead, longest).await.map(drop)),
-            ("parked orders", self.store.recheck(&parked).await),
+            ("leases of another clock", self.store.shorten_leases(&overlong, limits).await.map(drop)),
+            ("parked orders", self.store.recheck_parked(&parked).await),
             ("orders to be parked", self.store.park(&unreadable).await),
         ] {
             if let Err(error) = done {
@@ -236,7 +240,7 @@ impl Dispatch {
             scan.not_before = now + 2 * CLOCK_INTERVAL + self.config.rules.lease / 2;
         }
         if now < scan.unsettled
-            && let Err(error) = self.store.bring_in().await
+            && let Err(error) = self.store.shorten_waits().await
         {
             tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next pass");
         }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::orders::Orders;
-use gateway_store::{Found, Timelines};
+use gateway_store::{FoundOrders, Timelines};
 
 /// Most turns of the scheduler that somebody waits for others.
 const MAX_YIELDS: usize = 4;
@@ -39,7 +39,7 @@ pub fn orders(orders: &Orders) -> OrderLoader {
     Loader::new(orders.config().batch_size, move |ids| {
         let orders = orders.clone();
         async move {
-            let Found { orders, unreadable } = orders.get_many(&ids).await?;
+            let FoundOrders { orders, unreadable } = orders.get_many(&ids).await?;
             let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
             let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
             Ok(orders.chain(unreadable).collect())

@@ -3,7 +3,7 @@
 //! The local clock is monotonic, and the difference to the database's is measured now and then. A difference that
 //! changes by more than a clock can drift means that one of them was set, or that this machine was suspended: a
 //! step. It is logged, counted, and told to dispatch, which then takes back no lease for a while
-//! and brings waits to an end that are longer than they can be ([`super::ahead`]).
+//! and brings waits to an end that are longer than they can be ([`super::later_clock`]).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ pub(super) struct Clock {
     pub(super) local: LocalClock,
     /// Database time minus local time, in microseconds.
     offset: AtomicI64,
-    /// Steady time minus local time (see [`super::steady`]): never above `offset`.
+    /// Steady time minus local time (see [`super::steady_time`]): never above `offset`.
     steady: AtomicI64,
     /// Local time of the latest measurement.
     measured: AtomicI64,

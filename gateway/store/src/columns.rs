@@ -9,7 +9,7 @@ use domain::transition::OrderState;
 use domain::{Currency, LeaseToken, Money, Order, OrderId, Priority, Status, Timestamp};
 
 use super::Error;
-use super::creation::NewOrder;
+use super::create_request::NewOrder;
 use super::isolate::Unreadable;
 use super::row::{FromColumn, Row};
 use super::rows::{self, HELD, Locked, NEVER, Stage, WAITING};

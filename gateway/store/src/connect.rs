@@ -9,12 +9,12 @@ use telemetry::LogThrottle;
 
 use super::address::{Address, Target};
 use super::clock::Clock;
+use super::hot_connections::Writers;
 use super::pools::{self, Pools};
 use super::primary::Primary;
-use super::recent::Recent;
+use super::row_cache::Recent;
 use super::search::Lane;
 use super::session::PrepareError;
-use super::writers::Writers;
 use super::{Dialect, Inner, Store, error, files};
 
 /// Sizes and limits of a store.
@@ -175,7 +175,7 @@ impl Store {
                 address: address.shown,
                 deadline: options.deadline,
                 clock: Clock::new(),
-                ailing: AtomicBool::new(false),
+                unhealthy: AtomicBool::new(false),
                 recent: Recent::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),

@@ -2,7 +2,7 @@
 
 use sqlx::mysql::MySqlDatabaseError;
 
-use super::codes::{Kind, kind};
+use super::error_codes::{Kind, kind};
 
 /// Why a piece of work on the database did not succeed.
 #[derive(Debug, thiserror::Error)]

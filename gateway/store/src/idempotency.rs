@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use domain::{DEFAULT_TENANT, OrderId, Status};
 
 use super::connection::Connection;
-use super::creation::{Creation, Idempotency, NewOrder};
-use super::read::Found;
+use super::create_request::{CreateRequest, Idempotency, NewOrder};
+use super::read::FoundOrders;
 use super::statement::{Statement, pieces};
 use super::{Error, Store, rows};
 
@@ -39,11 +39,14 @@ pub(super) async fn used_keys(
     Ok(used)
 }
 
-/// Writes the keys of new creations.
-pub(super) async fn insert_keys(connection: &mut Connection, creations: &[&Creation]) -> Result<(), Error> {
-    let keyed: Vec<(&NewOrder, &Idempotency)> = creations
+/// Writes the keys of new requests.
+pub(super) async fn insert_keys(
+    connection: &mut Connection,
+    requests: &[&CreateRequest],
+) -> Result<(), Error> {
+    let keyed: Vec<(&NewOrder, &Idempotency)> = requests
         .iter()
-        .filter_map(|creation| creation.idempotency.as_ref().map(|key| (&creation.orders[0], key)))
+        .filter_map(|request| request.idempotency.as_ref().map(|key| (&request.orders[0], key)))
         .collect();
     for piece in pieces(&keyed) {
         let mut sql = Statement::new(
@@ -97,12 +100,12 @@ impl Store {
         self.write(|connection| Box::pin(async move { delete_keys(connection, &[first]).await })).await
     }
 
-    /// Orders as they were right after their creation, whatever has become of them since; those that
+    /// Orders as they were right after their request, whatever has become of them since; those that
     /// exist, sorted by their ids.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn orders_as_created(&self, ids: &[OrderId]) -> Result<Found, Error> {
+    pub async fn orders_as_created(&self, ids: &[OrderId]) -> Result<FoundOrders, Error> {
         let mut found = self.find(ids).await?;
         for order in &mut found.orders {
             order.status = Status::Pending;

@@ -9,9 +9,9 @@ use domain::{OrderId, Status};
 
 use super::columns::NewRow;
 use super::connection::Connection;
-use super::creation::{Creation, Inserted, NewOrder};
+use super::create_request::{CreateRequest, InsertOutcome, NewOrder};
 use super::idempotency::{insert_keys, used_keys};
-use super::recent::CachedOrder;
+use super::row_cache::CachedOrder;
 use super::rows::{Locked, Stage};
 use super::statement::{Statement, pieces};
 use super::{Dialect, Error, Store, columns, rows};
@@ -28,7 +28,7 @@ impl Store {
     /// Writes the orders, which are their first events as well, and the idempotency keys, all in one
     /// transaction. New
     /// orders are due at once, or at the time for which they are scheduled. Says what became of each
-    /// creation.
+    /// request.
     ///
     /// When the answer to COMMIT is lost the orders are looked up by their ids, and written again if
     /// they are not there. The look-up waits for a transaction that is still under way.
@@ -36,21 +36,21 @@ impl Store {
     /// # Errors
     /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
     /// other error means that they are not.
-    pub async fn insert(&self, creations: Arc<[Creation]>) -> Result<Vec<Inserted>, Error> {
-        self.insert_taken(creations, Duration::ZERO).await
+    pub async fn insert(&self, requests: Arc<[CreateRequest]>) -> Result<Vec<InsertOutcome>, Error> {
+        self.insert_claimed(requests, Duration::ZERO).await
     }
 
-    /// As [`Self::insert`], but as if [`Self::take_due`] had taken those that can be started at once: the
-    /// caller pushes them to the queue, which holds them until `guard` is over.
+    /// As [`Self::insert`], but as if [`Self::claim_ready`] had claimed those that can be started at once: the
+    /// caller pushes them to the queue, which holds them until `visibility_timeout` is over.
     ///
     /// # Errors
     /// As [`Self::insert`].
-    pub async fn insert_taken(
+    pub async fn insert_claimed(
         &self,
-        creations: Arc<[Creation]>,
-        guard: Duration,
-    ) -> Result<Vec<Inserted>, Error> {
-        self.insert_unless_there(creations, guard, false).await
+        requests: Arc<[CreateRequest]>,
+        visibility_timeout: Duration,
+    ) -> Result<Vec<InsertOutcome>, Error> {
+        self.insert_unless_there(requests, visibility_timeout, false).await
     }
 
     /// As [`Self::insert`], after a first try with an unknown end: what that has committed is looked up
@@ -58,48 +58,48 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::insert`].
-    pub async fn insert_missing(&self, creations: Arc<[Creation]>) -> Result<Vec<Inserted>, Error> {
-        self.insert_unless_there(creations, Duration::ZERO, true).await
+    pub async fn insert_missing(&self, requests: Arc<[CreateRequest]>) -> Result<Vec<InsertOutcome>, Error> {
+        self.insert_unless_there(requests, Duration::ZERO, true).await
     }
 
     /// `unknown` says that the orders may be there already.
     async fn insert_unless_there(
         &self,
-        creations: Arc<[Creation]>,
-        guard: Duration,
+        requests: Arc<[CreateRequest]>,
+        visibility_timeout: Duration,
         mut unknown: bool,
-    ) -> Result<Vec<Inserted>, Error> {
+    ) -> Result<Vec<InsertOutcome>, Error> {
         let dialect = self.inner.dialect;
         for _ in 0..COMMIT_TRIES {
             let check = unknown;
             let result = self
                 .write(|connection| {
-                    let creations = creations.clone();
+                    let requests = requests.clone();
                     Box::pin(async move {
                         let committed = if check {
-                            existing(connection, dialect, &creations).await?
+                            existing(connection, dialect, &requests).await?
                         } else {
                             HashSet::new()
                         };
-                        let inserted = sort_out(connection, &creations, &committed).await?;
-                        let new: Vec<&Creation> = creations
+                        let inserted = partition_by_key(connection, &requests, &committed).await?;
+                        let new: Vec<&CreateRequest> = requests
                             .iter()
                             .zip(&inserted)
-                            .filter(|(creation, inserted)| {
-                                **inserted == Inserted::New && !committed.contains(&creation.id())
+                            .filter(|(request, inserted)| {
+                                **inserted == InsertOutcome::Inserted && !committed.contains(&request.id())
                             })
-                            .map(|(creation, _)| creation)
+                            .map(|(request, _)| request)
                             .collect();
                         insert_keys(connection, &new).await?;
-                        insert_orders(connection, &new, guard).await?;
+                        insert_orders(connection, &new, visibility_timeout).await?;
                         Ok(inserted)
                     })
                 })
                 .await;
             match result {
                 Ok(inserted) => {
-                    if !guard.is_zero() {
-                        self.remember(&creations, &inserted);
+                    if !visibility_timeout.is_zero() {
+                        self.remember(&requests, &inserted);
                     }
                     return Ok(inserted);
                 }
@@ -115,9 +115,9 @@ impl Store {
 
 impl Store {
     /// Keeps new orders that are about to be started.
-    fn remember(&self, creations: &[Creation], inserted: &[Inserted]) {
-        let new = creations.iter().zip(inserted).filter(|(_, inserted)| **inserted == Inserted::New);
-        let orders = new.flat_map(|(creation, _)| &*creation.orders).filter(|order| order.starts_at_once());
+    fn remember(&self, requests: &[CreateRequest], inserted: &[InsertOutcome]) {
+        let new = requests.iter().zip(inserted).filter(|(_, inserted)| **inserted == InsertOutcome::Inserted);
+        let orders = new.flat_map(|(request, _)| &*request.orders).filter(|order| order.starts_at_once());
         self.inner.recent.put(orders.map(|order| CachedOrder {
             locked: Locked {
                 id: order.id,
@@ -139,17 +139,17 @@ impl Store {
     }
 }
 
-/// Those of the creations that are there, by their first order: committed by a try whose answer was
+/// Those of the requests that are there, by their first order: committed by a try whose answer was
 /// lost.
 async fn existing(
     connection: &mut Connection,
     dialect: Dialect,
-    creations: &[Creation],
+    requests: &[CreateRequest],
 ) -> Result<HashSet<OrderId>, Error> {
     let mut found = HashSet::new();
-    for piece in pieces(creations) {
+    for piece in pieces(requests) {
         let mut sql = Statement::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|creation| creation.orders[0].id.as_bytes().as_slice()))
+        sql.within(piece.iter().map(|request| request.orders[0].id.as_bytes().as_slice()))
             .push(dialect.for_update());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
@@ -158,31 +158,31 @@ async fn existing(
     Ok(found)
 }
 
-/// Tells new creations from repetitions, by their keys.
-async fn sort_out(
+/// Tells new requests from repetitions, by their keys.
+async fn partition_by_key(
     connection: &mut Connection,
-    creations: &[Creation],
+    requests: &[CreateRequest],
     committed: &HashSet<OrderId>,
-) -> Result<Vec<Inserted>, Error> {
-    let undecided = creations.iter().filter(|creation| !committed.contains(&creation.id()));
-    let keys = undecided.filter_map(|creation| creation.idempotency.as_ref());
+) -> Result<Vec<InsertOutcome>, Error> {
+    let undecided = requests.iter().filter(|request| !committed.contains(&request.id()));
+    let keys = undecided.filter_map(|request| request.idempotency.as_ref());
     let mut used = used_keys(connection, keys).await?;
-    let mut inserted = Vec::with_capacity(creations.len());
-    for creation in creations {
-        inserted.push(match &creation.idempotency {
-            Some(idempotency) if !committed.contains(&creation.id()) => {
+    let mut inserted = Vec::with_capacity(requests.len());
+    for request in requests {
+        inserted.push(match &request.idempotency {
+            Some(idempotency) if !committed.contains(&request.id()) => {
                 match used.get(idempotency.key.as_bytes()) {
-                    Some((hash, id)) if *hash == idempotency.request_hash => Inserted::Before(*id),
-                    Some(_) => Inserted::KeyReused,
+                    Some((hash, id)) if *hash == idempotency.request_hash => InsertOutcome::Replayed(*id),
+                    Some(_) => InsertOutcome::KeyConflict,
                     None => {
                         // The same key may come again in this very batch.
                         let key = idempotency.key.as_bytes().to_vec();
-                        used.insert(key, (idempotency.request_hash, creation.id()));
-                        Inserted::New
+                        used.insert(key, (idempotency.request_hash, request.id()));
+                        InsertOutcome::Inserted
                     }
                 }
             }
-            Some(_) | None => Inserted::New,
+            Some(_) | None => InsertOutcome::Inserted,
         });
     }
     Ok(inserted)
@@ -190,10 +190,10 @@ async fn sort_out(
 
 pub(super) async fn insert_orders(
     connection: &mut Connection,
-    creations: &[&Creation],
-    guard: Duration,
+    requests: &[&CreateRequest],
+    visibility_timeout: Duration,
 ) -> Result<(), Error> {
-    let orders: Vec<&NewOrder> = creations.iter().flat_map(|creation| &*creation.orders).collect();
+    let orders: Vec<&NewOrder> = requests.iter().flat_map(|request| &*request.orders).collect();
     let mut bytes = 0;
     let statements = orders.chunk_by(|_, next| {
         bytes += next.line_items.iter().map(|line| line.item.len() + LINE_BYTES).sum::<usize>();
@@ -206,8 +206,8 @@ pub(super) async fn insert_orders(
         let mut sql = columns::insert(piece.len());
         for order in piece {
             let start = order.not_before;
-            let taken = !guard.is_zero() && order.starts_at_once();
-            let stage = if taken { Stage::held(start + guard) } else { Stage::waiting(start) };
+            let claimed = !visibility_timeout.is_zero() && order.starts_at_once();
+            let stage = if claimed { Stage::held(start + visibility_timeout) } else { Stage::waiting(start) };
             columns::bind(&mut sql, &NewRow { order, stage });
         }
         sql.execute(connection).await?;

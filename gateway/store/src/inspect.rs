@@ -25,16 +25,16 @@ const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3_600);
 
 /// Something that cannot be, and yet is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct IntegrityIssue {
     /// The order.
     pub order_id: OrderId,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub kind: IssueKind,
 }
 
 /// What can be wrong with an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum IssueKind {
     /// There are events of an order that does not exist.
     #[error("has events but no order")]
     NoOrder,
@@ -75,7 +75,7 @@ pub enum Problem {
     Parked(Timestamp),
 }
 
-impl Problem {
+impl IssueKind {
     /// Whether [`Store::repair`] can mend it without deciding anything about the order.
     pub fn is_repairable(&self) -> bool {
         match self {
@@ -94,7 +94,7 @@ impl Problem {
 
 /// What a look at all orders has shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct IntegrityReport {
     /// Orders by status.
     pub by_status: BTreeMap<Status, u64>,
     /// Orders whose row cannot be read, not even its status.
@@ -106,10 +106,10 @@ pub struct Report {
     /// How far the newest order is ahead of the database's clock, if it is: the clock was set back.
     pub clock_behind: Option<Duration>,
     /// What is wrong.
-    pub findings: Vec<Finding>,
+    pub issues: Vec<IntegrityIssue>,
 }
 
-impl Report {
+impl IntegrityReport {
     /// How many orders there are.
     pub fn accepted(&self) -> u64 {
         self.by_status.values().sum::<u64>() + self.unreadable
@@ -127,7 +127,7 @@ struct Seen {
     ends: Option<Ends>,
     stored: BTreeMap<u32, Moment>,
     /// What was found while reading.
-    problems: Vec<Problem>,
+    problems: Vec<IssueKind>,
 }
 
 type Orders = BTreeMap<OrderId, Seen>;
@@ -141,9 +141,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn inspect(&self, overdue_after: Duration) -> Result<Report, Error> {
+    pub async fn inspect(&self, overdue_after: Duration) -> Result<IntegrityReport, Error> {
         let (oldest_claimable, clock_behind) = (self.oldest_claimable().await?, self.clock_behind().await?);
-        let mut report = Report { oldest_claimable, clock_behind, ..Report::default() };
+        let mut report = IntegrityReport { oldest_claimable, clock_behind, ..IntegrityReport::default() };
         let mut after = OrderId::from_bytes([0; 16]);
         loop {
             let (page, last) = self.page(after).await?;
@@ -158,8 +158,8 @@ impl Store {
                 if !problems(seen).is_empty() {
                     let again = self.look(vec![*id]).await?;
                     let still = again.get(id).map(problems).unwrap_or_default();
-                    let finding = |problem| Finding { order_id: *id, problem };
-                    report.findings.extend(still.into_iter().map(finding));
+                    let finding = |kind| IntegrityIssue { order_id: *id, kind };
+                    report.issues.extend(still.into_iter().map(finding));
                 }
             }
             match last {
@@ -167,7 +167,7 @@ impl Store {
                 None => break,
             }
         }
-        report.findings.extend(self.malformed_ids().await?);
+        report.issues.extend(self.malformed_ids().await?);
         Ok(report)
     }
 
@@ -175,11 +175,11 @@ impl Store {
     pub(super) async fn unusable(&self, ids: &[OrderId]) -> Result<Vec<Unreadable>, Error> {
         let mut unusable = Vec::new();
         for (order_id, seen) in self.look(ids.to_vec()).await? {
-            let blocks = |problem: &Problem| match problem {
-                Problem::Unreadable(_) => Some(Cause::Undecodable),
-                Problem::TooLarge(_) => Some(Cause::TooLarge),
+            let blocks = |problem: &IssueKind| match problem {
+                IssueKind::Unreadable(_) => Some(Cause::Undecodable),
+                IssueKind::TooLarge(_) => Some(Cause::TooLarge),
                 // The next change moves event `version - 1` there.
-                Problem::Gap { version, sequences } if sequences.iter().any(|n| n + 1 >= *version) => {
+                IssueKind::Gap { version, sequences } if sequences.iter().any(|n| n + 1 >= *version) => {
                     Some(Cause::Contradiction)
                 }
                 _ => None,
@@ -193,13 +193,13 @@ impl Store {
     }
 
     /// Rows that no statement can name by the id of an order, all under an id that no order has.
-    async fn malformed_ids(&self) -> Result<Option<Finding>, Error> {
+    async fn malformed_ids(&self) -> Result<Option<IntegrityIssue>, Error> {
         let Some(condition) = self.inner.dialect.malformed_id() else { return Ok(None) };
         let sql = Statement::new(format!("SELECT COUNT(*) FROM orders WHERE {condition}"));
         let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
         let count: u64 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
         let order_id = OrderId::from_bytes([0; 16]);
-        Ok((count > 0).then_some(Finding { order_id, problem: Problem::MalformedIds(count) }))
+        Ok((count > 0).then_some(IntegrityIssue { order_id, kind: IssueKind::MalformedIds(count) }))
     }
 
     /// Mends what [`Problem::is_repairable`] says can be mended: an order that is not final becomes
@@ -241,7 +241,7 @@ impl Store {
                 })
             })
             .await?;
-        Ok(mended + self.bring_in().await?)
+        Ok(mended + self.shorten_waits().await?)
     }
 
     /// The orders that follow `after`, and the id to go on from; with the events between them, and with the last
@@ -291,7 +291,7 @@ impl Store {
                 for Unreadable { order_id, detail, .. } in rows.unreadable.iter().cloned() {
                     let seen = page.entry(order_id).or_default();
                     seen.exists = true;
-                    seen.problems.push(Problem::Unreadable(detail));
+                    seen.problems.push(IssueKind::Unreadable(detail));
                 }
                 for row in rows_of(connection, &PARKING, &not_received, "").await?.iter() {
                     page.entry(row.id()?).or_default().add_parking(&row);
@@ -344,10 +344,10 @@ impl Seen {
             Ok(locked) => {
                 self.state = Some(locked.state);
                 if let Some(due) = stalled(&locked.state, row.get(Column::DueAt).ok(), now) {
-                    self.problems.push(Problem::Stalled(due));
+                    self.problems.push(IssueKind::Stalled(due));
                 }
                 match columns::order(row).map(|order| order.approximate_bytes()) {
-                    Ok(bytes) if bytes > LARGEST_ORDER => self.problems.push(Problem::TooLarge(bytes)),
+                    Ok(bytes) if bytes > LARGEST_ORDER => self.problems.push(IssueKind::TooLarge(bytes)),
                     Ok(_) => {}
                     Err(error) => self.unreadable(&error),
                 }
@@ -366,13 +366,13 @@ impl Seen {
     /// Says whether it is parked.
     fn add_parking(&mut self, row: &OrderRow<'_>) {
         if row.get(Column::DueAt).is_ok_and(is_parked) {
-            self.problems.push(Problem::Parked(row.time(Column::HeldUntil).unwrap_or_default()));
+            self.problems.push(IssueKind::Parked(row.time(Column::HeldUntil).unwrap_or_default()));
         }
     }
 
     fn unreadable(&mut self, error: &Error) {
         let id = OrderId::from_bytes([0; 16]);
-        self.problems.push(Problem::Unreadable(Unreadable::new(id, error).detail));
+        self.problems.push(IssueKind::Unreadable(Unreadable::new(id, error).detail));
     }
 }
 
@@ -392,16 +392,16 @@ fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Ti
 }
 
 /// What is wrong with one order.
-fn problems(seen: &Seen) -> Vec<Problem> {
+fn problems(seen: &Seen) -> Vec<IssueKind> {
     if !seen.exists {
-        return vec![Problem::NoOrder];
+        return vec![IssueKind::NoOrder];
     }
     let mut problems = seen.problems.clone();
     let (Some(state), Some(ends)) = (&seen.state, &seen.ends) else { return problems };
     // What is also in the row is one too many.
     let sequences: Vec<u32> = seen.stored.keys().copied().collect();
     if !sequences.iter().copied().eq(ends.stored()) {
-        problems.push(Problem::Gap { version: state.version, sequences });
+        problems.push(IssueKind::Gap { version: state.version, sequences });
     }
     let mut before: Option<Status> = None;
     for (sequence, Moment { status, .. }) in ends.clone().timeline(seen.stored.clone()) {
@@ -410,17 +410,17 @@ fn problems(seen: &Seen) -> Vec<Problem> {
             Some(before) => before.can_become(status),
         };
         if !declared {
-            problems.push(Problem::Undeclared(sequence));
+            problems.push(IssueKind::Undeclared(sequence));
         }
         before = Some(status);
     }
     match (state.status.is_final(), state.due_at) {
-        (false, None) => problems.push(Problem::NeverDue(state.status)),
-        (true, Some(_)) => problems.push(Problem::FinalButDue(state.status)),
+        (false, None) => problems.push(IssueKind::NeverDue(state.status)),
+        (true, Some(_)) => problems.push(IssueKind::FinalButDue(state.status)),
         (false, Some(_)) | (true, None) => {}
     }
     if state.status == Status::Processing && state.lease.is_none() {
-        problems.push(Problem::NoLease);
+        problems.push(IssueKind::NoLease);
     }
     problems
 }

@@ -1,8 +1,8 @@
 //! SQL. Nothing outside this module knows any.
 //!
 //! Start with [`transition`]: every change of an order goes through it. [`insert`] accepts orders,
-//! [`due`] finds those that need attention, [`read`] and [`list`] show them, [`timeline`] puts their events
-//! together, [`prune`] removes them.
+//! [`ready`] finds those that need attention, [`read`] and [`list`] show them, [`timeline`] puts their events
+//! together, [`retention`] removes them.
 //!
 //! One body of SQL serves MySQL, MariaDB and SQLite; where they differ, [`Dialect`] says how. Every
 //! write is one short transaction over many rows, at READ COMMITTED, with the rows locked while the
@@ -12,51 +12,51 @@
 //! SQLite has one connection that writes and some that read; MySQL has pools of both, so that
 //! neither can starve the other. Searches have two more of their own (see [`search`]).
 
+mod abandoned_leases;
 mod address;
-mod ahead;
 mod backup;
 mod clock;
-mod codes;
 mod columns;
 mod connect;
 mod connection;
 mod counts;
-mod creation;
+mod create_request;
 mod dialect;
-mod due;
-mod ended;
 mod error;
+mod error_codes;
 mod files;
+mod hot_connections;
 mod idempotency;
 mod insert;
 mod inspect;
 mod installation;
 mod isolate;
+mod later_clock;
 mod list;
 mod migrate;
-mod nodelay;
 mod park;
 mod pause;
 mod pools;
 mod primary;
 mod probe;
-mod prune;
 mod read;
-mod recent;
+mod ready;
 mod repair;
 mod request_hash;
+mod retention;
 mod row;
+mod row_cache;
 mod rows;
 mod scan;
 mod search;
 mod session;
 mod statement;
-mod steady;
+mod steady_time;
+mod tcp_nodelay;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod transition;
-mod writers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -73,29 +73,29 @@ use connection::{Connection, Pool};
 use statement::Statement;
 
 pub use address::{BadUrl, check as check_database_url};
-pub use ahead::Longest;
 pub use backup::{BackupError, back_up};
 pub use connect::{ConnectError, Options};
 pub use counts::{COUNT_LIMIT, Counts};
-pub use creation::{Creation, Idempotency, Inserted, NewOrder};
+pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder};
 pub use dialect::Dialect;
-pub use due::{Marks, Overdue, ReadyOrder, Taken};
 pub use error::{Error, Outage};
-pub use inspect::{Finding, Problem, Report};
+pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;
 pub use isolate::{Cause, LARGEST_ORDER, Unreadable};
+pub use later_clock::ClaimLimits;
 pub use migrate::Schema;
 pub use pause::Pause;
 pub use probe::Probe;
-pub use prune::{PRUNE_BATCH, Pruned, Retention};
-pub use read::Found;
+pub use read::FoundOrders;
+pub use ready::{Claimed, DispatchCursor, ExpiredClaims, ReadyOrder};
 pub use repair::{InvalidSetting, Repaired, Setting};
 pub use request_hash::{bulk_hash, request_hash};
 pub use request_hash::{draft_hash, unreadable_hash};
-pub use scan::{Listed, Scan, Scanned, Start};
-pub use search::{Pass, SEARCHES};
+pub use retention::{PRUNE_BATCH, Pruned, Retention};
+pub use scan::{Listed, Scan, ScanStart, Scanned};
+pub use search::{SEARCHES, SearchPass};
 pub use timeline::Timelines;
-pub use transition::Applied;
+pub use transition::CommandOutcome;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -107,15 +107,15 @@ struct Inner {
     dialect: Dialect,
     readers: Pool,
     lane: search::Lane,
-    writers: writers::Writers,
+    writers: hot_connections::Writers,
     /// For messages: host and port, or the file.
     address: String,
     deadline: Duration,
     clock: clock::Clock,
     /// The last write did not get through to the database.
-    ailing: AtomicBool,
+    unhealthy: AtomicBool,
     /// What transitions need not read.
-    recent: recent::Recent,
+    recent: row_cache::Recent,
     /// How often the database has answered.
     answers: AtomicU64,
     /// How many statements were sent.
@@ -125,7 +125,7 @@ struct Inner {
     parking: park::Log,
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause::Seen,
-    steady: steady::Record,
+    steady: steady_time::Record,
     /// Keeps other processes away from an SQLite file for as long as the store lives.
     file: Option<files::Claim>,
 }
@@ -197,8 +197,8 @@ impl Store {
     }
 
     /// Whether the last write did not get through to the database.
-    pub fn is_ailing(&self) -> bool {
-        self.inner.ailing.load(Ordering::Relaxed)
+    pub fn is_unhealthy(&self) -> bool {
+        self.inner.unhealthy.load(Ordering::Relaxed)
     }
 
     /// Waits until it makes sense to write: after a write that did not get through, until the database
@@ -206,10 +206,10 @@ impl Store {
     ///
     /// A server that is there and refuses is not waited for: the next write is refused as fast, and its
     /// caller learns why.
-    pub async fn writable(&self) {
-        while self.inner.ailing.load(Ordering::Relaxed) {
+    pub async fn wait_until_healthy(&self) {
+        while self.inner.unhealthy.load(Ordering::Relaxed) {
             match self.refresh_clock().await {
-                Ok(()) => self.inner.ailing.store(false, Ordering::Relaxed),
+                Ok(()) => self.inner.unhealthy.store(false, Ordering::Relaxed),
                 Err(Error::Unavailable(Outage::ConnectionLimit(_))) => return,
                 Err(_) => tokio::time::sleep(ASK_AGAIN).await,
             }
@@ -299,7 +299,7 @@ impl Store {
                 }
                 result => {
                     let outage = result.as_ref().is_err_and(Error::is_outage);
-                    self.inner.ailing.store(outage, Ordering::Relaxed);
+                    self.inner.unhealthy.store(outage, Ordering::Relaxed);
                     self.count_answer(&result);
                     self.log(&result);
                     return result;

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
 use super::isolate::{Unreadable, rows_of};
-use super::read::Found;
+use super::read::FoundOrders;
 use super::row::Row;
 use super::rows::Part;
-use super::scan::{Listed, Scan, Scanned, Start};
-use super::search::{Pass, Rest, Way, is_of_somebody, reduced};
+use super::scan::{Listed, Scan, ScanStart, Scanned};
+use super::search::{Rest, SearchPass, Way, is_of_somebody, reduced};
 use super::statement::Statement;
 use super::{Dialect, Error, Store, Work, columns, read, rows};
 
@@ -44,7 +44,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
         let scan = newest_first(filter, after, limit);
-        let scanned = self.scan(scan, usize::MAX, &mut Pass::default()).await?;
+        let scanned = self.scan(scan, usize::MAX, &mut SearchPass::default()).await?;
         let orders = scanned.items.into_iter().filter_map(|item| match item {
             Listed::Order(order) => Some(*order),
             Listed::Unreadable { .. } => None,
@@ -62,7 +62,7 @@ impl Store {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<OrderId>, Error> {
-        self.scan_ids(newest_first(filter, after, limit), &mut Pass::default()).await
+        self.scan_ids(newest_first(filter, after, limit), &mut SearchPass::default()).await
     }
 
     /// Orders in the order of a list, from a place on, until they take about `bytes` bytes. At least one, if there
@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same, and
     /// [`Error::TooManySearches`].
-    pub async fn scan(&self, scan: Scan, bytes: usize, pass: &mut Pass) -> Result<Scanned, Error> {
+    pub async fn scan(&self, scan: Scan, bytes: usize, pass: &mut SearchPass) -> Result<Scanned, Error> {
         self.scanning(scan, pass, move |reader, connection| Box::pin(reader.orders(bytes, connection))).await
     }
 
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub async fn scan_ids(&self, scan: Scan, pass: &mut Pass) -> Result<Vec<OrderId>, Error> {
+    pub async fn scan_ids(&self, scan: Scan, pass: &mut SearchPass) -> Result<Vec<OrderId>, Error> {
         self.scanning(scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
     }
 
@@ -92,7 +92,7 @@ impl Store {
     async fn scanning<T: Send + 'static>(
         &self,
         scan: Scan,
-        pass: &mut Pass,
+        pass: &mut SearchPass,
         work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
@@ -117,8 +117,8 @@ impl Store {
 }
 
 fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
-    let behind = |id| Start::Behind(Position { total_minor: 0, id });
-    let start = after.map_or(Start::Begin, behind);
+    let behind = |id| ScanStart::Behind(Position { total_minor: 0, id });
+    let start = after.map_or(ScanStart::Begin, behind);
     Scan { filter: filter.clone(), sort: Sort::default(), start, end: None, limit }
 }
 
@@ -149,7 +149,7 @@ impl Reader {
             }
             match scanned.items.last() {
                 Some(last) if rows == READ_AT_ONCE as usize && left > READ_AT_ONCE => {
-                    self.scan.start = Start::Behind(last.position());
+                    self.scan.start = ScanStart::Behind(last.position());
                 }
                 _ => return Ok(scanned),
             }
@@ -229,7 +229,7 @@ impl Reader {
             seen += 1;
             let row = rest.columns().of(&row);
             let Some(place) = position(&row) else { continue };
-            self.scan.start = Start::Behind(place);
+            self.scan.start = ScanStart::Behind(place);
             // An order that cannot be compared does not match.
             if rest.matches(&row).unwrap_or(false) {
                 found.push(place);
@@ -250,7 +250,7 @@ impl Reader {
         let Some(rest) = &mut self.rest else { return Ok(false) };
         let rows = page(self.dialect, &scan, &POSITION).fetch(connection).await?;
         for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
-            self.scan.start = Start::Behind(place);
+            self.scan.start = ScanStart::Behind(place);
             let row = rows_of(connection, rest.columns(), &[place.id], "").await?;
             if row.iter().next().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
                 found.push(place);
@@ -279,7 +279,7 @@ fn listed(row: &Row) -> Option<Listed> {
 /// The orders at these places, in their order, without those that have been removed since.
 async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<Listed>, Error> {
     let ids: Vec<OrderId> = places.iter().map(|place| place.id).collect();
-    let Found { orders, unreadable } = read::find(connection, &ids).await?;
+    let FoundOrders { orders, unreadable } = read::find(connection, &ids).await?;
     let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
     let mut unreadable: HashMap<OrderId, Unreadable> =
         unreadable.into_iter().map(|one| (one.order_id, one)).collect();
@@ -333,9 +333,9 @@ fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Par
     matching(sql, dialect, filter);
     let (behind, in_front) = if sort.is_descending() { ("<", ">") } else { (">", "<") };
     match start {
-        Start::Begin => {}
-        Start::At(position) => beyond(sql, dialect, *sort, &format!("{behind}="), position),
-        Start::Behind(position) => beyond(sql, dialect, *sort, behind, position),
+        ScanStart::Begin => {}
+        ScanStart::At(position) => beyond(sql, dialect, *sort, &format!("{behind}="), position),
+        ScanStart::Behind(position) => beyond(sql, dialect, *sort, behind, position),
     }
     if let Some(position) = end {
         beyond(sql, dialect, *sort, in_front, position);
@@ -472,7 +472,7 @@ mod tests {
             (range, by_total, "orders_by_total (tenant_id=? AND currency=? AND "),
         ] {
             for sort in sorts {
-                for start in [Start::Begin, Start::Behind(at), Start::At(at)] {
+                for start in [ScanStart::Begin, ScanStart::Behind(at), ScanStart::At(at)] {
                     let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
                     let sql = page(Dialect::Sqlite, &scan, &columns::ID).explained();
                     let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
@@ -485,7 +485,7 @@ mod tests {
                         |steps: &[String]| steps[0].contains("orders") && steps[1].contains("TEMP B-TREE");
                     let sorted = steps[..at].windows(2).any(sorts);
                     assert!(!sorted && keys.contains(range), "{scan:?}: {steps:#?}");
-                    if start != Start::Begin {
+                    if start != ScanStart::Begin {
                         assert!(keys.contains("SEARCH"), "{scan:?}: {steps:#?}");
                     }
                 }
@@ -508,7 +508,7 @@ mod tests {
             let sort = Sort::default();
             let rest = Rest::of(&filter, sort);
             let scan =
-                Scan { filter: reduced(&filter, sort), sort, start: Start::Begin, end: None, limit: 64 };
+                Scan { filter: reduced(&filter, sort), sort, start: ScanStart::Begin, end: None, limit: 64 };
             let reader = Reader { dialect: Dialect::Sqlite, scan, rest, until };
             let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {

@@ -94,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn recheck(&self, ids: &[OrderId]) -> Result<(), Error> {
+    pub async fn recheck_parked(&self, ids: &[OrderId]) -> Result<(), Error> {
         if ids.is_empty() {
             return Ok(());
         }

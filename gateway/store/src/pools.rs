@@ -14,11 +14,11 @@ use url::Url;
 
 use super::address::CAPACITY;
 use super::connection::Pool;
+use super::hot_connections::TESTED_AFTER;
 use super::primary::Primary;
 use super::search::CONNECTIONS;
 use super::session::{self, PrepareError};
-use super::writers::TESTED_AFTER;
-use super::{Options, nodelay};
+use super::{Options, tcp_nodelay};
 
 /// Maximum age of a connection. A balancer or a name may lead to another server meanwhile.
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -52,7 +52,7 @@ pub(super) async fn mysql(
 ) -> Result<Pools, PrepareError> {
     let connect = mysql_options(url, options)?;
     let mut connection = MySqlConnection::connect_with(&connect).await?;
-    nodelay::set().await;
+    tcp_nodelay::set().await;
     let statements = Arc::new(session::prepare(&mut connection).await?);
     drop(connection.close().await);
 
@@ -67,7 +67,7 @@ pub(super) async fn mysql(
             .after_connect(move |connection, _| {
                 let (primary, statements) = (newest.clone(), statements.clone());
                 Box::pin(async move {
-                    nodelay::set().await;
+                    tcp_nodelay::set().await;
                     for statement in statements.iter().chain(more) {
                         sqlx::raw_sql(*statement).execute(&mut *connection).await?;
                     }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
+use super::hot_connections::TESTED_AFTER;
 use super::statement::Statement;
-use super::writers::TESTED_AFTER;
 use super::{Dialect, Error, Outage, Store};
 
 /// For so long after a new connection has led to another server than the one before, older connections are asked

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{Content, Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Priority};
 
-use super::creation::{Creation, NewOrder};
+use super::create_request::{CreateRequest, NewOrder};
 use super::insert::insert_orders;
 use super::statement::Statement;
 use super::{Error, Store};
@@ -27,7 +27,7 @@ impl Store {
     pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
         let now = self.now();
         let id = OrderId::new(now);
-        let creation = Creation::from(NewOrder::new(id, content(), now));
+        let creation = CreateRequest::from(NewOrder::new(id, content(), now));
         let written = self.write(|connection| {
             let creation = creation.clone();
             Box::pin(async move {

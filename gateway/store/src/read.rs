@@ -12,7 +12,7 @@ use super::{Error, Store, columns, rows, timeline};
 
 /// What was found of some orders, in any order.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundOrders {
     /// Those that can be read.
     pub orders: Vec<Order>,
     /// Those that exist and cannot be read.
@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn find(&self, ids: &[OrderId]) -> Result<Found, Error> {
+    pub async fn find(&self, ids: &[OrderId]) -> Result<FoundOrders, Error> {
         let ids = ids.to_vec();
         self.read(move |connection| Box::pin(async move { find(connection, &ids).await })).await
     }
@@ -119,9 +119,9 @@ impl Store {
 }
 
 /// Those of the orders that exist.
-pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<Found, Error> {
+pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<FoundOrders, Error> {
     let rows = rows_of(connection, &columns::ORDER, ids, "").await?;
-    let mut found = Found { orders: Vec::with_capacity(rows.iter().len()), unreadable: Vec::new() };
+    let mut found = FoundOrders { orders: Vec::with_capacity(rows.iter().len()), unreadable: Vec::new() };
     for row in rows.iter() {
         match columns::whole(&row)?.1 {
             Ok(order) => found.orders.push(order),

@@ -72,7 +72,7 @@ pub struct Scan {
     /// In which order they are read.
     pub sort: Sort,
     /// Where it begins.
-    pub start: Start,
+    pub start: ScanStart,
     /// Where it ends, at the latest: in front of this place.
     pub end: Option<Position>,
     /// At most so many orders.
@@ -81,7 +81,7 @@ pub struct Scan {
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum ScanStart {
     /// At the beginning of the list.
     Begin,
     /// With this place.

@@ -39,7 +39,7 @@ pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// What one request reads of a list: if that is a search, all of it is the same search.
 #[derive(Default)]
-pub struct Pass(Option<Permit>);
+pub struct SearchPass(Option<Permit>);
 
 /// How a list is read.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ impl Lane {
     }
 
     /// The permit of the request or a new one, if there is one right now.
-    pub(super) fn enter(&self, pass: &mut Pass) -> Result<Permit, Error> {
+    pub(super) fn enter(&self, pass: &mut SearchPass) -> Result<Permit, Error> {
         let permit = match pass.0.take() {
             Some(permit) => permit,
             None => self.permits.clone().try_acquire_owned().map(Arc::new).map_err(|_| {
@@ -118,7 +118,7 @@ impl<T> Drop for Searching<T> {
 
 impl Store {
     /// How a list of these orders in this sequence is read.
-    pub(super) async fn way(&self, filter: &Filter, sort: Sort, pass: &mut Pass) -> Result<Way, Error> {
+    pub(super) async fn way(&self, filter: &Filter, sort: Sort, pass: &mut SearchPass) -> Result<Way, Error> {
         if filter.item_contains.is_some() || filter.error_class.is_some() {
             return Ok(Way::Search(self.inner.lane.enter(pass)?));
         }

@@ -5,7 +5,7 @@
 //! event with the next sequence: what the row says from then on (see `timeline`). A lease token is compared while its row is locked, in the
 //! transaction that writes, so a stale report cannot slip in between.
 //!
-//! Rows that this gateway has written last are not read again (see `recent`). An UPDATE repeats what was decided
+//! Rows that this gateway has written last are not read again (see `row_cache`). An UPDATE repeats what was decided
 //! for in its WHERE clause: the status, the version, the lease token and, where time decides, the time
 //! ([`Condition`]). A row that is different is not changed, the transaction is rolled back, and everything is
 //! decided again with locked rows. So memory only confirms what the row says as well.
@@ -26,14 +26,14 @@ use super::connection::Connection;
 use super::isolate::{LARGEST_ORDER, Unreadable, rows_of};
 use super::park::is_parked;
 use super::pause::paused;
-use super::recent::CachedOrder;
+use super::row_cache::CachedOrder;
 use super::rows::{Locked, Stage};
 use super::statement::{LARGEST_PIECE, Statement, padded, pieces};
 use super::{Error, Store, columns, rows, timeline};
 
 /// What became of one command.
 #[derive(Debug, Clone)]
-pub enum Applied {
+pub enum CommandOutcome {
     /// The order changed.
     Changed {
         /// The new event.
@@ -78,7 +78,7 @@ impl Store {
         &self,
         commands: Arc<[(OrderId, Command)]>,
         rules: Rules,
-    ) -> Result<Vec<Applied>, Error> {
+    ) -> Result<Vec<CommandOutcome>, Error> {
         let dialect = self.inner.dialect;
         let ids = || commands.iter().map(|(id, _)| id);
         let mut recent = self.inner.recent.take(ids());
@@ -115,7 +115,7 @@ impl Store {
         rules: Rules,
         recent: OrderMap<CachedOrder>,
         for_update: &'static str,
-    ) -> Result<(Vec<Applied>, OrderMap<CachedOrder>), Error> {
+    ) -> Result<(Vec<CommandOutcome>, OrderMap<CachedOrder>), Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = dialect.orders_by_id();
@@ -133,7 +133,7 @@ impl Store {
                 let Hindered { unreadable, parked } =
                     lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = left_out(connection, &commands, &orders, &unreadable).await?;
-                let mut applied: Vec<Option<Applied>> = vec![None; commands.len()];
+                let mut applied: Vec<Option<CommandOutcome>> = vec![None; commands.len()];
                 for round in rounds {
                     let mut changes = Changes::default();
                     for index in round {
@@ -142,21 +142,21 @@ impl Store {
                             (Some(_), None)
                                 if starts(command) && parked.get(id).is_some_and(|end| *end > now) =>
                             {
-                                Applied::Refused(Refusal::NotYet(parked[id]))
+                                CommandOutcome::Refused(Refusal::NotYet(parked[id]))
                             }
                             // What the command needs of the order can be read.
                             (Some(row), None) => run(row, command, now, &rules, &mut changes),
                             (Some(row), Some(_)) if !wants_order(command) => {
                                 run(row, command, now, &rules, &mut changes)
                             }
-                            (_, Some(unreadable)) => Applied::Unreadable(unreadable.clone()),
-                            (None, None) if locked.contains(id) => Applied::Locked,
-                            (None, None) => Applied::NotFound,
+                            (_, Some(unreadable)) => CommandOutcome::Unreadable(unreadable.clone()),
+                            (None, None) if locked.contains(id) => CommandOutcome::Locked,
+                            (None, None) => CommandOutcome::NotFound,
                         });
                     }
                     changes.write(connection, table).await?;
                 }
-                let applied = applied.into_iter().map(|applied| applied.unwrap_or(Applied::NotFound));
+                let applied = applied.into_iter().map(|applied| applied.unwrap_or(CommandOutcome::NotFound));
                 Ok((applied.collect(), orders))
             })
         })
@@ -299,10 +299,10 @@ fn run(
     now: Timestamp,
     rules: &Rules,
     changes: &mut Changes,
-) -> Applied {
+) -> CommandOutcome {
     let decision = decide(&row.locked.state, command, now, rules, rand::rng().random());
     if let (Some(bytes), Decision::Change(_) | Decision::Repeat) = (exceeds_limit(row, command), &decision) {
-        return Applied::TooLarge(bytes);
+        return CommandOutcome::TooLarge(bytes);
     }
     let wanted = |row: &CachedOrder| row.order.clone().filter(|_| wants_order(command));
     match decision {
@@ -320,18 +320,18 @@ fn run(
                 order.error_class.clone_from(&error_class);
                 order.updated_at = event.occurred_at;
             }
-            Applied::Changed { event, order: wanted(row), error_class }
+            CommandOutcome::Changed { event, order: wanted(row), error_class }
         }
         Decision::Renew(until) => {
             changes.renew(&mut row.locked, until);
-            Applied::Unchanged { order: None }
+            CommandOutcome::Unchanged { order: None }
         }
         Decision::Postpone(refusal, until) => {
             changes.postpone(&mut row.locked, until);
-            Applied::Refused(refusal)
+            CommandOutcome::Refused(refusal)
         }
-        Decision::Repeat => Applied::Unchanged { order: wanted(row) },
-        Decision::Refuse(refusal) => Applied::Refused(refusal),
+        Decision::Repeat => CommandOutcome::Unchanged { order: wanted(row) },
+        Decision::Refuse(refusal) => CommandOutcome::Refused(refusal),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many orders in one request, over REST and GraphQL.
 
 use gateway::Config;
-use gateway::store::{Creation, Idempotency, Inserted, NewOrder, bulk_hash, request_hash};
+use gateway::store::{CreateRequest, Idempotency, InsertOutcome, NewOrder, bulk_hash, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -267,8 +267,8 @@ on_both!(a_bulk_of_an_earlier_version_is_still_recognised, |on| async move {
     let idempotency = Idempotency { key: "old".parse().unwrap(), request_hash, expires_at };
     let ids = domain::OrderId::new(now).consecutive(3);
     let orders = ids.iter().zip(contents).map(|(id, content)| NewOrder::new(*id, content, now));
-    let creation = Creation { orders: orders.collect(), idempotency: Some(idempotency) };
-    assert_eq!(backend.store.insert([creation].into()).await.unwrap(), [Inserted::New]);
+    let creation = CreateRequest { orders: orders.collect(), idempotency: Some(idempotency) };
+    assert_eq!(backend.store.insert([creation].into()).await.unwrap(), [InsertOutcome::Inserted]);
 
     let gateway = backend.gateway(Config::default()).await;
     let response = post(&gateway, "", JSON, Some("old"), rows.to_string()).await;

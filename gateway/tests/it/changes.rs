@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Outcome, Status};
-use gateway::store::{Applied, Longest, Marks, NewOrder};
+use gateway::store::{ClaimLimits, CommandOutcome, DispatchCursor, NewOrder};
 use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, check_invariants};
@@ -30,11 +30,11 @@ async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
     ids
 }
 
-async fn apply(backend: &Backend, commands: Vec<(OrderId, Command)>) -> Vec<Applied> {
+async fn apply(backend: &Backend, commands: Vec<(OrderId, Command)>) -> Vec<CommandOutcome> {
     backend.store.apply(commands.into(), Rules::default()).await.unwrap()
 }
 
-async fn one(backend: &Backend, id: OrderId, command: Command) -> Applied {
+async fn one(backend: &Backend, id: OrderId, command: Command) -> CommandOutcome {
     apply(backend, vec![(id, command)]).await.pop().unwrap()
 }
 
@@ -44,13 +44,13 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
 
 /// What a round of dispatch takes, the front of the queue first.
 async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
-    let taken = backend.store.take_due(limit, guard, Marks::default()).await.unwrap().unwrap();
-    taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect()
+    let taken = backend.store.claim_ready(limit, guard, DispatchCursor::default()).await.unwrap().unwrap();
+    taken.front.iter().chain(&taken.back).map(|job| job.order_id).collect()
 }
 
-fn status(applied: &Applied) -> Option<Status> {
+fn status(applied: &CommandOutcome) -> Option<Status> {
     match applied {
-        Applied::Changed { event, .. } => Some(event.status),
+        CommandOutcome::Changed { event, .. } => Some(event.status),
         _ => None,
     }
 }
@@ -73,7 +73,7 @@ on_both!(a_postponed_attempt_costs_none, |on| async move {
     assert_eq!(waiting.next_attempt_at, Some(order.not_before));
     // The same report again.
     let again = one(&backend, id, Command::Finish { lease, outcome }).await;
-    assert!(matches!(again, Applied::Unchanged { .. }), "{again:?}");
+    assert!(matches!(again, CommandOutcome::Unchanged { .. }), "{again:?}");
     check_invariants(&backend.store).await;
 });
 
@@ -117,7 +117,7 @@ on_both!(a_timeline_is_whole_from_every_event_on, |on| async move {
         };
         let commands = ids[step..].iter().map(|id| (*id, command.clone())).collect();
         for (events, applied) in expected[step..].iter_mut().zip(apply(&backend, commands).await) {
-            let Applied::Changed { event, .. } = applied else { panic!("{applied:?}") };
+            let CommandOutcome::Changed { event, .. } = applied else { panic!("{applied:?}") };
             events.push(event);
         }
     }
@@ -178,7 +178,7 @@ on_both!(a_stale_report_changes_nothing, |on| async move {
     one(&backend, id, Command::start(new)).await;
     let before = order(&backend, id).await;
     let late = one(&backend, id, Command::Finish { lease: old, outcome: Outcome::Completed }).await;
-    assert!(matches!(late, Applied::Refused(Refusal::StaleLease(Status::Processing))), "{late:?}");
+    assert!(matches!(late, CommandOutcome::Refused(Refusal::StaleLease(Status::Processing))), "{late:?}");
     assert_eq!(order(&backend, id).await, before);
 });
 
@@ -189,8 +189,8 @@ on_both!(the_same_command_again_has_no_second_effect, |on| async move {
     for (command, version) in
         [(Command::start(lease), 2), (Command::Finish { lease, outcome: Outcome::Completed }, 3)]
     {
-        assert!(matches!(one(&backend, id, command.clone()).await, Applied::Changed { .. }));
-        assert!(matches!(one(&backend, id, command).await, Applied::Unchanged { .. }));
+        assert!(matches!(one(&backend, id, command.clone()).await, CommandOutcome::Changed { .. }));
+        assert!(matches!(one(&backend, id, command).await, CommandOutcome::Unchanged { .. }));
         assert_eq!(order(&backend, id).await.version, version);
     }
 });
@@ -210,9 +210,9 @@ on_both!(several_commands_for_one_order_in_a_batch_follow_each_other, |on| async
     )
     .await;
     assert_eq!(status(&applied[0]), Some(Status::Processing));
-    assert!(matches!(applied[1], Applied::Unchanged { .. }));
+    assert!(matches!(applied[1], CommandOutcome::Unchanged { .. }));
     assert_eq!(status(&applied[2]), Some(Status::Completed));
-    assert!(matches!(applied[3], Applied::Refused(Refusal::Final(Status::Completed))));
+    assert!(matches!(applied[3], CommandOutcome::Refused(Refusal::Final(Status::Completed))));
     check_invariants(&backend.store).await;
 });
 
@@ -225,7 +225,7 @@ on_both!(two_workers_never_both_start_an_order, |on| async move {
             let lease = LeaseToken::random();
             let commands: Vec<_> = ids.iter().map(|id| (*id, Command::start(lease))).collect();
             let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
-            applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count()
+            applied.iter().filter(|applied| matches!(applied, CommandOutcome::Changed { .. })).count()
         }
     };
     let (a, b, c) = tokio::join!(start(), start(), start());
@@ -255,21 +255,21 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     ids.sort_unstable();
     let (over, hour) = (std::time::Duration::ZERO, std::time::Duration::from_secs(3_600));
     let guards = || async {
-        let mut found = backend.store.overdue(10, Longest::default()).await.unwrap().guards;
+        let mut found = backend.store.expired_claims(10, ClaimLimits::default()).await.unwrap().unstarted;
         found.sort_unstable();
         found
     };
     assert_eq!(guards().await, [], "waiting orders are held by nobody");
     assert_eq!(take(&backend, 10, hour).await.len(), 3);
     assert_eq!(guards().await, []);
-    backend.store.drop_guards_of(ids.clone()).await.unwrap();
+    backend.store.release_unstarted(ids.clone()).await.unwrap();
     assert_eq!(take(&backend, 10, over).await.len(), 3);
     assert_eq!(guards().await, ids);
-    assert_eq!(backend.store.overdue(2, Longest::default()).await.unwrap().guards.len(), 2);
+    assert_eq!(backend.store.expired_claims(2, ClaimLimits::default()).await.unwrap().unstarted.len(), 2);
     one(&backend, ids[0], Command::start(LeaseToken::random())).await;
     assert_eq!(guards().await, ids[1..]);
     // One that was started meanwhile stays where it is.
-    backend.store.drop_guards_of(ids.clone()).await.unwrap();
+    backend.store.release_unstarted(ids.clone()).await.unwrap();
     let mut again = take(&backend, 10, hour).await;
     again.sort_unstable();
     assert_eq!(again, ids[1..]);
@@ -288,7 +288,7 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     backend.store.apply(Arc::from([(ids[0], Command::Finish { lease, outcome })]), rules).await.unwrap();
     assert_eq!(take(&backend, 10, hour).await.len(), 2);
     assert_eq!(take(&backend, 10, hour).await, []);
-    backend.store.drop_guards().await.unwrap();
+    backend.store.release_all_unstarted().await.unwrap();
     let due = take(&backend, 10, hour).await;
     assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
 });
@@ -302,7 +302,7 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     let starts: Vec<_> = ids.iter().map(|id| (*id, Command::start(lease))).collect();
     backend.store.apply(starts.into(), lasting(0)).await.unwrap();
     let expired = || async {
-        let mut found = backend.store.overdue(10, Longest::default()).await.unwrap().leases;
+        let mut found = backend.store.expired_claims(10, ClaimLimits::default()).await.unwrap().leases;
         found.sort_by_key(|(id, _)| *id);
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
@@ -313,7 +313,7 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     assert_eq!(expired().await, [ids[1]]);
     // A sweep that saw it expired before the heartbeat takes nothing back.
     let swept = apply(&backend, ids.iter().map(|id| (*id, Command::Expire)).collect()).await;
-    assert!(matches!(swept[0], Applied::Refused(Refusal::NotExpired)), "{swept:?}");
+    assert!(matches!(swept[0], CommandOutcome::Refused(Refusal::NotExpired)), "{swept:?}");
     assert_eq!(status(&swept[1]), Some(Status::Pending));
 });
 
@@ -324,7 +324,11 @@ on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
     let id = insert(&backend, 1).await[0];
     let created = order(&backend, id).await.created_at;
     // Also while its job is in the queue.
-    backend.store.take_due(10, std::time::Duration::from_secs(60), Marks::default()).await.unwrap();
+    backend
+        .store
+        .claim_ready(10, std::time::Duration::from_secs(60), DispatchCursor::default())
+        .await
+        .unwrap();
     let waited = oldest().await.expect("it waits");
     assert!(waited <= backend.store.now().since(created), "{waited:?}");
     let lease = LeaseToken::random();
@@ -392,7 +396,7 @@ on_both!(only_the_leases_with_the_mark_of_a_process_are_ended, |on| async move {
     // The attempt is over: a report of it is stale.
     let late = Command::Finish { lease: tokens[0], outcome: Outcome::Completed };
     let late = one(&backend, ids[0], late).await;
-    assert!(matches!(late, Applied::Refused(Refusal::StaleLease(_))), "{late:?}");
+    assert!(matches!(late, CommandOutcome::Refused(Refusal::StaleLease(_))), "{late:?}");
     assert_eq!(store.end_leases(mark, Rules::default()).await.unwrap(), 0);
     check_invariants(store).await;
 });

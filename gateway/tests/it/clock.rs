@@ -9,7 +9,8 @@ use domain::waiting::QueueSnapshot;
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status, Timestamp};
 use gateway::Store;
 use gateway::store::{
-    Applied, Creation, Idempotency, Inserted, Marks, NewOrder, Options, Problem, Retention, request_hash,
+    CommandOutcome, CreateRequest, DispatchCursor, Idempotency, InsertOutcome, IssueKind, NewOrder, Options,
+    Retention, request_hash,
 };
 use sqlx::{AnyConnection, Connection};
 
@@ -31,8 +32,8 @@ async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bo
     };
     let content = draft.check(domain::Currency::USD).unwrap();
     let id = OrderId::new(at);
-    let creation = Creation::from(NewOrder::new(id, content, at));
-    store.insert_taken([creation].into(), if taken { GUARD } else { Duration::ZERO }).await.unwrap();
+    let creation = CreateRequest::from(NewOrder::new(id, content, at));
+    store.insert_claimed([creation].into(), if taken { GUARD } else { Duration::ZERO }).await.unwrap();
     id
 }
 
@@ -94,7 +95,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
         complete(&gateway, &ids).await;
         let early = Command::start(LeaseToken::random());
         let applied = store.apply([(scheduled, early)].into(), Rules::default()).await.unwrap();
-        assert!(matches!(applied[0], Applied::Refused(Refusal::NotYet(_))), "{applied:?}");
+        assert!(matches!(applied[0], CommandOutcome::Refused(Refusal::NotYet(_))), "{applied:?}");
         gateway.stop().await;
     }
 });
@@ -119,17 +120,14 @@ on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |o
     }
     let report = store.inspect(MINUTE).await.unwrap();
     assert!(report.clock_behind.is_none(), "no order was created in the future");
-    let named: BTreeSet<OrderId> = report.findings.iter().map(|finding| finding.order_id).collect();
+    let named: BTreeSet<OrderId> = report.issues.iter().map(|finding| finding.order_id).collect();
     assert_eq!(named, ids.into_iter().collect(), "the doctor names those that wait for too long");
-    assert!(
-        report.findings.iter().all(|finding| matches!(finding.problem, Problem::Stalled(_))),
-        "{report:?}"
-    );
+    assert!(report.issues.iter().all(|finding| matches!(finding.kind, IssueKind::Stalled(_))), "{report:?}");
     let mut taken = Vec::new();
-    assert_eq!(store.bring_in().await.unwrap(), 2);
-    assert_eq!(store.inspect(MINUTE).await.unwrap().findings, []);
-    let due = store.take_due(10, GUARD, Marks::default()).await.unwrap().unwrap();
-    taken.extend(due.behind.iter().map(|job| job.order_id));
+    assert_eq!(store.shorten_waits().await.unwrap(), 2);
+    assert_eq!(store.inspect(MINUTE).await.unwrap().issues, []);
+    let due = store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap().unwrap();
+    taken.extend(due.back.iter().map(|job| job.order_id));
     assert_eq!(taken, ids[..1], "the other one waits for its turn");
     let due: i64 = sqlx::query_scalar("SELECT MAX(due_at) FROM orders WHERE stage = 'waiting'")
         .fetch_one(&mut connection)
@@ -137,7 +135,7 @@ on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |o
         .unwrap();
     let wait = Timestamp::from_micros(due).since(store.now());
     assert!(wait > 9 * MINUTE && wait <= 10 * MINUTE, "{wait:?}");
-    assert_eq!(store.bring_in().await.unwrap(), 0, "once is enough");
+    assert_eq!(store.shorten_waits().await.unwrap(), 0, "once is enough");
 });
 
 on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
@@ -149,7 +147,7 @@ on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
     let text =
         format!("UPDATE queues SET paused_at = paused_at + {day}, paused_until = paused_until + {day}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
-    store.bring_in().await.unwrap();
+    store.shorten_waits().await.unwrap();
     let until = store.paused().await.unwrap().unwrap().until.unwrap();
     assert!(until <= store.now() + MINUTE && until > store.now(), "{until}");
 });
@@ -192,7 +190,7 @@ on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| asy
         let lease = LeaseToken::random();
         let commands = [(id, Command::start(lease)), (id, Command::Finish { lease, outcome })];
         let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
-        assert!(applied.iter().all(|one| matches!(one, Applied::Changed { .. })), "{applied:?}");
+        assert!(applied.iter().all(|one| matches!(one, CommandOutcome::Changed { .. })), "{applied:?}");
         ids.push(id);
     }
     let shown = |ids: Vec<OrderId>| async move {
@@ -206,7 +204,7 @@ on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| asy
         for id in &ids {
             shift(&mut connection, *id, step).await;
         }
-        store.bring_in().await.unwrap();
+        store.shorten_waits().await.unwrap();
         let now = store.now();
         let due = |id: &OrderId| {
             let id = id.to_string().replace('-', "");
@@ -245,7 +243,7 @@ on_both!(a_redrive_at_a_later_time_keeps_its_pace, |on| async move {
         store.apply(commands, Rules::default()).await.unwrap();
         shift(&mut connection, id, STEPS[1]).await;
     }
-    assert_eq!(store.bring_in().await.unwrap(), 3);
+    assert_eq!(store.shorten_waits().await.unwrap(), 3);
     let due: Vec<i64> = sqlx::query_scalar("SELECT due_at FROM orders ORDER BY due_at")
         .fetch_all(&mut connection)
         .await
@@ -271,7 +269,7 @@ on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_for
     };
     let content = draft.check(domain::Currency::USD).unwrap();
     let hash = request_hash(&content);
-    let creation = || Creation {
+    let creation = || CreateRequest {
         orders: [NewOrder::new(OrderId::new(now), content.clone(), now)].into(),
         idempotency: Some(Idempotency {
             key: "once".parse().unwrap(),
@@ -310,7 +308,7 @@ on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_for
         let pruned = store.prune_orders(Status::Cancelled, retention, None).await.unwrap();
         assert_eq!(pruned.orders > 0, removed);
         let again = store.insert([creation()].into()).await.unwrap();
-        assert_eq!(again, [if removed { Inserted::New } else { Inserted::Before(id) }]);
+        assert_eq!(again, [if removed { InsertOutcome::Inserted } else { InsertOutcome::Replayed(id) }]);
         store.close().await;
     }
 });

@@ -10,7 +10,7 @@ use broker::{Job, Queue, QueueEnd};
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, Status, Timestamp};
 use gateway::Config;
-use gateway::store::{Applied, Marks, NewOrder, Taken};
+use gateway::store::{Claimed, CommandOutcome, DispatchCursor, NewOrder};
 use serde_json::json;
 
 use crate::harness::{Backend, eventually};
@@ -35,15 +35,20 @@ async fn insert_with(backend: &Backend, priority: Priority, count: usize) -> Vec
     insert(backend, Draft { priority: Some(priority.to_string()), ..draft() }, count).await
 }
 
-async fn take(backend: &Backend, limit: u32) -> Taken {
-    backend.store.take_due(limit, GUARD, Marks::default()).await.unwrap().expect("the queue is not paused")
+async fn take(backend: &Backend, limit: u32) -> Claimed {
+    backend
+        .store
+        .claim_ready(limit, GUARD, DispatchCursor::default())
+        .await
+        .unwrap()
+        .expect("the queue is not paused")
 }
 
-async fn start(backend: &Backend, id: OrderId) -> Applied {
+async fn start(backend: &Backend, id: OrderId) -> CommandOutcome {
     start_with(backend, id, LeaseToken::random()).await
 }
 
-async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> Applied {
+async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> CommandOutcome {
     let command = Command::start(lease);
     backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
 }
@@ -95,16 +100,16 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     let normal = insert_with(&backend, Priority::Normal, 40).await;
     let high = insert_with(&backend, Priority::High, 70).await;
     for round in 0..10 {
-        let Taken { ahead, behind, more, .. } = take(&backend, 10).await;
-        let among = |ids: &[OrderId]| behind.iter().filter(|job| ids.contains(&job.order_id)).count();
-        assert!(more && ahead.len() == 6 && ahead.iter().all(|job| high.contains(&job.order_id)), "{round}");
+        let Claimed { front, back, more, .. } = take(&backend, 10).await;
+        let among = |ids: &[OrderId]| back.iter().filter(|job| ids.contains(&job.order_id)).count();
+        assert!(more && front.len() == 6 && front.iter().all(|job| high.contains(&job.order_id)), "{round}");
         assert_eq!((among(&normal), among(&low)), (3, 1), "{round}");
     }
     // What is left goes by itself, in as many rounds as it takes.
     let mut left = 0;
     loop {
-        let Taken { ahead, behind, more, .. } = take(&backend, 10).await;
-        left += ahead.len() + behind.len();
+        let Claimed { front, back, more, .. } = take(&backend, 10).await;
+        left += front.len() + back.len();
         if !more {
             break;
         }
@@ -122,7 +127,7 @@ async fn low_priority_is_not_starved() {
     for _ in 0..10 {
         // As many urgent ones come in as leave.
         insert_with(&backend, Priority::High, 10).await;
-        taken += take(&backend, 10).await.behind.iter().filter(|job| low.contains(&job.order_id)).count();
+        taken += take(&backend, 10).await.back.iter().filter(|job| low.contains(&job.order_id)).count();
     }
     // At least one place in each round.
     assert_eq!(taken, 10);
@@ -131,8 +136,8 @@ async fn low_priority_is_not_starved() {
 on_both!(a_priority_may_use_what_the_others_do_not, |on| async move {
     let backend = Backend::new(on).await;
     insert_with(&backend, Priority::Low, 30).await;
-    let Taken { ahead, behind, .. } = take(&backend, 30).await;
-    assert_eq!((ahead.len(), behind.len()), (0, 30));
+    let Claimed { front, back, .. } = take(&backend, 30).await;
+    assert_eq!((front.len(), back.len()), (0, 30));
 });
 
 on_both!(an_urgent_order_overtakes_those_in_the_queue, |on| async move {
@@ -184,27 +189,27 @@ on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
     let backend = Backend::new(on).await;
     let mut ids = insert(&backend, draft(), 3).await;
     ids.extend(insert(&backend, draft(), 4).await);
-    let mut marks = Marks::default();
+    let mut cursor = DispatchCursor::default();
     let mut taken = vec![];
     for count in [3, 3, 1] {
-        let round = backend.store.take_due(3, GUARD, marks).await.unwrap().unwrap();
-        assert_eq!((round.behind.len(), round.more), (count, count == 3));
-        taken.extend(round.behind.iter().map(|job| job.order_id));
-        marks = round.marks;
+        let round = backend.store.claim_ready(3, GUARD, cursor).await.unwrap().unwrap();
+        assert_eq!((round.back.len(), round.more), (count, count == 3));
+        taken.extend(round.back.iter().map(|job| job.order_id));
+        cursor = round.cursor;
     }
     assert_eq!(taken, ids);
     // What is due before the mark is found from the beginning.
     let lease = LeaseToken::random();
-    assert!(matches!(start_with(&backend, ids[0], lease).await, Applied::Changed { .. }));
+    assert!(matches!(start_with(&backend, ids[0], lease).await, CommandOutcome::Changed { .. }));
     let released = Command::Finish { lease, outcome: Outcome::Released };
     let content = draft().check(domain::Currency::USD).unwrap();
     let created_at = Timestamp::from_micros(1);
     let late = NewOrder::new(OrderId::new(created_at), content, created_at);
     backend.store.insert([late.clone().into()].into()).await.unwrap();
     backend.store.apply([(ids[0], released)].into(), Rules::default()).await.unwrap();
-    let beyond = backend.store.take_due(3, GUARD, marks).await.unwrap().unwrap();
-    assert_eq!(beyond.behind.iter().map(|job| job.order_id).collect::<Vec<_>>(), [ids[0]]);
-    assert_eq!(take(&backend, 3).await.behind.iter().map(|job| job.order_id).collect::<Vec<_>>(), [late.id]);
+    let beyond = backend.store.claim_ready(3, GUARD, cursor).await.unwrap().unwrap();
+    assert_eq!(beyond.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), [ids[0]]);
+    assert_eq!(take(&backend, 3).await.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), [late.id]);
 });
 
 on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
@@ -213,10 +218,12 @@ on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
     let later = insert(&backend, Draft { process_after: Some(hour.to_string()), ..draft() }, 1).await[0];
     let past = Timestamp::from_micros(1);
     let sooner = insert(&backend, Draft { process_after: Some(past.to_string()), ..draft() }, 1).await[0];
-    let taken = take(&backend, 10).await.behind;
+    let taken = take(&backend, 10).await.back;
     assert_eq!(taken.iter().map(|job| job.order_id).collect::<Vec<_>>(), [sooner]);
-    assert!(matches!(start(&backend, later).await, Applied::Refused(Refusal::NotYet(at)) if at == hour));
-    assert!(matches!(start(&backend, sooner).await, Applied::Changed { .. }));
+    assert!(
+        matches!(start(&backend, later).await, CommandOutcome::Refused(Refusal::NotYet(at)) if at == hour)
+    );
+    assert!(matches!(start(&backend, sooner).await, CommandOutcome::Changed { .. }));
 });
 
 on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
@@ -233,7 +240,7 @@ on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), "queue_paused");
     let waiting = gateway.create_order().await;
-    assert_eq!(backend.store.take_due(10, GUARD, Marks::default()).await.unwrap(), None);
+    assert_eq!(backend.store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap(), None);
     assert_eq!(backend.queue.len().await.unwrap(), 0);
 
     // Once more only changes until when.
@@ -274,8 +281,8 @@ on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
                 let command = Command::start(LeaseToken::random());
                 let applied = store.apply([(id, command)].into(), Rules::default()).await.unwrap();
                 match &applied[0] {
-                    Applied::Changed { .. } => started.push(id),
-                    Applied::Refused(Refusal::Paused) => return started,
+                    CommandOutcome::Changed { .. } => started.push(id),
+                    CommandOutcome::Refused(Refusal::Paused) => return started,
                     other => panic!("{other:?}"),
                 }
             }

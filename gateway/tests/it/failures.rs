@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::transition::{Command, Rules};
 use domain::{Draft, LeaseToken, OrderId};
 use gateway::Store;
-use gateway::store::{Applied, NewOrder, Options};
+use gateway::store::{CommandOutcome, NewOrder, Options};
 use sqlx::{AnyConnection, Connection};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -54,14 +54,19 @@ async fn an_order_that_stays_locked_does_not_hold_up_the_others() {
     assert!(
         matches!(
             applied[..],
-            [Applied::Changed { .. }, Applied::Locked, Applied::Changed { .. }, Applied::NotFound]
+            [
+                CommandOutcome::Changed { .. },
+                CommandOutcome::Locked,
+                CommandOutcome::Changed { .. },
+                CommandOutcome::NotFound
+            ]
         ),
         "{applied:?}"
     );
 
     sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
     let applied = backend.store.apply([start(ids[1])].into(), Rules::default()).await.unwrap();
-    assert!(matches!(applied[..], [Applied::Changed { .. }]), "{applied:?}");
+    assert!(matches!(applied[..], [CommandOutcome::Changed { .. }]), "{applied:?}");
 }
 
 /// A server that was restarted while nobody asked for anything.

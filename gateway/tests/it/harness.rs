@@ -319,7 +319,7 @@ impl Gateway<'_> {
 /// The doctor finds nothing.
 pub(crate) async fn check_invariants(store: &Store) {
     let report = store.inspect(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(report.findings, []);
+    assert_eq!(report.issues, []);
 }
 
 /// Tries until it works, for a while.

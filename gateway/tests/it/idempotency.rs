@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{Draft, OrderId};
 use gateway::Config;
-use gateway::store::{Creation, Idempotency, Inserted, NewOrder, request_hash};
+use gateway::store::{CreateRequest, Idempotency, InsertOutcome, NewOrder, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
@@ -28,7 +28,7 @@ async fn code(response: Response) -> (StatusCode, String) {
     (status, body["code"].as_str().unwrap().to_owned())
 }
 
-fn new_order(backend: &Backend, key: &str, item: &str) -> Creation {
+fn new_order(backend: &Backend, key: &str, item: &str) -> CreateRequest {
     let now = backend.store.now();
     let draft =
         Draft { item: Some(item.into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
@@ -39,7 +39,7 @@ fn new_order(backend: &Backend, key: &str, item: &str) -> Creation {
         expires_at: now + Duration::from_secs(3_600),
     };
     let order = NewOrder::new(OrderId::new(now), content, now);
-    Creation { orders: [order].into(), idempotency: Some(idempotency) }
+    CreateRequest { orders: [order].into(), idempotency: Some(idempotency) }
 }
 
 on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async move {
@@ -201,9 +201,10 @@ on_both!(the_stored_hash_of_a_request_is_fixed, |on| async move {
 
 on_both!(a_batch_may_hold_a_key_twice, |on| async move {
     let backend = Backend::new(on).await;
-    let orders: Arc<[Creation]> =
+    let orders: Arc<[CreateRequest]> =
         [new_order(&backend, "k", "a"), new_order(&backend, "k", "a"), new_order(&backend, "k", "b")].into();
-    let expected = [Inserted::New, Inserted::Before(orders[0].id()), Inserted::KeyReused];
+    let expected =
+        [InsertOutcome::Inserted, InsertOutcome::Replayed(orders[0].id()), InsertOutcome::KeyConflict];
     assert_eq!(backend.store.insert(orders.clone()).await.unwrap(), expected);
     assert_eq!(backend.store.orders(&[orders[0].id(), orders[1].id()]).await.unwrap().len(), 1);
 });
@@ -216,5 +217,5 @@ on_both!(expired_keys_are_removed_and_new_again, |on| async move {
     assert!(!backend.store.prune_idempotency_keys().await.unwrap(), "nothing more to remove");
     let again = [new_order(&backend, "old", "b"), new_order(&backend, "fresh", "b")];
     let inserted = backend.store.insert(again.into()).await.unwrap();
-    assert_eq!(inserted, [Inserted::New, Inserted::KeyReused]);
+    assert_eq!(inserted, [InsertOutcome::Inserted, InsertOutcome::KeyConflict]);
 });

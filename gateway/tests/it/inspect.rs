@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::Status;
-use gateway::store::{Finding, Problem};
+use gateway::store::{IntegrityIssue, IssueKind};
 use sqlx::{AnyConnection, Connection};
 
 use crate::harness::{Backend, quick};
@@ -22,7 +22,7 @@ on_both!(a_sound_database_has_no_findings, |on| async move {
     gateway.client.post(gateway.url(&format!("/orders/{}/redrive", ids[1]))).send().await.unwrap();
     gateway.client.post(gateway.url(&format!("/orders/{}/cancel", ids[2]))).send().await.unwrap();
     let report = backend.store.inspect(MINUTE).await.unwrap();
-    assert_eq!(report.findings, []);
+    assert_eq!(report.issues, []);
     let counts: Vec<(Status, u64)> = report.by_status.into_iter().collect();
     assert_eq!(counts, [(Status::Pending, 1), (Status::Completed, 1), (Status::Cancelled, 1)]);
     assert_eq!(report.overdue, 0);
@@ -67,30 +67,30 @@ on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
     ] {
         sqlx::raw_sql(damage(index, statement)).execute(&mut connection).await.unwrap();
     }
-    let finding = |index: usize, problem| Finding { order_id: ids[index].parse().unwrap(), problem };
+    let finding = |index: usize, kind| IntegrityIssue { order_id: ids[index].parse().unwrap(), kind };
     let expected = |mended: bool| {
         let mut all = vec![
-            finding(0, Problem::NeverDue(Status::Pending)),
-            finding(1, Problem::Undeclared(1)),
-            finding(1, Problem::FinalButDue(Status::Completed)),
-            finding(2, Problem::Gap { version: 5, sequences: vec![3] }),
-            finding(2, Problem::Undeclared(3)),
-            finding(3, Problem::NeverDue(Status::Pending)),
-            finding(498, Problem::Undeclared(2)),
-            finding(498, Problem::Undeclared(3)),
-            finding(499, Problem::Gap { version: 1, sequences: vec![2] }),
-            finding(500, Problem::Undeclared(1)),
-            finding(500, Problem::NeverDue(Status::Processing)),
-            finding(500, Problem::NoLease),
-            finding(509, Problem::NoOrder),
+            finding(0, IssueKind::NeverDue(Status::Pending)),
+            finding(1, IssueKind::Undeclared(1)),
+            finding(1, IssueKind::FinalButDue(Status::Completed)),
+            finding(2, IssueKind::Gap { version: 5, sequences: vec![3] }),
+            finding(2, IssueKind::Undeclared(3)),
+            finding(3, IssueKind::NeverDue(Status::Pending)),
+            finding(498, IssueKind::Undeclared(2)),
+            finding(498, IssueKind::Undeclared(3)),
+            finding(499, IssueKind::Gap { version: 1, sequences: vec![2] }),
+            finding(500, IssueKind::Undeclared(1)),
+            finding(500, IssueKind::NeverDue(Status::Processing)),
+            finding(500, IssueKind::NoLease),
+            finding(509, IssueKind::NoOrder),
         ];
         if mended {
-            all.retain(|finding| !finding.problem.is_repairable());
+            all.retain(|finding| !finding.kind.is_repairable());
         }
         all
     };
     let report = backend.store.inspect(MINUTE).await.unwrap();
-    assert_eq!((report.accepted(), report.findings), (509, expected(false)));
+    assert_eq!((report.accepted(), report.issues), (509, expected(false)));
     assert_eq!(backend.store.repair().await.unwrap(), 4);
-    assert_eq!(backend.store.inspect(MINUTE).await.unwrap().findings, expected(true));
+    assert_eq!(backend.store.inspect(MINUTE).await.unwrap().issues, expected(true));
 });

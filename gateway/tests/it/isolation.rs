@@ -91,7 +91,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
     // Without the trigger it is an order like any other.
     run(&mut admin, "DROP TRIGGER slow", "").await;
     run(&mut admin, "UPDATE orders SET held_until = 1 WHERE id = {id}", slow).await;
-    backend.store.recheck(&[slow.parse().unwrap()]).await.unwrap();
+    backend.store.recheck_parked(&[slow.parse().unwrap()]).await.unwrap();
     let lease = lease(slow);
     assert_eq!(worker.start(std::slice::from_ref(&lease)).await.attempts.len(), 1);
     assert_eq!(worker.finish(&lease).await.refused, []);

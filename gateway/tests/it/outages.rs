@@ -181,7 +181,7 @@ async fn a_limit_of_connections_is_called_so() {
     })
     .await;
     let report = backend.store.inspect(Duration::from_secs(60)).await.unwrap();
-    assert_eq!((report.accepted(), report.findings), (accepted.into_inner(), vec![]));
+    assert_eq!((report.accepted(), report.issues), (accepted.into_inner(), vec![]));
     only.unwrap().close().await.unwrap();
     run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 50")).await;
     recovers(&gateway).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::transition::{Command, Rules};
 use domain::{LeaseToken, OrderId, Status};
 use gateway::Config;
-use gateway::store::{Applied, Marks, Problem, Repaired, Retention};
+use gateway::store::{CommandOutcome, DispatchCursor, IssueKind, Repaired, Retention};
 use proto::v1;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
@@ -69,10 +69,10 @@ fn defects(on: On) -> Vec<(&'static str, &'static str)> {
     DEFECTS.iter().chain(more).copied().collect()
 }
 
-async fn findings(backend: &Backend) -> BTreeMap<String, Vec<Problem>> {
-    let mut found: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
-    for finding in backend.store.inspect(std::time::Duration::from_secs(60)).await.unwrap().findings {
-        found.entry(finding.order_id.to_string()).or_default().push(finding.problem);
+async fn findings(backend: &Backend) -> BTreeMap<String, Vec<IssueKind>> {
+    let mut found: BTreeMap<String, Vec<IssueKind>> = BTreeMap::new();
+    for finding in backend.store.inspect(std::time::Duration::from_secs(60)).await.unwrap().issues {
+        found.entry(finding.order_id.to_string()).or_default().push(finding.kind);
     }
     found
 }
@@ -268,7 +268,7 @@ on_both!(an_event_that_exists_already_blocks_only_its_own_order, |on| async move
     assert_eq!(started.attempts.len(), 14);
     // Looked at again, they stay parked: until their events are repaired.
     let stuck = [ids[2].parse().unwrap(), ids[11].parse().unwrap()];
-    backend.store.recheck(&stuck).await.unwrap();
+    backend.store.recheck_parked(&stuck).await.unwrap();
     assert_eq!(backend.store.parked().await.unwrap(), 2);
     drop(worker);
 });
@@ -291,8 +291,9 @@ on_both!(a_row_that_the_database_refuses_to_change_blocks_only_its_own_order, |o
     };
     run(&mut connection, trigger, "").await;
     // It cannot be parked either, and dispatch goes past it.
-    let taken = backend.store.take_due(100, std::time::Duration::from_secs(60), Marks::default()).await;
-    assert!(taken.unwrap().unwrap().ahead.is_empty());
+    let taken =
+        backend.store.claim_ready(100, std::time::Duration::from_secs(60), DispatchCursor::default()).await;
+    assert!(taken.unwrap().unwrap().front.is_empty());
     let mut worker = Worker::connect(&gateway).await;
     let leases: Vec<v1::Lease> = ids.iter().map(|id| lease(id)).collect();
     let started = worker.start(&leases).await;
@@ -339,7 +340,7 @@ on_both!(a_repaired_order_is_processed, |on| async move {
     run(&mut connection, DEFECTS[0].0, &ids[0]).await;
     let start = || Command::start(LeaseToken::random());
     let applied = backend.store.apply([(id, start())].into(), Rules::default()).await.unwrap();
-    let [Applied::Unreadable(unreadable)] = &applied[..] else { panic!("{applied:?}") };
+    let [CommandOutcome::Unreadable(unreadable)] = &applied[..] else { panic!("{applied:?}") };
     backend.store.park(std::slice::from_ref(unreadable)).await.unwrap();
     let first = held_until(&mut connection, &ids[0]).await;
     backend.store.park(std::slice::from_ref(unreadable)).await.unwrap();
@@ -347,7 +348,7 @@ on_both!(a_repaired_order_is_processed, |on| async move {
     assert!(second > first + 20_000_000, "the backoff grows: {first} {second}");
     // It is noticed when its time is over, and released when it can be read.
     run(&mut connection, "UPDATE orders SET held_until = 1 WHERE id = {id}", &ids[0]).await;
-    backend.store.recheck(&[id]).await.unwrap();
+    backend.store.recheck_parked(&[id]).await.unwrap();
     assert!(held_until(&mut connection, &ids[0]).await > second, "it cannot be read yet");
     run(&mut connection, "UPDATE orders SET currency = 'USD', held_until = 1 WHERE id = {id}", &ids[0]).await;
     let job = gateway.next_job().await;

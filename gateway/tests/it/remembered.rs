@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
-use gateway::store::{Applied, Creation, NewOrder, Options};
+use gateway::store::{CommandOutcome, CreateRequest, NewOrder, Options};
 use gateway::{Config, Store};
 use sqlx::Connection;
 
@@ -28,12 +28,12 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     let content = draft.check(domain::Currency::USD).unwrap();
     let ids = OrderId::new(now).consecutive(count);
     let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now);
-    let creations = ids.iter().map(|id| Creation::from(order(id))).collect();
-    store.insert_taken(creations, GUARD).await.unwrap();
+    let creations = ids.iter().map(|id| CreateRequest::from(order(id))).collect();
+    store.insert_claimed(creations, GUARD).await.unwrap();
     ids
 }
 
-async fn apply(store: &Store, ids: &[OrderId], command: &Command) -> Vec<Applied> {
+async fn apply(store: &Store, ids: &[OrderId], command: &Command) -> Vec<CommandOutcome> {
     let commands = ids.iter().map(|id| (*id, command.clone())).collect();
     store.apply(commands, Rules::default()).await.unwrap()
 }
@@ -57,7 +57,7 @@ on_both!(a_start_and_a_report_read_no_order, |on| async move {
     assert_eq!(backend.store.statements() - before, 2);
     let stored = backend.store.orders(&ids).await.unwrap();
     for (id, applied) in ids.iter().zip(started) {
-        let Applied::Changed { order: Some(order), .. } = applied else { panic!("{applied:?}") };
+        let CommandOutcome::Changed { order: Some(order), .. } = applied else { panic!("{applied:?}") };
         assert_eq!(
             stored.iter().find(|stored| stored.id == *id),
             Some(&*order),
@@ -67,10 +67,10 @@ on_both!(a_start_and_a_report_read_no_order, |on| async move {
     let before = backend.store.statements();
     let finished = apply(&backend.store, &ids, &finish(lease)).await;
     assert_eq!(backend.store.statements() - before, 1);
-    assert!(finished.iter().all(|applied| matches!(applied, Applied::Changed { .. })));
+    assert!(finished.iter().all(|applied| matches!(applied, CommandOutcome::Changed { .. })));
     // The same again has nothing to go by but the rows.
     let again = apply(&backend.store, &ids, &finish(lease)).await;
-    assert!(again.iter().all(|applied| matches!(applied, Applied::Unchanged { .. })));
+    assert!(again.iter().all(|applied| matches!(applied, CommandOutcome::Unchanged { .. })));
     check_invariants(&backend.store).await;
 });
 
@@ -85,8 +85,11 @@ async fn what_another_gateway_has_changed_is_seen() {
     apply(&there, &ids[..1], &Command::Cancel { reason: None }).await;
     let (lease, command) = start();
     let started = apply(here, &ids, &command).await;
-    assert!(matches!(started[0], Applied::Refused(Refusal::Final(Status::Cancelled))), "{started:?}");
-    assert!(started[1..].iter().all(|applied| matches!(applied, Applied::Changed { .. })), "{started:?}");
+    assert!(matches!(started[0], CommandOutcome::Refused(Refusal::Final(Status::Cancelled))), "{started:?}");
+    assert!(
+        started[1..].iter().all(|applied| matches!(applied, CommandOutcome::Changed { .. })),
+        "{started:?}"
+    );
 
     // Given up there and started anew under another lease: the first report comes too late.
     let released = Command::Finish { lease, outcome: Outcome::Released };
@@ -94,10 +97,16 @@ async fn what_another_gateway_has_changed_is_seen() {
     let (second, command) = start();
     apply(&there, &ids[1..2], &command).await;
     let finished = apply(here, &ids[1..], &finish(lease)).await;
-    assert!(matches!(finished[0], Applied::Refused(Refusal::StaleLease(Status::Processing))), "{finished:?}");
-    assert!(finished[1..].iter().all(|applied| matches!(applied, Applied::Changed { .. })), "{finished:?}");
+    assert!(
+        matches!(finished[0], CommandOutcome::Refused(Refusal::StaleLease(Status::Processing))),
+        "{finished:?}"
+    );
+    assert!(
+        finished[1..].iter().all(|applied| matches!(applied, CommandOutcome::Changed { .. })),
+        "{finished:?}"
+    );
     let finished = apply(here, &ids[1..2], &finish(second)).await;
-    assert!(matches!(finished[0], Applied::Changed { .. }), "{finished:?}");
+    assert!(matches!(finished[0], CommandOutcome::Changed { .. }), "{finished:?}");
     check_invariants(here).await;
 }
 
@@ -118,8 +127,9 @@ on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |o
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
     }
     let failed = Outcome::Failed { reason: "it broke".into(), class: None };
-    let stale =
-        |applied: &Applied| matches!(applied, Applied::Refused(Refusal::StaleLease(Status::Processing)));
+    let stale = |applied: &CommandOutcome| {
+        matches!(applied, CommandOutcome::Refused(Refusal::StaleLease(Status::Processing)))
+    };
     // In one batch with the other worker's reports, whose token is the right one.
     let report = |lease, outcome: &Outcome| Command::Finish { lease, outcome: outcome.clone() };
     let commands: Vec<(OrderId, Command)> = vec![
@@ -133,15 +143,15 @@ on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |o
     let applied = store.apply(commands.into(), Rules::default()).await.unwrap();
     assert!(stale(&applied[0]) && stale(&applied[2]), "{applied:?}");
     for index in [1, 4] {
-        assert!(matches!(applied[index], Applied::Changed { .. }), "{applied:?}");
+        assert!(matches!(applied[index], CommandOutcome::Changed { .. }), "{applied:?}");
     }
     for index in [3, 5] {
-        assert!(matches!(applied[index], Applied::Unchanged { .. }), "{applied:?}");
+        assert!(matches!(applied[index], CommandOutcome::Unchanged { .. }), "{applied:?}");
     }
     // The worker that holds the lease decides how it ends, and the other one is not told that it did.
-    assert!(matches!(apply(store, &ids[..1], &finish(other)).await[0], Applied::Changed { .. }));
+    assert!(matches!(apply(store, &ids[..1], &finish(other)).await[0], CommandOutcome::Changed { .. }));
     let late = apply(store, &ids[..1], &report(other, &failed)).await;
-    assert!(matches!(late[0], Applied::Refused(Refusal::StaleLease(Status::Completed))), "{late:?}");
+    assert!(matches!(late[0], CommandOutcome::Refused(Refusal::StaleLease(Status::Completed))), "{late:?}");
     check_invariants(store).await;
 });
 
@@ -160,8 +170,8 @@ on_both!(a_lease_that_was_renewed_is_not_taken_by_memory, |on| async move {
     let text = format!("UPDATE orders SET held_until = {until} WHERE id = x'{id}'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
     let expired = apply(store, &ids, &Command::Expire).await;
-    assert!(matches!(expired[0], Applied::Refused(Refusal::NotExpired)), "{expired:?}");
-    assert!(matches!(expired[1], Applied::Changed { .. }), "{expired:?}");
+    assert!(matches!(expired[0], CommandOutcome::Refused(Refusal::NotExpired)), "{expired:?}");
+    assert!(matches!(expired[1], CommandOutcome::Changed { .. }), "{expired:?}");
 });
 
 on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async move {
@@ -178,10 +188,10 @@ on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async mo
     let (_, command) = start();
     let started = apply(store, &ids, &command).await;
     assert!(
-        started[..2].iter().all(|one| matches!(one, Applied::Refused(Refusal::NotYet(_)))),
+        started[..2].iter().all(|one| matches!(one, CommandOutcome::Refused(Refusal::NotYet(_)))),
         "{started:?}"
     );
-    assert!(matches!(started[2], Applied::Changed { .. }), "{started:?}");
+    assert!(matches!(started[2], CommandOutcome::Changed { .. }), "{started:?}");
 });
 
 /// Keeps the tables as they are now, for [`lose_what_came_since`].

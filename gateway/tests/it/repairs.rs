@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::OrderId;
 use gateway::Config;
-use gateway::store::{Longest, Marks, Repaired};
+use gateway::store::{ClaimLimits, DispatchCursor, Repaired};
 use proto::v1;
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
     let list: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     let list = list.as_array().unwrap();
     let report = store.inspect(Duration::from_secs(60)).await.unwrap();
-    let named: BTreeSet<String> = report.findings.iter().map(|one| one.order_id.to_string()).collect();
+    let named: BTreeSet<String> = report.issues.iter().map(|one| one.order_id.to_string()).collect();
     assert!(named.iter().all(|id| bad.contains(id)), "{named:?}");
     for (id, defect) in bad.iter().zip(&defects) {
         let response = gateway.client.get(gateway.url(&format!("/orders/{id}"))).send().await.unwrap();
@@ -99,8 +99,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
             status == 200 && body["status"] == "failed" && body["reason"] == "by Ann"
         };
         if !shown {
-            let found: Vec<_> =
-                report.findings.iter().filter(|one| one.order_id.to_string() == *id).collect();
+            let found: Vec<_> = report.issues.iter().filter(|one| one.order_id.to_string() == *id).collect();
             wrong.push(format!("{defect}: {status} {body} {found:?}"));
         }
         if !list.iter().any(|item| item["id"] == **id) {
@@ -110,11 +109,12 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
     assert!(wrong.is_empty(), "{wrong:#?}");
     // Only the others are dispatched, and nothing is held or parked.
     assert_eq!(store.parked().await.unwrap(), 0);
-    let overdue = store.overdue(100, Longest::default()).await.unwrap();
+    let overdue = store.expired_claims(100, ClaimLimits::default()).await.unwrap();
     assert!(overdue.leases.is_empty() && overdue.unreadable.is_empty(), "{overdue:?}");
-    store.drop_guards().await.unwrap();
-    let taken = store.take_due(100, Duration::from_secs(60), Marks::default()).await.unwrap().unwrap();
-    let taken: BTreeSet<OrderId> = taken.behind.iter().map(|job| job.order_id).collect();
+    store.release_all_unstarted().await.unwrap();
+    let taken =
+        store.claim_ready(100, Duration::from_secs(60), DispatchCursor::default()).await.unwrap().unwrap();
+    let taken: BTreeSet<OrderId> = taken.back.iter().map(|job| job.order_id).collect();
     assert_eq!(taken, good.iter().map(|id| id.parse().unwrap()).collect());
     // A job that is left starts nothing.
     let mut worker = Worker::connect(&gateway).await;

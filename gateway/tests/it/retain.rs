@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::transition::{Command, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
-use gateway::store::{Creation, Idempotency, NewOrder, PRUNE_BATCH, Retention, request_hash};
+use gateway::store::{CreateRequest, Idempotency, NewOrder, PRUNE_BATCH, Retention, request_hash};
 use gateway::{Config, Store};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
     let draft =
         Draft { item: Some("Laptop".into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
     let content = draft.check(domain::Currency::USD).unwrap();
-    let creation = |id: &OrderId| Creation {
+    let creation = |id: &OrderId| CreateRequest {
         orders: [NewOrder::new(*id, content.clone(), created_at)].into(),
         idempotency: Some(Idempotency {
             key: format!("key-{id}").parse().unwrap(),

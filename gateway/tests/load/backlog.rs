@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{Draft, OrderId};
 use gateway::Config;
-use gateway::store::{Creation, NewOrder};
+use gateway::store::{CreateRequest, NewOrder};
 
 use crate::ALONE;
 use crate::harness::{Backend, eventually};
@@ -27,7 +27,7 @@ async fn fill(backend: &Backend) {
         let created_at = backend.store.now();
         let order = |id| NewOrder::new(id, content.clone(), created_at);
         let orders = OrderId::new(created_at).consecutive(AT_ONCE).into_iter().map(order).collect();
-        backend.store.insert([Creation { orders, idempotency: None }].into()).await.unwrap();
+        backend.store.insert([CreateRequest { orders, idempotency: None }].into()).await.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{Content, Currency, Draft, DraftLineItem, OrderId};
-use gateway::store::{Creation, NewOrder, SEARCHES};
+use gateway::store::{CreateRequest, NewOrder, SEARCHES};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn fill(backend: &Backend) -> OrderId {
         let ids = OrderId::new(created_at).consecutive(500);
         last = ids.last().copied();
         let orders = ids.into_iter().map(|id| NewOrder::new(id, content.clone(), created_at));
-        let creation = Creation { orders: orders.collect(), idempotency: None };
+        let creation = CreateRequest { orders: orders.collect(), idempotency: None };
         backend.store.insert([creation].into()).await.unwrap();
     }
     last.unwrap()

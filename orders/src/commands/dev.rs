@@ -32,7 +32,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
         Some(redis) => prepared.connect_redis(redis).await?,
         None => {
-            prepared.store.drop_guards().await.map_err(|error| Error::failed(error.to_string()))?;
+            prepared.store.release_all_unstarted().await.map_err(|error| Error::failed(error.to_string()))?;
             (Arc::new(memory::MemoryQueue::new()), Arc::new(memory::MemoryBus::new()))
         }
     };

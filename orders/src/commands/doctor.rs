@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use broker::Queue as _;
-use gateway::store::{Problem, Report};
+use gateway::store::{IntegrityReport, IssueKind};
 
 use crate::cli::DoctorArgs;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     let failed = |error: gateway::store::Error| Error::failed(error.to_string());
     let mut report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
     let mut text = String::new();
-    if args.repair && report.findings.iter().any(|finding| finding.problem.is_repairable()) {
+    if args.repair && report.issues.iter().any(|finding| finding.kind.is_repairable()) {
         let repaired = store.repair().await.map_err(failed)?;
         let _ = writeln!(text, "repaired: {repaired} orders had the wrong due time\n");
         report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
@@ -45,15 +45,12 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
             Err(error) => writeln!(text, "queue length       unknown: {error}"),
         };
     }
-    let _ = writeln!(text, "findings           {}", report.findings.len());
-    for finding in report.findings.iter().take(SHOWN) {
-        let _ = writeln!(text, "  {} {}", finding.order_id, finding.problem);
+    let _ = writeln!(text, "findings           {}", report.issues.len());
+    for finding in report.issues.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {} {}", finding.order_id, finding.kind);
     }
     console::print(&text)?;
-    match (
-        report.findings.len(),
-        report.findings.iter().filter(|finding| finding.problem.is_repairable()).count(),
-    ) {
+    match (report.issues.len(), report.issues.iter().filter(|finding| finding.kind.is_repairable()).count()) {
         (0, _) => Ok(()),
         (found, 0) => Err(Error::failed(format!("{found} findings; see above"))
             .hint("no automatic fix: compare the order with its events in order_events")),
@@ -62,7 +59,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     }
 }
 
-fn describe(text: &mut String, report: &Report) {
+fn describe(text: &mut String, report: &IntegrityReport) {
     let _ = writeln!(text, "orders accepted    {}", report.accepted());
     for (status, count) in &report.by_status {
         let _ = writeln!(text, "  {:<16} {count}", status.as_str());
@@ -75,9 +72,9 @@ fn describe(text: &mut String, report: &Report) {
             behind.as_secs_f64()
         );
     }
-    let count = |kind: fn(&Problem) -> bool| report.findings.iter().filter(|it| kind(&it.problem)).count();
-    let gaps = count(|problem| matches!(problem, Problem::Gap { .. } | Problem::NoOrder));
-    let wrong = count(|problem| matches!(problem, Problem::Undeclared(_)));
+    let count = |kind: fn(&IssueKind) -> bool| report.issues.iter().filter(|it| kind(&it.kind)).count();
+    let gaps = count(|problem| matches!(problem, IssueKind::Gap { .. } | IssueKind::NoOrder));
+    let wrong = count(|problem| matches!(problem, IssueKind::Undeclared(_)));
     let _ = writeln!(text, "event gaps         {gaps}");
     let _ = writeln!(text, "wrong statuses     {wrong}");
     let _ = match report.oldest_claimable {

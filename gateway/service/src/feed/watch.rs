@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::topics::{TopicEvents, Topics};
 use crate::error::Error;
-use gateway_store::{Found, Store, Timelines};
+use gateway_store::{FoundOrders, Store, Timelines};
 
 /// Where a subscriber of one order begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) async fn watch(
     let mut watch =
         Watch { store, topics, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
     let store = &watch.store;
-    let Found { mut orders, mut unreadable } = store.find(&[id]).await?;
+    let FoundOrders { mut orders, mut unreadable } = store.find(&[id]).await?;
     if let Some(unreadable) = unreadable.pop() {
         return Err(unreadable.into());
     }

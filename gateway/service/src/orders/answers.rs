@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use domain::{Order, OrderId};
-use gateway_store::Applied;
+use gateway_store::CommandOutcome;
 
 use crate::error::Error;
 
 /// The answer to commands that show the order.
-pub(super) fn order(id: OrderId, applied: Applied) -> Result<Order, Error> {
+pub(super) fn order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error> {
     match applied {
-        Applied::Changed { order, .. } | Applied::Unchanged { order } => {
+        CommandOutcome::Changed { order, .. } | CommandOutcome::Unchanged { order } => {
             order.map(Arc::unwrap_or_clone).ok_or(Error::Internal)
         }
-        Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
-        Applied::NotFound => Err(Error::NotFound(id)),
-        Applied::Locked => Err(Error::order_locked()),
-        Applied::Unreadable(unreadable) => Err(unreadable.into()),
+        CommandOutcome::Refused(refusal) => Err(Error::Refused { id, refusal }),
+        CommandOutcome::NotFound => Err(Error::NotFound(id)),
+        CommandOutcome::Locked => Err(Error::order_locked()),
+        CommandOutcome::Unreadable(unreadable) => Err(unreadable.into()),
         // Only starts with a size limit have this outcome; `started` handles them.
-        Applied::TooLarge(_) => Err(Error::Internal),
+        CommandOutcome::TooLarge(_) => Err(Error::Internal),
     }
 }
 
@@ -32,22 +32,22 @@ pub enum Started {
 }
 
 /// The answer to starts that limit the size of the order.
-pub(super) fn started(id: OrderId, applied: Applied) -> Result<Started, Error> {
+pub(super) fn started(id: OrderId, applied: CommandOutcome) -> Result<Started, Error> {
     match applied {
-        Applied::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
+        CommandOutcome::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
         applied => order(id, applied).map(|order| Started::Order(Box::new(order))),
     }
 }
 
 /// The answer to commands that show nothing.
-pub(super) fn done(id: OrderId, applied: Applied) -> Result<(), Error> {
+pub(super) fn done(id: OrderId, applied: CommandOutcome) -> Result<(), Error> {
     match applied {
-        Applied::Changed { .. } | Applied::Unchanged { .. } => Ok(()),
-        Applied::Refused(refusal) => Err(Error::Refused { id, refusal }),
-        Applied::NotFound => Err(Error::NotFound(id)),
-        Applied::Locked => Err(Error::order_locked()),
-        Applied::Unreadable(unreadable) => Err(unreadable.into()),
+        CommandOutcome::Changed { .. } | CommandOutcome::Unchanged { .. } => Ok(()),
+        CommandOutcome::Refused(refusal) => Err(Error::Refused { id, refusal }),
+        CommandOutcome::NotFound => Err(Error::NotFound(id)),
+        CommandOutcome::Locked => Err(Error::order_locked()),
+        CommandOutcome::Unreadable(unreadable) => Err(unreadable.into()),
         // Only starts with a size limit have this outcome; `started` handles them.
-        Applied::TooLarge(_) => Err(Error::Internal),
+        CommandOutcome::TooLarge(_) => Err(Error::Internal),
     }
 }

@@ -2,7 +2,7 @@
 
 use domain::transition::Command;
 use domain::{LeaseToken, Order, OrderId, Outcome};
-use gateway_store::Applied;
+use gateway_store::CommandOutcome;
 
 use super::answers::{self, Started};
 use super::use_cases::Orders;
@@ -72,7 +72,7 @@ impl Orders {
     /// faster, and the worker may have come back.
     pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {
         let answers =
-            self.apply(commands, |_, applied| Ok(matches!(applied, Applied::Changed { .. }))).await?;
+            self.apply(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;
         Ok(answers.iter().filter(|answer| matches!(answer, Ok(true))).count())
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::publisher::Publisher;
-use gateway_store::{Applied, Cause, Error as StoreError, Outage, Probe, Store, Unreadable};
+use gateway_store::{Cause, CommandOutcome, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
 
 /// How long a batch is halved that does not meet its deadline. Its callers have given up long before; what is
@@ -29,14 +29,14 @@ pub(super) async fn flush_commands(
     direct_enqueue: DirectEnqueue,
     publisher: Publisher,
     commands: Arc<[(OrderId, Command)]>,
-) -> Vec<Result<Applied, Error>> {
+) -> Vec<Result<CommandOutcome, Error>> {
     let results = apply_and_park(&store, rules, commands).await;
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
         direct_enqueue.vitals.wrote(Err(error));
     }
     let mut events = Vec::new();
     for applied in results.iter().flatten() {
-        if let Applied::Changed { event, error_class, .. } = applied {
+        if let CommandOutcome::Changed { event, error_class, .. } = applied {
             match event.status {
                 Status::Processing => direct_enqueue.wake.started(),
                 Status::Pending => direct_enqueue.wake.due(),
@@ -65,7 +65,7 @@ async fn apply_and_park(
     store: &Store,
     rules: Rules,
     commands: Arc<[(OrderId, Command)]>,
-) -> Vec<Result<Applied, Error>> {
+) -> Vec<Result<CommandOutcome, Error>> {
     let apply = |piece| store.apply(piece, rules);
     let answers = || async { store.refresh_clock().await.is_ok() };
     let writes = || async { store.probe(Probe::Commit).await.is_ok() };
@@ -81,15 +81,15 @@ async fn apply_in_halves<A, B, C>(
     apply: impl Fn(Arc<[(OrderId, Command)]>) -> A,
     answers: impl Fn() -> B,
     writes: impl Fn() -> C,
-) -> Vec<Result<Applied, Error>>
+) -> Vec<Result<CommandOutcome, Error>>
 where
-    A: Future<Output = Result<Vec<Applied>, StoreError>>,
+    A: Future<Output = Result<Vec<CommandOutcome>, StoreError>>,
     B: Future<Output = bool>,
     C: Future<Output = bool>,
 {
     let until = Instant::now() + HALVED_FOR;
     let unreadable =
-        |order_id, cause, detail| Ok(Applied::Unreadable(Unreadable { order_id, cause, detail }));
+        |order_id, cause, detail| Ok(CommandOutcome::Unreadable(Unreadable { order_id, cause, detail }));
     let mut results = Vec::with_capacity(commands.len());
     // Where in `results` a command stands that exceeds its time although it is alone.
     let mut slow = Vec::new();
@@ -155,11 +155,11 @@ async fn may_be_halved<T, B: Future<Output = bool>>(
     }
 }
 
-async fn park(store: &Store, results: &[Result<Applied, Error>]) {
+async fn park(store: &Store, results: &[Result<CommandOutcome, Error>]) {
     let unreadable: Vec<Unreadable> = results
         .iter()
         .filter_map(|result| match result {
-            Ok(Applied::Unreadable(unreadable)) => Some(unreadable.clone()),
+            Ok(CommandOutcome::Unreadable(unreadable)) => Some(unreadable.clone()),
             _ => None,
         })
         .collect();
@@ -196,14 +196,14 @@ mod tests {
         (0..count).map(command).collect()
     }
 
-    fn done(piece: &[(OrderId, Command)]) -> Result<Vec<Applied>, StoreError> {
-        Ok(piece.iter().map(|_| Applied::Unchanged { order: None }).collect())
+    fn done(piece: &[(OrderId, Command)]) -> Result<Vec<CommandOutcome>, StoreError> {
+        Ok(piece.iter().map(|_| CommandOutcome::Unchanged { order: None }).collect())
     }
 
     /// The causes for which orders are parked, by their place in the batch.
-    fn parked(results: &[Result<Applied, Error>]) -> Vec<(usize, Cause)> {
+    fn parked(results: &[Result<CommandOutcome, Error>]) -> Vec<(usize, Cause)> {
         let parked = results.iter().enumerate().filter_map(|(n, result)| match result {
-            Ok(Applied::Unreadable(one)) => Some((n, one.cause)),
+            Ok(CommandOutcome::Unreadable(one)) => Some((n, one.cause)),
             _ => None,
         });
         parked.collect()
@@ -227,7 +227,7 @@ mod tests {
         let results = apply_in_halves(commands, apply, yes, yes).await;
         assert_eq!(parked(&results), [(3, Cause::Defect), (12, Cause::Defect)]);
         assert_eq!(
-            results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
+            results.iter().filter(|result| matches!(result, Ok(CommandOutcome::Unchanged { .. }))).count(),
             14
         );
     }
@@ -246,7 +246,7 @@ mod tests {
         let results = apply_in_halves(commands.clone(), apply, yes, yes).await;
         assert_eq!(parked(&results), [(5, Cause::TooSlow)]);
         assert_eq!(
-            results.iter().filter(|result| matches!(result, Ok(Applied::Unchanged { .. }))).count(),
+            results.iter().filter(|result| matches!(result, Ok(CommandOutcome::Unchanged { .. }))).count(),
             15
         );
         // While the database takes no other writes either, the order is only tried again.
@@ -260,7 +260,7 @@ mod tests {
             async move { if slow { Err(StoreError::TimedOut) } else { done(&piece) } }
         };
         let results = apply_in_halves(commands[..1].into(), apply, yes, yes).await;
-        assert!(matches!(results[..], [Ok(Applied::Unchanged { .. })]), "{results:?}");
+        assert!(matches!(results[..], [Ok(CommandOutcome::Unchanged { .. })]), "{results:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,8 @@ use crate::config::MAX_ROWS;
 use crate::error::Error;
 use crate::group_commit::SubmitError;
 use gateway_store::{
-    Creation, Found, Idempotency, Inserted, NewOrder, bulk_hash, draft_hash, request_hash, unreadable_hash,
+    CreateRequest, FoundOrders, Idempotency, InsertOutcome, NewOrder, bulk_hash, draft_hash, request_hash,
+    unreadable_hash,
 };
 use telemetry::panics::{self, Panicked};
 
@@ -137,15 +138,15 @@ impl Orders {
         let ids = self.keys.run(OrderId::first_of_batch(created_at, contents.len()), contents.len());
         let orders =
             ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
-        let creation = Creation { orders: orders.collect(), idempotency };
+        let creation = CreateRequest { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
         for _ in 0..KEY_TRIES {
             let answers = self.creations.submit(vec![creation.clone()]).await;
             return match answers.map(|mut answers| answers.pop()) {
-                Ok(Some(Ok(Inserted::New))) => {
+                Ok(Some(Ok(InsertOutcome::Inserted))) => {
                     Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
-                Ok(Some(Ok(Inserted::Before(id)))) => {
+                Ok(Some(Ok(InsertOutcome::Replayed(id)))) => {
                     let mut orders = self.as_created(&self.keys.run(id, count)).await?;
                     if orders.len() < count {
                         // As they were before the ids of a run could not be guessed from each other.
@@ -158,7 +159,7 @@ impl Orders {
                     }
                     Ok((orders.into_iter().map(Arc::new).collect(), true))
                 }
-                Ok(Some(Ok(Inserted::KeyReused))) => Err(Error::KeyReused),
+                Ok(Some(Ok(InsertOutcome::KeyConflict))) => Err(Error::KeyReused),
                 Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(SubmitError::OutcomeUnknown) => {
                     Err(Error::OutcomeUnknown(first))
                 }
@@ -177,7 +178,7 @@ impl Orders {
     /// See [`gateway_store::Store::orders_as_created`]. An order that cannot be read is there all the same: its create must not be
     /// carried out again.
     async fn as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        let Found { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
+        let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
         match unreadable.pop() {
             Some(unreadable) => Err(unreadable.into()),
             None => Ok(orders),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::OrderId;
-use gateway_store::{Cause, Creation, Error as StoreError, Inserted, Outage, Store};
+use gateway_store::{Cause, CreateRequest, Error as StoreError, InsertOutcome, Outage, Store};
 use tokio::time::Instant;
 
 use crate::direct_enqueue::DirectEnqueue;
@@ -17,12 +17,14 @@ pub(super) async fn flush_creates(
     store: Store,
     direct_enqueue: DirectEnqueue,
     publisher: Publisher,
-    creations: Arc<[Creation]>,
+    creations: Arc<[CreateRequest]>,
     attempt: FlushAttempt,
-) -> Vec<Result<Inserted, Error>> {
+) -> Vec<Result<InsertOutcome, Error>> {
     let mut permit = if attempt == FlushAttempt::First { direct_enqueue.reserve(&creations) } else { None };
     let inserted = match (&permit, attempt) {
-        (Some(_), _) => store.insert_taken(creations.clone(), direct_enqueue.config.visibility_timeout).await,
+        (Some(_), _) => {
+            store.insert_claimed(creations.clone(), direct_enqueue.config.visibility_timeout).await
+        }
         (None, FlushAttempt::First) => store.insert(creations.clone()).await,
         (None, FlushAttempt::AfterPanic) => store.insert_missing(creations.clone()).await,
     };
@@ -40,7 +42,7 @@ pub(super) async fn flush_creates(
     };
     let new = || {
         let creations = creations.iter().zip(&results);
-        let new = creations.filter(|(_, result)| matches!(result, Ok(Inserted::New)));
+        let new = creations.filter(|(_, result)| matches!(result, Ok(InsertOutcome::Inserted)));
         new.flat_map(|(creation, _)| &*creation.orders)
     };
     let written = new().next().is_some();
@@ -64,13 +66,16 @@ const INSERT_INDIVIDUALLY_FOR: Duration = Duration::from_secs(3);
 
 /// A key that a hanging transaction has locked holds up nobody but its own creation: what has no key
 /// is written together, what has one for itself. What is not reached in time has not been tried.
-async fn insert_individually(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
-    let without_key: Arc<[Creation]> =
+async fn insert_individually(
+    store: &Store,
+    creations: &[CreateRequest],
+) -> Vec<Result<InsertOutcome, Error>> {
+    let without_key: Arc<[CreateRequest]> =
         creations.iter().filter(|creation| creation.idempotency.is_none()).cloned().collect();
     let mut together = match store.insert(without_key.clone()).await {
         Ok(inserted) => inserted.into_iter().map(Ok).collect::<Vec<_>>().into_iter(),
         Err(error) => {
-            let first = without_key.first().map_or(creations[0].id(), Creation::id);
+            let first = without_key.first().map_or(creations[0].id(), CreateRequest::id);
             vec![Err(failed(error, first)); without_key.len()].into_iter()
         }
     };
@@ -96,7 +101,7 @@ const HALVED_FOR: Duration = Duration::from_secs(20);
 
 /// A create that the database refuses, because it is too large, breaks a constraint or takes too long, is alone in the
 /// end, and the others are written.
-async fn insert_in_halves(store: &Store, creations: &[Creation]) -> Vec<Result<Inserted, Error>> {
+async fn insert_in_halves(store: &Store, creations: &[CreateRequest]) -> Vec<Result<InsertOutcome, Error>> {
     let until = Instant::now() + HALVED_FOR;
     let mut results = Vec::with_capacity(creations.len());
     let mut pieces = vec![creations];

@@ -9,7 +9,7 @@ use domain::{Order, OrderId, Status, Timestamp};
 
 use super::use_cases::Orders;
 use crate::error::Error;
-use gateway_store::Applied;
+use gateway_store::CommandOutcome;
 
 /// The most orders that one request can redrive.
 pub const MAX_REDRIVEN: u32 = 1_000;
@@ -109,7 +109,7 @@ impl Orders {
             (*id, Command::Redrive { reason: Some(reason.clone()), not_before: Some(turn(n)) })
         });
         let changed = self
-            .apply(commands.collect(), |_, applied| Ok(matches!(applied, Applied::Changed { .. })))
+            .apply(commands.collect(), |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. })))
             .await?;
         let mut orders = Vec::with_capacity(ids.len());
         for (id, changed) in ids.into_iter().zip(changed) {

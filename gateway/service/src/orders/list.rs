@@ -4,7 +4,7 @@ use domain::query::{Filter, Position, Sort};
 
 use super::use_cases::Orders;
 use crate::error::Error;
-use gateway_store::{Listed, Pass, Scan, Scanned, Start};
+use gateway_store::{Listed, Scan, ScanStart, Scanned, SearchPass};
 
 /// Which end of a stretch is shown, and at most how many orders of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +56,13 @@ impl Orders {
             Take::Last(limit) => (limit, sort.reversed(), before, after),
         };
         // One more than asked for tells whether there are more.
-        let (start, most) = (from.map_or(Start::Begin, Start::Behind), limit.saturating_add(1));
+        let (start, most) = (from.map_or(ScanStart::Begin, ScanStart::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
-        let mut pass = Pass::default();
+        let mut pass = SearchPass::default();
         let Scanned { mut items, cut } = self.store.scan(scan, max_bytes, &mut pass).await?;
         let more = cut || items.len() > limit as usize;
         items.truncate(limit as usize);
-        let more_behind_start = match from.map(Start::At) {
+        let more_behind_start = match from.map(ScanStart::At) {
             None => false,
             Some(start) => {
                 let scan = Scan { filter, sort: sort.reversed(), start, end: None, limit: 1 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
-use gateway_store::{Found, Timelines};
+use gateway_store::{FoundOrders, Timelines};
 
 use super::use_cases::Orders;
 use crate::error::Error;
@@ -14,7 +14,7 @@ impl Orders {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
     pub async fn get(&self, id: OrderId) -> Result<Order, Error> {
-        let Found { mut orders, mut unreadable } = self.store.find(&[id]).await?;
+        let FoundOrders { mut orders, mut unreadable } = self.store.find(&[id]).await?;
         match unreadable.pop() {
             Some(unreadable) => Err(unreadable.into()),
             None => orders.pop().ok_or(Error::NotFound(id)),
@@ -33,7 +33,7 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn get_many(&self, ids: &[OrderId]) -> Result<Found, Error> {
+    pub async fn get_many(&self, ids: &[OrderId]) -> Result<FoundOrders, Error> {
         Ok(self.store.find(ids).await?)
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use domain::transition::Command;
 use domain::{Order, OrderId, Timestamp};
-use gateway_store::{Applied, Creation, Inserted, Store};
+use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio_util::task::TaskTracker;
 
 use super::{answers, command_batch, counts, create_batch};
@@ -23,8 +23,8 @@ pub struct Orders {
     pub(super) direct_enqueue: DirectEnqueue,
     pub(super) counts: Arc<counts::Cache>,
     pub(super) vitals: Vitals,
-    pub(super) creations: GroupCommit<Creation, Result<Inserted, Error>>,
-    pub(super) transitions: GroupCommit<(OrderId, Command), Result<Applied, Error>>,
+    pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
+    pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
 }
 
 impl Orders {
@@ -45,13 +45,13 @@ impl Orders {
         let ready = |store: Store| {
             move || {
                 let store = store.clone();
-                async move { store.writable().await }
+                async move { store.wait_until_healthy().await }
             }
         };
         let creations = {
             let (store, direct_enqueue, publisher) =
                 (store.clone(), direct_enqueue.clone(), publisher.clone());
-            let rows = |creation: &Creation| creation.orders.len();
+            let rows = |creation: &CreateRequest| creation.orders.len();
             GroupCommit::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
                 create_batch::flush_creates(
                     store.clone(),
@@ -113,7 +113,7 @@ impl Orders {
     /// Why something waited in vain for its transaction.
     pub(super) fn too_late(&self) -> Error {
         let stalled = self.vitals.is_stalled(self.config.request_timeout * 3 / 4);
-        if self.store.is_ailing() || stalled { Error::database_unavailable() } else { Error::overloaded() }
+        if self.store.is_unhealthy() || stalled { Error::database_unavailable() } else { Error::overloaded() }
     }
 
     /// One command whose answer is the order.
@@ -125,7 +125,7 @@ impl Orders {
     pub(super) async fn apply<T>(
         &self,
         commands: Vec<(OrderId, Command)>,
-        answer: impl Fn(OrderId, Applied) -> Result<T, Error>,
+        answer: impl Fn(OrderId, CommandOutcome) -> Result<T, Error>,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {

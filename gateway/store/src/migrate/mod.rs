@@ -34,13 +34,13 @@ pub enum Schema {
 
 /// A migration that was begun.
 #[derive(Debug)]
-struct Applied {
+struct AppliedMigration {
     version: i64,
     complete: bool,
     description: String,
 }
 
-impl Applied {
+impl AppliedMigration {
     fn read(row: &Row) -> Result<Self, Error> {
         let complete = row.get::<i64>(1)? != 0;
         Ok(Self { version: row.get(0)?, complete, description: row.get(2)? })
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Compares the tables with these files.
-    fn compared(&self, files: &Migrator, applied: &[Applied]) -> Result<Schema, ConnectError> {
+    fn compared(&self, files: &Migrator, applied: &[AppliedMigration]) -> Result<Schema, ConnectError> {
         let needed = files.iter().map(|it| it.version).max().unwrap_or(0);
         let newer =
             applied.iter().map(|it| it.version).filter(|version| !files.version_exists(*version)).max();
@@ -150,7 +150,7 @@ impl Store {
     }
 
     /// The migrations that were begun.
-    async fn applied(&self) -> Result<Vec<Applied>, ConnectError> {
+    async fn applied(&self) -> Result<Vec<AppliedMigration>, ConnectError> {
         let dialect = self.inner.dialect;
         // Without tables this fails, which is nothing to be logged.
         let read = self.try_read(&self.inner.readers, move |connection| {
@@ -163,7 +163,7 @@ impl Store {
                     }
                 }
                 let rows = Statement::new(dialect.applied()).fetch(connection).await?;
-                rows.iter().map(Applied::read).collect()
+                rows.iter().map(AppliedMigration::read).collect()
             })
         });
         match read.await {

@@ -14,7 +14,7 @@ use rand::Rng;
 use sqlx::migrate::{Migration, Migrator};
 
 use super::script::{self, Present, Step};
-use super::{Applied, MIGRATING};
+use super::{AppliedMigration, MIGRATING};
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::Statement;
@@ -148,7 +148,8 @@ impl Runner<'_> {
     async fn complete(&mut self) -> Result<Vec<i64>, Stop> {
         self.begin().await?;
         let rows = self.fetch(Statement::new(self.dialect.applied())).await?;
-        let versions: Vec<Applied> = rows.iter().map(Applied::read).collect::<Result<_, Error>>()?;
+        let versions: Vec<AppliedMigration> =
+            rows.iter().map(AppliedMigration::read).collect::<Result<_, Error>>()?;
         self.commit().await?;
         Ok(versions.into_iter().filter(|it| it.complete).map(|it| it.version).collect())
     }

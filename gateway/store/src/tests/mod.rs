@@ -18,7 +18,7 @@ pub(super) async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Sto
 }
 
 /// So many orders of something whose name is 200 times `x`.
-pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[Creation]> {
+pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[CreateRequest]> {
     let draft = domain::Draft {
         item: Some("x".repeat(200)),
         quantity: Some(1),
@@ -76,6 +76,6 @@ async fn what_does_not_fit_is_not_written_and_does_not_stay_in_the_way() {
     let full = store.insert(orders.clone()).await;
     assert!(matches!(full, Err(Error::Unavailable(Outage::Full(_)))), "{full:?}");
     let report = store.inspect(Duration::ZERO).await.unwrap();
-    assert_eq!((report.findings.len(), report.accepted()), (0, 0));
+    assert_eq!((report.issues.len(), report.accepted()), (0, 0));
     assert_eq!(store.insert(orders).await.unwrap().len(), 200);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::query::{Filter, Sort};
 use domain::{Content, Currency, Draft, DraftLineItem, OrderId};
-use gateway::store::{Creation, NewOrder};
+use gateway::store::{CreateRequest, NewOrder};
 use reqwest::Url;
 use serde_json::json;
 
@@ -100,7 +100,7 @@ on_both!(
                 }
                 NewOrder::new(id, content(item, n % 7), created_at)
             });
-            let creation = Creation { orders: orders.collect(), idempotency: None };
+            let creation = CreateRequest { orders: orders.collect(), idempotency: None };
             backend.store.insert([creation].into()).await.unwrap();
         }
         let mut config = quick();

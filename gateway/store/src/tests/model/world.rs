@@ -10,7 +10,8 @@ use super::known::{Expected, Known};
 use super::steps::{Ask, Step, outcome};
 use super::{GUARD, LEASE, RETRY};
 use crate::{
-    Applied, Creation, Idempotency, Inserted, Longest, Marks, NewOrder, Options, Overdue, Store, request_hash,
+    ClaimLimits, CommandOutcome, CreateRequest, DispatchCursor, ExpiredClaims, Idempotency, InsertOutcome,
+    NewOrder, Options, Store, request_hash,
 };
 
 /// The first order and the hash of each idempotency key.
@@ -82,12 +83,13 @@ impl World {
         // A backup from before would come from the future.
         self.backup = None;
         self.store.inner.clock.shift(-hours * 3_600_000_000);
-        let longest = Longest { guard: GUARD, lease: LEASE };
-        let Overdue { guards, leases, ahead, .. } = self.store.overdue(1_000, longest).await.unwrap();
+        let longest = ClaimLimits { visibility_timeout: GUARD, lease: LEASE };
+        let ExpiredClaims { unstarted, leases, overlong, .. } =
+            self.store.expired_claims(1_000, longest).await.unwrap();
         assert_eq!(leases.len(), 0, "no lease has ended by a clock that was set back");
-        self.store.drop_guards_of(guards).await.unwrap();
-        self.store.shorten_leases(&ahead, longest).await.unwrap();
-        self.store.bring_in().await.unwrap();
+        self.store.release_unstarted(unstarted).await.unwrap();
+        self.store.shorten_leases(&overlong, longest).await.unwrap();
+        self.store.shorten_waits().await.unwrap();
         let now = self.store.now();
         for order in &mut self.orders {
             if order.status == Status::Processing {
@@ -168,15 +170,15 @@ impl World {
         });
         let order = NewOrder::new(id, content, now);
         let guard = if taken { GUARD } else { Duration::ZERO };
-        let creation = Creation { orders: [order].into(), idempotency };
-        let inserted = self.store.insert_taken([creation].into(), guard).await.unwrap();
+        let creation = CreateRequest { orders: [order].into(), idempotency };
+        let inserted = self.store.insert_claimed([creation].into(), guard).await.unwrap();
         let expected = match key.and_then(|key| self.keys.get(&key)) {
-            None => Inserted::New,
-            Some((before, same)) if *same == hash => Inserted::Before(*before),
-            Some(_) => Inserted::KeyReused,
+            None => InsertOutcome::Inserted,
+            Some((before, same)) if *same == hash => InsertOutcome::Replayed(*before),
+            Some(_) => InsertOutcome::KeyConflict,
         };
         assert_eq!(inserted, std::slice::from_ref(&expected));
-        if expected != Inserted::New {
+        if expected != InsertOutcome::Inserted {
             return;
         }
         if let Some(key) = key {
@@ -239,9 +241,9 @@ impl World {
             let order = &mut self.orders[*index];
             let expected = order.expect(command, (now, later), paused);
             let got = match applied {
-                Applied::Changed { event, .. } => Expected::Becomes(event.status),
-                Applied::Unchanged { .. } => Expected::Same,
-                Applied::Refused(_) => Expected::Refused,
+                CommandOutcome::Changed { event, .. } => Expected::Becomes(event.status),
+                CommandOutcome::Unchanged { .. } => Expected::Same,
+                CommandOutcome::Refused(_) => Expected::Refused,
                 other => panic!("{other:?}"),
             };
             let by_lot = expected == Expected::StartsOrNot
@@ -256,19 +258,19 @@ impl World {
 
     async fn dispatch(&mut self, limit: u32) {
         let now = self.store.now();
-        let overdue = self.store.overdue(100, Longest::default()).await.unwrap();
+        let expired = self.store.expired_claims(100, ClaimLimits::default()).await.unwrap();
         let later = self.store.now();
-        for id in &overdue.guards {
+        for id in &expired.unstarted {
             let order = self.orders.iter().find(|order| order.id == *id).unwrap();
             assert!(order.status == Status::Pending && order.guarded <= later, "its guard is not over");
         }
-        self.store.drop_guards_of(overdue.guards).await.unwrap();
-        let taken = self.store.take_due(limit, GUARD, Marks::default()).await.unwrap();
-        assert_eq!(taken.is_none(), self.paused, "nothing is dispatched during a pause");
-        let taken = taken.unwrap_or_default();
+        self.store.release_unstarted(expired.unstarted).await.unwrap();
+        let claimed = self.store.claim_ready(limit, GUARD, DispatchCursor::default()).await.unwrap();
+        assert_eq!(claimed.is_none(), self.paused, "nothing is dispatched during a pause");
+        let claimed = claimed.unwrap_or_default();
         let later = self.store.now();
-        assert!(taken.ahead.len() + taken.behind.len() <= limit as usize);
-        let jobs: Vec<_> = taken.ahead.iter().chain(&taken.behind).collect();
+        assert!(claimed.front.len() + claimed.back.len() <= limit as usize);
+        let jobs: Vec<_> = claimed.front.iter().chain(&claimed.back).collect();
         for job in &jobs {
             let order = self.orders.iter_mut().find(|order| order.id == job.order_id).unwrap();
             assert_eq!(order.status, Status::Pending);
@@ -288,7 +290,7 @@ impl World {
 
     async fn sweep(&mut self) {
         let now = self.store.now();
-        let expired = self.store.overdue(100, Longest::default()).await.unwrap().leases;
+        let expired = self.store.expired_claims(100, ClaimLimits::default()).await.unwrap().leases;
         for order in &self.orders {
             let runs_out = order.status == Status::Processing && order.lease_end <= now;
             let found = expired.iter().any(|(id, _)| *id == order.id);
@@ -299,7 +301,7 @@ impl World {
         for ((id, _), applied) in expired.iter().zip(applied) {
             let order = self.orders.iter_mut().find(|order| order.id == *id).unwrap();
             assert!(order.status == Status::Processing && order.lease_end <= later);
-            let Applied::Changed { event, .. } = applied else { panic!("{applied:?}") };
+            let CommandOutcome::Changed { event, .. } = applied else { panic!("{applied:?}") };
             order.fail(None, (now, later));
             order.updated = order.updated.max(later);
             order.current = None;
@@ -310,7 +312,7 @@ impl World {
     /// The database holds what the model knows, and nothing else.
     async fn check(&self) {
         let report = self.store.inspect(Duration::ZERO).await.unwrap();
-        assert_eq!(report.findings, []);
+        assert_eq!(report.issues, []);
         assert_eq!(report.accepted(), self.orders.len() as u64);
         let ids: Vec<OrderId> = self.orders.iter().map(|order| order.id).collect();
         let mut stored: HashMap<OrderId, domain::Order> =

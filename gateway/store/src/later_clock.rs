@@ -3,10 +3,10 @@
 //! All times in the rows are absolute. After the clock was set back by an hour, an order that was to wait for a
 //! second waits for an hour and a second. Three rules end that, without any memory of the step:
 //!
-//! - a hold of the queue or a lease that ends later from now than the longest one can is brought in by
+//! - a hold of the queue or a lease that ends later from now than the limits one can is brought in by
 //!   [`Store::overdue`] and [`Store::shorten_leases`];
 //! - an order that was last changed in the future waits from now on for as long as it was to wait then
-//!   ([`domain::transition::wait_after_clock_step`]): [`Store::bring_in`];
+//!   ([`domain::transition::wait_after_clock_step`]): [`Store::shorten_waits`];
 //! - a schedule is a time that somebody has named, and is not touched.
 
 use std::time::Duration;
@@ -23,31 +23,31 @@ use super::{Error, Store, columns, rows};
 
 /// Orders that are looked at in one statement.
 const PAGE: usize = 512;
-/// A lease is brought in when it ends later than this from now, and than four times the longest lease: gateways may
+/// A lease is brought in when it ends later than this from now, and than four times the limits lease: gateways may
 /// have different settings for a while, and the lease of a longer one is not to be cut short.
 const LEASE_AHEAD: Duration = Duration::from_secs(20);
 
-/// The longest holds that there can be.
+/// The limits holds that there can be.
 #[derive(Debug, Clone, Copy)]
-pub struct Longest {
+pub struct ClaimLimits {
     /// Of the queue.
-    pub guard: Duration,
+    pub visibility_timeout: Duration,
     /// Of a worker.
     pub lease: Duration,
 }
 
 /// No hold is too long.
-impl Default for Longest {
+impl Default for ClaimLimits {
     fn default() -> Self {
         let long = Duration::from_secs(1 << 40);
-        Self { guard: long, lease: long }
+        Self { visibility_timeout: long, lease: long }
     }
 }
 
-impl Longest {
+impl ClaimLimits {
     /// A hold of the queue that ends later is of another clock.
-    pub(super) fn guard_end(self, now: Timestamp) -> Timestamp {
-        now + self.guard.saturating_add(domain::transition::CLOCK_STEP)
+    pub(super) fn visibility_end(self, now: Timestamp) -> Timestamp {
+        now + self.visibility_timeout.saturating_add(domain::transition::CLOCK_STEP)
     }
 
     /// The same for a lease.
@@ -80,12 +80,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn shorten_leases(&self, ids: &[OrderId], longest: Longest) -> Result<u64, Error> {
+    pub async fn shorten_leases(&self, ids: &[OrderId], limits: ClaimLimits) -> Result<u64, Error> {
         if ids.is_empty() {
             return Ok(0);
         }
         let (now, table) = (self.now(), self.inner.dialect.orders_by_id());
-        let (until, ahead) = (now + longest.lease, longest.lease_end(now));
+        let (until, ahead) = (now + limits.lease, limits.lease_end(now));
         let ids = ids.to_vec();
         let shortened = self
             .write(|connection| {
@@ -115,7 +115,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn bring_in(&self) -> Result<u64, Error> {
+    pub async fn shorten_waits(&self) -> Result<u64, Error> {
         let mut brought_in = 0;
         for priority in Priority::ALL {
             let mut from = (self.now().as_micros(), OrderId::from_bytes([0xff; 16]));

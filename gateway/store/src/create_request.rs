@@ -12,7 +12,7 @@ pub struct NewOrder(Arc<Order>);
 
 /// Orders that one request creates: all of them are written, or none. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Creation {
+pub struct CreateRequest {
     /// At least one. The ids of several are a run (see `keys`), so that the first one tells all.
     pub orders: Arc<[NewOrder]>,
     /// What the client calls this create, if it may repeat it.
@@ -21,16 +21,16 @@ pub struct Creation {
 
 /// What became of one creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inserted {
+pub enum InsertOutcome {
     /// It is written.
-    New,
+    Inserted,
     /// The same create came before, and this was its first order.
-    Before(OrderId),
+    Replayed(OrderId),
     /// The key was used before, for something else.
-    KeyReused,
+    KeyConflict,
 }
 
-impl Creation {
+impl CreateRequest {
     /// The id of the first order, which stands for all of them.
     pub fn id(&self) -> OrderId {
         self.orders[0].id
@@ -38,7 +38,7 @@ impl Creation {
 }
 
 /// A create of one order that the client cannot repeat.
-impl From<NewOrder> for Creation {
+impl From<NewOrder> for CreateRequest {
     fn from(order: NewOrder) -> Self {
         Self { orders: Arc::new([order]), idempotency: None }
     }

@@ -5,7 +5,7 @@ use domain::{DEFAULT_TENANT, LeasePrefix, LeaseToken, OrderId, Outcome};
 
 use super::row::Row;
 use super::statement::Statement;
-use super::transition::Applied;
+use super::transition::CommandOutcome;
 use super::{Error, Store, rows};
 
 /// Orders that are looked at in one statement.
@@ -35,7 +35,8 @@ impl Store {
             let reports: Vec<_> = reports.collect();
             if !reports.is_empty() {
                 let applied = self.apply(reports.into(), rules).await?;
-                ended += applied.iter().filter(|one| matches!(one, Applied::Changed { .. })).count() as u64;
+                ended +=
+                    applied.iter().filter(|one| matches!(one, CommandOutcome::Changed { .. })).count() as u64;
             }
         }
     }

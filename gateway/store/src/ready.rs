@@ -9,9 +9,9 @@ use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 
-use super::ahead::Longest;
 use super::connection::Connection;
 use super::isolate::{Unreadable, execute_for_each};
+use super::later_clock::ClaimLimits;
 use super::park::{is_parked, parked, parked_end};
 use super::pause;
 use super::row::Row;
@@ -31,30 +31,30 @@ pub struct ReadyOrder {
     pub quantity: u64,
 }
 
-/// What a round of dispatch has taken.
+/// What a round of dispatch has claimed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct Claimed {
     /// For the front of the queue: orders of high priority.
-    pub ahead: Vec<ReadyOrder>,
+    pub front: Vec<ReadyOrder>,
     /// For the end of the queue.
-    pub behind: Vec<ReadyOrder>,
+    pub back: Vec<ReadyOrder>,
     /// Orders that are due and cannot be dispatched. They are parked already.
     pub unreadable: Vec<Unreadable>,
     /// Whether there may be more that is due.
     pub more: bool,
     /// Where the next round may begin while there is more.
-    pub marks: Marks,
+    pub cursor: DispatchCursor,
 }
 
-/// How far dispatch has come along the due times of each priority. What was taken leaves entries in the
+/// How far dispatch has come along the due times of each priority. What was claimed leaves entries in the
 /// index that are passed one by one until the database has purged them; a search that begins behind them
 /// does not meet them. An order may become due before the mark all the same, so every now and then a
 /// search has to begin at the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marks([Timestamp; 3]);
+pub struct DispatchCursor([Timestamp; 3]);
 
 /// The beginning.
-impl Default for Marks {
+impl Default for DispatchCursor {
     fn default() -> Self {
         Self([Timestamp::from_micros(i64::MIN); 3])
     }
@@ -62,13 +62,13 @@ impl Default for Marks {
 
 /// Orders that have been held for too long.
 #[derive(Debug, Clone, Default)]
-pub struct Overdue {
-    /// In the queue: nobody has started them, so their jobs are taken for lost.
-    pub guards: Vec<OrderId>,
+pub struct ExpiredClaims {
+    /// In the queue: nobody has started them, so their jobs are claimed for lost.
+    pub unstarted: Vec<OrderId>,
     /// By a worker: commands for [`Store::apply`], which checks each again under its lock.
     pub leases: Vec<(OrderId, Command)>,
     /// By a worker, for far longer than a lease lasts, for [`Store::shorten_leases`].
-    pub ahead: Vec<OrderId>,
+    pub overlong: Vec<OrderId>,
     /// Parked, for [`Store::recheck`].
     pub parked: Vec<OrderId>,
     /// To be parked: rows that cannot be read, and waiting orders that dispatch never finds.
@@ -76,64 +76,69 @@ pub struct Overdue {
 }
 
 impl Store {
-    /// Takes up to `limit` waiting orders that are due. The queue holds them until `guard` is over: the
+    /// Takes up to `limit` waiting orders that are due. The queue holds them until `visibility_timeout` is over: the
     /// caller pushes them, and should that hint get lost, [`Self::overdue`] finds them. Orders that another
-    /// gateway has just taken are left out.
+    /// gateway has just claimed are left out.
     ///
     /// Within a priority the oldest go first. Among the priorities the places are divided by
-    /// [`domain::priority::allocate`]. The search begins at the marks. `None` when nothing is taken because the queue is paused.
+    /// [`domain::priority::allocate`]. The search begins at the cursor. `None` when nothing is claimed because the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn take_due(&self, limit: u32, guard: Duration, marks: Marks) -> Result<Option<Taken>, Error> {
+    pub async fn claim_ready(
+        &self,
+        limit: u32,
+        visibility_timeout: Duration,
+        cursor: DispatchCursor,
+    ) -> Result<Option<Claimed>, Error> {
         let now = self.now();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
-        let taken = self
+        let claimed = self
             .write(|connection| {
                 Box::pin(async move {
                     if let Some(pause) = pause::read(connection, "", now).await? {
                         return Ok(Err(pause));
                     }
-                    let waiting = waiting(connection, marks, now).await?;
+                    let waiting = waiting(connection, cursor, now).await?;
                     let places = allocate(limit, waiting, rand::rng().random());
-                    let mut taken = Taken { marks, ..Taken::default() };
+                    let mut claimed = Claimed { cursor, ..Claimed::default() };
                     for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
                         if places == 0 {
                             continue;
                         }
-                        let range = (marks.0[n], now);
+                        let range = (cursor.0[n], now);
                         let Waiting { jobs, unreadable, rows, reached } =
                             take(connection, priority, places, range, skip_locked).await?;
-                        taken.marks.0[n] = reached;
-                        taken.unreadable.extend(unreadable);
+                        claimed.cursor.0[n] = reached;
+                        claimed.unreadable.extend(unreadable);
                         // Priorities that wait for less than their share leave places for another round.
-                        taken.more |= rows == places as usize;
+                        claimed.more |= rows == places as usize;
                         match priority {
-                            Priority::High => taken.ahead.extend(jobs),
-                            Priority::Normal | Priority::Low => taken.behind.extend(jobs),
+                            Priority::High => claimed.front.extend(jobs),
+                            Priority::Normal | Priority::Low => claimed.back.extend(jobs),
                         }
                     }
-                    hold(connection, &mut taken, now + guard, table).await?;
-                    park(connection, &taken.unreadable, now, table).await?;
-                    Ok(Ok(taken))
+                    hold(connection, &mut claimed, now + visibility_timeout, table).await?;
+                    park(connection, &claimed.unreadable, now, table).await?;
+                    Ok(Ok(claimed))
                 })
             })
             .await?;
-        self.note_pause(taken.as_ref().err().cloned());
-        let taken = taken.ok();
-        if let Some(taken) = &taken {
-            self.tell(&taken.unreadable);
+        self.note_pause(claimed.as_ref().err().cloned());
+        let claimed = claimed.ok();
+        if let Some(claimed) = &claimed {
+            self.tell(&claimed.unreadable);
         }
-        Ok(taken)
+        Ok(claimed)
     }
 
     /// Lets those of the orders wait again that are only held by their job in the queue: that job is lost,
-    /// or it is taken for lost. Orders that somebody else has locked are left out.
+    /// or it is claimed for lost. Orders that somebody else has locked are left out.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn drop_guards_of(&self, ids: Vec<OrderId>) -> Result<(), Error> {
+    pub async fn release_unstarted(&self, ids: Vec<OrderId>) -> Result<(), Error> {
         let ids: Arc<[OrderId]> = ids.into();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
         let table = self.inner.dialect.orders_by_id();
@@ -178,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn drop_guards(&self) -> Result<(), Error> {
+    pub async fn release_all_unstarted(&self) -> Result<(), Error> {
         let now = self.now().as_micros();
         let table = format!("orders{}", self.inner.dialect.by_stage());
         self.write(|connection| {
@@ -195,15 +200,15 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` orders that have been held for too long, or are held until later than `longest` allows, by a
+    /// Up to `limit` orders that have been held for too long, or are held until later than `limits` allows, by a
     /// clock that was set back. Reads all held orders, of which there are no
     /// more than the queue takes and the workers work on.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn overdue(&self, limit: u32, longest: Longest) -> Result<Overdue, Error> {
+    pub async fn expired_claims(&self, limit: u32, limits: ClaimLimits) -> Result<ExpiredClaims, Error> {
         let now = self.now();
-        let (guard_end, lease_end) = (longest.guard_end(now), longest.lease_end(now));
+        let (visibility_end, lease_end) = (limits.visibility_end(now), limits.lease_end(now));
         let dialect = self.inner.dialect;
         let by_stage = dialect.by_stage();
         self.read(move |connection| {
@@ -214,21 +219,21 @@ impl Store {
                      (due_at = ? AND held_until > CASE status WHEN 'pending' THEN ? ELSE ? END)) LIMIT ?",
                 );
                 sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
-                sql.bind(guard_end.as_micros()).bind(lease_end.as_micros()).bind(i64::from(limit));
-                let mut overdue = Overdue::default();
+                sql.bind(visibility_end.as_micros()).bind(lease_end.as_micros()).bind(i64::from(limit));
+                let mut expired = ExpiredClaims::default();
                 for row in sql.fetch(connection).await? {
                     // Without an id there is nothing that a statement could name: `inspect` reports it.
                     let Ok(id) = rows::id(&row, 0) else { continue };
-                    overdue.add(id, &row, now);
+                    expired.add(id, &row, now);
                 }
-                overdue.unreadable.extend(strays(connection, dialect).await?);
-                Ok(overdue)
+                expired.unreadable.extend(strays(connection, dialect).await?);
+                Ok(expired)
             })
         })
         .await
     }
 
-    /// How long the order that could be started and has waited longest has been waiting, whether its
+    /// How long the order that could be started and has waited limits has been waiting, whether its
     /// job is in the queue or not. Orders that wait for a retry do not count. Looks at the held orders and
     /// at the first in line of each priority, not at the whole backlog.
     ///
@@ -265,14 +270,18 @@ impl Store {
 }
 
 /// For which priorities, in the order of [`Priority::ALL`], orders are due.
-async fn waiting(connection: &mut Connection, marks: Marks, now: Timestamp) -> Result<[bool; 3], Error> {
+async fn waiting(
+    connection: &mut Connection,
+    cursor: DispatchCursor,
+    now: Timestamp,
+) -> Result<[bool; 3], Error> {
     let mut sql = Statement::new("SELECT ");
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push(
             "EXISTS(SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)",
         );
-        sql.bind(priority.as_str()).bind(marks.0[n].as_micros()).bind(now.as_micros());
+        sql.bind(priority.as_str()).bind(cursor.0[n].as_micros()).bind(now.as_micros());
     }
     let found = sql.fetch(connection).await?;
     let row = found.first().ok_or_else(|| Error::Row("EXISTS without an answer".into()))?;
@@ -283,7 +292,7 @@ async fn waiting(connection: &mut Connection, marks: Marks, now: Timestamp) -> R
     Ok(waiting)
 }
 
-/// Locks the orders of one priority that have been due for longest, within a range of times.
+/// Locks the orders of one priority that have been due for limits, within a range of times.
 async fn take(
     connection: &mut Connection,
     priority: Priority,
@@ -322,16 +331,16 @@ struct Waiting {
     reached: Timestamp,
 }
 
-/// Lets the queue hold what was taken until `held_until`. The orders are locked where the database has row locks that
+/// Lets the queue hold what was claimed until `held_until`. The orders are locked where the database has row locks that
 /// can be skipped; the condition repeats that they wait, for databases that accept `SKIP LOCKED` and lock
-/// nothing. What somebody else has changed meanwhile, or the database refuses to change, is taken out.
+/// nothing. What somebody else has changed meanwhile, or the database refuses to change, is claimed out.
 async fn hold(
     connection: &mut Connection,
-    taken: &mut Taken,
+    claimed: &mut Claimed,
     held_until: Timestamp,
     table: &str,
 ) -> Result<(), Error> {
-    let ids: Vec<OrderId> = taken.ahead.iter().chain(&taken.behind).map(|job| job.order_id).collect();
+    let ids: Vec<OrderId> = claimed.front.iter().chain(&claimed.back).map(|job| job.order_id).collect();
     let stage = Stage::held(held_until);
     let statement = |piece: &[OrderId]| {
         let mut sql = Statement::new("UPDATE ");
@@ -341,7 +350,7 @@ async fn hold(
         sql
     };
     let (changed, refused) = execute_for_each(connection, &ids, statement).await?;
-    taken.unreadable.extend(refused);
+    claimed.unreadable.extend(refused);
     if changed == ids.len() as u64 {
         return Ok(());
     }
@@ -353,8 +362,8 @@ async fn hold(
             held.insert(rows::id(&row, 0)?);
         }
     }
-    taken.ahead.retain(|job| held.contains(&job.order_id));
-    taken.behind.retain(|job| held.contains(&job.order_id));
+    claimed.front.retain(|job| held.contains(&job.order_id));
+    claimed.back.retain(|job| held.contains(&job.order_id));
     Ok(())
 }
 
@@ -380,7 +389,7 @@ async fn strays(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unr
     Ok(ids.map(|id| Unreadable::new(id, &error)).collect())
 }
 
-impl Overdue {
+impl ExpiredClaims {
     /// Sorts a held order in whose time is over.
     fn add(&mut self, id: OrderId, row: &Row, now: Timestamp) {
         let ahead = rows::time(row, 3).is_ok_and(|held_until| held_until > now);
@@ -389,8 +398,8 @@ impl Overdue {
             return;
         }
         match row.get::<String>(1).and_then(|status| rows::status(&status)) {
-            Ok(Status::Pending) => self.guards.push(id),
-            Ok(Status::Processing) if ahead => self.ahead.push(id),
+            Ok(Status::Pending) => self.unstarted.push(id),
+            Ok(Status::Processing) if ahead => self.overlong.push(id),
             Ok(Status::Processing) => self.leases.push((id, Command::Expire)),
             Ok(Status::Completed | Status::Failed | Status::Cancelled) => {}
             Err(error) => self.unreadable.push(Unreadable::new(id, &error)),
@@ -416,19 +425,19 @@ mod tests {
         let cancel = Command::Cancel { reason: None };
         store.apply([(ids[1], cancel)].into(), Default::default()).await.unwrap();
         let held_until = store.now() + Duration::from_secs(60);
-        let taken = store
+        let claimed = store
             .write(|connection| {
                 let jobs = ids.iter().map(|id| ReadyOrder { order_id: *id, quantity: 1 }).collect();
-                let mut taken = Taken { behind: jobs, ..Taken::default() };
+                let mut claimed = Claimed { back: jobs, ..Claimed::default() };
                 Box::pin(async move {
-                    hold(connection, &mut taken, held_until, "orders").await?;
-                    Ok(taken)
+                    hold(connection, &mut claimed, held_until, "orders").await?;
+                    Ok(claimed)
                 })
             })
             .await
             .unwrap();
-        let pushed: Vec<OrderId> = taken.behind.iter().map(|job| job.order_id).collect();
+        let pushed: Vec<OrderId> = claimed.back.iter().map(|job| job.order_id).collect();
         assert_eq!(pushed, [ids[0], ids[2]]);
-        assert_eq!(store.inspect(Duration::ZERO).await.unwrap().findings, []);
+        assert_eq!(store.inspect(Duration::ZERO).await.unwrap().issues, []);
     }
 }
