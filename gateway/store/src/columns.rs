@@ -12,7 +12,7 @@ use super::Error;
 use super::create_request::NewOrder;
 use super::isolate::Unreadable;
 use super::row::{FromColumn, Row};
-use super::rows::{self, HELD, Locked, NEVER, Stage, WAITING};
+use super::rows::{self, DispatchState, HELD, LockedRow, NEVER, WAITING};
 use super::statement::{Statement, Value};
 
 /// What an INSERT writes into a column.
@@ -28,7 +28,7 @@ enum Insert {
 /// A row that an INSERT writes.
 pub(super) struct NewRow<'v> {
     pub(super) order: &'v NewOrder,
-    pub(super) stage: Stage,
+    pub(super) stage: DispatchState,
 }
 
 macro_rules! columns {
@@ -52,7 +52,7 @@ macro_rules! columns {
 
         /// Reads the order. Every error is about this row.
         pub(super) fn order(row: &OrderRow<'_>) -> Result<Order, Error> {
-            let Locked { id, state } = state(row)?;
+            let LockedRow { id, state } = state(row)?;
             let currency = currency(row)?;
             Ok(Order {
                 id,
@@ -95,7 +95,7 @@ columns! {
     ErrorClass "error_class" Insert::Default => error_class: value;
     CreatedAt "created_at" Insert::Bound(|new| new.order.created_at.as_micros().into()) => created_at: time;
     UpdatedAt "updated_at" Insert::Bound(|new| new.order.created_at.as_micros().into());
-    Stage "stage" Insert::Bound(|new| new.stage.name.into());
+    DispatchState "stage" Insert::Bound(|new| new.stage.name.into());
     DueAt "due_at" Insert::Bound(|new| new.stage.due_at.into());
     HeldUntil "held_until" Insert::Bound(|new| new.stage.held_until.into());
     // The event before the latest one.
@@ -125,7 +125,7 @@ pub(super) static STATE: Selection = Selection::new(&[
     Column::NotBefore,
     Column::ProcessAfter,
     Column::UpdatedAt,
-    Column::Stage,
+    Column::DispatchState,
     Column::HeldUntil,
 ]);
 
@@ -261,14 +261,14 @@ static INSERT: LazyLock<InsertTemplate> = LazyLock::new(|| {
 });
 
 /// Reads the state of an order.
-pub(super) fn state(row: &OrderRow<'_>) -> Result<Locked, Error> {
+pub(super) fn state(row: &OrderRow<'_>) -> Result<LockedRow, Error> {
     let status = row.status(Column::Status)?;
     let version = row.number(Column::Version)?;
     // Each order has event 1, and the next one has a number as well.
     if !(1..u32::MAX).contains(&version) {
         return Err(Error::Row(format!("version is out of range: {version}")));
     }
-    let due_at = match (status, row.get(Column::Stage)?) {
+    let due_at = match (status, row.get(Column::DispatchState)?) {
         (Status::Pending, WAITING) => {
             Some(row.get(Column::DueAt)?).filter(|due| *due != NEVER).map(Timestamp::from_micros)
         }
@@ -279,7 +279,7 @@ pub(super) fn state(row: &OrderRow<'_>) -> Result<Locked, Error> {
         }
         _ => None,
     };
-    Ok(Locked {
+    Ok(LockedRow {
         id: row.id()?,
         state: OrderState {
             status,

@@ -9,11 +9,11 @@ use telemetry::LogThrottle;
 
 use super::address::{Address, Target};
 use super::clock::Clock;
-use super::hot_connections::Writers;
+use super::hot_connections::HotConnections;
 use super::pools::{self, Pools};
 use super::primary::Primary;
-use super::row_cache::Recent;
-use super::search::Lane;
+use super::row_cache::RowCache;
+use super::search::SearchPool;
 use super::session::PrepareError;
 use super::{Dialect, Inner, Store, error, files};
 
@@ -170,13 +170,13 @@ impl Store {
                 steady: Default::default(),
                 dialect,
                 readers,
-                lane: Lane::new(searches),
-                writers: Writers::new(writers),
+                lane: SearchPool::new(searches),
+                writers: HotConnections::new(writers),
                 address: address.shown,
                 deadline: options.deadline,
                 clock: Clock::new(),
                 unhealthy: AtomicBool::new(false),
-                recent: Recent::default(),
+                row_cache: RowCache::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogThrottle::default(),

@@ -2,7 +2,7 @@
 
 use domain::{Priority, Status, Timestamp};
 
-use super::rows::Part;
+use super::rows::Segment;
 use super::statement::Statement;
 use super::{Error, Store, rows};
 
@@ -70,7 +70,7 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
-                Part { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql);
+                Segment { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql);
                 sql.push(" LIMIT ?) held)").bind(i64::from(COUNT_LIMIT));
                 count_due(&mut sql, COUNT_LIMIT, now);
                 let found = sql.fetch(connection).await?;
@@ -86,9 +86,9 @@ impl Store {
 }
 
 /// The parts that are counted, with the place of their status in [`Status::ALL`].
-fn parts() -> impl Iterator<Item = (usize, Part)> {
+fn parts() -> impl Iterator<Item = (usize, Segment)> {
     let statuses = Status::ALL.into_iter().enumerate();
-    statuses.flat_map(|(n, status)| Part::of(&[status]).into_iter().map(move |part| (n, part)))
+    statuses.flat_map(|(n, status)| Segment::of(&[status]).into_iter().map(move |part| (n, part)))
 }
 
 /// One row, one column for each part, then one for the due orders of each priority. `LIMIT` inside is what makes it cheap: the index `orders_by_stage` is

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Pool};
 
 /// A connection that was unused for so long is tested before it is used.
-pub(super) const TESTED_AFTER: Duration = Duration::from_millis(500);
+pub(super) const PING_IF_IDLE_FOR: Duration = Duration::from_millis(500);
 
-pub(super) struct Writers {
+pub(super) struct HotConnections {
     pool: Pool,
     kept: Mutex<Kept>,
 }
@@ -26,7 +26,7 @@ struct Kept {
     closed: bool,
 }
 
-impl Writers {
+impl HotConnections {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool, kept: Mutex::default() }
     }
@@ -35,7 +35,8 @@ impl Writers {
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         let _waiting = {
             let mut kept = self.lock();
-            let old = kept.connections.iter().take_while(|(_, used)| used.elapsed() >= TESTED_AFTER).count();
+            let old =
+                kept.connections.iter().take_while(|(_, used)| used.elapsed() >= PING_IF_IDLE_FOR).count();
             // Back to the pool, which tests them.
             kept.connections.drain(..old);
             if let Some((connection, _)) = kept.connections.pop() {
@@ -48,7 +49,7 @@ impl Writers {
     }
 
     /// Takes back a connection that is good and in no transaction.
-    pub(super) fn give_back(&self, connection: Connection) {
+    pub(super) fn release(&self, connection: Connection) {
         let mut kept = self.lock();
         if kept.waiting == 0 && !kept.closed {
             kept.connections.push((connection, Instant::now()));
@@ -56,7 +57,7 @@ impl Writers {
     }
 
     /// Gives up the connections that nobody uses.
-    pub(super) fn give_up_idle(&self) {
+    pub(super) fn close_idle(&self) {
         let kept = std::mem::take(&mut self.lock().connections);
         for connection in kept.into_iter().map(|(connection, _)| connection).chain(self.idle()) {
             connection.discard();
@@ -83,7 +84,7 @@ impl Writers {
 }
 
 /// Somebody waits for the pool.
-struct Waiting<'w>(&'w Writers);
+struct Waiting<'w>(&'w HotConnections);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -114,21 +115,21 @@ mod tests {
             sqlite(&folder, &Options { deadline: Duration::from_secs(60), ..Options::default() }).await;
         let writers = &store.inner.writers;
         let only = writers.acquire().await.unwrap();
-        writers.give_back(only);
+        writers.release(only);
         assert_eq!(writers.lock().connections.len(), 1);
         let only = writers.acquire().await.unwrap();
 
         let mut waiting = Box::pin(writers.acquire());
         assert!(futures_util::poll!(&mut waiting).is_pending());
-        writers.give_back(only);
+        writers.release(only);
         assert_eq!(writers.lock().connections.len(), 0);
-        writers.give_back(waiting.await.unwrap());
+        writers.release(waiting.await.unwrap());
         assert_eq!(writers.lock().connections.len(), 1);
         assert_eq!(writers.lock().waiting, 0);
 
-        writers.give_up_idle();
+        writers.close_idle();
         assert_eq!(writers.lock().connections.len(), 0);
-        writers.give_back(writers.acquire().await.unwrap());
+        writers.release(writers.acquire().await.unwrap());
         store.close().await;
         assert!(writers.acquire().await.is_err());
     }

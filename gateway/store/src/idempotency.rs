@@ -11,7 +11,7 @@ use domain::{DEFAULT_TENANT, OrderId, Status};
 use super::connection::Connection;
 use super::create_request::{CreateRequest, Idempotency, NewOrder};
 use super::read::FoundOrders;
-use super::statement::{Statement, pieces};
+use super::statement::{Statement, bucketed_chunks};
 use super::{Error, Store, rows};
 
 /// Keys that have expired and are removed in one go.
@@ -24,12 +24,12 @@ pub(super) async fn used_keys(
 ) -> Result<HashMap<Vec<u8>, ([u8; 32], OrderId)>, Error> {
     let keys: Vec<&[u8]> = idempotency.map(|idempotency| idempotency.key.as_bytes()).collect();
     let mut used = HashMap::new();
-    for piece in pieces(&keys) {
+    for piece in bucketed_chunks(&keys) {
         let mut sql = Statement::new(
             "SELECT idempotency_key, request_hash, order_id FROM idempotency_keys WHERE tenant_id = ? \
              AND idempotency_key",
         );
-        sql.bind(DEFAULT_TENANT).within(piece.iter().copied());
+        sql.bind(DEFAULT_TENANT).push_in(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             let hash: Vec<u8> = row.get(1)?;
             let hash = hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?;
@@ -48,7 +48,7 @@ pub(super) async fn insert_keys(
         .iter()
         .filter_map(|request| request.idempotency.as_ref().map(|key| (&request.orders[0], key)))
         .collect();
-    for piece in pieces(&keyed) {
+    for piece in bucketed_chunks(&keyed) {
         let mut sql = Statement::new(
             "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
              expires_at) VALUES ",
@@ -75,16 +75,16 @@ pub(super) async fn insert_keys(
 /// Removes the keys of these orders. They are looked up without a lock first, so that creates under
 /// way are not waited for.
 pub(super) async fn delete_keys(connection: &mut Connection, orders: &[OrderId]) -> Result<(), Error> {
-    for piece in pieces(orders) {
+    for piece in bucketed_chunks(orders) {
         let mut sql = Statement::new("SELECT idempotency_key FROM idempotency_keys WHERE order_id");
-        sql.within(piece.iter().copied());
+        sql.push_in(piece.iter().copied());
         let found = sql.fetch(connection).await?;
         let keys = found.iter().map(|row| row.get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
-        for keys in pieces(&keys) {
+        for keys in bucketed_chunks(&keys) {
             let mut sql =
                 Statement::new("DELETE FROM idempotency_keys WHERE tenant_id = ? AND idempotency_key");
-            sql.bind(DEFAULT_TENANT).within(keys.iter().cloned()).push(" AND order_id");
-            sql.within(piece.iter().copied());
+            sql.bind(DEFAULT_TENANT).push_in(keys.iter().cloned()).push(" AND order_id");
+            sql.push_in(piece.iter().copied());
             sql.execute(connection).await?;
         }
     }
@@ -135,11 +135,11 @@ impl Store {
                 sql.bind(now).bind(DEFAULT_TENANT).bind(PRUNED);
                 let found = sql.fetch(connection).await?;
                 let keys = found.iter().map(|row| row.get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
-                for piece in pieces(&keys) {
+                for piece in bucketed_chunks(&keys) {
                     let mut sql = Statement::new(
                         "DELETE FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? AND idempotency_key",
                     );
-                    sql.bind(now).bind(DEFAULT_TENANT).within(piece.iter().cloned());
+                    sql.bind(now).bind(DEFAULT_TENANT).push_in(piece.iter().cloned());
                     sql.execute(connection).await?;
                 }
                 Ok(keys.len() as i64 == PRUNED)

@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::create_request::{CreateRequest, InsertOutcome, NewOrder};
 use super::idempotency::{insert_keys, used_keys};
 use super::row_cache::CachedOrder;
-use super::rows::{Locked, Stage};
-use super::statement::{Statement, pieces};
+use super::rows::{DispatchState, LockedRow};
+use super::statement::{Statement, bucketed_chunks};
 use super::{Dialect, Error, Store, columns, rows};
 
 /// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
@@ -118,8 +118,8 @@ impl Store {
     fn remember(&self, requests: &[CreateRequest], inserted: &[InsertOutcome]) {
         let new = requests.iter().zip(inserted).filter(|(_, inserted)| **inserted == InsertOutcome::Inserted);
         let orders = new.flat_map(|(request, _)| &*request.orders).filter(|order| order.starts_at_once());
-        self.inner.recent.put(orders.map(|order| CachedOrder {
-            locked: Locked {
+        self.inner.row_cache.put(orders.map(|order| CachedOrder {
+            locked: LockedRow {
                 id: order.id,
                 state: OrderState {
                     status: Status::Pending,
@@ -147,9 +147,9 @@ async fn existing(
     requests: &[CreateRequest],
 ) -> Result<HashSet<OrderId>, Error> {
     let mut found = HashSet::new();
-    for piece in pieces(requests) {
+    for piece in bucketed_chunks(requests) {
         let mut sql = Statement::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().map(|request| request.orders[0].id.as_bytes().as_slice()))
+        sql.push_in(piece.iter().map(|request| request.orders[0].id.as_bytes().as_slice()))
             .push(dialect.for_update());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
@@ -202,12 +202,16 @@ pub(super) async fn insert_orders(
         }
         bytes > 0
     });
-    for piece in statements.flat_map(pieces) {
+    for piece in statements.flat_map(bucketed_chunks) {
         let mut sql = columns::insert(piece.len());
         for order in piece {
             let start = order.not_before;
             let claimed = !visibility_timeout.is_zero() && order.starts_at_once();
-            let stage = if claimed { Stage::held(start + visibility_timeout) } else { Stage::waiting(start) };
+            let stage = if claimed {
+                DispatchState::held(start + visibility_timeout)
+            } else {
+                DispatchState::waiting(start)
+            };
             columns::bind(&mut sql, &NewRow { order, stage });
         }
         sql.execute(connection).await?;

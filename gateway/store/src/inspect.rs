@@ -9,14 +9,14 @@ use domain::{OrderId, Status, Timestamp};
 
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
-use super::isolate::{Cause, LARGEST_ORDER, Unreadable, rows_of};
+use super::isolate::{Cause, LARGEST_ORDER, Unreadable, select_orders};
 use super::park::is_parked;
-use super::statement::{LARGEST_PIECE, Statement};
-use super::timeline::{Ends, Moment};
+use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
+use super::timeline::{EventRow, InlineEvents};
 use super::{Error, Store, columns, rows, timeline};
 
 /// Orders read in one go.
-const PAGE: usize = LARGEST_PIECE;
+const PAGE: usize = MAX_ROWS_PER_STATEMENT;
 
 /// How long it may take until a step of the clock is noticed and orders are brought in.
 const NOTICED: Duration = Duration::from_secs(60);
@@ -118,19 +118,19 @@ impl IntegrityReport {
 
 /// What was read of an order.
 #[derive(Default)]
-struct Seen {
+struct InspectedOrder {
     /// Whether it has a row, and not only events.
     exists: bool,
     /// `None` when it cannot be read.
     state: Option<OrderState>,
     /// `None` when they cannot be read.
-    ends: Option<Ends>,
-    stored: BTreeMap<u32, Moment>,
+    ends: Option<InlineEvents>,
+    stored: BTreeMap<u32, EventRow>,
     /// What was found while reading.
     problems: Vec<IssueKind>,
 }
 
-type Orders = BTreeMap<OrderId, Seen>;
+type Orders = BTreeMap<OrderId, InspectedOrder>;
 
 /// What tells whether an order is parked whose row cannot be received.
 static PARKING: Selection = Selection::new(&[Column::Id, Column::DueAt, Column::HeldUntil]);
@@ -259,14 +259,14 @@ impl Store {
             .await?;
         let last = ids.last().copied().filter(|_| ids.len() == PAGE);
         let mut page = self.look(ids).await?;
-        for id in self.strangers(after, last.unwrap_or(OrderId::from_bytes([0xff; 16]))).await? {
+        for id in self.orphaned_events(after, last.unwrap_or(OrderId::from_bytes([0xff; 16]))).await? {
             page.entry(id).or_default();
         }
         Ok((page, last))
     }
 
     /// The ids behind `first`, up to `last`, that have events and no order.
-    async fn strangers(&self, first: OrderId, last: OrderId) -> Result<Vec<OrderId>, Error> {
+    async fn orphaned_events(&self, first: OrderId, last: OrderId) -> Result<Vec<OrderId>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new(
@@ -285,15 +285,15 @@ impl Store {
         let now = self.now();
         self.read(move |connection| {
             Box::pin(async move {
-                let mut page: Orders = ids.iter().map(|id| (*id, Seen::default())).collect();
-                let rows = rows_of(connection, &columns::ALL, &ids, "").await?;
+                let mut page: Orders = ids.iter().map(|id| (*id, InspectedOrder::default())).collect();
+                let rows = select_orders(connection, &columns::ALL, &ids, "").await?;
                 let not_received: Vec<OrderId> = rows.unreadable.iter().map(|one| one.order_id).collect();
                 for Unreadable { order_id, detail, .. } in rows.unreadable.iter().cloned() {
                     let seen = page.entry(order_id).or_default();
                     seen.exists = true;
                     seen.problems.push(IssueKind::Unreadable(detail));
                 }
-                for row in rows_of(connection, &PARKING, &not_received, "").await?.iter() {
+                for row in select_orders(connection, &PARKING, &not_received, "").await?.iter() {
                     page.entry(row.id()?).or_default().add_parking(&row);
                 }
                 for row in rows.iter() {
@@ -311,10 +311,10 @@ impl Store {
 
 /// Reads the stored events of these orders.
 async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Orders) -> Result<(), Error> {
-    let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).collect();
+    let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).collect();
     while let Some(piece) = pieces.pop() {
         let mut sql = Statement::new(format!("SELECT {} FROM order_events WHERE order_id", columns::EVENT));
-        sql.within_padded(piece.iter().copied());
+        sql.push_in_padded(piece.iter().copied());
         match sql.fetch(connection).await {
             Ok(rows) => {
                 for row in rows {
@@ -336,7 +336,7 @@ async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Ord
     Ok(())
 }
 
-impl Seen {
+impl InspectedOrder {
     /// Takes all columns in.
     fn add_row(&mut self, row: &OrderRow<'_>, now: Timestamp) {
         self.exists = true;
@@ -354,7 +354,7 @@ impl Seen {
             }
             Err(error) => self.unreadable(&error),
         }
-        match Ends::new(row) {
+        match InlineEvents::new(row) {
             Ok(ends) => self.ends = Some(ends),
             // It has most columns in common with the state.
             Err(error) if self.state.is_some() => self.unreadable(&error),
@@ -392,7 +392,7 @@ fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Ti
 }
 
 /// What is wrong with one order.
-fn problems(seen: &Seen) -> Vec<IssueKind> {
+fn problems(seen: &InspectedOrder) -> Vec<IssueKind> {
     if !seen.exists {
         return vec![IssueKind::NoOrder];
     }
@@ -404,7 +404,7 @@ fn problems(seen: &Seen) -> Vec<IssueKind> {
         problems.push(IssueKind::Gap { version: state.version, sequences });
     }
     let mut before: Option<Status> = None;
-    for (sequence, Moment { status, .. }) in ends.clone().timeline(seen.stored.clone()) {
+    for (sequence, EventRow { status, .. }) in ends.clone().timeline(seen.stored.clone()) {
         let declared = match before {
             None => status == Status::Pending,
             Some(before) => before.can_become(status),

@@ -2,7 +2,7 @@
 //!
 //! A row is decoded on its own, so an order whose row cannot be used ([`Unreadable`]) leaves the others as
 //! they are. A statement over many rows that fails because of a row is repeated for halves of them until the
-//! failing rows are alone ([`rows_of`], [`execute_for_each`]); whole transactions are halved by
+//! failing rows are alone ([`select_orders`], [`update_orders`]); whole transactions are halved by
 //! `orders::transitions`. Errors that concern the database as a whole are never taken for those of a row
 //! ([`cause`]): otherwise an outage would park every order.
 
@@ -15,7 +15,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use super::columns::{OrderRow, Selection};
 use super::connection::Connection;
 use super::row::Row;
-use super::statement::{LARGEST_PIECE, Statement};
+use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::{Error, Outage};
 
 /// The largest order that is handed to a worker, in bytes as [`domain::Order::approximate_bytes`] counts. It
@@ -158,18 +158,18 @@ impl Rows {
 }
 
 /// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)` and what follows.
-pub(super) async fn rows_of(
+pub(super) async fn select_orders(
     connection: &mut Connection,
     selection: &'static Selection,
     ids: &[OrderId],
     follows: &str,
 ) -> Result<Rows, Error> {
     let mut all = Rows { selection, rows: Vec::new(), unreadable: Vec::new() };
-    let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).rev().collect();
+    let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).rev().collect();
     while let Some(piece) = pieces.pop() {
         let mut sql = Statement::new("SELECT ");
         selection.push(&mut sql);
-        sql.push(" FROM orders WHERE id").within_padded(piece.iter().copied()).push(follows);
+        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied()).push(follows);
         match sql.fetch(connection).await {
             Ok(rows) => all.rows.extend(rows),
             Err(error) if cause(&error).is_none() => return Err(error),
@@ -182,13 +182,13 @@ pub(super) async fn rows_of(
 
 /// Executes a statement for orders, in as few pieces as work. Returns how many rows it has changed, and the
 /// orders for which the database refuses it; these are unchanged, and the transaction goes on.
-pub(super) async fn execute_for_each(
+pub(super) async fn update_orders(
     connection: &mut Connection,
     ids: &[OrderId],
     statement: impl Fn(&[OrderId]) -> Statement<'static>,
 ) -> Result<(u64, Vec<Unreadable>), Error> {
     let (mut changed, mut refused) = (0, Vec::new());
-    let mut pieces: Vec<&[OrderId]> = ids.chunks(LARGEST_PIECE).rev().collect();
+    let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).rev().collect();
     while let Some(piece) = pieces.pop() {
         match statement(piece).execute(connection).await {
             Ok(rows) => changed += rows,

@@ -15,7 +15,7 @@ use domain::transition::{scheduled_start, wait_after_clock_step};
 use domain::{OrderId, Priority, Timestamp};
 
 use super::columns::Column;
-use super::isolate::execute_for_each;
+use super::isolate::update_orders;
 use super::row::Row;
 use super::rows::NEVER;
 use super::statement::Statement;
@@ -97,10 +97,10 @@ impl Store {
                             " SET held_until = ? WHERE status = 'processing' AND stage = 'held' AND held_until > ? AND id",
                         );
                         sql.bind(until.as_micros()).bind(ahead.as_micros());
-                        sql.within_padded(piece.iter().copied());
+                        sql.push_in_padded(piece.iter().copied());
                         sql
                     };
-                    Ok(execute_for_each(connection, &ids, statement).await?.0)
+                    Ok(update_orders(connection, &ids, statement).await?.0)
                 })
             })
             .await?;
@@ -174,10 +174,10 @@ impl Store {
                         let mut sql = Statement::new("UPDATE ");
                         sql.push(table).push(" SET due_at = ? WHERE stage = 'waiting' AND due_at > ? AND id");
                         sql.bind(*due).bind(*due);
-                        sql.within_padded(piece.iter().copied());
+                        sql.push_in_padded(piece.iter().copied());
                         sql
                     };
-                    changed += execute_for_each(connection, ids, statement).await?.0;
+                    changed += update_orders(connection, ids, statement).await?.0;
                 }
                 Ok(changed)
             })

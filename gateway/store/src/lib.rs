@@ -106,8 +106,8 @@ pub struct Store {
 struct Inner {
     dialect: Dialect,
     readers: Pool,
-    lane: search::Lane,
-    writers: hot_connections::Writers,
+    lane: search::SearchPool,
+    writers: hot_connections::HotConnections,
     /// For messages: host and port, or the file.
     address: String,
     deadline: Duration,
@@ -115,7 +115,7 @@ struct Inner {
     /// The last write did not get through to the database.
     unhealthy: AtomicBool,
     /// What transitions need not read.
-    recent: row_cache::Recent,
+    row_cache: row_cache::RowCache,
     /// How often the database has answered.
     answers: AtomicU64,
     /// How many statements were sent.
@@ -239,13 +239,13 @@ impl Store {
         work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut used = Used::new(self.acquired(pool.acquire()).await?);
+        let mut used = ConnectionInUse::new(self.acquired(pool.acquire()).await?);
         let work = statement::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::TimedOut));
         if !result.as_ref().is_err_and(Error::ends_connection) {
             drop(used.good());
         }
-        self.leave_if_read_only(&result);
+        self.abandon_if_read_only(&result);
         self.count_answer(&result);
         result
     }
@@ -314,7 +314,7 @@ impl Store {
     ) -> Result<T, Error> {
         self.check_file()?;
         let deadline = Instant::now() + self.inner.deadline;
-        let mut used = Used::new(self.acquired(self.inner.writers.acquire()).await?);
+        let mut used = ConnectionInUse::new(self.acquired(self.inner.writers.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
                 used.connection().execute_text(begin).await?;
@@ -335,20 +335,20 @@ impl Store {
                     drop(used.good());
                 }
                 let result = Err(error);
-                self.leave_if_read_only(&result);
+                self.abandon_if_read_only(&result);
                 return result;
             }
         };
         let commit = used.connection().execute_text("COMMIT");
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
-                self.inner.writers.give_back(used.good());
+                self.inner.writers.release(used.good());
                 // What was written to a file that is gone is not committed.
                 self.check_file().map(|()| value)
             }
             Ok(Err(error)) => {
                 let result = Err(error::of_commit(error));
-                self.leave_if_read_only(&result);
+                self.abandon_if_read_only(&result);
                 result
             }
             Err(_) => Err(Error::CommitUnknown),
@@ -373,9 +373,9 @@ impl Store {
 /// A connection in the middle of a read or a transaction. Unless that ends well, the connection is given
 /// up, also when the caller goes away or panics: a statement may still run over there, whose answer must
 /// not meet the next user, and an open transaction must not become a part of the next one.
-struct Used(Option<Connection>);
+struct ConnectionInUse(Option<Connection>);
 
-impl Used {
+impl ConnectionInUse {
     fn new(connection: Connection) -> Self {
         Self(Some(connection))
     }
@@ -390,7 +390,7 @@ impl Used {
     }
 }
 
-impl Drop for Used {
+impl Drop for ConnectionInUse {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             connection.discard();

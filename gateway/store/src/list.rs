@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
-use super::isolate::{Unreadable, rows_of};
+use super::isolate::{Unreadable, select_orders};
 use super::read::FoundOrders;
 use super::row::Row;
-use super::rows::Part;
+use super::rows::Segment;
 use super::scan::{Listed, Scan, ScanStart, Scanned};
-use super::search::{Rest, SearchPass, Way, is_of_somebody, reduced};
+use super::search::{ReadPath, ResidualFilter, SearchPass, names_buyer, reduced};
 use super::statement::Statement;
 use super::{Dialect, Error, Store, Work, columns, read, rows};
 
@@ -84,7 +84,7 @@ impl Store {
     }
 
     fn reader(&self, scan: &Scan) -> Reader {
-        let rest = Rest::of(&scan.filter, scan.sort);
+        let rest = ResidualFilter::of(&scan.filter, scan.sort);
         let scan = Scan { filter: reduced(&scan.filter, scan.sort), ..scan.clone() };
         Reader { dialect: self.dialect(), scan, rest, until: Instant::now() + self.search_time() }
     }
@@ -100,8 +100,8 @@ impl Store {
         let way = self.way(&scan.filter, scan.sort, pass).await?;
         let reader = self.reader(&scan);
         let outcome = match way {
-            Way::Indexed => self.read(move |connection| work(reader, connection)).await,
-            Way::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,
+            ReadPath::Indexed => self.read(move |connection| work(reader, connection)).await,
+            ReadPath::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,
         };
         match outcome {
             // Others were answered meanwhile.
@@ -128,7 +128,7 @@ struct Reader {
     /// With a filter that an index serves.
     scan: Scan,
     /// The other conditions.
-    rest: Option<Rest>,
+    rest: Option<ResidualFilter>,
     until: Instant,
 }
 
@@ -236,11 +236,11 @@ impl Reader {
             }
         }
         drop(rows);
-        self.one_by_one(connection, size - seen, found).await
+        self.match_individually(connection, size - seen, found).await
     }
 
     /// As [`Self::piece`], where one of the rows cannot even be received.
-    async fn one_by_one(
+    async fn match_individually(
         &mut self,
         connection: &mut Connection,
         size: u32,
@@ -251,7 +251,7 @@ impl Reader {
         let rows = page(self.dialect, &scan, &POSITION).fetch(connection).await?;
         for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
             self.scan.start = ScanStart::Behind(place);
-            let row = rows_of(connection, rest.columns(), &[place.id], "").await?;
+            let row = select_orders(connection, rest.columns(), &[place.id], "").await?;
             if row.iter().next().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
                 found.push(place);
             }
@@ -318,7 +318,7 @@ fn page(dialect: Dialect, scan: &Scan, selection: &Selection) -> Statement<'stat
 }
 
 /// The ids of a page, or of one part of it.
-fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Part>) {
+fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Segment>) {
     let Scan { filter, sort, start, end, limit } = scan;
     sql.push("SELECT id FROM orders");
     match part {
@@ -344,11 +344,11 @@ fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Par
 }
 
 /// The parts of a list of certain statuses that no other index serves.
-fn by_stage(filter: &Filter, sort: Sort) -> Vec<Part> {
-    if sort.is_by_total() || is_of_somebody(filter) {
+fn by_stage(filter: &Filter, sort: Sort) -> Vec<Segment> {
+    if sort.is_by_total() || names_buyer(filter) {
         return Vec::new();
     }
-    Part::of(&filter.statuses)
+    Segment::of(&filter.statuses)
 }
 
 /// The index that has the list in its order, where there is exactly one. MySQL would sometimes sort
@@ -368,10 +368,10 @@ fn index(filter: &Filter, sort: Sort) -> Option<&'static str> {
 /// sign keeps a column out of that; the other databases do not see it.
 fn of_statuses(sql: &mut Statement<'_>, filter: &Filter) {
     // Without one of these the list is the primary key's.
-    let indexed = is_of_somebody(filter) || !filter.statuses.is_empty() || filter.currency.is_some();
+    let indexed = names_buyer(filter) || !filter.statuses.is_empty() || filter.currency.is_some();
     sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(DEFAULT_TENANT);
     if !filter.statuses.is_empty() {
-        sql.push(" AND status").within(filter.statuses.iter().map(|status| status.as_str().to_owned()));
+        sql.push(" AND status").push_in(filter.statuses.iter().map(|status| status.as_str().to_owned()));
     }
 }
 
@@ -390,7 +390,7 @@ fn matching(sql: &mut Statement<'_>, dialect: Dialect, filter: &Filter) {
     }
     if let Some(currency) = filter.currency {
         // Few orders are of one customer, most of them in one currency.
-        let plus = if is_of_somebody(filter) { "+" } else { "" };
+        let plus = if names_buyer(filter) { "+" } else { "" };
         sql.push(&format!(" AND {plus}currency = ?")).bind(currency.code().to_owned());
     }
     for (sign, total) in [(">=", filter.total_from), ("<=", filter.total_to)] {
@@ -506,7 +506,7 @@ mod tests {
         ] {
             let filter = Filter { item_contains: Some(text.into()), ..Filter::default() };
             let sort = Sort::default();
-            let rest = Rest::of(&filter, sort);
+            let rest = ResidualFilter::of(&filter, sort);
             let scan =
                 Scan { filter: reduced(&filter, sort), sort, start: ScanStart::Begin, end: None, limit: 64 };
             let reader = Reader { dialect: Dialect::Sqlite, scan, rest, until };

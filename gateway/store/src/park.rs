@@ -14,7 +14,7 @@ use domain::transition::CLOCK_STEP;
 use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 use telemetry::LogThrottle;
 
-use super::isolate::{Cause, Unreadable, execute_for_each};
+use super::isolate::{Cause, Unreadable, update_orders};
 use super::rows::{DUE_AGAIN, NEVER};
 use super::statement::Statement;
 use super::{Error, Store, rows};
@@ -61,7 +61,7 @@ impl Store {
                 let ids = ids.clone();
                 Box::pin(async move {
                     let statement = |piece: &[OrderId]| parked(piece, until.as_micros(), table);
-                    Ok(execute_for_each(connection, &ids, statement).await?.1)
+                    Ok(update_orders(connection, &ids, statement).await?.1)
                 })
             })
             .await?;
@@ -111,7 +111,7 @@ impl Store {
                 let sound = sound.clone();
                 Box::pin(async move {
                     let statement = |piece: &[OrderId]| released(piece, now, table);
-                    Ok(execute_for_each(connection, &sound, statement).await?.0)
+                    Ok(update_orders(connection, &sound, statement).await?.0)
                 })
             })
             .await?;
@@ -158,7 +158,7 @@ pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Statement<'stati
     sql.bind(LOWEST).bind(NEVER);
     sql.push(" WHEN stage = 'held' AND due_at = ? THEN due_at ELSE ? END").bind(LOWEST).bind(NEVER - 1);
     sql.push(", stage = 'held' WHERE status NOT IN ('completed', 'failed', 'cancelled') AND id");
-    sql.within_padded(ids.iter().copied());
+    sql.push_in_padded(ids.iter().copied());
     sql
 }
 
@@ -176,7 +176,7 @@ fn released(ids: &[OrderId], now: i64, table: &str) -> Statement<'static> {
     );
     sql.bind(NEVER).bind(LOWEST).bind(NEVER).bind(now);
     sql.bind(parked_end(Timestamp::from_micros(now)));
-    sql.within_padded(ids.iter().copied());
+    sql.push_in_padded(ids.iter().copied());
     sql
 }
 

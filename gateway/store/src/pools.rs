@@ -14,7 +14,7 @@ use url::Url;
 
 use super::address::CAPACITY;
 use super::connection::Pool;
-use super::hot_connections::TESTED_AFTER;
+use super::hot_connections::PING_IF_IDLE_FOR;
 use super::primary::Primary;
 use super::search::CONNECTIONS;
 use super::session::{self, PrepareError};
@@ -112,7 +112,9 @@ pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, Prep
         let pool: SqlitePoolOptions = pool_options(size, options, SQLITE_IDLE);
         let pool = pool
             .before_acquire(|connection, usage| {
-                Box::pin(async move { Ok(usage.idle_for < TESTED_AFTER || connection.ping().await.is_ok()) })
+                Box::pin(
+                    async move { Ok(usage.idle_for < PING_IF_IDLE_FOR || connection.ping().await.is_ok()) },
+                )
             })
             .after_connect(|connection, _| Box::pin(session::prepare_sqlite(connection)));
         Pool::Sqlite(pool.connect_lazy_with(connect.clone()))

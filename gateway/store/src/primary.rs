@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
-use super::hot_connections::TESTED_AFTER;
+use super::hot_connections::PING_IF_IDLE_FOR;
 use super::statement::Statement;
 use super::{Dialect, Error, Outage, Store};
 
@@ -81,7 +81,7 @@ impl Primary {
             return false;
         }
         let doubtful = self.is_doubtful(usage.age);
-        if usage.idle_for < TESTED_AFTER && !doubtful {
+        if usage.idle_for < PING_IF_IDLE_FOR && !doubtful {
             return true;
         }
         match sqlx::query_scalar::<_, i64>(IS_READ_ONLY).fetch_one(connection).await {
@@ -139,17 +139,17 @@ impl Store {
         let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
         let rows = read.await?;
         if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
-            self.inner.writers.give_up_idle();
+            self.inner.writers.close_idle();
         }
         Ok(())
     }
 
     /// Gives up all connections, of readers too, after the server has refused a change because it is read-only:
     /// when one of them leads to a server that was a primary so do all, and new ones may reach the new primary.
-    pub(super) fn leave_if_read_only<T>(&self, result: &Result<T, Error>) {
+    pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
         if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
             self.inner.primary.leave();
-            self.inner.writers.give_up_idle();
+            self.inner.writers.close_idle();
         }
     }
 }

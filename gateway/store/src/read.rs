@@ -5,8 +5,8 @@ use std::sync::Arc;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
 use super::connection::Connection;
-use super::isolate::{Unreadable, rows_of};
-use super::statement::{Statement, padded};
+use super::isolate::{Unreadable, select_orders};
+use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
 use super::{Error, Store, columns, rows, timeline};
 
@@ -47,7 +47,7 @@ impl Store {
     ) -> Result<Option<Result<(Order, Option<LeaseToken>), Unreadable>>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
-                let mut rows = rows_of(connection, &columns::ORDER, &[id], "").await?;
+                let mut rows = select_orders(connection, &columns::ORDER, &[id], "").await?;
                 let found = rows.iter().next().map(|row| {
                     let found =
                         columns::order(&row).and_then(|order| Ok((order, columns::state(&row)?.state.lease)));
@@ -101,9 +101,9 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut versions = Vec::with_capacity(ids.len());
-                for piece in padded(&ids) {
+                for piece in padded_chunks(&ids) {
                     let mut sql = Statement::new("SELECT id, version FROM orders WHERE id");
-                    sql.within(piece.iter().copied());
+                    sql.push_in(piece.iter().copied());
                     for row in sql.fetch(connection).await? {
                         // An order whose version cannot be read has no news for its subscribers.
                         if let (Ok(id), Ok(version)) = (rows::id(&row, 0), rows::number(&row, 1)) {
@@ -120,7 +120,7 @@ impl Store {
 
 /// Those of the orders that exist.
 pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<FoundOrders, Error> {
-    let rows = rows_of(connection, &columns::ORDER, ids, "").await?;
+    let rows = select_orders(connection, &columns::ORDER, ids, "").await?;
     let mut found = FoundOrders { orders: Vec::with_capacity(rows.iter().len()), unreadable: Vec::new() };
     for row in rows.iter() {
         match columns::whole(&row)?.1 {

@@ -10,17 +10,17 @@ use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 use rand::Rng;
 
 use super::connection::Connection;
-use super::isolate::{Unreadable, execute_for_each};
+use super::isolate::{Unreadable, update_orders};
 use super::later_clock::ClaimLimits;
 use super::park::{is_parked, parked, parked_end};
 use super::pause;
 use super::row::Row;
-use super::rows::{DUE_AGAIN, Stage};
-use super::statement::{Statement, padded};
+use super::rows::{DUE_AGAIN, DispatchState};
+use super::statement::{Statement, padded_chunks};
 use super::{Dialect, Error, Store, rows};
 
 /// Waiting orders that dispatch never finds and that one look does.
-const STRAYS: i64 = 100;
+const MAX_UNREACHABLE: i64 = 100;
 
 /// An order that can be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +148,11 @@ impl Store {
                 let ids = ids.clone();
                 Box::pin(async move {
                     let mut refused = Vec::new();
-                    for piece in padded(&ids) {
+                    for piece in padded_chunks(&ids) {
                         let mut sql = Statement::new(
                             "SELECT id FROM orders WHERE status = 'pending' AND stage = 'held' AND id",
                         );
-                        sql.within(piece.iter().copied()).push(skip_locked);
+                        sql.push_in(piece.iter().copied()).push(skip_locked);
                         let mut locked = Vec::new();
                         for row in sql.fetch(connection).await? {
                             locked.push(rows::id(&row, 0)?);
@@ -163,10 +163,10 @@ impl Store {
                             sql.bind(now.as_micros())
                                 .bind(now.as_micros())
                                 .push(", held_until = 0 WHERE status = 'pending' AND stage = 'held' AND id");
-                            sql.within_padded(piece.iter().copied());
+                            sql.push_in_padded(piece.iter().copied());
                             sql
                         };
-                        let (_, unreadable) = execute_for_each(connection, &locked, waits).await?;
+                        let (_, unreadable) = update_orders(connection, &locked, waits).await?;
                         park(connection, &unreadable, now, table).await?;
                         refused.extend(unreadable);
                     }
@@ -226,7 +226,7 @@ impl Store {
                     let Ok(id) = rows::id(&row, 0) else { continue };
                     expired.add(id, &row, now);
                 }
-                expired.unreadable.extend(strays(connection, dialect).await?);
+                expired.unreadable.extend(unreachable_orders(connection, dialect).await?);
                 Ok(expired)
             })
         })
@@ -341,23 +341,23 @@ async fn hold(
     table: &str,
 ) -> Result<(), Error> {
     let ids: Vec<OrderId> = claimed.front.iter().chain(&claimed.back).map(|job| job.order_id).collect();
-    let stage = Stage::held(held_until);
+    let stage = DispatchState::held(held_until);
     let statement = |piece: &[OrderId]| {
         let mut sql = Statement::new("UPDATE ");
         sql.push(table).push(" SET stage = ?, due_at = ?, held_until = ? WHERE stage = 'waiting' AND id");
         sql.bind(stage.name).bind(stage.due_at).bind(stage.held_until);
-        sql.within_padded(piece.iter().copied());
+        sql.push_in_padded(piece.iter().copied());
         sql
     };
-    let (changed, refused) = execute_for_each(connection, &ids, statement).await?;
+    let (changed, refused) = update_orders(connection, &ids, statement).await?;
     claimed.unreadable.extend(refused);
     if changed == ids.len() as u64 {
         return Ok(());
     }
     let mut held = HashSet::new();
-    for piece in padded(&ids) {
+    for piece in padded_chunks(&ids) {
         let mut sql = Statement::new("SELECT id FROM orders WHERE stage = 'held' AND held_until = ? AND id");
-        sql.bind(stage.held_until).within(piece.iter().copied());
+        sql.bind(stage.held_until).push_in(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             held.insert(rows::id(&row, 0)?);
         }
@@ -376,13 +376,13 @@ async fn park(
 ) -> Result<(), Error> {
     let ids: Vec<OrderId> = orders.iter().map(|order| order.order_id).collect();
     let statement = |piece: &[OrderId]| parked(piece, now.as_micros(), table);
-    execute_for_each(connection, &ids, statement).await.map(drop)
+    update_orders(connection, &ids, statement).await.map(drop)
 }
 
 /// Waiting orders that dispatch does not find, because it looks for one priority after the other.
-async fn strays(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
+async fn unreachable_orders(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
     let mut sql = Statement::new("SELECT id FROM orders WHERE stage = 'waiting' AND ");
-    sql.push(dialect.stray()).push(" LIMIT ?").bind(STRAYS);
+    sql.push(dialect.stray()).push(" LIMIT ?").bind(MAX_UNREACHABLE);
     let rows = sql.fetch(connection).await?;
     let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
     let error = Error::Row("waits, but with an unknown priority or a due time that never comes".to_owned());

@@ -6,7 +6,7 @@
 use domain::{OrderId, Timestamp};
 
 use super::connection::Connection;
-use super::isolate::rows_of;
+use super::isolate::select_orders;
 use super::rows::NEVER;
 use super::statement::Statement;
 use super::{Error, Store, columns, timeline};
@@ -136,7 +136,7 @@ impl Store {
                 })
             })
             .await;
-        self.inner.recent.remove([id].iter());
+        self.inner.row_cache.remove([id].iter());
         match result {
             // The transaction is rolled back.
             Err(error) if error.cause().is_some() => Ok(Repaired::StillUnreadable(detail(error))),
@@ -191,7 +191,7 @@ async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Res
 
 /// Fails with what is wrong with the row.
 async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
-    let mut rows = rows_of(connection, &columns::ORDER, &[id], "").await?;
+    let mut rows = select_orders(connection, &columns::ORDER, &[id], "").await?;
     if let Some(unreadable) = rows.unreadable.pop() {
         return Err(Error::Row(unreadable.detail));
     }

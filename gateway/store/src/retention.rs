@@ -14,7 +14,7 @@ use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
 use super::connection::Connection;
 use super::idempotency::delete_keys;
 use super::row::Row;
-use super::statement::{Statement, pieces};
+use super::statement::{Statement, bucketed_chunks};
 use super::{Dialect, Error, Store, rows};
 
 /// Most orders that one transaction removes.
@@ -108,9 +108,9 @@ impl Store {
                 let gone = lock(connection, &old, status, cut, skip_locked).await?;
                 delete_keys(connection, &gone).await?;
                 for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
-                    for piece in pieces(&gone) {
+                    for piece in bucketed_chunks(&gone) {
                         let mut sql = Statement::new(format!("DELETE FROM {table} WHERE {column}"));
-                        sql.within(piece.iter().copied());
+                        sql.push_in(piece.iter().copied());
                         sql.execute(connection).await?;
                     }
                 }
@@ -160,9 +160,9 @@ async fn lock(
     skip_locked: &str,
 ) -> Result<Vec<OrderId>, Error> {
     let mut gone = Vec::with_capacity(old.len());
-    for piece in pieces(old) {
+    for piece in bucketed_chunks(old) {
         let mut sql = Statement::new("SELECT id, status, updated_at FROM orders WHERE id");
-        sql.within(piece.iter().copied()).push(skip_locked);
+        sql.push_in(piece.iter().copied()).push(skip_locked);
         for row in sql.fetch(connection).await? {
             let (now, updated_at): (String, i64) = (row.get(1)?, row.get(2)?);
             if now == status.as_str() && updated_at < cut.as_micros() {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::OrderMap;
 use domain::{Order, OrderId};
 
-use super::rows::Locked;
+use super::rows::LockedRow;
 
 /// Orders in one generation.
 const GENERATION: usize = 4_096;
@@ -21,13 +21,13 @@ const TEXTS: usize = 2_048;
 /// What is known about an order: its state and, where somebody is going to want it, all of it.
 #[derive(Clone)]
 pub(super) struct CachedOrder {
-    pub(super) locked: Locked,
+    pub(super) locked: LockedRow,
     pub(super) order: Option<Arc<Order>>,
 }
 
 /// At most two generations of orders, the older of which goes when the younger is full.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Generations>);
+pub(super) struct RowCache(Mutex<Generations>);
 
 #[derive(Default)]
 struct Generations {
@@ -35,7 +35,7 @@ struct Generations {
     old: OrderMap<CachedOrder>,
 }
 
-impl Recent {
+impl RowCache {
     /// What is known of these orders, and forgets it: whoever asks is going to change them.
     pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> OrderMap<CachedOrder> {
         let mut generations = self.lock();
@@ -102,12 +102,12 @@ mod tests {
             process_after: None,
             updated_at: at,
         };
-        CachedOrder { locked: Locked { id: OrderId::from_bytes(id), state }, order: None }
+        CachedOrder { locked: LockedRow { id: OrderId::from_bytes(id), state }, order: None }
     }
 
     #[test]
     fn the_latest_orders_are_remembered_and_no_more_than_two_generations() {
-        let recent = Recent::default();
+        let recent = RowCache::default();
         let count = u16::try_from(3 * GENERATION).unwrap();
         recent.put((0..count).map(row));
         let ids: Vec<_> = (0..count).map(|n| row(n).locked.id).collect();

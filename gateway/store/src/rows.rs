@@ -31,13 +31,13 @@ pub(super) const HELD: &str = "held";
 pub(super) const NEVER: i64 = i64::MAX;
 
 /// Where an order is: the three columns that its status and its due time make.
-pub(super) struct Stage {
+pub(super) struct DispatchState {
     pub(super) name: &'static str,
     pub(super) due_at: i64,
     pub(super) held_until: i64,
 }
 
-impl Stage {
+impl DispatchState {
     /// Of an order that waits for dispatch.
     pub(super) fn waiting(due_at: Timestamp) -> Self {
         Self { name: WAITING, due_at: due_at.as_micros(), held_until: 0 }
@@ -61,12 +61,12 @@ impl Stage {
 /// Orders that stand in a row in the index `orders_by_stage`: those of one stage, and where two statuses share
 /// it, the one that is meant.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Segment {
     pub(super) stage: &'static str,
     pub(super) status: Option<Status>,
 }
 
-impl Part {
+impl Segment {
     /// The parts that make up the orders with these statuses.
     pub(super) fn of(statuses: &[Status]) -> Vec<Self> {
         let (pending, processing) =
@@ -97,7 +97,7 @@ impl Part {
 
 /// An order and its state.
 #[derive(Clone)]
-pub(super) struct Locked {
+pub(super) struct LockedRow {
     pub(super) id: OrderId,
     pub(super) state: OrderState,
 }

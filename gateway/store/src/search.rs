@@ -28,7 +28,7 @@ pub(super) const CONNECTIONS: u32 = SEARCHES as u32;
 const FEW: u32 = 448;
 
 /// Where searches run.
-pub(super) struct Lane {
+pub(super) struct SearchPool {
     pool: Pool,
     permits: Arc<Semaphore>,
     threads: OnceCell<Threads>,
@@ -43,7 +43,7 @@ pub struct SearchPass(Option<Permit>);
 
 /// How a list is read.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum ReadPath {
     /// An index has exactly its orders, or few others.
     Indexed,
     /// It is a search.
@@ -62,7 +62,7 @@ impl Drop for Threads {
     }
 }
 
-impl Lane {
+impl SearchPool {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool, permits: Arc::new(Semaphore::new(SEARCHES)), threads: OnceCell::new() }
     }
@@ -118,13 +118,22 @@ impl<T> Drop for Searching<T> {
 
 impl Store {
     /// How a list of these orders in this sequence is read.
-    pub(super) async fn way(&self, filter: &Filter, sort: Sort, pass: &mut SearchPass) -> Result<Way, Error> {
+    pub(super) async fn way(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        pass: &mut SearchPass,
+    ) -> Result<ReadPath, Error> {
         if filter.item_contains.is_some() || filter.error_class.is_some() {
-            return Ok(Way::Search(self.inner.lane.enter(pass)?));
+            return Ok(ReadPath::Search(self.inner.lane.enter(pass)?));
         }
-        if !is_of_somebody(filter) {
+        if !names_buyer(filter) {
             let indexed = reduced(filter, sort) == *filter;
-            return Ok(if indexed { Way::Indexed } else { Way::Search(self.inner.lane.enter(pass)?) });
+            return Ok(if indexed {
+                ReadPath::Indexed
+            } else {
+                ReadPath::Search(self.inner.lane.enter(pass)?)
+            });
         }
         let plain = Filter {
             customer: filter.customer.clone(),
@@ -135,10 +144,14 @@ impl Store {
         let by_reference =
             Filter { external_reference: filter.external_reference.clone(), customer: None, ..plain.clone() };
         if !sort.is_by_total() && (*filter == plain || *filter == by_reference) {
-            return Ok(Way::Indexed);
+            return Ok(ReadPath::Indexed);
         }
         // Most customers have few orders, and those can be filtered and sorted at will.
-        Ok(if self.few(filter).await? { Way::Indexed } else { Way::Search(self.inner.lane.enter(pass)?) })
+        Ok(if self.few(filter).await? {
+            ReadPath::Indexed
+        } else {
+            ReadPath::Search(self.inner.lane.enter(pass)?)
+        })
     }
 
     /// Whether the customer or the reference has at most [`FEW`] orders.
@@ -187,7 +200,7 @@ impl Store {
 /// The conditions that the index of the list serves.
 pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
     let all = Filter { item_contains: None, error_class: None, ..filter.clone() };
-    if is_of_somebody(filter) {
+    if names_buyer(filter) {
         // The customer's own orders are filtered and sorted by the database.
         return all;
     }
@@ -197,7 +210,7 @@ pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
     Filter { currency: None, total_from: None, total_to: None, ..all }
 }
 
-pub(super) fn is_of_somebody(filter: &Filter) -> bool {
+pub(super) fn names_buyer(filter: &Filter) -> bool {
     filter.customer.is_some() || filter.external_reference.is_some()
 }
 
@@ -215,14 +228,14 @@ static WITH_ITEMS: Selection = Selection::new(COMPARED);
 static WITHOUT_ITEMS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
 
 /// What is compared here.
-pub(super) struct Rest {
+pub(super) struct ResidualFilter {
     filter: Filter,
     text: Option<Needle>,
     /// What texts are compared in.
     space: String,
 }
 
-impl Rest {
+impl ResidualFilter {
     /// What is left of the filter beside what an index serves; `None` when that is nothing.
     pub(super) fn of(filter: &Filter, sort: Sort) -> Option<Self> {
         let text = filter.item_contains.as_deref().map(Needle::new);

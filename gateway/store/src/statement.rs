@@ -71,7 +71,7 @@ impl<'v> Statement<'v> {
     }
 
     /// ` IN (?,?,…)`, and binds the values.
-    pub(super) fn within<T: Into<Value<'v>>>(
+    pub(super) fn push_in<T: Into<Value<'v>>>(
         &mut self,
         values: impl ExactSizeIterator<Item = T>,
     ) -> &mut Self {
@@ -80,14 +80,14 @@ impl<'v> Statement<'v> {
         self
     }
 
-    /// As [`Self::within`], filled up to a power of two with the last value.
-    pub(super) fn within_padded<T: Into<Value<'v>>>(
+    /// As [`Self::push_in`], filled up to a power of two with the last value.
+    pub(super) fn push_in_padded<T: Into<Value<'v>>>(
         &mut self,
         values: impl ExactSizeIterator<Item = T>,
     ) -> &mut Self {
         let length = values.len();
         if length == 0 {
-            return self.within(values);
+            return self.push_in(values);
         }
         let padded = length.next_power_of_two();
         self.push(" IN (").rows(padded, "?").push(")");
@@ -244,24 +244,24 @@ pub(super) fn count_statement() {
 /// Cuts `items` into few pieces of certain lengths: up to 8, and then four between each power of two and
 /// the next. A statement's text depends on its number of rows and is prepared once for each text; so
 /// there are 28 texts for up to 256 rows, and not 256.
-pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn bucketed_chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     let mut rest = items;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
         let step = (1_usize << rest.len().ilog2()).div_ceil(4).max(1);
-        let length = (rest.len() / step * step).min(LARGEST_PIECE);
+        let length = (rest.len() / step * step).min(MAX_ROWS_PER_STATEMENT);
         let (piece, tail) = rest.split_at(length);
         rest = tail;
         Some(piece)
     })
 }
 
-/// As [`pieces`], for statements that may name a row twice: as few pieces as there can be, each filled
+/// As [`bucketed_chunks`], for statements that may name a row twice: as few pieces as there can be, each filled
 /// up to a power of two with its last item.
-pub(super) fn padded<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
-    items.chunks(LARGEST_PIECE).map(|chunk| {
+pub(super) fn padded_chunks<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
+    items.chunks(MAX_ROWS_PER_STATEMENT).map(|chunk| {
         let mut piece = chunk.to_vec();
         piece.extend(vec![chunk[chunk.len() - 1].clone(); chunk.len().next_power_of_two() - chunk.len()]);
         piece
@@ -269,7 +269,7 @@ pub(super) fn padded<T: Clone>(items: &[T]) -> impl Iterator<Item = Vec<T>> {
 }
 
 /// Rows in the largest statement.
-pub(super) const LARGEST_PIECE: usize = 256;
+pub(super) const MAX_ROWS_PER_STATEMENT: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -277,24 +277,24 @@ mod tests {
 
     #[test]
     fn pieces_are_few_and_lose_nothing() {
-        let lengths = |n: usize| pieces(&vec![0; n]).map(<[i32]>::len).collect::<Vec<_>>();
+        let lengths = |n: usize| bucketed_chunks(&vec![0; n]).map(<[i32]>::len).collect::<Vec<_>>();
         assert_eq!(lengths(0), [0; 0]);
         assert_eq!(lengths(1), [1]);
         assert_eq!(lengths(7), [7]);
         assert_eq!(lengths(9), [8, 1]);
         assert_eq!(lengths(100), [96, 4]);
         assert_eq!(lengths(607), [256, 256, 80, 14, 1]);
-        let texts: std::collections::BTreeSet<_> = (1..=LARGEST_PIECE).flat_map(lengths).collect();
+        let texts: std::collections::BTreeSet<_> = (1..=MAX_ROWS_PER_STATEMENT).flat_map(lengths).collect();
         assert_eq!(texts.len(), 28);
     }
 
     #[test]
     fn padded_pieces_are_few_and_lose_nothing() {
-        let lengths = |n: usize| padded(&vec![0; n]).map(|piece| piece.len()).collect::<Vec<_>>();
+        let lengths = |n: usize| padded_chunks(&vec![0; n]).map(|piece| piece.len()).collect::<Vec<_>>();
         assert_eq!(lengths(0), [0; 0]);
         assert_eq!(lengths(1), [1]);
         assert_eq!(lengths(100), [128]);
         assert_eq!(lengths(257), [256, 1]);
-        assert_eq!(padded(&[1, 2, 3]).collect::<Vec<_>>(), [[1, 2, 3, 3]]);
+        assert_eq!(padded_chunks(&[1, 2, 3]).collect::<Vec<_>>(), [[1, 2, 3, 3]]);
     }
 }

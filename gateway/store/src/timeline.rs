@@ -12,13 +12,13 @@ use domain::{OrderEvent, OrderId, Status, Timestamp};
 
 use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
 use super::connection::Connection;
-use super::isolate::{Cause, Unreadable, rows_of};
+use super::isolate::{Cause, Unreadable, select_orders};
 use super::row::Row;
-use super::statement::{LARGEST_PIECE, Statement, padded};
+use super::statement::{MAX_ROWS_PER_STATEMENT, Statement, padded_chunks};
 use super::{Error, rows};
 
-/// The columns of [`Ends::new`].
-static ENDS: Selection = Selection::new(&[
+/// The columns of [`InlineEvents::new`].
+static INLINE_EVENTS: Selection = Selection::new(&[
     Column::Id,
     Column::Version,
     Column::CreatedAt,
@@ -48,7 +48,7 @@ pub struct Timelines {
 
 /// What an event says, beside where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct EventRow {
     pub(super) status: Status,
     attempt: u32,
     reason: Option<String>,
@@ -58,29 +58,29 @@ pub(super) struct Moment {
 
 /// The events that an order's row carries.
 #[derive(Debug, Clone)]
-pub(super) struct Ends {
+pub(super) struct InlineEvents {
     id: OrderId,
     /// The sequence of the latest event.
     version: u32,
     created_at: Timestamp,
-    latest: Moment,
-    previous: Moment,
+    latest: EventRow,
+    previous: EventRow,
 }
 
-impl Ends {
+impl InlineEvents {
     pub(super) fn new(row: &OrderRow<'_>) -> Result<Self, Error> {
         Ok(Self {
             id: row.id()?,
             version: row.number(Column::Version)?,
             created_at: row.time(Column::CreatedAt)?,
-            latest: Moment {
+            latest: EventRow {
                 status: row.status(Column::Status)?,
                 attempt: row.number(Column::Attempt)?,
                 reason: row.get(Column::Reason)?,
                 at: row.time(Column::UpdatedAt)?,
                 error_class: row.get(Column::ErrorClass)?,
             },
-            previous: Moment {
+            previous: EventRow {
                 status: row.status(Column::PreviousStatus)?,
                 attempt: row.number(Column::PreviousAttempt)?,
                 reason: row.get(Column::PreviousReason)?,
@@ -96,7 +96,7 @@ impl Ends {
     }
 
     /// The whole timeline by sequence, with what `order_events` has of it.
-    pub(super) fn timeline(self, stored: BTreeMap<u32, Moment>) -> BTreeMap<u32, Moment> {
+    pub(super) fn timeline(self, stored: BTreeMap<u32, EventRow>) -> BTreeMap<u32, EventRow> {
         let Self { version, created_at, latest, previous, .. } = self;
         let mut timeline = stored;
         if version > SECOND {
@@ -104,7 +104,7 @@ impl Ends {
         }
         if version > 1 {
             let (status, at) = (Status::Pending, created_at);
-            timeline.insert(1, Moment { status, attempt: 0, reason: None, at, error_class: None });
+            timeline.insert(1, EventRow { status, attempt: 0, reason: None, at, error_class: None });
         }
         timeline.insert(version, latest);
         timeline
@@ -112,8 +112,8 @@ impl Ends {
 }
 
 /// Reads an event of `order_events`, from the columns of [`EVENT`].
-pub(super) fn between(row: &Row) -> Result<(OrderId, u32, Moment), Error> {
-    let moment = Moment {
+pub(super) fn between(row: &Row) -> Result<(OrderId, u32, EventRow), Error> {
+    let moment = EventRow {
         status: rows::status(row.get(EventColumn::Status as usize)?)?,
         attempt: rows::number(row, EventColumn::Attempt as usize)?,
         reason: row.get(EventColumn::Reason as usize)?,
@@ -136,18 +136,18 @@ pub(super) async fn after(
     cursors: &[(OrderId, u32)],
 ) -> Result<Timelines, Error> {
     let mut found = Timelines::default();
-    for piece in cursors.chunks(LARGEST_PIECE) {
+    for piece in cursors.chunks(MAX_ROWS_PER_STATEMENT) {
         let mut seen: BTreeMap<OrderId, u32> = BTreeMap::new();
         for (id, after) in piece {
             let least = seen.entry(*id).or_insert(*after);
             *least = (*least).min(*after);
         }
         let ids: Vec<OrderId> = seen.keys().copied().collect();
-        let rows = rows_of(connection, &ENDS, &ids, "").await?;
+        let rows = select_orders(connection, &INLINE_EVENTS, &ids, "").await?;
         let mut ends = Vec::with_capacity(rows.iter().len());
         for row in rows.iter() {
             let id = row.id()?;
-            match Ends::new(&row) {
+            match InlineEvents::new(&row) {
                 Ok(one) => ends.push(one),
                 Err(error) => found.unreadable.push(Unreadable::new(id, &error)),
             }
@@ -165,7 +165,7 @@ pub(super) async fn after(
             // The one before the first that is wanted says what its previous status was.
             let from = after.max(1);
             let timeline = ends.timeline(stored);
-            let timeline: Vec<(u32, Moment)> = timeline.into_iter().filter(|(n, _)| *n >= from).collect();
+            let timeline: Vec<(u32, EventRow)> = timeline.into_iter().filter(|(n, _)| *n >= from).collect();
             if from > version {
                 continue;
             }
@@ -185,14 +185,14 @@ pub(super) async fn after(
 /// What `order_events` has of some orders.
 #[derive(Default)]
 struct Stored {
-    events: BTreeMap<OrderId, BTreeMap<u32, Moment>>,
+    events: BTreeMap<OrderId, BTreeMap<u32, EventRow>>,
     unreadable: BTreeMap<OrderId, Unreadable>,
 }
 
 /// What is wanted of `order_events`, by order and sequence.
 async fn stored(
     connection: &mut Connection,
-    ends: &[Ends],
+    ends: &[InlineEvents],
     seen: &BTreeMap<OrderId, u32>,
 ) -> Result<Stored, Error> {
     let wanted: Vec<(OrderId, u32, u32)> = ends
@@ -204,7 +204,7 @@ async fn stored(
         })
         .collect();
     let mut stored = Stored::default();
-    let mut pieces: Vec<&[(OrderId, u32, u32)]> = wanted.chunks(LARGEST_PIECE).collect();
+    let mut pieces: Vec<&[(OrderId, u32, u32)]> = wanted.chunks(MAX_ROWS_PER_STATEMENT).collect();
     while let Some(piece) = pieces.pop() {
         let rows = match ranges(piece).fetch(connection).await {
             Ok(rows) => rows,
@@ -237,7 +237,7 @@ async fn stored(
 /// The events of each order within its range of sequences.
 fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
     let mut sql = Statement::new(format!("SELECT {EVENT} FROM order_events WHERE "));
-    for (n, (id, from, to)) in padded(wanted).next().unwrap_or_default().iter().enumerate() {
+    for (n, (id, from, to)) in padded_chunks(wanted).next().unwrap_or_default().iter().enumerate() {
         sql.push(if n == 0 { "" } else { " OR " });
         sql.push("(order_id = ? AND sequence >= ? AND sequence < ?)");
         sql.bind(*id).bind(i64::from(*from)).bind(i64::from(*to));
@@ -247,9 +247,9 @@ fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
 
 /// Events in a row, as the world sees them. The status before the first of them is not known, unless it is
 /// event 1, which has none.
-fn shown(order_id: OrderId, timeline: Vec<(u32, Moment)>) -> impl Iterator<Item = OrderEvent> {
+fn shown(order_id: OrderId, timeline: Vec<(u32, EventRow)>) -> impl Iterator<Item = OrderEvent> {
     let mut before = None;
-    timeline.into_iter().map(move |(sequence, Moment { status, attempt, reason, at, error_class })| {
+    timeline.into_iter().map(move |(sequence, EventRow { status, attempt, reason, at, error_class })| {
         OrderEvent {
             order_id,
             sequence,

@@ -23,12 +23,12 @@ use rand::Rng;
 
 use super::columns::{Column, OrderRow};
 use super::connection::Connection;
-use super::isolate::{LARGEST_ORDER, Unreadable, rows_of};
+use super::isolate::{LARGEST_ORDER, Unreadable, select_orders};
 use super::park::is_parked;
 use super::pause::paused;
 use super::row_cache::CachedOrder;
-use super::rows::{Locked, Stage};
-use super::statement::{LARGEST_PIECE, Statement, padded, pieces};
+use super::rows::{DispatchState, LockedRow};
+use super::statement::{MAX_ROWS_PER_STATEMENT, Statement, bucketed_chunks, padded_chunks};
 use super::{Error, Store, columns, rows, timeline};
 
 /// What became of one command.
@@ -81,7 +81,7 @@ impl Store {
     ) -> Result<Vec<CommandOutcome>, Error> {
         let dialect = self.inner.dialect;
         let ids = || commands.iter().map(|(id, _)| id);
-        let mut recent = self.inner.recent.take(ids());
+        let mut recent = self.inner.row_cache.take(ids());
         let (mut skip_locked, mut lost) = (false, false);
         loop {
             let for_update =
@@ -91,7 +91,7 @@ impl Store {
             let by_memory = !remembered.is_empty();
             let result = self.try_apply(&commands, rules, remembered, for_update).await;
             if result.is_err() {
-                self.inner.recent.remove(ids());
+                self.inner.row_cache.remove(ids());
             }
             match result {
                 Err(Error::CommitUnknown) if !lost => lost = true,
@@ -101,8 +101,10 @@ impl Store {
                 Ok((applied, orders)) => {
                     let (running, done): (Vec<_>, Vec<_>) =
                         orders.into_values().partition(|row| row.locked.state.status == Status::Processing);
-                    self.inner.recent.remove(done.iter().map(|row| &row.locked.id));
-                    self.inner.recent.put(running.into_iter().map(|row| CachedOrder { order: None, ..row }));
+                    self.inner.row_cache.remove(done.iter().map(|row| &row.locked.id));
+                    self.inner
+                        .row_cache
+                        .put(running.into_iter().map(|row| CachedOrder { order: None, ..row }));
                     return Ok(applied);
                 }
             }
@@ -129,10 +131,10 @@ impl Store {
                 }
                 let rounds = rounds(&commands);
                 let recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
-                let mut orders = predictable(recent, &commands, &rounds, now, &rules);
-                let Hindered { unreadable, parked } =
+                let mut orders = decide_from_cache(recent, &commands, &rounds, now, &rules);
+                let Obstacles { unreadable, parked } =
                     lock(connection, &commands, for_update, &mut orders).await?;
-                let locked = left_out(connection, &commands, &orders, &unreadable).await?;
+                let locked = skipped_rows(connection, &commands, &orders, &unreadable).await?;
                 let mut applied: Vec<Option<CommandOutcome>> = vec![None; commands.len()];
                 for round in rounds {
                     let mut changes = Changes::default();
@@ -166,7 +168,7 @@ impl Store {
 
 /// Those of the orders about which can be decided by what is remembered: each has one command, and that
 /// changes it.
-fn predictable(
+fn decide_from_cache(
     mut recent: OrderMap<CachedOrder>,
     commands: &[(OrderId, Command)],
     rounds: &[Vec<usize>],
@@ -189,7 +191,7 @@ fn predictable(
 
 /// Orders that a batch cannot treat like the others.
 #[derive(Default)]
-struct Hindered {
+struct Obstacles {
     /// Those that cannot be read.
     unreadable: OrderMap<Unreadable>,
     /// Pending ones that are parked, with the end of it. A job that is left of such an order starts nothing.
@@ -203,7 +205,7 @@ async fn lock(
     commands: &[(OrderId, Command)],
     for_update: &str,
     orders: &mut OrderMap<CachedOrder>,
-) -> Result<Hindered, Error> {
+) -> Result<Obstacles, Error> {
     let whole = commands.iter().any(|(_, command)| wants_order(command));
     // Rows are locked in the order of their ids, so that two transactions do not wait for each other.
     let mut ids: Vec<OrderId> =
@@ -211,7 +213,7 @@ async fn lock(
     ids.sort_unstable();
     ids.dedup();
     let columns = if whole { &columns::ORDER } else { &columns::STATE };
-    let rows = rows_of(connection, columns, &ids, for_update).await?;
+    let rows = select_orders(connection, columns, &ids, for_update).await?;
     let mut all = OrderMap::default();
     let mut parked = OrderMap::default();
     for row in rows.iter() {
@@ -234,7 +236,7 @@ async fn lock(
         }
     }
     all.extend(rows.unreadable.into_iter().map(|one| (one.order_id, one)));
-    Ok(Hindered { unreadable: all, parked })
+    Ok(Obstacles { unreadable: all, parked })
 }
 
 fn whole_order(row: &OrderRow<'_>) -> Result<Arc<Order>, Error> {
@@ -246,7 +248,7 @@ fn whole_order(row: &OrderRow<'_>) -> Result<Arc<Order>, Error> {
 }
 
 /// The orders that exist and were not locked, because somebody else has.
-async fn left_out(
+async fn skipped_rows(
     connection: &mut Connection,
     commands: &[(OrderId, Command)],
     orders: &OrderMap<CachedOrder>,
@@ -256,9 +258,9 @@ async fn left_out(
     let missing: HashSet<OrderId> = commands.iter().map(|(id, _)| *id).filter(|id| !known(id)).collect();
     let missing = Vec::from_iter(missing);
     let mut found = HashSet::new();
-    for piece in pieces(&missing) {
+    for piece in bucketed_chunks(&missing) {
         let mut sql = Statement::new("SELECT id FROM orders WHERE id");
-        sql.within(piece.iter().copied());
+        sql.push_in(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             found.insert(rows::id(&row, 0)?);
         }
@@ -418,13 +420,13 @@ struct Update {
 
 impl Changes {
     /// Notes that a pending order next needs attention at this time, without an event.
-    fn postpone(&mut self, locked: &mut Locked, until: Timestamp) {
+    fn postpone(&mut self, locked: &mut LockedRow, until: Timestamp) {
         self.postponed.entry((locked.state.version, until)).or_default().push(locked.id);
         locked.state.due_at = Some(until);
     }
 
     /// Notes that the lease of an order now ends at this time.
-    fn renew(&mut self, locked: &mut Locked, until: Timestamp) {
+    fn renew(&mut self, locked: &mut LockedRow, until: Timestamp) {
         self.renewed.entry(until).or_default().push((locked.id, token(&locked.state)));
         locked.state.due_at = Some(until);
     }
@@ -432,7 +434,7 @@ impl Changes {
     /// Notes a change, brings `locked` up to date and returns the event.
     fn add(
         &mut self,
-        locked: &mut Locked,
+        locked: &mut LockedRow,
         change: Change,
         condition: Condition,
         now: Timestamp,
@@ -490,7 +492,7 @@ impl Changes {
 
     async fn write(self, connection: &mut Connection, table: &str) -> Result<(), Error> {
         for (update, ids) in &self.groups {
-            for piece in ids.chunks(LARGEST_PIECE) {
+            for piece in ids.chunks(MAX_ROWS_PER_STATEMENT) {
                 for sql in [update.make_room(piece, table), Some(update.statement(piece, table))] {
                     let Some(sql) = sql else { continue };
                     all_changed(sql.execute(connection).await?, piece.len())?;
@@ -498,18 +500,18 @@ impl Changes {
             }
         }
         for ((version, until), ids) in &self.postponed {
-            let stage = Stage::waiting(*until);
-            for piece in ids.chunks(LARGEST_PIECE) {
+            let stage = DispatchState::waiting(*until);
+            for piece in ids.chunks(MAX_ROWS_PER_STATEMENT) {
                 let mut sql = Statement::new("UPDATE ");
                 sql.push(table).push(" SET held_until = ?, stage = ?, due_at = ?").bind(stage.held_until);
                 sql.bind(stage.name).bind(stage.due_at);
                 sql.push(" WHERE status = 'pending' AND version = ? AND id").bind(i64::from(*version));
-                sql.within_padded(piece.iter().copied());
+                sql.push_in_padded(piece.iter().copied());
                 all_changed(sql.execute(connection).await?, piece.len())?;
             }
         }
         for (until, leases) in &self.renewed {
-            for piece in leases.chunks(LARGEST_PIECE) {
+            for piece in leases.chunks(MAX_ROWS_PER_STATEMENT) {
                 all_changed(renewal(piece, *until, table).execute(connection).await?, piece.len())?;
             }
         }
@@ -526,7 +528,7 @@ fn all_changed(rows: u64, orders: usize) -> Result<(), Error> {
 fn renewal(leases: &[(OrderId, i64)], until: Timestamp, table: &str) -> Statement<'static> {
     let mut sql = Statement::new("UPDATE ");
     sql.push(table).push(" SET held_until = ? WHERE status = 'processing' AND (").bind(until.as_micros());
-    for (n, (id, lease)) in padded(leases).next().unwrap_or_default().iter().enumerate() {
+    for (n, (id, lease)) in padded_chunks(leases).next().unwrap_or_default().iter().enumerate() {
         sql.push(if n == 0 { "(id = ? AND lease_token = ?)" } else { " OR (id = ? AND lease_token = ?)" });
         sql.bind(*id).bind(*lease);
     }
@@ -545,12 +547,12 @@ impl Update {
         sql.push(table)
             .push(" WHERE version = ? AND id")
             .bind(i64::from(self.version))
-            .within_padded(ids.iter().copied());
+            .push_in_padded(ids.iter().copied());
         Some(sql)
     }
 
     fn statement(&self, ids: &[OrderId], table: &str) -> Statement<'_> {
-        let stage = Stage::after(self.status, self.due_at);
+        let stage = DispatchState::after(self.status, self.due_at);
         let mut sql = Statement::new("UPDATE ");
         // MySQL assigns from left to right, so what is kept of the present comes first.
         sql.push(table).push(
@@ -583,7 +585,7 @@ impl Update {
         .bind(self.from.as_str())
         .bind(i64::from(self.version));
         self.condition.push(&mut sql);
-        sql.push(" AND id").within_padded(ids.iter().copied());
+        sql.push(" AND id").push_in_padded(ids.iter().copied());
         sql
     }
 }

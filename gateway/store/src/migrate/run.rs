@@ -18,7 +18,7 @@ use super::{AppliedMigration, MIGRATING};
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::Statement;
-use crate::{ConnectError, Dialect, Error, Store, Used, error};
+use crate::{ConnectError, ConnectionInUse, Dialect, Error, Store, error};
 
 /// Rows that are changed in one transaction.
 const RANGE: i64 = 2_000;
@@ -69,7 +69,7 @@ pub(super) async fn run(
     loop {
         tries += 1;
         let mut connection = match store.inner.writers.acquire().await {
-            Ok(connection) => Used::new(connection),
+            Ok(connection) => ConnectionInUse::new(connection),
             Err(error) => return Err(store.explained(error.into(), MIGRATING).await),
         };
         let mut runner = Runner { connection: connection.connection(), dialect, proceed, verbose: false };
