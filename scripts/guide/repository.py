@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A preprocessor of mdBook: adds the documents outside of docs/ to the guide, and changes the links that leave docs/.
 
-A link to a document becomes a link to its page. The guide contains no source files, so a link to one becomes its path.
-mdBook starts this program and exchanges the book as JSON on stdin and stdout.
+A link to a document becomes a link to its page. The guide contains no source files, so a link to one becomes its path,
+and only the images of docs/. mdBook starts this program and exchanges the book as JSON on stdin and stdout.
 """
 
 import json
@@ -25,7 +25,7 @@ DOCUMENTS = {
 CODE = r"^[ \t]*```.*?^[ \t]*```[ \t]*$|`[^`\n]*`"
 LINK = re.compile(
     rf"(?P<code>{CODE})"
-    r"|\[(?P<text>(?:[^\[\]`]|`[^`]*`)*)\]\((?P<target>[^()\s]+)\)"
+    r"|(?P<image>!)?\[(?P<text>(?:[^\[\]`]|`[^`]*`)*)\]\((?P<target>[^()\s]+)\)"
     r"|(?P<attribute>(?:src|srcset|href)=\")(?P<file>[^\"]+)\"",
     re.DOTALL | re.MULTILINE,
 )
@@ -63,8 +63,9 @@ def with_links(content, source, page):
         if found["attribute"]:
             return f'{found["attribute"]}{link or target}"'
         text = found["text"]
-        if link:
-            return f"[{text}]({link})"
+        image = found["image"] or ""
+        if link or image:
+            return f"{image}[{text}]({link})" if link else ""
         return f"`{path}`" if text.strip("`") == posixpath.basename(path) else f"{text} (`{path}`)"
 
     return LINK.sub(replace, content)

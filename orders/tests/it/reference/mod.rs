@@ -1,7 +1,8 @@
 //! Compares the pages of the three APIs in `docs/reference` with the interfaces: the OpenAPI document,
-//! `schema.graphql`, and the descriptors that gRPC reflection serves. With `ORDERS_WRITE_REFERENCE=1` the tests
-//! write the pages instead.
+//! `schema.graphql`, and the descriptors that gRPC reflection serves; and the chart of the README with the benchmarks.
+//! With `ORDERS_WRITE_REFERENCE=1` the tests write the files instead.
 
+mod chart;
 mod graphql;
 mod grpc;
 mod rest;
@@ -11,12 +12,17 @@ use std::path::Path;
 const HOW_TO_WRITE: &str = "This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p orders --test it reference`.";
 
 fn compare(file: &str, page: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(file);
+    compare_file(&format!("docs/reference/{file}"), page);
+}
+
+/// Compares a file with what is generated. The path begins at the root of the repository.
+fn compare_file(file: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     if std::env::var_os("ORDERS_WRITE_REFERENCE").is_some() {
         std::fs::write(&path, page).expect("the page can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/reference/{file} is stale; its first paragraph states how to rewrite it");
+    assert!(written == page, "{file} is stale: ORDERS_WRITE_REFERENCE=1 rewrites it");
 }
 
 /// A string in one line, for a cell of a table.
