@@ -1,5 +1,5 @@
-//! No text in any place of a request makes a handler panic: whatever is sent over REST, GraphQL and gRPC is
-//! answered, and never with a 500. The texts are near what the parsers read.
+//! No string in any part of a request makes a handler panic: every request over REST, GraphQL and gRPC gets a
+//! response other than 500. The strings are close to valid input.
 
 use gateway::Config;
 use http::HeaderValue;
@@ -68,7 +68,7 @@ const PIECES: [&str; 50] = [
     "*/*",
 ];
 
-fn texts() -> impl Strategy<Value = String> {
+fn strings() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..7).prop_map(|pieces| pieces.concat()),
         1 => any::<String>(),
@@ -80,7 +80,7 @@ fn escaped(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// Requests with the text in every place that is read further.
+/// Requests with the string in every part that is parsed.
 fn requests(gateway: &Gateway<'_>, id: &str, text: &str) -> Vec<(&'static str, RequestBuilder)> {
     let value = escaped(text);
     let get = |path: String| gateway.client.get(gateway.url(&path));
@@ -220,19 +220,19 @@ async fn over_grpc(gateway: &Gateway<'_>, id: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_text_in_a_request_is_answered_500() {
+async fn no_string_in_a_request_causes_a_500() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = Config::default();
     config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let gateway = backend.gateway(config).await;
     let id = gateway.create_order().await;
-    // A final order, so that its events end.
+    // The order is final, so that its event stream ends.
     let cancel = gateway.client.post(gateway.url(&format!("/orders/{id}/cancel"))).send().await.unwrap();
     assert_eq!(cancel.status(), 200);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rand::random::<[u8; 32]>());
     let mut runner = TestRunner::new_with_rng(RunnerConfig::default(), rng);
     for _ in 0..CASES {
-        let text = texts().new_tree(&mut runner).unwrap().current();
+        let text = strings().new_tree(&mut runner).unwrap().current();
         for (place, request) in requests(&gateway, &id, &text) {
             let response = request.send().await.unwrap_or_else(|error| panic!("{place} {text:?}: {error}"));
             let status = response.status();

@@ -1,4 +1,4 @@
-//! Many orders in one request, over REST and GraphQL.
+//! Bulk creates over REST and GraphQL.
 
 use gateway::Config;
 use gateway::store::{CreateRequest, Idempotency, InsertOutcome, NewOrder, bulk_hash, request_hash};
@@ -32,7 +32,7 @@ async fn stored(backend: &Backend) -> usize {
     backend.store.list(&domain::query::Filter::default(), None, 10_000).await.unwrap().len()
 }
 
-on_both!(a_thousand_orders_are_created_in_their_order, |on| async move {
+on_both!(a_bulk_of_1000_orders_keeps_its_order, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let rows: Vec<Value> = (0..1_000).map(|n| good(&format!("item {n}"))).collect();
@@ -50,7 +50,7 @@ on_both!(a_thousand_orders_are_created_in_their_order, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(one_bad_row_stops_all_or_only_itself, |on| async move {
+on_both!(one_invalid_row_fails_all_or_only_itself, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let lines = format!(
@@ -113,7 +113,7 @@ on_both!(a_bulk_is_idempotent_as_a_whole, |on| async move {
     );
     assert_eq!(again.text().await.unwrap(), first, "byte for byte");
 
-    // Another row, a row in another place, another wrong row, another policy: another request.
+    // Another row, another sequence of rows, another invalid row, another policy: another request.
     let others = [
         (query, json!([good("a"), {"item": "b"}, good("d")])),
         (query, json!([good("c"), {"item": "b"}, good("a")])),
@@ -129,7 +129,7 @@ on_both!(a_bulk_is_idempotent_as_a_whole, |on| async move {
             (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_key_reused"))
         );
     }
-    // A single order with that key is something else as well.
+    // A single order with that key is another request as well.
     let single = gateway
         .client
         .post(gateway.url("/orders"))
@@ -142,7 +142,7 @@ on_both!(a_bulk_is_idempotent_as_a_whole, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(many_bulks_with_one_key_make_one, |on| async move {
+on_both!(concurrent_bulks_with_one_key_create_one, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let rows = json!((0..20).map(|n| good(&n.to_string())).collect::<Vec<_>>()).to_string();
@@ -155,7 +155,7 @@ on_both!(many_bulks_with_one_key_make_one, |on| async move {
 });
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_bulk_is_refused() {
+async fn an_invalid_bulk_body_is_rejected() {
     let backend = Backend::new(crate::harness::On::Embedded).await;
     let gateway = backend.gateway(Config::default()).await;
     let many = json!(vec![good("x"); 1_001]).to_string();
@@ -180,7 +180,7 @@ async fn what_is_no_bulk_is_refused() {
     gateway.stop().await;
 }
 
-on_both!(graphql_creates_many_as_well, |on| async move {
+on_both!(graphql_creates_orders_in_bulk, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let create = "mutation($orders: [CreateOrderInput!]!, $policy: ErrorPolicy, $key: String) {
@@ -213,7 +213,7 @@ on_both!(graphql_creates_many_as_well, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(the_ids_of_a_bulk_say_nothing_about_each_other, |on| async move {
+on_both!(the_ids_of_a_bulk_are_unpredictable, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let rows: Vec<Value> = (0..200).map(|n| good(&format!("item {n}"))).collect();
@@ -249,10 +249,10 @@ on_both!(the_ids_of_a_bulk_say_nothing_about_each_other, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_bulk_of_an_earlier_version_is_still_recognised, |on| async move {
+on_both!(a_bulk_key_of_an_earlier_version_is_recognised, |on| async move {
     let backend = Backend::new(on).await;
     let rows = json!([good("first"), good("second"), good("third")]);
-    // Its ids followed each other, and its key holds the first of them.
+    // Its ids were consecutive, and its key stores the first of them.
     let now = backend.store.now();
     let contents: Vec<_> = ["first", "second", "third"]
         .map(|item| {

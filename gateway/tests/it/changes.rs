@@ -1,4 +1,4 @@
-//! Changes of orders at the store: what is written, and what is refused.
+//! Changes of orders at the store: rows that are written, and commands that are rejected.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
     backend.store.orders(&[id]).await.unwrap().pop().unwrap()
 }
 
-/// What a round of dispatch takes, the front of the queue first.
+/// The orders that a dispatch pass claims, those for the front of the queue first.
 async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
     let taken = backend.store.claim_ready(limit, guard, DispatchCursor::default()).await.unwrap().unwrap();
     taken.front.iter().chain(&taken.back).map(|job| job.order_id).collect()
@@ -55,7 +55,7 @@ fn status(applied: &CommandOutcome) -> Option<Status> {
     }
 }
 
-on_both!(a_postponed_attempt_costs_none, |on| async move {
+on_both!(a_postponed_attempt_is_not_counted, |on| async move {
     let backend = Backend::new(on).await;
     let id = insert(&backend, 1).await[0];
     let lease = LeaseToken::random();
@@ -71,7 +71,7 @@ on_both!(a_postponed_attempt_costs_none, |on| async move {
     let waiting = order.waiting(&backend.store.outlook()).unwrap();
     assert_eq!(waiting.waits_for, domain::waiting::WaitsFor::Retry);
     assert_eq!(waiting.next_attempt_at, Some(order.not_before));
-    // The same report again.
+    // A repeated report.
     let again = one(&backend, id, Command::Finish { lease, outcome }).await;
     assert!(matches!(again, CommandOutcome::Unchanged { .. }), "{again:?}");
     check_invariants(&backend.store).await;
@@ -94,16 +94,15 @@ async fn stored_events(backend: &Backend) -> i64 {
     sqlx::query_scalar("SELECT COUNT(*) FROM order_events").fetch_one(&mut connection).await.unwrap()
 }
 
-// However long a timeline is, whoever asks for what follows an event gets just that, whether it is in the
-// order's row or beside it.
-on_both!(a_timeline_is_whole_from_every_event_on, |on| async move {
+// A reader gets exactly the events after a sequence, from the order's row and from `order_events`.
+on_both!(a_timeline_is_complete_after_any_event, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 9).await;
     let mut expected: Vec<Vec<Arc<OrderEvent>>> = Vec::new();
     for id in &ids {
         expected.push(backend.store.events_after(&[(*id, 0)]).await.unwrap());
     }
-    // The first order stays as it is, each of the others changes once more often than the one before it.
+    // The first order does not change; each further order has one change more than the one before.
     let mut lease = LeaseToken::random();
     for step in 1..ids.len() {
         let reason = format!("step {step}");
@@ -132,17 +131,17 @@ on_both!(a_timeline_is_whole_from_every_event_on, |on| async move {
             assert_eq!(of(events.clone(), *id), expected, "after {after}");
         }
     }
-    // Two who have seen different parts of it are asked for together.
+    // One query serves two readers with different sequences.
     let id = ids[8];
     let events = backend.store.events_after(&[(id, 7), (id, 2), (ids[0], 1)]).await.unwrap();
     assert_eq!(events, expected[8][2..]);
-    // What an order's row carries is not beside it: three events of each order, or all that there are.
+    // `order_events` does not repeat the events of the row: three of each order, or all of them.
     let beside = expected.iter().map(|events| events.len().saturating_sub(3) as i64).sum::<i64>();
     assert_eq!(stored_events(&backend).await, beside);
     check_invariants(&backend.store).await;
 });
 
-on_both!(many_orders_change_together, |on| async move {
+on_both!(many_orders_change_in_one_transaction, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 300).await;
     let lease = LeaseToken::random();
@@ -182,7 +181,7 @@ on_both!(a_stale_report_changes_nothing, |on| async move {
     assert_eq!(order(&backend, id).await, before);
 });
 
-on_both!(the_same_command_again_has_no_second_effect, |on| async move {
+on_both!(a_repeated_command_has_no_second_effect, |on| async move {
     let backend = Backend::new(on).await;
     let id = insert(&backend, 1).await[0];
     let lease = LeaseToken::random();
@@ -195,7 +194,7 @@ on_both!(the_same_command_again_has_no_second_effect, |on| async move {
     }
 });
 
-on_both!(several_commands_for_one_order_in_a_batch_follow_each_other, |on| async move {
+on_both!(commands_for_one_order_in_a_batch_are_applied_in_sequence, |on| async move {
     let backend = Backend::new(on).await;
     let id = insert(&backend, 1).await[0];
     let lease = LeaseToken::random();
@@ -233,14 +232,14 @@ on_both!(two_workers_never_both_start_an_order, |on| async move {
     check_invariants(&backend.store).await;
 });
 
-on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
+on_both!(ready_orders_are_claimed_once_per_visibility_timeout, |on| async move {
     let backend = Backend::new(on).await;
     insert(&backend, 40).await;
     let guard = std::time::Duration::from_secs(60);
     let take = || take(&backend, 25, guard);
     let (mut taken, b) = tokio::join!(take(), take());
     taken.extend(b);
-    // Side by side one may find rows locked by the other; a further round gets what is left.
+    // Concurrent passes skip rows that the other has locked; a further pass claims the rest.
     taken.extend(take().await);
     assert_eq!(taken.len(), 40);
     taken.sort_unstable();
@@ -249,7 +248,7 @@ on_both!(due_orders_are_taken_once_until_their_guard_runs_out, |on| async move {
     assert_eq!(take().await, []);
 });
 
-on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
+on_both!(an_order_is_ready_again_after_its_visibility_timeout, |on| async move {
     let backend = Backend::new(on).await;
     let mut ids = insert(&backend, 3).await;
     ids.sort_unstable();
@@ -259,7 +258,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
         found.sort_unstable();
         found
     };
-    assert_eq!(guards().await, [], "waiting orders are held by nobody");
+    assert_eq!(guards().await, [], "no waiting order is claimed");
     assert_eq!(take(&backend, 10, hour).await.len(), 3);
     assert_eq!(guards().await, []);
     backend.store.release_unstarted(ids.clone()).await.unwrap();
@@ -268,7 +267,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     assert_eq!(backend.store.expired_claims(2, ClaimLimits::default()).await.unwrap().unstarted.len(), 2);
     one(&backend, ids[0], Command::start(LeaseToken::random())).await;
     assert_eq!(guards().await, ids[1..]);
-    // One that was started meanwhile stays where it is.
+    // An order that was started meanwhile is not changed.
     backend.store.release_unstarted(ids.clone()).await.unwrap();
     let mut again = take(&backend, 10, hour).await;
     again.sort_unstable();
@@ -277,7 +276,7 @@ on_both!(an_order_whose_guard_is_over_waits_again, |on| async move {
     check_invariants(&backend.store).await;
 });
 
-on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async move {
+on_both!(orders_are_ready_without_a_visibility_timeout, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 3).await;
     let lease = LeaseToken::random();
@@ -293,12 +292,12 @@ on_both!(without_guards_everything_that_waits_only_for_one_is_due, |on| async mo
     assert!(due.len() == 2 && !due.contains(&ids[0]), "the retry keeps its time: {due:?}");
 });
 
-on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
+on_both!(a_heartbeat_extends_the_lease, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 2).await;
     let lease = LeaseToken::random();
     let lasting = |seconds| Rules { lease: std::time::Duration::from_secs(seconds), ..Rules::default() };
-    // Leases that are over as soon as they begin.
+    // Leases that expire immediately.
     let starts: Vec<_> = ids.iter().map(|id| (*id, Command::start(lease))).collect();
     backend.store.apply(starts.into(), lasting(0)).await.unwrap();
     let expired = || async {
@@ -311,19 +310,19 @@ on_both!(a_heartbeat_moves_the_end_of_the_lease, |on| async move {
     assert_eq!(expired().await, both);
     backend.store.apply(Arc::from([(ids[0], Command::Heartbeat { lease })]), lasting(3_600)).await.unwrap();
     assert_eq!(expired().await, [ids[1]]);
-    // A sweep that saw it expired before the heartbeat takes nothing back.
+    // An expiry scan that read the row before the heartbeat does not end the lease.
     let swept = apply(&backend, ids.iter().map(|id| (*id, Command::Expire)).collect()).await;
     assert!(matches!(swept[0], CommandOutcome::Refused(Refusal::NotExpired)), "{swept:?}");
     assert_eq!(status(&swept[1]), Some(Status::Pending));
 });
 
-on_both!(an_order_waits_from_when_it_could_be_started, |on| async move {
+on_both!(the_waiting_time_begins_when_an_order_is_ready, |on| async move {
     let backend = Backend::new(on).await;
     let oldest = || async { backend.store.oldest_claimable().await.unwrap() };
     assert_eq!(oldest().await, None);
     let id = insert(&backend, 1).await[0];
     let created = order(&backend, id).await.created_at;
-    // Also while its job is in the queue.
+    // Also while the job is in the queue.
     backend
         .store
         .claim_ready(10, std::time::Duration::from_secs(60), DispatchCursor::default())
@@ -370,10 +369,10 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     };
     assert_eq!(count(filter(&[Status::Cancelled], "Ann")).await, 1);
     assert_eq!(count(filter(&[Status::Cancelled, Status::Pending], "Ann")).await, 25);
-    assert_eq!(count(filter(&[], "ann")).await, 0, "texts are compared exactly");
+    assert_eq!(count(filter(&[], "ann")).await, 0, "strings are compared exactly");
 });
 
-on_both!(only_the_leases_with_the_mark_of_a_process_are_ended, |on| async move {
+on_both!(only_the_leases_of_one_process_are_ended, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(&backend, 6).await;
@@ -382,18 +381,18 @@ on_both!(only_the_leases_with_the_mark_of_a_process_are_ended, |on| async move {
     for (id, lease) in ids.iter().zip(tokens) {
         assert_eq!(status(&one(&backend, *id, Command::start(lease)).await), Some(Status::Processing));
     }
-    // A report that came before the end stays.
+    // A report that arrived before is kept.
     let done = Command::Finish { lease: tokens[1], outcome: Outcome::Completed };
     assert_eq!(status(&one(&backend, ids[1], done).await), Some(Status::Completed));
     assert_eq!(store.end_leases(mark, Rules::default()).await.unwrap(), 1);
     let first = order(&backend, ids[0]).await;
     assert_eq!((first.status, first.attempt, first.failures), (Status::Pending, 1, 1));
-    // Those of workers over gRPC are kept, with their leases.
+    // Attempts of workers over gRPC keep their leases.
     for (id, lease) in ids.iter().zip(tokens).skip(2).take(2) {
         let done = Command::Finish { lease, outcome: Outcome::Completed };
         assert_eq!(status(&one(&backend, *id, done).await), Some(Status::Completed));
     }
-    // The attempt is over: a report of it is stale.
+    // The attempt has ended: its report is stale.
     let late = Command::Finish { lease: tokens[0], outcome: Outcome::Completed };
     let late = one(&backend, ids[0], late).await;
     assert!(matches!(late, CommandOutcome::Refused(Refusal::StaleLease(_))), "{late:?}");

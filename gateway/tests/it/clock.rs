@@ -1,5 +1,5 @@
-//! The database's clock was set back: rows that were written before have times in the future. Rows of another time are
-//! written here as such, so that the clock of the database itself can stay as it is.
+//! The database's clock was set back: rows that were written before have times in the future. These tests write such
+//! rows, so that the clock of the database does not change.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const STEPS: [Duration; 3] = [MINUTE, Duration::from_secs(3_600), Duration::from_secs(86_400)];
 const GUARD: Duration = Duration::from_millis(300);
 
-/// Orders that were created by a clock that said `at`; the queue holds them when `taken`.
+/// Orders created at the time `at` of the clock; claimed for the queue when `taken`.
 async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bool) -> OrderId {
     let draft = Draft {
         item: Some("Vase".into()),
@@ -37,7 +37,7 @@ async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bo
     id
 }
 
-/// Brings what the database says of an order into the time of a clock that is ahead by `step`.
+/// Shifts the times of an order to a clock that is ahead by `step`.
 async fn shift(connection: &mut AnyConnection, id: OrderId, step: Duration) {
     let id = id.to_string().replace('-', "");
     let step = step.as_micros();
@@ -49,12 +49,12 @@ async fn shift(connection: &mut AnyConnection, id: OrderId, step: Duration) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.unwrap();
 }
 
-/// Works on whatever is offered until all of these are completed.
+/// Processes jobs until all of these orders are completed.
 async fn complete(gateway: &Gateway<'_>, ids: &[OrderId]) {
     let mut open: BTreeSet<String> = ids.iter().map(ToString::to_string).collect();
     while !open.is_empty() {
         let id = gateway.next_job().await;
-        // A job may be there twice.
+        // A job may be delivered twice.
         if gateway.report(&id, "processing", "").await.is_ok() {
             gateway.report(&id, "completed", "").await.unwrap();
             open.remove(&id);
@@ -62,7 +62,7 @@ async fn complete(gateway: &Gateway<'_>, ids: &[OrderId]) {
     }
 }
 
-on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
+on_both!(no_order_stalls_after_a_backward_clock_step, |on| async move {
     for step in STEPS {
         let backend = Backend::new(on).await;
         let store = &backend.store;
@@ -71,7 +71,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
         for taken in [false, true, false, true] {
             ids.push(create(store, later, None, taken).await);
         }
-        // A lease of a worker that is gone, and a wait for a retry.
+        // A lease of a stopped worker, and a retry delay.
         let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
         let now = store.now();
         let (leased, waiting) =
@@ -87,7 +87,7 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
             shift(&mut connection, id, step).await;
             ids.push(id);
         }
-        // A schedule is kept, whatever the clock does.
+        // A clock step does not change a schedule.
         let scheduled = create(store, later, Some(MINUTE), false).await;
 
         assert!(store.clock_behind().await.unwrap().is_some_and(|behind| behind > step / 2));
@@ -100,12 +100,12 @@ on_both!(no_order_stalls_after_the_clock_was_set_back, |on| async move {
     }
 });
 
-on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |on| async move {
+on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
     let ids = [create(store, store.now(), None, false).await, create(store, store.now(), None, false).await];
-    // Dead letters that are redriven at a rate: the second one ten minutes after the first.
+    // Failed orders that are redriven at a rate: the second one ten minutes after the first.
     let lease = LeaseToken::random();
     let fail = domain::Outcome::Failed { reason: "x".into(), class: None };
     for (n, id) in ids.into_iter().enumerate() {
@@ -138,7 +138,7 @@ on_both!(a_wait_starts_anew_when_the_clock_was_set_back_and_is_not_cut_short, |o
     assert_eq!(store.shorten_waits().await.unwrap(), 0, "once is enough");
 });
 
-on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
+on_both!(a_pause_keeps_its_length_after_a_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     store.pause(Some(store.now() + MINUTE), None).await.unwrap();
@@ -152,7 +152,7 @@ on_both!(a_pause_lasts_as_long_as_it_was_to_last, |on| async move {
     assert!(until <= store.now() + MINUTE && until > store.now(), "{until}");
 });
 
-on_both!(a_live_lease_is_shortened_and_not_taken_when_the_clock_was_set_back, |on| async move {
+on_both!(a_live_lease_is_shortened_and_kept_after_a_backward_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
     config.service.rules.lease = MINUTE;
@@ -178,8 +178,8 @@ on_both!(a_live_lease_is_shortened_and_not_taken_when_the_clock_was_set_back, |o
     check_invariants(&backend.store).await;
 });
 
-// What was written between two steps back has a time of the clock before the first one.
-on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| async move {
+// Rows written between two backward steps have times of the clock before the first one.
+on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
@@ -224,7 +224,7 @@ on_both!(a_wait_between_two_steps_back_is_not_longer_than_it_was_to_be, |on| asy
     }
 });
 
-on_both!(a_redrive_at_a_later_time_keeps_its_pace, |on| async move {
+on_both!(a_redrive_with_a_start_time_keeps_its_rate, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
@@ -254,8 +254,8 @@ on_both!(a_redrive_at_a_later_time_keeps_its_pace, |on| async move {
     }
 });
 
-// Times that are a day older than they were look like a clock that is a day ahead.
-on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_forward, |on| async move {
+// Rows that become a day older look like a clock that is a day ahead.
+on_both!(a_gateway_started_after_a_forward_clock_step_removes_nothing, |on| async move {
     let (url, _folder) = Backend::empty_database(on).await;
     let open = || async { Store::connect(&url, &Options::default()).await.unwrap() };
     let store = open().await;
@@ -281,7 +281,7 @@ on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_for
     let id = first.id();
     store.insert([first].into()).await.unwrap();
     store.apply([(id, Command::Cancel { reason: None })].into(), Rules::default()).await.unwrap();
-    // A gateway does so each minute.
+    // A gateway repeats this each minute.
     store.prune_idempotency_keys().await.unwrap();
     store.close().await;
     drop(store);
@@ -299,7 +299,7 @@ on_both!(nothing_is_removed_by_a_gateway_that_starts_after_the_clock_was_set_for
     let retention = Retention { finished: Some(STEPS[1]), failed: None };
     for (recorded, removed) in [(true, false), (false, true)] {
         if !recorded {
-            // Without the record the day counts.
+            // Without the recorded time the day counts.
             sqlx::raw_sql("UPDATE installation SET steady_at = 0").execute(&mut connection).await.unwrap();
         }
         let store = open().await;

@@ -1,4 +1,4 @@
-//! How many orders there are in each status, over REST and GraphQL.
+//! The number of orders in each status, over REST and GraphQL.
 
 use gateway::Config;
 use gateway::service::orders::COUNTS_FRESH;
@@ -61,14 +61,14 @@ on_both!(orders_are_counted_by_status, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(many_who_ask_at_once_share_one_count, |on| async move {
+on_both!(concurrent_count_requests_share_one_query, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let asked = std::time::Instant::now();
     let mut times = futures_util::future::join_all((0..50).map(|_| gateway.counts())).await;
     times.sort_by_key(|counts| counts["countedAt"].to_string());
     times.dedup_by_key(|counts| counts["countedAt"].to_string());
-    // On a machine that stalls they may have asked over more than one such time.
+    // On a stalled machine the requests may span more than one such interval.
     let most = 1 + asked.elapsed().as_millis() / COUNTS_FRESH.as_millis();
     assert!(times.len() as u128 <= most, "counted {} times", times.len());
     gateway.stop().await;

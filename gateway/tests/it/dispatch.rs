@@ -1,4 +1,4 @@
-//! Which orders are handed to the workers, and when: priorities, schedules, pauses.
+//! Which orders dispatch enqueues, and when: priorities, schedules, pauses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn start_with(backend: &Backend, id: OrderId, lease: LeaseToken) -> Comman
     backend.store.apply([(id, command)].into(), Rules::default()).await.unwrap().pop().unwrap()
 }
 
-/// A queue that does not tell its length while it is closed, so that dispatch waits.
+/// A queue whose length is unavailable while it is closed, so that dispatch waits.
 struct Gate {
     queue: Arc<dyn Queue>,
     closed: AtomicBool,
@@ -75,14 +75,14 @@ impl Queue for Gate {
     }
 }
 
-on_both!(a_new_order_is_enqueued_without_dispatch_while_the_queue_has_room, |on| async move {
+on_both!(a_new_order_is_enqueued_directly_while_the_queue_has_capacity, |on| async move {
     let mut backend = Backend::new(on).await;
     let gate = Arc::new(Gate { queue: backend.queue.clone(), closed: AtomicBool::new(false) });
     backend.queue = gate.clone();
     let mut config = Config::default();
     config.service.visibility_timeout = GUARD;
     let gateway = backend.gateway(config).await;
-    // Dispatch has to find the queue empty before new orders may pass it by.
+    // New orders are enqueued directly only after dispatch has found the queue empty.
     eventually("an order that dispatch did not enqueue", || async {
         gate.closed.store(true, Ordering::Relaxed);
         let id = gateway.create_order().await;
@@ -94,7 +94,7 @@ on_both!(a_new_order_is_enqueued_without_dispatch_while_the_queue_has_room, |on|
     gateway.stop().await;
 });
 
-on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
+on_both!(each_priority_gets_its_share_under_load, |on| async move {
     let backend = Backend::new(on).await;
     let low = insert_with(&backend, Priority::Low, 20).await;
     let normal = insert_with(&backend, Priority::Normal, 40).await;
@@ -105,7 +105,7 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
         assert!(more && front.len() == 6 && front.iter().all(|job| high.contains(&job.order_id)), "{round}");
         assert_eq!((among(&normal), among(&low)), (3, 1), "{round}");
     }
-    // What is left goes by itself, in as many rounds as it takes.
+    // Dispatch enqueues the rest in further passes.
     let mut left = 0;
     loop {
         let Claimed { front, back, more, .. } = take(&backend, 10).await;
@@ -117,7 +117,7 @@ on_both!(while_all_wait_each_priority_has_its_share, |on| async move {
     assert_eq!(left, 30);
 });
 
-/// However many urgent orders come, of seven places one goes to those of low priority.
+/// One of seven jobs has low priority, for any number of urgent orders.
 #[tokio::test]
 async fn low_priority_is_not_starved() {
     let backend = Backend::new(crate::harness::On::Embedded).await;
@@ -125,22 +125,22 @@ async fn low_priority_is_not_starved() {
     insert_with(&backend, Priority::High, 100).await;
     let mut taken = 0;
     for _ in 0..10 {
-        // As many urgent ones come in as leave.
+        // The number of urgent orders stays the same.
         insert_with(&backend, Priority::High, 10).await;
         taken += take(&backend, 10).await.back.iter().filter(|job| low.contains(&job.order_id)).count();
     }
-    // At least one place in each round.
+    // At least one job in each pass.
     assert_eq!(taken, 10);
 }
 
-on_both!(a_priority_may_use_what_the_others_do_not, |on| async move {
+on_both!(a_priority_uses_the_unused_share_of_the_others, |on| async move {
     let backend = Backend::new(on).await;
     insert_with(&backend, Priority::Low, 30).await;
     let Claimed { front, back, .. } = take(&backend, 30).await;
     assert_eq!((front.len(), back.len()), (0, 30));
 });
 
-on_both!(an_urgent_order_overtakes_those_in_the_queue, |on| async move {
+on_both!(an_urgent_order_is_placed_at_the_front_of_the_queue, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let normal = gateway.create_order().await;
@@ -163,7 +163,7 @@ on_both!(a_scheduled_order_is_never_early, |on| async move {
     let order = gateway.create_full(body).await;
     assert_eq!((&order["status"], &order["processAfter"]), (&json!("pending"), &json!(at)));
     let id = order["id"].as_str().unwrap();
-    // A worker that knows of it somehow is refused to the last.
+    // A worker that starts it anyway is rejected until then.
     let mut refused = 0;
     loop {
         let before = backend.store.now();
@@ -185,7 +185,7 @@ on_both!(a_scheduled_order_is_never_early, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
+on_both!(a_dispatch_pass_continues_at_the_cursor_of_the_last_one, |on| async move {
     let backend = Backend::new(on).await;
     let mut ids = insert(&backend, draft(), 3).await;
     ids.extend(insert(&backend, draft(), 4).await);
@@ -198,7 +198,7 @@ on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
         cursor = round.cursor;
     }
     assert_eq!(taken, ids);
-    // What is due before the mark is found from the beginning.
+    // Orders that are ready before the cursor are found from the beginning.
     let lease = LeaseToken::random();
     assert!(matches!(start_with(&backend, ids[0], lease).await, CommandOutcome::Changed { .. }));
     let released = Command::Finish { lease, outcome: Outcome::Released };
@@ -212,7 +212,7 @@ on_both!(a_round_goes_on_where_the_last_one_has_ended, |on| async move {
     assert_eq!(take(&backend, 3).await.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), [late.id]);
 });
 
-on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
+on_both!(a_scheduled_order_is_enqueued_at_its_start_time, |on| async move {
     let backend = Backend::new(on).await;
     let hour = backend.store.now() + Duration::from_secs(3_600);
     let later = insert(&backend, Draft { process_after: Some(hour.to_string()), ..draft() }, 1).await[0];
@@ -226,7 +226,7 @@ on_both!(a_scheduled_order_is_queued_when_its_time_has_come, |on| async move {
     assert!(matches!(start(&backend, sooner).await, CommandOutcome::Changed { .. }));
 });
 
-on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
+on_both!(a_paused_queue_accepts_orders_and_starts_none, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let queued = gateway.create_order().await;
@@ -243,13 +243,13 @@ on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
     assert_eq!(backend.store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap(), None);
     assert_eq!(backend.queue.len().await.unwrap(), 0);
 
-    // Once more only changes until when.
+    // A second pause changes only its end.
     let until = backend.store.now() + GUARD;
     let again = backend.store.pause(Some(until), None).await.unwrap();
     assert_eq!((again.at, again.until, again.by), (pause.at, Some(until), None));
     assert!(backend.store.resume().await.unwrap());
     assert!(!backend.store.resume().await.unwrap(), "it is not paused any more");
-    // The job that was refused comes again at once and not after its guard.
+    // The rejected job is enqueued again immediately, not after its visibility timeout.
     let mut jobs = [gateway.next_job().await, gateway.next_job().await];
     jobs.sort();
     assert_eq!(jobs, [queued.clone(), waiting]);
@@ -258,7 +258,7 @@ on_both!(a_paused_queue_accepts_and_starts_nothing, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_pause_ends_by_itself, |on| async move {
+on_both!(a_pause_ends_at_its_resume_time, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let until = backend.store.now() + Duration::from_millis(700);
@@ -270,7 +270,7 @@ on_both!(a_pause_ends_by_itself, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
+on_both!(no_order_starts_after_the_response_to_a_pause, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, draft(), 200).await;
     let starting = tokio::spawn({
@@ -300,11 +300,11 @@ on_both!(every_answer_to_a_pause_is_the_last_start, |on| async move {
     assert_eq!(starting.await.unwrap().len(), at_the_answer, "nothing was started after the answer");
 });
 
-/// A queue whose server goes away, and comes back.
+/// A queue whose server becomes unavailable and available again.
 struct Leaving {
     queue: Arc<dyn Queue>,
     away: AtomicBool,
-    /// Pushes that did not get through, and questions for the length.
+    /// Failed pushes and length requests.
     failed: AtomicUsize,
     unanswered: AtomicUsize,
 }
@@ -335,7 +335,7 @@ impl Queue for Leaving {
     }
 }
 
-on_both!(a_new_order_that_the_queue_does_not_take_waits_no_longer_than_the_queue_is_away, |on| async move {
+on_both!(a_new_order_waits_no_longer_than_the_queue_is_unavailable, |on| async move {
     let mut backend = Backend::new(on).await;
     let queue = Arc::new(Leaving {
         queue: backend.queue.clone(),
@@ -344,13 +344,13 @@ on_both!(a_new_order_that_the_queue_does_not_take_waits_no_longer_than_the_queue
         unanswered: AtomicUsize::new(0),
     });
     backend.queue_of_gateways = Some(queue.clone());
-    // A guard that nobody here lives to see.
+    // A visibility timeout longer than the test.
     let mut config = Config::default();
     config.service.visibility_timeout = GUARD;
     let gateway = backend.gateway(config).await;
     let mut waiting = BTreeSet::new();
-    // Dispatch asks for the length before it takes anything, so what fails is the push of a new order. It
-    // is pushed only when dispatch has just found the queue at work and with room.
+    // Dispatch reads the length before it claims orders, so only the direct push of a new order fails. That push
+    // happens only when dispatch has just found capacity in the queue.
     while queue.failed.load(Ordering::SeqCst) == 0 {
         queue.away.store(false, Ordering::SeqCst);
         waiting.insert(gateway.create_order().await);
@@ -358,7 +358,7 @@ on_both!(a_new_order_that_the_queue_does_not_take_waits_no_longer_than_the_queue
         queue.away.store(true, Ordering::SeqCst);
         let before = queue.unanswered.load(Ordering::SeqCst);
         waiting.insert(gateway.create_order().await);
-        eventually("somebody needs the queue", || async {
+        eventually("the gateway uses the queue", || async {
             let failed = queue.failed.load(Ordering::SeqCst);
             (failed > 0 || queue.unanswered.load(Ordering::SeqCst) > before).then_some(())
         })

@@ -161,7 +161,7 @@ on_both!(every_api_has_the_same_code_for_a_body, |on| async move {
     let problem: Value = serde_json::from_str(&wrong.send().await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(problem["code"], "unsupported_media_type");
     assert_eq!(raw_graphql(&gateway, "text/plain", "{}".to_owned()).await, "unsupported_media_type");
-    // A message of a unary call is limited to a body's length, too.
+    // A message of a unary call has the limit of a body.
     let report = gateway.report(UNKNOWN, &"x".repeat(300_000), "").await;
     assert_eq!(grpc(report), "body_too_large");
     gateway.stop().await;

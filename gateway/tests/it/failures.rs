@@ -1,4 +1,4 @@
-//! The store and its server: locks that do not end, connections that were cut.
+//! The store and its server: locks that are not released, connections that are closed.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn start(id: OrderId) -> (OrderId, Command) {
 
 /// A gateway that freezes in the middle of a transaction keeps its rows locked.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_stays_locked_does_not_hold_up_the_others() {
+async fn a_locked_order_does_not_block_other_orders() {
     let backend = Backend::new(On::Servers).await;
     let ids = insert(&backend.store, 3).await;
     let unknown = OrderId::new(backend.store.now());
@@ -69,9 +69,9 @@ async fn an_order_that_stays_locked_does_not_hold_up_the_others() {
     assert!(matches!(applied[..], [CommandOutcome::Changed { .. }]), "{applied:?}");
 }
 
-/// A server that was restarted while nobody asked for anything.
+/// A server that was restarted while there were no requests.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_were_cut_while_idle_fail_nobody() {
+async fn connections_closed_while_idle_fail_no_request() {
     let backend = Backend::new(On::Servers).await;
     let ids = insert(&backend.store, 1).await;
     let mut way = Way::to(backend.url()).await;
@@ -79,13 +79,13 @@ async fn connections_that_were_cut_while_idle_fail_nobody() {
     assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
     insert(&store, 1).await;
     way.cut();
-    // Connections that were in use a moment ago are trusted.
+    // Recently used connections are not tested.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
     insert(&store, 1).await;
 }
 
-/// A way to the database that can be cut.
+/// A proxy to the database whose connections can be closed.
 struct Way {
     url: String,
     open: mpsc::Receiver<AbortHandle>,
@@ -112,7 +112,7 @@ impl Way {
         Self { url: url.to_string(), open }
     }
 
-    /// Cuts every open connection; new ones are as good as ever.
+    /// Closes every open connection; new ones work.
     fn cut(&mut self) {
         while let Ok(connection) = self.open.try_recv() {
             connection.abort();

@@ -1,4 +1,4 @@
-//! A gateway of its own for each test, on a database, a key prefix and ports of its own.
+//! A separate gateway for each test, with its own database, key prefix and ports.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
-/// How long `eventually` waits; far more than anything takes.
+/// The deadline of `eventually`, far above every expected time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which back ends a test runs on.
@@ -58,7 +58,7 @@ pub(crate) struct Backend {
     url: String,
     prefix: String,
     pub(crate) queue: Arc<dyn Queue>,
-    /// What gateways get instead of a connection of their own to it.
+    /// The store that gateways share instead of opening the file again.
     pub(crate) queue_of_gateways: Option<Arc<dyn Queue>>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) store: Store,
@@ -82,7 +82,7 @@ impl Backend {
         &self.url
     }
 
-    /// What the names of keys and channels in Redis begin with.
+    /// The prefix of keys and channels in Redis.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -91,7 +91,7 @@ impl Backend {
         setting("ORDERS_TEST_REDIS_URL")
     }
 
-    /// The URL of a database without any tables, and the folder that it lives in.
+    /// The URL of a database without tables, and the folder that contains it.
     pub(crate) async fn empty_database(on: On) -> (String, Option<tempfile::TempDir>) {
         match on {
             On::Embedded => {
@@ -107,7 +107,7 @@ impl Backend {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
                 let mut url = url::Url::parse(&server).unwrap();
                 url.set_path(&name);
-                // The databases go with the test server.
+                // The databases are removed with the test server.
                 (url.to_string(), None)
             }
         }
@@ -142,12 +142,12 @@ impl Backend {
         }
     }
 
-    /// A gateway on this backend that has its own way to the database.
+    /// A gateway on this backend with its own store.
     pub(crate) async fn gateway_with(&self, store: Store, config: Config) -> Gateway<'_> {
         self.gateway_over(store, config).await
     }
 
-    /// A gateway on this backend, with connections of its own kind to the database.
+    /// A gateway on this backend with a store of another kind.
     pub(crate) async fn gateway_over(&self, store: Store, config: Config) -> Gateway<'_> {
         self.gateway_at("127.0.0.1:0", store, config).await
     }
@@ -186,13 +186,13 @@ impl Backend {
     }
 }
 
-/// What the gateways on this database believe each other by.
+/// The key with which the gateways of this database authenticate bus messages.
 async fn key(store: &Store) -> redis::BusKey {
     let installation = store.installation().await.unwrap();
     redis::BusKey::new(installation.id, &installation.secret)
 }
 
-/// Plain HTTP needs no certificates, but the client wants to know how it would do TLS.
+/// A client for plain HTTP; it requires a TLS provider nevertheless.
 pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
@@ -240,7 +240,7 @@ impl Gateway<'_> {
         self.create_full(body).await["id"].as_str().unwrap().to_owned()
     }
 
-    /// Creates an order over REST and returns it as it was answered.
+    /// Creates an order over REST and returns the response.
     pub(crate) async fn create_full(&self, body: Value) -> Value {
         let response = self
             .client
@@ -301,7 +301,7 @@ impl Gateway<'_> {
         check_invariants(&self.backend.store).await;
     }
 
-    /// Tells it to stop, as SIGTERM would, and does not wait.
+    /// Begins to stop the gateway, as SIGTERM would, and does not wait.
     pub(crate) fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -316,13 +316,13 @@ impl Gateway<'_> {
     }
 }
 
-/// The doctor finds nothing.
+/// Asserts that the doctor finds no issue.
 pub(crate) async fn check_invariants(store: &Store) {
     let report = store.inspect(Duration::from_secs(60)).await.unwrap();
     assert_eq!(report.issues, []);
 }
 
-/// Tries until it works, for a while.
+/// Repeats a check until it succeeds or the deadline passes.
 pub(crate) async fn eventually<T, F, Fut>(what: &str, mut attempt: F) -> T
 where
     F: FnMut() -> Fut,
@@ -338,7 +338,7 @@ where
     }
 }
 
-/// A configuration in which leases and guards run out quickly.
+/// A configuration with short leases and visibility timeouts.
 pub(crate) fn quick() -> Config {
     let mut config = Config::default();
     config.service.visibility_timeout = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! Which host a request may name, and what pages of other sites may do.
+//! The hosts that a request may name, and the requests of other sites.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn orders(gateway: &Gateway<'_>) -> Vec<Value> {
     serde_json::from_str(&gateway.get("/orders").await.text().await.unwrap()).unwrap()
 }
 
-/// Sends a raw request of HTTP/1 and returns its status and the code of the problem, if it is one.
+/// Sends a raw HTTP/1 request and returns its status and the code of its problem.
 async fn raw(gateway: &Gateway<'_>, line: &str, headers: &str, body: &str) -> (u16, Option<String>) {
     let mut socket = TcpStream::connect(gateway.http_addr()).await.unwrap();
     let length = body.len();
@@ -32,7 +32,7 @@ async fn raw(gateway: &Gateway<'_>, line: &str, headers: &str, body: &str) -> (u
 }
 
 #[tokio::test]
-async fn every_route_answers_for_its_own_host_only() {
+async fn every_route_rejects_other_hosts() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let order = r#"{"item":"x","quantity":1,"price":1}"#;
@@ -66,7 +66,7 @@ async fn every_route_answers_for_its_own_host_only() {
         assert_eq!(send(bare(), String::new()).await, malformed, "{method} {path} without a host");
         let two = "host: localhost\r\nhost: localhost\r\n".to_owned();
         assert_eq!(send(bare(), two).await, malformed, "{method} {path} with two hosts");
-        // The host of an absolute target counts, not that of the header.
+        // The host of an absolute target has precedence over the header.
         let absolute = |host: &str| format!("http://{host}{path}");
         let (status, _) =
             send(absolute(&format!("localhost:{port}")), "host: evil.example\r\n".to_owned()).await;
@@ -78,7 +78,7 @@ async fn every_route_answers_for_its_own_host_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebound_page_cannot_open_a_websocket() {
+async fn dns_rebinding_cannot_open_a_websocket() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let rebound = [
@@ -93,7 +93,7 @@ async fn a_rebound_page_cannot_open_a_websocket() {
 }
 
 #[tokio::test]
-async fn listed_hosts_are_answered() {
+async fn allowed_hosts_are_served() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     config.http.hosts = "shop.example".parse().unwrap();
@@ -107,7 +107,7 @@ async fn listed_hosts_are_answered() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_change_nothing_whatever_their_content_type() {
+async fn cross_site_requests_change_nothing_with_any_content_type() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -140,7 +140,7 @@ async fn pages_of_other_sites_change_nothing_whatever_their_content_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_site_may_read_and_not_change() {
+async fn any_cors_origin_may_read_and_not_write() {
     let mut config = quick();
     config.http.cors_origins = "*".parse().unwrap();
     let backend = Backend::new(On::Embedded).await;
@@ -182,9 +182,9 @@ async fn every_site_may_read_and_not_change() {
     gateway.stop().await;
 }
 
-/// As nginx sends it with `proxy_set_header Host $host`.
+/// The form of nginx with `proxy_set_header Host $host`.
 #[tokio::test]
-async fn a_proxy_may_leave_the_port_out() {
+async fn a_proxy_may_omit_the_port() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     for (origin, status) in [("http://127.0.0.1:18081", 200), ("http://127.0.0.2:18081", 403)] {
@@ -195,7 +195,7 @@ async fn a_proxy_may_leave_the_port_out() {
 }
 
 #[tokio::test]
-async fn every_response_tells_browsers_and_caches_to_be_careful() {
+async fn every_response_has_the_security_and_cache_headers() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     for path in

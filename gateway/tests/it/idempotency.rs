@@ -1,4 +1,4 @@
-//! A create that is repeated with its key.
+//! Repeated creates with an idempotency key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn new_order(backend: &Backend, key: &str, item: &str) -> CreateRequest {
     CreateRequest { orders: [order].into(), idempotency: Some(idempotency) }
 }
 
-on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async move {
+on_both!(a_repeated_create_replays_the_original_response, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let first = post(&gateway, "key-1", &laptop()).await;
@@ -52,7 +52,7 @@ on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async m
     gateway.report(&id, "processing", "").await.unwrap();
     gateway.report(&id, "completed", "").await.unwrap();
 
-    // In quotes, as the draft writes it; with the fields in another order and the price as a text.
+    // A quoted key, as in the draft standard; fields in another order and the price as a JSON string.
     let reordered = json!({"customer": "Ann", "price": "1299.990", "quantity": 2, "item": "Laptop"});
     for (key, body) in [("key-1", laptop()), ("\"key-1\"", laptop()), ("key-1", reordered)] {
         let again = post(&gateway, key, &body).await;
@@ -60,13 +60,13 @@ on_both!(the_first_answer_comes_again_whatever_became_of_the_order, |on| async m
         assert_eq!(again.headers()["idempotent-replayed"], "true");
         assert_eq!(again.text().await.unwrap(), first);
     }
-    // Keys are compared byte for byte.
+    // Keys are compared by their bytes.
     let other = post(&gateway, "KEY-1", &laptop()).await;
     assert_eq!(other.headers().get("idempotent-replayed"), None);
     gateway.stop().await;
 });
 
-on_both!(a_key_stands_for_one_order_only, |on| async move {
+on_both!(a_key_identifies_one_order_only, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     post(&gateway, "key-1", &laptop()).await;
@@ -81,7 +81,7 @@ on_both!(a_key_stands_for_one_order_only, |on| async move {
         body[field] = value;
         assert_eq!(code(post(&gateway, "key-1", &body).await).await, reused, "{field}");
     }
-    // An order that is refused does not use its key up.
+    // A rejected order does not use its key.
     let mut wrong = laptop();
     wrong["quantity"] = json!(0);
     assert_eq!(post(&gateway, "key-2", &wrong).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -95,7 +95,7 @@ on_both!(a_key_stands_for_one_order_only, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(graphql_and_rest_share_their_keys, |on| async move {
+on_both!(graphql_and_rest_share_idempotency_keys, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let order: Value =
@@ -128,7 +128,7 @@ on_both!(graphql_and_rest_share_their_keys, |on| async move {
     gateway.stop().await;
 });
 
-/// On servers the posts go to two gateways, on the embedded back ends to one.
+/// With servers the requests are sent to two gateways, with embedded back ends to one.
 async fn many_at_once(on: On) {
     let backend = Backend::new(on).await;
     let a = backend.gateway(Config::default()).await;
@@ -152,11 +152,11 @@ async fn many_at_once(on: On) {
     }
 }
 
-on_both!(two_hundred_posts_with_one_key_make_one_order, many_at_once);
+on_both!(two_hundred_creates_with_one_key_create_one_order, many_at_once);
 
-/// A gateway that froze in the middle of a create keeps its key locked for a while.
+/// A gateway that froze during a create keeps the key locked until its transaction ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_key_holds_up_no_other_create() {
+async fn a_locked_key_blocks_no_other_create() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut frozen = AnyConnection::connect(backend.url()).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_locked_key_holds_up_no_other_create() {
     gateway.stop().await;
 }
 
-// An upgrade must recognise the keys of the version before: what is stored is fixed.
+// An upgrade must recognise the keys of the version before: the stored hash never changes.
 on_both!(the_stored_hash_of_a_request_is_fixed, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
@@ -199,7 +199,7 @@ on_both!(the_stored_hash_of_a_request_is_fixed, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_batch_may_hold_a_key_twice, |on| async move {
+on_both!(one_batch_accepts_the_same_key_twice, |on| async move {
     let backend = Backend::new(on).await;
     let orders: Arc<[CreateRequest]> =
         [new_order(&backend, "k", "a"), new_order(&backend, "k", "a"), new_order(&backend, "k", "b")].into();
@@ -209,7 +209,7 @@ on_both!(a_batch_may_hold_a_key_twice, |on| async move {
     assert_eq!(backend.store.orders(&[orders[0].id(), orders[1].id()]).await.unwrap().len(), 1);
 });
 
-on_both!(expired_keys_are_removed_and_new_again, |on| async move {
+on_both!(expired_keys_are_removed_and_can_be_used_again, |on| async move {
     let backend = Backend::new(on).await;
     let (mut old, fresh) = (new_order(&backend, "old", "a"), new_order(&backend, "fresh", "a"));
     old.idempotency.as_mut().unwrap().expires_at = backend.store.now();

@@ -1,4 +1,4 @@
-//! The doctor's look at the database: it finds each kind of damage, and nothing where there is none.
+//! `orders doctor` finds each kind of damage, and reports nothing for a correct database.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::on_both;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-on_both!(a_sound_database_has_no_findings, |on| async move {
+on_both!(a_correct_database_has_no_findings, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let ids = [gateway.create_order().await, gateway.create_order().await, gateway.create_order().await];
@@ -29,7 +29,7 @@ on_both!(a_sound_database_has_no_findings, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
+on_both!(the_doctor_finds_every_kind_of_damage_and_repairs_some, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let mut ids = Vec::new();
@@ -38,7 +38,7 @@ on_both!(every_kind_of_damage_is_found_and_some_is_mended, |on| async move {
         ids.push(gateway.create_order().await);
     }
     ids.sort_unstable();
-    // Some with more events than their rows carry.
+    // Some orders have more events than their rows contain.
     for index in [2, 498, 509] {
         for status in ["processing", "pending", "processing", "completed"] {
             gateway.report(&ids[index], status, "").await.unwrap();

@@ -1,5 +1,4 @@
-//! The HTTP server under abuse: every refusal is a problem that says so, and one client's bad manners
-//! are not the others' trouble.
+//! The HTTP server under abuse: every rejection is a problem with the reason, and other clients are unaffected.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,7 @@ async fn over_http2(gateway: &Gateway<'_>, request: reqwest::Request) -> http::R
 }
 
 #[tokio::test]
-async fn every_refusal_is_a_problem_over_http1_and_http2() {
+async fn every_rejection_is_a_problem_over_http1_and_http2() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let request = |method: Method, path: &str| gateway.client.request(method, gateway.url(path));
@@ -77,7 +76,7 @@ async fn every_refusal_is_a_problem_over_http1_and_http2() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_change_nothing() {
+async fn cross_site_requests_change_nothing() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -161,14 +160,14 @@ async fn not_reading(gateway: &Gateway<'_>) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_sent_requests_and_clients_that_never_read_are_nobody_elses_trouble() {
+async fn incomplete_requests_and_stalled_readers_do_not_affect_other_clients() {
     // Both ends of each connection are in this process.
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let all = rustix::process::Rlimit { current: files.maximum, maximum: files.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
 
     let backend = Backend::new(On::Embedded).await;
-    // They stay for as long as the test needs.
+    // They stay open during the test.
     let mut config = quick();
     config.http.header_read_timeout = Duration::from_secs(600);
     config.http.write_stall = Duration::from_secs(600);
@@ -188,7 +187,7 @@ async fn half_sent_requests_and_clients_that_never_read_are_nobody_elses_trouble
         assert_eq!(alive.send().await.unwrap().status(), 200);
         quick += usize::from(asked.elapsed() < Duration::from_millis(100));
     }
-    // Another test may have had the machine for a moment.
+    // Another test may have used the machine for a moment.
     assert!(quick >= 15, "{quick} of 20 responses within 100 ms");
     let deaf = join_all((0..NOT_READING).map(|_| not_reading(&gateway))).await;
     for _ in 0..20 {
@@ -196,7 +195,7 @@ async fn half_sent_requests_and_clients_that_never_read_are_nobody_elses_trouble
         assert_eq!(alive.send().await.unwrap().status(), 200);
     }
     gateway.create_order().await;
-    // One more than there may be, while all are open.
+    // One connection above the limit, while all are open.
     let _last = half_sent(&gateway).await;
     let one_more = reqwest::Client::new().get(gateway.url("/livez"));
     assert_eq!(refused(one_more).await, code(429, "too_many_connections"));

@@ -1,10 +1,8 @@
-//! The gateway as its users see it, on both pairs of back ends: SQLite with the memory broker, and
+//! Tests of the gateway's interfaces on both pairs of back ends: SQLite with the memory broker, and
 //! MySQL or MariaDB with Redis.
 
 #[cfg(test)]
 mod any_input;
-#[cfg(test)]
-mod budgets;
 #[cfg(test)]
 mod bulk;
 #[cfg(test)]
@@ -12,17 +10,21 @@ mod changes;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
-mod commit;
-#[cfg(test)]
 mod counts;
+#[cfg(test)]
+mod database_errors;
+#[cfg(test)]
+mod defective_rows;
 #[cfg(test)]
 mod dispatch;
 #[cfg(test)]
 mod error_codes;
 #[cfg(test)]
+mod failing_transactions;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
-mod forged;
+mod forged_bus_messages;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
@@ -34,23 +36,17 @@ mod idempotency;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
-mod isolation;
-#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
-mod live;
+mod long_polls;
+#[cfg(test)]
+mod lost_commits;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod operations;
-#[cfg(test)]
-mod outages;
-#[cfg(test)]
-mod poison;
-#[cfg(test)]
-mod remembered;
 #[cfg(test)]
 mod repairs;
 #[cfg(test)]
@@ -58,15 +54,19 @@ mod response_bytes;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]
-mod retain;
+mod retention;
+#[cfg(test)]
+mod row_cache;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
-mod slow;
+mod shared_limits;
 #[cfg(test)]
-mod times;
+mod slow_subscribers;
 #[cfg(test)]
-mod wait;
+mod subscriptions;
+#[cfg(test)]
+mod time_range;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

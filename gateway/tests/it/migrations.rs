@@ -1,5 +1,4 @@
-//! Migrations that are interrupted, by a kill or by an earlier version of the program, and databases whose tables
-//! are not those of this version.
+//! Interrupted migrations, and databases whose tables are not those of this version.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,19 +13,19 @@ use crate::on_both;
 
 /// The version that the old databases of these tests have: every later step changes rows or tables with rows.
 const OLD: i64 = 4;
-/// More than are migrated in one transaction.
+/// More rows than one transaction migrates.
 const ORDERS: usize = 4_500;
-/// Statements of a step, at most. After a step has been finished the next stop comes so much earlier, so that none of
-/// the next step's statements is left out.
+/// The maximum number of statements of a step. After a finished step the next stop is earlier by this number, so that
+/// no statement of the next step is skipped.
 const STEP: u32 = 10;
 
-/// Files of another program: several versions, which change tables and rows in every way that a file of ours may.
+/// Migration files of several versions with every permitted kind of statement.
 fn folder(on: On) -> PathBuf {
     let name = if on == On::Servers { "mysql" } else { "sqlite" };
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade").join(name)
 }
 
-/// A connection that makes the file of SQLite.
+/// Opens a connection and creates the SQLite file.
 async fn open(on: On, url: &str) -> AnyConnection {
     let new = if on == On::Embedded { "?mode=rwc" } else { "" };
     AnyConnection::connect(&format!("{url}{new}")).await.unwrap()
@@ -36,7 +35,7 @@ async fn run(connection: &mut AnyConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
 
-/// As an earlier version of the program left it, with orders in every state.
+/// A database of an earlier version with orders in every state.
 async fn old_database(on: On, url: &str, version: i64) -> AnyConnection {
     let mut connection = open(on, url).await;
     Migrator::new(folder(on)).await.unwrap().run_to(version, &mut connection).await.unwrap();
@@ -75,7 +74,7 @@ async fn old_database(on: On, url: &str, version: i64) -> AnyConnection {
     connection
 }
 
-/// The tables and the rows of orders, to be compared.
+/// The tables and the rows of orders, for comparison.
 async fn contents(
     on: On,
     url: &str,
@@ -107,7 +106,7 @@ async fn contents(
     (tables, orders, events)
 }
 
-/// How many steps and versions are recorded as finished. Before the first of them there are no such tables.
+/// The number of steps and versions that are recorded as finished; 0 without the tables for them.
 async fn finished(connection: &mut AnyConnection) -> i64 {
     let mut found = 0;
     for count in [
@@ -119,7 +118,7 @@ async fn finished(connection: &mut AnyConnection) -> i64 {
     found
 }
 
-/// Migrates, but stops before each statement in turn.
+/// Migrates with a stop before each statement in turn.
 async fn migrate_with_stops(url: &str, connection: &mut AnyConnection, files: Option<&Migrator>) -> u32 {
     let store = Store::connect(url, &Options::default()).await.unwrap();
     let (mut allowed, mut stops) = (0_u32, 0);
@@ -140,7 +139,7 @@ async fn migrate_with_stops(url: &str, connection: &mut AnyConnection, files: Op
     stops
 }
 
-/// With these files, or with those of the product.
+/// Migrates with these files, or with those of the product.
 async fn migrate(
     store: &Store,
     files: Option<&Migrator>,
@@ -152,7 +151,7 @@ async fn migrate(
     }
 }
 
-/// What a migration without a stop leads to is what one leads to that is stopped at each statement.
+/// Compares a migration without a stop with one that is stopped at each statement.
 async fn compare_after_stops(on: On, version: i64, files: Option<&Migrator>) {
     let (expected_url, _expected) = Backend::empty_database(on).await;
     let (url, _folder) = Backend::empty_database(on).await;
@@ -174,18 +173,18 @@ async fn compare_after_stops(on: On, version: i64, files: Option<&Migrator>) {
     assert_eq!(left, 0, "the records of steps are gone");
 }
 
-// A program that is killed between any two statements.
-on_both!(a_new_database_is_finished_after_a_stop_at_any_statement, |on| async move {
+// The process is killed between any two statements.
+on_both!(a_migration_of_a_new_database_resumes_after_any_statement, |on| async move {
     compare_after_stops(on, 0, None).await;
 });
-on_both!(an_old_database_is_finished_after_a_stop_at_any_statement, |on| async move {
+on_both!(a_migration_of_an_old_database_resumes_after_any_statement, |on| async move {
     let files = Migrator::new(folder(on)).await.unwrap();
     compare_after_stops(on, OLD, Some(&files)).await;
 });
 
-/// A server commits each change of the tables, so a killed program may have carried out more steps than it recorded.
+/// MySQL commits each DDL statement, so a killed process may have executed more steps than it recorded.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_was_done_and_not_recorded_is_repeated() {
+async fn an_unrecorded_migration_step_is_repeated() {
     let on = On::Servers;
     let all = Migrator::new(folder(on)).await.unwrap();
     for migration in all.iter() {
@@ -216,7 +215,7 @@ async fn a_step_that_was_done_and_not_recorded_is_repeated() {
     }
 }
 
-on_both!(files_may_be_written_differently_than_when_they_were_applied, |on| async move {
+on_both!(a_migration_file_may_change_its_comments_and_white_space, |on| async move {
     let backend = Backend::new(on).await;
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
     run(&mut connection, "UPDATE _sqlx_migrations SET checksum = x'00'".to_owned()).await;
@@ -234,7 +233,7 @@ on_both!(tables_of_a_later_version_are_refused_by_name, |on| async move {
     assert!(error.to_string().contains("version 99") && !error.is_temporary(), "{error}");
 });
 
-/// A user of the database of this URL who may do these things, in the form of a URL.
+/// Creates a user with these privileges on the database of the URL, and returns the user's URL.
 async fn user_who_may(admin: &mut AnyConnection, url: &str, privileges: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut url = url::Url::parse(url).unwrap();
@@ -249,12 +248,12 @@ async fn user_who_may(admin: &mut AnyConnection, url: &str, privileges: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_only_read_and_write_rows_is_enough() {
+async fn a_user_with_row_privileges_only_is_sufficient() {
     let (url, _folder) = Backend::empty_database(On::Servers).await;
     let mut admin = AnyConnection::connect(&url).await.unwrap();
     let rows = user_who_may(&mut admin, &url, "SELECT, INSERT, UPDATE, DELETE").await;
     let store = Store::connect(&rows, &Options::default()).await.unwrap();
-    // Without tables more is needed, and it is named.
+    // Without tables further privileges are needed; the error names them.
     let Err(ConnectError::Privileges { cause, grant }) = store.migrate().await else {
         panic!("it may create tables")
     };
@@ -287,7 +286,7 @@ async fn a_user_who_may_only_read_and_write_rows_is_enough() {
     store.close().await;
 }
 
-/// A migration waits for another one, and not for a limited time; what it waits for is told apart from a defect.
+/// A migration waits for another one without a time limit, and reports that wait differently from an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_waits_for_another_one() {
     let (url, _folder) = Backend::empty_database(On::Servers).await;
@@ -301,7 +300,7 @@ async fn a_migration_waits_for_another_one() {
     eventually("the migration", || async { store.migrate().await.ok() }).await;
 }
 
-// Their steps are not those of the files of this program.
+// The recorded steps are not those of the files of this program.
 on_both!(tables_of_a_development_version_are_refused, |on| async move {
     for version in [2, OLD, 8] {
         let (url, _folder) = Backend::empty_database(on).await;

@@ -1,4 +1,4 @@
-//! What operators do: redrive dead letters, pause and resume the queue.
+//! Commands of operators: redrive failed orders, pause and resume the queue.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Gateway<'_> {
         serde_json::from_str(&response.text().await.unwrap()).unwrap()
     }
 
-    /// An order that failed for good.
+    /// An order that failed permanently.
     async fn dead_letter(&self, class: &str) -> String {
         let id = self.create_order().await;
         let lease_token = self.report(&id, "processing", "").await.unwrap().lease_token;
@@ -92,7 +92,7 @@ on_both!(dead_letters_are_found_and_redriven_by_filter, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(one_is_redriven_with_the_name_of_who_asked, |on| async move {
+on_both!(a_redrive_records_who_requested_it, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     for (body, said) in [
@@ -114,7 +114,7 @@ on_both!(one_is_redriven_with_the_name_of_who_asked, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_rate_spreads_the_starts, |on| async move {
+on_both!(a_redrive_rate_spreads_the_starts, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut dead = Vec::new();
@@ -130,7 +130,7 @@ on_both!(a_rate_spreads_the_starts, |on| async move {
     let rest = json!({"filter": {}, "limit": 3, "ratePerSecond": 10, "after": answer["next"], "startAt": answer["nextStartAt"]});
     let answer = gateway.command("/dead-letters/redrive", rest).await;
     assert_eq!((&answer["count"], &answer["next"]), (&json!(2), &json!(null)));
-    // Newest first, a tenth of a second between them: none is started before its time.
+    // Newest first, at intervals of 100 ms: no order starts before its time.
     for (n, id) in dead.iter().rev().enumerate() {
         let refused = gateway.report(id, "processing", "").await.unwrap_err();
         let at = far + Duration::from_millis(100) * u32::try_from(n).unwrap();
@@ -139,11 +139,11 @@ on_both!(a_rate_spreads_the_starts, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(of_cancel_and_finish_the_first_one_wins_and_both_are_told, |on| async move {
+on_both!(the_first_of_cancel_and_finish_wins_and_both_get_an_answer, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let (mut cancelled, mut completed) = (0, 0);
-    // Each has a head start in half of the rounds; which of them wins is up to the database.
+    // Each command is sent first in half of the rounds; the database decides which one wins.
     for round in 0..20 {
         let id = gateway.create_order().await;
         let lease = gateway.report(&id, "processing", "").await.unwrap().lease_token;
@@ -170,7 +170,7 @@ on_both!(of_cancel_and_finish_the_first_one_wins_and_both_are_told, |on| async m
                 assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
                 assert!(refused.message().contains("cancelled"), "{}", refused.message());
                 assert_eq!((&cancel["status"], last), (&json!("cancelled"), Status::Cancelled));
-                // A second one is answered in the same way.
+                // A second one gets the same response.
                 assert_eq!(gateway.command(&format!("/orders/{id}/cancel"), json!({})).await, cancel);
             }
         }
@@ -227,8 +227,8 @@ on_both!(the_queue_is_paused_over_every_interface, |on| async move {
     a.stop().await;
 });
 
-// Load balancers learn that it is going away before it refuses anything.
-on_both!(a_gateway_serves_on_before_it_goes, |on| async move {
+// Readiness turns off before the gateway rejects requests.
+on_both!(a_gateway_serves_requests_during_the_shutdown_delay, |on| async move {
     let backend = Backend::new(on).await;
     let config = Config { shutdown_delay: Duration::from_secs(6), ..quick() };
     let mut gateway = backend.gateway(config).await;

@@ -1,4 +1,4 @@
-//! `orders repair --fail` for a defect in each column: afterwards the order is final, and concerns no other one.
+//! `orders repair --fail` for a defect in each column: afterwards the order is final, and no other order is affected.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use gateway::store::{ClaimLimits, DispatchCursor, Repaired};
 use proto::v1;
 use serde_json::Value;
 
+use crate::defective_rows::{damage, forgotten, run};
 use crate::harness::{Backend, On};
 use crate::on_both;
-use crate::poison::{damage, forgotten, run};
 use crate::workers::{Worker, lease};
 
-/// What both databases take.
+/// Defects that both databases accept.
 const DEFECTS: [&str; 18] = [
     "currency = 'QQQ'",
     "line_items = '{broken'",
@@ -35,7 +35,7 @@ const DEFECTS: [&str; 18] = [
     "version = 3, previous_status = 'shipped', previous_attempt = 0, previous_at = 1",
     "version = 3, previous_status = 'pending', previous_attempt = -1, previous_at = 1",
 ];
-/// Columns without a type take anything.
+/// Columns without a type accept any value.
 const DEFECTS_OF_SQLITE: [&str; 17] = [
     "quantity = 'two'",
     "total_minor = 'much'",
@@ -92,7 +92,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
         let status = response.status();
         let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         let is_named = named.contains(id);
-        // It can be shown, or is called unreadable everywhere. What is wrong with its events is up to the doctor.
+        // The order can be shown, or every API reports it as unreadable. The doctor reports defects of its events.
         let shown = if unreadable.contains(id) {
             status == 409 && body["code"] == "order_unreadable" && is_named
         } else {
@@ -107,7 +107,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // Only the others are dispatched, and nothing is held or parked.
+    // Only the other orders are dispatched, and none is claimed or parked.
     assert_eq!(store.parked().await.unwrap(), 0);
     let overdue = store.expired_claims(100, ClaimLimits::default()).await.unwrap();
     assert!(overdue.leases.is_empty() && overdue.unreadable.is_empty(), "{overdue:?}");
@@ -116,7 +116,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
         store.claim_ready(100, Duration::from_secs(60), DispatchCursor::default()).await.unwrap().unwrap();
     let taken: BTreeSet<OrderId> = taken.back.iter().map(|job| job.order_id).collect();
     assert_eq!(taken, good.iter().map(|id| id.parse().unwrap()).collect());
-    // A job that is left starts nothing.
+    // A remaining job starts nothing.
     let mut worker = Worker::connect(&gateway).await;
     let leases: Vec<v1::Lease> = ids.iter().map(|id| lease(id)).collect();
     let started = worker.start(&leases).await;

@@ -1,4 +1,4 @@
-//! The size of responses over REST: a page ends early, a bulk create leaves orders out, errors are counted.
+//! The size of REST responses: a page ends early, a bulk create omits orders, the number of errors is limited.
 
 use gateway::Config;
 use reqwest::StatusCode;
@@ -16,7 +16,7 @@ fn config() -> Config {
     config
 }
 
-/// An order with about as much text as an order may have. In JSON it is longer, for the text is quotation marks.
+/// An order near the maximum size. Its JSON is longer, because each quotation mark is escaped.
 fn large(reference: usize) -> Value {
     let line = json!({"item": "\"".repeat(200), "quantity": 1, "price": 1});
     json!({"lineItems": vec![line; 150], "externalReference": format!("{reference}")})
@@ -35,7 +35,7 @@ async fn page(gateway: &Gateway<'_>, path: &str) -> (Vec<usize>, reqwest::Respon
     (orders.iter().map(reference).collect(), head.body("").unwrap().into())
 }
 
-on_both!(a_page_of_large_orders_ends_early_and_loses_none, |on| async move {
+on_both!(a_page_of_large_orders_ends_early_and_skips_none, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(config()).await;
     for reference in 0..20 {
@@ -57,7 +57,7 @@ on_both!(a_page_of_large_orders_ends_early_and_loses_none, |on| async move {
             last = link(&response, "prev").unwrap_or_default();
         }
         assert_eq!(seen, expected, "{query}");
-        // Back again: each page has the orders that are next to the one that it was reached from.
+        // Backwards: each page has the orders next to those of the page before.
         let mut back = Vec::new();
         let mut previous = Some(last);
         while let Some(path) = previous {
@@ -71,7 +71,7 @@ on_both!(a_page_of_large_orders_ends_early_and_loses_none, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_bulk_create_leaves_orders_out_of_its_response, |on| async move {
+on_both!(a_bulk_create_omits_orders_beyond_the_response_limit, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(config()).await;
     let rows: Vec<Value> = (0..20).map(large).collect();
@@ -113,7 +113,7 @@ on_both!(a_response_lists_100_errors, |on| async move {
         assert_eq!((rows.len(), errors), if rows.is_empty() { (0, 0) } else { (300, 100) }, "{path}");
         assert!(rows.iter().all(|row| row["status"] == "invalid"), "{path}");
     }
-    // The same when other rows are created.
+    // The same with other rows.
     let mut rows = vec![lines(json!({})); 200];
     rows.push(json!({"item": "x", "quantity": 1, "price": 1}));
     let response = gateway.post("/orders/bulk?errorPolicy=REJECT_FAILED_ROWS", json!(rows).to_string()).await;
@@ -125,7 +125,7 @@ on_both!(a_response_lists_100_errors, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(an_order_has_at_most_64_kib_of_text, |on| async move {
+on_both!(the_strings_of_an_order_are_limited_to_64_kib, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let order = |item: String| {

@@ -1,4 +1,4 @@
-//! REST over real connections.
+//! The REST interface over real connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl Gateway<'_> {
         request.body(body).send().await.unwrap()
     }
 
-    /// The server-sent events of an order, from where the client left off until the stream ends.
+    /// The server-sent events of an order after `Last-Event-ID` until the stream ends.
     async fn stream(&self, id: &str, last_event_id: &str) -> Response {
         let request = self.client.get(self.url(&format!("/orders/{id}/events")));
         let request = request.header("accept", "text/event-stream").header("last-event-id", last_event_id);
@@ -39,7 +39,7 @@ pub(crate) async fn value(response: Response) -> Value {
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
 }
 
-/// The problem in an answer; its status and media type are as they should be.
+/// The problem in a response, whose status and media type are checked.
 pub(crate) async fn problem(response: Response) -> Value {
     let status = response.status();
     assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
@@ -49,7 +49,7 @@ pub(crate) async fn problem(response: Response) -> Value {
     problem
 }
 
-/// The data of each event in a stream that has ended.
+/// The data of each event of an ended stream.
 fn events(stream: &str) -> Vec<Value> {
     stream
         .lines()
@@ -81,7 +81,7 @@ on_both!(an_order_in_the_short_form_is_accepted, |on| async move {
 on_both!(an_order_in_the_full_form_keeps_every_digit, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
-    // Both amounts have more digits than a float can hold.
+    // Both amounts have more digits than a float.
     let body = r#"{"lineItems":[{"item":"Köder 🎣","quantity":1,"price":"45035996273704.963"},
         {"item":"Hook","quantity":1,"price":45035996273704.97}],
         "currency":"KWD","customer":"Ann","externalReference":"WEB-1","maxAttempts":3}"#;
@@ -101,7 +101,7 @@ on_both!(an_order_in_the_full_form_keeps_every_digit, |on| async move {
 });
 
 #[tokio::test]
-async fn wrong_bodies_are_refused_with_what_is_wrong() {
+async fn invalid_bodies_are_rejected_with_the_reasons() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     for (body, status, code, pointers) in [
@@ -137,7 +137,7 @@ async fn wrong_bodies_are_refused_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn every_other_mistake_is_a_problem_too() {
+async fn every_other_client_error_is_a_problem() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     for (path, code) in [
@@ -173,7 +173,7 @@ async fn every_other_mistake_is_a_problem_too() {
     gateway.stop().await;
 }
 
-/// Where the `Link` header leads to.
+/// The target of a relation in the `Link` header.
 pub(crate) fn link(response: &Response, relation: &str) -> Option<String> {
     let links = response.headers().get("link")?.to_str().unwrap();
     links.split(", ").find_map(|link| {
@@ -182,7 +182,7 @@ pub(crate) fn link(response: &Response, relation: &str) -> Option<String> {
     })
 }
 
-on_both!(pages_lead_through_all_orders_without_repeats, |on| async move {
+on_both!(pages_contain_every_order_once, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let mut created = Vec::new();
@@ -208,7 +208,7 @@ on_both!(pages_lead_through_all_orders_without_repeats, |on| async move {
             let page = page.as_array().unwrap();
             assert!(page.len() == 5 || next.is_none(), "only the last page is short");
             seen.extend(page.iter().map(|order| order["id"].as_str().unwrap().to_owned()));
-            // What comes in meanwhile does not shift the pages.
+            // Orders created meanwhile do not shift the pages.
             gateway.create(json!({"item": "x", "quantity": 1, "price": 1, "customer": "late"})).await;
         }
         assert_eq!(seen, expected);
@@ -234,7 +234,7 @@ on_both!(an_order_is_cancelled_once_and_stays_cancelled, |on| async move {
         (&cancelled["status"], &cancelled["reason"]),
         (&json!("cancelled"), &json!("changed her mind"))
     );
-    // Without a body and a content type.
+    // A request without body and content type.
     let again = gateway.client.post(gateway.url(&format!("{path}/cancel"))).send().await.unwrap();
     assert_eq!(value(again).await["sequence"], 2);
     let refused = problem(gateway.post(&format!("{path}/redrive"), "{}").await).await;
@@ -264,7 +264,7 @@ on_both!(a_failed_order_is_redriven, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_stream_shows_every_step_and_is_continued_where_it_broke, |on| async move {
+on_both!(an_event_stream_resumes_after_the_last_event_id, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -275,7 +275,7 @@ on_both!(a_stream_shows_every_step_and_is_continued_where_it_broke, |on| async m
     while !text.contains("\"sequence\":1") {
         text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
     }
-    // The rest happens while the stream is open.
+    // The remaining changes happen while the stream is open.
     let lease = gateway.report(&id, "processing", "").await.unwrap().lease_token;
     gateway.report(&id, "completed", &lease).await.unwrap();
     while let Some(chunk) = stream.next().await {
@@ -291,13 +291,13 @@ on_both!(a_stream_shows_every_step_and_is_continued_where_it_broke, |on| async m
     let rest = gateway.stream(&id, "1").await.text().await.unwrap();
     assert!(rest.contains("id: 2\n") && rest.contains("id: 3\n"), "{rest}");
     assert_eq!(events(&rest), shown[1..]);
-    // A browser comes back after every end, until it is told that there is nothing more.
+    // A browser reconnects after each end of the stream until the response is 204.
     assert_eq!(gateway.stream(&id, "3").await.status(), StatusCode::NO_CONTENT);
     gateway.stop().await;
 });
 
 #[tokio::test]
-async fn streams_end_when_the_gateway_stops() {
+async fn event_streams_end_when_the_gateway_stops() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -317,7 +317,7 @@ fn narrow() -> Config {
 }
 
 #[tokio::test]
-async fn a_refused_upload_is_told_why() {
+async fn a_rejected_upload_receives_the_reason() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(narrow()).await;
     let large = vec![b' '; 1_500_000];
@@ -355,7 +355,7 @@ async fn a_stream_is_resumed_by_header_or_parameter() {
 }
 
 #[tokio::test]
-async fn a_byte_order_mark_and_other_names_of_utf8_are_read() {
+async fn a_byte_order_mark_and_aliases_of_utf8_are_accepted() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let order = r#"{"item":"é","quantity":1,"price":1}"#;
@@ -377,7 +377,7 @@ async fn a_byte_order_mark_and_other_names_of_utf8_are_read() {
 }
 
 #[tokio::test]
-async fn half_sent_requests_do_not_stay() {
+async fn incomplete_requests_time_out() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(narrow()).await;
     for (start, answer) in [
@@ -402,7 +402,7 @@ async fn half_sent_requests_do_not_stay() {
 }
 
 #[tokio::test]
-async fn the_documentation_is_served_and_needs_no_other_server() {
+async fn the_documentation_is_served_without_third_party_requests() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let served = value(gateway.get("/openapi.json").await).await;
@@ -425,13 +425,13 @@ async fn the_documentation_is_served_and_needs_no_other_server() {
     gateway.stop().await;
 }
 
-on_both!(readiness_asks_the_database_and_the_queue, |on| async move {
+on_both!(readiness_checks_the_database_and_the_queue, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     for path in ["/livez", "/healthz", "/readyz"] {
         let response = gateway.get(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        // Nothing is connected that could process orders.
+        // No worker is connected.
         let status = if path == "/readyz" { "degraded" } else { "ok" };
         assert_eq!(value(response).await, json!({"status": status}), "{path}");
     }
@@ -443,7 +443,7 @@ on_both!(readiness_asks_the_database_and_the_queue, |on| async move {
     gateway.stop().await;
 });
 
-/// A queue whose server is away.
+/// A queue whose server is unavailable.
 struct Away;
 
 #[async_trait]
@@ -460,7 +460,7 @@ impl Queue for Away {
 }
 
 #[tokio::test]
-async fn without_its_queue_the_gateway_is_degraded_and_accepts_orders() {
+async fn without_a_queue_the_gateway_is_degraded_and_accepts_orders() {
     let mut backend = Backend::new(On::Embedded).await;
     backend.queue = Arc::new(Away);
     let gateway = backend.gateway(quick()).await;

@@ -1,4 +1,4 @@
-//! The tables: how they come to be, and that the indexes serve the queries they are there for.
+//! The tables: their creation, and the indexes that the queries use.
 
 use gateway::store::Options;
 use gateway::{Store, store::ConnectError};
@@ -7,9 +7,9 @@ use sqlx::{AnyConnection, Connection, Row};
 use crate::harness::{Backend, On};
 use crate::on_both;
 
-/// Four gateways that start at once on an empty database.
+/// Four gateways start concurrently on an empty database.
 #[tokio::test(flavor = "multi_thread")]
-async fn several_gateways_migrate_at_once() {
+async fn several_gateways_migrate_concurrently() {
     let url = Backend::empty_database(On::Servers).await.0;
     let migrate = || async {
         let store = Store::connect(&url, &Options::default()).await.unwrap();
@@ -25,7 +25,7 @@ async fn several_gateways_migrate_at_once() {
 
 /// Servers such as Vitess refuse what the driver sets on each new connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_the_same_without_the_settings_of_the_driver() {
+async fn the_store_works_without_the_session_settings_of_the_driver() {
     let url = Backend::empty_database(On::Servers).await.0;
     let options = Options { driver_settings: false, ..Options::default() };
     let plain = Store::connect(&url, &options).await.unwrap();
@@ -50,7 +50,7 @@ async fn orders_are_the_same_without_the_settings_of_the_driver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sqlite_file_has_one_owner() {
+async fn an_sqlite_file_is_opened_by_one_process_only() {
     let (url, folder) = Backend::empty_database(On::Embedded).await;
     let first = Store::connect(&url, &Options::default()).await.unwrap();
     let second = Store::connect(&url, &Options::default()).await;
@@ -63,7 +63,7 @@ async fn an_sqlite_file_has_one_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_database_url_is_said_without_its_password() {
+async fn database_url_errors_contain_no_password() {
     let (server, _) = Backend::empty_database(On::Servers).await;
     let mut wrong = url::Url::parse(&server).unwrap();
     wrong.set_password(Some("s3cret")).unwrap();
@@ -82,7 +82,7 @@ async fn what_is_wrong_with_a_database_url_is_said_without_its_password() {
     }
 }
 
-/// Enough rows for the planner to care: 20,000 completed orders and 20 pending ones. Half of them have
+/// Enough rows for the query planner: 20,000 completed orders and 20 pending ones. Half of them have
 /// the same total.
 async fn full_database() -> (Backend, AnyConnection) {
     let backend = Backend::new(On::Servers).await;
@@ -111,7 +111,7 @@ async fn full_database() -> (Backend, AnyConnection) {
     (backend, connection)
 }
 
-/// The queries that run all the time read an index range, however many orders there are.
+/// The frequent queries read an index range, for any number of orders.
 #[tokio::test(flavor = "multi_thread")]
 async fn dispatch_and_lists_use_their_indexes() {
     let (_backend, mut connection) = full_database().await;
@@ -169,7 +169,7 @@ async fn dispatch_and_lists_use_their_indexes() {
         assert_eq!(used, index, "{query}");
         assert!(rows <= most_rows, "{rows} rows: {query}");
     }
-    // What is forced is not estimated well by every database.
+    // Not every database estimates a forced index well.
     let held = "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
                 AND stage = 'held' AND held_until <= 9 LIMIT 500";
     let (before, between) = (reads(&mut connection).await, reads(&mut connection).await);
@@ -178,16 +178,16 @@ async fn dispatch_and_lists_use_their_indexes() {
     assert!(read <= 10, "{read} reads: {held}");
 }
 
-/// How many rows and index entries this connection has read so far.
+/// The number of rows and index entries that this connection has read.
 async fn reads(connection: &mut AnyConnection) -> i64 {
     let status = sqlx::query("SHOW SESSION STATUS LIKE 'Handler_read_%'");
     let rows = status.fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>(1).parse::<i64>().unwrap()).sum()
 }
 
-/// Wherever a page is in its list, its orders are read and hardly anything else.
+/// A page at any position of its list reads its orders and few other rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deep_page_reads_as_little_as_the_first_one() {
+async fn a_deep_page_reads_no_more_rows_than_the_first() {
     let (_backend, mut connection) = full_database().await;
     let (deep, shallow) = ("UNHEX(LPAD(HEX(2000), 32, '0'))", "UNHEX(LPAD(HEX(18000), 32, '0'))");
     let by_id = "FORCE INDEX (PRIMARY)";
@@ -219,7 +219,7 @@ async fn a_deep_page_reads_as_little_as_the_first_one() {
         let query = format!(
             "SELECT id FROM orders {index} WHERE +tenant_id = 'default' {condition} ORDER BY {order} LIMIT 101"
         );
-        // The question itself reads as well.
+        // The query of the counter itself reads as well.
         let (before, between) = (reads(&mut connection).await, reads(&mut connection).await);
         let page = sqlx::query(sqlx::AssertSqlSafe(query.clone())).fetch_all(&mut connection).await.unwrap();
         let read = reads(&mut connection).await - between - (between - before);
@@ -227,7 +227,7 @@ async fn a_deep_page_reads_as_little_as_the_first_one() {
     }
 }
 
-on_both!(all_gateways_of_a_database_and_no_other_share_an_identity, |on| async move {
+on_both!(gateways_share_an_identity_exactly_when_they_share_a_database, |on| async move {
     let (backend, other) = (Backend::new(on).await, Backend::new(on).await);
     let installation = backend.store.installation().await.unwrap();
     let again = backend.gateway_store().await;

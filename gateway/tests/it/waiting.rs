@@ -1,4 +1,4 @@
-//! What orders wait for, and what operators see when nothing processes them.
+//! The reasons for which orders wait, and what operators see when no worker processes them.
 
 use gateway::Config;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn post(gateway: &Gateway<'_>, path: &str, body: Value) -> Value {
     serde_json::from_str(&request.body(body.to_string()).send().await.unwrap().text().await.unwrap()).unwrap()
 }
 
-/// What REST, a list over REST, GraphQL and gRPC say that an order waits for. They must agree.
+/// The reason for which an order waits, which must be the same in REST, a REST list, GraphQL and gRPC.
 async fn waits(gateway: &Gateway<'_>, id: &str) -> (Option<String>, Option<String>) {
     let of = |order: &Value| {
         let text = |name: &str| order[name].as_str().map(|text| text.to_lowercase());
@@ -40,7 +40,7 @@ fn laptop() -> Value {
     json!({"item": "Laptop", "quantity": 1, "price": 1})
 }
 
-on_both!(every_transport_says_what_an_order_waits_for, |on| async move {
+on_both!(every_api_states_what_an_order_waits_for, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = Config::default();
     config.service.rules.retry.base = std::time::Duration::from_secs(3_000);
@@ -63,7 +63,7 @@ on_both!(every_transport_says_what_an_order_waits_for, |on| async move {
     let token = gateway.report(id, "processing", "").await.unwrap().lease_token;
     assert_eq!(waits(&gateway, id).await, (None, None));
     gateway.report(id, "pending", &token).await.unwrap();
-    // The wait is drawn from a range, and may be too short to be seen.
+    // The retry delay is random, and may be too short to be observed.
     let (waits_for, next) = waits(&gateway, id).await;
     if let Some(next) = next {
         assert_eq!(waits_for.as_deref(), Some("retry"));
@@ -86,9 +86,9 @@ on_both!(every_transport_says_what_an_order_waits_for, |on| async move {
     gateway.stop().await;
 });
 
-/// Another gateway learns of the pause from the database.
+/// Another gateway reads the pause from the database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_at_another_gateway_is_seen() {
+async fn a_pause_at_another_gateway_is_observed() {
     let backend = Backend::new(On::Servers).await;
     let (here, there) = (backend.gateway(quick()).await, backend.gateway(quick()).await);
     let id = here.create_order().await;
@@ -114,7 +114,7 @@ fn check<'a>(ready: &'a Value, name: &str) -> &'a Value {
     ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
 }
 
-on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move {
+on_both!(readiness_reports_missing_workers_until_one_announces_itself, |on| async move {
     gateway::metrics::install();
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
@@ -149,16 +149,16 @@ on_both!(a_missing_worker_is_visible_until_one_announces_itself, |on| async move
     backend.queue.deregister_worker("worker-2").await.unwrap();
     eventually("no worker", || async { (get(&gateway, "/queue").await["workers"] == 0).then_some(()) }).await;
 
-    // A worker in another language announces nothing, but orders are started.
+    // A worker in another language does not announce itself, but starts orders.
     let id = gateway.next_job().await;
     gateway.report(&id, "processing", "").await.unwrap();
     assert_eq!(get(&gateway, "/queue").await["workers"], 1);
     gateway.stop().await;
 });
 
-on_both!(the_length_of_the_queue_counts_orders, |on| async move {
+on_both!(the_queue_length_metric_counts_orders, |on| async move {
     let backend = Backend::new(on).await;
-    // Each order is pushed again and again, and the queue holds two jobs at most.
+    // Each order is enqueued repeatedly, and the queue holds at most two jobs.
     let mut config = quick();
     config.service.max_queue_depth = 2;
     let gateway = backend.gateway(config).await;
@@ -170,7 +170,7 @@ on_both!(the_length_of_the_queue_counts_orders, |on| async move {
     gateway.create(tomorrow).await;
     let length = || async { get(&gateway, "/queue").await["length"].clone() };
     eventually("the length", || async { (length().await == 5).then_some(()) }).await;
-    // Jobs that nobody takes are pushed again; orders are not counted again.
+    // Jobs that no worker takes are enqueued again; their orders are not counted again.
     eventually("a second job of an order", || async {
         let id = gateway.next_job().await;
         gateway.next_job().await;
@@ -186,9 +186,9 @@ on_both!(the_length_of_the_queue_counts_orders, |on| async move {
     gateway.stop().await;
 });
 
-/// Reads succeed on a server that takes no writes.
+/// Reads succeed on a server that rejects writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_follows_the_results_of_writes() {
+async fn readiness_reflects_the_results_of_writes() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(quick()).await;
     let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
@@ -201,7 +201,7 @@ async fn readiness_follows_the_results_of_writes() {
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&mut admin).await.unwrap();
         if refusal == "1114" {
-            // A small write can find space where an order does not.
+            // A small write can succeed where an order does not fit.
             assert_eq!(post(&gateway, "/orders", laptop()).await["code"], code);
         }
         let ready = eventually("the refusal", || async {
@@ -227,9 +227,9 @@ async fn readiness_follows_the_results_of_writes() {
     gateway.stop().await;
 }
 
-/// What a user may do with each table. Without one of these nothing else has to be wrong.
+/// The privileges that a user needs on each table.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_privilege_is_named_by_readiness_until_it_is_granted() {
+async fn readiness_names_a_missing_privilege_until_it_is_granted() {
     let backend = Backend::new(On::Servers).await;
     let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
     let mut url = url::Url::parse(backend.url()).unwrap();
@@ -238,7 +238,7 @@ async fn a_missing_privilege_is_named_by_readiness_until_it_is_granted() {
     let tables =
         "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut admin).await.unwrap();
-    // Of tables, not of the database: a change of these counts for connections that are open.
+    // Privileges on tables, not on the database: their changes apply to open connections.
     statements.extend(
         tables
             .iter()
@@ -329,13 +329,13 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
         metrics.contains("kind=\"long_poll\"").then_some(())
     })
     .await;
-    // As retention or the restore of a backup does.
+    // Retention and the restore of a backup do the same.
     let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
     sqlx::raw_sql("DELETE FROM orders").execute(&mut admin).await.unwrap();
     let ended = events.message().await.unwrap_err();
     assert_eq!(ended.code(), tonic::Code::NotFound, "{ended}");
     assert_eq!(poll.await.unwrap().unwrap().status(), 404);
-    // Comments that keep the connection alive may come before the end.
+    // Keep-alive comments may precede the end.
     while let Some(chunk) = tokio::time::timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap() {
         assert!(!chunk.starts_with(b"id:"), "{chunk:?}");
     }
@@ -345,7 +345,7 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(events_say_what_kind_of_failure_they_are, |on| async move {
+on_both!(events_contain_the_error_class, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
     config.service.rules.retry.base = std::time::Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! The gRPC side as workers see it.
+//! The gRPC interface of workers.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 
-/// A worker that speaks the protocol by hand.
+/// A worker whose messages the test writes.
 pub(crate) struct Worker {
     requests: mpsc::Sender<v1::WorkerMessage>,
     answers: tonic::Streaming<v1::GatewayMessage>,
@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// `None` when the gateway says that all of it is to be tried again.
+    /// `None` when the gateway answers TryAgain for all leases.
     pub(crate) async fn try_start(&mut self, leases: &[v1::Lease]) -> Option<v1::Started> {
         match self.ask(Request::Start(v1::Start { leases: leases.to_vec() })).await {
             Answer::Started(started) => Some(started),
@@ -112,7 +112,7 @@ on_both!(a_batch_is_started_and_finished, |on| async move {
     let order = started.attempts[0].order.as_ref().unwrap();
     assert_eq!((order.status.as_str(), order.total.as_str(), order.attempt), ("processing", "2599.98", 1));
     assert_eq!(reasons(&started.refused), ["invalid_order_id", "order_not_found"]);
-    // The same Start again is the same attempt; somebody else's is refused.
+    // A repeated Start is the same attempt; the Start of another worker is rejected.
     assert_eq!(worker.start(&leases[..1]).await.attempts.len(), 1);
     let other = lease(&leases[0].order_id);
     assert_eq!(reasons(&worker.start(&[other]).await.refused), ["already_started"]);
@@ -139,14 +139,14 @@ async fn create_large(gateway: &Gateway<'_>, count: usize) -> Vec<v1::Lease> {
     leases
 }
 
-on_both!(large_orders_follow_the_small_ones_of_a_batch, |on| async move {
+on_both!(large_orders_follow_the_small_orders_of_a_batch, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut leases = create_large(&gateway, 80).await;
     let small = lease(&gateway.create_order().await);
     leases.insert(40, small.clone());
     let mut worker = Worker::connect(&gateway).await;
-    // In sum more than the 4 MiB that tonic's client accepts, as other clients do.
+    // Together more than 4 MiB, the limit of tonic's and other clients.
     let first = worker.ask(Request::Start(v1::Start { leases: leases.clone() })).await;
     let Answer::Started(first) = first else { panic!("{first:?}") };
     assert_eq!(
@@ -164,7 +164,7 @@ on_both!(large_orders_follow_the_small_ones_of_a_batch, |on| async move {
         }
     }
     assert_eq!(large, 80);
-    // Also when they are started already.
+    // Also for orders that are started already.
     assert_eq!(worker.start(&leases).await.attempts.len(), 81);
     assert_eq!(gateway.timeline(&leases[0].order_id).await, [Status::Pending, Status::Processing]);
     drop(worker);
@@ -185,7 +185,7 @@ on_both!(large_orders_that_the_connection_cannot_take_are_not_started, |on| asyn
     }
     let (mut started, mut refused, mut answered) = (Vec::new(), Vec::new(), Vec::new());
     while !(answered.contains(&2) && answered.contains(&3)) {
-        // A slow reader: the connection takes a receive window and no more.
+        // A slow reader: the connection accepts one receive window.
         sleep(Duration::from_millis(300)).await;
         let message = worker.answers.message().await.unwrap().unwrap();
         let Some(Answer::Started(answer)) = message.message else { panic!("{message:?}") };
@@ -233,9 +233,9 @@ on_both!(a_report_needs_the_token_of_its_own_order, |on| async move {
     gateway.stop().await;
 });
 
-/// By default the address decides: a worker on another machine has to show its token.
+/// By default the address decides: a worker on another machine needs its token.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_without_a_token_is_accepted_on_loopback_only() {
+async fn reports_without_a_token_are_accepted_on_loopback_only() {
     for (address, accepted) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
         let backend = Backend::new(On::Embedded).await;
         let gateway = backend.gateway_listening(address).await;
@@ -246,7 +246,7 @@ async fn a_report_without_a_token_is_accepted_on_loopback_only() {
     }
 }
 
-on_both!(a_heartbeat_is_answered_and_the_loss_of_a_lease_is_told, |on| async move {
+on_both!(a_heartbeat_is_acknowledged_and_reports_lost_leases, |on| async move {
     let backend = Backend::new(on).await;
     let mut config = quick();
     config.service.rules.lease = std::time::Duration::from_secs(3);
@@ -256,7 +256,7 @@ on_both!(a_heartbeat_is_answered_and_the_loss_of_a_lease_is_told, |on| async mov
     worker.start(std::slice::from_ref(&lease)).await;
     let heartbeat = || Request::Heartbeats(v1::Heartbeats { leases: vec![lease.clone()] });
     assert_eq!(worker.ask(heartbeat()).await, Answer::Renewed(v1::Renewed { lost: vec![] }));
-    // Without heartbeats it expires.
+    // Without heartbeats the lease expires.
     eventually("the expiry", || async { (gateway.order(&lease.order_id).await.failures == 1).then_some(()) })
         .await;
     match worker.ask(heartbeat()).await {
@@ -306,7 +306,7 @@ on_both!(a_worker_is_told_to_drain_and_may_still_report, |on| async move {
     assert_eq!(statuses, [Status::Pending, Status::Completed]);
 });
 
-on_both!(breaking_the_rules_ends_the_stream, |on| async move {
+on_both!(a_protocol_violation_ends_the_stream, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let (requests, outgoing) = mpsc::channel(4);
@@ -324,7 +324,7 @@ on_both!(breaking_the_rules_ends_the_stream, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(one_status_at_a_time, |on| async move {
+on_both!(update_status_reports_one_order_at_a_time, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
@@ -337,7 +337,7 @@ on_both!(one_status_at_a_time, |on| async move {
     let invalid_id = (tonic::Code::InvalidArgument, "invalid_order_id".to_owned());
     assert_eq!(reason(gateway.report(&id, "completed", "").await), failed("order_not_processing"));
     assert_eq!(reason(gateway.report(&id, "PROCESSING", "").await), invalid());
-    // Too long for a header if it were repeated in full: the client would see a broken stream.
+    // Repeated in full it would exceed the size of a header, and the client would see a broken stream.
     assert_eq!(reason(gateway.report(&id, &"x".repeat(60_000), "").await), invalid());
     assert_eq!(reason(gateway.report("1", "processing", "").await), invalid_id);
     assert_eq!(reason(gateway.report(&id, "processing", "zz").await), invalid());
@@ -345,7 +345,7 @@ on_both!(one_status_at_a_time, |on| async move {
     let started = gateway.report(&id, "processing", "").await.unwrap();
     assert_eq!(started.order.unwrap().status, "processing");
     assert_eq!(reason(gateway.report(&id, "processing", "").await), failed("already_started"));
-    // With the token it is a heartbeat.
+    // With the token the report is a heartbeat.
     assert_eq!(gateway.report(&id, "processing", &started.lease_token).await.unwrap().lease_ms, 30_000);
     let wrong = LeaseToken::random().to_string();
     assert_eq!(reason(gateway.report(&id, "completed", &wrong).await), failed("stale_lease"));
@@ -358,7 +358,7 @@ on_both!(one_status_at_a_time, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(pending_means_try_again, |on| async move {
+on_both!(a_report_of_pending_is_a_retry, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id =
@@ -372,9 +372,9 @@ on_both!(pending_means_try_again, |on| async move {
     gateway.stop().await;
 });
 
-/// A gateway that froze in a transaction holds one of the orders; the others go on.
+/// A gateway that froze in a transaction locks one order; the others are processed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_order_alone_is_to_be_tried_again() {
+async fn only_the_locked_order_is_answered_try_again() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(Config::default()).await;
     let leases = [lease(&gateway.create_order().await), lease(&gateway.create_order().await)];

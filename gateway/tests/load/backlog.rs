@@ -12,11 +12,11 @@ use crate::harness::{Backend, eventually};
 
 const BACKLOG: usize = 200_000;
 const AT_ONCE: usize = 1_000;
-/// Jobs that are looked at; with a guard that long none of them may come twice.
+/// Jobs that are checked; with this visibility timeout none of them may be delivered twice.
 const PULLED: usize = 40_000;
 const GUARD: Duration = Duration::from_secs(3_600);
 const WINDOW: u32 = 500;
-/// What this process may grow by while it dispatches; the backlog itself would be several times that.
+/// The limit of memory growth during dispatch; the backlog itself would be several times that.
 const GROWTH_BYTES: u64 = 24 * 1024 * 1024;
 
 async fn fill(backend: &Backend) {
@@ -63,7 +63,7 @@ crate::on_both!(a_backlog_is_dispatched_once_and_costs_no_memory, |on| async mov
             assert!(seen.insert(job.order_id), "{} is pushed again within its guard", job.order_id);
         }
     }
-    // Two gateways may look at the same moment, and each then fills what it has seen.
+    // Two gateways may read the length at the same moment, and each fills the capacity that it read.
     assert!(longest <= u64::from(2 * WINDOW), "{longest} jobs in a queue of {WINDOW}");
     let grown = memory().saturating_sub(before);
     assert!(grown < GROWTH_BYTES, "{grown} bytes more");

@@ -1,7 +1,7 @@
-//! What a gateway promises under load: bounded memory and bounded waits.
+//! The guarantees of a gateway under load: bounded memory and bounded waits.
 //!
-//! A program of its own, because it measures the memory of its process and the time of its requests. Its tests run one
-//! after the other, each while it holds [`ALONE`].
+//! A separate test binary, because it measures the memory of its process and the time of its requests. Its tests run
+//! one after the other, each while it holds [`ALONE`].
 
 #![cfg(test)]
 
@@ -16,5 +16,5 @@ mod backlog;
 mod harness;
 mod searches;
 
-/// A test that runs beside another would measure the other one as well.
+/// Concurrent tests would measure each other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

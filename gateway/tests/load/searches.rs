@@ -1,4 +1,4 @@
-//! Searches take nothing from other requests.
+//! Searches do not slow other requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Gateway, client, eventually, quick};
 use crate::{ALONE, on_both};
 
-/// Few enough to be written quickly, and more than a search reads through at once.
+/// Few enough to be written quickly, and more than a search scans at once.
 const ORDERS: usize = 20_000;
 const ITEMS: usize = 20;
 const CLIENTS: usize = 20;
-/// When a client that was refused asks again; long before it is told to.
+/// The retry interval of a rejected client; far below `Retry-After`.
 const AGAIN: Duration = Duration::from_millis(50);
-/// What 99 of 100 reads stay below.
+/// The limit of the 99th percentile of reads.
 const BOUND: Duration = Duration::from_millis(100);
-/// Another program may have the machine for a moment. A read that waits for searches waits in every round.
+/// Another program may use the machine for a moment. A read that waits for searches waits in every round.
 const ROUNDS: usize = 5;
-/// Reads by the one who searches nothing.
+/// Reads of the client without searches.
 const READS: usize = 400;
 
 fn content() -> Content {
@@ -49,7 +49,7 @@ async fn fill(backend: &Backend) -> OrderId {
     last.unwrap()
 }
 
-/// What 99 of 100 reads of an order take at most. Creates and lists that use an index succeed meanwhile.
+/// The 99th percentile of reads of an order. Creates and lists that use an index succeed meanwhile.
 async fn p99_of_reads(gateway: &Gateway<'_>, id: OrderId) -> Duration {
     let mut took = Vec::new();
     let create = json!({"item": "x", "quantity": 1, "price": 1});
@@ -98,12 +98,12 @@ on_both!(twenty_searching_clients_do_not_slow_down_a_read, |on| async move {
                 let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
                 match (status.as_u16(), body["code"].as_str()) {
                     (200, None) => assert_eq!(body, json!([])),
-                    // A slow machine reads through less in the time of a search.
+                    // A slow machine scans fewer rows in the time of a search.
                     (503, Some("query_timeout")) => {}
                     (503, Some("overloaded")) => {
                         assert!(wait, "{body}");
                         refused.fetch_add(1, Ordering::Relaxed);
-                        // Twenty clients that do not wait at all would measure how fast they are refused.
+                        // Twenty clients without a pause would measure the rejections.
                         tokio::time::sleep(AGAIN).await;
                         continue;
                     }
@@ -145,7 +145,7 @@ on_both!(a_search_that_is_given_up_makes_room_for_the_next, |on| async move {
             given_up.push(tokio::spawn(search().timeout(Duration::from_millis(20)).send()));
         }
         for request in given_up {
-            // Most of them; a fast machine may answer in time.
+            // Most of them; a fast machine may finish in time.
             let _ = request.await.unwrap();
         }
         eventually("a place", || async {

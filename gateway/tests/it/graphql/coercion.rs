@@ -1,4 +1,4 @@
-//! Values that cannot be coerced, and what happens to the fields beside them.
+//! Values that cannot be coerced, and their effect on sibling fields.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn orders(gateway: &Gateway<'_>) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_runs_when_a_value_cannot_be_coerced() {
+async fn no_operation_runs_when_coercion_fails() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let create = |more: &str| {
@@ -61,7 +61,7 @@ async fn nothing_runs_when_a_value_cannot_be_coerced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_is_run_without_the_others_of_its_document() {
+async fn one_operation_of_a_document_runs_alone() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let document =
@@ -100,7 +100,7 @@ async fn a_field_that_is_selected_twice_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conditions_at_the_root_of_a_subscription_know_defaults() {
+async fn directives_at_the_root_of_a_subscription_use_variable_defaults() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;

@@ -1,4 +1,4 @@
-//! Batches, documents that are named instead of sent, and a schema that is not shown.
+//! Batches, persisted queries, trusted documents, and introspection that is off.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn ask(gateway: &Gateway<'_>, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_run_in_order_and_counts_as_one() {
+async fn a_graphql_batch_runs_in_order_as_one_request() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = config();
     config.graphql.max_batch_size = 3;
@@ -66,7 +66,7 @@ async fn a_batch_is_run_in_order_and_counts_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_was_sent_once_is_known_by_its_hash() {
+async fn a_persisted_query_is_found_by_its_hash() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let document = "query Q { __typename }";
@@ -100,21 +100,21 @@ async fn a_document_that_was_sent_once_is_known_by_its_hash() {
     socket.say(json!({"type": "subscribe", "id": "1", "payload": by_hash})).await;
     assert_eq!(socket.hear().await["payload"]["data"], data);
 
-    // What cannot run is not remembered.
+    // An invalid document is not stored.
     for bad in ["{ nonsense }", "{", "{ ...F } fragment F on Query { ...F }"] {
         let extensions = persisted(&self::hash(bad));
         ask(&gateway, json!({"query": bad, "extensions": extensions})).await;
         let again = ask(&gateway, json!({"extensions": extensions})).await;
         assert_eq!(again.1, "PERSISTED_QUERY_NOT_FOUND", "{bad}");
     }
-    // A subscription is, before it has any result.
+    // A subscription is stored before its first result.
     let feed = "subscription { orderEvents { __typename } }";
     let extensions = persisted(&self::hash(feed));
     let mut socket = Socket::ready(&gateway, MODERN).await;
     let subscribe = json!({"query": feed, "extensions": extensions});
     socket.say(json!({"type": "subscribe", "id": "1", "payload": subscribe})).await;
     crate::harness::eventually("the subscription is known", async || {
-        // 406: it is known, and has no answer in JSON.
+        // 406: the document is known, and a subscription has no JSON response.
         let body = json!({"extensions": extensions}).to_string();
         let (status, _) = gateway.graphql_raw(&[JSON, ("accept", "application/json")], body).await;
         (status == 406).then_some(())
@@ -124,7 +124,7 @@ async fn a_document_that_was_sent_once_is_known_by_its_hash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hashes_can_be_switched_off() {
+async fn persisted_queries_can_be_switched_off() {
     let mut config = config();
     config.graphql.max_persisted_queries = 0;
     let backend = Backend::new(On::Embedded).await;
@@ -139,7 +139,7 @@ async fn hashes_can_be_switched_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_list_nothing_else_runs() {
+async fn only_trusted_documents_run() {
     let listed = "query Home { __typename }";
     let list = json!({"home": listed, (hash("{ x: __typename }")): "{ x: __typename }"}).to_string();
     let mut config = config();
@@ -175,7 +175,7 @@ async fn with_a_list_nothing_else_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schema_can_be_hidden() {
+async fn introspection_can_be_disabled() {
     let mut config = config();
     config.graphql.introspection = false;
     let backend = Backend::new(On::Embedded).await;
@@ -184,7 +184,7 @@ async fn the_schema_can_be_hidden() {
         assert_eq!(ask(&gateway, json!({"query": query})).await, (400, json!("introspection_disabled")));
     }
     assert_eq!(ask(&gateway, json!({"query": "{ __typename }"})).await.0, 200);
-    // Nor does an error give names away.
+    // Errors contain no suggestions either.
     let (_, json) = gateway.graphql("{ order { idd } ordres { nodes { id } } }", Value::Null).await;
     assert!(!json.to_string().contains("orders"), "{json}");
     gateway.stop().await;

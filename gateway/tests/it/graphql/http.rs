@@ -1,4 +1,4 @@
-//! What HTTP answers to what is not a plain good request.
+//! HTTP responses to requests that are not valid POST requests.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const NEW: (&str, &str) = ("accept", "application/graphql-response+json");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statuses_are_those_of_the_specification() {
+async fn http_statuses_follow_the_specification() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let query = |text: &str| json!({"query": text}).to_string();
@@ -19,7 +19,7 @@ async fn statuses_are_those_of_the_specification() {
     for (headers, body, status, code) in [
         (vec![JSON], query("{ __typename }"), 200, None),
         (vec![JSON, NEW], query("{ __typename }"), 200, None),
-        // Rejected before it runs: the two kinds of answers differ.
+        // Rejected before execution: the status depends on the media type.
         (vec![JSON], query("{ nonsense }"), 200, Some("GRAPHQL_VALIDATION_FAILED")),
         (vec![JSON, NEW], query("{ nonsense }"), 400, Some("GRAPHQL_VALIDATION_FAILED")),
         (vec![JSON, NEW], query("{"), 400, Some("GRAPHQL_PARSE_FAILED")),
@@ -40,7 +40,7 @@ async fn statuses_are_those_of_the_specification() {
             400,
             Some("invalid_input"),
         ),
-        // Types that other sites may send without asking.
+        // Content types of cross-site simple requests.
         (vec![("content-type", "text/plain")], query("{ __typename }"), 415, Some("unsupported_media_type")),
         (
             vec![("content-type", "application/x-www-form-urlencoded")],
@@ -72,7 +72,7 @@ async fn statuses_are_those_of_the_specification() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_reads_and_never_writes() {
+async fn a_get_request_runs_queries_and_no_mutations() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let get = async |pairs: &[(&str, &str)]| {
@@ -99,9 +99,9 @@ async fn a_get_reads_and_never_writes() {
     gateway.stop().await;
 }
 
-/// The list has a limit, whatever there is to complain about.
+/// The list of validation errors is limited.
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_at_most_ten_errors() {
+async fn a_response_lists_at_most_ten_validation_errors() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let many: String = (0..19).map(|n| format!("nonsense{n} ")).collect();

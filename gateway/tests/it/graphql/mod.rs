@@ -1,11 +1,11 @@
 //! GraphQL over its three transports.
 
-mod budgets;
 mod coercion;
 mod documents;
 mod http;
 mod operations;
 mod panics;
+mod response_limits;
 mod socket_limits;
 mod sockets;
 mod streams;
@@ -27,7 +27,7 @@ pub(crate) const MODERN: &str = "graphql-transport-ws";
 const LEGACY: &str = "graphql-ws";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sockets that a test leaves open do not hold its end up for long.
+/// Sockets that a test leaves open delay its shutdown only briefly.
 fn config() -> Config {
     Config { shutdown_timeout: Duration::from_millis(500), ..Config::default() }
 }
@@ -73,11 +73,11 @@ impl Gateway<'_> {
     }
 }
 
-/// A websocket as a client sees it.
+/// A websocket client.
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Opens one; `Err` is the problem that was answered instead.
+    /// Opens a websocket; `Err` is the problem in the response.
     pub(crate) async fn try_open(
         gateway: &Gateway<'_>,
         headers: &[(&'static str, &str)],
@@ -104,7 +104,7 @@ impl Socket {
         Self::try_open(gateway, &[("sec-websocket-protocol", protocol)]).await.unwrap()
     }
 
-    /// Opens one and introduces itself.
+    /// Opens a websocket and sends `connection_init`.
     pub(crate) async fn ready(gateway: &Gateway<'_>, protocol: &str) -> Self {
         let mut socket = Self::open(gateway, protocol).await;
         socket.say(json!({"type": "connection_init"})).await;
@@ -129,7 +129,7 @@ impl Socket {
 
     /// The next message, or the code of the close frame.
     async fn next(&mut self) -> Result<Value, u16> {
-        // Pings alone are not enough.
+        // Pings do not count as messages.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let frame = tokio::time::timeout_at(deadline, self.0.next()).await.expect("something is sent");
@@ -146,7 +146,7 @@ impl Socket {
         self.next().await.unwrap()
     }
 
-    /// The code of the close frame, whatever is said before it.
+    /// The code of the close frame; messages before it are skipped.
     async fn closed(&mut self) -> u16 {
         loop {
             if let Err(code) = self.next().await {

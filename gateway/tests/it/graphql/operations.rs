@@ -66,7 +66,7 @@ on_both!(an_order_is_created_read_and_cancelled, |on| async move {
 });
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_data() {
+async fn rejected_mutations_return_user_errors() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let create = "mutation($input: CreateOrderInput!) { createOrder(input: $input) {
@@ -111,7 +111,7 @@ on_both!(lists_are_read_page_by_page, |on| async move {
     }
     ids.sort_unstable();
     ids.reverse();
-    // `$first` is left out once, to see that an optional argument may stay a variable.
+    // `$first` is omitted once: an optional argument may be an unset variable.
     let list = "query($first: Int, $after: String) { orders(first: $first, after: $after) {
         edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
     let (mut seen, mut after) = (Vec::new(), Value::Null);
@@ -144,7 +144,7 @@ on_both!(lists_are_read_page_by_page, |on| async move {
 });
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_fails_leaves_its_neighbours_alone() {
+async fn a_failed_field_does_not_affect_its_siblings() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;

@@ -1,4 +1,4 @@
-//! A panic in one operation: an error for it, and nothing for its neighbours.
+//! A panic in one operation is an error of that operation only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{MODERN, Socket, config};
 use crate::harness::{Backend, On};
 
-/// A queue that panics while it is told to.
+/// A queue that panics on request.
 #[derive(Default)]
 struct Faulty(AtomicBool);
 
@@ -32,7 +32,7 @@ impl Queue for Faulty {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_stays_in_its_operation() {
+async fn a_panic_affects_only_its_operation() {
     gateway::metrics::install();
     let queue = Arc::new(Faulty::default());
     let mut backend = Backend::new(On::Embedded).await;

@@ -1,4 +1,4 @@
-//! Websockets that are refused, and one that is not read from.
+//! Websockets that are rejected, and a client that stops reading.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn code(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_at_the_introduction_is_told_why() {
+async fn a_rejected_connection_init_receives_the_reason() {
     let mut config = config();
     config.graphql_hooks.connection_init = InitCheck::new(|payload| match payload["token"].as_str() {
         Some("good") => Ok(()),
@@ -43,7 +43,7 @@ async fn who_is_refused_at_the_introduction_is_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn places_are_limited_for_each_client_and_in_all() {
+async fn sockets_are_limited_per_address_and_in_total() {
     let mut config = config();
     config.http.streams = 3;
     config.http.streams_per_address = Some(2);
@@ -68,7 +68,7 @@ async fn places_are_limited_for_each_client_and_in_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_allowed_sites_get_in() {
+async fn allowed_origins_may_open_a_websocket() {
     let mut config = config();
     config.http.cors_origins = "https://shop.example".parse().unwrap();
     let backend = Backend::new(On::Embedded).await;
@@ -95,12 +95,12 @@ fn head(first: u8, length: u16) -> Vec<u8> {
     head
 }
 
-/// Sends the pieces one by one, the last of them again and again, until the socket is closed with a code.
+/// Sends the pieces one by one and repeats the last one until the socket is closed with a code.
 async fn trickled(socket: &mut Socket, mut pieces: Vec<Vec<u8>>) -> u16 {
     pieces.reverse();
     loop {
         let piece = if pieces.len() > 1 { pieces.pop().unwrap() } else { pieces[0].clone() };
-        // It fails when the server is gone; what it has said before can still be read.
+        // Sending fails after the server closed the socket; the close frame can still be read.
         let _ = socket.0.get_mut().write_all(&piece).await;
         if let Ok(code) = tokio::time::timeout(Duration::from_millis(20), socket.closed()).await {
             return code;
@@ -113,7 +113,7 @@ const FIRST_FRAGMENT: u8 = 0x01;
 const NEXT_FRAGMENT: u8 = 0x00;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_never_complete_is_given_up() {
+async fn an_incomplete_websocket_message_times_out() {
     let mut config = config();
     config.http.header_read_timeout = Duration::from_secs(1);
     let backend = Backend::new(On::Embedded).await;
@@ -122,10 +122,10 @@ async fn a_message_that_is_never_complete_is_given_up() {
     let fragment = |first| [head(first, 1), byte.clone()].concat();
     let ping = head(0x89, 0);
     for pieces in [
-        // One byte at a time, of the payload and of the head.
+        // One byte at a time, of the payload and of the header.
         vec![head(TEXT, 60_000), byte.clone()],
         [head(TEXT, 60_000)[..2].to_vec(), vec![]].to_vec(),
-        // Fragments without an end, also with complete frames between them.
+        // Fragments without a final one, also with complete frames between them.
         vec![fragment(FIRST_FRAGMENT), fragment(NEXT_FRAGMENT)],
         vec![fragment(FIRST_FRAGMENT), [ping, fragment(NEXT_FRAGMENT)].concat()],
     ] {
@@ -136,7 +136,7 @@ async fn a_message_that_is_never_complete_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_does_not_fit_beside_others_is_refused_with_a_code() {
+async fn a_message_beyond_the_request_buffer_closes_the_socket_with_a_code() {
     let mut config = config();
     config.http.inflight_body_bytes = 48 * 1024;
     let backend = Backend::new(On::Embedded).await;
@@ -146,7 +146,7 @@ async fn a_message_that_does_not_fit_beside_others_is_refused_with_a_code() {
     first.0.get_mut().write_all(&half).await.unwrap();
     let mut second = Socket::ready(&gateway, MODERN).await;
     second.0.get_mut().write_all(&half).await.unwrap();
-    // Either may be the later one.
+    // Either message may be the second one.
     let code = tokio::select! {
         code = first.closed() => code,
         code = second.closed() => code,
@@ -155,20 +155,20 @@ async fn a_message_that_does_not_fit_beside_others_is_refused_with_a_code() {
     gateway.stop().await;
 }
 
-/// Each event is large, so that the buffers of the system are soon full.
+/// Each event is large, so that the socket buffers are full soon.
 const LARGE: &str = "subscription { orderEvents { ... on OrderStatusEvent { sequence order { externalReference \
     a: lineItems { item } b: lineItems { item } c: lineItems { item } d: lineItems { item } \
     e: lineItems { item } f: lineItems { item } g: lineItems { item } h: lineItems { item } } } } }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_is_told_and_keeps_nobody_waiting() {
+async fn a_client_that_stops_reading_is_closed_and_delays_no_other() {
     gateway::metrics::install();
     let mut config = config();
     config.graphql.pong_timeout = Duration::from_millis(300);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
 
-    // The small window makes the server notice early.
+    // A small receive window makes the server detect the stall early.
     let address = gateway.http_addr().parse().unwrap();
     let tcp = TcpSocket::new_v4().unwrap();
     tcp.set_recv_buffer_size(8 * 1024).unwrap();
@@ -185,7 +185,7 @@ async fn who_does_not_read_is_told_and_keeps_nobody_waiting() {
     let mut other = Socket::ready(&gateway, MODERN).await;
     let small = "subscription { orderEvents { ... on OrderStatusEvent { order { externalReference } } } }";
     other.subscribe("1", small).await;
-    // Both feeds have begun when both have shown an order.
+    // Both feeds are active when both have sent an order.
     let reference = |message: &Value| {
         message["payload"]["data"]["orderEvents"]["order"]["externalReference"].as_str().map(str::to_owned)
     };
@@ -218,14 +218,14 @@ async fn who_does_not_read_is_told_and_keeps_nobody_waiting() {
     let ((), heard) = futures_util::future::join(create, hear).await;
     assert_eq!(heard, (0..40).map(|n| format!("o{n}")).collect::<Vec<_>>());
 
-    // It does not read before that, or all of this may have been so fast that it catches up.
+    // The client reads only afterwards; otherwise it could catch up.
     eventually("the server gives the connection up", async || {
-        // Its end of it, established, in the kernel's table. The metrics count the sockets of other tests as well.
+        // The established connection in the kernel's table. The metrics also count sockets of other tests.
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         (!table.contains(&format!(":{port:04X} 01 "))).then_some(())
     })
     .await;
-    // Reading again, too late: it was told, or was cut off.
+    // The client reads again, too late: the server has sent a close frame or reset the connection.
     let closed = deaf.closed().await;
     assert!([4408, 1006].contains(&closed), "{closed}");
     gateway.stop().await;

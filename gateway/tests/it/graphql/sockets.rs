@@ -1,4 +1,4 @@
-//! Websockets: both protocols, and every way in which one ends.
+//! Websockets: both protocols, and every reason for which a socket is closed.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn watch(id: &str) -> String {
     )
 }
 
-on_both!(a_subscriber_sees_every_change_over_both_protocols, |on| async move {
+on_both!(a_subscriber_receives_every_change_over_both_protocols, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
@@ -25,7 +25,7 @@ on_both!(a_subscriber_sees_every_change_over_both_protocols, |on| async move {
     modern.subscribe("m", &watch(&id)).await;
     let mut legacy = Socket::ready(&gateway, LEGACY).await;
     legacy.say(json!({"type": "start", "id": "l", "payload": {"query": watch(&id)}})).await;
-    // Half of what they see has happened before, and half happens while they watch.
+    // Half of the events exist before the subscription, the other half follows.
     gateway.report(&id, "processing", "").await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..2 {
@@ -57,7 +57,7 @@ async fn the_feed_of_all_orders_can_be_filtered() {
     let feed = "subscription { orderEvents(filter: {statuses: [COMPLETED]}) { __typename \
                 ... on OrderStatusEvent { orderId status } ... on OrderFeedLag { missed } } }";
     socket.subscribe("feed", feed).await;
-    // Nothing says when the feed has begun, so orders are completed until one is seen.
+    // The start of the feed is not announced, so orders are completed until one is received.
     let seen = async {
         loop {
             let id = gateway.create_over_graphql().await;
@@ -74,7 +74,7 @@ async fn the_feed_of_all_orders_can_be_filtered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_and_mutations_work_over_a_socket() {
+async fn queries_and_mutations_run_over_a_websocket() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
@@ -90,7 +90,7 @@ async fn queries_and_mutations_work_over_a_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_run_is_an_error_for_its_id_alone() {
+async fn an_invalid_operation_is_an_error_for_its_id_only() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let mut socket = Socket::ready(&gateway, MODERN).await;
@@ -106,14 +106,14 @@ async fn what_cannot_run_is_an_error_for_its_id_alone() {
         assert_eq!(error["type"], "error", "{error}");
         assert_eq!(error["payload"][0]["extensions"]["code"], code, "{error}");
     }
-    // The socket is as good as before, and the id is free again.
+    // The socket continues to work, and the id can be used again.
     socket.subscribe("1", "{ __typename }").await;
     assert_eq!(socket.hear().await["type"], "next");
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_subscription_is_silent_and_its_place_is_free() {
+async fn a_stopped_subscription_sends_nothing_and_releases_its_slot() {
     let mut config = config();
     config.graphql.max_operations_per_socket = 1;
     let backend = Backend::new(On::Embedded).await;
@@ -137,7 +137,7 @@ async fn a_stopped_subscription_is_silent_and_its_place_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_root_field_in_a_fragment_is_followed() {
+async fn a_root_field_in_a_fragment_is_resolved() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
@@ -151,7 +151,7 @@ async fn a_root_field_in_a_fragment_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_rules_close_with_their_code() {
+async fn protocol_violations_close_with_their_code() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let subscribe =
@@ -184,7 +184,7 @@ async fn broken_rules_close_with_their_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_introduce_himself_is_closed() {
+async fn a_socket_without_connection_init_is_closed() {
     let mut config = config();
     config.graphql.connection_init_timeout = Duration::from_millis(100);
     let backend = Backend::new(On::Embedded).await;
@@ -196,7 +196,7 @@ async fn who_does_not_introduce_himself_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_turned_away_before_the_upgrade() {
+async fn other_origins_are_rejected_before_the_upgrade() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let same = gateway.url("");
@@ -218,7 +218,7 @@ async fn strangers_are_turned_away_before_the_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_peer_is_dropped_and_one_that_answers_pings_is_not() {
+async fn a_peer_that_answers_no_ping_is_disconnected() {
     let mut config = config();
     config.graphql.ping_interval = Duration::from_millis(200);
     config.graphql.pong_timeout = Duration::from_millis(800);
@@ -226,7 +226,7 @@ async fn a_silent_peer_is_dropped_and_one_that_answers_pings_is_not() {
     let gateway = backend.gateway(config).await;
     let silent = Socket::ready(&gateway, MODERN).await;
     let mut alive = Socket::ready(&gateway, LEGACY).await;
-    // The library answers pings only while it is read from.
+    // The client library answers pings only while the test reads.
     let mut raw = silent.0.into_inner();
     let read_to_end = async {
         let mut rest = Vec::new();
@@ -242,7 +242,7 @@ async fn a_silent_peer_is_dropped_and_one_that_answers_pings_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shutdown_tells_clients_to_come_back() {
+async fn shutdown_closes_sockets_with_a_code_that_clients_retry() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;

@@ -24,7 +24,7 @@ fn watch(id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_carries_every_change_and_can_be_resumed() {
+async fn an_event_stream_sends_every_change_and_can_be_resumed() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let id = gateway.create_over_graphql().await;
@@ -51,14 +51,14 @@ async fn a_stream_carries_every_change_and_can_be_resumed() {
     ];
     assert_eq!(seen, expected);
 
-    // A browser that comes back: GET, with the id of the last event that it saw.
+    // A browser that reconnects sends GET with the id of its last event.
     let mut url = url::Url::parse(&gateway.url("/graphql")).unwrap();
     url.query_pairs_mut().append_pair("query", &watch(&id));
     let request = gateway.client.get(url).header("accept", "text/event-stream").header("last-event-id", "2");
     let text = request.send().await.unwrap().text().await.unwrap();
     assert_eq!(events(&text), expected[2..]);
 
-    // Replacements of `EventSource` send it as a parameter. The header goes before it.
+    // Replacements of `EventSource` send a parameter. The header has precedence.
     for (parameter, header, rest) in
         [("2", None, &expected[2..]), ("1", Some("2"), &expected[2..]), ("", None, &expected[..])]
     {
@@ -77,7 +77,7 @@ async fn a_stream_carries_every_change_and_can_be_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_run_is_told_in_the_stream() {
+async fn an_invalid_operation_is_an_error_in_the_stream() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     for (document, code) in [
@@ -102,7 +102,7 @@ async fn what_cannot_run_is_told_in_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shutdown_cuts_a_stream_off_so_that_it_is_resumed() {
+async fn shutdown_ends_an_event_stream_so_that_the_client_resumes() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_over_graphql().await;

@@ -1,4 +1,4 @@
-//! Cursors go between the transports, and whatever is none is refused.
+//! Cursors work on every API, and invalid ones are rejected.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -25,13 +25,13 @@ on_both!(cursors_of_one_transport_work_on_the_other, |on| async move {
         assert_eq!(gateway.listed(&format!("/orders?sort={sort}&after={cursor}")).await, nodes[4..]);
         assert_eq!(gateway.listed(&format!("/orders?sort={sort}&before={cursor}")).await, nodes[..3]);
     }
-    // As they were before lists could be sorted: ids over REST, `v1` over GraphQL.
+    // Cursors of the first version: ids over REST, `v1` over GraphQL.
     let nodes = gateway.listed("/orders").await;
     assert_eq!(gateway.listed(&format!("/orders?after={}", nodes[1])).await, nodes[2..]);
     assert_eq!(gateway.listed(&format!("/orders?limit=1&before={}", nodes[2])).await, nodes[1..2]);
     let old = BASE64.encode(format!("v1:{}", nodes[1]));
     assert_eq!(ids(&gateway.connection(json!({"after": old})).await["nodes"]), nodes[2..]);
-    // An order that is not there has a place all the same.
+    // A removed order still has a position.
     let first = "00000000-0000-7000-8000-000000000000";
     assert_eq!(gateway.listed(&format!("/orders?sort=createdAt&after={first}")).await.len(), 6);
     assert_eq!(gateway.listed(&format!("/orders?after={first}")).await.len(), 0);
@@ -39,7 +39,7 @@ on_both!(cursors_of_one_transport_work_on_the_other, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(whatever_is_no_cursor_of_the_list_is_refused, |on| async move {
+on_both!(an_invalid_cursor_is_rejected, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -75,7 +75,7 @@ on_both!(whatever_is_no_cursor_of_the_list_is_refused, |on| async move {
     let yen = BASE64.encode(format!("v2:total:JPY:1:{id}"));
     let message = gateway.refused_connection(json!({"after": yen, "sort": "TOTAL_ASC"})).await;
     assert!(message.contains("totals in JPY, this list is about USD"), "{message}");
-    // The largest and the smallest places that there can be.
+    // The largest and the smallest possible positions.
     for total in [0, i64::MAX] {
         for end in ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
             let cursor = BASE64.encode(format!("v2:-total:USD:{total}:{end}"));

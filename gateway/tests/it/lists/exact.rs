@@ -1,4 +1,4 @@
-//! "Exactly this value" means the same bytes on every database: blanks at the end, case, accents and their forms count.
+//! Filters by value compare bytes on every database: trailing blanks, case, accents and Unicode forms count.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use crate::harness::{Backend, Gateway};
 use crate::on_both;
 use crate::rest::value;
 
-/// Each equals another one under a usual collation.
+/// Each value equals another one under common collations.
 const TEXTS: [&str; 7] = ["acme", "acme ", "acme  ", "Acme", "äcme", "a\u{308}cme", "ACME"];
-/// Equals none of them.
+/// A value that equals none of them.
 const OTHERS: [&str; 3] = ["acme   ", "acm", "Äcme"];
 
 async fn found(gateway: &Gateway<'_>, query: &[(&str, &str)]) -> Vec<String> {
@@ -18,7 +18,7 @@ async fn found(gateway: &Gateway<'_>, query: &[(&str, &str)]) -> Vec<String> {
     ids(&value(gateway.client.get(url).send().await.unwrap()).await)
 }
 
-on_both!(a_filter_by_a_value_compares_every_byte, |on| async move {
+on_both!(a_filter_by_value_compares_every_byte, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(gateway::Config::default()).await;
     let orders = TEXTS.map(
@@ -27,7 +27,7 @@ on_both!(a_filter_by_a_value_compares_every_byte, |on| async move {
     let created = gateway.create_all(&orders).await;
     for (id, text) in created.iter().zip(TEXTS) {
         for filter in ["customer", "externalReference"] {
-            // Each of these is read in another way.
+            // Each of these is parsed differently.
             for more in [&[][..], &[("status", "pending")], &[("sort", "-total"), ("currency", "USD")]] {
                 let query = [&[(filter, text)][..], more].concat();
                 assert_eq!(found(&gateway, &query).await, [id.as_str()], "{query:?}");

@@ -1,4 +1,4 @@
-//! Lists of orders over REST and GraphQL: pages, filters, sorts, and what they cost.
+//! Lists of orders over REST and GraphQL: pages, filters, sorts, and their cost.
 
 mod cursors;
 mod exact;
@@ -30,7 +30,7 @@ impl Gateway<'_> {
         page.clone()
     }
 
-    /// What is said about a page that is refused over GraphQL.
+    /// The error message of a page that GraphQL rejects.
     async fn refused_connection(&self, variables: Value) -> String {
         let (_, json) = self.graphql(LIST, variables.clone()).await;
         let error = &json["errors"][0];
@@ -53,7 +53,7 @@ impl Gateway<'_> {
     }
 }
 
-/// The ids of orders, or of whatever has an `id`.
+/// The ids of a list of objects.
 fn ids(orders: &Value) -> Vec<String> {
     orders.as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
 }

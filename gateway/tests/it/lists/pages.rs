@@ -1,4 +1,4 @@
-//! Pages of every size in both directions, compared with the same list made in this test.
+//! Pages of every size in both directions, compared with a list that the test computes.
 
 use std::collections::HashSet;
 
@@ -11,14 +11,14 @@ use crate::harness::{Backend, Gateway, quick};
 use crate::on_both;
 use crate::rest::{link, value};
 
-/// A filter in GraphQL's words, in REST's, and as it is meant.
+/// A filter in GraphQL, in REST, and as a predicate.
 struct Case {
     graphql: Value,
     rest: &'static str,
     matches: fn(&Order) -> bool,
 }
 
-/// GraphQL's word, REST's, whether it is by total, whether it descends.
+/// The value in GraphQL, the value in REST, whether it sorts by total, whether it is descending.
 const SORTS: [(&str, &str, bool, bool); 4] = [
     ("CREATED_AT_DESC", "-createdAt", false, true),
     ("CREATED_AT_ASC", "createdAt", false, false),
@@ -66,7 +66,7 @@ fn cases(middle: &Order) -> Vec<(Case, Option<domain::Timestamp>)> {
     ]
 }
 
-/// What a list must be.
+/// The expected list.
 fn expected(
     orders: &[Order],
     keep: impl Fn(&Order) -> bool,
@@ -142,7 +142,7 @@ async fn walk_rest(gateway: &Gateway<'_>, filter: &str, sort: &str, size: usize,
 }
 
 on_both!(
-    /// Totals are from a small set, so that most are equal.
+    /// Totals are from a small set, so that most of them are equal.
     every_page_is_the_slice_that_it_should_be,
     |on| async move {
         let backend = Backend::new(on).await;
@@ -211,7 +211,7 @@ on_both!(two_cursors_bound_a_page, |on| async move {
             let info = &page["pageInfo"];
             assert_eq!((&info["hasPreviousPage"], &info["hasNextPage"]), (&json!(previous), &json!(next)));
         }
-        // The bounds meet, cross, or lie at an end.
+        // The bounds are equal, crossed, or at an end of the list.
         for (after, before, empty) in [(3, 4, true), (5, 2, true), (4, 4, true), (0, 8, false)] {
             let page = gateway
                 .connection(json!({"sort": sort, "after": cursor(after), "before": cursor(before)}))
@@ -226,7 +226,7 @@ on_both!(two_cursors_bound_a_page, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(orders_that_come_in_meanwhile_do_not_shift_the_pages, |on| async move {
+on_both!(new_orders_do_not_shift_the_pages, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let body = |n: usize| json!({"item": "x", "quantity": 1, "price": n % 3});
@@ -244,7 +244,7 @@ on_both!(orders_that_come_in_meanwhile_do_not_shift_the_pages, |on| async move {
                     break;
                 }
                 cursor = page["pageInfo"][end].clone();
-                // Around every place of the list, and never so many that this goes on for ever.
+                // Around every position of the list; the number of requests is limited.
                 steps += 1;
                 if steps < 20 {
                     gateway.create_all(&(0..3).map(body).collect::<Vec<_>>()).await;

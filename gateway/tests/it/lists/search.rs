@@ -1,4 +1,4 @@
-//! Looking for a text in the items.
+//! The search for a string in item names.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const ITEMS: [&[&str]; 9] = [
     &["a,b]:{}[", "x\"},{\"item\":\"laptop"],
 ];
 
-on_both!(texts_are_found_in_the_names_of_items_and_nowhere_else, |on| async move {
+on_both!(a_search_matches_item_names_only, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let mut created = Vec::new();
@@ -56,7 +56,7 @@ on_both!(texts_are_found_in_the_names_of_items_and_nowhere_else, |on| async move
         ("a,b]:{}[", &[8]),
         ("\"item\":\"", &[8]),
         ("wool", &[1, 2]),
-        // Keys, numbers and punctuation of how items are stored, other fields, two items at once.
+        // Keys, numbers and punctuation of the stored JSON, other fields, strings across two items.
         ("quantity", &[]),
         ("priceMinor", &[]),
         ("1234", &[]),
@@ -84,7 +84,7 @@ fn content(item: &str, price: usize) -> Content {
 }
 
 on_both!(
-    /// More orders than are read at once lie between those that match.
+    /// More orders than one read returns lie between the matching ones.
     what_is_rare_is_found_page_by_page,
     |on| async move {
         const ORDERS: usize = 5_000;

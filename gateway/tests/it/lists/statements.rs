@@ -1,4 +1,4 @@
-//! What a page costs: the same few statements, however many orders are on it.
+//! The number of SQL statements of a page does not depend on its number of orders.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Gateway, quick};
 use crate::on_both;
 
-/// How often a request is counted at least. What the gateway asks by itself, about twice a second, adds to some of them.
+/// The minimum number of measurements. Background statements, about two a second, add to some of them.
 const COUNTED: usize = 12;
-/// How long a request is counted again while it takes more than expected: on a busy machine each may take longer than
-/// the gateway's own pause.
+/// The time during which a higher count is measured again: on a busy machine each request may overlap with a
+/// background statement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The statements that a document takes, `expected` if it ever takes so few, and its answer.
+/// The number of statements of a document, `expected` if one measurement is that low, and its response.
 async fn cost(gateway: &Gateway<'_>, store: &gateway::Store, document: &str, expected: u64) -> (u64, Value) {
     let mut least = u64::MAX;
     let mut answer = Value::Null;
@@ -30,10 +30,10 @@ async fn cost(gateway: &Gateway<'_>, store: &gateway::Store, document: &str, exp
     (least, answer)
 }
 
-on_both!(a_page_costs_the_same_few_statements_whatever_is_on_it, |on| async move {
+on_both!(a_page_costs_the_same_statements_for_any_number_of_orders, |on| async move {
     let backend = Backend::new(on).await;
     let store = backend.gateway_store().await;
-    // Nothing is dispatched, so the gateway has little to ask by itself.
+    // No order is dispatched, so there are few background statements.
     let mut config = quick();
     config.service.max_queue_depth = 1;
     let gateway = backend.gateway_with(store.clone(), config).await;
@@ -65,7 +65,7 @@ on_both!(a_page_costs_the_same_few_statements_whatever_is_on_it, |on| async move
             assert_eq!(nodes[0]["late"], json!([{"sequence": 2}]));
         }
     }
-    // A page in the middle looks besides whether there is something in front of it.
+    // A page in the middle also checks whether a previous page exists.
     let (_, first) = cost(&gateway, &store, "{ orders(first: 5) { pageInfo { endCursor } } }", 1).await;
     let cursor = first["data"]["orders"]["pageInfo"]["endCursor"].as_str().unwrap();
     for size in [5, 50] {

@@ -1,4 +1,4 @@
-//! Subscribers that take a few bytes at a time.
+//! Subscribers that read a few bytes at a time.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{Backend, Gateway, On, quick};
 
-/// Each event is long, so that the buffers of the system are soon full.
+/// Each event is large, so that the socket buffers are full soon.
 const SUBSCRIPTION: &str = "subscription { orderEvents { ... on OrderStatusEvent { sequence order { \
     a: lineItems { item } b: lineItems { item } c: lineItems { item } d: lineItems { item } } } } }";
 
-/// A frame of a client that holds a ping.
+/// A ping frame of a client.
 const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
 
-/// A connection whose small window makes the server notice early.
+/// A connection with a small receive window, so that the server detects the stall early.
 async fn connect(gateway: &Gateway<'_>) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
@@ -58,7 +58,7 @@ async fn events(gateway: &Gateway<'_>) -> TcpStream {
     stream
 }
 
-/// Reads `bytes` at a time, until the server has closed the connection: what is sent then is refused.
+/// Reads `bytes` at a time until the server has closed the connection and sending fails.
 async fn sips(mut stream: TcpStream, bytes: usize, says: &[u8]) {
     let mut space = vec![0; bytes];
     while stream.write_all(says).await.is_ok() {
@@ -68,7 +68,7 @@ async fn sips(mut stream: TcpStream, bytes: usize, says: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn subscribers_that_read_a_little_at_a_time_are_disconnected() {
+async fn slow_subscribers_are_disconnected() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     // The clients read up to 200 KB/s. Only the rate may disconnect them.

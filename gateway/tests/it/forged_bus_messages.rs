@@ -1,4 +1,4 @@
-//! Messages on the bus that no gateway has sent.
+//! Messages on the bus that were not sent by a gateway.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Backend, On, eventually};
 
-/// An event as the version before this one wrote it, without any proof.
+/// An event in the format without authentication.
 fn unproved(id: OrderId, sequence: u32, reason: &str) -> Vec<u8> {
     let mut message = vec![1];
     message.extend_from_slice(id.as_bytes());
@@ -24,7 +24,7 @@ fn unproved(id: OrderId, sequence: u32, reason: &str) -> Vec<u8> {
     message
 }
 
-/// Sends bytes to the channel as anybody can who reaches Redis. Answers how many have received them.
+/// Publishes bytes on the channel, as any client of Redis can. Returns the number of receivers.
 async fn publish(backend: &Backend, message: &[u8]) -> String {
     let url = url::Url::parse(&backend.redis_url()).unwrap();
     let address = (url.host_str().unwrap().to_owned(), url.port().unwrap());
@@ -37,10 +37,10 @@ async fn publish(backend: &Backend, message: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..read]).trim().to_owned()
 }
 
-/// Somebody watches one order and somebody all of them; then the bus brings forged events, and then the
-/// order is completed over another gateway. Both see what really happened and nothing else.
+/// One client subscribes to an order and one to all orders. The bus delivers forged events, then the order is
+/// completed over another gateway. Both clients receive the real events only.
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_messages_change_nothing_that_a_subscriber_sees() {
+async fn forged_bus_messages_are_dropped() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(Config::default()).await;
     let other = backend.gateway(Config::default()).await;

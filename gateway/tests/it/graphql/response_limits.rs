@@ -1,4 +1,4 @@
-//! How long a response may be, and how many errors it may have, on each transport.
+//! The maximum size of a response and the maximum number of errors, on each transport.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn is_limit(json: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_that_is_too_long_is_an_error_on_every_transport() {
+async fn an_oversized_response_is_an_error_on_every_transport() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = with_orders(&backend).await;
     let fits = page("lineItems { item }");
@@ -76,10 +76,10 @@ async fn a_response_that_is_too_long_is_an_error_on_every_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operations_of_a_batch_share_a_response() {
+async fn the_operations_of_a_batch_share_the_response_limit() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = with_orders(&backend).await;
-    // Not half of what a response may have.
+    // Less than half of the limit.
     let fits = json!({"query": page("lineItems { item }")});
     let create =
         r#"mutation { createOrder(input: {item: "late", quantity: 1, price: 1}) { idempotentReplay } }"#;
@@ -89,7 +89,7 @@ async fn the_operations_of_a_batch_share_a_response() {
     assert!(json.to_string().len() <= LIMIT + 1_024);
     assert_eq!(json[0]["data"]["orders"]["nodes"].as_array().unwrap().len(), ORDERS, "{json}");
     assert_eq!(json[1], json[0]);
-    // What follows is not run, because its result could not be shown.
+    // The following operations do not run, because their results would not fit.
     assert!(is_limit(&json[2]) && is_limit(&json[3]), "{json}");
     let (_, json) =
         gateway.graphql("{ orders(filter: {itemContains: \"late\"}) { nodes { id } } }", Value::Null).await;
@@ -121,14 +121,14 @@ async fn a_response_has_at_most_a_hundred_errors() {
     let one = format!("mutation($l: [LineItemInput!]) {{ {create} }}");
     let (_, json) = gateway.graphql(&one, json!({"l": bad})).await;
     assert_eq!(errors_of(&json), 100, "{json}");
-    // Each of several fields says something.
+    // Each of several fields has errors.
     let several = format!("mutation($l: [LineItemInput!]) {{ a: {create} b: {create} c: {create} }}");
     let (_, json) = gateway.graphql(&several, json!({"l": bad})).await;
     assert_eq!(errors_of(&json), 100, "{json}");
     for alias in ["a", "b", "c"] {
         assert!(!json["data"][alias]["userErrors"].as_array().unwrap().is_empty(), "{alias}");
     }
-    // Rows of a bulk: all say what became of them, the first ones say why.
+    // Rows of a bulk: each has a status, the first ones have reasons.
     let rows: Vec<Value> = (0..90)
         .map(|n| {
             if n == 80 {
@@ -153,7 +153,7 @@ async fn a_response_has_at_most_a_hundred_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_count_for_each_use() {
+async fn each_use_of_a_variable_counts_towards_the_limit() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config()).await;
     let item = json!({"item": "x".repeat(200), "quantity": 1, "price": "1"});

@@ -9,9 +9,9 @@ use proto::v1;
 use serde_json::{Value, json};
 use sqlx::AnyConnection;
 
+use crate::defective_rows::{damage, forgotten, run};
 use crate::harness::{Backend, Gateway, On, eventually, unique_name};
 use crate::on_both;
-use crate::poison::{damage, forgotten, run};
 use crate::workers::{Worker, lease};
 
 /// The store of a user whose statements the server ends after two seconds. MySQL has no such limit for an UPDATE.
@@ -34,7 +34,7 @@ async fn limited(backend: &Backend, admin: &mut AnyConnection) -> Option<Store> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone() {
+async fn an_order_whose_update_exceeds_the_statement_timeout_is_parked_alone() {
     let backend = Backend::new(On::Servers).await;
     let mut admin = damage(&backend, On::Servers).await;
     let limited = limited(&backend, &mut admin).await;
@@ -48,7 +48,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
         None => backend.gateway_store().await,
     };
     let mut config = Config::default();
-    // The isolation takes a while.
+    // Isolation takes several transactions.
     config.service.rules.lease = std::time::Duration::from_secs(600);
     let gateway = backend.gateway_over(store, config).await;
     let ids = forgotten(&gateway, 8).await;
@@ -65,7 +65,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
     let mut open = leases.clone();
     let mut started = BTreeSet::new();
     let mut refused = Vec::new();
-    // A worker repeats what it is told to try again.
+    // A worker repeats requests that were answered TryAgain.
     while !open.is_empty() {
         let Some(answer) = worker.try_start(&open).await else { continue };
         open.clear();
@@ -77,7 +77,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
             }
         }
     }
-    // The first one to be told is the request during which it is parked, if that one is still waited for.
+    // The request during which the order is parked gets the answer, if its client still waits.
     assert!(
         refused == [(slow.clone(), "order_unreadable".to_owned())]
             || refused == [(slow.clone(), "not_yet".to_owned())],
@@ -88,7 +88,7 @@ async fn an_order_whose_change_exceeds_the_time_of_a_statement_is_parked_alone()
     for lease in leases.iter().filter(|lease| lease.order_id != *slow) {
         assert_eq!(worker.finish(lease).await.refused, []);
     }
-    // Without the trigger it is an order like any other.
+    // Without the trigger the order is processed normally.
     run(&mut admin, "DROP TRIGGER slow", "").await;
     run(&mut admin, "UPDATE orders SET held_until = 1 WHERE id = {id}", slow).await;
     backend.store.recheck_parked(&[slow.parse().unwrap()]).await.unwrap();
@@ -106,7 +106,7 @@ async fn post(gateway: &Gateway<'_>, path: &str, key: &str, body: &Value) -> (u1
     (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
-on_both!(a_create_that_the_database_refuses_fails_alone, |on| async move {
+on_both!(a_create_that_the_database_rejects_fails_alone, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut connection = damage(&backend, on).await;
@@ -146,7 +146,7 @@ on_both!(a_create_that_the_database_refuses_fails_alone, |on| async move {
     };
     assert_eq!(orders(&gateway).await, 70);
 
-    // Over GraphQL it is data, and a bulk is refused as a whole.
+    // GraphQL returns a user error, and a bulk is rejected as a whole.
     let query = "mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { id } userErrors { code } } }";
     let input = json!({"item": "Vase", "quantity": 1, "price": "1", "customer": "refused"});
     let (_, answer) = gateway.graphql(query, json!({"input": input})).await;
@@ -156,7 +156,7 @@ on_both!(a_create_that_the_database_refuses_fails_alone, |on| async move {
     assert_eq!((status, &body["code"]), (422, &json!("order_refused")), "{body}");
     assert_eq!(orders(&gateway).await, 70);
 
-    // The key of a refused create stands for nothing.
+    // The key of a rejected create is free.
     run(&mut connection, "DROP TRIGGER refused", "").await;
     assert_eq!(post(&gateway, "/orders", &keys[3], &order(true)).await.0, 201);
     eventually("readiness", || async {

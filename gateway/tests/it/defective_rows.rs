@@ -1,4 +1,4 @@
-//! Rows that cannot be used: each of them concerns its own order and no other, on every path.
+//! Defective rows: each affects its own order and no other, on every path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 use crate::workers::{Worker, lease};
 
-/// Defects that both databases take, each with the text that the doctor shows.
+/// Defects that both databases accept, each with the message of the doctor.
 const DEFECTS: [(&str, &str); 8] = [
     ("UPDATE orders SET currency = 'QQQ' WHERE id = {id}", "currency"),
     ("UPDATE orders SET line_items = '{broken' WHERE id = {id}", "line items"),
@@ -25,18 +25,18 @@ const DEFECTS: [(&str, &str); 8] = [
     ("UPDATE orders SET version = 4294967296 WHERE id = {id}", "version"),
     ("UPDATE orders SET attempt = -1 WHERE id = {id}", "attempt"),
 ];
-/// What only SQLite takes: a text where a number belongs, and a text that is not UTF-8.
+/// Defects that only SQLite accepts: a string in place of a number, and a string that is not UTF-8.
 const DEFECTS_OF_SQLITE: [(&str, &str); 3] = [
     ("UPDATE orders SET failures = 'many' WHERE id = {id}", "failures"),
     ("UPDATE orders SET not_before = 'soon' WHERE id = {id}", "not_before"),
     ("UPDATE orders SET customer = CAST(x'ff' AS TEXT) WHERE id = {id}", "utf-8"),
 ];
 
-/// A connection for what no gateway would write.
+/// A connection for defects that no gateway would write.
 pub(crate) async fn damage(backend: &Backend, on: On) -> AnyConnection {
     let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
     if on == On::Servers {
-        // An ENUM then takes anything, as the empty text.
+        // An ENUM then stores any value as the empty string.
         sqlx::raw_sql("SET SESSION sql_mode = ''").execute(&mut connection).await.unwrap();
     }
     connection
@@ -47,7 +47,7 @@ pub(crate) async fn run(connection: &mut AnyConnection, statement: &str, id: &st
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.unwrap();
 }
 
-/// Orders that no gateway remembers, because they were created during a pause.
+/// Orders in no row cache, because they were created during a pause.
 pub(crate) async fn forgotten(gateway: &Gateway<'_>, count: usize) -> Vec<String> {
     gateway.client.post(gateway.url("/queue/pause")).send().await.unwrap();
     let mut ids = Vec::new();
@@ -77,7 +77,7 @@ async fn findings(backend: &Backend) -> BTreeMap<String, Vec<IssueKind>> {
     found
 }
 
-on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
+on_both!(an_unreadable_row_is_rejected_alone_and_parked, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let defects = defects(on);
@@ -88,7 +88,7 @@ on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
         run(&mut connection, statement, id).await;
     }
 
-    // One Start, one heartbeat and one report for all of them.
+    // One Start, one heartbeat and one report for all orders.
     let mut worker = Worker::connect(&gateway).await;
     let leases: Vec<v1::Lease> = ids.iter().map(|id| lease(id)).collect();
     let started = worker.start(&leases).await;
@@ -104,7 +104,7 @@ on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
         assert_eq!(worker.finish(lease).await.refused, []);
     }
 
-    // The doctor names exactly these, each as parked and with what is wrong.
+    // The doctor names exactly these orders, each as parked and with its defect.
     let found = findings(&backend).await;
     assert_eq!(
         found.keys().collect::<Vec<_>>(),
@@ -117,11 +117,11 @@ on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
     }
     assert_eq!(backend.store.parked().await.unwrap(), bad.len() as u64);
 
-    // Alone it is answered with a code, in a list it is named beside the others.
+    // A single read returns a code; a list names the order beside the others.
     for id in bad {
         for path in [format!("/orders/{id}"), format!("/orders/{id}/events")] {
             let (status, body) = get(&gateway, &path).await;
-            // A defect of other columns leaves the events as they are.
+            // A defect of other columns does not affect the events.
             assert!(
                 (status, &body["code"]) == (409, &json!("order_unreadable")) || path.ends_with("events"),
                 "{path} {body}"
@@ -157,7 +157,7 @@ on_both!(an_unreadable_row_is_refused_alone_and_parked, |on| async move {
     drop(worker);
 });
 
-on_both!(pages_lead_past_orders_that_cannot_be_read, |on| async move {
+on_both!(pages_continue_past_unreadable_orders, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut ids = forgotten(&gateway, 9).await;
@@ -196,7 +196,7 @@ on_both!(pages_lead_past_orders_that_cannot_be_read, |on| async move {
     assert_eq!(count, ids.len());
 });
 
-on_both!(dispatch_passes_rows_that_it_cannot_read, |on| async move {
+on_both!(dispatch_skips_rows_that_it_cannot_read, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     gateway.client.post(gateway.url("/queue/pause")).send().await.unwrap();
@@ -230,13 +230,13 @@ on_both!(dispatch_passes_rows_that_it_cannot_read, |on| async move {
             gateway.report(&id, "completed", "").await.unwrap();
             done.insert(id);
         } else if !good.contains(&id) {
-            // Its row could be dispatched; a worker learns that it cannot be started.
+            // Its row could be dispatched; the start is rejected.
             let refused = gateway.report(&id, "processing", "").await;
             assert!(refused.is_err() || on == On::Embedded, "{id}");
         }
     }
     eventually("the others to be parked", || async {
-        // The text in `due_at` is replaced when the order is parked, so that one is repaired by it.
+        // Parking replaces the string in `due_at`, which repairs that row.
         (backend.store.parked().await.unwrap() >= 3).then_some(())
     })
     .await;
@@ -266,14 +266,14 @@ on_both!(an_event_that_exists_already_blocks_only_its_own_order, |on| async move
     let refused: Vec<_> = started.refused.iter().map(|one| one.lease.clone().unwrap().order_id).collect();
     assert_eq!(refused, [ids[2].clone(), ids[11].clone()], "{:?}", started.refused);
     assert_eq!(started.attempts.len(), 14);
-    // Looked at again, they stay parked: until their events are repaired.
+    // They stay parked until their events are repaired.
     let stuck = [ids[2].parse().unwrap(), ids[11].parse().unwrap()];
     backend.store.recheck_parked(&stuck).await.unwrap();
     assert_eq!(backend.store.parked().await.unwrap(), 2);
     drop(worker);
 });
 
-on_both!(a_row_that_the_database_refuses_to_change_blocks_only_its_own_order, |on| async move {
+on_both!(a_row_that_cannot_be_updated_blocks_only_its_own_order, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let ids = forgotten(&gateway, 16).await;
@@ -290,7 +290,7 @@ on_both!(a_row_that_the_database_refuses_to_change_blocks_only_its_own_order, |o
         }
     };
     run(&mut connection, trigger, "").await;
-    // It cannot be parked either, and dispatch goes past it.
+    // It cannot be parked either, and dispatch skips it.
     let taken =
         backend.store.claim_ready(100, std::time::Duration::from_secs(60), DispatchCursor::default()).await;
     assert!(taken.unwrap().unwrap().front.is_empty());
@@ -303,7 +303,7 @@ on_both!(a_row_that_the_database_refuses_to_change_blocks_only_its_own_order, |o
     drop(worker);
 });
 
-on_both!(retention_passes_what_it_cannot_remove, |on| async move {
+on_both!(retention_skips_orders_that_it_cannot_remove, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let ids = forgotten(&gateway, 8).await;
@@ -346,7 +346,7 @@ on_both!(a_repaired_order_is_processed, |on| async move {
     backend.store.park(std::slice::from_ref(unreadable)).await.unwrap();
     let second = held_until(&mut connection, &ids[0]).await;
     assert!(second > first + 20_000_000, "the backoff grows: {first} {second}");
-    // It is noticed when its time is over, and released when it can be read.
+    // It is parked when its lease expires, and released when it can be read.
     run(&mut connection, "UPDATE orders SET held_until = 1 WHERE id = {id}", &ids[0]).await;
     backend.store.recheck_parked(&[id]).await.unwrap();
     assert!(held_until(&mut connection, &ids[0]).await > second, "it cannot be read yet");
@@ -370,14 +370,14 @@ on_both!(an_operator_repairs_an_order_or_marks_it_as_failed, |on| async move {
     let parsed: Vec<OrderId> = ids.iter().map(|id| id.parse().unwrap()).collect();
     let mut connection = damage(&backend, on).await;
     let store = &backend.store;
-    // A value that is not known: it takes the operator's word.
+    // An unknown value: an operator has to supply it.
     run(&mut connection, DEFECTS[0].0, &ids[0]).await;
     let repaired = store.repair_order(parsed[0], &[], None).await.unwrap();
     assert!(matches!(&repaired, Repaired::StillUnreadable(why) if why.contains("QQQ")), "{repaired:?}");
     let settings = ["currency=EUR".parse().unwrap()];
     assert_eq!(store.repair_order(parsed[0], &settings, None).await.unwrap(), Repaired::Sound);
     assert_eq!(store.orders(&parsed[..1]).await.unwrap()[0].total.currency().code(), "EUR");
-    // An event that is there twice is removed.
+    // A duplicate event is removed.
     for status in ["processing", "pending"] {
         gateway.report(&ids[1], status, "").await.unwrap();
     }
@@ -385,7 +385,7 @@ on_both!(an_operator_repairs_an_order_or_marks_it_as_failed, |on| async move {
                  VALUES ({id}, 2, 'processing', 1, 1)";
     run(&mut connection, event, &ids[1]).await;
     assert_eq!(store.repair_order(parsed[1], &[], None).await.unwrap(), Repaired::Sound);
-    // Marked as failed, whatever the status was, with an event that follows from the one before.
+    // Marked as failed, from any status, with an event that follows the one before.
     run(&mut connection, "UPDATE orders SET priority = 'urgent' WHERE id = {id}", &ids[2]).await;
     gateway.report(&ids[3], "processing", "").await.unwrap();
     run(&mut connection, "UPDATE orders SET version = 0 WHERE id = {id}", &ids[4]).await;
@@ -400,7 +400,7 @@ on_both!(an_operator_repairs_an_order_or_marks_it_as_failed, |on| async move {
     let timeline = gateway.timeline(&ids[3]).await;
     assert_eq!(timeline, [Status::Pending, Status::Processing, Status::Failed]);
     let found = findings(&backend).await;
-    // The priority is as it was.
+    // The priority does not change.
     assert_eq!(found.keys().collect::<Vec<_>>(), [&ids[2]], "{found:?}");
     let nobody = OrderId::from_bytes([7; 16]);
     assert_eq!(store.repair_order(nobody, &[], None).await.unwrap(), Repaired::NotFound);

@@ -1,4 +1,4 @@
-//! What all clients together may hold: bytes of unfinished bodies, and open streams.
+//! Limits over all clients: bytes of incomplete bodies, and open streams.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::harness::{Backend, Gateway, On, eventually, quick};
 
 const MIB: usize = 1024 * 1024;
 
-/// A connection of HTTP/2 to this address.
+/// Opens an HTTP/2 connection to the address.
 async fn http2(addr: &str) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
@@ -23,8 +23,7 @@ async fn http2(addr: &str) -> SendRequest<Bytes> {
     sender
 }
 
-/// Calls a method with a message that is announced as 16 bytes longer than what is sent of it, and returns the
-/// status of the call.
+/// Calls a method with an incomplete message: 16 bytes are missing. Returns the status of the call.
 async fn unfinished(sender: SendRequest<Bytes>, method: &str, length: usize) -> Code {
     let request = Request::post(format!("http://localhost/orders.v1.OrderService/{method}"))
         .header("content-type", "application/grpc")
@@ -43,7 +42,7 @@ async fn unfinished(sender: SendRequest<Bytes>, method: &str, length: usize) -> 
                 return;
             }
         }
-        // Held open until the server ends it.
+        // The stream stays open until the server ends it.
         let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
     });
     let response = tokio::time::timeout(Duration::from_secs(30), response).await.expect("an answer in time");
@@ -60,14 +59,14 @@ async fn unfinished(sender: SendRequest<Bytes>, method: &str, length: usize) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_message_of_grpc_is_given_up() {
+async fn an_incomplete_grpc_message_times_out() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     config.http.header_read_timeout = Duration::from_secs(1);
     config.http.inflight_body_bytes = 16 * MIB;
     let gateway = backend.gateway(config).await;
     let sender = http2(gateway.grpc_addr()).await;
-    // Longer than the call may be, as long as it may be, and so many that they do not fit.
+    // A message above the limit, messages at the limit, and more of them than the request buffer holds.
     assert_eq!(unfinished(sender.clone(), "UpdateStatus", 4_194_240 - 16).await, Code::ResourceExhausted);
     assert_eq!(unfinished(sender.clone(), "UpdateStatus", 1_000).await, Code::DeadlineExceeded);
     assert_eq!(unfinished(sender.clone(), "Work", 1_000).await, Code::DeadlineExceeded);
@@ -76,13 +75,13 @@ async fn an_unfinished_message_of_grpc_is_given_up() {
     let count = |code| ends.iter().filter(|end| **end == code).count();
     assert_eq!(count(Code::DeadlineExceeded) + count(Code::Unavailable), 150, "{ends:?}");
     assert!(count(Code::Unavailable) >= 146, "more than the budget is refused: {ends:?}");
-    // Everything has been given back.
+    // All bytes have been released.
     eventually("no byte to be held", async || (held(&gateway).await == 0).then_some(())).await;
     assert_eq!(gateway.order(&gateway.create_order().await).await.status, "pending");
     gateway.stop().await;
 }
 
-/// The bytes of bodies that are held, as the metrics show them.
+/// The bytes in the request buffer according to the metrics.
 async fn held(gateway: &Gateway<'_>) -> u64 {
     gateway::metrics::install();
     let text = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
@@ -91,7 +90,7 @@ async fn held(gateway: &Gateway<'_>) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_bodies_are_limited_together_and_small_ones_still_fit() {
+async fn incomplete_bodies_share_a_limit_and_small_requests_are_served() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     config.http.inflight_body_bytes = 8 * MIB;
@@ -102,7 +101,7 @@ async fn unfinished_bodies_are_limited_together_and_small_ones_still_fit() {
         let head = "POST /orders/bulk HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                     content-length: 4194304\r\n\r\n";
         socket.write_all(head.as_bytes()).await.unwrap();
-        // It may be refused before everything is sent.
+        // The gateway may reject the request before all of it is sent.
         let _ = socket.write_all(&vec![b' '; 4_194_304 - 10]).await;
         open.push(socket);
     }
@@ -113,7 +112,7 @@ async fn unfinished_bodies_are_limited_together_and_small_ones_still_fit() {
         refused += usize::from(read.is_ok_and(|read| read.is_ok()) && &answer == b"HTTP/1.1 503");
     }
     assert!(refused >= 2, "{refused} of 4 are refused");
-    // GraphQL too; and what is small is served meanwhile.
+    // GraphQL as well; small requests are served meanwhile.
     gateway.create_order().await;
     let large = json!({"query": "{ __typename }", "variables": {"x": "x".repeat(200_000)}}).to_string();
     let mut answers = Vec::new();
@@ -131,7 +130,7 @@ async fn unfinished_bodies_are_limited_together_and_small_ones_still_fit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_of_every_kind_are_counted_together() {
+async fn all_stream_kinds_share_one_limit() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     config.http.streams_per_address = Some(3);
@@ -162,7 +161,7 @@ async fn streams_of_every_kind_are_counted_together() {
     assert_eq!(watch().await.unwrap_err().code(), Code::ResourceExhausted);
     let hello = tokio_stream::iter([proto::v1::WorkerMessage::default()]);
     assert_eq!(gateway.workers().await.work(hello).await.unwrap_err().code(), Code::ResourceExhausted);
-    // Other requests are served.
+    // Requests without a stream are served.
     gateway.create_order().await;
     drop(open);
     eventually("a free stream", async || events().await.unwrap().status().is_success().then_some(())).await;

@@ -1,5 +1,5 @@
-//! The database refuses: each reason has its code on every surface, nothing is half written, and it is
-//! over when the reason is gone.
+//! Errors of the database: each has its code on every API, nothing is partly written, and requests succeed again
+//! when the cause is gone.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 
-/// Longer than any answer may take.
+/// A limit that no response may exceed.
 const TOO_LONG: Duration = Duration::from_secs(15);
 
 async fn run(connection: &mut AnyConnection, sql: String) {
@@ -51,9 +51,9 @@ async fn count(gateway: &Gateway<'_>) -> usize {
     page["orders"].as_array().or_else(|| page.as_array()).unwrap().len()
 }
 
-/// The server's own errors, raised by a trigger after the order's row was written.
+/// Errors of the server, raised by a trigger after the order's row was written.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_refusal_of_the_server_has_its_code() {
+async fn every_database_error_has_its_code() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(quick()).await;
     let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
@@ -67,7 +67,7 @@ async fn every_refusal_of_the_server_has_its_code() {
         (1021, "database_full"),
         (1114, "database_full"),
         (1053, "database_unavailable"),
-        // A node of Galera that left the cluster, and one that joins.
+        // A Galera node that left the cluster, and one that joins.
         (1047, "database_unavailable"),
         (1180, "database_unavailable"),
         // Group Replication.
@@ -85,7 +85,7 @@ async fn every_refusal_of_the_server_has_its_code() {
         (1665, "database_misconfigured"),
         (1598, "database_misconfigured"),
         (1146, "database_misconfigured"),
-        // Repeated until the tries are used up.
+        // Repeated up to the maximum number of tries.
         (3101, "database_unavailable"),
         (1615, "database_unavailable"),
         (1412, "database_unavailable"),
@@ -124,7 +124,7 @@ async fn every_refusal_of_the_server_has_its_code() {
         }
         assert_eq!(count(&gateway).await, 1, "{number}");
     }
-    // A statement that is too long for the server. (One about an order that exists is that order's own failure.)
+    // A statement above the server's limit. (For an existing order it is a failure of that order.)
     run(
         &mut admin,
         "CREATE TRIGGER refuse_new AFTER INSERT ON orders FOR EACH ROW \
@@ -145,14 +145,14 @@ async fn kill_all(admin: &mut AnyConnection, user: &str, keep_newest: bool) {
     );
     let ids: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(list)).fetch_all(&mut *admin).await.unwrap();
     for (id,) in ids.into_iter().skip(usize::from(keep_newest)) {
-        // It may have ended in the meantime.
+        // The connection may have ended meanwhile.
         let _ = sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut *admin).await;
     }
 }
 
-/// The server lets a user have so many connections and no more.
+/// The server limits the connections of a user.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_of_connections_is_called_so() {
+async fn a_connection_limit_is_reported_as_such() {
     let backend = Backend::new(On::Servers).await;
     let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
     let mut url = url::Url::parse(backend.url()).unwrap();
@@ -164,12 +164,12 @@ async fn a_limit_of_connections_is_called_so() {
     let store = Store::connect(url.as_str(), &Options::default()).await.unwrap();
     let gateway = backend.gateway_over(store.clone(), quick()).await;
     gateway.create_order().await;
-    // Connections that were there before the limit do not count. The only one that may be opened is this one.
+    // Earlier connections do not count. This one is the only one that may be opened.
     run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 1")).await;
     let mut only = None;
     while only.is_none() {
         only = AnyConnection::connect(url.as_str()).await.ok();
-        // The gateway may have been faster: its connections end.
+        // The gateway may have been faster: its connections are ended.
         kill_all(&mut admin, &name, only.is_some()).await;
     }
 
@@ -189,9 +189,8 @@ async fn a_limit_of_connections_is_called_so() {
     store.close().await;
 }
 
-// All writing connections are held up by a lock that does not end: who waits for one is told so, and
-// reads go on.
-on_both!(a_pool_without_a_free_connection_is_called_so, |on| async move {
+// A lock blocks all connections for writes: requests that wait for one get an error, and reads succeed.
+on_both!(an_exhausted_pool_is_reported_as_such, |on| async move {
     let backend = Backend::new(on).await;
     let store = match on {
         On::Embedded => backend.store.clone(),
@@ -244,11 +243,11 @@ on_both!(a_pool_without_a_free_connection_is_called_so, |on| async move {
     gateway.stop().await;
 });
 
-/// A MariaDB of its own, which ends with it.
+/// A private MariaDB server, which ends when the value is dropped.
 struct MariaDb {
     url: String,
     _script: Child,
-    // The script runs until this is closed.
+    // The script runs until its standard input is closed.
     _stdin: ChildStdin,
 }
 
@@ -276,7 +275,7 @@ async fn connections(admin: &mut AnyConnection) -> BTreeSet<i64> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Reads until none of these connections is left.
+/// Sends reads until all of these connections are closed.
 async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSet<i64>) {
     assert!(!before.is_empty());
     let admin = tokio::sync::Mutex::new(admin);
@@ -288,14 +287,14 @@ async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSe
     .await;
 }
 
-/// A primary that becomes a replica, as in a failover, and one again.
+/// A primary that becomes a replica, as in a failover, and a primary again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_turns_read_only_is_called_so() {
+async fn a_primary_that_becomes_read_only_is_reported_as_such() {
     let server = MariaDb::start().await;
     let backend = Backend::new(On::Servers).await;
     let mut admin = AnyConnection::connect(&server.url).await.unwrap();
     run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
-    // Who may do everything may also write to a replica.
+    // A user with all privileges may write to a replica.
     run(&mut admin, "CREATE USER 'plain'@'%' IDENTIFIED BY 'x'".to_owned()).await;
     run(&mut admin, "GRANT ALL ON shop.* TO 'plain'@'%'".to_owned()).await;
     let mut url = url::Url::parse(&server.url).unwrap();
@@ -309,11 +308,11 @@ async fn a_primary_that_turns_read_only_is_called_so() {
 
     run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
     assert_eq!(create(&gateway).await, (503, "database_read_only".to_owned(), true));
-    assert_eq!(count(&gateway).await, 1, "reads go on, and nothing was written");
+    assert_eq!(count(&gateway).await, 1, "reads succeed, and nothing was written");
     run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
     recovers(&gateway).await;
 
-    // Also readers go to the new primary, when a change is refused ...
+    // Connections for reads reach the new primary as well, after a rejected write ...
     let before = connections(&mut admin).await;
     run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
     assert_eq!(create(&gateway).await, (503, "database_read_only".to_owned(), true));
@@ -331,9 +330,9 @@ async fn a_primary_that_turns_read_only_is_called_so() {
     store.close().await;
 }
 
-/// `max_prepared_stmt_count` counts those of all programs on the server.
+/// `max_prepared_stmt_count` counts the statements of all clients of the server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_prepares_no_more_statements_is_called_so() {
+async fn a_prepared_statement_limit_is_reported_as_such() {
     let server = MariaDb::start().await;
     let backend = Backend::new(On::Servers).await;
     let mut admin = AnyConnection::connect(&server.url).await.unwrap();
@@ -345,7 +344,7 @@ async fn a_server_that_prepares_no_more_statements_is_called_so() {
     let gateway = backend.gateway_over(store.clone(), quick()).await;
     recovers(&gateway).await;
     run(&mut admin, "SET GLOBAL max_prepared_stmt_count = 0".to_owned()).await;
-    // Connections that have prepared what they need go on for as long as they last.
+    // Connections that have prepared their statements continue to work.
     eventually("the limit", || async {
         let rows: Vec<Value> = (0..3).map(|_| json!({"item": "x", "quantity": 1, "price": "1"})).collect();
         let (status, code, retry) = post(&gateway, "/orders/bulk", &json!(rows)).await;

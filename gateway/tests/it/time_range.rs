@@ -1,4 +1,4 @@
-//! Times of any year, wherever a client can give one.
+//! Times of any year in every input that has a time.
 
 use gateway::Config;
 use reqwest::StatusCode;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Gateway};
 use crate::on_both;
 
-/// Beyond the years that can be stored, one of them only in UTC. The calendar has no date for it there.
+/// Times outside the supported years; one of them is outside only when it is converted to UTC.
 const OUTSIDE: [&str; 5] = [
     "9999-12-31T23:59:59-00:01",
     "9999-12-31T00:01:00-23:59",
@@ -37,7 +37,7 @@ fn order(process_after: &str) -> Value {
     json!({"item": "x", "quantity": 1, "price": 1, "processAfter": process_after})
 }
 
-on_both!(a_time_that_cannot_be_stored_is_refused_by_name_over_rest, |on| async move {
+on_both!(an_unsupported_time_is_rejected_by_field_name_over_rest, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     for time in OUTSIDE {
@@ -87,7 +87,7 @@ on_both!(a_time_that_cannot_be_stored_is_refused_by_name_over_rest, |on| async m
     gateway.stop().await;
 });
 
-on_both!(the_last_time_there_is_can_be_used_everywhere, |on| async move {
+on_both!(the_maximum_time_is_accepted_everywhere, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let (status, created) = post(&gateway, "/orders", &order(LAST)).await;
@@ -102,7 +102,7 @@ on_both!(the_last_time_there_is_can_be_used_everywhere, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_time_that_cannot_be_stored_is_refused_over_graphql, |on| async move {
+on_both!(an_unsupported_time_is_rejected_over_graphql, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     for time in OUTSIDE {

@@ -1,5 +1,5 @@
-//! Orders that a gateway has just written are not read again before they change, and nothing that it
-//! remembers wrongly does any harm.
+//! The row cache: orders that a gateway has just written are not read before they change, and outdated entries of
+//! the cache cause no wrong result.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use gateway::store::{CommandOutcome, CreateRequest, NewOrder, Options};
 use gateway::{Config, Store};
 use sqlx::Connection;
 
+use crate::defective_rows::forgotten;
 use crate::harness::{Backend, On, check_invariants};
 use crate::on_both;
-use crate::poison::forgotten;
 use crate::workers::Worker;
 
 const GUARD: Duration = Duration::from_secs(600);
 
-/// Orders as they are written on their short way into the queue.
+/// Orders as they are written for a direct push to the queue.
 async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     let now = store.now();
     let draft = Draft {
@@ -47,13 +47,13 @@ fn finish(lease: LeaseToken) -> Command {
     Command::Finish { lease, outcome: Outcome::Completed }
 }
 
-on_both!(a_start_and_a_report_read_no_order, |on| async move {
+on_both!(a_start_and_a_report_use_the_row_cache, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend.store, 64).await;
     let (lease, start) = start();
     let before = backend.store.statements();
     let started = apply(&backend.store, &ids, &start).await;
-    // Whether the queue is paused, the orders.
+    // One query for the pause, one for the orders.
     assert_eq!(backend.store.statements() - before, 2);
     let stored = backend.store.orders(&ids).await.unwrap();
     for (id, applied) in ids.iter().zip(started) {
@@ -68,19 +68,19 @@ on_both!(a_start_and_a_report_read_no_order, |on| async move {
     let finished = apply(&backend.store, &ids, &finish(lease)).await;
     assert_eq!(backend.store.statements() - before, 1);
     assert!(finished.iter().all(|applied| matches!(applied, CommandOutcome::Changed { .. })));
-    // The same again has nothing to go by but the rows.
+    // A repeated command is decided by the rows.
     let again = apply(&backend.store, &ids, &finish(lease)).await;
     assert!(again.iter().all(|applied| matches!(applied, CommandOutcome::Unchanged { .. })));
     check_invariants(&backend.store).await;
 });
 
 #[tokio::test]
-async fn what_another_gateway_has_changed_is_seen() {
+async fn changes_of_another_gateway_invalidate_the_row_cache() {
     let backend = Backend::new(On::Servers).await;
     let here = &backend.store;
     let there = Store::connect(backend.url(), &Options::default()).await.unwrap();
 
-    // Cancelled there before it is started here, beside others that are not.
+    // Cancelled at the other gateway before the start at this one, in one batch with orders that are not.
     let ids = insert(here, 4).await;
     apply(&there, &ids[..1], &Command::Cancel { reason: None }).await;
     let (lease, command) = start();
@@ -91,7 +91,7 @@ async fn what_another_gateway_has_changed_is_seen() {
         "{started:?}"
     );
 
-    // Given up there and started anew under another lease: the first report comes too late.
+    // Expired at the other gateway and started again under another lease: the first report is stale.
     let released = Command::Finish { lease, outcome: Outcome::Released };
     apply(&there, &ids[1..2], &released).await;
     let (second, command) = start();
@@ -110,15 +110,15 @@ async fn what_another_gateway_has_changed_is_seen() {
     check_invariants(here).await;
 }
 
-// What a lost transaction leaves behind, after the failover to a replica that was behind, a restored backup or a manual
+// The result of a lost transaction, after a failover to a replica that was behind, a restored backup or a manual
 // change: the same version with another history.
-on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |on| async move {
+on_both!(a_report_is_rejected_when_the_row_has_another_lease_than_the_cache, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(store, 6).await;
     let (lost, command) = start();
     apply(store, &ids, &command).await;
-    // The start is lost, and another worker has started some of them over another gateway since.
+    // The start is lost, and another worker has started some of the orders over another gateway since.
     let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
     let other = LeaseToken::random();
     for id in &ids[..4] {
@@ -130,7 +130,7 @@ on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |o
     let stale = |applied: &CommandOutcome| {
         matches!(applied, CommandOutcome::Refused(Refusal::StaleLease(Status::Processing)))
     };
-    // In one batch with the other worker's reports, whose token is the right one.
+    // In one batch with the other worker's reports, which have the valid token.
     let report = |lease, outcome: &Outcome| Command::Finish { lease, outcome: outcome.clone() };
     let commands: Vec<(OrderId, Command)> = vec![
         (ids[0], report(lost, &failed)),
@@ -148,14 +148,14 @@ on_both!(a_report_is_refused_when_the_database_has_another_lease_than_memory, |o
     for index in [3, 5] {
         assert!(matches!(applied[index], CommandOutcome::Unchanged { .. }), "{applied:?}");
     }
-    // The worker that holds the lease decides how it ends, and the other one is not told that it did.
+    // The report of the worker with the lease counts, and the other worker gets a rejection.
     assert!(matches!(apply(store, &ids[..1], &finish(other)).await[0], CommandOutcome::Changed { .. }));
     let late = apply(store, &ids[..1], &report(other, &failed)).await;
     assert!(matches!(late[0], CommandOutcome::Refused(Refusal::StaleLease(Status::Completed))), "{late:?}");
     check_invariants(store).await;
 });
 
-on_both!(a_lease_that_was_renewed_is_not_taken_by_memory, |on| async move {
+on_both!(a_renewed_lease_is_not_expired_from_the_row_cache, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(store, 2).await;
@@ -163,7 +163,7 @@ on_both!(a_lease_that_was_renewed_is_not_taken_by_memory, |on| async move {
     let rules = Rules { lease: Duration::ZERO, ..Rules::default() };
     let commands = ids.iter().map(|id| (*id, command.clone())).collect();
     store.apply(commands, rules).await.unwrap();
-    // Renewed over another gateway, which this one does not know.
+    // Renewed over another gateway, unknown to this one.
     let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
     let id = ids[0].to_string().replace('-', "");
     let until = (store.now() + GUARD).as_micros();
@@ -174,7 +174,7 @@ on_both!(a_lease_that_was_renewed_is_not_taken_by_memory, |on| async move {
     assert!(matches!(expired[1], CommandOutcome::Changed { .. }), "{expired:?}");
 });
 
-on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async move {
+on_both!(a_rescheduled_order_is_not_started_from_the_row_cache, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(store, 3).await;
@@ -194,7 +194,7 @@ on_both!(an_order_whose_time_was_changed_is_not_started_by_memory, |on| async mo
     assert!(matches!(started[2], CommandOutcome::Changed { .. }), "{started:?}");
 });
 
-/// Keeps the tables as they are now, for [`lose_what_came_since`].
+/// Copies the tables, for [`lose_what_came_since`].
 async fn keep(connection: &mut sqlx::AnyConnection) {
     for table in ["orders", "order_events"] {
         let text = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
@@ -202,7 +202,7 @@ async fn keep(connection: &mut sqlx::AnyConnection) {
     }
 }
 
-/// The transactions since then are lost, as after a failover to a replica that was behind or the restore of a backup.
+/// Discards the transactions since then, as a failover to a replica that was behind or the restore of a backup does.
 async fn lose_what_came_since(connection: &mut sqlx::AnyConnection) {
     for table in ["orders", "order_events"] {
         let text = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}");
@@ -217,13 +217,13 @@ fn reason(refused: Result<proto::v1::UpdateStatusResponse, tonic::Status>) -> St
     refused.metadata().get("orders-error").unwrap().to_str().unwrap().to_owned()
 }
 
-// Two gateways on one database. The one remembers an attempt that the database has lost, the other one starts the order
-// anew: the lease in the row decides.
-on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move {
+// Two gateways on one database. The cache of one has an attempt that the database has lost; the other starts the order
+// again: the lease in the row decides.
+on_both!(the_lease_in_the_row_decides_after_a_lost_transaction, |on| async move {
     let backend = Backend::new(on).await;
     let (a, b) = (backend.gateway(Config::default()).await, backend.gateway(Config::default()).await);
     let ids = forgotten(&a, 4).await;
-    // The second and the fourth one have been retried before, so that events in their table are lost as well.
+    // The second and the fourth order have been retried before, so that events in `order_events` are lost as well.
     for id in [&ids[1], &ids[3]] {
         a.report(id, "processing", "").await.unwrap();
         a.report(id, "pending", "").await.unwrap();
@@ -238,7 +238,7 @@ on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move 
     }
     lose_what_came_since(&mut connection).await;
 
-    // Before anything else happens, and after another worker has started them over the other gateway.
+    // Immediately, and after another worker has started them over the other gateway.
     assert_eq!(reason(a.report(&ids[0], "completed", &lost[0]).await), "stale_lease");
     let mut held = Vec::new();
     for id in &ids {
@@ -252,7 +252,7 @@ on_both!(after_a_lost_transaction_the_lease_of_the_row_decides, |on| async move 
     let mut worker = Worker::connect(&a).await;
     let stale = proto::v1::Lease { order_id: ids[0].clone(), lease_token: lost[0].clone() };
     assert_eq!(worker.finish(&stale).await.refused[0].reason, "stale_lease");
-    // Those that hold the leases end the orders, over either gateway.
+    // The workers with the leases end the orders, over either gateway.
     let ends = [(&a, "completed"), (&b, "completed"), (&a, "failed"), (&b, "failed")];
     for ((id, lease), (gateway, status)) in ids.iter().zip(&held).zip(ends) {
         gateway.report(id, status, lease).await.unwrap();

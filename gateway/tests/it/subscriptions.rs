@@ -1,4 +1,4 @@
-//! What subscribers see.
+//! The events that subscribers receive.
 
 use domain::Status;
 use futures_util::StreamExt;
@@ -30,7 +30,7 @@ fn whole() -> Vec<(u32, String)> {
     vec![(1, "pending".into()), (2, "processing".into()), (3, "completed".into())]
 }
 
-on_both!(a_watcher_sees_every_change_once_and_then_the_end, |on| async move {
+on_both!(a_subscriber_receives_every_change_once_and_then_the_end, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
@@ -39,7 +39,7 @@ on_both!(a_watcher_sees_every_change_once_and_then_the_end, |on| async move {
     complete(&gateway, &id).await;
     assert_eq!(all(live).await, whole());
     assert_eq!(all(latest).await, whole());
-    // Afterwards: the timeline, the rest of it, the final event, and nothing.
+    // Afterwards: the timeline, its rest, the final event, and nothing.
     assert_eq!(all(watch(&gateway, &id, Some(0)).await.unwrap()).await, whole());
     assert_eq!(all(watch(&gateway, &id, Some(2)).await.unwrap()).await, whole()[2..]);
     assert_eq!(all(watch(&gateway, &id, None).await.unwrap()).await, whole()[2..]);
@@ -47,7 +47,7 @@ on_both!(a_watcher_sees_every_change_once_and_then_the_end, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_watcher_of_what_never_comes_is_let_go_with_the_order, |on| async move {
+on_both!(a_subscription_ends_when_its_order_is_removed, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
@@ -59,12 +59,12 @@ on_both!(a_watcher_of_what_never_comes_is_let_go_with_the_order, |on| async move
     gateway.stop().await;
 });
 
-on_both!(a_late_watcher_does_not_hide_what_an_earlier_one_misses, |on| async move {
+on_both!(a_later_subscriber_does_not_hide_events_that_an_earlier_one_missed, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
     let early = watch(&gateway, &id, Some(1)).await.unwrap();
-    // Behind the gateway's back: nothing is published.
+    // Written by another store: no event is published.
     let cancel = domain::transition::Command::Cancel { reason: None };
     let commands = vec![(id.parse().unwrap(), cancel)];
     backend.store.apply(commands.into(), domain::transition::Rules::default()).await.unwrap();
@@ -75,7 +75,7 @@ on_both!(a_late_watcher_does_not_hide_what_an_earlier_one_misses, |on| async mov
     gateway.stop().await;
 });
 
-on_both!(an_unknown_order_is_an_error_at_once, |on| async move {
+on_both!(a_subscription_to_an_unknown_order_fails_immediately, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let error = watch(&gateway, "01890a5d-ac96-774b-bcce-b302099a8057", None).await.unwrap_err();
@@ -86,9 +86,9 @@ on_both!(an_unknown_order_is_an_error_at_once, |on| async move {
     gateway.stop().await;
 });
 
-/// Two gateways share the back ends; only servers can be shared between processes.
+/// Two gateways share the back ends, which must be servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_sees_what_another_gateway_does() {
+async fn a_subscriber_receives_changes_of_another_gateway() {
     let backend = Backend::new(crate::harness::On::Servers).await;
     let (a, b) = (backend.gateway(Config::default()).await, backend.gateway(Config::default()).await);
     let id = b.create_order().await;
@@ -99,12 +99,12 @@ async fn a_watcher_sees_what_another_gateway_does() {
     b.stop().await;
 }
 
-on_both!(events_that_the_bus_never_carried_arrive_all_the_same, |on| async move {
+on_both!(events_lost_by_the_bus_are_read_from_the_database, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
     let live = watch(&gateway, &id, Some(1)).await.unwrap();
-    // Behind the gateway's back: nothing is published.
+    // Written by another store: no event is published.
     let lease = domain::LeaseToken::random();
     let order_id = id.parse().unwrap();
     for command in [
@@ -118,7 +118,7 @@ on_both!(events_that_the_bus_never_carried_arrive_all_the_same, |on| async move 
     gateway.stop().await;
 });
 
-on_both!(a_redriven_order_is_followed_past_its_failure, |on| async move {
+on_both!(a_subscription_follows_a_redriven_order_after_its_failure, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -134,7 +134,7 @@ on_both!(a_redriven_order_is_followed_past_its_failure, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(shutdown_ends_streams_with_a_reason_to_come_back, |on| async move {
+on_both!(shutdown_ends_grpc_streams_with_unavailable, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -150,13 +150,13 @@ on_both!(a_lost_job_is_pushed_again, |on| async move {
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
     assert_eq!(gateway.next_job().await, id);
-    assert_eq!(gateway.next_job().await, id, "nobody started it, so it comes again");
+    assert_eq!(gateway.next_job().await, id, "no worker started it, so it is enqueued again");
     complete(&gateway, &id).await;
     assert_eq!(gateway.timeline(&id).await, [Status::Pending, Status::Processing, Status::Completed]);
     gateway.stop().await;
 });
 
-on_both!(an_expired_lease_is_a_failure_and_the_order_comes_again, |on| async move {
+on_both!(an_expired_lease_counts_as_a_failure_and_the_order_is_retried, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;

@@ -9,7 +9,7 @@ use crate::harness::{Backend, Gateway, On, quick};
 use crate::on_both;
 
 impl Gateway<'_> {
-    /// Status and body of an answer that may take its time.
+    /// Status and body of a long poll.
     fn poll(&self, path: &str) -> impl Future<Output = (u16, Value)> + Send + use<> {
         let request = self.client.get(self.url(path));
         async move {
@@ -20,12 +20,12 @@ impl Gateway<'_> {
     }
 }
 
-on_both!(an_answer_waits_for_the_sequence, |on| async move {
+on_both!(a_long_poll_waits_for_the_sequence, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let id = gateway.create_order().await;
     let path = |sequence| format!("/orders/{id}?waitForSequence={sequence}&timeout=30");
-    // What is there already is answered at once.
+    // An event that exists is returned immediately.
     let (status, order) = gateway.poll(&path(1)).await;
     assert_eq!((status, &order["sequence"]), (200, &json!(1)));
 
@@ -40,7 +40,7 @@ on_both!(an_answer_waits_for_the_sequence, |on| async move {
     assert_eq!((&third["sequence"], &third["status"]), (&json!(3), &json!("completed")));
     assert_eq!((&list[0]["sequence"], &list[0]["status"]), (&json!(2), &json!("processing")));
 
-    // Nothing follows a final status, so nobody waits for it.
+    // No event follows a final status, so the request does not wait.
     let (status, order) = gateway.poll(&path(9)).await;
     assert_eq!((status, &order["sequence"]), (200, &json!(3)));
     let (_, none) = gateway.poll(&format!("/orders/{id}/events?after=3&timeout=30")).await;
@@ -48,7 +48,7 @@ on_both!(an_answer_waits_for_the_sequence, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_wait_ends_with_the_present_state, |on| async move {
+on_both!(a_long_poll_returns_the_current_state, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
     let id = gateway.create_order().await;
@@ -61,7 +61,7 @@ on_both!(a_wait_ends_with_the_present_state, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(a_shutdown_ends_a_wait_with_the_present_state, |on| async move {
+on_both!(shutdown_answers_a_long_poll_with_the_current_state, |on| async move {
     gateway::metrics::install();
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(quick()).await;
@@ -82,7 +82,7 @@ on_both!(a_shutdown_ends_a_wait_with_the_present_state, |on| async move {
 });
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_for_nothing_is_refused() {
+async fn a_long_poll_without_a_condition_is_rejected() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(quick()).await;
     let unknown = "/orders/01890a5d-ac96-774b-bcce-b302099a8057";

@@ -1,4 +1,4 @@
-//! COMMITs whose answers never come: the connection to MariaDB breaks at that very moment.
+//! COMMITs without an answer: the connection to MariaDB breaks during the COMMIT.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -14,22 +14,22 @@ use url::Url;
 
 use crate::harness::{Backend, Gateway, On, check_invariants, eventually};
 
-/// Everything passes.
+/// All packets pass.
 const OPEN: u8 = 0;
 /// The next COMMIT does not reach the server.
 const LOSE_COMMIT: u8 = 1;
-/// The next COMMIT is carried out, and its answer is lost.
+/// The next COMMIT is executed, and its answer is lost.
 const LOSE_ANSWER: u8 = 2;
-/// As before, and afterwards nobody gets through.
+/// The same, and afterwards no connection is accepted.
 const LOSE_ANSWER_AND_CLOSE: u8 = 3;
 const CLOSED: u8 = 4;
 
-/// A way to the database that breaks at a COMMIT.
+/// A proxy to the database that breaks a connection at a COMMIT.
 #[derive(Clone)]
 struct Way {
     url: String,
     mode: Arc<AtomicU8>,
-    /// COMMITs that met their fate.
+    /// The number of COMMITs that were broken.
     lost: Arc<AtomicUsize>,
 }
 
@@ -40,7 +40,7 @@ impl Way {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        // MySQL 9 offers TLS, through which no COMMIT can be seen.
+        // MySQL 9 offers TLS, which would hide the COMMIT from the proxy.
         url.query_pairs_mut().append_pair("ssl-mode", "DISABLED");
         let way = Self { url: url.to_string(), mode: Arc::default(), lost: Arc::default() };
         let accepting = way.clone();
@@ -65,7 +65,7 @@ impl Way {
             loop {
                 let length = from_client.read(&mut buffer).await.unwrap_or(0);
                 let packet = &buffer[..length];
-                // Three bytes of length, the number of the packet, then 3 for a query in text.
+                // Three bytes of length, the packet's number, then 3: COM_QUERY.
                 let is_commit = packet.get(4..) == Some(b"\x03COMMIT");
                 let mode = self.mode.load(Ordering::SeqCst);
                 match mode {
@@ -90,7 +90,7 @@ impl Way {
             _ = answers => false,
         };
         if sent {
-            // The server has answered, so it is committed, and the client will not hear of it.
+            // The server has answered, so the transaction is committed; the client does not receive the answer.
             let _ = from_server.read(&mut [0; 1]).await;
         }
     }
@@ -109,14 +109,14 @@ async fn count(backend: &Backend) -> usize {
 async fn through(backend: &Backend) -> (Way, Gateway<'_>) {
     let way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
-    // Without room in the queue there is no dispatch, whose transactions would be hit as well.
+    // Without capacity in the queue there is no dispatch, whose transactions would break as well.
     let mut config = Config::default();
     config.service.max_queue_depth = 0;
     (way, backend.gateway_with(store, config).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_commit_or_answer_is_looked_up_and_the_client_does_not_notice() {
+async fn a_lost_commit_is_looked_up_and_the_client_gets_its_response() {
     let backend = Backend::new(On::Servers).await;
     let (way, gateway) = through(&backend).await;
     for (n, mode) in [LOSE_COMMIT, LOSE_ANSWER].into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Final orders that were kept long enough are removed, and nothing else is.
+//! Retention removes final orders after their retention time, and no others.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn retaining(retention: Retention) -> Config {
     config
 }
 
-/// Orders that came so many days ago, each with a key, and have had this status ever since.
+/// Orders of this age, each with an idempotency key, with this status since then.
 async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -> Vec<OrderId> {
     let created_at = backend.store.now() - days * DAY;
     let draft =
@@ -36,7 +36,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
             expires_at: backend.store.now() + DAY,
         }),
     };
-    // The attempt before was given back, so there are more events than an order's row carries.
+    // The attempt before was released, so there are more events than the row contains.
     let (before, lease) = (LeaseToken::random(), LeaseToken::random());
     let commands = |id: &OrderId| -> Vec<(OrderId, Command)> {
         let back = Command::Finish { lease: before, outcome: Outcome::Released };
@@ -71,7 +71,7 @@ async fn run(backend: &Backend, sql: &str) {
     sqlx::raw_sql(statement).execute(&mut connect(backend).await).await.unwrap();
 }
 
-/// How many rows the tables of orders, events and keys have.
+/// The number of rows of the tables of orders, events and keys.
 async fn rows(backend: &Backend) -> [i64; 3] {
     let mut connection = connect(backend).await;
     let mut counts = [0; 3];
@@ -82,7 +82,7 @@ async fn rows(backend: &Backend) -> [i64; 3] {
     counts
 }
 
-/// Removes what there is to remove of one status, and says how many orders went with each batch.
+/// Applies the retention to one status, and returns the number of orders that each batch removed.
 async fn prune(store: &Store, status: Status, retention: Retention) -> Vec<u64> {
     let (mut batches, mut after) = (Vec::new(), None);
     loop {
@@ -105,7 +105,7 @@ fn sorted(mut ids: Vec<OrderId>) -> Vec<OrderId> {
     ids
 }
 
-on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on| async move {
+on_both!(retention_removes_old_final_orders_with_their_events_and_keys, |on| async move {
     gateway::metrics::install();
     let backend = Backend::new(on).await;
     let mut old = orders_of(&backend, 40, Status::Completed, 3).await;
@@ -115,7 +115,7 @@ on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on
         kept.extend(orders_of(&backend, 41, status, 2).await);
     }
     kept.extend(orders_of(&backend, 29, Status::Completed, 2).await);
-    // Came long ago, and was completed only now.
+    // Created long ago, and completed now.
     let late = orders_of(&backend, 42, Status::Pending, 1).await[0];
     let lease = LeaseToken::random();
     let completed = Command::Finish { lease, outcome: Outcome::Completed };
@@ -143,7 +143,7 @@ on_both!(old_final_orders_go_with_their_events_and_keys_and_all_others_stay, |on
     gateway.stop().await;
 });
 
-on_both!(without_the_setting_nothing_goes, |on| async move {
+on_both!(nothing_is_removed_without_a_retention_setting, |on| async move {
     let backend = Backend::new(on).await;
     orders_of(&backend, 20_000, Status::Completed, 2).await;
     for status in Status::ALL {
@@ -152,7 +152,7 @@ on_both!(without_the_setting_nothing_goes, |on| async move {
     assert_eq!(rows(&backend).await, [2, 4, 2]);
 });
 
-on_both!(dead_letters_have_a_time_of_their_own, |on| async move {
+on_both!(failed_orders_have_a_separate_retention_time, |on| async move {
     let backend = Backend::new(on).await;
     let dead = orders_of(&backend, 10, Status::Failed, 2).await;
     orders_of(&backend, 10, Status::Completed, 1).await;
@@ -171,10 +171,10 @@ on_both!(dead_letters_have_a_time_of_their_own, |on| async move {
     check_invariants(&backend.store).await;
 });
 
-on_both!(a_batch_is_bounded_and_a_walk_goes_past_what_stays, |on| async move {
+on_both!(retention_batches_are_bounded_and_pass_orders_that_remain, |on| async move {
     let backend = Backend::new(on).await;
     let batch = PRUNE_BATCH as u64;
-    // More than a page of orders that were changed since come before those that go.
+    // More than a page of orders that changed since precede those that are removed.
     orders_of(&backend, 50, Status::Cancelled, PRUNE_BATCH + 1).await;
     let now = backend.store.now().as_micros();
     run(&backend, &format!("UPDATE orders SET updated_at = {now}")).await;
@@ -187,10 +187,10 @@ on_both!(a_batch_is_bounded_and_a_walk_goes_past_what_stays, |on| async move {
     check_invariants(&backend.store).await;
 });
 
-on_both!(an_order_that_cannot_be_removed_keeps_all_of_its_rows_and_holds_up_no_other, |on| async move {
+on_both!(an_order_that_cannot_be_removed_keeps_its_rows_and_blocks_no_other, |on| async move {
     let backend = Backend::new(on).await;
     let old = orders_of(&backend, 40, Status::Completed, 10).await;
-    // The last statement of the transaction is refused for one of them.
+    // The last statement of the transaction fails for one of them.
     run(&backend, "CREATE TABLE hold (id BINARY(16) NOT NULL, FOREIGN KEY (id) REFERENCES orders (id))")
         .await;
     let id = old[7].to_string().replace('-', "");
@@ -203,9 +203,9 @@ on_both!(an_order_that_cannot_be_removed_keeps_all_of_its_rows_and_holds_up_no_o
     assert_eq!(rows(&backend).await, [0, 0, 0]);
 });
 
-/// SQLite locks no rows. Where there is hardly any, MySQL looks at them all to delete some, and waits.
+/// SQLite locks no rows. In a small table MySQL scans all rows of a DELETE, and waits.
 #[tokio::test]
-async fn a_locked_order_is_left_for_another_round() {
+async fn retention_skips_a_locked_order() {
     let backend = Backend::new(On::Servers).await;
     orders_of(&backend, 40, Status::Failed, 500).await;
     let old = orders_of(&backend, 40, Status::Completed, 5).await;
@@ -238,7 +238,7 @@ async fn remove(gateway: &Gateway<'_>, id: &Value) {
     assert_eq!(prune(store, Status::Cancelled, MONTH).await, [1]);
 }
 
-on_both!(a_create_that_is_repeated_after_its_order_is_gone_makes_a_new_one, |on| async move {
+on_both!(a_repeated_create_after_retention_creates_a_new_order, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let body = json!({"item": "Laptop", "quantity": 1, "price": 1});
@@ -251,7 +251,7 @@ on_both!(a_create_that_is_repeated_after_its_order_is_gone_makes_a_new_one, |on|
     gateway.stop().await;
 });
 
-on_both!(a_bulk_of_which_an_order_is_gone_is_made_anew, |on| async move {
+on_both!(a_bulk_with_a_removed_order_is_created_again, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let row = json!({"item": "Laptop", "quantity": 1, "price": 1});
@@ -265,7 +265,7 @@ on_both!(a_bulk_of_which_an_order_is_gone_is_made_anew, |on| async move {
     gateway.stop().await;
 });
 
-on_both!(pages_go_on_after_an_order_that_is_gone, |on| async move {
+on_both!(pages_continue_after_a_removed_order, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     let mut kept = Vec::new();
@@ -283,7 +283,7 @@ on_both!(pages_go_on_after_an_order_that_is_gone, |on| async move {
         let Some(last) = ids.last() else { break };
         after = format!("&after={last}");
         seen.extend(ids);
-        // Some of what was shown goes, and some of what comes.
+        // Some orders of earlier pages are removed, and some of later ones.
         prune(&backend.store, Status::Cancelled, MONTH).await;
     }
     let distinct: std::collections::HashSet<&String> = seen.iter().collect();
@@ -292,7 +292,7 @@ on_both!(pages_go_on_after_an_order_that_is_gone, |on| async move {
     gateway.stop().await;
 });
 
-/// Takes orders from the queue, one at a time, until there are so many completed ones.
+/// Processes orders, one at a time, until this number is completed.
 async fn work(gateway: &Gateway<'_>, orders: usize) {
     for _ in 0..orders {
         let id = gateway.next_job().await;
@@ -301,7 +301,7 @@ async fn work(gateway: &Gateway<'_>, orders: usize) {
     }
 }
 
-on_both!(two_gateways_remove_many_while_orders_are_made_and_done, |on| async move {
+on_both!(two_gateways_apply_retention_while_orders_are_processed, |on| async move {
     const OLD: usize = 20_000;
     const NEW: usize = 100;
     let backend = Backend::new(on).await;
