@@ -3,7 +3,7 @@
 -- Times are microseconds since 1970 (UTC), money is in minor units, ids are UUID version 7 in their binary form, so
 -- that the primary key is in the order of creation. Strings are compared byte by byte.
 
--- A row is the order as it is now, its first event (the creation) and its two latest events. While an order is in the
+-- A row contains the present order, its first event (the creation) and its two latest events. While an order is in the
 -- queue or with a worker, no column of an index changes.
 CREATE TABLE orders (
     id                   BLOB         NOT NULL,
@@ -24,21 +24,21 @@ CREATE TABLE orders (
     -- The attempts that count against max_attempts.
     failures             BIGINT       NOT NULL,
     max_attempts         BIGINT       NOT NULL,
-    -- The token of the running attempt; 0 when there is none.
+    -- The token of the running attempt; 0 if there is none.
     lease_token          BIGINT       NOT NULL DEFAULT 0,
     -- `waiting` for dispatch, `held` by the queue or by a worker, or the final status.
     stage                VARCHAR(10)  NOT NULL DEFAULT 'waiting',
-    -- When a waiting order is to be pushed to the queue; the largest number when it does not wait.
+    -- The time at which a waiting order is pushed to the queue; the maximum number if it does not wait.
     due_at               BIGINT       NOT NULL,
-    -- Until when a held order is left alone: the end of its visibility timeout in the queue, or of its lease. 0 when it
-    -- is not held.
+    -- The end of the claim of a held order: of its visibility timeout in the queue, or of its lease. 0 if it is not
+    -- held.
     held_until           BIGINT       NOT NULL DEFAULT 0,
-    -- A pending order is not started before this time: its creation, the end of its retry delay, or its schedule.
+    -- The earliest start of a pending order: its creation, the end of its retry delay, or its schedule.
     not_before           BIGINT       NOT NULL,
-    -- The time for which its creator scheduled it. NULL when it is not scheduled.
+    -- The scheduled start. NULL if it is not scheduled.
     process_after        BIGINT       NULL,
     priority             VARCHAR(6)   NOT NULL DEFAULT 'normal',
-    -- What the latest event says about a failure. NULL when it is none.
+    -- The reason and the error class of the latest event. NULL if it has none.
     reason               VARCHAR(500) NULL,
     error_class          VARCHAR(64)  NULL,
     created_at           BIGINT       NOT NULL,
@@ -52,21 +52,21 @@ CREATE TABLE orders (
     PRIMARY KEY (id)
 ) WITHOUT ROWID;
 
--- Dispatch: the waiting orders that are due, each priority on its own, oldest first.
+-- Dispatch: the due orders of each priority, oldest first.
 CREATE INDEX orders_due ON orders (priority, due_at) WHERE stage = 'waiting';
--- Lists filtered by status, newest first; the held orders, of which there are never many; counts. A list without a
--- filter reads the primary key backwards.
+-- Lists filtered by status, newest first; the held orders, which are few; counts. A list without a filter reads the
+-- primary key backwards.
 CREATE INDEX orders_by_stage ON orders (tenant_id, stage, id);
 -- Lists filtered by customer, newest first.
 CREATE INDEX orders_by_customer ON orders (tenant_id, customer, id) WHERE customer IS NOT NULL;
--- Looking an order up by the shop's own number.
+-- Lookups by the shop's number of an order.
 CREATE INDEX orders_by_reference ON orders (tenant_id, external_reference, id)
     WHERE external_reference IS NOT NULL;
--- Lists sorted by total, and ranges of totals of one currency.
+-- Lists sorted by total, and ranges of totals in one currency.
 CREATE INDEX orders_by_total ON orders (tenant_id, currency, total_minor, id);
 
 -- The events between the first one and the two latest ones. Most orders have none: they are created, started and
--- completed. The primary key keeps the events of an order together and refuses a sequence twice.
+-- completed. The primary key stores the events of an order together and rejects a repeated sequence.
 CREATE TABLE order_events (
     order_id    BLOB         NOT NULL,
     sequence    BIGINT       NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE order_events (
     PRIMARY KEY (order_id, sequence)
 ) WITHOUT ROWID;
 
--- Written in the transaction of the order that a key belongs to.
+-- A key is written in the transaction of its order.
 CREATE TABLE idempotency_keys (
     tenant_id       VARCHAR(64) NOT NULL,
     idempotency_key BLOB        NOT NULL,
@@ -92,15 +92,15 @@ CREATE TABLE idempotency_keys (
 
 -- Removal of expired keys.
 CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at);
--- An order that is removed takes its keys along.
+-- The removal of an order removes its keys.
 CREATE INDEX idempotency_keys_order ON idempotency_keys (order_id);
 
 -- One row for each queue; there is one queue.
 CREATE TABLE queues (
     name         VARCHAR(64)  NOT NULL,
-    -- Since when it is paused; NULL when it is not.
+    -- The start of the pause; NULL if it is not paused.
     paused_at    BIGINT       NULL,
-    -- When it resumes; NULL when an operator has to resume it.
+    -- The end of the pause; NULL if an operator must resume the queue.
     paused_until BIGINT       NULL,
     paused_by    VARCHAR(200) NULL,
     PRIMARY KEY (name)
@@ -108,16 +108,16 @@ CREATE TABLE queues (
 
 INSERT OR IGNORE INTO queues (name) VALUES ('orders');
 
--- What all gateways of one database share. The id tells their messages from those of other installations on the same
--- Redis. The secret authenticates messages of the bus, the order ids of a bulk create and lease tokens. The row must not
--- be changed or removed: repetitions of bulk creates are recognised with it.
+-- The identity that all gateways of one database share. The id distinguishes their messages from those of other
+-- installations on the same Redis. The secret authenticates messages of the bus, the order ids of a bulk create and
+-- lease tokens. The row must not be changed or removed: repetitions of bulk creates are recognised with it.
 CREATE TABLE installation (
     -- Always 1: there is one row.
     single    INTEGER NOT NULL,
     id        BLOB    NOT NULL,
     secret    BLOB    NOT NULL,
-    -- A time that runs while a gateway runs and does not jump, so that a gateway which starts after the clock was set
-    -- forward removes nothing too early. 0 when it is not known yet.
+    -- A monotonic time that advances while a gateway runs. With it, a gateway that starts after the clock was set forward
+    -- removes nothing too early. 0 if it is not known yet.
     steady_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (single)
 );
