@@ -1,4 +1,4 @@
-//! Conversions between the messages and the domain.
+//! Conversions between the messages and the types of the domain.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use domain::{
 
 use crate::v1;
 
-/// A message that is not what the interface says.
+/// A message that violates the interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct InvalidMessage {
@@ -24,27 +24,27 @@ impl InvalidMessage {
         Self { code: ErrorCode::InvalidInput, field, problem: problem.to_string() }
     }
 
-    /// The code of the error.
+    /// Returns the error code.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 }
 
-/// An order id from its text.
+/// Parses an order id.
 ///
 /// # Errors
-/// When it is none.
-pub fn parse_order_id(text: &str) -> Result<OrderId, InvalidMessage> {
-    text.parse().map_err(|error| InvalidMessage {
+/// The string is not an order id.
+pub fn parse_order_id(value: &str) -> Result<OrderId, InvalidMessage> {
+    value.parse().map_err(|error| InvalidMessage {
         code: ErrorCode::InvalidOrderId,
         ..InvalidMessage::new("orderId", error)
     })
 }
 
 impl v1::Order {
-    /// The message for an order and what it waits for.
-    pub fn new(order: Order, outlook: &QueueSnapshot) -> Self {
-        let waiting = order.waiting(outlook);
+    /// Creates the message for an order, with its wait.
+    pub fn new(order: Order, queue: &QueueSnapshot) -> Self {
+        let waiting = order.waiting(queue);
         Self {
             waits_for: waiting.map(|waiting| waiting.waits_for.to_string()),
             next_attempt_at: waiting.and_then(|waiting| waiting.next_attempt_at).map(|at| at.to_string()),
@@ -53,7 +53,7 @@ impl v1::Order {
     }
 }
 
-/// The message for an order that a worker is given. Such an order waits for nothing.
+/// Creates the message for an order that a worker processes. Such an order does not wait.
 impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
         Self {
@@ -87,57 +87,63 @@ impl From<LineItem> for v1::LineItem {
     }
 }
 
-/// What a worker receives. The tenant is the gateway's business and not on the wire.
+/// Parses the message that a worker receives. The message has no tenant, which only gateways know.
 impl TryFrom<v1::Order> for Order {
     type Error = InvalidMessage;
 
     fn try_from(order: v1::Order) -> Result<Self, InvalidMessage> {
         let currency: Currency =
             order.currency.parse().map_err(|e: money::Error| InvalidMessage::new("currency", e))?;
-        let amount = |field, text: &str| {
-            Money::parse(text, currency).map_err(|error| InvalidMessage::new(field, error))
+        let parse_amount = |field, value: &str| {
+            Money::parse(value, currency).map_err(|error| InvalidMessage::new(field, error))
         };
-        let time =
-            |field, text: &str| text.parse::<Timestamp>().map_err(|error| InvalidMessage::new(field, error));
+        let parse_time = |field, value: &str| {
+            value.parse::<Timestamp>().map_err(|error| InvalidMessage::new(field, error))
+        };
         let line_items = order.line_items.into_iter().map(|line| {
-            Ok(LineItem { price: amount("price", &line.price)?, item: line.item, quantity: line.quantity })
+            Ok(LineItem {
+                price: parse_amount("price", &line.price)?,
+                item: line.item,
+                quantity: line.quantity,
+            })
         });
-        let created_at = time("createdAt", &order.created_at)?;
-        let next_attempt_at = order.next_attempt_at.map(|text| time("nextAttemptAt", &text)).transpose()?;
+        let created_at = parse_time("createdAt", &order.created_at)?;
+        let next_attempt_at =
+            order.next_attempt_at.map(|value| parse_time("nextAttemptAt", &value)).transpose()?;
         Ok(Self {
             id: parse_order_id(&order.order_id)?,
             tenant_id: domain::DEFAULT_TENANT.to_owned(),
             external_reference: order.external_reference,
             customer: order.customer,
             line_items: line_items.collect::<Result<_, InvalidMessage>>()?,
-            total: amount("total", &order.total)?,
+            total: parse_amount("total", &order.total)?,
             quantity: order.quantity,
-            status: status(&order.status)?,
+            status: parse_status(&order.status)?,
             version: order.sequence,
             attempt: order.attempt,
             failures: order.failures,
             max_attempts: order.max_attempts,
-            priority: priority(&order.priority)?,
-            process_after: order.process_after.map(|text| time("processAfter", &text)).transpose()?,
+            priority: parse_priority(&order.priority)?,
+            process_after: order.process_after.map(|value| parse_time("processAfter", &value)).transpose()?,
             not_before: next_attempt_at.unwrap_or(created_at),
             reason: order.reason,
             error_class: order.error_class,
             created_at,
-            updated_at: time("updatedAt", &order.updated_at)?,
+            updated_at: parse_time("updatedAt", &order.updated_at)?,
         })
     }
 }
 
-fn status(text: &str) -> Result<Status, InvalidMessage> {
-    text.parse().map_err(|error| InvalidMessage::new("status", error))
+fn parse_status(value: &str) -> Result<Status, InvalidMessage> {
+    value.parse().map_err(|error| InvalidMessage::new("status", error))
 }
 
-/// A gateway that does not know of priorities sends none.
-fn priority(text: &str) -> Result<Priority, InvalidMessage> {
-    if text.is_empty() {
+/// Parses a priority. A gateway of a version without priorities sends an empty string.
+fn parse_priority(value: &str) -> Result<Priority, InvalidMessage> {
+    if value.is_empty() {
         return Ok(Priority::default());
     }
-    text.parse().map_err(|error| InvalidMessage::new("priority", error))
+    value.parse().map_err(|error| InvalidMessage::new("priority", error))
 }
 
 impl From<&OrderEvent> for v1::OrderEvent {
@@ -156,15 +162,15 @@ impl From<&OrderEvent> for v1::OrderEvent {
 }
 
 impl v1::Lease {
-    /// The message for this lease.
+    /// Creates the message for a lease.
     pub fn new(order_id: OrderId, token: LeaseToken) -> Self {
         Self { order_id: order_id.to_string(), lease_token: token.to_string() }
     }
 
-    /// The order and the token.
+    /// Parses the order id and the token.
     ///
     /// # Errors
-    /// When one of them is not what it should be.
+    /// One of them is invalid.
     pub fn parse(&self) -> Result<(OrderId, LeaseToken), InvalidMessage> {
         let id = parse_order_id(&self.order_id)?;
         let token = self.lease_token.parse().map_err(|error| InvalidMessage::new("leaseToken", error))?;
@@ -173,50 +179,50 @@ impl v1::Lease {
 }
 
 impl v1::Report {
-    /// The report of one attempt.
+    /// Creates the report of one attempt.
     pub fn new(order_id: OrderId, token: LeaseToken, outcome: Outcome) -> Self {
-        use v1::report::Outcome as Wire;
+        use v1::report::Outcome as Message;
         let outcome = match outcome {
-            Outcome::Completed => Wire::Completed(v1::Completed {}),
-            Outcome::Retry { reason, class, after } => Wire::Retry(v1::Retry {
+            Outcome::Completed => Message::Completed(v1::Completed {}),
+            Outcome::Retry { reason, class, after } => Message::Retry(v1::Retry {
                 reason,
                 error_class: class.unwrap_or_default(),
                 after_ms: after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             }),
             Outcome::Failed { reason, class } => {
-                Wire::Failed(v1::Failed { reason, error_class: class.unwrap_or_default() })
+                Message::Failed(v1::Failed { reason, error_class: class.unwrap_or_default() })
             }
-            Outcome::Released => Wire::Released(v1::Released {}),
+            Outcome::Released => Message::Released(v1::Released {}),
         };
         Self { lease: Some(v1::Lease::new(order_id, token)), outcome: Some(outcome) }
     }
 
-    /// The order, the token and how the attempt went.
+    /// Parses the order id, the token and the outcome.
     ///
     /// # Errors
-    /// When something is missing or is not what it should be.
+    /// A field is missing or invalid.
     pub fn parse(self) -> Result<(OrderId, LeaseToken, Outcome), InvalidMessage> {
-        use v1::report::Outcome as Wire;
+        use v1::report::Outcome as Message;
         let (order_id, token) =
             self.lease.as_ref().ok_or_else(|| InvalidMessage::new("lease", "is required"))?.parse()?;
         let outcome = match self.outcome.ok_or_else(|| InvalidMessage::new("outcome", "is required"))? {
-            Wire::Completed(v1::Completed {}) => Outcome::Completed,
-            Wire::Retry(retry) => Outcome::Retry {
+            Message::Completed(v1::Completed {}) => Outcome::Completed,
+            Message::Retry(retry) => Outcome::Retry {
                 reason: retry.reason,
-                class: class(retry.error_class),
+                class: non_empty(retry.error_class),
                 after: retry.after_ms.map(Duration::from_millis),
             },
-            Wire::Failed(failed) => {
-                Outcome::Failed { reason: failed.reason, class: class(failed.error_class) }
+            Message::Failed(failed) => {
+                Outcome::Failed { reason: failed.reason, class: non_empty(failed.error_class) }
             }
-            Wire::Released(v1::Released {}) => Outcome::Released,
+            Message::Released(v1::Released {}) => Outcome::Released,
         };
         Ok((order_id, token, outcome))
     }
 }
 
-fn class(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+fn non_empty(value: String) -> Option<String> {
+    (!value.is_empty()).then_some(value)
 }
 
 #[cfg(test)]
@@ -256,27 +262,27 @@ mod tests {
     }
 
     #[test]
-    fn an_order_survives_the_wire() {
+    fn order_converts_to_a_message_and_back() {
         let order = order();
         assert_eq!(Order::try_from(v1::Order::from(order.clone())), Ok(order));
     }
 
     #[test]
-    fn a_message_says_what_the_order_waits_for() {
+    fn message_has_the_wait_of_the_order() {
         let order = Order { status: Status::Pending, error_class: None, ..order() };
         let before = order.not_before - Duration::from_secs(1);
-        let outlook = QueueSnapshot { now: before, paused_at: None, paused_until: None };
-        let wire = v1::Order::new(order.clone(), &outlook);
-        assert_eq!(wire.waits_for.as_deref(), Some("schedule"));
-        assert_eq!(wire.next_attempt_at, Some(order.not_before.to_string()));
-        let wire = v1::Order::new(order.clone(), &QueueSnapshot { now: order.not_before, ..outlook });
-        assert_eq!((wire.waits_for.as_deref(), wire.next_attempt_at), (Some("worker"), None));
-        let wire = v1::Order::new(Order { status: Status::Processing, ..order }, &outlook);
-        assert_eq!((wire.waits_for, wire.next_attempt_at), (None, None));
+        let queue = QueueSnapshot { now: before, paused_at: None, paused_until: None };
+        let message = v1::Order::new(order.clone(), &queue);
+        assert_eq!(message.waits_for.as_deref(), Some("schedule"));
+        assert_eq!(message.next_attempt_at, Some(order.not_before.to_string()));
+        let message = v1::Order::new(order.clone(), &QueueSnapshot { now: order.not_before, ..queue });
+        assert_eq!((message.waits_for.as_deref(), message.next_attempt_at), (Some("worker"), None));
+        let message = v1::Order::new(Order { status: Status::Processing, ..order }, &queue);
+        assert_eq!((message.waits_for, message.next_attempt_at), (None, None));
     }
 
     #[test]
-    fn a_report_survives_the_wire() {
+    fn report_converts_to_a_message_and_back() {
         let (id, token) = (order().id, LeaseToken::random());
         for outcome in [
             Outcome::Completed,
@@ -294,15 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
-        let wire = v1::Order { total: "1.234".into(), ..v1::Order::from(order()) };
-        assert!(Order::try_from(wire).unwrap_err().to_string().starts_with("total: "));
+    fn error_names_the_invalid_field() {
+        let message = v1::Order { total: "1.234".into(), ..v1::Order::from(order()) };
+        assert!(Order::try_from(message).unwrap_err().to_string().starts_with("total: "));
         let report = v1::Report { lease: None, outcome: None };
         assert_eq!(report.parse().unwrap_err().to_string(), "lease: is required");
     }
 
-    /// Texts near what is read here.
-    fn texts() -> impl Strategy<Value = String> {
+    /// Generates strings close to valid field values.
+    fn field_values() -> impl Strategy<Value = String> {
         let pieces = prop::sample::select(vec![
             "01890a5d-ac96-774b-bcce-b302099a8057",
             "00000000000000ff",
@@ -325,18 +331,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_message_of_a_worker_panics(
-            (order_id, lease_token, reason, error_class) in (texts(), texts(), texts(), texts()),
+        fn no_report_panics(
+            (order_id, lease_token, reason, error_class) in (field_values(), field_values(), field_values(), field_values()),
             after_ms in prop::option::of(any::<u64>()), kind in 0..4,
         ) {
-            use v1::report::Outcome as Wire;
+            use v1::report::Outcome as Message;
             let lease = v1::Lease { order_id, lease_token };
             let read = lease.parse();
             let outcome = match kind {
-                0 => Wire::Completed(v1::Completed {}),
-                1 => Wire::Retry(v1::Retry { reason, error_class, after_ms }),
-                2 => Wire::Failed(v1::Failed { reason, error_class }),
-                _ => Wire::Released(v1::Released {}),
+                0 => Message::Completed(v1::Completed {}),
+                1 => Message::Retry(v1::Retry { reason, error_class, after_ms }),
+                2 => Message::Failed(v1::Failed { reason, error_class }),
+                _ => Message::Released(v1::Released {}),
             };
             let report = v1::Report { lease: Some(lease), outcome: Some(outcome) };
             match report.clone().parse() {
@@ -350,17 +356,17 @@ mod tests {
         }
 
         #[test]
-        fn no_order_of_a_gateway_panics(
-            (order_id, currency, total, status) in (texts(), texts(), texts(), texts()),
-            (created_at, updated_at, process_after, priority, price) in (texts(), texts(), prop::option::of(texts()), texts(), texts()),
+        fn no_order_message_panics(
+            (order_id, currency, total, status) in (field_values(), field_values(), field_values(), field_values()),
+            (created_at, updated_at, process_after, priority, price) in (field_values(), field_values(), prop::option::of(field_values()), field_values(), field_values()),
             (quantity, sequence, attempt) in (any::<u64>(), any::<u32>(), any::<u32>()),
         ) {
             let line_items = vec![v1::LineItem { item: total.clone(), quantity: sequence, price }];
-            let wire = v1::Order {
+            let message = v1::Order {
                 order_id, status, line_items, currency, total, quantity, sequence, attempt, created_at, updated_at,
                 priority, process_after, ..v1::Order::default()
             };
-            if let Ok(order) = Order::try_from(wire) {
+            if let Ok(order) = Order::try_from(message) {
                 prop_assert_eq!(Order::try_from(v1::Order::from(order.clone())), Ok(order));
             }
         }

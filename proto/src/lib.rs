@@ -1,7 +1,7 @@
 //! The gRPC interface: generated code and its conversions to and from [`domain`].
 //!
-//! The interface itself is documented in `proto/orders/v1/orders.proto`. Nothing outside this crate
-//! knows field numbers; nothing in this crate decides anything about orders.
+//! `proto/orders/v1/orders.proto` documents the interface. Only this crate knows field numbers, and it makes no decision
+//! about orders.
 
 mod convert;
 
@@ -19,5 +19,5 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The response metadata key of the error code.
 pub const ERROR_METADATA: &str = "orders-error";
 
-/// The most leases or reports in one message of the `Work` stream.
+/// The maximum number of leases or reports in one message of the `Work` stream.
 pub const MAX_BATCH: usize = 1_000;
