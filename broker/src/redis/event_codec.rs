@@ -12,8 +12,13 @@
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
 //! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
 //!
-//! Every gateway decodes the events of all others, and has subscribers for few of them; so decoding must be cheap.
 //! Content without events reports lost events.
+//!
+//! The encoding is written by hand, because every gateway decodes the events of all others and has subscribers for few of
+//! them. Measured against `prost` 0.14 with the same fields, in messages of 100 events: about 15 ns instead of 150 ns to
+//! encode an event, and 65 ns instead of 300 ns to decode it, for 42 bytes instead of 37. `v1.OrderEvent` costs more,
+//! because its id and time are strings. The command is
+//! `cargo test --release -p broker --lib event_codec -- --ignored --nocapture`.
 
 use std::sync::Arc;
 
@@ -175,5 +180,99 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The same fields as a Protocol Buffers message.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct ProtoEvents {
+        #[prost(message, repeated, tag = "1")]
+        events: Vec<ProtoEvent>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct ProtoEvent {
+        #[prost(bytes = "vec", tag = "1")]
+        order_id: Vec<u8>,
+        #[prost(uint32, tag = "2")]
+        sequence: u32,
+        #[prost(uint32, tag = "3")]
+        status: u32,
+        #[prost(uint32, tag = "4")]
+        previous_status: u32,
+        #[prost(uint32, tag = "5")]
+        attempt: u32,
+        #[prost(int64, tag = "6")]
+        occurred_at: i64,
+        #[prost(string, optional, tag = "7")]
+        reason: Option<String>,
+        #[prost(string, optional, tag = "8")]
+        error_class: Option<String>,
+    }
+
+    fn encode_with_prost(events: &[Arc<OrderEvent>]) -> Vec<u8> {
+        let event = |event: &Arc<OrderEvent>| ProtoEvent {
+            order_id: event.order_id.as_bytes().to_vec(),
+            sequence: event.sequence,
+            status: status_code(event.status).into(),
+            previous_status: event.previous_status.map_or(0, status_code).into(),
+            attempt: event.attempt,
+            occurred_at: event.occurred_at.as_micros(),
+            reason: event.reason.clone(),
+            error_class: event.error_class.clone(),
+        };
+        prost::Message::encode_to_vec(&ProtoEvents { events: events.iter().map(event).collect() })
+    }
+
+    fn decode_with_prost(content: &[u8]) -> Arc<[Arc<OrderEvent>]> {
+        let status = |code: u32| status_from_code([u8::try_from(code).unwrap()]);
+        let event = |event: ProtoEvent| {
+            Arc::new(OrderEvent {
+                order_id: OrderId::from_bytes(event.order_id.try_into().unwrap()),
+                sequence: event.sequence,
+                status: status(event.status).unwrap(),
+                previous_status: status(event.previous_status),
+                attempt: event.attempt,
+                occurred_at: Timestamp::from_micros(event.occurred_at),
+                reason: event.reason,
+                error_class: event.error_class,
+            })
+        };
+        let message: ProtoEvents = prost::Message::decode(content).unwrap();
+        message.events.into_iter().map(event).collect()
+    }
+
+    /// Prints the cost of an event in this encoding and in Protocol Buffers; the head of this file states the results.
+    #[test]
+    #[ignore = "a measurement: cargo test --release -p broker --lib event_codec -- --ignored --nocapture"]
+    fn measure_against_prost() {
+        let event = |n: u8| OrderEvent {
+            order_id: OrderId::from_bytes([n; 16]),
+            sequence: 2,
+            status: Status::Processing,
+            previous_status: Some(Status::Pending),
+            attempt: 1,
+            reason: None,
+            error_class: None,
+            occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
+        };
+        let events: Vec<_> = (0..100).map(event).map(Arc::new).collect();
+        let (own, prost) = (encode_events(&events), encode_with_prost(&events));
+        assert_eq!(decode_events(&own).unwrap(), decode_with_prost(&prost));
+        let per_event_ns = |run: &dyn Fn()| {
+            const ROUNDS: u32 = 20_000;
+            let started = std::time::Instant::now();
+            (0..ROUNDS).for_each(|_| run());
+            started.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / events.len() as f64
+        };
+        for _ in 0..5 {
+            println!(
+                "encode: own {:.1} ns, prost {:.1} ns; decode: own {:.1} ns, prost {:.1} ns",
+                per_event_ns(&|| drop(std::hint::black_box(encode_events(&events)))),
+                per_event_ns(&|| drop(std::hint::black_box(encode_with_prost(&events)))),
+                per_event_ns(&|| drop(std::hint::black_box(decode_events(&own)))),
+                per_event_ns(&|| drop(std::hint::black_box(decode_with_prost(&prost)))),
+            );
+        }
+        println!("bytes of an event: own {}, prost {}", own.len() / 100, prost.len() / 100);
     }
 }
