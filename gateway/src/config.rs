@@ -13,6 +13,8 @@ pub struct Config {
     pub service: service::Config,
     /// The HTTP server, which also serves gRPC.
     pub http: gateway_http::Config,
+    /// The REST API.
+    pub rest: gateway_rest::Config,
     /// The GraphQL API.
     pub graphql: graphql::Config,
     /// Code of the embedding program that the GraphQL API calls.
@@ -25,11 +27,19 @@ pub struct Config {
     pub shutdown_timeout: Duration,
 }
 
+impl Config {
+    /// Returns the longest time from the head of a REST request to the head of its response.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.http.header_read_timeout + self.service.request_timeout
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             service: service::Config::default(),
             http: gateway_http::Config::default(),
+            rest: gateway_rest::Config::default(),
             graphql: graphql::Config::default(),
             graphql_hooks: graphql::Hooks::default(),
             grpc: grpc::Config::default(),

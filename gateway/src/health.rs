@@ -5,26 +5,40 @@
 //! and wait in the database, so that is `degraded` and still 200.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use broker::Queue;
 use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use gateway_http::context::Context;
 use gateway_http::inflight::Budget;
 use gateway_service::Vitals;
+use gateway_service::orders::Orders;
+use gateway_store::Store;
 
 /// How long a part may take to answer a check.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// What the endpoints ask.
+#[derive(Clone)]
+pub(crate) struct HealthState {
+    pub(crate) orders: Orders,
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) vitals: Vitals,
+    pub(crate) context: Context,
+}
+
 /// The routes with their documentation.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+pub(crate) fn routes() -> OpenApiRouter<HealthState> {
     OpenApiRouter::new()
         .routes(routes!(livez))
         .routes(routes!(healthz))
@@ -95,19 +109,19 @@ async fn healthz() -> Json<Health> {
         (status = 200, description = "Ready. `degraded`: orders are accepted but not processed, because the queue is unreachable or rejects jobs, no worker is connected, or the queue is paused.", body = Health),
         (status = 503, description = "Not ready: `unavailable` without a writable database, `draining` during shutdown.", body = Health),
     ))]
-async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
+async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> Response {
     let (database, queue) = tokio::join!(
-        check("database", Condition::Unavailable, app.store.ping()),
-        check("queue", Condition::Degraded, app.queue.len()),
+        check("database", Condition::Unavailable, state.store.ping()),
+        check("queue", Condition::Degraded, state.queue.len()),
     );
     let checks = vec![
         database,
-        writes(&app.vitals),
-        pushes(queue, &app.vitals),
-        workers(&app.vitals),
-        processing(&app),
+        writes(&state.vitals),
+        pushes(queue, &state.vitals),
+        workers(&state.vitals),
+        processing(&state),
     ];
-    let status = overall(&checks, app.context.departing.is_cancelled());
+    let status = overall(&checks, state.context.departing.is_cancelled());
     let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .any(|(name, value)| name == "verbose" && value != "false");
     let checks = if verbose { checks } else { Vec::new() };
@@ -161,8 +175,8 @@ fn workers(vitals: &Vitals) -> Check {
     Check::known("workers", Condition::Degraded, missing)
 }
 
-fn processing(app: &App) -> Check {
-    let outlook = app.orders.outlook();
+fn processing(state: &HealthState) -> Check {
+    let outlook = state.orders.outlook();
     let paused = outlook.paused_at.map(|at| match outlook.paused_until {
         Some(until) => format!("the queue is paused since {at}, until {until}"),
         None => format!("the queue is paused since {at}, until it is resumed"),
@@ -225,10 +239,10 @@ fn overall(checks: &[Check], draining: bool) -> Condition {
 /// The metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
-async fn metrics(State(app): State<App>) -> Response {
+async fn metrics(State(state): State<HealthState>) -> Response {
     let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
-    metrics::gauge!("orders_request_buffer_bytes").set(used(&app.context.inflight.bodies));
-    metrics::gauge!("orders_response_buffer_bytes").set(used(&app.context.inflight.responses));
+    metrics::gauge!("orders_request_buffer_bytes").set(used(&state.context.inflight.bodies));
+    metrics::gauge!("orders_response_buffer_bytes").set(used(&state.context.inflight.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, telemetry::recorder::render()).into_response()
 }

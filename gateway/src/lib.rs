@@ -13,7 +13,6 @@ pub mod graphql;
 pub mod grpc;
 pub mod metrics;
 
-mod app;
 mod error_page;
 #[cfg(test)]
 mod error_reference;
@@ -22,13 +21,12 @@ mod health;
 mod limits;
 mod openapi;
 pub mod pages;
-pub mod rest;
 mod router;
 mod serve;
 mod starting;
 
-pub use app::{App, AppParts};
 pub use config::Config;
+pub use gateway_rest as rest;
 pub use gateway_service as service;
 pub use gateway_store as store;
 pub use gateway_store::Store;

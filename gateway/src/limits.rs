@@ -55,7 +55,7 @@ fn the_settings_have_the_defaults_of_the_page() {
     row("read timeout of a request head", &time(http.header_read_timeout));
     row("path and query", &bytes(http.target_bytes));
     row("body", &bytes(http.body_bytes));
-    row("body of a bulk create", &bytes(http.bulk_body_bytes));
+    row("body of a bulk create", &bytes(config.rest.max_bulk_body_size));
     row("text of one order: item names, customer and reference together", &bytes(domain::MAX_CONTENT_BYTES));
     row("response", &bytes(http.response_bytes));
     row(
@@ -63,9 +63,7 @@ fn the_settings_have_the_defaults_of_the_page() {
         &format!(
             "{}; {} for a bulk create",
             time(http.header_read_timeout + config.service.request_timeout),
-            time(
-                http.header_read_timeout + config.service.request_timeout + crate::rest::bulk_work::BULK_WAIT
-            )
+            time(http.header_read_timeout + config.service.request_timeout + gateway_rest::MAX_BULK_WAIT)
         ),
     );
     row("write timeout (client not reading)", &time(http.write_stall));

@@ -4,10 +4,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
-use utoipa_axum::router::OpenApiRouter;
 
-use crate::rest::schema;
-use crate::{App, Config};
+use crate::Config;
+use crate::health::{self, HealthState};
+use gateway_rest::{RestState, schema};
 
 /// What the document says besides the routes.
 #[derive(utoipa::OpenApi)]
@@ -32,16 +32,26 @@ use crate::{App, Config};
 )]
 struct Document;
 
-/// Every documented route.
-pub(crate) fn documented(config: &Config) -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(<Document as utoipa::OpenApi>::openapi())
-        .merge(crate::rest::routes(config))
-        .merge(crate::health::routes())
+/// The documented routes and the document about them.
+pub(crate) struct Documented {
+    pub(crate) rest: Router<RestState>,
+    pub(crate) health: Router<HealthState>,
+    pub(crate) document: OpenApi,
 }
 
-/// The document.
+/// Returns every documented route.
+pub(crate) fn documented(config: &Config) -> Documented {
+    let (rest, of_rest) = gateway_rest::routes(config.response_timeout()).split_for_parts();
+    let (health, of_health) = health::routes().split_for_parts();
+    let mut document = <Document as utoipa::OpenApi>::openapi();
+    document.merge(of_rest);
+    document.merge(of_health);
+    Documented { rest, health, document: complete(document) }
+}
+
+/// Returns the document.
 pub fn openapi() -> OpenApi {
-    complete(documented(&Config::default()).into_openapi())
+    documented(&Config::default()).document
 }
 
 /// What clients send as objects. None of them takes other fields.
@@ -49,7 +59,7 @@ const REQUESTS: [&str; 5] =
     ["Command", "DeadLetterFilter", "PauseQueue", "RedriveCommand", "RedriveDeadLetters"];
 
 /// Adds what the attributes of handlers and types cannot say.
-pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+fn complete(mut document: OpenApi) -> OpenApi {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (_, schema) in schemas.filter(|(name, _)| REQUESTS.contains(&name.as_str())) {
         if let RefOr::T(Schema::Object(object)) = schema {
@@ -86,7 +96,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 /// `/openapi.json`. The page at `/docs` shows it.
-pub(crate) fn routes(document: OpenApi) -> Router<App> {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
     Router::new().route("/openapi.json", get(|| async { Json(document) }))
 }
 

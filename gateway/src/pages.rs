@@ -21,7 +21,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
-use crate::App;
 use gateway_http::fallback::nothing_at;
 
 /// The files of `web/`: `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as
@@ -53,7 +52,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      frame-ancestors 'none'";
 
 /// A route for every file, and one for the guide. Axum answers HEAD with what GET would answer, without the body.
-pub(crate) fn routes() -> Router<App> {
+pub(crate) fn routes() -> Router {
     with_files(Router::new())
 }
 

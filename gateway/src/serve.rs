@@ -21,10 +21,11 @@ use tokio_util::task::TaskTracker;
 
 use gateway_service::{Parts as ServiceParts, Service};
 
-use crate::rest::bulk_work::BulkWork;
-use crate::{App, AppParts, Config, Store, graphql, grpc};
+use crate::health::HealthState;
+use crate::{Config, Store, graphql, grpc, rest};
 use gateway_http::context::Context;
 use gateway_http::server::{self, Connections, Port};
+use gateway_rest::RestState;
 
 /// What a gateway is put together from. The listeners are bound already, so that a busy port is
 /// known before anything starts.
@@ -61,16 +62,21 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
     let Service { orders, feed, vitals, background, writes } = service;
     let context = Context::new(&config.http, config.shutdown_timeout);
-    let app = App::from(AppParts {
-        bulk_work: BulkWork::new(&config.http),
+    let rest = RestState::new(rest::StateParts {
+        config: config.rest.clone(),
         orders: orders.clone(),
         feed: feed.clone(),
-        store: store.clone(),
         queue: queue.clone(),
-        config: config.clone(),
         vitals: vitals.clone(),
         context: context.clone(),
     });
+    let health = HealthState {
+        orders: orders.clone(),
+        store,
+        queue: queue.clone(),
+        vitals: vitals.clone(),
+        context: context.clone(),
+    };
     let graphql = graphql::State::new(graphql::StateParts {
         config: config.graphql.clone(),
         hooks: config.graphql_hooks.clone(),
@@ -82,9 +88,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     });
     let grpc = grpc::State {
         config: config.grpc.clone(),
-        orders: orders.clone(),
-        feed: feed.clone(),
-        vitals: vitals.clone(),
+        // Moved: the batches end when nothing holds the use cases any more.
+        orders,
+        feed,
+        vitals,
         context: context.clone(),
     };
 
@@ -95,7 +102,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.inflight.clone());
-    let router = crate::router::router(app.clone(), graphql);
+    let router = crate::router::router(&config, rest, graphql, health);
     let crowd = Crowd::new()?;
     let serving = server::serve(
         http_listener,
@@ -149,7 +156,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     context.tasks.close();
     let tasks = context.tasks.clone();
     // Whoever could still hand something to a batch has to go, for the batches to end.
-    drop((http_server, app));
+    drop(http_server);
     let finish = async {
         loops.wait().await;
         tasks.wait().await;

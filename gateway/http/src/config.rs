@@ -14,8 +14,6 @@ const ONE_ADDRESS: usize = 10;
 pub struct Config {
     /// Longest request body, in bytes.
     pub body_bytes: usize,
-    /// Longest body of a bulk create, in bytes.
-    pub bulk_body_bytes: usize,
     /// Longest response of one request on any transport, in bytes. The bytes are counted while the
     /// response is built.
     pub response_bytes: usize,
@@ -71,7 +69,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             body_bytes: 256 * 1024,
-            bulk_body_bytes: 4 * 1024 * 1024,
             response_bytes: 8 * 1024 * 1024,
             header_read_timeout: Duration::from_secs(10),
             head_bytes: 32 * 1024,

@@ -6,7 +6,7 @@ use domain::Status;
 use gateway::Config;
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
+use crate::harness::{Backend, Gateway, On, check_invariants, eventually, quick};
 use crate::on_both;
 
 impl Gateway<'_> {
@@ -240,3 +240,14 @@ on_both!(a_gateway_serves_requests_during_the_shutdown_delay, |on| async move {
     gateway.create_order().await;
     gateway.stop().await;
 });
+
+/// The batches end as soon as nothing holds the use cases, so the last writes use none of their 5 s.
+#[tokio::test]
+async fn an_idle_gateway_stops_without_waiting_for_writes() {
+    let backend = Backend::new(On::Embedded).await;
+    let gateway = backend.gateway(quick()).await;
+    gateway.create_order().await;
+    let began = std::time::Instant::now();
+    gateway.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

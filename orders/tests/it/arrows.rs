@@ -16,9 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
     // HTTP without any order, GraphQL or gRPC.
     ("gateway-http", &["domain", "telemetry"]),
+    ("gateway-rest", &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"]),
     (
         "gateway",
-        &["domain", "proto", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"],
+        &[
+            "domain",
+            "proto",
+            "telemetry",
+            "broker",
+            "gateway-http",
+            "gateway-rest",
+            "gateway-service",
+            "gateway-store",
+        ],
     ),
     ("processor", &["domain", "proto", "telemetry", "broker"]),
     // The composition root may see all parts; the gateway and the processor never see each other.

@@ -242,7 +242,6 @@ impl LimitArgs {
     pub(super) fn apply_to(&self, config: &mut gateway::Config) -> Result<(), Error> {
         config.http = HttpConfig {
             body_bytes: self.max_body_size,
-            bulk_body_bytes: self.max_bulk_body_size,
             response_bytes: self.max_response_size,
             header_read_timeout: self.request_read_timeout,
             connections: self.max_connections,
@@ -256,6 +255,7 @@ impl LimitArgs {
             cors_origins: self.cors_origins.clone().unwrap_or_default(),
             ..config.http.clone()
         };
+        config.rest.max_bulk_body_size = self.max_bulk_body_size;
         config.graphql = graphql::Config {
             max_document_size: self.graphql_max_document_size,
             max_tokens: self.graphql_max_tokens,

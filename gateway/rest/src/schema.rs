@@ -7,9 +7,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Any character but control characters, one of them at least not blank.
-pub(crate) const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
+pub const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
 /// The beginning of a time from 1970 to 9999.
-pub(crate) const TIME: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
+pub const TIME: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
 /// A decimal number without a sign.
 const DECIMAL: &str = "^[0-9]+(\\.[0-9]+)?$";
 

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::api_error::{ApiError, ProblemSchema};
 use super::bulk_body::{self, BulkBody};
-use super::create::{IDEMPOTENT_REPLAYED, idempotency_key};
+use super::create_order::{IDEMPOTENT_REPLAYED, idempotency_key};
 use super::draft::{self, DraftSchema};
-use super::problem::{ApiError, ProblemSchema};
+use super::order_view::OrderView;
 use super::schema;
-use super::view::OrderView;
-use crate::App;
+use crate::RestState;
 use gateway_http::json::{self, Shape};
 use gateway_http::problem::{InputError, MAX_ERRORS, Problem};
 use gateway_http::query::Query;
@@ -144,15 +144,21 @@ pub(super) struct RowView {
     )
 )]
 pub(super) async fn create(
-    State(app): State<App>,
+    State(state): State<RestState>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
-    app.orders.has_room()?;
+    state.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
-    let body = bulk_body::read(request, &app.config.http, &app.context.inflight.bodies).await?;
-    let _working = app.bulk_work.enter(body.len()).await?;
+    let body = bulk_body::read(
+        request,
+        &state.context.limits,
+        state.config.max_bulk_body_size,
+        &state.context.inflight.bodies,
+    )
+    .await?;
+    let _working = state.bulk_limiter().enter(body.len()).await?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for row in read(&body)? {
         let (row, wrong) = match row {
@@ -164,8 +170,8 @@ pub(super) async fn create(
     }
     // The rows are copies; their text need not be in memory twice.
     let _held = body.into_held();
-    let created = app.orders.create_rows(rows, policy, key).await?;
-    answer(created, errors, app.config.http.response_bytes, app.orders.outlook())
+    let created = state.orders.create_rows(rows, policy, key).await?;
+    answer(created, errors, state.context.limits.response_bytes, state.orders.outlook())
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {

@@ -16,12 +16,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::path::OrderPath;
-use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::long_poll;
+use super::order_path::OrderPath;
+use super::order_view::EventView;
 use super::schema;
-use super::view::EventView;
-use super::wait;
-use crate::App;
+use crate::RestState;
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_http::resume::{self, InvalidEventId, last_event_id};
@@ -75,7 +75,7 @@ impl ToSchema for LastEventId {}
     )
 )]
 pub(super) async fn events(
-    State(app): State<App>,
+    State(state): State<RestState>,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -92,30 +92,30 @@ pub(super) async fn events(
     if resumed == Err(InvalidEventId::Parameter) {
         query.add(resume::PARAMETER, "must be a whole number, the sequence of an event");
     }
-    let longest = wait::timeout(&mut query).unwrap_or_default();
+    let longest = long_poll::timeout(&mut query).unwrap_or_default();
     query.finish()?;
     let resumed = resumed.map_err(|error| Problem::new(ErrorCode::InvalidInput, error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        return live(&app, client, id, after).await;
+        return live(&state, client, id, after).await;
     }
-    let mut events = app.orders.events(id, after).await?;
+    let mut events = state.orders.events(id, after).await?;
     if events.is_empty() && !longest.is_zero() {
-        wait::for_sequence(&app, client, id, after.saturating_add(1), longest).await?;
-        events = app.orders.events(id, after).await?;
+        long_poll::for_sequence(&state, client, id, after.saturating_add(1), longest).await?;
+        events = state.orders.events(id, after).await?;
     }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-async fn live(app: &App, client: Client, id: OrderId, after: u32) -> Result<Response, ApiError> {
-    let order = app.orders.get(id).await?;
+async fn live(state: &RestState, client: Client, id: OrderId, after: u32) -> Result<Response, ApiError> {
+    let order = state.orders.get(id).await?;
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = app.feed.watch(id, Cursor::After(after)).await?;
-    let open = app.context.streams.open(STREAM, client.0)?;
-    let body = sse(events, app.context.drain_signal()).map(move |event| {
+    let events = state.feed.watch(id, Cursor::After(after)).await?;
+    let open = state.context.streams.open(STREAM, client.0)?;
+    let body = sse(events, state.context.drain_signal()).map(move |event| {
         // It is open until the end of the response.
         let _open = &open;
         event

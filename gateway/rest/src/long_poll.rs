@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::OrderId;
 use futures_util::StreamExt;
 
-use super::problem::ApiError;
-use crate::App;
+use super::api_error::ApiError;
+use crate::RestState;
 use gateway_http::query::Query;
 use gateway_http::streams::{Client, StreamKind};
 use gateway_service::feed::Cursor;
@@ -37,18 +37,18 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
 /// # Errors
 /// When there is no such order, it cannot be read, or too many streams are open.
 pub(super) async fn for_sequence(
-    app: &App,
+    state: &RestState,
     client: Client,
     id: OrderId,
     wanted: u32,
     longest: Duration,
 ) -> Result<(), ApiError> {
-    let _open = app.context.streams.open(LONG_POLL, client.0)?;
-    let mut events = app.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
+    let _open = state.context.streams.open(LONG_POLL, client.0)?;
+    let mut events = state.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),
-        () = app.context.drain_signal() => Ok(()),
+        () = state.context.drain_signal() => Ok(()),
     }
 }
 

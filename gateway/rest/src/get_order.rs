@@ -2,11 +2,11 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use domain::OrderId;
 
-use super::path::OrderPath;
-use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
-use super::view::OrderView;
-use super::wait;
-use crate::App;
+use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::long_poll;
+use super::order_path::OrderPath;
+use super::order_view::OrderView;
+use crate::RestState;
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_http::streams::Client;
@@ -29,30 +29,30 @@ use gateway_http::streams::Client;
     )
 )]
 pub(super) async fn get(
-    State(app): State<App>,
+    State(state): State<RestState>,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     client: Client,
 ) -> Result<Json<OrderView>, ApiError> {
     let wait = Wait::read(query.as_deref())?;
-    let order = order(&app, id, wait, client).await?;
-    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
+    let order = order(&state, id, wait, client).await?;
+    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
 }
 
 async fn order(
-    app: &App,
+    state: &RestState,
     id: OrderId,
     wait: Option<Wait>,
     client: Client,
 ) -> Result<domain::Order, ApiError> {
-    let order = app.orders.get(id).await?;
+    let order = state.orders.get(id).await?;
     let Some(Wait { sequence, longest }) = wait else { return Ok(order) };
     let sequence = sequence.unwrap_or(order.version.saturating_add(1));
     if order.version >= sequence || order.status.is_final() {
         return Ok(order);
     }
-    wait::for_sequence(app, client, id, sequence, longest).await?;
-    Ok(app.orders.get(id).await?)
+    long_poll::for_sequence(state, client, id, sequence, longest).await?;
+    Ok(state.orders.get(id).await?)
 }
 
 #[derive(Debug, PartialEq)]
@@ -71,10 +71,10 @@ impl Wait {
                 0
             })
         });
-        let longest = wait::timeout(&mut query);
+        let longest = long_poll::timeout(&mut query);
         query.finish()?;
         let waits = sequence.is_some() || longest.is_some();
-        Ok(waits.then(|| Self { sequence, longest: longest.unwrap_or(wait::DEFAULT) }))
+        Ok(waits.then(|| Self { sequence, longest: longest.unwrap_or(long_poll::DEFAULT) }))
     }
 }
 

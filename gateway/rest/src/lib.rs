@@ -2,25 +2,26 @@
 //!
 //! A handler reads its input, calls one use case and shows the outcome; nothing is decided here.
 
-mod bulk;
+mod api_error;
 mod bulk_body;
-pub(crate) mod bulk_work;
+mod bulk_create;
+mod bulk_limiter;
 mod client;
 mod commands;
-mod create;
+mod create_order;
 mod dead_letters;
 mod draft;
 mod events;
 mod filter;
-mod get;
+mod get_order;
 mod list;
-mod listed;
-mod path;
-mod problem;
+mod list_item;
+mod long_poll;
+mod order_path;
+mod order_view;
 mod queue;
-pub(crate) mod schema;
-mod view;
-mod wait;
+pub mod schema;
+mod state;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -35,27 +36,29 @@ use tower::{Service, service_fn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{App, Config};
 use gateway_http::fallback;
 
-/// The routes with their documentation.
-pub(crate) fn routes(config: &Config) -> OpenApiRouter<App> {
-    // A request is read and answered within this. Streams begin within it and may last longer.
-    let longest = config.http.header_read_timeout + config.service.request_timeout;
+pub use self::bulk_limiter::MAX_BULK_WAIT;
+pub use self::state::{Config, RestState, StateParts};
+
+/// Returns the routes with their documentation.
+///
+/// A request is read and answered within `longest`. Streams begin within it and may last longer.
+pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
     let within = |longest| {
         layer_fn(move |mut route: Route| {
             service_fn(move |request: Request| answered(longest, route.call(request)))
         })
     };
     let may_wait = OpenApiRouter::new()
-        .routes(routes!(get::get))
+        .routes(routes!(get_order::get))
         .routes(routes!(events::events))
-        .layer(within(longest + wait::LONGEST));
-    let takes_turns =
-        OpenApiRouter::new().routes(routes!(bulk::create)).layer(within(longest + bulk_work::BULK_WAIT));
+        .layer(within(longest + long_poll::LONGEST));
+    let bulk =
+        OpenApiRouter::new().routes(routes!(bulk_create::create)).layer(within(longest + MAX_BULK_WAIT));
     // Each step of a create has a limit of its own: reading the body, the wait for the commit, and looking for the
     // order of a key. A layer with one more timer would make each create cost HTTP a twentieth more.
-    let bounded = OpenApiRouter::new().routes(routes!(create::create));
+    let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
     OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(commands::cancel))
@@ -67,7 +70,7 @@ pub(crate) fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(queue::resume))
         .layer(within(longest))
         .merge(may_wait)
-        .merge(takes_turns)
+        .merge(bulk)
         .merge(bounded)
 }
 

@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use crate::App;
+use crate::RestState;
 use gateway_http::streams::Client;
 
-impl FromRequestParts<App> for Client {
+impl FromRequestParts<RestState> for Client {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, &app.config.http))
+    async fn from_request_parts(parts: &mut Parts, state: &RestState) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, &state.context.limits))
     }
 }

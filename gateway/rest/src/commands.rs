@@ -5,10 +5,10 @@ use axum::extract::{Request, State};
 use domain::strings;
 use utoipa::ToSchema;
 
-use super::path::OrderPath;
-use super::problem::{ApiError, ProblemSchema, UNAVAILABLE};
-use super::view::OrderView;
-use crate::App;
+use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::order_path::OrderPath;
+use super::order_view::OrderView;
+use crate::RestState;
 use gateway_http::body;
 use gateway_http::json::{self, Shape};
 use gateway_http::problem::Problem;
@@ -70,8 +70,9 @@ impl Command {
         Ok(Self { reason })
     }
 
-    async fn of(app: &App, request: Request) -> Result<Self, Problem> {
-        let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
+    async fn of(state: &RestState, request: Request) -> Result<Self, Problem> {
+        let body =
+            body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
         body.map_or(Ok(Self::default()), |body| Self::read(&body))
     }
 }
@@ -91,13 +92,13 @@ impl Command {
     )
 )]
 pub(super) async fn cancel(
-    State(app): State<App>,
+    State(state): State<RestState>,
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
-    let command = Command::of(&app, request).await?;
-    let order = app.orders.cancel(id, command.reason).await?;
-    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
+    let command = Command::of(&state, request).await?;
+    let order = state.orders.cancel(id, command.reason).await?;
+    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
 }
 
 /// Redrives a failed order: it gets a new set of attempts.
@@ -114,15 +115,15 @@ pub(super) async fn cancel(
     )
 )]
 pub(super) async fn redrive(
-    State(app): State<App>,
+    State(state): State<RestState>,
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
-    let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
+    let body = body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
-    let order = app.orders.redrive(id, &requester, command.reason.as_deref()).await?;
-    Ok(Json(OrderView::new(&order, &app.orders.outlook())))
+    let order = state.orders.redrive(id, &requester, command.reason.as_deref()).await?;
+    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
 }
 
 #[cfg(test)]

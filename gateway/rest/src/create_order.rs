@@ -3,10 +3,10 @@ use axum::response::{IntoResponse, Response};
 use domain::{ErrorCode, IdempotencyKey};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::api_error::{ApiError, CREATE_UNAVAILABLE, ProblemSchema};
 use super::draft::{self, DraftSchema};
-use super::problem::{ApiError, CREATE_UNAVAILABLE, ProblemSchema};
-use super::view::OrderView;
-use crate::App;
+use super::order_view::OrderView;
+use crate::RestState;
 use gateway_http::body;
 use gateway_http::problem::Problem;
 
@@ -34,22 +34,22 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
         (status = 503, description = CREATE_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn create(State(app): State<App>, request: Request) -> Response {
-    let mut answer = accept(&app, request).await.into_response();
+pub(super) async fn create(State(state): State<RestState>, request: Request) -> Response {
+    let mut answer = accept(&state, request).await.into_response();
     super::not_for_caches(&mut answer);
     answer
 }
 
-async fn accept(app: &App, request: Request) -> Result<Response, ApiError> {
-    app.orders.has_room()?;
+async fn accept(state: &RestState, request: Request) -> Result<Response, ApiError> {
+    state.orders.has_room()?;
     let key = idempotency_key(request.headers())?;
-    let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;
+    let body = body::json(request, &state.context.limits, &state.context.inflight.bodies).await?;
     let draft = draft::read(&body)?;
     let _held = body.into_held();
-    let created = app.orders.create(draft, key).await?;
+    let created = state.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
-    let view = OrderView::created(&created.order, &app.orders.outlook());
+    let view = OrderView::created(&created.order, &state.orders.outlook());
     Ok((StatusCode::CREATED, location, replayed, view).into_response())
 }
 

@@ -5,9 +5,9 @@ use domain::{Api, ErrorCode, OrderId, Status};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::bulk::RowView;
+use super::bulk_create::RowView;
+use super::order_view::StatusWord;
 use super::schema;
-use super::view::StatusWord;
 use gateway_http::problem::{InputError, Problem};
 use gateway_service::Error;
 

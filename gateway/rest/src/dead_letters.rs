@@ -6,10 +6,10 @@ use domain::{Currency, OrderId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::api_error::{ApiError, ProblemSchema};
 use super::commands::{requested_by, requester};
 use super::filter::{self, FilterParams};
-use super::problem::{ApiError, ProblemSchema};
-use crate::App;
+use crate::RestState;
 use domain::query::Filter;
 use gateway_http::body;
 use gateway_http::json::{self, Shape};
@@ -83,12 +83,12 @@ const FIELDS: &[&str] =
     )
 )]
 pub(super) async fn redrive(
-    State(app): State<App>,
+    State(state): State<RestState>,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, ApiError> {
-    let body = body::json(request, &app.config.http, &app.context.inflight.bodies).await?;
-    let redrive = read(&body, app.orders.config().default_currency)?;
-    let redriven = app.orders.redrive_all(&redrive).await?;
+    let body = body::json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let redrive = read(&body, state.orders.config().default_currency)?;
+    let redriven = state.orders.redrive_all(&redrive).await?;
     Ok(Json(RedrivenDeadLetters {
         count: redriven.orders.len(),
         dry_run: redrive.dry_run,

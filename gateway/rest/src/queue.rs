@@ -6,9 +6,9 @@ use domain::{Status, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::api_error::{ApiError, ProblemSchema};
 use super::commands::requested_by;
-use super::problem::{ApiError, ProblemSchema};
-use crate::App;
+use crate::RestState;
 use gateway_http::body;
 use gateway_http::json::{self, Shape};
 use gateway_http::problem::Problem;
@@ -122,9 +122,9 @@ impl PauseQueue {
         (status = 503, description = "`database_unavailable`", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, ApiError> {
-    let pause = app.orders.paused().await?;
-    Ok(Json(view(&app, pause).await))
+pub(super) async fn status(State(state): State<RestState>) -> Result<Json<QueueView>, ApiError> {
+    let pause = state.orders.paused().await?;
+    Ok(Json(view(&state, pause).await))
 }
 
 /// Pauses the queue. A paused queue accepts orders but starts none; running orders finish. The pause survives
@@ -138,11 +138,14 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<QueueView>, Ap
         (status = 503, description = "`database_unavailable`: ask again", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Json<QueueView>, ApiError> {
-    let body = body::optional_json(request, &app.config.http, &app.context.inflight.bodies).await?;
-    let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, app.orders.now()))?;
-    let pause = app.orders.pause(pause.until, pause.requested_by).await?;
-    Ok(Json(view(&app, Some(pause)).await))
+pub(super) async fn pause(
+    State(state): State<RestState>,
+    request: Request,
+) -> Result<Json<QueueView>, ApiError> {
+    let body = body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, state.orders.now()))?;
+    let pause = state.orders.pause(pause.until, pause.requested_by).await?;
+    Ok(Json(view(&state, Some(pause)).await))
 }
 
 /// Resumes a paused queue; no effect if it is not paused.
@@ -153,21 +156,21 @@ pub(super) async fn pause(State(app): State<App>, request: Request) -> Result<Js
         (status = 503, description = "`database_unavailable`: ask again", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn resume(State(app): State<App>) -> Result<Json<QueueView>, ApiError> {
-    app.orders.resume().await?;
-    Ok(Json(view(&app, None).await))
+pub(super) async fn resume(State(state): State<RestState>) -> Result<Json<QueueView>, ApiError> {
+    state.orders.resume().await?;
+    Ok(Json(view(&state, None).await))
 }
 
-async fn view(app: &App, pause: Option<Pause>) -> QueueView {
-    let counts = app.orders.counts().await.ok();
+async fn view(state: &RestState, pause: Option<Pause>) -> QueueView {
+    let counts = state.orders.counts().await.ok();
     QueueView {
         paused: pause.is_some(),
         paused_at: pause.as_ref().map(|pause| pause.at),
         paused_until: pause.as_ref().and_then(|pause| pause.until),
         paused_by: pause.and_then(|pause| pause.by),
         length: counts.map(|counts| counts.ready),
-        jobs: app.queue.len().await.ok(),
-        workers: app.vitals.workers(),
+        jobs: state.queue.len().await.ok(),
+        workers: state.vitals.workers(),
         counts: counts.map(CountsView::from),
     }
 }

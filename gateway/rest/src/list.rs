@@ -7,12 +7,12 @@ use url::form_urlencoded;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::api_error::{ApiError, LIST_UNAVAILABLE, ProblemSchema};
 use super::filter::{self, FilterParams};
-use super::listed::{self, ListedOrder};
-use super::problem::{ApiError, LIST_UNAVAILABLE, ProblemSchema};
+use super::list_item::{self, ListedOrder};
+use super::order_view::StatusWord;
 use super::schema;
-use super::view::StatusWord;
-use crate::App;
+use crate::RestState;
 use domain::query::{Position, Sort};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
@@ -186,8 +186,11 @@ fn place(
         (status = 503, description = LIST_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    page(&app, "/orders", query.as_deref(), None).await
+pub(super) async fn list(
+    State(state): State<RestState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    page(&state, "/orders", query.as_deref(), None).await
 }
 
 /// Lists dead letters, the orders that are `failed`, newest first, a page at a time as for `/orders`.
@@ -201,21 +204,22 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     )
 )]
 pub(super) async fn dead_letters(
-    State(app): State<App>,
+    State(state): State<RestState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    page(&app, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
+    page(&state, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
 }
 
 async fn page(
-    app: &App,
+    state: &RestState,
     path: &str,
     query: Option<&str>,
     only: Option<Status>,
 ) -> Result<Response, ApiError> {
-    let query = ListQuery::read(query, only, app.orders.config().default_currency)?;
-    let mut page = app.orders.list(query.listing.clone(), app.config.http.response_bytes).await?;
-    let body = body(&mut page, query.listing.take, app.config.http.response_bytes, &app.orders.outlook());
+    let query = ListQuery::read(query, only, state.orders.config().default_currency)?;
+    let mut page = state.orders.list(query.listing.clone(), state.context.limits.response_bytes).await?;
+    let body =
+        body(&mut page, query.listing.take, state.context.limits.response_bytes, &state.orders.outlook());
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
 }
@@ -226,7 +230,7 @@ fn body(page: &mut Page, take: Take, bytes: usize, outlook: &QueueSnapshot) -> V
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;
     let mut fits = |item: &Listed| {
-        let text = listed::json(item, outlook);
+        let text = list_item::json(item, outlook);
         length += text.len() + 1;
         let fits = texts.is_empty() || length <= bytes;
         if fits {

@@ -5,7 +5,7 @@ use domain::waiting::QueueSnapshot;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::OrderView;
+use super::order_view::OrderView;
 use gateway_store::Listed;
 use gateway_store::Unreadable;
 

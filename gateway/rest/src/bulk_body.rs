@@ -43,6 +43,7 @@ const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "applica
 pub(super) async fn read(
     request: Request,
     limits: &HttpConfig,
+    max_bytes: usize,
     budget: &Arc<Budget>,
 ) -> Result<BulkBody, Problem> {
     body::check_encoding(request.headers())?;
@@ -54,6 +55,6 @@ pub(super) async fn read(
              order on each line), in UTF-8",
         ));
     }
-    let body = body::read(request, limits, limits.bulk_body_bytes, budget).await?;
+    let body = body::read(request, limits, max_bytes, budget).await?;
     Ok(if lines { BulkBody::Lines(body) } else { BulkBody::Array(body) })
 }

@@ -1,0 +1,69 @@
+//! The settings of the REST API, and what its handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use broker::Queue;
+use gateway_http::context::Context;
+use gateway_service::{Vitals, feed::Feed, orders::Orders};
+
+use crate::bulk_limiter::BulkLimiter;
+
+/// The settings of the REST API.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Maximum size of the body of a bulk create, in bytes.
+    pub max_bulk_body_size: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_bulk_body_size: 4 * 1024 * 1024 }
+    }
+}
+
+/// The parts of a [`RestState`].
+pub struct StateParts {
+    /// The settings.
+    pub config: Config,
+    /// The use cases.
+    pub orders: Orders,
+    /// The live feed.
+    pub feed: Feed,
+    /// The queue, for its length.
+    pub queue: Arc<dyn Queue>,
+    /// The number of workers.
+    pub vitals: Vitals,
+    /// What all APIs share.
+    pub context: Context,
+}
+
+/// What the handlers need. Each request clones it several times, so it is one pointer.
+#[derive(Clone)]
+pub struct RestState(Arc<Shared>);
+
+struct Shared {
+    parts: StateParts,
+    /// The bulk creates that are being processed.
+    bulk_limiter: BulkLimiter,
+}
+
+impl RestState {
+    /// Creates the state of the API.
+    pub fn new(parts: StateParts) -> Self {
+        let bulk_limiter = BulkLimiter::new(parts.config.max_bulk_body_size);
+        Self(Arc::new(Shared { parts, bulk_limiter }))
+    }
+
+    pub(crate) fn bulk_limiter(&self) -> &BulkLimiter {
+        &self.0.bulk_limiter
+    }
+}
+
+impl Deref for RestState {
+    type Target = StateParts;
+
+    fn deref(&self) -> &StateParts {
+        &self.0.parts
+    }
+}
