@@ -1,4 +1,4 @@
-//! Leases of a process that has ended.
+//! Ends the leases of a process that has ended.
 
 use domain::transition::{CLASS_LEASE_EXPIRED, Command, Rules};
 use domain::{DEFAULT_TENANT, LeasePrefix, LeaseToken, OrderId, Outcome};
@@ -8,15 +8,17 @@ use super::statement::Statement;
 use super::transition::CommandOutcome;
 use super::{Error, Store, rows};
 
-/// Orders that are looked at in one statement.
+/// Orders that one statement reads.
 const PAGE: i64 = 1_000;
-/// What an order says whose attempt has ended with its process.
+/// The reason of an order whose attempt ended with its process.
 const ENDED: &str = "the program ended while it processed the order";
 
 impl Store {
-    /// Ends the attempts whose lease tokens have this prefix. For the start of the only process that draws such tokens: it
-    /// holds none yet, so they are those of a process before it that was killed. Each counts as a failure, as one whose
-    /// lease has expired does, because the order may be what ends the process. Says how many there were.
+    /// Ends the attempts whose lease tokens have this prefix. Returns their number.
+    ///
+    /// For the start of the only process that draws such tokens: it holds none yet, so they belong to a previous
+    /// process that was killed. Each attempt counts as a failure, like an expired lease, because the order may be what
+    /// ends the process.
     ///
     /// # Errors
     /// [`Error`].
@@ -41,7 +43,7 @@ impl Store {
         }
     }
 
-    /// Orders that are being processed, by id; without a token when it cannot be read.
+    /// Returns orders in processing, by id, without a token where it cannot be read.
     async fn leases_after(&self, after: OrderId) -> Result<Vec<(OrderId, Option<LeaseToken>)>, Error> {
         let by_stage = self.inner.dialect.by_stage();
         self.read(move |connection| {

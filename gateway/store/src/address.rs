@@ -1,7 +1,7 @@
-//! The URL of a database: what it may say, and where it leads.
+//! The URL of a database: its permitted parts, and the database that it names.
 //!
-//! Other programs write options of their own into such URLs. One that is not known here is refused and never
-//! ignored: whoever writes `tls=true` must not get a connection without TLS.
+//! Other programs write their own options into such URLs. An unknown option is refused and never ignored: a URL with
+//! `tls=true` must not lead to a connection without TLS.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use url::Url;
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     pub(super) target: Target,
-    /// For messages: host and port, or the file.
+    /// Host and port, or the file, for messages.
     pub(super) shown: String,
 }
 
-/// Where a URL leads.
+/// The database that a URL names.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// A server of MySQL or MariaDB, with options that the driver knows.
@@ -24,7 +24,7 @@ pub(super) enum Target {
     Sqlite(PathBuf),
 }
 
-/// Why a URL cannot be used, in words that do not repeat its values.
+/// Why a URL cannot be used, without its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadUrl {
     /// Continues "the database URL …".
@@ -40,8 +40,8 @@ const OPTIONS: &str =
 const TLS: &str = "choose with ssl-mode=DISABLED, PREFERRED (default), REQUIRED, VERIFY_CA or VERIFY_IDENTITY; ssl-ca=FILE \
     names the certificate authority for the last two";
 
-/// Options that the driver knows: without `-` and `_` in lower case, as other programs may write them, and as the
-/// driver does.
+/// Options that the driver knows: in lower case without `-` and `_`, as other programs may write them, and in the form
+/// of the driver.
 const KNOWN: [(&str, &str); 6] = [
     ("sslmode", "ssl-mode"),
     ("sslca", "ssl-ca"),
@@ -51,7 +51,7 @@ const KNOWN: [(&str, &str); 6] = [
     ("statementcachecapacity", CAPACITY),
 ];
 pub(super) const CAPACITY: &str = "statement-cache-capacity";
-/// The program sets these itself, whatever the URL says.
+/// Options that the program sets itself, whatever the URL contains.
 const OWN: [&str; 4] = ["charset", "collation", "characterset", "characterencoding"];
 const SSL_MODES: [&str; 5] = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
 
@@ -74,7 +74,7 @@ impl Address {
     }
 }
 
-/// Whether a database can be reached with this URL, as far as its text says.
+/// Checks whether the URL can name a database.
 ///
 /// # Errors
 /// [`BadUrl`].
@@ -86,8 +86,9 @@ fn bad(problem: impl Into<String>, hint: impl Into<String>) -> BadUrl {
     BadUrl { problem: problem.into(), hint: hint.into() }
 }
 
-/// Checks a URL of the form `mysql://user:password@host:port/database?option=value`. The answer has only options that
-/// the driver knows, each written as the driver writes it.
+/// Checks a URL of the form `mysql://user:password@host:port/database?option=value`.
+///
+/// The result has only options that the driver knows, in the driver's form.
 fn mysql(text: &str) -> Result<Url, BadUrl> {
     let mut url = Url::parse(text).map_err(|error| bad(format!("cannot be read: {error}"), FORMS))?;
     if url.host_str().is_none_or(str::is_empty) {
@@ -129,7 +130,7 @@ fn options(url: &Url) -> Result<Vec<(&'static str, String)>, BadUrl> {
             continue;
         }
         let Some((_, known)) = KNOWN.into_iter().find(|(known, _)| *known == plain) else {
-            // What does not look like a name may be a part of the password.
+            // A part that does not look like a name may belong to the password.
             let is_name = name.len() <= 40 && plain.bytes().all(|byte| byte.is_ascii_alphanumeric());
             let named = if is_name { format!("the option {name}") } else { "an option".to_owned() };
             return Err(bad(format!("has {named}, which this program does not know"), instead(&plain)));
@@ -157,7 +158,7 @@ fn ssl_mode(value: &str) -> Result<String, BadUrl> {
     if SSL_MODES.contains(&mode.as_str()) { Ok(mode) } else { Err(bad("has an unknown ssl-mode", TLS)) }
 }
 
-/// The driver would ignore a file that the mode has no use for.
+/// Refuses files that the mode does not use: the driver would ignore them.
 fn check_tls(options: &[(&'static str, String)]) -> Result<(), BadUrl> {
     let value = |wanted| options.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
     let mode = value("ssl-mode").unwrap_or("PREFERRED");
@@ -174,7 +175,7 @@ fn check_tls(options: &[(&'static str, String)]) -> Result<(), BadUrl> {
     Ok(())
 }
 
-/// What to do instead of an option of another program.
+/// Returns a hint for an option of another program.
 fn instead(plain: &str) -> String {
     match plain {
         _ if plain.contains("rootcert") || plain.contains("capath") || plain.contains("truststore") => {
@@ -198,7 +199,7 @@ fn instead(plain: &str) -> String {
     }
 }
 
-/// What follows `sqlite:` is a path as it is, percent and number signs included. Only what looks like an option of
+/// Reads the path after `sqlite:` unchanged, with percent and number signs. Only a part that looks like an option of
 /// another program is refused.
 fn sqlite_file(rest: &str) -> Result<PathBuf, BadUrl> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_path() {
+    fn every_character_of_a_path_is_kept() {
         for path in ["a/b.db", "/per%20cent/x", "what?x", "a#b", "über .db", "a?b/c=d", "a?b=c/d.db", "a+b&c"]
         {
             let address = Address::parse(&format!("sqlite:{path}")).unwrap();

@@ -1,4 +1,4 @@
-//! Copies of an embedded database, and whether its file is whole.
+//! Copies of an embedded database, and the integrity of its file.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -12,17 +12,17 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::connection::Connection;
 use super::{ConnectError, Error, Store};
 
-/// What a copy gets, as the database itself: its owner reads and writes.
+/// The mode of a copy, as of the database itself: its owner reads and writes.
 const MODE: u32 = 0o600;
-/// How long the look at the whole file may take at the start. A larger file is used without.
+/// Maximum duration of the integrity check at the start. A larger file is used without the check.
 const LOOK: Duration = Duration::from_secs(5);
-/// What `PRAGMA quick_check` answers when it has found nothing.
+/// The result of `PRAGMA quick_check` without findings.
 const WHOLE: &str = "ok";
 
 /// Why a copy could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is no database at the place that was given.
+    /// There is no database at this path.
     #[error("there is no database at {}", .0.display())]
     Missing(PathBuf),
     /// The copy would replace a file.
@@ -36,13 +36,14 @@ pub enum BackupError {
         /// Why.
         cause: io::Error,
     },
-    /// The database cannot be read, or the copy has no room.
+    /// The database cannot be read, or the copy has no space.
     #[error("the database cannot be copied: {0}")]
     Copy(#[from] sqlx::Error),
 }
 
-/// Copies an SQLite database into a new file, in one consistent state, also while a program uses it. Returns the bytes of
-/// the copy. It is complete and on disk when it has its name.
+/// Copies an SQLite database into a new file, in one consistent state, also while a program uses it.
+///
+/// Returns the number of bytes. The copy is complete and on disk when it has its name.
 ///
 /// # Errors
 /// [`BackupError`]; then there is no file of that name.
@@ -58,7 +59,7 @@ pub async fn back_up(database: &Path, target: &Path) -> Result<u64, BackupError>
     let part = PathBuf::from(part);
     let copied = copy(database, &part, target).await;
     if copied.is_err() {
-        // What is left of it is of no use, and may not be there.
+        // The rest of it has no use, and may not exist.
         let _ = std::fs::remove_file(&part);
     }
     copied
@@ -82,7 +83,7 @@ async fn copy(database: &Path, part: &Path, target: &Path) -> Result<u64, Backup
 }
 
 impl Store {
-    /// Looks whether the file of an embedded database is whole, as far as that takes no longer than some seconds.
+    /// Checks the integrity of the file of an embedded database, for at most some seconds.
     ///
     /// # Errors
     /// [`ConnectError::Damaged`] with what SQLite has found.
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_copy_is_whole_private_and_never_replaces_a_file() {
+    async fn a_copy_is_complete_private_and_replaces_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
         store.insert(orders(store.now(), 10)).await.unwrap();
@@ -159,7 +160,7 @@ mod tests {
             Err(error) => error,
         };
         assert!(matches!(refused, ConnectError::Damaged(_)), "{refused:?}");
-        std::fs::write(&database, "this is no database, but a text of some length").unwrap();
+        std::fs::write(&database, "this is no database, but a string of some length").unwrap();
         let refused = Store::connect(&url, &Options::default()).await.err().unwrap();
         assert!(matches!(refused, ConnectError::Damaged(_)), "{refused:?}");
     }

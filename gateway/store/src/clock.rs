@@ -1,9 +1,9 @@
-//! The database's time, as this process knows it, and steps of the clocks.
+//! The database's time as this process knows it, and steps of the clocks.
 //!
-//! The local clock is monotonic, and the difference to the database's is measured now and then. A difference that
-//! changes by more than a clock can drift means that one of them was set, or that this machine was suspended: a
-//! step. It is logged, counted, and told to dispatch, which then takes back no lease for a while
-//! and brings waits to an end that are longer than they can be ([`super::later_clock`]).
+//! The local clock is monotonic, and the difference to the database's clock is measured from time to time. A difference
+//! that changes by more than a clock can drift means that one clock was set, or that this machine was suspended: a
+//! step. It is logged, counted, and reported to dispatch. Dispatch then expires no lease for a time, and shortens waits
+//! that are longer than possible ([`super::later_clock`]).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,8 +11,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use domain::Timestamp;
 use domain::transition::CLOCK_STEP;
 
-/// While the steady time is behind, it is faster by one part in so many. So a gap that was no step (all gateways were
-/// stopped) does not stay for ever, and nothing is removed sooner by more than this part of the time that it is kept.
+use super::statement::Statement;
+use super::{Dialect, Error, Store};
+
+/// While the steady time is behind, it runs faster by one part in this number.
+///
+/// A gap that was no step (all gateways were stopped) therefore closes, and an order is removed earlier by at most this
+/// part of its retention.
 const CATCH_UP: i64 = 32;
 
 /// See the head of this file.
@@ -44,13 +49,13 @@ impl Clock {
         self.at(self.offset.load(Ordering::Relaxed))
     }
 
-    /// The time without the steps forward. What is removed because it is old is old by this time: a clock that runs a
-    /// day ahead must not remove a day's orders or keys too early.
+    /// Returns the time without the steps forward, by which old orders and keys are removed: a clock that is a day
+    /// ahead must not remove a day's orders or keys too early.
     pub(super) fn steady_now(&self) -> Timestamp {
         self.at(self.steady.load(Ordering::Relaxed))
     }
 
-    /// Lets the steady time go on from one that was recorded, if it is ahead of that.
+    /// Continues the steady time from a recorded one, if it is ahead of that.
     pub(super) fn resume(&self, recorded: Timestamp) {
         let offset = recorded.as_micros().saturating_sub(self.local.micros());
         self.steady.fetch_min(offset, Ordering::Relaxed);
@@ -64,12 +69,12 @@ impl Clock {
         self.offset.load(Ordering::Relaxed)
     }
 
-    /// How many steps were seen.
+    /// Returns the number of steps.
     pub(super) fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Takes a new measurement over.
+    /// Stores a new measurement.
     pub(super) fn set(&self, offset: i64) {
         let before = self.offset.swap(offset, Ordering::Relaxed);
         let local = self.local.micros();
@@ -95,7 +100,7 @@ impl Clock {
     }
 }
 
-/// Logs and counts a step of so many microseconds.
+/// Logs and counts a step of this number of microseconds.
 fn tell(step: i64) {
     let seconds = step as f64 / 1e6;
     let direction = if step < 0 { "back" } else { "forward" };
@@ -108,8 +113,10 @@ fn tell(step: i64) {
     );
 }
 
-/// The clock of the machine when the store was opened, and what has passed since. Setting the machine's
-/// clock does not move it: leases would run out, or never, until the database is asked again.
+/// The machine's clock when the store was opened, plus the time since.
+///
+/// Setting the machine's clock does not change it. Otherwise leases would expire at once, or never, until the next
+/// measurement.
 #[derive(Clone, Copy)]
 pub(super) struct LocalClock {
     opened: std::time::Instant,
@@ -132,13 +139,55 @@ pub(super) fn wall_micros() -> i64 {
     i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The difference between the clocks, when the database said `database` at some time between `before`
-/// and `after`. It changes no more than that proves: a slow answer, or a process that was frozen while
-/// it waited for one, says little.
+/// Returns the difference between the clocks, when the database returned `database` at some time between `before` and
+/// `after`.
+///
+/// It changes no more than that proves: a slow response, or a process that was suspended meanwhile, proves little.
 pub(super) fn corrected(offset: i64, before: i64, database: i64, after: i64) -> i64 {
     let least = database.saturating_sub(after.max(before));
     let most = database.saturating_sub(before);
     offset.clamp(least, most)
+}
+
+impl Store {
+    /// Returns the database's time: the local clock, corrected by the difference last measured.
+    ///
+    /// Gateways whose clocks differ, or are set while they run, therefore agree on leases, due times and ids.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Returns the number of clock steps that were detected.
+    pub fn clock_steps(&self) -> u64 {
+        self.inner.clock.steps()
+    }
+
+    /// Reads the database's time and stores the difference. Fails when the database does not respond.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] and [`Error::TimedOut`].
+    pub async fn refresh_clock(&self) -> Result<(), Error> {
+        let query = self.inner.dialect.now();
+        let local = self.inner.clock.local;
+        let (before, database, after) = self
+            .read(move |connection| {
+                Box::pin(async move {
+                    // Without the wait for a connection, which can be long.
+                    let before = local.micros();
+                    let rows = Statement::new(query).fetch(connection).await?;
+                    let database = rows.first().map_or(Ok(0), |row| row.get(0))?;
+                    Ok((before, database, local.micros()))
+                })
+            })
+            .await?;
+        let offset = match self.inner.dialect {
+            Dialect::MySql => corrected(self.inner.clock.offset(), before, database, after),
+            // SQLite reads the clock of this machine in milliseconds; the clock itself is more exact.
+            Dialect::Sqlite => wall_micros().saturating_sub(local.micros()),
+        };
+        self.inner.clock.set(offset);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -148,12 +197,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_is_corrected_no_further_than_an_answer_proves() {
-        // Prompt answers: 1 ms.
+    fn the_clock_is_corrected_no_further_than_a_response_proves() {
+        // Prompt responses: 1 ms.
         assert_eq!(corrected(0, 10_000, 60_500, 11_000), 49_500);
         assert_eq!(corrected(90_000, 10_000, 60_500, 11_000), 50_500);
         assert_eq!(corrected(50_100, 10_000, 60_500, 11_000), 50_100);
-        // 30 s between question and answer, whenever it was given.
+        // 30 s between query and response, whenever it was sent.
         for database in [10_000, 15_000_000, 30_000_000] {
             assert_eq!(corrected(0, 10_000, database, 30_010_000), 0);
         }
@@ -173,7 +222,7 @@ mod tests {
             clock.set(offset);
             assert_eq!(clock.steps(), n as u64 + 1);
         }
-        // What is removed because it is old is not removed a day too early.
+        // Old orders are not removed a day too early.
         assert!(clock.now().since(clock.steady_now()) > Duration::from_secs(25 * 3_600));
     }
 }

@@ -1,4 +1,4 @@
-//! Opening the database.
+//! Opens the database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use super::{Dialect, Inner, Store, error, files};
 /// Sizes and limits of a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections for reading, and as many again for writing (SQLite always writes over one).
+    /// Connections for reads, and the same number for writes (SQLite always writes over one).
     pub connections: u32,
-    /// Longest run of a read or a transaction, up to half of which may pass with waiting for a connection.
-    /// COMMIT gets as long again: it is the one answer whose loss leaves something open.
+    /// Maximum duration of a read or a transaction; half of it may be the wait for a connection. COMMIT gets the same
+    /// time again: only the loss of its response leaves the outcome unknown.
     pub deadline: Duration,
-    /// Whether the file of an embedded database is created when it is not there.
+    /// Whether the file of an embedded database is created when it does not exist.
     pub create: bool,
     /// Whether the driver sets `sql_mode`, `time_zone` and the character set on each new connection to MySQL.
     ///
@@ -39,10 +39,10 @@ impl Default for Options {
     }
 }
 
-/// Why the database cannot be opened. The texts name no password.
+/// Why the database cannot be opened. The messages contain no password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is not one of a database that can be used.
+    /// The URL does not name a usable database.
     #[error("the database URL {problem}")]
     InvalidUrl {
         /// What is wrong with it.
@@ -50,10 +50,10 @@ pub enum ConnectError {
         /// What to do instead.
         hint: String,
     },
-    /// The server said no: wrong user, password or database.
+    /// The server refused the connection: wrong user, password or database.
     #[error("the database refused the connection: {0}")]
     Refused(String),
-    /// The account's kind of password is sent over TLS only, and the connection has none.
+    /// The account's password plugin needs TLS, and the connection has none.
     #[error(
         "the account's plugin caching_sha2_password needs TLS for the first login, and the connection has none"
     )]
@@ -61,21 +61,21 @@ pub enum ConnectError {
     /// The file cannot be used: not writable, or not a database.
     #[error("{0}")]
     File(String),
-    /// The file belongs to another process.
+    /// Another process uses the file.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no database at {}", .0.display())]
     Missing(PathBuf),
-    /// The server does not answer or is not ready. Trying again may help.
+    /// The server does not respond or is not ready. A retry may help.
     #[error("the database at {address} cannot be reached: {cause}")]
     Unreachable {
         /// Host and port, or the file.
         address: String,
-        /// What the attempt ended with.
+        /// The error of the attempt.
         cause: String,
     },
-    /// The server takes no changes, as while another one takes over. Trying again may help.
+    /// The server accepts no changes, for example during a failover. A retry may help.
     #[error("the database is read-only: {0}")]
     ReadOnly(String),
     /// Orders cannot be written with the settings of the server.
@@ -84,23 +84,23 @@ pub enum ConnectError {
     /// The user lacks a privilege.
     #[error("the user of the database lacks a privilege: {cause}")]
     Privileges {
-        /// What the server said.
+        /// The error of the server.
         cause: String,
-        /// The statement that grants what is needed.
+        /// The statement that grants it.
         grant: String,
     },
-    /// A later version of the program has made the tables.
+    /// A later version of the program has created the tables.
     #[error(
         "the schema has version {found}, and this program ({}) supports versions up to {needed}",
         env!("CARGO_PKG_VERSION")
     )]
     Newer {
-        /// Theirs.
+        /// The version of the tables.
         found: i64,
-        /// This program's.
+        /// The version of this program.
         needed: i64,
     },
-    /// A program from before the first release has made the tables.
+    /// A development version from before the first release has created the tables.
     #[error(
         "the tables were made by a development version from before 0.1.0 and cannot be upgraded: use an empty database"
     )]
@@ -108,16 +108,16 @@ pub enum ConnectError {
     /// The file of an embedded database is damaged.
     #[error("{0}")]
     Damaged(String),
-    /// The migration was told to stop. The next one goes on from there.
+    /// The migration was stopped. The next one continues from there.
     #[error("the migration was stopped")]
     Interrupted,
-    /// The tables could not be brought up to date.
+    /// The tables could not be updated.
     #[error("the database migration failed: {0}")]
     Migration(String),
 }
 
 impl ConnectError {
-    /// Whether waiting and trying again may help.
+    /// Returns whether a later retry may help.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::ReadOnly(_) => true,
@@ -213,7 +213,7 @@ fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
         }
         (Target::Sqlite(_), error) => ConnectError::File(format!("cannot open {}: {error}", address.shown)),
         (Target::MySql(_), error) if refused => ConnectError::Refused(error.to_string()),
-        // The driver offers a feature of its own here, which is left out because of its known vulnerability.
+        // The driver offers a separate feature here, which this program omits because of its known vulnerability.
         (Target::MySql(_), sqlx::Error::Configuration(cause)) if cause.to_string().contains("RSA") => {
             ConnectError::NeedsTls
         }
@@ -240,9 +240,9 @@ mod tests {
         row("database connections for reads, and the same number for writes", &connections);
     }
 
-    /// The driver's text names a feature of its own, which is left out on purpose.
+    /// The driver's message names a feature that this program omits on purpose.
     #[test]
-    fn a_login_that_needs_tls_is_called_so() {
+    fn a_login_that_needs_tls_is_reported() {
         let address = Address::parse("mysql://u:p@h/d?ssl-mode=DISABLED").unwrap();
         let text = "RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.";
         let error = explain(&address, sqlx::Error::Configuration(text.into()));

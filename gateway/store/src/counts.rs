@@ -1,4 +1,4 @@
-//! How many orders there are in each status.
+//! Counts orders by status.
 
 use domain::{Priority, Status, Timestamp};
 
@@ -6,23 +6,23 @@ use super::rows::Segment;
 use super::statement::Statement;
 use super::{Error, Store, rows};
 
-/// Orders of one status are counted up to here. Counting ten million takes seconds, and nobody reads the
-/// last digit; so many entries of an index take some milliseconds.
+/// Limit of the count of one status. Counting ten million takes seconds, and the last digit has no use; reading this
+/// number of index entries takes some milliseconds.
 pub const COUNT_LIMIT: u32 = 100_000;
 
 /// How many orders there are in each status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// When they were counted, by the database's clock.
+    /// The time of the count, by the database's clock.
     pub at: Timestamp,
     counts: [u32; Status::ALL.len()],
-    /// How many orders wait for a free worker, or for the end of a pause: those of the pending ones that can be started
-    /// now. [`COUNT_LIMIT`] means that many or more.
+    /// Pending orders that can be started now: they wait for a free worker or the end of a pause. [`COUNT_LIMIT`] means
+    /// this number or more.
     pub ready: u32,
 }
 
 impl Counts {
-    /// How many orders have this status; [`COUNT_LIMIT`] means that many or more.
+    /// Returns the number of orders with this status; [`COUNT_LIMIT`] means this number or more.
     pub fn of(&self, status: Status) -> u32 {
         let index = Status::ALL.iter().position(|each| *each == status);
         index.and_then(|index| self.counts.get(index)).copied().unwrap_or_default()
@@ -30,7 +30,7 @@ impl Counts {
 }
 
 impl Store {
-    /// Counts the orders in each status, up to [`COUNT_LIMIT`] each, in one statement over one index.
+    /// Counts the orders of each status, up to [`COUNT_LIMIT`], in one statement over one index.
     ///
     /// # Errors
     /// [`Error`].
@@ -61,7 +61,7 @@ impl Store {
 }
 
 impl Store {
-    /// How many orders can be started now, as in [`Counts::ready`].
+    /// Returns the number of orders that can be started now, as in [`Counts::ready`].
     ///
     /// # Errors
     /// [`Error`].
@@ -85,14 +85,14 @@ impl Store {
     }
 }
 
-/// The parts that are counted, with the place of their status in [`Status::ALL`].
+/// The segments that are counted, with the position of their status in [`Status::ALL`].
 fn parts() -> impl Iterator<Item = (usize, Segment)> {
     let statuses = Status::ALL.into_iter().enumerate();
     statuses.flat_map(|(n, status)| Segment::of(&[status]).into_iter().map(move |part| (n, part)))
 }
 
-/// One row, one column for each part, then one for the due orders of each priority. `LIMIT` inside is what makes it cheap: the index `orders_by_stage` is
-/// left as soon as so many entries were seen.
+/// Builds a SELECT of one row: one column for each segment, then one for the due orders of each priority. The inner
+/// `LIMIT` keeps it cheap: the read of the index `orders_by_stage` stops after this number of entries.
 fn count(limit: u32, now: Timestamp) -> Statement<'static> {
     let mut sql = Statement::new("SELECT ");
     for (n, (_, part)) in parts().enumerate() {
@@ -105,7 +105,7 @@ fn count(limit: u32, now: Timestamp) -> Statement<'static> {
     sql
 }
 
-/// A column for the due orders of each priority.
+/// Adds a column for the due orders of each priority.
 fn count_due(sql: &mut Statement<'_>, limit: u32, now: Timestamp) {
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");

@@ -5,39 +5,40 @@ use std::sync::Arc;
 
 use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderEvent, OrderId, Status, Timestamp};
 
-/// An order that is about to be accepted, as it is right after that. Cheap to clone: the answer to the
-/// client, the group commit and the store's memory have the same one.
+/// An order that is about to be accepted, as it is directly after that.
+///
+/// Cloning it is cheap: the response to the client, the group commit and the row cache share one.
 #[derive(Debug, Clone)]
 pub struct NewOrder(Arc<Order>);
 
-/// Orders that one request creates: all of them are written, or none. Cheap to clone.
+/// The orders that one request creates: the store writes all of them or none. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct CreateRequest {
-    /// At least one. The ids of several are a run (see `keys`), so that the first one tells all.
+    /// At least one order. The ids of several follow from the first one, which therefore identifies all of them.
     pub orders: Arc<[NewOrder]>,
-    /// What the client calls this create, if it may repeat it.
+    /// The client's idempotency key, if it sent one.
     pub idempotency: Option<Idempotency>,
 }
 
-/// What became of one creation.
+/// The outcome of one create request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InsertOutcome {
-    /// It is written.
+    /// The orders are written.
     Inserted,
-    /// The same create came before, and this was its first order.
+    /// The same request came before; this is the id of its first order.
     Replayed(OrderId),
-    /// The key was used before, for something else.
+    /// The key was used before, for another request.
     KeyConflict,
 }
 
 impl CreateRequest {
-    /// The id of the first order, which stands for all of them.
+    /// Returns the id of the first order, which identifies the request.
     pub fn id(&self) -> OrderId {
         self.orders[0].id
     }
 }
 
-/// A create of one order that the client cannot repeat.
+/// A create of one order without an idempotency key.
 impl From<NewOrder> for CreateRequest {
     fn from(order: NewOrder) -> Self {
         Self { orders: Arc::new([order]), idempotency: None }
@@ -53,7 +54,7 @@ impl Deref for NewOrder {
 }
 
 impl NewOrder {
-    /// The order with this id and content, accepted at this time.
+    /// Creates the order with this id and content, accepted at this time.
     pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
         let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
         Self(Arc::new(Order {
@@ -79,17 +80,17 @@ impl NewOrder {
         }))
     }
 
-    /// The order, shared with whoever else has this one.
+    /// Returns the order, which all clones share.
     pub fn order(&self) -> Arc<Order> {
         self.0.clone()
     }
 
-    /// Whether it is not scheduled for later.
+    /// Returns whether the order is not scheduled for later.
     pub fn starts_at_once(&self) -> bool {
         self.process_after.is_none()
     }
 
-    /// Event 1.
+    /// Returns event 1.
     pub fn event(&self) -> OrderEvent {
         OrderEvent {
             order_id: self.id,
@@ -104,13 +105,13 @@ impl NewOrder {
     }
 }
 
-/// A key, what it was used for, and until when.
+/// An idempotency key, the request that used it, and its expiry.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
-    /// The client's name for the create.
+    /// The key that the client sent.
     pub key: IdempotencyKey,
     /// See [`request_hash`](super::request_hash).
     pub request_hash: [u8; 32],
-    /// From then on the key is new again.
+    /// The time from which the key counts as unused.
     pub expires_at: Timestamp,
 }

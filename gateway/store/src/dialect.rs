@@ -1,15 +1,15 @@
-//! The few places where MySQL (or MariaDB) and SQLite differ.
+//! The differences between MySQL (or MariaDB) and SQLite.
 
 use sqlx::migrate::Migrator;
 
 use super::migrate;
 
-/// Which database is behind the pool; chosen by the scheme of its URL.
+/// The kind of database, chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// MySQL 8 or later, MariaDB 10.11 or later.
     MySql,
-    /// The embedded default.
+    /// SQLite, the embedded default.
     Sqlite,
 }
 
@@ -22,7 +22,7 @@ impl Dialect {
         }
     }
 
-    /// The migrations that were begun: version, whether it is complete, description.
+    /// Reads the migrations that were begun: version, whether it is complete, description.
     pub(super) fn applied(self) -> &'static str {
         match self {
             Self::MySql => {
@@ -34,7 +34,7 @@ impl Dialect {
         }
     }
 
-    /// Whether one of them is complete.
+    /// Reads whether one of them is complete.
     pub(super) fn success(self) -> &'static str {
         match self {
             Self::MySql => "SELECT CAST(success AS SIGNED) FROM _sqlx_migrations WHERE version = ?",
@@ -42,8 +42,9 @@ impl Dialect {
         }
     }
 
-    /// Compares a column with a text byte by byte, and how often the text is bound. The collation of the tables of
-    /// MySQL ignores blanks at the end; the first comparison is the one that an index serves.
+    /// Compares a column with a string byte by byte. Also returns how often the string is bound.
+    ///
+    /// The collation of the tables of MySQL ignores blanks at the end; an index serves the first comparison.
     pub(super) fn equals(self, column: &str) -> (String, usize) {
         match self {
             Self::MySql => (format!("{column} = ? AND CAST({column} AS BINARY) = CAST(? AS BINARY)"), 2),
@@ -51,9 +52,10 @@ impl Dialect {
         }
     }
 
-    /// Opens a transaction that is going to write, where its first statement does not (`session`).
-    /// SQLite takes its write lock at once: a transaction that first reads and then asks for the lock is
-    /// refused without any waiting.
+    /// Opens a transaction that will write, where its first statement does not (`session`).
+    ///
+    /// SQLite takes its write lock at once: a transaction that first reads and then requests the lock is refused
+    /// without waiting.
     pub(super) fn begin(self) -> Option<&'static str> {
         match self {
             Self::MySql => None,
@@ -61,7 +63,7 @@ impl Dialect {
         }
     }
 
-    /// Locks the rows of a SELECT until the end of the transaction. SQLite's write lock does.
+    /// Locks the rows of a SELECT until the end of the transaction. In SQLite the write lock does.
     pub(super) fn for_update(self) -> &'static str {
         match self {
             Self::MySql => " FOR UPDATE",
@@ -69,8 +71,9 @@ impl Dialect {
         }
     }
 
-    /// Keeps the rows of a SELECT as they are until the end of the transaction, beside others that do
-    /// so. SQLite's write lock does. The older spelling is the one that MariaDB knows as well.
+    /// Keeps the rows of a SELECT unchanged until the end of the transaction, shared with others.
+    ///
+    /// In SQLite the write lock does. MariaDB knows the older spelling only.
     pub(super) fn for_share(self) -> &'static str {
         match self {
             Self::MySql => " LOCK IN SHARE MODE",
@@ -78,7 +81,7 @@ impl Dialect {
         }
     }
 
-    /// As [`Self::for_update`], but leaves out rows that somebody else has locked.
+    /// As [`Self::for_update`], without rows that another transaction has locked.
     pub(super) fn for_update_skip_locked(self) -> &'static str {
         match self {
             Self::MySql => " FOR UPDATE SKIP LOCKED",
@@ -86,7 +89,7 @@ impl Dialect {
         }
     }
 
-    /// Makes a statement use the index `orders_by_stage`, for where the planner guesses wrong.
+    /// Makes a statement use the index `orders_by_stage`, where the planner chooses a wrong one.
     pub(super) fn by_stage(self) -> &'static str {
         match self {
             Self::MySql => " FORCE INDEX (orders_by_stage)",
@@ -94,7 +97,7 @@ impl Dialect {
         }
     }
 
-    /// The database's time in microseconds since 1970.
+    /// Reads the database's time in microseconds since 1970.
     pub(super) fn now(self) -> &'static str {
         match self {
             Self::MySql => "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
@@ -102,9 +105,9 @@ impl Dialect {
         }
     }
 
-    /// The condition that an order is beyond a place by total and id, and how often the total is bound
-    /// in it; `sign` is one of `<`, `<=`, `>`, `>=`. Each database makes a range of its index out of its
-    /// own form only.
+    /// Returns the condition that an order is beyond a position by total and id, and how often the total is bound.
+    ///
+    /// `sign` is one of `<`, `<=`, `>`, `>=`. Each database recognises a range of its index in one form only.
     pub(super) fn beyond(self, sign: &str) -> (String, usize) {
         match self {
             Self::MySql => {
@@ -115,7 +118,7 @@ impl Dialect {
         }
     }
 
-    /// Makes a SELECT read this index. SQLite does by itself what this is needed for.
+    /// Makes a SELECT read this index. SQLite chooses it without a hint.
     pub(super) fn force_index(self, index: &str) -> String {
         match self {
             Self::MySql => format!(" FORCE INDEX ({index})"),
@@ -123,8 +126,7 @@ impl Dialect {
         }
     }
 
-    /// The orders, for an UPDATE that names their ids: with what the planner last counted it may take a walk
-    /// along all orders of one status for shorter.
+    /// The table, for an UPDATE by ids: with old statistics the planner may prefer to read all orders of one status.
     pub(super) fn orders_by_id(self) -> &'static str {
         match self {
             Self::MySql => "orders FORCE INDEX (PRIMARY)",
@@ -132,7 +134,7 @@ impl Dialect {
         }
     }
 
-    /// The condition that the id of a row is none, where the type of the column does not exclude that.
+    /// The condition that the id of a row is invalid, where the type of the column permits that.
     pub(super) fn malformed_id(self) -> Option<&'static str> {
         match self {
             Self::MySql => None,
@@ -140,9 +142,10 @@ impl Dialect {
         }
     }
 
-    /// The condition that dispatch never finds a waiting order, as ranges of the index `orders_due`: it has none
-    /// of the priorities or, in SQLite, whose index has waiting orders only, a due time that never comes. An ENUM
-    /// of MySQL has nothing else but its error value, which is the empty text.
+    /// The condition that dispatch does not find a waiting order, as ranges of the index `orders_due`.
+    ///
+    /// The order has none of the priorities or, in SQLite, whose index contains waiting orders only, a due time that
+    /// never comes. The only other value of an ENUM of MySQL is its error value, the empty string.
     pub(super) fn stray(self) -> &'static str {
         match self {
             Self::MySql => "priority = ''",

@@ -1,7 +1,7 @@
 //! What the error codes of the servers mean.
 //!
-//! A code that is not listed is a defect of this program. Everything that can happen to a correct statement on a
-//! server that is misconfigured, overloaded, part of a cluster or taken over by another one has to be listed.
+//! A code that is not listed is a defect of this program. Every error is listed that a correct statement can get from a
+//! server that is misconfigured, overloaded, part of a cluster or replaced by another one.
 
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
@@ -9,7 +9,7 @@ use sqlx::mysql::MySqlDatabaseError;
 /// What an error of the server means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The transaction was rolled back, or can be, and may be repeated.
+    /// The transaction was rolled back, or can be, and can be repeated.
     Conflict,
     /// A row stayed locked.
     Locked,
@@ -30,42 +30,41 @@ pub(super) enum Kind {
     Defect,
 }
 
-/// Deadlock or failed certification (Galera, at COMMIT too), and (MariaDB) a row that changed since it was read;
-/// Group Replication rolled the transaction back at COMMIT; a table was altered: as seen by a snapshot, and by a
-/// prepared statement; XA's words for a deadlock and a timeout.
+/// Deadlock or failed certification (Galera, at COMMIT too), and (MariaDB) a row that changed since it was read; Group
+/// Replication rolled the transaction back at COMMIT; a table was altered: as detected by a snapshot, and by a prepared
+/// statement; the codes of XA for a deadlock and a timeout.
 const CONFLICTS: [u16; 7] = [1213, 1020, 3101, 1412, 1615, 1613, 1614];
-/// Lock wait timeout; a lock that is not waited for.
+/// Lock wait timeout; a lock with NOWAIT.
 const LOCKED: [u16; 2] = [1205, 3572];
-/// Too many connections: of the server, of the user (two ways to say it); no thread for one more.
+/// Too many connections: of the server, of the user (two codes); no thread for another one.
 const CONNECTION_LIMIT: [u16; 4] = [1040, 1203, 1226, 1135];
 /// Read-only: by option, by mode, by transaction, the table, InnoDB.
 const READ_ONLY: [u16; 5] = [1290, 1836, 1792, 1036, 1874];
-/// Table full, disk full (two ways to say it).
+/// Table full, disk full (two codes).
 const FULL: [u16; 3] = [1114, 1021, 20];
-/// A file cannot be written (two ways to say it), "got error … from storage engine": what is wrong with
-/// the disk is in the text.
+/// A file cannot be written (two codes), "got error … from storage engine": the message states the cause.
 const DISK: [u16; 3] = [3, 1026, 1030];
-/// How a text says that the disk, or the server's share of it, is full.
+/// What a message contains when the disk, or the server's quota, is full.
 const NO_SPACE: [&str; 6] =
     ["Errcode: 28 ", "errno: 28 ", "error 28 ", "Errcode: 122 ", "errno: 122 ", "error 122 "];
-/// Access denied to a database, for a user (two plugins), to a table, to a column, to an operation, to a routine;
-/// a host that may not connect; an account that is locked; a password that has expired (three ways to say it).
+/// Access denied to a database, for a user (two plugins), to a table, to a column, to an operation, to a routine; a
+/// host that may not connect; a locked account; an expired password (three codes).
 const DENIED: [u16; 12] = [1044, 1045, 1698, 1142, 1143, 1227, 1370, 1130, 3118, 1820, 1862, 3955];
 const STATEMENT_LIMIT: [u16; 1] = [1461];
 /// MariaDB's `max_statement_time`, MySQL's `max_execution_time`.
 const STATEMENT_TIME: [u16; 2] = [1969, 3024];
 /// `max_allowed_packet`: of a statement, of a result.
 const PACKET_LIMIT: [u16; 2] = [1153, 1162];
-/// `binlog_format=STATEMENT` (two ways to say it), a table or an isolation level that Group Replication does not
-/// take, GTID consistency; no such database, no such table, a column that is not there.
+/// `binlog_format=STATEMENT` (two codes), a table or an isolation level that Group Replication refuses, GTID
+/// consistency; no such database, no such table, a missing column.
 const MISCONFIGURED: [u16; 7] = [1665, 1598, 3098, 1785, 1049, 1146, 1054];
 /// - Shutting down, killed, connection killed, closed after being idle, aborted.
 /// - Galera: the node is not in a primary component, or is joining ("unknown command"), and an error at COMMIT.
-/// - Group Replication: a hook refused the statement; the new primary still applies a backlog (timeout, killed,
-///   member in error state).
-/// - Out of memory (three ways to say it).
+/// - Group Replication: a hook refused the statement; the new primary still applies a backlog (timeout, killed, member
+///   in error state).
+/// - Out of memory (three codes).
 /// - A host that is blocked after failures; the network between the parts of the server.
-/// - What a proxy says for its server: gone, lost, unreachable (three ways), no connection in time.
+/// - What a proxy reports for its server: gone, lost, unreachable (three codes), no connection in time.
 const AWAY: [u16; 26] = [
     1053, 1317, 1927, 4031, 1152, 1184, // the connection
     1047, 1180, 3100, 3796, 3797, 3798, // clusters
@@ -121,12 +120,12 @@ fn mysql_kind(number: u16, message: &str) -> Kind {
 mod tests {
     use super::*;
 
-    /// The texts are MariaDB's own.
+    /// The messages are those of MariaDB.
     #[test]
     fn a_full_disk_is_told_from_a_broken_one() {
         for (number, text, kind) in [
             (1114, "The table 'orders' is full", Kind::Full),
-            (1021, "Disk full (/tmp/#sql); waiting for someone to free some space...", Kind::Full),
+            (1021, "Disk full (/tmp/#sql); waiting for someone to free some space...", Kind::Full), // prose:allow
             (3, "Error writing file '/tmp/ML' (Errcode: 28 \"No space left on device\")", Kind::Full),
             (3, "Error writing file '/tmp/ML' (Errcode: 5 \"Input/output error\")", Kind::Away),
             (1026, "Error writing file 'binlog' (errno: 28 \"No space left on device\")", Kind::Full),

@@ -1,4 +1,4 @@
-//! The files of an embedded database: only their owner can read them, whatever the umask says.
+//! The files of an embedded database, which only their owner can read, whatever the umask is.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ConnectError;
 
-/// What a file gets: its owner reads and writes.
+/// The mode of a file: its owner reads and writes.
 const MODE: u32 = 0o600;
-/// What the names of the files end with that SQLite keeps beside the database. It creates them with the
-/// permissions of the database.
+/// Suffixes of the files that SQLite keeps beside the database. It creates them with the permissions of the database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The file of an embedded database. While it lives, other processes do not use the file.
+/// The file of an embedded database. While this value exists, other processes do not use the file.
 pub(super) struct Claim {
     path: PathBuf,
-    /// Device and number of the file that was opened.
+    /// Device and inode of the file that was opened.
     identity: (u64, u64),
     lost: AtomicBool,
     _lock: File,
 }
 
 impl Claim {
-    /// Whether the file that was opened is no longer at its path. SQLite goes on with it, so whatever is written
-    /// is lost with the process. Once lost, it stays lost.
+    /// Returns whether the opened file is no longer at its path.
+    ///
+    /// SQLite continues to use it, so every write is lost with the process. Once lost, it stays lost.
     pub(super) fn is_lost(&self) -> bool {
         if self.lost.load(Ordering::Relaxed) {
             return true;
@@ -45,8 +45,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Creates the database's file, makes it and those beside it private, and keeps other processes away for as
-/// long as the answer lives.
+/// Creates the database's file, makes it and the files beside it private, and excludes other processes.
 pub(super) fn claim(path: &Path) -> Result<Claim, ConnectError> {
     let lock_path = with_suffix(path, ".lock");
     let lock = create(&lock_path)
@@ -60,7 +59,7 @@ pub(super) fn claim(path: &Path) -> Result<Claim, ConnectError> {
             return Err(ConnectError::File(format!("cannot lock {}: {error}", lock_path.display())));
         }
     }
-    // SQLite would create it with the permissions that the umask leaves.
+    // SQLite would create it with the permissions of the umask.
     let file = create(path).and_then(|file| file.metadata());
     let file =
         file.map_err(|error| ConnectError::File(format!("cannot open {}: {error}", path.display())))?;
@@ -74,7 +73,7 @@ fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)
 }
 
-/// Another user's file stays as it is: only its owner can change that.
+/// The file of another user keeps its mode: only its owner can change that.
 fn make_private(path: &Path) {
     match std::fs::set_permissions(path, Permissions::from_mode(MODE)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_accepted_into_a_file_that_is_gone() {
+    async fn a_removed_file_accepts_no_order() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
         store.insert(orders(store.now(), 1)).await.unwrap();
@@ -125,14 +124,14 @@ mod tests {
         std::fs::rename(&file, folder.path().join("elsewhere.db")).unwrap();
         let refused = store.insert(orders(store.now(), 1)).await.unwrap_err();
         assert!(refused.is_outage(), "{refused:?}");
-        // Another file at the same place is not the database that was opened.
+        // Another file at the same path is not the database that was opened.
         std::fs::write(&file, "").unwrap();
         store.insert(orders(store.now(), 1)).await.unwrap_err();
         assert!(store.has_lost_its_file());
     }
 
     #[tokio::test]
-    async fn every_file_is_private_also_one_that_was_not() {
+    async fn every_file_becomes_private() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
         store.insert(orders(store.now(), 1)).await.unwrap();

@@ -1,8 +1,7 @@
-//! Idempotency keys: written in the transaction of the order that they belong to, so that there is one
-//! exactly when there is the other.
+//! Idempotency keys. A key is written in the transaction of its order, so neither exists without the other.
 //!
-//! Two creates with one key at the same time meet at the primary key: the second waits for the first
-//! to commit, collides, and is repeated as a whole; then it finds the key.
+//! Two creates with one key at the same time conflict at the primary key: the second waits for the first to commit,
+//! fails, and is repeated as a whole; then it finds the key.
 
 use std::collections::HashMap;
 
@@ -14,10 +13,10 @@ use super::read::FoundOrders;
 use super::statement::{Statement, bucketed_chunks};
 use super::{Error, Store, rows};
 
-/// Keys that have expired and are removed in one go.
+/// Expired keys that one transaction removes.
 const PRUNED: i64 = 1_000;
 
-/// The keys among these that are in use, with the hash and the order of each.
+/// Returns which of the keys are in use, with the hash and the order of each.
 pub(super) async fn used_keys(
     connection: &mut Connection,
     idempotency: impl Iterator<Item = &Idempotency>,
@@ -62,7 +61,7 @@ pub(super) async fn insert_keys(
                 .bind(idempotency.expires_at.as_micros());
         }
         sql.execute(connection).await.map_err(|error| match error {
-            // Somebody else has just used one of the keys. The repetition finds it.
+            // Another transaction has just used one of the keys. The repetition finds it.
             Error::Defect(error) if error.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
                 Error::Conflict(error)
             }
@@ -72,8 +71,8 @@ pub(super) async fn insert_keys(
     Ok(())
 }
 
-/// Removes the keys of these orders. They are looked up without a lock first, so that creates under
-/// way are not waited for.
+/// Removes the keys of these orders. They are first read without a lock, so that this does not wait for creates in
+/// progress.
 pub(super) async fn delete_keys(connection: &mut Connection, orders: &[OrderId]) -> Result<(), Error> {
     for piece in bucketed_chunks(orders) {
         let mut sql = Statement::new("SELECT idempotency_key FROM idempotency_keys WHERE order_id");
@@ -92,7 +91,7 @@ pub(super) async fn delete_keys(connection: &mut Connection, orders: &[OrderId])
 }
 
 impl Store {
-    /// Makes the key of a create new again whose orders are no longer there, all or some of them.
+    /// Removes the key of a create whose orders no longer exist, all or some of them.
     ///
     /// # Errors
     /// [`Error`].
@@ -100,8 +99,7 @@ impl Store {
         self.write(|connection| Box::pin(async move { delete_keys(connection, &[first]).await })).await
     }
 
-    /// Orders as they were right after their request, whatever has become of them since; those that
-    /// exist, sorted by their ids.
+    /// Returns those of the orders that exist as they were directly after their request, sorted by id.
     ///
     /// # Errors
     /// [`Error`].
@@ -121,7 +119,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes keys that have expired, a limited number at a time. Says whether there may be more.
+    /// Removes a limited number of expired keys. Returns whether more may exist.
     ///
     /// # Errors
     /// [`Error`].

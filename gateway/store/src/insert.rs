@@ -1,4 +1,4 @@
-//! Accepting orders.
+//! Accepts orders.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,22 +16,21 @@ use super::rows::{DispatchState, LockedRow};
 use super::statement::{Statement, bucketed_chunks};
 use super::{Dialect, Error, Store, columns, rows};
 
-/// A statement ends after about so many bytes of line items, far below what a MySQL server takes in
-/// one packet (16 MiB in older defaults), even if every character of theirs has to be escaped in JSON.
+/// Bytes of line items after which a statement ends. It is far below the packet limit of a MySQL server (16 MiB in
+/// older defaults), even if JSON escapes every character.
 const STATEMENT_BYTES: usize = 1024 * 1024;
-/// What a line item takes beside its name.
+/// Bytes of a line item beside its name.
 const LINE_BYTES: usize = 64;
-/// How often the outcome of a lost COMMIT is looked up or the insert repeated.
+/// Maximum number of tries to resolve a lost response to COMMIT.
 const COMMIT_TRIES: u32 = 3;
 
 impl Store {
-    /// Writes the orders, which are their first events as well, and the idempotency keys, all in one
-    /// transaction. New
-    /// orders are due at once, or at the time for which they are scheduled. Says what became of each
-    /// request.
+    /// Writes the orders, which are their first events as well, and the idempotency keys, all in one transaction.
     ///
-    /// When the answer to COMMIT is lost the orders are looked up by their ids, and written again if
-    /// they are not there. The look-up waits for a transaction that is still under way.
+    /// New orders are due at once, or at the time for which they are scheduled. Returns the outcome of each request.
+    ///
+    /// When the response to COMMIT is lost, the store reads the orders by their ids, and writes them again if they are
+    /// missing. The read waits for a transaction that is still in progress.
     ///
     /// # Errors
     /// [`Error::CommitUnknown`] when that did not help; then the orders are there or not. Every
@@ -40,8 +39,9 @@ impl Store {
         self.insert_claimed(requests, Duration::ZERO).await
     }
 
-    /// As [`Self::insert`], but as if [`Self::claim_ready`] had claimed those that can be started at once: the
-    /// caller pushes them to the queue, which holds them until `visibility_timeout` is over.
+    /// As [`Self::insert`], as if [`Self::claim_ready`] had claimed the orders that can be started at once.
+    ///
+    /// The caller pushes them to the queue, which holds them until `visibility_timeout` is over.
     ///
     /// # Errors
     /// As [`Self::insert`].
@@ -53,8 +53,8 @@ impl Store {
         self.insert_unless_there(requests, visibility_timeout, false).await
     }
 
-    /// As [`Self::insert`], after a first try with an unknown end: what that has committed is looked up
-    /// by its ids and not written again.
+    /// As [`Self::insert`], after a first try with an unknown outcome: committed orders are found by their ids and not
+    /// written again.
     ///
     /// # Errors
     /// As [`Self::insert`].
@@ -62,7 +62,7 @@ impl Store {
         self.insert_unless_there(requests, Duration::ZERO, true).await
     }
 
-    /// `unknown` says that the orders may be there already.
+    /// `unknown` states that the orders may exist.
     async fn insert_unless_there(
         &self,
         requests: Arc<[CreateRequest]>,
@@ -99,12 +99,12 @@ impl Store {
             match result {
                 Ok(inserted) => {
                     if !visibility_timeout.is_zero() {
-                        self.remember(&requests, &inserted);
+                        self.cache_new_orders(&requests, &inserted);
                     }
                     return Ok(inserted);
                 }
                 Err(Error::CommitUnknown) => unknown = true,
-                // Not even the look-up worked.
+                // The read failed as well.
                 Err(Error::Unavailable(_) | Error::TimedOut | Error::Locked(_)) if unknown => {}
                 result => return result,
             }
@@ -114,8 +114,8 @@ impl Store {
 }
 
 impl Store {
-    /// Keeps new orders that are about to be started.
-    fn remember(&self, requests: &[CreateRequest], inserted: &[InsertOutcome]) {
+    /// Caches new orders that are about to be started.
+    fn cache_new_orders(&self, requests: &[CreateRequest], inserted: &[InsertOutcome]) {
         let new = requests.iter().zip(inserted).filter(|(_, inserted)| **inserted == InsertOutcome::Inserted);
         let orders = new.flat_map(|(request, _)| &*request.orders).filter(|order| order.starts_at_once());
         self.inner.row_cache.put(orders.map(|order| CachedOrder {
@@ -139,8 +139,7 @@ impl Store {
     }
 }
 
-/// Those of the requests that are there, by their first order: committed by a try whose answer was
-/// lost.
+/// Returns the requests whose first order exists: a try with a lost response has committed them.
 async fn existing(
     connection: &mut Connection,
     dialect: Dialect,
@@ -158,7 +157,7 @@ async fn existing(
     Ok(found)
 }
 
-/// Tells new requests from repetitions, by their keys.
+/// Separates new requests from repetitions, by their keys.
 async fn partition_by_key(
     connection: &mut Connection,
     requests: &[CreateRequest],
@@ -175,7 +174,7 @@ async fn partition_by_key(
                     Some((hash, id)) if *hash == idempotency.request_hash => InsertOutcome::Replayed(*id),
                     Some(_) => InsertOutcome::KeyConflict,
                     None => {
-                        // The same key may come again in this very batch.
+                        // The same key may occur again in this batch.
                         let key = idempotency.key.as_bytes().to_vec();
                         used.insert(key, (idempotency.request_hash, request.id()));
                         InsertOutcome::Inserted

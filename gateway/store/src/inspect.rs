@@ -1,5 +1,6 @@
-//! Looks whether what the store holds agrees with the rules. For `orders doctor` and for tests; reads
-//! every order once, in small pages, and may run beside everything else.
+//! Checks whether the stored orders agree with the rules. For `orders doctor` and for tests.
+//!
+//! It reads every order once, in small pages, and may run beside all other work.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,30 +16,30 @@ use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::timeline::{EventRow, InlineEvents};
 use super::{Error, Store, columns, rows, timeline};
 
-/// Orders read in one go.
+/// Orders of one page.
 const PAGE: usize = MAX_ROWS_PER_STATEMENT;
 
-/// How long it may take until a step of the clock is noticed and orders are brought in.
+/// Time until a step of the clock is detected and waits are shortened.
 const NOTICED: Duration = Duration::from_secs(60);
-/// No lease, guard or parking lasts longer, whatever the settings are.
-const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3_600);
+/// No lease, visibility timeout or parking lasts longer, whatever the settings are.
+pub(super) const MAX_HOLD: Duration = Duration::from_secs(24 * 3_600);
 
-/// Something that cannot be, and yet is.
+/// An integrity violation of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntegrityIssue {
     /// The order.
     pub order_id: OrderId,
-    /// What is wrong with it.
+    /// The kind of violation.
     pub kind: IssueKind,
 }
 
-/// What can be wrong with an order.
+/// The kinds of integrity violations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssueKind {
-    /// There are events of an order that does not exist.
+    /// Events exist of an order that does not exist.
     #[error("has events but no order")]
     NoOrder,
-    /// The sequences between the first event and the two latest are not those that are stored.
+    /// The stored sequences are not those between the first event and the two latest ones.
     #[error("has version {version} but between its first and its two latest events {sequences:?}")]
     Gap {
         /// The order's version, the sequence of its latest event.
@@ -46,37 +47,37 @@ pub enum IssueKind {
         /// The sequences that `order_events` has.
         sequences: Vec<u32>,
     },
-    /// What an event says is not a declared change of what the event before it says.
+    /// An event is not a declared transition from the event before it.
     #[error("event {0} does not follow from the one before it")]
     Undeclared(u32),
-    /// Nothing would ever happen to the order again.
+    /// The order would never be processed again.
     #[error("is {0} but never due")]
     NeverDue(Status),
     /// A final order is due.
     #[error("is {0}, which is final, but due")]
     FinalButDue(Status),
-    /// An attempt runs that nobody can finish.
+    /// An attempt runs without a lease token, so no worker can finish it.
     #[error("is processing without a lease")]
     NoLease,
     /// A column of the order or of one of its events cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// It is larger than what can be handed to a worker.
+    /// The order is larger than a worker can receive.
     #[error("is too large for a worker: {0} bytes")]
     TooLarge(usize),
-    /// So many rows have an id that is none.
+    /// This number of rows has an id that is none.
     #[error("stands for {0} orders whose ids do not have 16 bytes")]
     MalformedIds(u64),
-    /// It waits, or is held, for longer than it can be: the clock was set back.
+    /// The order waits, or is held, for longer than possible: the clock was set back.
     #[error("waits until {0}, because the clock was set back")]
     Stalled(Timestamp),
-    /// It could not be processed when a worker wanted it, and is left alone until a time.
+    /// The order could not be processed and is parked until this time.
     #[error("is parked until {0}")]
     Parked(Timestamp),
 }
 
 impl IssueKind {
-    /// Whether [`Store::repair`] can mend it without deciding anything about the order.
+    /// Returns whether [`Store::repair`] fixes it without a decision about the order.
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::NeverDue(_) | Self::FinalButDue(_) | Self::Stalled(_) => true,
@@ -92,7 +93,7 @@ impl IssueKind {
     }
 }
 
-/// What a look at all orders has shown.
+/// The result of an inspection of all orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
     /// Orders by status.
@@ -101,16 +102,16 @@ pub struct IntegrityReport {
     pub unreadable: u64,
     /// Orders that have been due for longer than `overdue_after`.
     pub overdue: u64,
-    /// How long the order that could be started and has waited longest has been waiting.
+    /// How long the oldest order that can be started has waited.
     pub oldest_claimable: Option<Duration>,
     /// How far the newest order is ahead of the database's clock, if it is: the clock was set back.
     pub clock_behind: Option<Duration>,
-    /// What is wrong.
+    /// The violations.
     pub issues: Vec<IntegrityIssue>,
 }
 
 impl IntegrityReport {
-    /// How many orders there are.
+    /// Returns the number of orders.
     pub fn accepted(&self) -> u64 {
         self.by_status.values().sum::<u64>() + self.unreadable
     }
@@ -119,25 +120,25 @@ impl IntegrityReport {
 /// What was read of an order.
 #[derive(Default)]
 struct InspectedOrder {
-    /// Whether it has a row, and not only events.
+    /// Whether the order has a row, and not only events.
     exists: bool,
     /// `None` when it cannot be read.
     state: Option<OrderState>,
     /// `None` when they cannot be read.
     ends: Option<InlineEvents>,
     stored: BTreeMap<u32, EventRow>,
-    /// What was found while reading.
+    /// Violations found while reading.
     problems: Vec<IssueKind>,
 }
 
 type Orders = BTreeMap<OrderId, InspectedOrder>;
 
-/// What tells whether an order is parked whose row cannot be received.
+/// The columns that show whether an order is parked whose row cannot be received.
 static PARKING: Selection = Selection::new(&[Column::Id, Column::DueAt, Column::HeldUntil]);
 
 impl Store {
-    /// Looks at every order. What seems wrong is looked at once more: an order may have changed
-    /// between the reading of its row and of its events.
+    /// Checks every order. A violation is checked once more, because an order may change between the reading of its row
+    /// and of its events.
     ///
     /// # Errors
     /// [`Error`].
@@ -171,7 +172,7 @@ impl Store {
         Ok(report)
     }
 
-    /// Those of the orders that no worker can be given, or whose next change would fail.
+    /// Returns those of the orders that no worker can receive, or whose next change would fail.
     pub(super) async fn unusable(&self, ids: &[OrderId]) -> Result<Vec<Unreadable>, Error> {
         let mut unusable = Vec::new();
         for (order_id, seen) in self.look(ids.to_vec()).await? {
@@ -192,7 +193,7 @@ impl Store {
         Ok(unusable)
     }
 
-    /// Rows that no statement can name by the id of an order, all under an id that no order has.
+    /// Returns the number of rows without a valid id, under an id that no order has: no statement can name them.
     async fn malformed_ids(&self) -> Result<Option<IntegrityIssue>, Error> {
         let Some(condition) = self.inner.dialect.malformed_id() else { return Ok(None) };
         let sql = Statement::new(format!("SELECT COUNT(*) FROM orders WHERE {condition}"));
@@ -202,50 +203,9 @@ impl Store {
         Ok((count > 0).then_some(IntegrityIssue { order_id, kind: IssueKind::MalformedIds(count) }))
     }
 
-    /// Mends what [`Problem::is_repairable`] says can be mended: an order that is not final becomes
-    /// due, one that is final does not stay so. Says for how many orders that was needed.
+    /// Returns the orders after an id and the id of the next page.
     ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn repair(&self) -> Result<u64, Error> {
-        let now = self.now().as_micros();
-        let held = (self.now() + LONGEST_HOLD).as_micros();
-        let mended = self
-            .write(|connection| {
-                Box::pin(async move {
-                    let mut pending = Statement::new(
-                        "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
-                     WHERE status = 'pending' AND stage <> 'held' AND (stage <> 'waiting' OR due_at = ?)",
-                    );
-                    pending.bind(rows::NEVER);
-                    let mut processing = Statement::new(
-                        "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
-                     WHERE status = 'processing' AND stage <> 'held'",
-                    );
-                    processing.bind(rows::NEVER).bind(now);
-                    let mut done = Statement::new(
-                        "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
-                     WHERE status IN ('completed', 'failed', 'cancelled') AND stage <> status",
-                    );
-                    done.bind(rows::NEVER);
-                    // Dispatch finds them at once, and takes back what nobody works on.
-                    let mut ahead = Statement::new(
-                        "UPDATE orders SET held_until = ? WHERE stage = 'held' AND held_until > ?",
-                    );
-                    ahead.bind(now).bind(held);
-                    let mut mended = 0;
-                    for sql in [pending, processing, done, ahead] {
-                        mended += sql.execute(connection).await?;
-                    }
-                    Ok(mended)
-                })
-            })
-            .await?;
-        Ok(mended + self.shorten_waits().await?)
-    }
-
-    /// The orders that follow `after`, and the id to go on from; with the events between them, and with the last
-    /// page also whatever events lie behind the last order.
+    /// It includes orphaned events between the orders, and on the last page those after the last order.
     async fn page(&self, after: OrderId) -> Result<(Orders, Option<OrderId>), Error> {
         let ids = self
             .read(move |connection| {
@@ -265,7 +225,7 @@ impl Store {
         Ok((page, last))
     }
 
-    /// The ids behind `first`, up to `last`, that have events and no order.
+    /// Returns the ids after `first`, up to `last`, that have events and no order.
     async fn orphaned_events(&self, first: OrderId, last: OrderId) -> Result<Vec<OrderId>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
@@ -280,7 +240,7 @@ impl Store {
         .await
     }
 
-    /// What there is of these orders.
+    /// Reads these orders with their events.
     async fn look(&self, ids: Vec<OrderId>) -> Result<Orders, Error> {
         let now = self.now();
         self.read(move |connection| {
@@ -300,7 +260,7 @@ impl Store {
                     page.entry(row.id()?).or_default().add_row(&row, now);
                 }
                 add_events(connection, &ids, &mut page).await?;
-                // An order that has been removed meanwhile, with its events.
+                // An order that was removed meanwhile, with its events.
                 page.retain(|_, seen| seen.exists || !seen.stored.is_empty());
                 Ok(page)
             })
@@ -319,7 +279,7 @@ async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Ord
             Ok(rows) => {
                 for row in rows {
                     let seen = page.entry(rows::id(&row, 0)?).or_default();
-                    match timeline::between(&row) {
+                    match timeline::overflow_event(&row) {
                         Ok((_, sequence, moment)) => drop(seen.stored.insert(sequence, moment)),
                         Err(error) => seen.unreadable(&error),
                     }
@@ -337,7 +297,7 @@ async fn add_events(connection: &mut Connection, ids: &[OrderId], page: &mut Ord
 }
 
 impl InspectedOrder {
-    /// Takes all columns in.
+    /// Reads all columns of the row.
     fn add_row(&mut self, row: &OrderRow<'_>, now: Timestamp) {
         self.exists = true;
         match columns::state(row) {
@@ -356,14 +316,14 @@ impl InspectedOrder {
         }
         match InlineEvents::new(row) {
             Ok(ends) => self.ends = Some(ends),
-            // It has most columns in common with the state.
+            // They have most columns in common with the state.
             Err(error) if self.state.is_some() => self.unreadable(&error),
             Err(_) => {}
         }
         self.add_parking(row);
     }
 
-    /// Says whether it is parked.
+    /// Checks whether the order is parked.
     fn add_parking(&mut self, row: &OrderRow<'_>) {
         if row.get(Column::DueAt).is_ok_and(is_parked) {
             self.problems.push(IssueKind::Parked(row.time(Column::HeldUntil).unwrap_or_default()));
@@ -376,7 +336,7 @@ impl InspectedOrder {
     }
 }
 
-/// Until when an order waits that waits for too long. Dispatch and the workers get some time to notice.
+/// Returns the end of a wait that is too long. Dispatch and the workers get some time to notice.
 fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let due = state.due_at?;
     let waits = due_at == Some(due.as_micros());
@@ -386,19 +346,19 @@ fn stalled(state: &OrderState, due_at: Option<i64>, now: Timestamp) -> Option<Ti
         }
         wait_after_clock_step(state, now)?
     } else {
-        LONGEST_HOLD
+        MAX_HOLD
     };
     (due > now + longest + NOTICED).then_some(due)
 }
 
-/// What is wrong with one order.
+/// Returns the violations of one order.
 fn problems(seen: &InspectedOrder) -> Vec<IssueKind> {
     if !seen.exists {
         return vec![IssueKind::NoOrder];
     }
     let mut problems = seen.problems.clone();
     let (Some(state), Some(ends)) = (&seen.state, &seen.ends) else { return problems };
-    // What is also in the row is one too many.
+    // An event that the row contains as well is one too many.
     let sequences: Vec<u32> = seen.stored.keys().copied().collect();
     if !sequences.iter().copied().eq(ends.stored()) {
         problems.push(IssueKind::Gap { version: state.version, sequences });

@@ -7,17 +7,17 @@ use domain::LeasePrefix;
 use super::statement::Statement;
 use super::{Error, Store};
 
-/// The identity of an installation: all gateways on one database. It never changes.
+/// The identity of an installation, which is all gateways on one database. It never changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Installation {
-    /// Tells it from other installations.
+    /// Distinguishes it from other installations.
     pub id: [u8; 16],
-    /// Known to its gateways only, and to whoever may read the database.
+    /// Known to its gateways only, and to readers of the database.
     pub secret: [u8; 32],
 }
 
 impl Installation {
-    /// On the lease tokens of a processor that runs in the process which owns the database.
+    /// The prefix of lease tokens of a processor in the process that owns the database.
     pub fn lease_prefix(&self) -> LeasePrefix {
         LeasePrefix::new(u16::from_be_bytes([self.id[0], self.id[1]]))
     }
@@ -30,7 +30,7 @@ impl fmt::Debug for Installation {
 }
 
 impl Store {
-    /// The identity, which is read once.
+    /// Returns the identity, which is read once.
     ///
     /// # Errors
     /// [`Error`]; the tables must be up to date.

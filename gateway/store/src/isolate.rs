@@ -1,10 +1,9 @@
-//! Keeps the defect of one row from becoming the failure of a statement, a transaction or a loop.
+//! Keeps the defect of one row from failing a statement, a transaction or a loop.
 //!
-//! A row is decoded on its own, so an order whose row cannot be used ([`Unreadable`]) leaves the others as
-//! they are. A statement over many rows that fails because of a row is repeated for halves of them until the
-//! failing rows are alone ([`select_orders`], [`update_orders`]); whole transactions are halved by
-//! `orders::transitions`. Errors that concern the database as a whole are never taken for those of a row
-//! ([`cause`]): otherwise an outage would park every order.
+//! Each row is decoded separately, so an order with an unusable row ([`Unreadable`]) does not affect the others. A
+//! statement over many rows that fails because of a row is repeated for halves of them until the failing rows are alone
+//! ([`select_orders`], [`update_orders`]); the gateway's service halves whole transactions. An error that concerns the
+//! database as a whole never counts as that of a row ([`cause`]): otherwise an outage would park every order.
 
 use std::fmt;
 
@@ -18,44 +17,44 @@ use super::row::Row;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::{Error, Outage};
 
-/// The largest order that is handed to a worker, in bytes as [`domain::Order::approximate_bytes`] counts. It
-/// fits into a gRPC message of 4 MiB. Orders that are created are far smaller.
+/// Maximum size of an order that a worker receives, in bytes as [`domain::Order::approximate_bytes`] counts. It fits
+/// into a gRPC message of 4 MiB. New orders are far smaller.
 pub const LARGEST_ORDER: usize = 3 * 1024 * 1024;
 
-/// An order whose row cannot be used. It concerns no other order.
+/// An order whose row cannot be used. It affects no other order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The order.
     pub order_id: OrderId,
-    /// What kind of defect it is.
+    /// The kind of defect.
     pub cause: Cause,
-    /// Which column or rule it is about, for operators.
+    /// The column or rule, for operators.
     pub detail: String,
 }
 
 /// The kinds of defects of a row; also the label of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// A column has a value that this version does not know or that has the wrong type.
+    /// A column has an unknown value or one of the wrong type.
     Undecodable,
     /// The row and its events, or two columns of the row, contradict each other.
     Contradiction,
-    /// It does not fit into a packet of the database or into a message.
+    /// The row does not fit into a packet of the database or into a message.
     TooLarge,
     /// The database refuses the change of this row, because of a constraint or a trigger.
     Refused,
     /// The gateway panics when it handles the order.
     Defect,
-    /// A change of the row takes longer than a transaction may, while changes of others do not.
+    /// A change of the row takes longer than a transaction may, while other changes do not.
     TooSlow,
 }
 
 impl Cause {
-    /// Every cause there is.
+    /// Every cause.
     pub const ALL: [Self; 6] =
         [Self::Undecodable, Self::Contradiction, Self::TooLarge, Self::Refused, Self::Defect, Self::TooSlow];
 
-    /// The word for machines.
+    /// Returns the name for programs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Undecodable => "undecodable",
@@ -75,7 +74,7 @@ impl fmt::Display for Cause {
 }
 
 impl Unreadable {
-    /// The order and the error that its row has caused.
+    /// Creates it from the order and the error of its row.
     pub(super) fn new(order_id: OrderId, error: &Error) -> Self {
         let cause = cause(error).unwrap_or(Cause::Undecodable);
         let detail = match error {
@@ -87,9 +86,10 @@ impl Unreadable {
 }
 
 impl Error {
-    /// The defect of a single row that explains the error; `None` when the error concerns the statement or the
-    /// database, whatever rows are named. A packet that is too large ends the connection as well, so the transaction
-    /// is what can be repeated, and not the statement.
+    /// Returns the defect of a single row that explains the error.
+    ///
+    /// `None` when the error concerns the statement or the database, whatever rows are named. A packet that is too
+    /// large ends the connection as well, so the transaction can be repeated, and not the statement.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Unavailable(Outage::PacketLimit(_)) => Some(Cause::TooLarge),
@@ -98,8 +98,8 @@ impl Error {
     }
 }
 
-/// MySQL and MariaDB: CHECK violated (two numbers), the column is too short, out of range, not a number, not of
-/// the character set, NULL where none may be, a foreign key.
+/// MySQL and MariaDB: CHECK violated (two codes), the column is too short, out of range, not a number, not of the
+/// character set, NULL where none is permitted, a foreign key.
 const REFUSED: [u16; 11] = [3819, 4025, 1406, 1264, 1366, 1265, 1048, 1451, 1452, 1644, 1690];
 /// The key exists already.
 const DUPLICATE: u16 = 1062;
@@ -112,7 +112,7 @@ fn cause(error: &Error) -> Option<Cause> {
         Error::Row(_) | Error::Defect(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
             Some(Cause::Undecodable)
         }
-        // Under its lock the row says something that its own UPDATE does not find.
+        // The locked row has values that its own UPDATE does not find.
         Error::Outdated => Some(Cause::Contradiction),
         Error::TooLarge(_) => Some(Cause::TooLarge),
         Error::Defect(error) => error.as_database_error().and_then(of_database),
@@ -144,7 +144,7 @@ fn of_database(error: &(dyn DatabaseError + 'static)) -> Option<Cause> {
     }
 }
 
-/// Rows by the ids of their orders, and the ids whose rows cannot even be received.
+/// Rows of orders, and the ids of rows that cannot be received.
 pub(super) struct Rows {
     selection: &'static Selection,
     rows: Vec<Row>,
@@ -157,7 +157,7 @@ impl Rows {
     }
 }
 
-/// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)` and what follows.
+/// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)` and `follows`.
 pub(super) async fn select_orders(
     connection: &mut Connection,
     selection: &'static Selection,
@@ -180,8 +180,10 @@ pub(super) async fn select_orders(
     Ok(all)
 }
 
-/// Executes a statement for orders, in as few pieces as work. Returns how many rows it has changed, and the
-/// orders for which the database refuses it; these are unchanged, and the transaction goes on.
+/// Executes a statement for orders, in as few chunks as possible.
+///
+/// Returns the number of changed rows, and the orders for which the database refuses the statement. These are
+/// unchanged, and the transaction continues.
 pub(super) async fn update_orders(
     connection: &mut Connection,
     ids: &[OrderId],
@@ -200,7 +202,7 @@ pub(super) async fn update_orders(
     Ok((changed, refused))
 }
 
-/// The second half comes first, because pieces are taken from the end.
+/// Returns the halves, the second one first, because chunks are taken from the end.
 fn halves(piece: &[OrderId]) -> [&[OrderId]; 2] {
     let (first, second) = piece.split_at(piece.len() / 2);
     [second, first]
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_never_the_defect_of_a_row() {
+    fn an_outage_is_no_defect_of_a_row() {
         let away = || Error::from(sqlx::Error::PoolTimedOut);
         for error in [away(), Error::TimedOut, Error::CommitUnknown] {
             assert_eq!(error.cause(), None, "{error}");

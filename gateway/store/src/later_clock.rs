@@ -1,13 +1,13 @@
-//! Waits that end later than they can, because the clock was set back while they ran.
+//! Shortens waits that end too late because the clock was set back.
 //!
-//! All times in the rows are absolute. After the clock was set back by an hour, an order that was to wait for a
-//! second waits for an hour and a second. Three rules end that, without any memory of the step:
+//! All times in the rows are absolute. After the clock was set back by an hour, an order with a wait of one second
+//! waits for an hour and a second. Three rules end that, without any memory of the step:
 //!
-//! - a hold of the queue or a lease that ends later from now than the limits one can is brought in by
-//!   [`Store::overdue`] and [`Store::shorten_leases`];
-//! - an order that was last changed in the future waits from now on for as long as it was to wait then
-//!   ([`domain::transition::wait_after_clock_step`]): [`Store::shorten_waits`];
-//! - a schedule is a time that somebody has named, and is not touched.
+//! - A hold of the queue, or a lease, that ends later than the longest possible one ends sooner:
+//!   [`Store::expired_claims`] and [`Store::shorten_leases`].
+//! - An order that was last changed in the future waits from now on for its original wait
+//!   ([`domain::transition::wait_after_clock_step`]): [`Store::shorten_waits`].
+//! - A schedule is a time that a client has chosen, and does not change.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use super::rows::NEVER;
 use super::statement::Statement;
 use super::{Error, Store, columns, rows};
 
-/// Orders that are looked at in one statement.
+/// Orders that one statement reads.
 const PAGE: usize = 512;
-/// A lease is brought in when it ends later than this from now, and than four times the limits lease: gateways may
-/// have different settings for a while, and the lease of a longer one is not to be cut short.
+/// A lease is shortened when it ends later than this from now, and later than four times the longest lease. Gateways
+/// may have different settings for a time, and the lease of one with a longer setting must not be cut.
 const LEASE_AHEAD: Duration = Duration::from_secs(20);
 
-/// The limits holds that there can be.
+/// The longest possible claims.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimLimits {
     /// Of the queue.
@@ -36,7 +36,7 @@ pub struct ClaimLimits {
     pub lease: Duration,
 }
 
-/// No hold is too long.
+/// No claim is too long.
 impl Default for ClaimLimits {
     fn default() -> Self {
         let long = Duration::from_secs(1 << 40);
@@ -45,7 +45,7 @@ impl Default for ClaimLimits {
 }
 
 impl ClaimLimits {
-    /// A hold of the queue that ends later is of another clock.
+    /// Returns the latest end of a hold of the queue by the present clock.
     pub(super) fn visibility_end(self, now: Timestamp) -> Timestamp {
         now + self.visibility_timeout.saturating_add(domain::transition::CLOCK_STEP)
     }
@@ -57,7 +57,7 @@ impl ClaimLimits {
 }
 
 impl Store {
-    /// Whether the newest order was created in the future: the clock was set back since.
+    /// Returns how far the newest order was created in the future: the clock was set back since.
     ///
     /// # Errors
     /// [`Error`].
@@ -75,8 +75,9 @@ impl Store {
         .await
     }
 
-    /// Lets leases end after one more lease that end far later than any can. A worker that is alive renews its
-    /// lease before that; none is taken back here.
+    /// Ends leases after one more lease that end far later than any can. Returns their number.
+    ///
+    /// A worker that is alive renews its lease before that, and no lease expires here.
     ///
     /// # Errors
     /// [`Error`].
@@ -110,8 +111,8 @@ impl Store {
         Ok(shortened)
     }
 
-    /// Lets waiting orders that were last changed in the future wait from now on for as long as they were to wait
-    /// then, and a pause last as long. Says how many orders that concerned.
+    /// Restarts the wait of waiting orders that were last changed in the future, and the duration of such a pause.
+    /// Returns the number of these orders.
     ///
     /// # Errors
     /// [`Error`].
@@ -135,7 +136,7 @@ impl Store {
         Ok(brought_in)
     }
 
-    /// Waiting orders that are due behind a place, in their order.
+    /// Returns waiting orders that are due after a position, in their order.
     async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
@@ -185,7 +186,7 @@ impl Store {
         .await
     }
 
-    /// A pause that was made in the future lasts from now on for as long as it was to last.
+    /// Restarts the duration of a pause that was made in the future.
     async fn bring_in_pause(&self) -> Result<(), Error> {
         let now = self.now();
         self.write(|connection| {
@@ -218,7 +219,7 @@ impl Waiting {
         Some(Self { id: locked.id, due_at: row.get(Column::DueAt).ok()?, state: locked.state })
     }
 
-    /// When it is due at the latest, if its times are those of a clock that was set back.
+    /// Returns the latest due time, if the times of the order are those of a clock that was set back.
     fn due_by(&self, now: Timestamp) -> Option<i64> {
         if scheduled_start(&self.state).is_some_and(|at| at > now) {
             return None;

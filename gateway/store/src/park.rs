@@ -1,11 +1,13 @@
-//! Orders that cannot be used are parked: dispatch and the workers leave them alone for a while, longer each
-//! time, so that they cost the others next to nothing.
+//! Parks orders that cannot be processed.
 //!
-//! A parked order is held until a time, like one in the queue or with a worker, and its `due_at` says how often
-//! it was parked in a row: [`NEVER`] minus that number. So the backoff is stored with the order, is the same for
-//! every gateway and survives a restart. The statements here read no other column, because those may be what is
-//! wrong. When the time is over the order is looked at again ([`Store::recheck`]): one that has been repaired is
-//! released, the others stay parked.
+//! Dispatch and the workers ignore a parked order for a time, which doubles with each parking, so it costs the other
+//! orders almost nothing.
+//!
+//! A parked order is held until a time, like one in the queue or with a worker. Its `due_at` states how often it was
+//! parked in succession: [`NEVER`] minus that number. The backoff is therefore stored with the order, is the same for
+//! every gateway and survives a restart. The statements here read no other column, because another column may be the
+//! defect. When the time is over the order is checked again ([`Store::recheck_parked`]): a repaired one is released,
+//! and the others stay parked.
 
 use std::time::Duration;
 
@@ -19,32 +21,33 @@ use super::rows::{DUE_AGAIN, NEVER};
 use super::statement::Statement;
 use super::{Error, Store, rows};
 
-/// The first time that an order is parked for; each further time is twice as long as the one before ...
+/// Duration of the first parking; each further one is twice as long ...
 const PARKED_FIRST: Duration = Duration::from_secs(30);
-/// ... up to so many doublings.
+/// ... up to this number of doublings.
 const DOUBLINGS: i64 = 7;
-/// The `due_at` of an order that has been parked most often.
+/// The `due_at` of an order that has reached the longest parking.
 const LOWEST: i64 = NEVER - 1 - DOUBLINGS;
-/// The longest time that an order is parked for.
+/// Maximum duration of a parking.
 const PARKED_LONGEST: Duration = Duration::from_secs(PARKED_FIRST.as_secs() << DOUBLINGS);
 
-/// Whether an order that is held is parked.
+/// Returns whether a held order with this `due_at` is parked.
 pub(super) fn is_parked(due_at: i64) -> bool {
     (LOWEST..NEVER).contains(&due_at)
 }
 
-/// No order is parked for longer than until then.
+/// Returns the latest time at which a parking of the present can end.
 pub(super) fn parked_end(now: Timestamp) -> i64 {
     (now + PARKED_LONGEST + CLOCK_STEP).as_micros()
 }
 
-/// Limits the log lines about parked orders: for each cause one line in a while.
+/// Limits the log lines about parked orders, for each cause separately.
 #[derive(Default)]
 pub(super) struct Log([LogThrottle; Cause::ALL.len()]);
 
 impl Store {
-    /// Parks those of the orders that are not final. One that cannot even be parked, because the database refuses
-    /// every change of its row, is only logged.
+    /// Parks those of the orders that are not final.
+    ///
+    /// An order that cannot be parked, because the database refuses every change of its row, is only logged.
     ///
     /// # Errors
     /// [`Error`].
@@ -71,7 +74,7 @@ impl Store {
         Ok(())
     }
 
-    /// Logs and counts orders that are parked.
+    /// Logs and counts orders that were parked.
     pub(super) fn tell(&self, orders: &[Unreadable]) {
         for Unreadable { order_id, cause, detail } in orders {
             metrics::counter!("orders_parked_total", "reason" => cause.as_str()).increment(1);
@@ -89,8 +92,7 @@ impl Store {
         }
     }
 
-    /// Looks at parked orders whose time is over. Those that can be read are released; the others are parked
-    /// again.
+    /// Checks parked orders whose time is over: releases the readable ones and parks the others again.
     ///
     /// # Errors
     /// [`Error`].
@@ -121,7 +123,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many orders are parked.
+    /// Returns the number of parked orders.
     ///
     /// # Errors
     /// [`Error`].
@@ -141,7 +143,9 @@ impl Store {
     }
 }
 
-/// MySQL assigns from left to right, so `held_until` is computed from the `due_at` before this.
+/// Builds the UPDATE that parks orders.
+///
+/// MySQL assigns from left to right, so `held_until` is computed from the previous `due_at`.
 pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Statement<'static> {
     let first = i64::try_from(PARKED_FIRST.as_micros()).unwrap_or(i64::MAX);
     let mut sql = Statement::new("UPDATE ");
@@ -150,7 +154,7 @@ pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Statement<'stati
         let until = now.saturating_add(first << doublings);
         sql.push(" WHEN stage = 'held' AND due_at = ? THEN ?").bind(NEVER - doublings).bind(until);
     }
-    // The lowest stays where it is.
+    // The lowest value stays.
     let longest = now.saturating_add(first << DOUBLINGS);
     sql.push(" WHEN stage = 'held' AND due_at = ? THEN ? ELSE ? END").bind(LOWEST).bind(longest);
     sql.bind(now.saturating_add(first));
@@ -162,8 +166,9 @@ pub(super) fn parked(ids: &[OrderId], now: i64, table: &str) -> Statement<'stati
     sql
 }
 
-/// A pending order waits again. One that was being processed stays held until now, so that its lease is taken
-/// back.
+/// Builds the UPDATE that releases orders.
+///
+/// A pending order waits again. A processing one stays held until now, so that its lease expires.
 fn released(ids: &[OrderId], now: i64, table: &str) -> Statement<'static> {
     let mut sql = Statement::new("UPDATE ");
     sql.push(table).push(

@@ -1,7 +1,7 @@
-//! Pausing the queue: orders are accepted and none is started.
+//! Pauses the queue: orders are accepted and none is started.
 //!
-//! Who starts orders reads the queue's row in share mode, in the transaction that starts them. A pause
-//! therefore waits for the starts that are under way, and once it is committed there are no others.
+//! A transaction that starts orders reads the queue's row in share mode. A pause therefore waits for starts that are in
+//! progress, and once it is committed no other one begins.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,17 +12,17 @@ use super::connection::Connection;
 use super::statement::Statement;
 use super::{Error, Store};
 
-/// The only queue there is.
+/// The name of the only queue.
 const QUEUE: &str = "orders";
 
-/// A queue that is paused.
+/// A pause of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
-    /// Since when.
+    /// The time at which it began.
     pub at: Timestamp,
-    /// When it goes on by itself; `None` when somebody has to resume it.
+    /// The time at which the queue resumes automatically; `None` when an operator has to resume it.
     pub until: Option<Timestamp>,
-    /// Who asked for it, if they said.
+    /// The operator who paused it, if known.
     pub by: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Seen {
 }
 
 impl Store {
-    /// What decides what pending orders wait for, without a statement: dispatch reads the pause twice a second.
+    /// Returns what pending orders wait for, without a statement: dispatch reads the pause twice a second.
     pub fn outlook(&self) -> QueueSnapshot {
         let now = self.now();
         let seen = self.inner.pause_seen.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,13 +49,14 @@ impl Store {
         }
     }
 
-    /// Notes the pause for [`Self::outlook`].
+    /// Stores the pause for [`Self::outlook`].
     pub(super) fn note_pause(&self, pause: Option<Pause>) {
         self.inner.pause_seen.note(pause);
     }
 
-    /// Pauses the queue, or changes until when it is paused. Nothing is started after this has
-    /// returned. `at` stays what it was when the queue is paused already.
+    /// Pauses the queue, or changes the end of a pause. No order is started after this call has returned.
+    ///
+    /// `at` keeps its value when the queue is already paused.
     ///
     /// # Errors
     /// [`Error`].
@@ -76,7 +77,7 @@ impl Store {
         Ok(pause)
     }
 
-    /// Lets the queue go on. Says whether it was paused.
+    /// Resumes the queue. Returns whether it was paused.
     ///
     /// # Errors
     /// [`Error`].
@@ -95,7 +96,7 @@ impl Store {
         Ok(resumed)
     }
 
-    /// Whether the queue is paused now, and how.
+    /// Returns the present pause, if there is one.
     ///
     /// # Errors
     /// [`Error`].
@@ -108,7 +109,7 @@ impl Store {
     }
 }
 
-/// Whether the queue is paused, in a transaction that acts on the answer.
+/// Reads the pause in a transaction that acts on it.
 pub(super) async fn paused(connection: &mut Connection, lock: &str, now: Timestamp) -> Result<bool, Error> {
     Ok(read(connection, lock, now).await?.is_some())
 }

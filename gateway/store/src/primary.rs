@@ -1,10 +1,12 @@
-//! Leaving a server that is no longer the primary.
+//! Abandons a server that is no longer the primary.
 //!
-//! After a switchover the old primary often stays up and read-only, and answers reads with what it had. So every
-//! connection that was made before a server refused a change as read-only is given up before its next use. A gateway
-//! that writes nothing at that time learns it from connections that were idle: in place of a ping they are asked
-//! whether their server is read-only. So are all others for a moment when a new connection leads to another server than
-//! the one before: then a change may succeed there while reads still come from the old one. One whose connections are never idle asks now and then (`check_primary`).
+//! After a switchover the old primary often stays reachable and read-only, and serves stale reads. When a server
+//! refuses a change as read-only, every connection that is older is closed before its next use.
+//!
+//! A gateway that writes nothing at that time detects the switchover with idle connections: in place of a ping, the
+//! store queries whether the server is read-only. For a short time it also queries all other connections after a new
+//! connection has led to another server than the previous one: a change may then succeed there while reads still come
+//! from the old server. A gateway whose connections are never idle queries from time to time (`check_primary`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,26 +19,26 @@ use super::hot_connections::PING_IF_IDLE_FOR;
 use super::statement::Statement;
 use super::{Dialect, Error, Outage, Store};
 
-/// For so long after a new connection has led to another server than the one before, older connections are asked
-/// before each use. Later ones that were not used meanwhile are asked because they were idle.
+/// Time after a change of the server in which older connections are queried before each use. Later, those that were not
+/// used meanwhile are queried because they were idle.
 const DOUBT: Duration = Duration::from_secs(5);
-/// While no other server takes over, connections that were idle lead to a read-only one again and again. They are
-/// made anew no more often than this.
+/// Minimum interval between two replacements of all connections. While no other server takes over, idle connections
+/// lead to a read-only one again and again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks which server it is.
+/// Queries the identity of the server.
 const SERVER: &str = "SELECT CONCAT_WS('/', @@global.hostname, @@global.port, @@global.server_id)";
-/// Asks the server whether it takes no changes. The options are numbers on some servers and words on others.
+/// Queries whether the server refuses changes. The options are numbers on some servers and words on others.
 const IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
     NOT IN ('0', 'OFF') AS SIGNED)";
 
-/// Which connections may lead to a server that is no longer the primary.
+/// State about connections that may lead to a server that is no longer the primary.
 #[derive(Debug)]
 pub(super) struct Primary {
     opened: Instant,
-    /// Connections that were made before are given up: milliseconds after `opened`. 0: none.
+    /// Connections older than this are closed: milliseconds after `opened`. 0 means none.
     left_ms: AtomicU64,
-    /// When a new connection led to another server than the one before, in the same form.
+    /// The time at which a new connection led to another server, in the same form.
     doubted_ms: AtomicU64,
     /// The server of the newest connection.
     server: Mutex<String>,
@@ -52,10 +54,12 @@ impl Primary {
         }
     }
 
-    /// Notes where a new connection leads to. What it writes is read over others, which may lead to a server that is
-    /// no longer the primary, and nobody was refused there yet.
+    /// Records the server of a new connection.
+    ///
+    /// Reads use other connections, which may still lead to a server that is no longer the primary and has refused
+    /// nothing yet.
     pub(super) async fn connected(&self, connection: &mut MySqlConnection) {
-        // A server that does not say is like any other.
+        // A server that does not answer this counts as unchanged.
         let Ok(server) = sqlx::query_scalar::<_, String>(SERVER).fetch_one(connection).await else {
             return;
         };
@@ -66,12 +70,12 @@ impl Primary {
         *last = server;
     }
 
-    /// The server of the present connections is read-only.
+    /// Marks all present connections as leading to a read-only server.
     pub(super) fn leave(&self) {
         self.left_ms.fetch_max(self.now_ms(), Ordering::Relaxed);
     }
 
-    /// Whether a connection of the pool may be used. One that was idle is asked.
+    /// Returns whether a pooled connection may be used. Queries one that was idle.
     pub(super) async fn serves(
         &self,
         connection: &mut MySqlConnection,
@@ -95,21 +99,21 @@ impl Primary {
         }
     }
 
-    /// Whether a connection of this age was made before the server was left.
+    /// Returns whether a connection of this age is older than the last replacement.
     fn was_left(&self, age: Duration) -> bool {
         let made = self.now_ms().saturating_sub(millis(age));
         let left = self.left_ms.load(Ordering::Relaxed);
         left > 0 && made <= left
     }
 
-    /// Whether a connection of this age was made before another one led to another server, a moment ago.
+    /// Returns whether a connection of this age is older than a recent change of the server.
     fn is_doubtful(&self, age: Duration) -> bool {
         let doubted = self.doubted_ms.load(Ordering::Relaxed);
         let now = self.now_ms();
         doubted > 0 && now.saturating_sub(millis(age)) <= doubted && now < doubted + millis(DOUBT)
     }
 
-    /// Leaves the server, unless that was done a moment ago.
+    /// Marks the present connections, unless that was done a short time ago.
     fn may_leave(&self) -> bool {
         let left = self.left_ms.load(Ordering::Relaxed);
         let now = self.now_ms();
@@ -121,14 +125,15 @@ impl Primary {
     }
 
     fn now_ms(&self) -> u64 {
-        // Never 0, which means that no server was left.
+        // Never 0, which means that no server was abandoned.
         millis(self.opened.elapsed()).saturating_add(1)
     }
 }
 
 impl Store {
-    /// Asks the server whether it has become read-only, and leaves it if so. For a gateway whose connections are never
-    /// idle and that has nothing to write.
+    /// Queries whether the server has become read-only, and abandons it if so.
+    ///
+    /// For a gateway whose connections are never idle and that has nothing to write.
     ///
     /// # Errors
     /// [`Error`].
@@ -144,8 +149,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives up all connections, of readers too, after the server has refused a change because it is read-only:
-    /// when one of them leads to a server that was a primary so do all, and new ones may reach the new primary.
+    /// Closes all connections, those of readers too, after the server has refused a change as read-only.
+    ///
+    /// When one connection leads to a former primary all do, and new ones may reach the new primary.
     pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
         if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
             self.inner.primary.leave();
@@ -169,7 +175,7 @@ mod tests {
         assert!(!primary.was_left(Duration::from_secs(30)));
         primary.leave();
         assert!(primary.was_left(Duration::from_secs(30)));
-        // It was left a moment ago.
+        // It was abandoned a short time ago.
         assert!(!primary.may_leave());
         let earlier = Primary { opened, left_ms: AtomicU64::new(20_000), ..Primary::new() };
         assert!(earlier.was_left(Duration::from_secs(50)));

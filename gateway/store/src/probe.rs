@@ -1,4 +1,4 @@
-//! A write without effect, which tells whether the database takes writes.
+//! A write without an effect, which shows whether the database accepts writes.
 
 use std::time::Duration;
 
@@ -9,21 +9,22 @@ use super::insert::insert_orders;
 use super::statement::Statement;
 use super::{Error, Store};
 
-/// How a try ends.
+/// How the probe ends its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// The row is rolled back. Finds a database that is read-only and privileges that are missing.
+    /// ROLLBACK. Finds a read-only database and missing privileges.
     RollBack,
-    /// The row is removed in the same transaction, which is committed. Finds a COMMIT that does not work as well.
+    /// The row is deleted in the same transaction, which is committed. Finds a failing COMMIT as well.
     Commit,
 }
 
 impl Store {
-    /// Inserts, changes and removes an order with an event and an idempotency key, in one transaction, so that every
-    /// privilege that orders need is used. No other transaction sees them.
+    /// Inserts, changes and deletes an order with an event and an idempotency key, in one transaction.
+    ///
+    /// It uses every privilege that orders need. No other transaction sees the rows.
     ///
     /// # Errors
-    /// Why the database refuses.
+    /// The reason of the refusal.
     pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
         let now = self.now();
         let id = OrderId::new(now);
@@ -57,7 +58,7 @@ impl Store {
                 }
                 match probe {
                     Probe::Commit => Ok(()),
-                    // An error is what rolls a transaction back.
+                    // An error rolls the transaction back.
                     Probe::RollBack => Err(Error::Outdated),
                 }
             })

@@ -1,4 +1,4 @@
-//! Showing orders and their events.
+//! Reads orders and their events.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
 use super::{Error, Store, columns, rows, timeline};
 
-/// What was found of some orders, in any order.
+/// The found orders, in any sequence.
 #[derive(Debug, Default)]
 pub struct FoundOrders {
-    /// Those that can be read.
+    /// The readable ones.
     pub orders: Vec<Order>,
     /// Those that exist and cannot be read.
     pub unreadable: Vec<Unreadable>,
 }
 
 impl Store {
-    /// Those of the orders that exist.
+    /// Returns those of the orders that exist.
     ///
     /// # Errors
     /// [`Error`].
@@ -29,7 +29,7 @@ impl Store {
         self.read(move |connection| Box::pin(async move { find(connection, &ids).await })).await
     }
 
-    /// Those of the orders that exist and can be read, in any order.
+    /// Returns those of the orders that exist and can be read, in any sequence.
     ///
     /// # Errors
     /// [`Error`].
@@ -37,7 +37,7 @@ impl Store {
         Ok(self.find(ids).await?.orders)
     }
 
-    /// One order with its lease token, if it exists.
+    /// Returns one order with its lease token, if it exists.
     ///
     /// # Errors
     /// [`Error`].
@@ -59,7 +59,7 @@ impl Store {
         .await
     }
 
-    /// For each order and sequence, the events of that order with a higher sequence.
+    /// Returns, for each order and sequence, the events of that order with a higher sequence.
     ///
     /// # Errors
     /// [`Error`].
@@ -69,7 +69,7 @@ impl Store {
             .await
     }
 
-    /// As [`Self::timelines`], without the orders that cannot be read.
+    /// As [`Self::timelines`], without the unreadable orders.
     ///
     /// # Errors
     /// [`Error`].
@@ -77,7 +77,7 @@ impl Store {
         Ok(self.timelines(cursors).await?.events)
     }
 
-    /// Whether there is such an order, readable or not.
+    /// Returns whether the order exists, readable or not.
     ///
     /// # Errors
     /// [`Error`].
@@ -92,7 +92,7 @@ impl Store {
         .await
     }
 
-    /// The version (the sequence of the latest event) of each of the orders that exists.
+    /// Returns the version (the sequence of the latest event) of each of the orders that exists.
     ///
     /// # Errors
     /// [`Error`].
@@ -105,7 +105,7 @@ impl Store {
                     let mut sql = Statement::new("SELECT id, version FROM orders WHERE id");
                     sql.push_in(piece.iter().copied());
                     for row in sql.fetch(connection).await? {
-                        // An order whose version cannot be read has no news for its subscribers.
+                        // An order with an unreadable version has no news for its subscribers.
                         if let (Ok(id), Ok(version)) = (rows::id(&row, 0), rows::number(&row, 1)) {
                             versions.push((id, version));
                         }

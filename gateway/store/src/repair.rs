@@ -1,17 +1,19 @@
-//! Repairing one order whose row cannot be used, or marking it as failed. For `orders repair`.
+//! Repairs all orders where that needs no decision, for `orders doctor --repair`. Repairs one order whose row cannot be
+//! used, or marks it as failed, for `orders repair`.
 //!
-//! Nothing is guessed: a column gets another value only when the operator gives one. What repeats in
-//! `order_events` what the row says already is removed, because the row is what counts.
+//! Nothing is guessed: a column gets another value only when the operator gives one. Events of `order_events` that
+//! repeat the row are removed, because the row counts.
 
 use domain::{OrderId, Timestamp};
 
 use super::connection::Connection;
+use super::inspect::MAX_HOLD;
 use super::isolate::select_orders;
 use super::rows::NEVER;
 use super::statement::Statement;
 use super::{Error, Store, columns, timeline};
 
-/// A column that an operator can set.
+/// A column that an operator sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     column: &'static str,
@@ -25,7 +27,7 @@ enum Value {
     Null,
 }
 
-/// Columns that hold texts, and whether they may be NULL.
+/// Columns of text, and whether they may be NULL.
 const TEXTS: [(&str, bool); 8] = [
     ("currency", false),
     ("line_items", false),
@@ -36,7 +38,7 @@ const TEXTS: [(&str, bool); 8] = [
     ("reason", true),
     ("error_class", true),
 ];
-/// Columns that hold numbers, and whether they may be NULL.
+/// Columns of numbers, and whether they may be NULL.
 const NUMBERS: [(&str, bool); 11] = [
     ("total_minor", false),
     ("quantity", false),
@@ -51,7 +53,7 @@ const NUMBERS: [(&str, bool); 11] = [
     ("process_after", true),
 ];
 
-/// The text is not `COLUMN=VALUE` of a column that can be set.
+/// The argument is not `COLUMN=VALUE` of a column that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is not COLUMN=VALUE with one of these columns and a value of its type: {}", columns())]
 pub struct InvalidSetting;
@@ -79,20 +81,20 @@ impl std::str::FromStr for Setting {
     }
 }
 
-/// What became of an order that was to be repaired.
+/// The outcome of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repaired {
     /// There is no such order.
     NotFound,
-    /// It can be processed.
+    /// The order can be processed.
     Sound,
-    /// It is marked as failed.
+    /// The order is marked as failed.
     Failed,
-    /// The same, and a column of it cannot be read all the same.
+    /// The order is marked as failed, and one of its columns still cannot be read.
     FailedUnreadable(String),
-    /// It is final already, so it cannot be marked as failed.
+    /// The order is final, so it cannot be marked as failed.
     Final,
-    /// Nothing was changed: it could not be read afterwards either.
+    /// Nothing was changed: the order could not be read afterwards either.
     StillUnreadable(String),
 }
 
@@ -100,8 +102,51 @@ pub enum Repaired {
 const CLASS: &str = "operator";
 
 impl Store {
-    /// Sets columns of an order, removes events that its row repeats, and lets it be processed; or marks it as
-    /// failed with `fail`, which says why. All or nothing.
+    /// Fixes the violations that [`IssueKind::is_repairable`](super::IssueKind::is_repairable) permits: an order that is not final becomes due, and a
+    /// final one does not stay due. Returns the number of fixed orders.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn repair(&self) -> Result<u64, Error> {
+        let now = self.now().as_micros();
+        let held = (self.now() + MAX_HOLD).as_micros();
+        let repaired = self
+            .write(|connection| {
+                Box::pin(async move {
+                    let mut pending = Statement::new(
+                        "UPDATE orders SET stage = 'waiting', due_at = not_before, held_until = 0 \
+                     WHERE status = 'pending' AND stage <> 'held' AND (stage <> 'waiting' OR due_at = ?)",
+                    );
+                    pending.bind(NEVER);
+                    let mut processing = Statement::new(
+                        "UPDATE orders SET stage = 'held', due_at = ?, held_until = ? \
+                     WHERE status = 'processing' AND stage <> 'held'",
+                    );
+                    processing.bind(NEVER).bind(now);
+                    let mut done = Statement::new(
+                        "UPDATE orders SET stage = status, due_at = ?, held_until = 0 \
+                     WHERE status IN ('completed', 'failed', 'cancelled') AND stage <> status",
+                    );
+                    done.bind(NEVER);
+                    // Dispatch finds them at once, and expires those without a worker.
+                    let mut ahead = Statement::new(
+                        "UPDATE orders SET held_until = ? WHERE stage = 'held' AND held_until > ?",
+                    );
+                    ahead.bind(now).bind(held);
+                    let mut repaired = 0;
+                    for sql in [pending, processing, done, ahead] {
+                        repaired += sql.execute(connection).await?;
+                    }
+                    Ok(repaired)
+                })
+            })
+            .await?;
+        Ok(repaired + self.shorten_waits().await?)
+    }
+
+    /// Sets columns of an order, removes events that its row repeats, and makes it processable, all or nothing.
+    ///
+    /// With `fail`, which states the reason, it marks the order as failed instead.
     ///
     /// # Errors
     /// [`Error`].
@@ -153,7 +198,7 @@ fn detail(error: Error) -> String {
 }
 
 async fn set(connection: &mut Connection, id: OrderId, setting: &Setting) -> Result<(), Error> {
-    // The name is one of those above.
+    // The name is one of the constants above.
     let mut sql = Statement::new(format!("UPDATE orders SET {} = ", setting.column));
     match &setting.value {
         Value::Text(text) => sql.push("?").bind(text.clone()),
@@ -164,7 +209,7 @@ async fn set(connection: &mut Connection, id: OrderId, setting: &Setting) -> Res
     sql.execute(connection).await.map(drop)
 }
 
-/// Event 1 and the two latest ones are in the row.
+/// Removes events that the row contains: event 1 and the two latest ones.
 async fn remove_repeated(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
     let id = id.as_bytes();
     let mut sql = Statement::new(
@@ -175,7 +220,7 @@ async fn remove_repeated(connection: &mut Connection, id: OrderId) -> Result<(),
     sql.execute(connection).await.map(drop)
 }
 
-/// Brings stage and times in line with the status, and ends a parking.
+/// Sets the stage and the times by the status, and ends a parking.
 async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Result<(), Error> {
     // MySQL assigns from left to right, and SQLite by the values before; the stage comes last for both.
     let mut sql = Statement::new(
@@ -189,7 +234,7 @@ async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Res
     sql.execute(connection).await.map(drop)
 }
 
-/// Fails with what is wrong with the row.
+/// Fails if the row cannot be read.
 async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
     let mut rows = select_orders(connection, &columns::ORDER, &[id], "").await?;
     if let Some(unreadable) = rows.unreadable.pop() {
@@ -198,7 +243,7 @@ async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error>
     rows.iter().next().map_or(Ok(()), |row| columns::order(&row).map(drop))
 }
 
-/// Writes the status and its event, whatever the other columns hold.
+/// Writes the status and its event, whatever the other columns contain.
 async fn mark_as_failed(
     connection: &mut Connection,
     id: OrderId,

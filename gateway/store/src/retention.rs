@@ -1,10 +1,10 @@
-//! Removing orders that have been final for long enough, with all that belongs to them.
+//! Removes orders that have been final for long enough, with their events and keys.
 //!
-//! The orders of one status are walked through along the index `orders_by_stage`, the oldest first, a
-//! page at a time; so orders that stay for ever are not looked at again and again. A page is read without
-//! locks. What is to go is then locked by its id, looked at once more, and removed with its events and its
-//! idempotency keys in one short transaction. Rows that somebody else has locked are left for another
-//! round, so gateways that prune at once, and everybody else, do not wait for each other.
+//! The orders of one status are read along the index `orders_by_stage`, oldest first, in pages, so permanently kept
+//! orders are not read again and again. A page is read without locks. Orders to be removed are then locked by their
+//! ids, checked once more, and removed with their events and idempotency keys in one short transaction. Rows that
+//! another transaction has locked are left for another pass, so neither several gateways nor other requests wait for
+//! each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use super::row::Row;
 use super::statement::{Statement, bucketed_chunks};
 use super::{Dialect, Error, Store, rows};
 
-/// Most orders that one transaction removes.
+/// Maximum number of orders that one transaction removes.
 pub const PRUNE_BATCH: usize = 128;
 
-/// How long orders are kept after their last change; `None` is for ever.
+/// How long orders are kept after their last change; `None` keeps them permanently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Completed and cancelled orders.
     pub finished: Option<Duration>,
-    /// Dead letters, which may still be redriven.
+    /// Dead letters, which can still be redriven.
     pub failed: Option<Duration>,
 }
 
 impl Retention {
-    /// How long orders of this status are kept. One that is not final is never removed.
+    /// Returns how long orders of this status are kept. An order that is not final is never removed.
     pub fn of(self, status: Status) -> Option<Duration> {
         match status {
             Status::Pending | Status::Processing => None,
@@ -40,18 +40,19 @@ impl Retention {
     }
 }
 
-/// What became of one page.
+/// The result of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
-    /// Orders that were removed, at most [`PRUNE_BATCH`].
+    /// The number of removed orders, at most [`PRUNE_BATCH`].
     pub orders: u64,
-    /// Where to go on; `None` when what follows is not old enough.
+    /// The position of the next page; `None` when the following orders are not old enough.
     pub next: Option<OrderId>,
 }
 
 impl Store {
-    /// Looks at the [`PRUNE_BATCH`] oldest orders of a status that follow `after`, and removes those whose
-    /// last change is longer ago than they are kept.
+    /// Removes old orders among the [`PRUNE_BATCH`] oldest ones of a status after `after`.
+    ///
+    /// An order is old when its last change is longer ago than orders of the status are kept.
     ///
     /// # Errors
     /// [`Error`]; nothing was removed, unless it is [`Error::CommitUnknown`].
@@ -64,14 +65,14 @@ impl Store {
         let Some(keep) = retention.of(status) else { return Ok(Pruned { orders: 0, next: None }) };
         let cut = self.steady_now().await? - keep;
         let sql = page(self.inner.dialect, status, after);
-        let page: Vec<Seen> = self
+        let page: Vec<StoredOrder> = self
             .read(move |connection| {
-                Box::pin(
-                    async move { Ok(sql.fetch(connection).await?.iter().filter_map(Seen::new).collect()) },
-                )
+                Box::pin(async move {
+                    Ok(sql.fetch(connection).await?.iter().filter_map(StoredOrder::new).collect())
+                })
             })
             .await?;
-        // An order whose times cannot be read stays, and does not end the walk.
+        // An order with unreadable times stays, and does not end the pass.
         let is_old = |time: Option<Timestamp>| time.is_none_or(|time| time < cut);
         let last = page.last().filter(|last| page.len() == PRUNE_BATCH && is_old(last.created_at));
         let next = last.map(|last| last.id);
@@ -82,7 +83,7 @@ impl Store {
             match self.remove(&piece, status, cut).await {
                 Ok(removed) => orders += removed,
                 Err(error) if error.cause().is_none() => return Err(error),
-                // The database does not let this one go, as a foreign key of other tables may want it.
+                // The database refuses to remove it, for example because of a foreign key of another table.
                 Err(error) if piece.len() <= 1 => {
                     tracing::debug!(order_id = ?piece.first(), %error, "failed to remove old order");
                 }
@@ -95,7 +96,7 @@ impl Store {
         Ok(Pruned { orders, next })
     }
 
-    /// Removes those of the orders that are still to go, in one transaction. Says how many.
+    /// Removes those of the orders that are still old, in one transaction. Returns their number.
     async fn remove(&self, old: &[OrderId], status: Status, cut: Timestamp) -> Result<u64, Error> {
         if old.is_empty() {
             return Ok(0);
@@ -122,22 +123,24 @@ impl Store {
 }
 
 /// An order of a page.
-struct Seen {
+struct StoredOrder {
     id: OrderId,
     /// `None` when it cannot be read.
     created_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
 }
 
-impl Seen {
+impl StoredOrder {
     fn new(row: &Row) -> Option<Self> {
         let time = |column| row.get(column).ok().map(Timestamp::from_micros);
         Some(Self { id: rows::id(row, 0).ok()?, created_at: time(1), updated_at: time(2) })
     }
 }
 
-/// The ids are found in the index alone, and only then are their orders read. Left to itself, MySQL walks
-/// the primary key when most orders have this status: past each dead letter that is kept, in each round.
+/// Builds the SELECT of a page.
+///
+/// The index alone finds the ids, and only then are their orders read. Without this, MySQL reads the primary key when
+/// most orders have this status: past each kept dead letter, in each pass.
 fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Statement<'static> {
     let mut sql =
         Statement::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
@@ -150,8 +153,8 @@ fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Statement<'
     sql
 }
 
-/// Locks those of the orders that nobody else has locked and that are still to go: a dead letter may have
-/// been redriven since it was read.
+/// Locks those of the orders that no other transaction has locked and that are still old: a dead letter may have been
+/// redriven meanwhile.
 async fn lock(
     connection: &mut Connection,
     old: &[OrderId],

@@ -1,6 +1,6 @@
 //! A row of either database, and the values of its columns.
 //!
-//! A value has to have the type that is asked for: SQLite stores any type in any column, so a number in place of a text
+//! A value must have the type that is requested. SQLite stores any type in any column, so a number in place of a string
 //! is a defect of that row and is not converted.
 
 use sqlx::error::BoxDynError;

@@ -1,10 +1,13 @@
-//! Orders that this gateway has written last, as they were then.
+//! The row cache: orders that this gateway has written last, as they were then.
 //!
-//! Most orders are started and finished over the gateway that wrote their previous event. Then what the
-//! rows say is known, and the decision can be made without reading and locking them first: the UPDATE
-//! names the version it was made for. A version that has moved on means that somebody else was faster,
-//! and everything is done again with the rows as they are. So nothing here has to be right; it only has
-//! to be right most of the time.
+//! Most orders are started and finished over the gateway that wrote their previous event. The content of their rows is
+//! then known, and the decision needs no read and no lock: the UPDATE names the version that it was decided for. When
+//! the version has changed, another gateway was faster, and everything is decided again with locked rows. So an entry
+//! may be wrong without harm; it only has to be right most of the time.
+//!
+//! Written by hand: entries are taken, not copied, and two generations bound the memory. Reading and locking the rows
+//! first cost 5 to 12 µs of MariaDB's time for each order, and the decoding of 22 columns (commit 5bacf88). The kind of
+//! cache was not compared with a library.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,19 +16,19 @@ use domain::{Order, OrderId};
 
 use super::rows::LockedRow;
 
-/// Orders in one generation.
+/// Number of orders in one generation.
 const GENERATION: usize = 4_096;
-/// Longest texts of an order that is kept, together.
-const TEXTS: usize = 2_048;
+/// Maximum total length of the strings of a cached order, in bytes.
+const MAX_STRING_BYTES: usize = 2_048;
 
-/// What is known about an order: its state and, where somebody is going to want it, all of it.
+/// A cached order: its state and, for commands that return it, all of it.
 #[derive(Clone)]
 pub(super) struct CachedOrder {
     pub(super) locked: LockedRow,
     pub(super) order: Option<Arc<Order>>,
 }
 
-/// At most two generations of orders, the older of which goes when the younger is full.
+/// At most two generations of orders. The older one is dropped when the younger one is full.
 #[derive(Default)]
 pub(super) struct RowCache(Mutex<Generations>);
 
@@ -36,16 +39,18 @@ struct Generations {
 }
 
 impl RowCache {
-    /// What is known of these orders, and forgets it: whoever asks is going to change them.
+    /// Removes and returns the entries of these orders: the caller is going to change them.
     pub(super) fn take<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) -> OrderMap<CachedOrder> {
         let mut generations = self.lock();
         ids.filter_map(|id| Some((*id, generations.take(id)?))).collect()
     }
 
-    /// Remembers orders that were just written. One that is large is left out.
+    /// Adds orders that were just written, without large ones.
     pub(super) fn put(&self, rows: impl Iterator<Item = CachedOrder>) {
         let mut generations = self.lock();
-        for row in rows.filter(|row| row.order.as_ref().is_none_or(|order| texts(order) <= TEXTS)) {
+        for row in
+            rows.filter(|row| row.order.as_ref().is_none_or(|order| string_bytes(order) <= MAX_STRING_BYTES))
+        {
             if generations.young.len() >= GENERATION {
                 generations.old = std::mem::take(&mut generations.young);
             }
@@ -53,7 +58,7 @@ impl RowCache {
         }
     }
 
-    /// Forgets orders.
+    /// Removes orders.
     pub(super) fn remove<'a>(&self, ids: impl Iterator<Item = &'a OrderId>) {
         let mut generations = self.lock();
         for id in ids {
@@ -73,7 +78,7 @@ impl Generations {
     }
 }
 
-fn texts(order: &Order) -> usize {
+fn string_bytes(order: &Order) -> usize {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let items: usize = order.line_items.iter().map(|line| size_of_val(line) + line.item.len()).sum();
     items + optional(&order.customer) + optional(&order.external_reference) + optional(&order.reason)
@@ -106,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_orders_are_remembered_and_no_more_than_two_generations() {
+    fn cache_keeps_the_latest_orders_of_two_generations() {
         let recent = RowCache::default();
         let count = u16::try_from(3 * GENERATION).unwrap();
         recent.put((0..count).map(row));

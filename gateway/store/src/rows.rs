@@ -1,4 +1,4 @@
-//! Rows and what they mean.
+//! The meaning of stored values: states, line items, numbers and times.
 
 use domain::transition::OrderState;
 use domain::{Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Status, Timestamp};
@@ -18,19 +18,20 @@ struct StoredLineItem<'a> {
     price_minor: i64,
 }
 
-/// When an order is due that comes back from the queue, with the present time twice: it was due before, so its time has
-/// come, also when the clock was set back since. A schedule is kept to the letter.
+/// The due time of an order that returns from the queue, with the present time twice.
+///
+/// It was due before, so it is due now, also when the clock was set back since. A schedule is kept exactly.
 pub(super) const DUE_AGAIN: &str = "CASE WHEN not_before <= ? OR (process_after IS NOT NULL AND attempt = 0) THEN not_before \
     ELSE ? END";
 
-/// The stage of an order that dispatch is to push when it is due.
+/// The stage of an order that dispatch pushes when it is due.
 pub(super) const WAITING: &str = "waiting";
-/// The stage of an order that the queue or a worker has.
+/// The stage of an order that the queue or a worker holds.
 pub(super) const HELD: &str = "held";
 /// `due_at` of an order that does not wait.
 pub(super) const NEVER: i64 = i64::MAX;
 
-/// Where an order is: the three columns that its status and its due time make.
+/// The state of an order for dispatch: three columns that follow from its status and its due time.
 pub(super) struct DispatchState {
     pub(super) name: &'static str,
     pub(super) due_at: i64,
@@ -38,17 +39,17 @@ pub(super) struct DispatchState {
 }
 
 impl DispatchState {
-    /// Of an order that waits for dispatch.
+    /// The state of an order that waits for dispatch.
     pub(super) fn waiting(due_at: Timestamp) -> Self {
         Self { name: WAITING, due_at: due_at.as_micros(), held_until: 0 }
     }
 
-    /// Of an order that the queue or a worker has.
+    /// The state of an order that the queue or a worker holds.
     pub(super) fn held(held_until: Timestamp) -> Self {
         Self { name: HELD, due_at: NEVER, held_until: held_until.as_micros() }
     }
 
-    /// Of an order after a change. One that becomes pending again is in nobody's hands.
+    /// The state of an order after a change. One that becomes pending again is not held.
     pub(super) fn after(status: Status, due_at: Option<Timestamp>) -> Self {
         match (status, due_at) {
             (Status::Pending, Some(at)) => Self::waiting(at),
@@ -58,8 +59,7 @@ impl DispatchState {
     }
 }
 
-/// Orders that stand in a row in the index `orders_by_stage`: those of one stage, and where two statuses share
-/// it, the one that is meant.
+/// A segment of the index `orders_by_stage`: the orders of one stage and, where two statuses share it, one of them.
 #[derive(Clone, Copy)]
 pub(super) struct Segment {
     pub(super) stage: &'static str,
@@ -67,7 +67,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The parts that make up the orders with these statuses.
+    /// Returns the segments that together contain the orders with these statuses.
     pub(super) fn of(statuses: &[Status]) -> Vec<Self> {
         let (pending, processing) =
             (statuses.contains(&Status::Pending), statuses.contains(&Status::Processing));
@@ -86,7 +86,7 @@ impl Segment {
         parts
     }
 
-    /// The condition of its orders.
+    /// Adds the condition of its orders.
     pub(super) fn condition(self, sql: &mut Statement<'_>) {
         sql.push("tenant_id = ? AND stage = ?").bind(DEFAULT_TENANT).bind(self.stage);
         if let Some(status) = self.status {
@@ -127,7 +127,7 @@ pub(super) fn line_items_from_json(json: &str, currency: Currency) -> Result<Vec
         .collect())
 }
 
-/// Whether one of the line items has a name that `matches`.
+/// Returns whether one of the line items has a name that `matches`.
 pub(super) fn any_item(json: &str, matches: impl FnMut(&str) -> bool) -> Result<bool, Error> {
     let stored: Vec<StoredLineItem<'_>> =
         serde_json::from_str(json).map_err(|error| Error::Row(format!("line items: {error}")))?;

@@ -1,4 +1,4 @@
-//! What is read of a list in one go, and what was read.
+//! One read of a list, and its result.
 
 use domain::Order;
 use domain::query::{Filter, Position, Sort};
@@ -10,9 +10,9 @@ use super::isolate::Unreadable;
 pub enum Listed {
     /// An order.
     Order(Box<Order>),
-    /// An order that cannot be read. It has its place in the list, so that pages lead past it.
+    /// An unreadable order. It keeps its position in the list, so that pages continue after it.
     Unreadable {
-        /// Its place.
+        /// Its position.
         position: Position,
         /// Why it cannot be read.
         unreadable: Unreadable,
@@ -20,7 +20,7 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// Its place in the list.
+    /// Returns its position in the list.
     pub fn position(&self) -> Position {
         match self {
             Self::Order(order) => order.as_ref().into(),
@@ -28,7 +28,7 @@ impl Listed {
         }
     }
 
-    /// The order, if it can be read.
+    /// Returns the order, if it can be read.
     pub fn order(&self) -> Option<&Order> {
         match self {
             Self::Order(order) => Some(order),
@@ -37,21 +37,21 @@ impl Listed {
     }
 }
 
-/// Orders that were read, in the order in which they were read.
+/// Orders in the sequence in which they were read.
 #[derive(Debug, Default)]
 pub struct Scanned {
     /// The orders.
     pub items: Vec<Listed>,
-    /// Whether reading ended because of their size, so that there are more.
+    /// Whether the size limit ended the read, so that more orders follow.
     pub cut: bool,
 }
 
-/// What an order that cannot be read takes of a page.
+/// Bytes that an unreadable order counts in a page.
 const UNREADABLE_BYTES: usize = 512;
 
 impl Scanned {
-    /// Adds an order unless all of them then take more than `bytes`. The first one is always added.
-    pub(crate) fn add(&mut self, item: Listed, bytes: &mut usize) -> bool {
+    /// Adds an order unless all of them together exceed `bytes`. The first one is always added.
+    pub(super) fn add(&mut self, item: Listed, bytes: &mut usize) -> bool {
         let takes = item.order().map_or(UNREADABLE_BYTES, Order::approximate_bytes);
         match bytes.checked_sub(takes) {
             None if !self.items.is_empty() => self.cut = true,
@@ -64,28 +64,28 @@ impl Scanned {
     }
 }
 
-/// What is read from the database: from a place on, in one direction, up to a number of orders.
+/// A read of a list: from a position, in one direction, up to a number of orders.
 #[derive(Debug, Clone)]
 pub struct Scan {
-    /// Which orders.
+    /// The filter.
     pub filter: Filter,
-    /// In which order they are read.
+    /// The sort.
     pub sort: Sort,
-    /// Where it begins.
+    /// The beginning.
     pub start: ScanStart,
-    /// Where it ends, at the latest: in front of this place.
+    /// The latest end, which is not included.
     pub end: Option<Position>,
-    /// At most so many orders.
+    /// Maximum number of orders.
     pub limit: u32,
 }
 
-/// Where reading begins.
+/// The beginning of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanStart {
     /// At the beginning of the list.
     Begin,
-    /// With this place.
+    /// With this position.
     At(Position),
-    /// Behind this place.
+    /// After this position.
     Behind(Position),
 }

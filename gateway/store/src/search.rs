@@ -1,10 +1,10 @@
 //! Searches: lists that no index serves.
 //!
-//! A search reads orders along an index and compares them here, so that every database finds the same: piece
-//! by piece, each of them a short statement, until the page is full, the list ends or the time is up.
+//! A search reads orders along an index and compares them here, so that every database returns the same. It uses short
+//! statements, one after the other, until the page is full, the list ends or the time is over.
 //!
-//! At most [`SEARCHES`] run at a time, on connections and threads of their own, so that they take neither from
-//! other requests; further ones are refused at once. A search whose caller goes away ends with its statement.
+//! At most [`SEARCHES`] run at a time, on their own connections and threads, so that they take neither from other
+//! requests; further ones are refused at once. A search whose caller disconnects ends with its statement.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use super::connection::{Connection, Pool};
 use super::statement::Statement;
 use super::{Error, Store, Work, rows};
 
-/// Most searches at a time.
+/// Maximum number of concurrent searches.
 pub const SEARCHES: usize = 2;
-/// The connections of all of them.
+/// The connections of all searches.
 pub(super) const CONNECTIONS: u32 = SEARCHES as u32;
-/// Orders of one customer that are filtered and sorted without a search.
+/// Maximum number of orders of one customer that are filtered and sorted without a search.
 const FEW: u32 = 448;
 
-/// Where searches run.
+/// The connections, permits and threads of searches.
 pub(super) struct SearchPool {
     pool: Pool,
     permits: Arc<Semaphore>,
@@ -37,16 +37,16 @@ pub(super) struct SearchPool {
 /// The right to run one search.
 pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
-/// What one request reads of a list: if that is a search, all of it is the same search.
+/// The permit of one request, whose reads of a list are one search.
 #[derive(Default)]
 pub struct SearchPass(Option<Permit>);
 
 /// How a list is read.
 #[derive(Clone)]
 pub(super) enum ReadPath {
-    /// An index has exactly its orders, or few others.
+    /// An index contains exactly its orders, or few others.
     Indexed,
-    /// It is a search.
+    /// A search reads it.
     Search(Permit),
 }
 
@@ -55,7 +55,7 @@ struct Threads(Option<Runtime>);
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // Waiting for threads is not allowed where a store may be dropped.
+        // A store may be dropped where waiting for threads is not permitted.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -71,7 +71,7 @@ impl SearchPool {
         self.pool.close().await;
     }
 
-    /// The permit of the request or a new one, if there is one right now.
+    /// Returns the permit of the request or a new one, if one is free.
     pub(super) fn enter(&self, pass: &mut SearchPass) -> Result<Permit, Error> {
         let permit = match pass.0.take() {
             Some(permit) => permit,
@@ -99,7 +99,8 @@ impl SearchPool {
     }
 }
 
-/// Comparing texts takes all the time of a processor; others come first. On Linux the priority is the thread's.
+/// Lowers the priority of the thread, because comparing strings uses a whole processor. On Linux the priority belongs
+/// to the thread.
 fn yield_to_others() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(10) {
@@ -107,18 +108,18 @@ fn yield_to_others() {
     }
 }
 
-/// Ends a search when nobody waits for it any more.
-struct Searching<T>(JoinHandle<T>);
+/// Cancels a search when its caller is gone.
+struct AbortOnDrop<T>(JoinHandle<T>);
 
-impl<T> Drop for Searching<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Store {
-    /// How a list of these orders in this sequence is read.
-    pub(super) async fn way(
+    /// Returns how a list with this filter and sort is read.
+    pub(super) async fn read_path(
         &self,
         filter: &Filter,
         sort: Sort,
@@ -146,16 +147,16 @@ impl Store {
         if !sort.is_by_total() && (*filter == plain || *filter == by_reference) {
             return Ok(ReadPath::Indexed);
         }
-        // Most customers have few orders, and those can be filtered and sorted at will.
-        Ok(if self.few(filter).await? {
+        // Most customers have few orders, which the database can filter and sort.
+        Ok(if self.has_few_orders(filter).await? {
             ReadPath::Indexed
         } else {
             ReadPath::Search(self.inner.lane.enter(pass)?)
         })
     }
 
-    /// Whether the customer or the reference has at most [`FEW`] orders.
-    async fn few(&self, filter: &Filter) -> Result<bool, Error> {
+    /// Returns whether the customer or the reference has at most [`FEW`] orders.
+    async fn has_few_orders(&self, filter: &Filter) -> Result<bool, Error> {
         let (column, value) = match (&filter.external_reference, &filter.customer) {
             (Some(reference), _) => ("external_reference", reference.clone()),
             (None, customer) => ("customer", customer.clone().unwrap_or_default()),
@@ -178,11 +179,11 @@ impl Store {
     ) -> Result<T, Error> {
         let store = self.clone();
         let search = async move {
-            // Held until the search has ended, also when its caller is gone by then.
+            // Held until the search has ended, even if its caller is gone.
             let _permit = permit;
             store.try_read(&store.inner.lane.pool, work).await
         };
-        let mut searching = Searching(self.inner.lane.spawn(search).await?);
+        let mut searching = AbortOnDrop(self.inner.lane.spawn(search).await?);
         let result = match (&mut searching.0).await {
             Ok(result) => result,
             Err(error) => {
@@ -197,11 +198,11 @@ impl Store {
     }
 }
 
-/// The conditions that the index of the list serves.
+/// Returns the conditions that the index of the list serves.
 pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
     let all = Filter { item_contains: None, error_class: None, ..filter.clone() };
     if names_buyer(filter) {
-        // The customer's own orders are filtered and sorted by the database.
+        // The database filters and sorts the orders of one customer.
         return all;
     }
     if sort.is_by_total() {
@@ -227,16 +228,16 @@ const COMPARED: &[Column] = &[
 static WITH_ITEMS: Selection = Selection::new(COMPARED);
 static WITHOUT_ITEMS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
 
-/// What is compared here.
+/// The conditions that this process compares.
 pub(super) struct ResidualFilter {
     filter: Filter,
     text: Option<Needle>,
-    /// What texts are compared in.
+    /// A buffer for comparisons.
     space: String,
 }
 
 impl ResidualFilter {
-    /// What is left of the filter beside what an index serves; `None` when that is nothing.
+    /// Returns the conditions that no index serves, or `None` when there are none.
     pub(super) fn of(filter: &Filter, sort: Sort) -> Option<Self> {
         let text = filter.item_contains.as_deref().map(Needle::new);
         (reduced(filter, sort) != *filter).then(|| Self {
@@ -246,12 +247,12 @@ impl ResidualFilter {
         })
     }
 
-    /// The columns that [`Self::matches`] reads, and those of a position.
+    /// Returns the columns that [`Self::matches`] and a position read.
     pub(super) fn columns(&self) -> &'static Selection {
         if self.text.is_some() { &WITH_ITEMS } else { &WITHOUT_ITEMS }
     }
 
-    /// Whether an order has everything that is asked for.
+    /// Returns whether an order matches all conditions.
     pub(super) fn matches(&mut self, row: &OrderRow<'_>) -> Result<bool, Error> {
         let filter = &self.filter;
         let total: i64 = row.get(Column::Total)?;
@@ -287,7 +288,7 @@ impl ResidualFilter {
     }
 }
 
-/// A text that is looked for, without regard to case.
+/// A string that is searched for, without regard to case.
 struct Needle(String);
 
 impl Needle {
@@ -295,7 +296,7 @@ impl Needle {
         Self(without_case(text).collect())
     }
 
-    /// `space` is what the comparison works in, to be given again.
+    /// `space` is a buffer that the next comparison can use again.
     fn is_in(&self, item: &str, space: &mut String) -> bool {
         space.clear();
         space.extend(without_case(item));
@@ -303,9 +304,10 @@ impl Needle {
     }
 }
 
-/// The lower case of the upper case, as Unicode has them, so that `Σ`, `σ` and `ς` are one letter and `ẞ`,
-/// `ß` and `ss` are the same. Each character for itself: what a part becomes is a part of what the whole
-/// becomes.
+/// Maps to the lower case of the upper case, as Unicode defines them: `Σ`, `σ` and `ς` are one letter, and `ẞ`, `ß` and
+/// `ss` are the same.
+///
+/// Each character is mapped separately, so a part of a string maps to a part of the mapped string.
 fn without_case(text: &str) -> impl Iterator<Item = char> {
     text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
@@ -315,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_makes_no_difference_and_every_character_is_itself() {
+    fn search_ignores_case_and_has_no_wildcards() {
         let mut space = String::new();
         for (text, item, there) in [
             ("LAP", "a laptop", true),

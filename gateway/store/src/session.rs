@@ -1,6 +1,6 @@
-//! What each new connection is told, which depends on the kind of the server.
+//! The settings of each new connection, which depend on the kind of the server.
 //!
-//! The server is asked once, when the store is opened: all servers that take each other's place have the same kind.
+//! The store queries the server once, when it is opened: all servers that can replace each other have the same kind.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use sqlx::{MySqlConnection, Row, SqliteConnection};
 
 use super::ConnectError;
 
-/// The settings of a server that matter here. Servers without a setting leave it out.
+/// The relevant settings of a server. A server without a setting omits it.
 const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'wsrep_on', \
     'wsrep_provider', 'wsrep_sync_wait', 'group_replication_group_name', 'group_replication_consistency', \
     'group_replication_single_primary_mode')";
@@ -16,20 +16,20 @@ const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin'
 /// Statements for new connections.
 pub(super) type Statements = Vec<&'static str>;
 
-/// What every connection to MySQL is told.
+/// The settings of every connection to MySQL.
 const MYSQL: [&str; 3] = [
-    // At the default level (repeatable read) a transaction that waited for a row lock would
-    // go on to read the version from before the wait.
+    // At the default level (repeatable read) a transaction that waited for a row lock would continue with the version
+    // from before the wait.
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    // Whoever waits longer than this waits for somebody who hangs.
+    // A longer wait means that the other transaction hangs.
     "SET SESSION innodb_lock_wait_timeout = 1",
-    // A gateway that freezes or vanishes in a transaction keeps its locks no longer.
-    // Connections that are merely idle are closed by the pool before (`pools`).
+    // A gateway that freezes or disappears in a transaction keeps its locks no longer. The pool closes connections that
+    // are merely idle before that (`pools`).
     "SET SESSION wait_timeout = 30",
 ];
-/// What every connection to MySQL is told that writes: it saves each transaction the round trip that opens it.
+/// The settings of connections to MySQL that write: each transaction saves the round trip that opens it.
 pub(super) const MYSQL_WRITING: &[&str] = &["SET SESSION autocommit = 0"];
-/// What every connection to SQLite is told.
+/// The settings of every connection to SQLite.
 const SQLITE: [&str; 4] = [
     "PRAGMA journal_mode = WAL",
     // Every commit reaches the disk before the order is acknowledged.
@@ -38,7 +38,7 @@ const SQLITE: [&str; 4] = [
     "PRAGMA temp_store = MEMORY",
 ];
 
-/// Tells a connection to SQLite what all are told.
+/// Sets up a connection to SQLite.
 pub(super) async fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     for statement in SQLITE {
         sqlx::raw_sql(statement).execute(&mut *connection).await?;
@@ -46,7 +46,7 @@ pub(super) async fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<
     Ok(())
 }
 
-/// Asks the server, and tells this connection the same as all others will be told.
+/// Queries the server and sets up this connection. Returns the statements for all others.
 ///
 /// # Errors
 /// [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
@@ -74,7 +74,7 @@ pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<Statemen
     Ok(statements)
 }
 
-/// Why a connection cannot be prepared.
+/// Why a connection cannot be set up.
 pub(super) enum PrepareError {
     Sql(sqlx::Error),
     Server(ConnectError),
@@ -90,10 +90,10 @@ type Settings = HashMap<String, String>;
 
 /// At READ COMMITTED the server refuses every change when it logs statements.
 const ROW_FORMAT: &str = "SET SESSION binlog_format = 'ROW'";
-/// Galera: a read waits until this node has applied what others have committed, so an order is found on every node
-/// from the response to its create on.
+/// Galera: a read waits until this node has applied what others have committed, so every node finds an order after the
+/// response to its create.
 const SYNC_WAIT: &str = "SET SESSION wsrep_sync_wait = 1";
-/// The same of Group Replication with several primaries.
+/// The same for Group Replication with several primaries.
 const CONSISTENCY: &str = "SET SESSION group_replication_consistency = 'BEFORE'";
 
 fn of_server(settings: &Settings) -> Vec<&'static str> {
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_told_what_its_kind_needs() {
+    fn settings_depend_on_the_kind_of_the_server() {
         let told = |settings: &[(&str, &str)]| {
             of_server(
                 &settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -136,7 +136,7 @@ mod tests {
             told(&[("wsrep_on", "ON"), ("wsrep_provider", "NONE"), ("wsrep_sync_wait", "0")]),
             [""; 0]
         );
-        // A higher level was chosen by whoever runs the server.
+        // An operator has chosen a higher level.
         assert_eq!(told(&[galera[0], galera[1], ("wsrep_sync_wait", "7")]), [""; 0]);
         let mut group = [
             ("group_replication_group_name", "AAAA"),

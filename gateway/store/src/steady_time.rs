@@ -1,9 +1,10 @@
-//! A time that runs while a gateway runs and does not jump with the clock. Old orders and keys are removed by it.
+//! The steady time: it runs while a gateway runs and does not jump with the clock. Old orders and keys are removed by
+//! it.
 //!
-//! A process alone cannot keep it: one that starts right after the clock was set forward by a day takes that clock for the
-//! right one. So it is recorded in the database each minute, and a process goes on from the record. A time during which no
-//! gateway ran looks the same as a step and does not count either, so things are kept for longer and never for less; the
-//! time catches up slowly (`clock.rs`).
+//! One process alone cannot keep it: a process that starts directly after the clock was set forward by a day takes that
+//! clock as right. The store therefore records it in the database each minute, and a process continues from the record.
+//! A time without any gateway looks the same as a step and does not count either, so orders are kept for longer and
+//! never for less. The time catches up slowly (`clock.rs`).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,10 +15,10 @@ use tokio::sync::OnceCell;
 use super::statement::Statement;
 use super::{Error, Store};
 
-/// How often the time is recorded, so how much of it a restart loses.
+/// Interval of the record, and the time that a restart can lose.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What this process knows of the record.
+/// The record as this process knows it.
 #[derive(Default)]
 pub(super) struct Record {
     resumed: OnceCell<()>,
@@ -26,7 +27,7 @@ pub(super) struct Record {
 }
 
 impl Store {
-    /// The steady time. Records it when the record is old.
+    /// Returns the steady time, and records it when the record is old.
     ///
     /// # Errors
     /// [`Error`]; without the record nothing may be removed.

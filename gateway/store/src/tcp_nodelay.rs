@@ -1,12 +1,12 @@
 //! Sets `TCP_NODELAY` on the connections to MySQL.
 //!
-//! sqlx opens the socket itself, leaves the option off and gives no access to the socket. So the process
-//! looks through its own file descriptors after each new connection, which is rare. A sandbox that forbids
-//! `pidfd_getfd` leaves the option off; statements then work as before.
+//! sqlx opens the socket itself, leaves the option off and gives no access to the socket. The process therefore
+//! searches its own file descriptors after each new connection, which is rare. A sandbox that forbids `pidfd_getfd`
+//! leaves the option off; statements then work as before.
 
 use std::io;
 
-/// Sets the option on every TCP socket of this process that does not have it. Returns when it is set.
+/// Sets the option on every TCP socket of this process that does not have it, and returns afterwards.
 pub(super) async fn set() {
     // Reading the list of open files is a system call for each of them.
     let outcome = tokio::task::spawn_blocking(set_on_all).await;

@@ -1,9 +1,9 @@
-//! Where the events of an order are.
+//! Where the events of an order are stored.
 //!
-//! An order's row carries its first event (it was created, and pending), its latest one (what the row says
-//! now) and the one before that. Only what lies between is in `order_events`: a change that makes a third
-//! event moves the oldest of the two that the row had there, in the same transaction
-//! (`super::transition`). Most orders are created, started and completed, and have no row but their own.
+//! An order's row contains its first event (it was created, and is pending), its latest one (the present values) and
+//! the one before that. Only the events between are in `order_events`: a change that makes a third event moves the
+//! older of the two there, in the same transaction (`super::transition`). Most orders are created, started and
+//! completed, and have no other row.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,19 +34,19 @@ static INLINE_EVENTS: Selection = Selection::new(&[
     Column::PreviousErrorClass,
 ]);
 
-/// The first sequence that can be in `order_events`.
+/// The first sequence that `order_events` can contain.
 const SECOND: u32 = 2;
 
 /// The events of some orders.
 #[derive(Debug, Default)]
 pub struct Timelines {
-    /// The events of one order come oldest first.
+    /// The events of one order are in ascending sequence.
     pub events: Vec<Arc<OrderEvent>>,
-    /// Orders whose events cannot be put together.
+    /// Orders whose events are not complete or cannot be read.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// What an event says, beside where it stands.
+/// An event without its order and sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EventRow {
     pub(super) status: Status,
@@ -56,7 +56,7 @@ pub(super) struct EventRow {
     error_class: Option<String>,
 }
 
-/// The events that an order's row carries.
+/// The events in an order's row.
 #[derive(Debug, Clone)]
 pub(super) struct InlineEvents {
     id: OrderId,
@@ -90,12 +90,12 @@ impl InlineEvents {
         })
     }
 
-    /// The events that have these sequences are in `order_events`.
+    /// Returns the sequences that are in `order_events`.
     pub(super) fn stored(&self) -> std::ops::Range<u32> {
         SECOND..self.version.saturating_sub(1).max(SECOND)
     }
 
-    /// The whole timeline by sequence, with what `order_events` has of it.
+    /// Returns the whole timeline by sequence, together with the stored events.
     pub(super) fn timeline(self, stored: BTreeMap<u32, EventRow>) -> BTreeMap<u32, EventRow> {
         let Self { version, created_at, latest, previous, .. } = self;
         let mut timeline = stored;
@@ -112,7 +112,7 @@ impl InlineEvents {
 }
 
 /// Reads an event of `order_events`, from the columns of [`EVENT`].
-pub(super) fn between(row: &Row) -> Result<(OrderId, u32, EventRow), Error> {
+pub(super) fn overflow_event(row: &Row) -> Result<(OrderId, u32, EventRow), Error> {
     let moment = EventRow {
         status: rows::status(row.get(EventColumn::Status as usize)?)?,
         attempt: rows::number(row, EventColumn::Attempt as usize)?,
@@ -129,8 +129,9 @@ pub(super) fn moved_events() -> Statement<'static> {
     Statement::new(format!("INSERT INTO order_events ({EVENT}) SELECT {MOVED_EVENT} FROM "))
 }
 
-/// For each order and sequence, the events of that order with a higher sequence; the events of one order
-/// come oldest first. An order whose events cannot be put together leaves those of the others as they are.
+/// Returns, for each order and sequence, the events of that order with a higher sequence, in ascending sequence.
+///
+/// An order with incomplete or unreadable events does not affect the others.
 pub(super) async fn after(
     connection: &mut Connection,
     cursors: &[(OrderId, u32)],
@@ -153,7 +154,7 @@ pub(super) async fn after(
             }
         }
         found.unreadable.extend(rows.unreadable);
-        // An order that has changed since has moved events there, never away, so they are all found.
+        // An order that has changed since has moved events there, never away, so all of them are found.
         let Stored { mut events, unreadable } = stored(connection, &ends, &seen).await?;
         for ends in ends {
             if let Some(unreadable) = unreadable.get(&ends.id) {
@@ -162,14 +163,14 @@ pub(super) async fn after(
             }
             let (id, version, after) = (ends.id, ends.version, seen.get(&ends.id).copied().unwrap_or(0));
             let stored = events.remove(&id).unwrap_or_default();
-            // The one before the first that is wanted says what its previous status was.
+            // The event before the first one contains its previous status.
             let from = after.max(1);
             let timeline = ends.timeline(stored);
             let timeline: Vec<(u32, EventRow)> = timeline.into_iter().filter(|(n, _)| *n >= from).collect();
             if from > version {
                 continue;
             }
-            // Missing: lost, or removed together with the order since its row was read.
+            // Missing events: lost, or removed together with the order since its row was read.
             if timeline.iter().map(|(sequence, _)| *sequence).eq(from..=version) {
                 let events = shown(id, timeline).filter(|event| event.sequence > after);
                 found.events.extend(events.map(Arc::new));
@@ -182,14 +183,14 @@ pub(super) async fn after(
     Ok(found)
 }
 
-/// What `order_events` has of some orders.
+/// The stored events of some orders.
 #[derive(Default)]
 struct Stored {
     events: BTreeMap<OrderId, BTreeMap<u32, EventRow>>,
     unreadable: BTreeMap<OrderId, Unreadable>,
 }
 
-/// What is wanted of `order_events`, by order and sequence.
+/// Reads stored events, by order and sequence.
 async fn stored(
     connection: &mut Connection,
     ends: &[InlineEvents],
@@ -221,7 +222,7 @@ async fn stored(
         };
         for row in rows {
             let id = rows::id(&row, 0)?;
-            match between(&row) {
+            match overflow_event(&row) {
                 Ok((id, sequence, moment)) => {
                     stored.events.entry(id).or_default().insert(sequence, moment);
                 }
@@ -234,7 +235,7 @@ async fn stored(
     Ok(stored)
 }
 
-/// The events of each order within its range of sequences.
+/// Builds the SELECT of the events of each order within its range of sequences.
 fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
     let mut sql = Statement::new(format!("SELECT {EVENT} FROM order_events WHERE "));
     for (n, (id, from, to)) in padded_chunks(wanted).next().unwrap_or_default().iter().enumerate() {
@@ -245,8 +246,7 @@ fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
     sql
 }
 
-/// Events in a row, as the world sees them. The status before the first of them is not known, unless it is
-/// event 1, which has none.
+/// Converts consecutive events. The status before the first of them is not known, unless it is event 1, which has none.
 fn shown(order_id: OrderId, timeline: Vec<(u32, EventRow)>) -> impl Iterator<Item = OrderEvent> {
     let mut before = None;
     timeline.into_iter().map(move |(sequence, EventRow { status, attempt, reason, at, error_class })| {

@@ -1,10 +1,10 @@
-//! Bringing the tables up to date.
+//! Creates and updates the tables.
 //!
-//! A migration is a file in `migrations/`, cut into steps (see [`script`]) that are carried out and recorded one by
-//! one (see [`run`]). A program that is killed between two statements goes on where it stopped the next time.
+//! A migration is a file in `migrations/`, split into steps (see [`script`]) that are executed and recorded one by one
+//! (see [`run`]). A program that is killed between two statements continues there at its next start.
 //!
-//! The table `_sqlx_migrations` says which files were carried out, in the form of the library of that name. Its checksums
-//! are written and not compared: files may be rewritten as long as they lead to the same tables.
+//! The table `_sqlx_migrations` records the executed files, in the form of sqlx. Its checksums are written and not
+//! compared: a file may be rewritten if it leads to the same tables.
 
 mod run;
 mod script;
@@ -21,13 +21,13 @@ pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 /// How the tables fit this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
-    /// They are as this program needs them.
+    /// The tables have the version that this program needs.
     Current,
-    /// They are older.
+    /// The tables are older.
     Older {
-        /// The latest version that is complete; 0 when there are no tables.
+        /// The latest complete version; 0 when there are no tables.
         found: i64,
-        /// What this program needs.
+        /// The version that this program needs.
         needed: i64,
     },
 }
@@ -47,7 +47,7 @@ impl AppliedMigration {
     }
 }
 
-/// The files of the program before its first release. The tables of 0001 began again then.
+/// The files of the development versions before the first release, after which 0001 was written anew.
 const DEVELOPMENT: [(i64, &str); 7] = [
     (2, "dispatch"),
     (3, "lists"),
@@ -59,7 +59,7 @@ const DEVELOPMENT: [(i64, &str); 7] = [
 ];
 
 impl Store {
-    /// Looks which version the tables have. Changes nothing and needs no privilege but SELECT.
+    /// Reads the version of the tables. Changes nothing and needs no privilege but SELECT.
     ///
     /// # Errors
     /// [`ConnectError::Newer`] when a later version of the program has made them, [`ConnectError::Development`] when one
@@ -89,8 +89,9 @@ impl Store {
         Ok(Schema::Older { found: found.unwrap_or(0), needed })
     }
 
-    /// Creates or updates the tables, if that is needed. Several gateways may do so at once: on MySQL one after the
-    /// other, and an SQLite file belongs to one process.
+    /// Creates or updates the tables, if needed.
+    ///
+    /// Several gateways may do so at once: on MySQL one after the other, and an SQLite file belongs to one process.
     ///
     /// # Errors
     /// [`ConnectError`]. Where trying again helps the next call resumes with the last recorded step.
@@ -98,8 +99,9 @@ impl Store {
         self.migrate_while(&|| true).await
     }
 
-    /// The same, as long as `proceed` says so. It is asked before each statement; when it says no, a later call resumes
-    /// from there.
+    /// As [`Self::migrate`], while `proceed` returns true.
+    ///
+    /// `proceed` is called before each statement. After false, a later call resumes from there.
     ///
     /// # Errors
     /// As [`Self::migrate`], and [`ConnectError::Interrupted`].
@@ -125,8 +127,8 @@ impl Store {
         }
     }
 
-    /// Tries what a gateway does to the tables, without changing a row: whether this user may, and the server
-    /// takes changes.
+    /// Tries the statements of a gateway, without changing a row: whether the user has the privileges and the server
+    /// accepts changes.
     ///
     /// # Errors
     /// [`ConnectError::Privileges`], [`ConnectError::ReadOnly`] and others.
@@ -149,10 +151,10 @@ impl Store {
         }
     }
 
-    /// The migrations that were begun.
+    /// Returns the migrations that were begun.
     async fn applied(&self) -> Result<Vec<AppliedMigration>, ConnectError> {
         let dialect = self.inner.dialect;
-        // Without tables this fails, which is nothing to be logged.
+        // Without tables this fails, which is not worth a log line.
         let read = self.try_read(&self.inner.readers, move |connection| {
             Box::pin(async move {
                 if dialect == Dialect::Sqlite {
@@ -177,7 +179,7 @@ impl Store {
         }
     }
 
-    /// What an error means for the start of a program. `privileges` are those that were needed.
+    /// Converts an error for the start of a program. `privileges` are those that were needed.
     async fn explained(&self, error: Error, privileges: &str) -> ConnectError {
         match error {
             Error::Unavailable(Outage::Denied(cause)) => {
@@ -199,7 +201,7 @@ impl Store {
         }
     }
 
-    /// `ON database.* TO 'user'@'host'`, as far as the server says.
+    /// Returns `ON database.* TO 'user'@'host'`, as far as the server shows it.
     async fn user(&self) -> String {
         let question =
             "SELECT CONCAT('ON `', DATABASE(), '`.* TO ''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
@@ -210,12 +212,12 @@ impl Store {
 }
 
 const NO_SUCH_TABLE: u16 = 1146;
-/// What is needed to look at the tables, to run a gateway, and to change the tables.
+/// The privileges that are needed to read the tables, to run a gateway, and to change the tables.
 const READING: &str = "SELECT";
 const WRITING: &str = "SELECT, INSERT, UPDATE, DELETE";
 const MIGRATING: &str = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE";
 
-/// What gateways do to each table. None of these statements finds a row.
+/// The statements of gateways for each table. None of them finds a row.
 const WRITES: [&str; 9] = [
     "SELECT id FROM installation WHERE single = 0",
     "INSERT INTO orders SELECT * FROM orders WHERE 1 = 0",

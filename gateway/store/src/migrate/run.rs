@@ -1,12 +1,12 @@
-//! Carrying out the steps of the migrations that are missing.
+//! Executes the missing steps of migrations.
 //!
-//! On SQLite a step and its record are one transaction. On MySQL a change of the tables commits by itself, so the
-//! record follows, and the next start looks whether the change was made. Changes of rows are one transaction for each
-//! range of keys, which records how far it came.
+//! On SQLite a step and its record are one transaction. On MySQL a change of the tables commits at once, so the record
+//! follows, and the next start checks whether the change was made. A change of rows is one transaction for each range
+//! of keys, which records its position.
 //!
-//! On MySQL one program at a time migrates, under a lock of the server. The lock is a node's own in Galera and Group
-//! Replication, so programs at several nodes may do the same steps at once. Then one of them is refused, because its
-//! transaction collides or because what it adds is there already; it looks again and goes on.
+//! On MySQL one program at a time migrates, under a lock of the server. In Galera and Group Replication the lock is
+//! local to a node, so programs at several nodes may execute the same steps at once. One of them is then refused,
+//! because its transaction conflicts or because its change already exists; it checks again and continues.
 
 use std::time::{Duration, Instant};
 
@@ -16,23 +16,24 @@ use sqlx::migrate::{Migration, Migrator};
 use super::script::{self, Present, Step};
 use super::{AppliedMigration, MIGRATING};
 use crate::connection::Connection;
+use crate::read_path::ConnectionInUse;
 use crate::row::Row;
 use crate::statement::Statement;
-use crate::{ConnectError, ConnectionInUse, Dialect, Error, Store, error};
+use crate::{ConnectError, Dialect, Error, Store, error};
 
-/// Rows that are changed in one transaction.
+/// Rows that one transaction changes.
 const RANGE: i64 = 2_000;
-/// Progress is logged at most this often.
+/// Minimum interval between two log lines about progress.
 const LOG_EVERY: Duration = Duration::from_secs(2);
-/// How often the migration looks again after it collided with another one.
+/// Maximum number of tries after conflicts with another migration.
 const TRIES: u32 = 30;
-/// The longest pause before that.
+/// Maximum pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Above every id.
+/// A key above every id.
 const LAST_KEY: [u8; 17] = [0xff; 17];
 
-/// Locks' names are the server's, not the database's.
+/// The names of locks belong to the server, not to the database.
 const LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 2) AS SIGNED)";
 
 const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, \
@@ -41,10 +42,10 @@ const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (vers
 const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS migration_steps (version BIGINT NOT NULL, \
     step BIGINT NOT NULL, finished BIGINT NOT NULL, reached BLOB NOT NULL, PRIMARY KEY (version, step))";
 
-/// Table, column and key exist already, and what is dropped does not; a version or a step is recorded already.
+/// Table, column and key exist already, and a dropped one does not; a version or a step is recorded already.
 const RACED: [u16; 5] = [1050, 1060, 1061, 1091, 1062];
 
-/// Why it ended early.
+/// Why a migration ended early.
 enum Stop {
     Interrupted,
     /// Another program has finished the migration meanwhile.
@@ -73,7 +74,7 @@ pub(super) async fn run(
             Err(error) => return Err(store.explained(error.into(), MIGRATING).await),
         };
         let mut runner = Runner { connection: connection.connection(), dialect, proceed, verbose: false };
-        // The lock, and a transaction that is not committed, go with the connection.
+        // The lock, and an uncommitted transaction, end with the connection.
         match runner.all(files).await {
             Ok(()) => return Ok(()),
             Err(Stop::Interrupted) => return Err(ConnectError::Interrupted),
@@ -110,7 +111,7 @@ struct Runner<'r> {
     connection: &'r mut Connection,
     dialect: Dialect,
     proceed: &'r (dyn Fn() -> bool + Sync),
-    /// There are orders already, so steps may take long and are logged.
+    /// Orders exist, so steps may take long and are logged.
     verbose: bool,
 }
 
@@ -255,7 +256,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether the step is finished, and how far it came.
+    /// Returns whether the step is finished, and its position.
     async fn record(&mut self, place: Place) -> Result<(bool, Vec<u8>), Stop> {
         let mut sql = Statement::new(self.dialect.success());
         sql.bind(place.version);
@@ -283,7 +284,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The columns and keys of a table of MySQL.
+    /// Returns the columns and keys of a table of MySQL.
     async fn present(&mut self, table: &str) -> Result<Present, Stop> {
         let mut present = Present::default();
         let columns = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
@@ -324,7 +325,7 @@ impl Runner<'_> {
         Ok(sql.execute(self.connection).await?)
     }
 
-    /// A statement that is not prepared: it is sent once.
+    /// Executes a statement without preparing it: it is sent once.
     async fn execute_raw(&mut self, text: String) -> Result<(), Stop> {
         self.proceed()?;
         self.connection.execute_text(text).await.map_err(Error::from)?;
@@ -336,7 +337,7 @@ impl Runner<'_> {
     }
 }
 
-/// Logs now and then.
+/// Logs at most once in an interval.
 fn every(interval: Duration, logged: &mut Option<Instant>, log: impl FnOnce()) {
     if logged.is_none_or(|at| at.elapsed() >= interval) {
         *logged = Some(Instant::now());

@@ -1,27 +1,27 @@
 //! The steps of a migration file.
 //!
-//! A file is cut at its semicolons. On MySQL a change of the tables commits at once, so a program that is killed may
-//! have carried a step out without having recorded it; every step must therefore be one that can be repeated. The
-//! forms that can are listed here, and a test reads every file:
+//! A file is split at its semicolons. On MySQL a change of the tables commits at once, so a program that is killed may
+//! have executed a step without recording it; every step must therefore be repeatable. The permitted forms are listed
+//! here, and a test reads every file:
 //!
 //! - `CREATE TABLE` is sent with `IF NOT EXISTS`.
-//! - `ALTER TABLE` is atomic. What it adds or drops is looked up first, and left out when it was done.
-//! - `UPDATE` and `DELETE` of orders or their events are sent for one range of keys after the other. The position is
-//!   recorded in the transaction of each range. They have to change nothing when they are repeated, because earlier
-//!   versions of the program did not record positions.
+//! - `ALTER TABLE` is atomic. The program first reads which of its changes exist, and leaves those out.
+//! - `UPDATE` and `DELETE` of orders or their events are sent for one range of keys after the other. The transaction of
+//!   each range records the position. They must change nothing when they are repeated, because earlier versions of the
+//!   program did not record positions.
 //! - `INSERT IGNORE` (`INSERT OR IGNORE`).
-//! - SQLite's indexes and columns, which are recorded in the transaction that changes them.
+//! - Indexes and columns of SQLite, which are recorded in the transaction that changes them.
 
 use std::collections::BTreeSet;
 
 /// One step, which is recorded when it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A statement that is sent as it is.
+    /// A statement that is sent unchanged.
     Plain(String),
     /// `ALTER TABLE`.
     Alter { table: String, clauses: Vec<Clause> },
-    /// A change of the rows of a table, for keys above one bound and up to another, which are bound.
+    /// A change of the rows of a table, for keys above one bound and up to another; both are bound.
     Rows { table: &'static str, key: &'static str, text: String },
 }
 
@@ -38,21 +38,21 @@ enum Change {
     DropColumn(String),
     AddKey(String),
     DropKey(String),
-    /// Gives a column another type; may be repeated.
+    /// Gives a column another type, which may be repeated.
     Modify,
 }
 
-/// What a table has.
+/// The columns and keys of a table.
 #[derive(Debug, Default)]
 pub(super) struct Present {
     pub(super) columns: BTreeSet<String>,
     pub(super) keys: BTreeSet<String>,
 }
 
-/// The tables whose rows are changed in ranges, and what they are ordered by.
+/// The tables whose rows are changed in ranges, and their keys.
 const KEYS: [(&str, &str); 2] = [("orders", "orders.id"), ("order_events", "order_events.order_id")];
 
-/// The steps of a file, or the statement that has none of the forms above.
+/// Returns the steps of a file, or the statement that has none of the forms above.
 pub(super) fn steps(file: &str) -> Result<Vec<Step>, String> {
     let statements = split(&without_comments(file), ';');
     statements.into_iter().map(|statement| step(&statement).ok_or(statement)).collect()
@@ -95,15 +95,16 @@ fn clause(text: String) -> Option<Clause> {
     Some(Clause { text, change })
 }
 
-/// The clauses that are still to be carried out on a table that has this. An `ALTER TABLE` is atomic, so one of
-/// which everything that is visible was done was done as a whole. A key that is dropped and added again does not
-/// show it.
+/// Returns the clauses that are missing in a table.
+///
+/// An `ALTER TABLE` is atomic, so one whose visible changes exist was executed as a whole. A key that is dropped and
+/// added again does not show it.
 pub(super) fn remaining<'c>(clauses: &'c [Clause], present: &Present) -> Vec<&'c Clause> {
     let added =
         |name: &str| clauses.iter().any(|it| matches!(&it.change, Change::AddKey(key) if key == name));
     let dropped =
         |name: &str| clauses.iter().any(|it| matches!(&it.change, Change::DropKey(key) if key == name));
-    // `None` for what does not show.
+    // `None` for a change that is not visible.
     let done = |clause: &Clause| match &clause.change {
         Change::AddColumn(name) => Some(present.columns.contains(name)),
         Change::DropColumn(name) => Some(!present.columns.contains(name)),
@@ -122,7 +123,7 @@ pub(super) fn remaining<'c>(clauses: &'c [Clause], present: &Present) -> Vec<&'c
     clauses.iter().filter(|clause| done(clause) != Some(true) && !impossible(clause)).collect()
 }
 
-/// The statement for a range of keys.
+/// Returns the statement for a range of keys.
 fn within_range(statement: &str, key: &str) -> String {
     let range = format!("{key} > ? AND {key} <= ?");
     match top_level(statement).filter(|(_, rest)| is_where(rest)).last() {
@@ -141,7 +142,7 @@ fn is_where(rest: &str) -> bool {
         && rest[6..].bytes().next().is_some_and(|byte| byte.is_ascii_whitespace())
 }
 
-/// Cuts at a sign, but not within parentheses or quotation marks. Empty pieces are left out.
+/// Splits at a character, but not within parentheses or quotation marks, without empty parts.
 fn split(text: &str, sign: char) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut begin = 0;
@@ -155,7 +156,7 @@ fn split(text: &str, sign: char) -> Vec<String> {
     pieces.into_iter().map(|piece| piece.trim().to_owned()).filter(|piece| !piece.is_empty()).collect()
 }
 
-/// The places outside of parentheses and quotation marks, each with the text from there on.
+/// Returns the positions outside of parentheses and quotation marks, each with the rest from there.
 fn top_level(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut depth, mut quoted) = (0_usize, false);
     text.char_indices().filter_map(move |(at, sign)| {
@@ -170,7 +171,7 @@ fn top_level(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The files have comments on lines of their own and behind statements, and no `--` in a text.
+/// Removes comments: the files have them on separate lines and after statements, and no `--` in a string.
 fn without_comments(file: &str) -> String {
     let lines = file.lines().map(|line| line.split_once("--").map_or(line, |(before, _)| before).trim_end());
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
@@ -249,7 +250,7 @@ mod tests {
         let swap = "ALTER TABLE t ADD COLUMN a DECIMAL(1, 2), DROP KEY k, ADD KEY k (a, b), MODIFY c INT";
         assert_eq!(left(swap, &present(&["c"], &["k"])).len(), 4);
         assert_eq!(left(swap, &present(&["a", "c"], &["k"])), [""; 0]);
-        // An index that is gone already cannot be dropped.
+        // An index that does not exist cannot be dropped.
         assert_eq!(left(swap, &present(&["c"], &[])).len(), 3);
 
         let keys = "ALTER TABLE t MODIFY c INT, ADD KEY k (a), DROP KEY l, DROP COLUMN d";

@@ -17,7 +17,7 @@ pub(super) async fn sqlite(folder: &tempfile::TempDir, options: &Options) -> Sto
     store
 }
 
-/// So many orders of something whose name is 200 times `x`.
+/// Returns `count` orders of an item whose name has 200 characters.
 pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[CreateRequest]> {
     let draft = domain::Draft {
         item: Some("x".repeat(200)),
@@ -31,7 +31,7 @@ pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[CreateRequest]
 }
 
 #[tokio::test]
-async fn a_busy_pool_is_told_from_a_database_that_is_away() {
+async fn a_busy_pool_and_an_unreachable_database_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { connections: 1, ..Options::default() };
     let store = sqlite(&folder, &options).await;
@@ -44,15 +44,15 @@ async fn a_busy_pool_is_told_from_a_database_that_is_away() {
     assert!(matches!(busy, Err(Error::Unavailable(Outage::PoolExhausted))), "{busy:?}");
 }
 
-/// As after a panic, or when a client goes away in the middle of a transaction.
+/// As after a panic, or when a client disconnects in a transaction.
 #[tokio::test]
-async fn an_interrupted_transaction_is_not_continued_by_the_next_one() {
+async fn the_next_transaction_does_not_continue_an_interrupted_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(&folder, &Options::default()).await;
     let remove_all = || {
         store.write(|connection| {
             let work: Work<'_, ()> = Box::pin(async move {
-                Statement::new("DELETE FROM orders").execute(connection).await?;
+                statement::Statement::new("DELETE FROM orders").execute(connection).await?;
                 panic!("in the middle of a transaction");
             });
             work
@@ -64,9 +64,9 @@ async fn an_interrupted_transaction_is_not_continued_by_the_next_one() {
     assert_eq!(store.inspect(Duration::ZERO).await.unwrap().accepted(), 3);
 }
 
-/// The limit is the connection's own and goes with it, as space comes back on a real disk.
+/// The limit belongs to the connection and ends with it, as space becomes free on a real disk.
 #[tokio::test]
-async fn what_does_not_fit_is_not_written_and_does_not_stay_in_the_way() {
+async fn a_full_database_writes_nothing_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(&folder, &Options::default()).await;
     let mut writer = store.inner.writers.acquire().await.unwrap();

@@ -1,4 +1,4 @@
-//! What the model knows about an order, and what it expects of a command.
+//! What the model knows about an order, and the result that it expects of a command.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use domain::{LeaseToken, OrderId, Outcome, Status, Timestamp};
 
 use super::{LEASE, RETRY, TOLERANCE};
 
-/// What is known about an order.
+/// The knowledge about an order.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) id: OrderId,
@@ -16,17 +16,17 @@ pub(super) struct Known {
     pub(super) attempt: u32,
     pub(super) failures: u32,
     pub(super) max_attempts: u32,
-    /// Every token that was ever used for it.
+    /// Every token that was used for it.
     pub(super) tokens: Vec<LeaseToken>,
-    /// The token of the latest attempt, while its holder may still be answered.
+    /// The token of the latest attempt, while its worker may still receive a response.
     pub(super) current: Option<LeaseToken>,
     pub(super) lease_end: Timestamp,
-    /// It may be started from some time in this range; drawn by lot when the ends differ.
+    /// The range of times from which it may be started; a random delay is in between when the ends differ.
     pub(super) start: (Timestamp, Timestamp),
     pub(super) scheduled: Option<Timestamp>,
-    /// When it last changed, by the latest clock that it has seen.
+    /// Its last change, by the latest clock that it has seen.
     pub(super) updated: Timestamp,
-    /// Not offered again before.
+    /// Not pushed again before.
     pub(super) guarded: Timestamp,
     pub(super) timeline: Vec<Status>,
 }
@@ -37,12 +37,12 @@ pub(super) enum Expected {
     Becomes(Status),
     Same,
     Refused,
-    /// Started or refused: it depends on a wait that was drawn by lot, or on one that only dispatch knows.
+    /// Started or refused: it depends on a random wait, or on one that only dispatch knows.
     StartsOrNot,
 }
 
 impl Known {
-    /// What has to happen, somewhen in the time from `now.0` to `now.1`.
+    /// Returns the expected result, at some time from `now.0` to `now.1`.
     pub(super) fn expect(&self, command: &Command, now: (Timestamp, Timestamp), paused: bool) -> Expected {
         let runs = |lease: &LeaseToken| self.status == Status::Processing && self.current == Some(*lease);
         match command {
@@ -50,7 +50,8 @@ impl Known {
                 Status::Pending => {
                     let early =
                         |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
-                    // Its times are of a clock that was set back since: dispatch has waited for it, a Start does not.
+                    // Its times are those of a clock that was set back since: dispatch waits for them, a Start does
+                    // not.
                     let from_the_future =
                         self.updated > now.1 + CLOCK_STEP && (self.scheduled.is_none() || self.attempt > 0);
                     if self.current == Some(*lease) || paused {
@@ -96,7 +97,7 @@ impl Known {
         }
     }
 
-    /// Whether the latest attempt may have ended like this.
+    /// Returns whether the latest attempt may have ended like this.
     fn was_reported(&self, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Completed => self.status == Status::Completed,
@@ -109,7 +110,7 @@ impl Known {
         }
     }
 
-    /// Takes over what has happened.
+    /// Applies the result.
     pub(super) fn carry_out(
         &mut self,
         command: &Command,
@@ -124,7 +125,7 @@ impl Known {
                 self.lease_end = now.0 + LEASE;
                 self.becomes(Status::Processing);
             }
-            // Its job is used up: it is offered again as soon as the queue is resumed.
+            // Its job is used up: it is pushed again when the queue is resumed.
             (Command::Start { .. }, Expected::Refused) if paused && self.status == Status::Pending => {
                 self.guarded = self.start.0.min(self.guarded);
             }
@@ -152,12 +153,12 @@ impl Known {
         }
     }
 
-    /// Whether such a retry is a failure, and not a wait that the other side has asked for.
+    /// Returns whether such a retry is a failure, and not a delay that the called service requested.
     fn counts(&self, after: Option<Duration>) -> bool {
         after.is_none_or(|after| after.is_zero()) || self.attempt - self.failures > MAX_POSTPONEMENTS
     }
 
-    /// An attempt has failed: another one, or a dead letter.
+    /// Applies a failed attempt: a further one, or a dead letter.
     pub(super) fn fail(&mut self, after: Option<Duration>, now: (Timestamp, Timestamp)) {
         if !self.counts(after) {
             let after = after.unwrap_or_default();

@@ -24,18 +24,17 @@ pub(super) enum Step {
     Wait {
         ms: u64,
     },
-    /// The clock is set back, by more than any order waits. Once, because a row does not say how often it was.
+    /// The clock is set back by more than any order waits. Once, because a row does not record the number of steps.
     SetBack {
         hours: i64,
     },
-    /// The tables as they are now are kept ...
+    /// The present tables are copied ...
     Backup,
-    /// ... and come back, while the store goes on and remembers what has been lost.
+    /// ... and restored, while the store continues and still caches lost rows.
     Restore,
 }
 
-/// A command by somebody who may be late: `back` says how many of the order's tokens ago theirs was
-/// drawn; 0 is the latest.
+/// A command of a worker that may be late: `back` is the number of tokens drawn since for the order; 0 is the latest.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
     Start,

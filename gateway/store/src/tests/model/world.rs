@@ -1,4 +1,4 @@
-//! The store and the model, which take the same steps.
+//! The store and the model, which execute the same steps.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -75,12 +75,12 @@ impl World {
         self.check().await;
     }
 
-    /// What dispatch does then: no order waits for longer than it can, and no lease is taken.
+    /// Executes what dispatch does then: no order waits for longer than possible, and no lease expires.
     async fn set_back(&mut self, hours: i64) {
         if std::mem::replace(&mut self.set_back, true) {
             return;
         }
-        // A backup from before would come from the future.
+        // An older backup would come from the future.
         self.backup = None;
         self.store.inner.clock.shift(-hours * 3_600_000_000);
         let longest = ClaimLimits { visibility_timeout: GUARD, lease: LEASE };
@@ -97,7 +97,7 @@ impl World {
             }
             if order.scheduled.is_none() || order.attempt > 0 {
                 order.scheduled = None;
-                // At some time from now on, and at the latest after the longest wait that there is.
+                // At some time from now on, and at the latest after the longest possible wait.
                 order.start = (Timestamp::from_micros(0), now + RETRY.cap);
                 order.guarded = order.start.0;
             } else {
@@ -128,7 +128,7 @@ impl World {
         self.backup = Some((self.orders.clone(), self.keys.clone()));
     }
 
-    /// As after the failover to a replica that was behind. The workers keep the tokens of what has been lost.
+    /// As after a failover to a replica that lags. The workers keep the tokens of lost attempts.
     async fn restore(&mut self) {
         let Some((mut orders, keys)) = self.backup.clone() else { return };
         self.run(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}"))
@@ -234,7 +234,7 @@ impl World {
         let sent: Vec<_> =
             commands.iter().map(|(n, command)| (self.orders[*n].id, command.clone())).collect();
         let applied = self.store.apply(sent.into(), self.rules).await.unwrap();
-        // The store has read its clock in between.
+        // The store has read its clock meanwhile.
         let later = self.store.now();
         for ((index, command), applied) in commands.iter().zip(applied) {
             let paused = self.paused;
@@ -309,7 +309,7 @@ impl World {
         }
     }
 
-    /// The database holds what the model knows, and nothing else.
+    /// Checks that the database contains what the model knows, and nothing else.
     async fn check(&self) {
         let report = self.store.inspect(Duration::ZERO).await.unwrap();
         assert_eq!(report.issues, []);
