@@ -1,9 +1,9 @@
-//! What `orders dev` says when it is ready.
+//! The text that `orders dev` prints when it is ready.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The real addresses and parts of a running program.
+/// The addresses and parts of a running program.
 pub(crate) struct Banner {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
@@ -11,7 +11,7 @@ pub(crate) struct Banner {
     pub(crate) database: String,
     /// Redis without its password, or `None` when the queue and the bus are in memory.
     pub(crate) redis: Option<String>,
-    /// What is done with orders.
+    /// A description of the handler.
     pub(crate) handler: String,
 }
 

@@ -1,11 +1,10 @@
-//! Standard output, for what was asked for (a schema, a banner). Logs and errors go to stderr.
+//! Standard output, for results such as a schema or a banner. Logs and errors go to stderr.
 
 use std::io::{ErrorKind, Write};
 
 use crate::error::Error;
 
-/// Prints a text that ends with its own line break. A reader that has gone away, as in
-/// `orders schema | head`, is not an error.
+/// Prints a string that ends with a line break. A closed pipe, as in `orders schema | head`, is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

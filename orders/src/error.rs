@@ -1,10 +1,9 @@
-//! What a person sees when the program cannot go on: one line `error: …` that names what is wrong,
-//! and one line `hint: …` that says what to do about it.
+//! The error that ends the program: one line `error: …` with the problem, and one line `hint: …` with what to do.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Why the program ends without having done what it was asked for.
+/// An error that ends the program.
 #[derive(Debug)]
 pub(crate) struct Error {
     message: String,
@@ -13,34 +12,34 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// The command line or the environment is wrong: exit code 2.
+    /// Creates an error of the command line or the environment: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, code: 2 }
     }
 
-    /// Something around the program is not as it must be: exit code 1.
+    /// Creates an error of the program or its surroundings: exit code 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, code: 1 }
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint: what the user can do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// What to do about it; empty without a hint.
+    /// Returns the hint, or an empty string.
     #[cfg(test)]
     pub(crate) fn hint_text(&self) -> &str {
         self.hint.as_deref().unwrap_or_default()
     }
 
-    /// Prints it to stderr and says how to exit. When stderr is gone there is nobody left to tell.
+    /// Prints the error to stderr, and returns the exit code. A closed stderr is ignored.
     pub(crate) fn report(&self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
-        let _ = writeln!(stderr, "error: {}", one_line(&self.message));
+        let _ = writeln!(stderr, "error: {}", join_lines(&self.message));
         if let Some(hint) = &self.hint {
-            let _ = writeln!(stderr, "hint: {}", one_line(hint));
+            let _ = writeln!(stderr, "hint: {}", join_lines(hint));
         }
         ExitCode::from(self.code)
     }
@@ -48,11 +47,11 @@ impl Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&one_line(&self.message))
+        f.write_str(&join_lines(&self.message))
     }
 }
 
-/// Messages of libraries may span lines; scripts that read ours may rely on one.
-fn one_line(text: &str) -> String {
+/// Joins the lines of a message: messages of libraries can span lines, and scripts rely on one line.
+fn join_lines(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -8,27 +8,27 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text for readers.
     Text,
-    /// One JSON object a line, for machines.
+    /// One JSON object in each line, for machines.
     Json,
 }
 
-/// What is logged when RUST_LOG says nothing: ours from `info`, everybody else's from `warn`.
+/// The filter without RUST_LOG: this program from `info`, libraries from `warn`.
 const DEFAULT_FILTER: &str = "warn,orders=info,gateway=info,processor=info,broker=info";
 
-/// Starts logging. Before this, log lines go nowhere.
+/// Starts logging. Earlier log lines are dropped.
 pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
     let (wanted, _) = filter();
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
         Error::usage(format!("RUST_LOG is {wanted:?}: {error}"))
             .hint("use a level or a list such as info or warn,gateway=debug")
     })?;
-    // A line that cannot be written is dropped. Saying so would go to stderr as well, where `eprintln`
-    // panics when the reader is gone, in whichever task happened to log.
+    // A line that cannot be written is dropped. The subscriber would report it with `eprintln`, which panics in the
+    // task that logs if stderr is closed.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -42,12 +42,12 @@ pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
     installed.map_err(|error| Error::failed(format!("cannot start logging: {error}")))
 }
 
-/// Colours are for terminals, and for those who have not set NO_COLOR to any text (<https://no-color.org>).
+/// Checks that NO_COLOR is unset or empty (<https://no-color.org>).
 fn wants_colors(no_color: Option<OsString>) -> bool {
     no_color.is_none_or(|value| value.is_empty())
 }
 
-/// What is logged, and where that is from.
+/// Returns the log filter and its source.
 pub(crate) fn filter() -> (String, &'static str) {
     match std::env::var("RUST_LOG") {
         Ok(wanted) if !wanted.trim().is_empty() => (wanted, "environment"),
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_color_with_any_text_turns_colours_off() {
+    fn no_color_with_a_value_disables_colours() {
         assert!(wants_colors(None) && wants_colors(Some("".into())));
         assert!(!wants_colors(Some("1".into())) && !wants_colors(Some("0".into())));
     }

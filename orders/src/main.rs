@@ -1,13 +1,14 @@
-//! The one binary: it reads the settings, puts the parts together and runs them.
+//! The binary: it reads the settings, composes the parts and runs them.
 //!
 //! | to see | read |
 //! |---|---|
 //! | the commands and their settings | `cli` |
 //! | what a command does | `commands` |
-//! | how settings become configurations | `settings` |
+//! | the settings and how they are applied | `cli::settings` |
+//! | how a process starts | `startup` |
 //! | how the program ends | `signal`, `error` |
 //!
-//! Nothing is decided about orders here; that is the gateway's and the processor's business.
+//! The gateway and the processor decide about orders; this crate does not.
 
 mod banner;
 mod cli;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use crate::cli::Parsed;
 use crate::error::Error;
 
-/// Faster than the system's with many threads, and gives back what it no longer needs.
+/// Faster than the system's allocator with many threads, and returns unused memory to the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,8 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    spare_memory();
-    // TLS has one implementation in this program. Whoever installed one before us is as good.
+    disable_huge_pages();
+    // The TLS provider of the process. An error means that one is installed already, which has the same effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli::parse(std::env::args_os())? {
         Parsed::Run(cli, matches) => commands::run(*cli, &matches),
@@ -45,9 +46,11 @@ fn run() -> Result<(), Error> {
     }
 }
 
-/// Keeps the heap out of pages of 2 MiB, of which each stays whole as long as one small thing is left in it.
-/// That doubles what a process holds, and makes it grow for a long time. It works without, too.
-fn spare_memory() {
+/// Disables huge pages for the heap.
+///
+/// A page of 2 MiB stays in memory while it contains one small allocation. This doubles the memory of a process and lets
+/// it grow for a long time. A failure only costs memory.
+fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

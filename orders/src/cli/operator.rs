@@ -95,8 +95,8 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filters that are set, by their names in the API.
-    pub(crate) fn given(&self) -> Vec<(&'static str, String)> {
+    /// Returns the filters that are set, by their names in the API.
+    pub(crate) fn set_filters(&self) -> Vec<(&'static str, String)> {
         let texts = [
             ("errorClass", self.error_class.clone()),
             ("customer", self.customer.clone()),
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_have_every_filter_of_the_api() {
+    fn commands_have_all_filters_of_the_api() {
         let text = || Some("1".to_owned());
         let time = || "2026-01-31T12:00:00Z".parse().ok();
         let filter = FilterArgs {
@@ -174,7 +174,7 @@ mod tests {
             created_from: time(),
             created_before: time(),
         };
-        let given: BTreeSet<&str> = filter.given().into_iter().map(|(name, _)| name).collect();
+        let given: BTreeSet<&str> = filter.set_filters().into_iter().map(|(name, _)| name).collect();
         assert_eq!(given, BTreeSet::from(gateway::service::orders::FILTER_FIELDS));
     }
 }

@@ -1,5 +1,5 @@
-//! Settings under their old names: an error that states the new name, instead of "unknown argument" or a variable that
-//! has no effect.
+//! Refuses settings under their old names with the new name, instead of "unknown argument" or a variable without
+//! effect.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -7,55 +7,55 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::values::{show_duration, show_size};
 
-/// How an old value is written now.
+/// The form of an old value.
 #[derive(Clone, Copy, Debug)]
-enum Value {
-    /// It was a number of milliseconds.
+enum OldValue {
+    /// A number of milliseconds.
     Millis,
-    /// It was a number of seconds.
+    /// A number of seconds.
     Seconds,
-    /// It was a number of days.
+    /// A number of days.
     Days,
-    /// It was a number of bytes.
+    /// A number of bytes.
     Bytes,
-    /// As before.
+    /// The same as today.
     Unchanged,
 }
 
 /// Each old flag, its new name, and the form of its old value. A flag and its variable have the same name.
-const RENAMED: [(&str, &str, Value); 32] = [
-    ("attempt-timeout-ms", "attempt-timeout", Value::Millis),
-    ("body-bytes", "max-body-size", Value::Bytes),
-    ("bulk-body-bytes", "max-bulk-body-size", Value::Bytes),
-    ("database-connections", "database-pool-size", Value::Unchanged),
-    ("drain-ms", "shutdown-timeout", Value::Millis),
-    ("graphql-aliases", "graphql-max-aliases", Value::Unchanged),
-    ("graphql-batch-limit", "graphql-max-batch-size", Value::Unchanged),
-    ("graphql-complexity", "graphql-max-complexity", Value::Unchanged),
-    ("graphql-depth", "graphql-max-depth", Value::Unchanged),
-    ("graphql-document-bytes", "graphql-max-document-size", Value::Bytes),
-    ("graphql-persisted-queries", "graphql-max-persisted-queries", Value::Unchanged),
-    ("graphql-tokens", "graphql-max-tokens", Value::Unchanged),
-    ("header-timeout-ms", "request-read-timeout", Value::Millis),
-    ("http-connections", "max-connections", Value::Unchanged),
-    ("http-connections-per-address", "max-connections-per-address", Value::Unchanged),
-    ("http-hosts", "allowed-hosts", Value::Unchanged),
-    ("idempotency-ttl-s", "idempotency-ttl", Value::Seconds),
-    ("inflight-body-bytes", "request-buffer-limit", Value::Bytes),
-    ("inflight-response-bytes", "response-buffer-limit", Value::Bytes),
-    ("lease-ms", "lease", Value::Millis),
-    ("queue-window", "max-queue-depth", Value::Unchanged),
-    ("redelivery-guard-ms", "visibility-timeout", Value::Millis),
-    ("response-bytes", "max-response-size", Value::Bytes),
-    ("retain-failed-days", "retain-failed", Value::Days),
-    ("retain-final-days", "retain-completed", Value::Days),
-    ("shutdown-delay-ms", "shutdown-delay", Value::Millis),
-    ("simulate-max-ms", "simulate-max-delay", Value::Millis),
-    ("simulate-min-ms", "simulate-min-delay", Value::Millis),
-    ("streams", "max-streams", Value::Unchanged),
-    ("streams-per-address", "max-streams-per-address", Value::Unchanged),
-    ("webhook-max-retry-after-s", "webhook-max-retry-after", Value::Seconds),
-    ("webhook-timeout-ms", "webhook-timeout", Value::Millis),
+const RENAMED: [(&str, &str, OldValue); 32] = [
+    ("attempt-timeout-ms", "attempt-timeout", OldValue::Millis),
+    ("body-bytes", "max-body-size", OldValue::Bytes),
+    ("bulk-body-bytes", "max-bulk-body-size", OldValue::Bytes),
+    ("database-connections", "database-pool-size", OldValue::Unchanged),
+    ("drain-ms", "shutdown-timeout", OldValue::Millis),
+    ("graphql-aliases", "graphql-max-aliases", OldValue::Unchanged),
+    ("graphql-batch-limit", "graphql-max-batch-size", OldValue::Unchanged),
+    ("graphql-complexity", "graphql-max-complexity", OldValue::Unchanged),
+    ("graphql-depth", "graphql-max-depth", OldValue::Unchanged),
+    ("graphql-document-bytes", "graphql-max-document-size", OldValue::Bytes),
+    ("graphql-persisted-queries", "graphql-max-persisted-queries", OldValue::Unchanged),
+    ("graphql-tokens", "graphql-max-tokens", OldValue::Unchanged),
+    ("header-timeout-ms", "request-read-timeout", OldValue::Millis),
+    ("http-connections", "max-connections", OldValue::Unchanged),
+    ("http-connections-per-address", "max-connections-per-address", OldValue::Unchanged),
+    ("http-hosts", "allowed-hosts", OldValue::Unchanged),
+    ("idempotency-ttl-s", "idempotency-ttl", OldValue::Seconds),
+    ("inflight-body-bytes", "request-buffer-limit", OldValue::Bytes),
+    ("inflight-response-bytes", "response-buffer-limit", OldValue::Bytes),
+    ("lease-ms", "lease", OldValue::Millis),
+    ("queue-window", "max-queue-depth", OldValue::Unchanged),
+    ("redelivery-guard-ms", "visibility-timeout", OldValue::Millis),
+    ("response-bytes", "max-response-size", OldValue::Bytes),
+    ("retain-failed-days", "retain-failed", OldValue::Days),
+    ("retain-final-days", "retain-completed", OldValue::Days),
+    ("shutdown-delay-ms", "shutdown-delay", OldValue::Millis),
+    ("simulate-max-ms", "simulate-max-delay", OldValue::Millis),
+    ("simulate-min-ms", "simulate-min-delay", OldValue::Millis),
+    ("streams", "max-streams", OldValue::Unchanged),
+    ("streams-per-address", "max-streams-per-address", OldValue::Unchanged),
+    ("webhook-max-retry-after-s", "webhook-max-retry-after", OldValue::Seconds),
+    ("webhook-timeout-ms", "webhook-timeout", OldValue::Millis),
 ];
 
 /// Refuses the first flag under an old name. `arguments` are the words of the command line.
@@ -67,7 +67,7 @@ pub(super) fn check_flags(arguments: &[OsString]) -> Result<(), Error> {
         let Some((old, new, form)) = RENAMED.into_iter().find(|(old, ..)| *old == name) else { continue };
         let next = || words().nth(at + 1).filter(|word| !word.starts_with('-')).map(|word| word.into_owned());
         let value = value.map(str::to_owned).or_else(next);
-        return Err(refuse(old, new, form, value.as_deref(), |new, value| format!("--{new} {value}")));
+        return Err(refusal(old, new, form, value.as_deref(), |new, value| format!("--{new} {value}")));
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn check_variables(
     for (old, new, form) in RENAMED.into_iter().filter(|(_, new, _)| has_setting(new)) {
         if let Some(value) = variable(&variable_name(old)).filter(|value| !value.is_empty()) {
             let value = value.to_str();
-            return Err(refuse(old, new, form, value, |new, value| {
+            return Err(refusal(old, new, form, value, |new, value| {
                 format!("{}={value}", variable_name(new))
             }));
         }
@@ -88,40 +88,42 @@ pub(super) fn check_variables(
     Ok(())
 }
 
-fn refuse(
+fn refusal(
     old: &str,
     new: &str,
-    form: Value,
+    form: OldValue,
     value: Option<&str>,
     written: impl Fn(&str, &str) -> String,
 ) -> Error {
     let converted = value.and_then(|value| convert(form, value));
     let (example, rule) = match form {
-        Value::Millis | Value::Seconds => ("30s", ": durations have a unit, such as 250ms, 30s, 10m or 7d"),
-        Value::Days => ("90d", ": durations have a unit, such as 12h, 7d or 90d"),
-        Value::Bytes => ("1MiB", ": sizes have a unit, such as 256KiB or 8MiB"),
-        Value::Unchanged => ("VALUE", ": the value is as before"),
+        OldValue::Millis | OldValue::Seconds => {
+            ("30s", ": durations have a unit, such as 250ms, 30s, 10m or 7d")
+        }
+        OldValue::Days => ("90d", ": durations have a unit, such as 12h, 7d or 90d"),
+        OldValue::Bytes => ("1MiB", ": sizes have a unit, such as 256KiB or 8MiB"),
+        OldValue::Unchanged => ("VALUE", ": the value is as before"),
     };
     Error::usage(format!("--{old} ({}) was renamed to --{new} ({})", variable_name(old), variable_name(new)))
         .hint(format!("write {}{rule}", written(new, converted.as_deref().unwrap_or(example))))
 }
 
-/// An old value in its new form; `None` if it was not valid.
-fn convert(form: Value, value: &str) -> Option<String> {
+/// Returns an old value in its new form; `None` if it is not valid.
+fn convert(form: OldValue, value: &str) -> Option<String> {
     let duration = |unit: Duration| {
         let count: u32 = value.parse().ok()?;
         Some(show_duration(unit.checked_mul(count)?))
     };
     match form {
-        Value::Millis => duration(Duration::from_millis(1)),
-        Value::Seconds => duration(Duration::from_secs(1)),
-        Value::Days => duration(Duration::from_secs(24 * 60 * 60)),
-        Value::Bytes => value.parse().ok().map(show_size),
-        Value::Unchanged => Some(value.to_owned()),
+        OldValue::Millis => duration(Duration::from_millis(1)),
+        OldValue::Seconds => duration(Duration::from_secs(1)),
+        OldValue::Days => duration(Duration::from_secs(24 * 60 * 60)),
+        OldValue::Bytes => value.parse().ok().map(show_size),
+        OldValue::Unchanged => Some(value.to_owned()),
     }
 }
 
-/// The variable of a flag. No flag with an exceptional variable was renamed.
+/// Returns the variable of a flag. No flag with an exceptional variable was renamed.
 fn variable_name(flag: &str) -> String {
     format!("ORDERS_{}", flag.replace('-', "_").to_uppercase())
 }
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_new_name_is_a_setting_and_no_old_name_is() {
+    fn new_names_are_settings_and_old_names_are_not() {
         let settings = settings();
         for (old, new, _) in RENAMED {
             assert!(!settings.contains_key(old), "--{old} is still a flag");
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_old_flag_is_refused_with_the_new_name() {
+    fn old_flag_is_refused_with_its_new_name() {
         for (old, new, _) in RENAMED {
             for line in [
                 format!("orders --{old} 7"),
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_old_variable_is_refused_if_the_command_has_the_setting() {
+    fn old_variable_is_refused_by_commands_with_the_setting() {
         for (old, new, _) in RENAMED {
             let set = |value: &'static str| {
                 move |name: &str| (name == variable_name(old)).then(|| OsString::from(value))
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_writes_the_old_value_in_the_new_form() {
+    fn hint_contains_the_old_value_in_its_new_form() {
         for (line, hint) in [
             ("orders --drain-ms 10000", "write --shutdown-timeout 10s: durations have a unit"),
             ("orders --lease-ms=1500", "write --lease 1s500ms:"),

@@ -1,4 +1,4 @@
-//! REST as the operators' commands use it.
+//! The REST client of the commands for operators.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::values::redacted;
 /// Exceeds every timeout of a gateway.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running gateway.
+/// A client for a running gateway.
 pub(super) struct Api {
     base: Url,
     client: reqwest::Client,
@@ -39,20 +39,20 @@ impl Api {
 
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
-        // A gateway may be behind a path of a proxy.
+        // The gateway can be below a path of a proxy.
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
         let shown = redacted(&self.base);
-        let answer = request.send().await.map_err(|error| {
-            let why = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
-            Error::failed(format!("the gateway at {shown} {why}"))
+        let response = request.send().await.map_err(|error| {
+            let problem = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
+            Error::failed(format!("the gateway at {shown} {problem}"))
                 .hint("start one, or give its address with --url (ORDERS_URL)")
         })?;
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
+        let status = response.status();
+        let text = response.text().await.unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {
             return Ok(body);
@@ -65,7 +65,7 @@ impl Api {
     }
 }
 
-/// The name of who asks: what they say, or their user name.
+/// Returns the name of the requester: the flag, or the user name.
 pub(super) fn requested_by(args: &RequesterArgs) -> String {
     let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
     let usable = |name: &String| domain::strings::validate(name, domain::strings::MAX_REQUESTED_BY).is_ok();

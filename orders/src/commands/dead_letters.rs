@@ -10,33 +10,33 @@ use crate::console;
 use crate::error::Error;
 
 /// Orders in one request.
-const PAGE: u32 = 1_000;
+const PAGE_SIZE: u32 = 1_000;
 
 pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
     match command {
-        DeadLettersCommand::List(args) => list(&args).await,
+        DeadLettersCommand::List(args) => list_orders(&args).await,
         DeadLettersCommand::Redrive(args) if args.ids.is_empty() => redrive_matching(&args).await,
-        DeadLettersCommand::Redrive(args) => redrive_named(&args).await,
+        DeadLettersCommand::Redrive(args) => redrive_ids(&args).await,
     }
 }
 
-async fn list(args: &ListArgs) -> Result<(), Error> {
+async fn list_orders(args: &ListArgs) -> Result<(), Error> {
     let api = Api::new(&args.api)?;
     let mut left = args.limit;
     let mut after: Option<String> = None;
     let mut total = 0_usize;
     while left > 0 {
-        let limit = left.min(PAGE);
-        let mut query = args.filter.given();
+        let limit = left.min(PAGE_SIZE);
+        let mut query = args.filter.set_filters();
         query.push(("limit", limit.to_string()));
         query.extend(after.take().map(|after| ("after", after)));
         let page = api.get("/dead-letters", &query).await?;
         let page = page.as_array().map(Vec::as_slice).unwrap_or_default();
-        console::print(&page.iter().map(|order| line(order, args.json)).collect::<String>())?;
+        console::print(&page.iter().map(|order| order_line(order, args.json)).collect::<String>())?;
         total += page.len();
         left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
         after = page.last().and_then(|order| order["id"].as_str()).map(str::to_owned);
-        // A page may be shorter than its limit because its orders are long; the end is an empty one.
+        // A page can be shorter than its limit if its orders are large. Only an empty page is the last one.
         if after.is_none() {
             break;
         }
@@ -47,7 +47,7 @@ async fn list(args: &ListArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn line(order: &Value, json: bool) -> String {
+fn order_line(order: &Value, json: bool) -> String {
     if json {
         return format!("{order}\n");
     }
@@ -66,8 +66,8 @@ fn line(order: &Value, json: bool) -> String {
     )
 }
 
-async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
-    if args.all || !args.filter.given().is_empty() || args.rate.is_some() {
+async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
+    if args.all || !args.filter.set_filters().is_empty() || args.rate.is_some() {
         return Err(Error::usage("--all, --rate and filters cannot be combined with order ids")
             .hint("give order ids, or filters, or --all"));
     }
@@ -85,14 +85,14 @@ async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
             body["reason"] = args.reason.clone().into();
             api.post(&format!("/orders/{id}/redrive"), &body).await.map(|_| "redriven")
         };
-        let said = match outcome {
-            Ok(done) => done.to_owned(),
+        let result = match outcome {
+            Ok(result) => result.to_owned(),
             Err(error) => {
                 refused += 1;
                 error.to_string()
             }
         };
-        console::print(&format!("{id}  {said}\n"))?;
+        console::print(&format!("{id}  {result}\n"))?;
     }
     match refused {
         0 => Ok(()),
@@ -103,7 +103,7 @@ async fn redrive_named(args: &RedriveArgs) -> Result<(), Error> {
 
 async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
     let filter: Map<String, Value> =
-        args.filter.given().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        args.filter.set_filters().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     if filter.is_empty() != args.all {
         return Err(match args.all {
             true => Error::usage("--all and filters contradict each other").hint("remove one of them"),
@@ -132,11 +132,11 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         }
         body["after"] = redriven["next"].clone();
     };
-    let done = if args.dry_run { "would be redriven" } else { "redriven" };
+    let result = if args.dry_run { "would be redriven" } else { "redriven" };
     let until = if args.rate.is_some() && count > 0 {
         format!(", the last one starts before {last_start}")
     } else {
         String::new()
     };
-    console::print(&format!("{count} orders {done}{until}\n"))
+    console::print(&format!("{count} orders {result}{until}\n"))
 }

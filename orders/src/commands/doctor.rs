@@ -1,7 +1,7 @@
-//! `orders doctor`: is everything in the database as it must be?
+//! `orders doctor`: checks the integrity of the database.
 //!
-//! It reads every order with its events and checks what must always be true. It may run beside
-//! gateways on MySQL; an SQLite file belongs to one process, so `orders dev` has to be stopped first.
+//! It reads every order with its events, and checks the invariants. On MySQL it can run beside gateways. An SQLite file
+//! belongs to one process, so `orders dev` must be stopped first.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::cli::DoctorArgs;
 use crate::error::Error;
 use crate::{console, log, startup};
 
-/// An order that has been due for so long is overdue: dispatch looks several times a second.
+/// An order that is due for longer is overdue: dispatch runs several times per second.
 const OVERDUE_AFTER: Duration = Duration::from_secs(60);
-/// Findings that are printed one by one.
+/// Maximum number of findings that are printed.
 const SHOWN: usize = 100;
 
-/// Prints what there is and what is wrong; fails when something is.
+/// Prints counts and findings; fails if there are findings.
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     let redis = args.redis.client()?;
     log::install(args.log.log_format)?;

@@ -1,4 +1,4 @@
-//! `orders health`: is the gateway or processor on this machine ready? Images without curl need it.
+//! `orders health`: checks the readiness of a gateway or processor on this machine, for images without curl.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,20 +19,20 @@ use crate::values::{ListenAddr, connect_address, redacted};
 /// Timeout of the request.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Succeeds if and only if the answer to `/readyz` is a success.
+/// Succeeds if and only if `/readyz` responds with success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let role = args.role;
     let url = match (args.url, args.role) {
         (Some(url), _) => path_or_readyz(url.expose_secret()),
         (None, Role::Gateway) => {
-            readyz(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
+            readyz_url(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
         }
         (None, Role::Processor) => {
             if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
-                check_alone(processors())?;
+                check_single_processor(count_processors())?;
             }
             let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
-            readyz(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
+            readyz_url(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
         }
     };
     let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| redacted(&url));
@@ -54,9 +54,9 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     console::print(&format!("{}\n", text.trim_end()))
 }
 
-/// Without a name and an address it must be clear which processor is meant: the default address belongs to the one that
-/// was started first, and the others have moved to free ports.
-fn check_alone(processors: usize) -> Result<(), Error> {
+/// Checks that at most one processor runs. The default address belongs to the first one, and the others use free ports,
+/// so several are ambiguous without a name or an address.
+fn check_single_processor(processors: usize) -> Result<(), Error> {
     if processors < 2 {
         return Ok(());
     }
@@ -69,8 +69,8 @@ fn check_alone(processors: usize) -> Result<(), Error> {
     ))
 }
 
-/// How many processors of this program run on this machine, as far as the system shows its processes.
-fn processors() -> usize {
+/// Counts the processors of this program on this machine, among the visible processes.
+fn count_processors() -> usize {
     let own = std::env::current_exe().ok();
     let Some(program) = own.as_deref().and_then(Path::file_name) else { return 0 };
     let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
@@ -79,14 +79,14 @@ fn processors() -> usize {
     command_lines.filter(|line| is_processor(line, program)).count()
 }
 
-/// Whether a command line, whose words end with NUL, is that of a processor.
+/// Checks whether a command line, whose words end with NUL, is that of a processor.
 fn is_processor(command_line: &[u8], program: &OsStr) -> bool {
     let mut words = command_line.split(|byte| *byte == 0).map(OsStr::from_bytes);
     let is_program = words.next().and_then(|word| Path::new(word).file_name()) == Some(program);
     is_program && words.next().is_some_and(|word| word == "processor")
 }
 
-/// Whether the processor that is meant has answered: the default port belongs to whichever process came first.
+/// Checks that the expected processor has responded: the default port can belong to another one.
 fn check_worker(headers: &HeaderMap, wanted: Option<&str>) -> Result<(), String> {
     let found = headers.get(WORKER_HEADER).and_then(|name| name.to_str().ok());
     match (found, wanted) {
@@ -98,7 +98,7 @@ fn check_worker(headers: &HeaderMap, wanted: Option<&str>) -> Result<(), String>
     }
 }
 
-/// The start page says nothing about health, so a URL that names no path means the usual one.
+/// Returns the URL of the check. A URL without a path gets `/readyz`, because the start page does not show health.
 fn path_or_readyz(url: &Url) -> String {
     let mut url = url.clone();
     if url.path() == "/" {
@@ -107,7 +107,7 @@ fn path_or_readyz(url: &Url) -> String {
     url.to_string()
 }
 
-async fn readyz(addr: &str, setting: &str) -> Result<String, Error> {
+async fn readyz_url(addr: &str, setting: &str) -> Result<String, Error> {
     let found = lookup_host(addr).await.ok().and_then(|mut found| found.next());
     let addr = found.ok_or_else(|| {
         Error::failed(format!("cannot find the address {addr}")).hint(format!("it is from {setting}"))
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worker_that_answers_must_be_the_one_that_is_meant() {
+    fn response_of_another_worker_is_an_error() {
         let headers = |name: &'static str| HeaderMap::from_iter([(WORKER_HEADER, name.parse().unwrap())]);
         assert!(check_worker(&headers("a"), None).is_ok());
         assert!(check_worker(&headers("a"), Some("a")).is_ok());
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_that_is_not_named_must_be_the_only_one() {
+    fn several_processors_require_a_name() {
         for (line, is) in [
             (&b"/usr/bin/orders\0processor\0--handler\0webhook\0"[..], true),
             (b"orders\0processor\0", true),
@@ -144,12 +144,12 @@ mod tests {
         ] {
             assert_eq!(is_processor(line, OsStr::new("orders")), is, "{line:?}");
         }
-        assert!(check_alone(0).is_ok() && check_alone(1).is_ok());
-        assert!(check_alone(2).unwrap_err().to_string().contains("2 processors"));
+        assert!(check_single_processor(0).is_ok() && check_single_processor(1).is_ok());
+        assert!(check_single_processor(2).unwrap_err().to_string().contains("2 processors"));
     }
 
     #[test]
-    fn a_url_without_a_path_asks_for_readiness() {
+    fn url_without_path_gets_readyz() {
         for (given, asked) in [
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000/readyz"),
             ("http://127.0.0.1:3000/", "http://127.0.0.1:3000/readyz"),

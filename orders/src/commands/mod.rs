@@ -23,22 +23,22 @@ use crate::cli::{Cli, Command};
 use crate::console;
 use crate::error::Error;
 
-/// How long threads that are stuck in a system call may hold up the end of the process.
-const LAST_GRACE: Duration = Duration::from_secs(1);
+/// Maximum time that threads in a system call can delay the end of the process.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Does what the command line asks for.
+/// Runs the command.
 pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
     match cli.command {
-        Command::Dev(args) => on_runtime(dev::run(args)),
-        Command::Gateway(args) => on_runtime(gateway::run(args)),
-        Command::Processor(args) => on_runtime(processor::run(args)),
-        Command::Migrate(args) => on_runtime(migrate::run(args)),
-        Command::Backup(args) => on_runtime(backup::run(args)),
-        Command::Doctor(args) => on_runtime(doctor::run(args)),
-        Command::Repair(args) => on_runtime(repair::run(args)),
-        Command::Queue(command) => on_runtime(queue::run(command)),
-        Command::DeadLetters(command) => on_runtime(dead_letters::run(command)),
-        Command::Health(args) => on_runtime(health::run(args)),
+        Command::Dev(args) => run_on_runtime(dev::run(args)),
+        Command::Gateway(args) => run_on_runtime(gateway::run(args)),
+        Command::Processor(args) => run_on_runtime(processor::run(args)),
+        Command::Migrate(args) => run_on_runtime(migrate::run(args)),
+        Command::Backup(args) => run_on_runtime(backup::run(args)),
+        Command::Doctor(args) => run_on_runtime(doctor::run(args)),
+        Command::Repair(args) => run_on_runtime(repair::run(args)),
+        Command::Queue(command) => run_on_runtime(queue::run(command)),
+        Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),
+        Command::Health(args) => run_on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
         Command::Openapi => {
@@ -49,11 +49,11 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
     }
 }
 
-fn on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+fn run_on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(command);
-    runtime.shutdown_timeout(LAST_GRACE);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     result
 }
 

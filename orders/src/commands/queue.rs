@@ -7,7 +7,7 @@ use crate::cli::{PauseArgs, QueueCommand};
 use crate::console;
 use crate::error::Error;
 
-/// Does it, and prints how the queue is then.
+/// Runs the command, and prints the state of the queue afterwards.
 pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
     let queue = match &command {
         QueueCommand::Pause(PauseArgs { until, requester, api }) => {
@@ -30,12 +30,12 @@ fn describe(queue: &Value) -> String {
     } else {
         lines.push(("state", "running".to_owned()));
     }
-    lines.push(("workers", number(&queue["workers"], &Value::Null)));
+    lines.push(("workers", show_count(&queue["workers"], &Value::Null)));
     let counts = &queue["counts"];
-    lines.push(("in the queue", number(&queue["length"], &counts["limit"])));
+    lines.push(("in the queue", show_count(&queue["length"], &counts["limit"])));
     for status in ["pending", "processing", "completed", "failed", "cancelled"] {
         if !counts.is_null() {
-            lines.push((status, number(&counts[status], &counts["limit"])));
+            lines.push((status, show_count(&counts[status], &counts["limit"])));
         }
     }
     if queue["paused"] == true {
@@ -51,8 +51,8 @@ fn describe(queue: &Value) -> String {
     lines.into_iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
 }
 
-/// A count; one that has reached the limit means that many or more.
-fn number(count: &Value, limit: &Value) -> String {
+/// Shows a count. A count that equals the limit is a minimum.
+fn show_count(count: &Value, limit: &Value) -> String {
     match count {
         Value::Null => "unknown".to_owned(),
         count if count == limit => format!("{count} or more"),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_described() {
+    fn description_contains_pause_and_counts() {
         let running = json!({"paused": false, "length": 3, "workers": 2});
         assert_eq!(describe(&running), "state         running\nworkers       2\nin the queue  3\n");
         let counts = json!({"pending": 5, "processing": 0, "completed": 100_000, "failed": 0, "cancelled": 0, "limit": 100_000});

@@ -1,4 +1,4 @@
-//! `orders repair`: lets an order be processed again whose row could not be used, or marks it as failed.
+//! `orders repair`: repairs the row of an unreadable order, or marks the order as failed.
 
 use gateway::store::Repaired;
 
@@ -6,13 +6,13 @@ use crate::cli::RepairArgs;
 use crate::error::Error;
 use crate::{console, log, startup};
 
-/// What the order says that is marked as failed, unless the operator says something else.
-const REASON: &str = "marked as failed by an operator because its row was unreadable";
+/// The reason of an order that is marked as failed without `--reason`.
+const DEFAULT_REASON: &str = "marked as failed by an operator because its row was unreadable";
 
 pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
     let store = startup::open_existing_database(&args.database).await?;
-    let reason = args.fail.then(|| args.reason.as_deref().unwrap_or(REASON));
+    let reason = args.fail.then(|| args.reason.as_deref().unwrap_or(DEFAULT_REASON));
     let repaired = store.repair_order(args.id, &args.set, reason).await;
     store.close().await;
     let id = args.id;
