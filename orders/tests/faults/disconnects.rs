@@ -23,7 +23,7 @@ async fn clients_cut_50_times_see_every_event_once() {
     let mut system = System::on_servers(&plan).await;
     let gateways: Vec<Api> = system.http.iter().cloned().map(Api::new).collect();
     for gateway in &gateways {
-        gateway.is_ready().await;
+        gateway.wait_until_ready().await;
     }
 
     let mut command = script("tests/clients", "disconnects.mjs");
@@ -31,15 +31,15 @@ async fn clients_cut_50_times_see_every_event_once() {
     let mut clients = Process::start(command, "disconnects.mjs");
     for cuts in KILLS {
         let reached = format!("cuts {cuts}");
-        clients.printed(&reached, |line| (line == reached).then_some(())).await;
+        clients.wait_for_stdout(&reached, |line| (line == reached).then_some(())).await;
         system.redis().process.kill();
-        system.redis().process.ended().await;
+        system.redis().process.wait().await;
         in_flight(&gateways[0]).await;
         tokio::time::sleep(AWAY).await;
         in_flight(&gateways[1]).await;
         system.redis().restart().await;
     }
-    clients.ended_well_within(DEADLINE).await;
+    clients.wait_for_success_within(DEADLINE).await;
 
     let said = clients.stdout().await;
     assert!(said.lines().any(|line| line == "gaps=0 duplicates=0 reordered=0"), "{said}");

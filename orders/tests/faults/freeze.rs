@@ -47,7 +47,7 @@ async fn stale_report() {
     frozen.signal("CONT");
     let learns =
         |line: &str| ["lease lost", "gateway rejected report"].iter().any(|text| line.contains(text));
-    frozen.logged("that it is late", |line| (line.contains(&id) && learns(line)).then_some(())).await;
+    frozen.wait_for_log("that it is late", |line| (line.contains(&id) && learns(line)).then_some(())).await;
     second.answer.send(StatusCode::NO_CONTENT).expect("the request is open");
     // Completed, and not failed.
     let outcome = run.reckon().await;

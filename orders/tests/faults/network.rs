@@ -75,10 +75,10 @@ async fn large_orders_on_slow_link() {
         ids.push(create(format!("large-{n}"), 200).await);
     }
     let small = create("small".to_owned(), 1).await;
-    let small = gateway.reaches(&small, "completed").await;
+    let small = gateway.wait_for_status(&small, "completed").await;
     let mut last = String::new();
     for id in &ids {
-        let order = gateway.reaches(id, "completed").await;
+        let order = gateway.wait_for_status(id, "completed").await;
         last = last.max(updated_at(&order));
     }
     assert!(updated_at(&small) < last, "the small order was completed after the last large one");

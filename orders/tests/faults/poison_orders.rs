@@ -25,7 +25,7 @@ async fn poison_order() {
         victim.process.kill();
         victim.restart().await;
     }
-    Api::new(run.system.http[0].clone()).reaches(&id, "failed").await;
+    Api::new(run.system.http[0].clone()).wait_for_status(&id, "failed").await;
     run.reckon_with(|reference| reference == CHOSEN).await;
 }
 

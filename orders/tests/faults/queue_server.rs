@@ -78,14 +78,14 @@ async fn redis_cluster() {
     api.create().await;
     queue_is(&api, "MOVED").await;
     let says = |line: &str| (line.contains("node of a cluster") && line.contains("MOVED")).then_some(());
-    gateway.logged("what is wrong", says).await;
+    gateway.wait_for_log("what is wrong", says).await;
 
     let arguments = ["processor", "--metrics-addr", "127.0.0.1:0"];
     let mut processor =
         Process::start(command(folder.path(), &arguments, &[("REDIS_URL", &redis)]), "processor");
-    processor.logged("what is wrong", says).await;
+    processor.wait_for_log("what is wrong", says).await;
     for process in [&mut gateway, &mut processor] {
         process.terminate();
-        process.ended_well().await;
+        process.wait_for_success().await;
     }
 }

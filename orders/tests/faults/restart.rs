@@ -12,16 +12,16 @@ async fn rolling_restart() {
         run.ledger.balance(i, false);
         let gateway = &mut run.system.gateways[i];
         gateway.process.terminate();
-        gateway.process.ended_well().await;
+        gateway.process.wait_for_success().await;
         gateway.restart().await;
-        Api::new(run.system.http[i].clone()).is_ready().await;
+        Api::new(run.system.http[i].clone()).wait_until_ready().await;
         run.ledger.balance(i, true);
         run.ledger.accepts(50).await;
     }
     for i in 0..run.system.processors.len() {
         let processor = &mut run.system.processors[i];
         processor.process.terminate();
-        processor.process.ended_well().await;
+        processor.process.wait_for_success().await;
         processor.restart().await;
         run.ledger.accepts(50).await;
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Process, bound, eventually};
+use crate::harness::{Process, eventually, killed_with_test};
 
 /// Makes the users and the database, unless they are there. The second user may do less than write to a server that is
 /// read-only.
@@ -146,7 +146,7 @@ impl MariaDb {
 
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
-        self.process.ended().await;
+        self.process.wait().await;
         self.process = mariadbd(self.folder.path(), self.port.number, &self.options, &self.variables);
         self.answers().await;
     }
@@ -242,7 +242,7 @@ impl Redis {
 
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
-        self.process.ended().await;
+        self.process.wait().await;
         self.process = redis_server(self.folder.path(), self.port.number, self.options);
         self.answers().await;
     }
@@ -302,8 +302,8 @@ fn account(name: &str) -> Option<(u32, u32)> {
 }
 
 fn dropped(user: &str, program: &str) -> tokio::process::Command {
-    let Some((uid, gid)) = account(user) else { return bound(program) };
-    let mut command = bound("setpriv");
+    let Some((uid, gid)) = account(user) else { return killed_with_test(program) };
+    let mut command = killed_with_test("setpriv");
     let (uid, gid) = (uid.to_string(), gid.to_string());
     // A change of the user undoes the bond: it is tied again after it.
     command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups", "--pdeathsig", "KILL", program]);

@@ -34,7 +34,7 @@ impl Part {
 
     /// Starts it after its end.
     pub(crate) async fn restart(&mut self) {
-        self.process.ended().await;
+        self.process.wait().await;
         assert_eq!(self.process.count_logged("panicked"), 0, "{} panicked", self.name);
         self.process = process(&self.folder, &self.name, &self.arguments, &self.variables);
     }
@@ -306,7 +306,7 @@ impl System {
             part.process.terminate();
         }
         for part in self.parts() {
-            part.process.ended_well().await;
+            part.process.wait_for_success().await;
         }
     }
 
@@ -323,7 +323,7 @@ impl System {
 /// Waits until a gateway serves, and returns where.
 pub(crate) async fn ready(gateway: &mut Process) -> Api {
     let http = gateway
-        .logged("that it is ready", |line| {
+        .wait_for_log("that it is ready", |line| {
             let address = line.contains("the gateway is ready").then(|| line.split("http=").nth(1))??;
             Some(address.split_whitespace().next()?.to_owned())
         })

@@ -8,7 +8,7 @@ use gateway::store::Options;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
-use crate::harness::{Process, bound, command, eventually};
+use crate::harness::{Process, command, eventually, killed_with_test};
 use crate::servers::{MariaDb, Redis, plain_url_on};
 use crate::system::ready;
 
@@ -87,7 +87,7 @@ async fn migrates_in_a_process_of_its_own() {
 
 fn migrating(url: &str) -> Process {
     let program = std::env::current_exe().expect("it runs");
-    let mut command = bound(program.to_str().expect("a path in UTF-8"));
+    let mut command = killed_with_test(program.to_str().expect("a path in UTF-8"));
     let test = "upgrade::migrates_in_a_process_of_its_own";
     command.args(["--exact", test, "--ignored", "--nocapture"]).env(MIGRATED, url);
     Process::start(command, "a migration")
@@ -112,11 +112,11 @@ async fn killed_migration() {
         })
         .await;
         if !killed {
-            migrating.ended_well().await;
+            migrating.wait_for_success().await;
             break;
         }
         migrating.kill();
-        migrating.ended().await;
+        migrating.wait().await;
         kills += 1;
     }
     assert!(kills >= 5, "{kills} kills");
@@ -148,12 +148,12 @@ async fn started_while_read_only() {
         let says = |line: &str| {
             (line.contains("waiting for the database") && line.contains("read-only")).then_some(())
         };
-        gateway.logged("what it waits for", says).await;
+        gateway.wait_for_log("what it waits for", says).await;
         assert!(gateway.is_running());
         sql(&mariadb.url(), "SET GLOBAL read_only = 0".to_owned()).await;
         ready(&mut gateway).await.create().await;
         gateway.terminate();
-        gateway.ended_well().await;
+        gateway.wait_for_success().await;
     }
 }
 
@@ -171,12 +171,12 @@ async fn statements_in_the_binary_log() {
     let mut gateway = Process::start(command(folder.path(), &arguments, &variables), "gateway");
     ready(&mut gateway).await.create().await;
     gateway.terminate();
-    gateway.ended_well().await;
+    gateway.wait_for_success().await;
     // This one may not.
     let mut gateway = gateway_of_a_plain_user(folder.path(), &mariadb, &redis);
     let says = |line: &str| line.starts_with("error: ").then(|| line.to_owned());
-    let said = gateway.logged("what is wrong", says).await;
+    let said = gateway.wait_for_log("what is wrong", says).await;
     assert!(said.contains("binlog_format=STATEMENT") && said.contains("BINLOG ADMIN"), "{said}");
-    gateway.logged("what to do", |line| line.starts_with("hint: ").then_some(())).await;
-    assert_eq!(gateway.ended().await.code(), Some(1));
+    gateway.wait_for_log("what to do", |line| line.starts_with("hint: ").then_some(())).await;
+    assert_eq!(gateway.wait().await.code(), Some(1));
 }

@@ -42,8 +42,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 impl Run {
     pub(crate) async fn start(name: &'static str) -> Self {
-        // The client's TLS wants one; plain HTTP never uses it. A second install changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::harness::install_tls_provider();
         let seed = setting("ORDERS_FUZZ_SEED", 1);
         println!("fuzz {name}: ORDERS_FUZZ_SEED={seed}");
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! Starts and stops the program, and speaks to it in verbs.
+//! Starts and stops the program, and provides its clients.
 
 mod api;
 mod process;
@@ -10,35 +10,39 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use api::{Api, id};
-pub(crate) use process::{Process, bound, command, run, script};
+pub(crate) use process::{Process, command, killed_with_test, run, script};
 pub(crate) use servers::{Servers, redis_url};
-pub(crate) use stack::{Stack, Stop, base_url, gateway, grpc_addr};
+pub(crate) use stack::{Stack, Stop, base_url, grpc_addr, start_gateway};
 pub(crate) use watch::follow;
 
-/// How long anything may take that is not wrong. Generous, because the machine may be busy; nothing
-/// waits for it unless it fails.
+/// Timeout of every wait. It is long, because the machine can be busy, and only a failure reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for an event, as long as [`DEADLINE`]; `what` completes "in vain: …".
+/// Waits for an event until [`DEADLINE`]; `what` names it in the panic.
 pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, event).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {} s in vain: {what}", DEADLINE.as_secs()),
+        Err(_) => panic!("timeout after {} s: {what}", DEADLINE.as_secs()),
     }
 }
 
-/// Asks again and again until there is an answer, as long as [`DEADLINE`].
+/// Calls `probe` until it returns a value, until [`DEADLINE`].
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
-    mut ask: impl FnMut() -> F,
+    mut probe: impl FnMut() -> F,
 ) -> T {
     within(what, async {
         loop {
-            if let Some(answer) = ask().await {
-                return answer;
+            if let Some(value) = probe().await {
+                return value;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await
+}
+
+/// Installs the TLS provider, which reqwest requires also for plain HTTP. A second installation has no effect.
+pub(crate) fn install_tls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! One running `orders`, whose output is kept for the case that the test fails.
+//! A running process. Its output is recorded, and printed if the test fails.
 
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -10,25 +10,25 @@ use tokio::process::{Child, Command};
 
 use super::{DEADLINE, eventually, within};
 
-/// Ends with the test: it is killed when this is dropped.
+/// A running process, which is killed when this is dropped.
 pub(crate) struct Process {
     name: String,
     child: Child,
-    stdout: Arc<Mutex<Kept>>,
-    stderr: Arc<Mutex<Kept>>,
+    stdout: Arc<Mutex<Recorded>>,
+    stderr: Arc<Mutex<Recorded>>,
 }
 
-/// What an output has said so far.
+/// The recorded lines of an output.
 #[derive(Default)]
-struct Kept {
+struct Recorded {
     lines: Vec<String>,
-    /// Nothing more comes. A process can have ended while its last lines are still on their way.
+    /// Whether the output has ended. Its last lines can arrive after the end of the process.
     complete: bool,
 }
 
-/// The program with no setting but the given ones: nothing is inherited from whoever runs the tests.
+/// Returns a command for the program with only the given settings: it inherits no variable.
 pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = bound(env!("CARGO_BIN_EXE_orders"));
+    let mut command = killed_with_test(env!("CARGO_BIN_EXE_orders"));
     command
         .args(arguments)
         .current_dir(folder)
@@ -40,14 +40,14 @@ pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &st
     command
 }
 
-/// A command that the kernel kills together with the test, also when the test itself is killed.
-pub(crate) fn bound(program: &str) -> Command {
+/// Returns a command whose process the kernel kills with the test, also if the test is killed.
+pub(crate) fn killed_with_test(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", program]);
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program until it ends.
 pub(crate) async fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let ended = command(folder, arguments, variables).output();
     within(&format!("orders {} to end", arguments.join(" ")), ended).await.expect("the binary can be run")
@@ -58,7 +58,7 @@ impl Process {
         Self::start_with_stderr(command, Stdio::piped(), name)
     }
 
-    /// The same with a stderr of its own, which is not kept.
+    /// Starts a process with the given stderr, which is not recorded.
     pub(crate) fn start_with_stderr(
         mut command: Command,
         stderr: impl Into<Stdio>,
@@ -67,58 +67,63 @@ impl Process {
         let started = command.stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true).spawn();
         let name = name.into();
         let mut child = started.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
-        let stdout = keep(child.stdout.take().expect("stdout is piped"));
-        let nothing = || Arc::new(Mutex::new(Kept { complete: true, ..Kept::default() }));
-        let stderr = child.stderr.take().map_or_else(nothing, keep);
+        let stdout = record(child.stdout.take().expect("stdout is piped"));
+        let nothing = || Arc::new(Mutex::new(Recorded { complete: true, ..Recorded::default() }));
+        let stderr = child.stderr.take().map_or_else(nothing, record);
         Self { name, child, stdout, stderr }
     }
 
-    /// The first line of stdout for which `find` has an answer.
-    pub(crate) async fn printed<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        self.line(what, &self.stdout, find).await
+    /// Waits for a line of stdout for which `find` returns a value.
+    pub(crate) async fn wait_for_stdout<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_for_line(what, &self.stdout, find).await
     }
 
-    /// The first line of stderr for which `find` has an answer.
-    pub(crate) async fn logged<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        self.line(what, &self.stderr, find).await
+    /// Waits for a line of stderr for which `find` returns a value.
+    pub(crate) async fn wait_for_log<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_for_line(what, &self.stderr, find).await
     }
 
-    async fn line<T>(&self, what: &str, kept: &Mutex<Kept>, find: impl Fn(&str) -> Option<T>) -> T {
+    async fn wait_for_line<T>(
+        &self,
+        what: &str,
+        output: &Mutex<Recorded>,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let name = &self.name;
         eventually(&format!("{name} to show {what}"), || {
-            let kept = kept.lock().unwrap();
-            let found = kept.lines.iter().find_map(|line| find(line));
-            assert!(found.is_some() || !kept.complete, "{name} ended without showing {what}");
+            let output = output.lock().unwrap();
+            let found = output.lines.iter().find_map(|line| find(line));
+            assert!(found.is_some() || !output.complete, "{name} ended without showing {what}");
             std::future::ready(found)
         })
         .await
     }
 
-    /// How many lines of stderr contain the text.
+    /// Counts the lines of stderr that contain the string.
     pub(crate) fn count_logged(&self, text: &str) -> usize {
         self.stderr.lock().unwrap().lines.iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Everything that stdout has said. Only after the end of the process.
+    /// Returns the complete stdout; waits for its end.
     pub(crate) async fn stdout(&self) -> String {
         eventually(&format!("the last line of {}", self.name), || {
-            let kept = self.stdout.lock().unwrap();
-            std::future::ready(kept.complete.then(|| kept.lines.join("\n")))
+            let output = self.stdout.lock().unwrap();
+            std::future::ready(output.complete.then(|| output.lines.join("\n")))
         })
         .await
     }
 
-    /// Everything that stderr has said so far.
+    /// Returns the recorded stderr.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().lines.join("\n")
     }
 
-    /// Its number, while it runs.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("the process has not been waited for")
     }
 
-    /// A line of `/proc/PID/status` about memory, in bytes: `VmRSS` is what it takes now, `VmHWM` the most so far.
+    /// Returns a line of `/proc/PID/status` about memory, in bytes: `VmRSS` is the present size, `VmHWM` the peak.
     pub(crate) fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
@@ -131,15 +136,15 @@ impl Process {
         self.signal("TERM");
     }
 
-    /// Sends the signal of this name, without `SIG`, unless the process has been waited for.
+    /// Sends the signal with this name, without `SIG`, unless the process was waited for.
     pub(crate) fn signal(&self, name: &str) {
         if let Some(pid) = self.child.id() {
             let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
-            assert!(sent.expect("kill(1) is there").success(), "SIG{name} to {}", self.name);
+            assert!(sent.expect("kill(1) exists").success(), "SIG{name} to {}", self.name);
         }
     }
 
-    /// Whether it still runs; a frozen one does.
+    /// Checks whether the process runs; a frozen one does.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
@@ -149,23 +154,23 @@ impl Process {
         self.child.start_kill().expect("a child can be killed");
     }
 
-    /// Waits for the end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    /// Waits for the end of the process.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
         let name = self.name.clone();
         within(&format!("{name} to end"), self.child.wait()).await.expect("a child can be waited for")
     }
 
-    /// Waits for the end, which must be a success without a panic.
-    pub(crate) async fn ended_well(&mut self) {
-        self.ended_well_within(DEADLINE).await;
+    /// Waits for the end of the process, which must be a success without a panic.
+    pub(crate) async fn wait_for_success(&mut self) {
+        self.wait_for_success_within(DEADLINE).await;
     }
 
-    /// The same with a deadline of its own.
-    pub(crate) async fn ended_well_within(&mut self, deadline: Duration) {
+    /// The same with another timeout.
+    pub(crate) async fn wait_for_success_within(&mut self, deadline: Duration) {
         let ended = tokio::time::timeout(deadline, self.child.wait()).await;
         let ended = ended.unwrap_or_else(|_| panic!("{} did not end within {deadline:?}", self.name));
         let status = ended.expect("a child can be waited for");
-        eventually(&format!("the last words of {}", self.name), || {
+        eventually(&format!("the last line of {}", self.name), || {
             std::future::ready(self.stderr.lock().unwrap().complete.then_some(()))
         })
         .await;
@@ -177,28 +182,29 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let lines =
-                |kept: &Mutex<Kept>| kept.lock().map(|kept| kept.lines.join("\n")).unwrap_or_default();
+            let lines = |output: &Mutex<Recorded>| {
+                output.lock().map(|output| output.lines.join("\n")).unwrap_or_default()
+            };
             eprintln!("---- {} stdout\n{}", self.name, lines(&self.stdout));
             eprintln!("---- {} stderr\n{}", self.name, lines(&self.stderr));
         }
     }
 }
 
-fn keep(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Kept>> {
-    let kept = Arc::new(Mutex::new(Kept::default()));
-    let keeping = kept.clone();
+fn record(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Recorded>> {
+    let recorded = Arc::new(Mutex::new(Recorded::default()));
+    let writer = recorded.clone();
     tokio::spawn(async move {
         let mut output = BufReader::new(output).lines();
         while let Ok(Some(line)) = output.next_line().await {
-            keeping.lock().unwrap().lines.push(line);
+            writer.lock().unwrap().lines.push(line);
         }
-        keeping.lock().unwrap().complete = true;
+        writer.lock().unwrap().complete = true;
     });
-    kept
+    recorded
 }
 
-/// A Node script of this repository, with its packages.
+/// Returns a command for a Node script of this repository.
 pub(crate) fn script(folder: &str, file: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
     assert!(

@@ -1,15 +1,15 @@
-//! A database and a key prefix that belong to one test, on servers that all tests share.
+//! A database and a key prefix for one test, on servers that all tests share.
 
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use url::Url;
 
-/// Where a test keeps its data.
+/// The database and the Redis of a test.
 pub(crate) struct Servers {
-    /// A fresh database.
+    /// A new database.
     pub(crate) database_url: String,
     /// The shared Redis.
     pub(crate) redis_url: String,
-    /// A prefix that nobody else uses.
+    /// A prefix that no other test uses.
     pub(crate) prefix: String,
 }
 
@@ -20,7 +20,7 @@ impl Servers {
         let mut connection = MySqlConnection::connect(&server)
             .await
             .unwrap_or_else(|error| panic!("the server of ORDERS_TEST_MYSQL_URL cannot be used: {error}"));
-        // The name is made of letters and digits below, so it cannot be anything but a name.
+        // `unique_name` uses only letters, digits and underscores, so the name needs no quotes.
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")))
             .execute(&mut connection)
             .await
@@ -31,7 +31,7 @@ impl Servers {
     }
 }
 
-/// The Redis that all tests share.
+/// Returns the URL of the Redis that all tests share.
 pub(crate) fn redis_url() -> String {
     variable("ORDERS_TEST_REDIS_URL")
 }

@@ -1,5 +1,5 @@
-//! A whole system: `orders dev` on the embedded parts, or two gateways and two processors on MariaDB
-//! and Redis. It can be stopped and started again on the same data.
+//! A complete system: `orders dev`, or two gateways and two processors on MariaDB and Redis. It can be stopped and started
+//! again with the same data.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::process::run;
 use super::{Api, Process, Servers, command};
 
-/// Quick, so that many orders are in flight and done within a test; a worker that dies is noticed soon.
+/// Short work, so that many orders are in flight and completed within a test, and short timeouts.
 const QUICK_WORK: [&str; 8] = [
     "--simulate-min-delay",
     "20ms",
@@ -20,24 +20,25 @@ const QUICK_WORK: [&str; 8] = [
 ];
 const QUICK_RULES: [&str; 4] = ["--lease", "2s", "--visibility-timeout", "2s"];
 
-/// How a system is stopped.
+/// The signal that stops a system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// SIGTERM, to everything at once.
+    /// SIGTERM to all processes at once.
     Terminate,
-    /// SIGKILL, to everything at once.
+    /// SIGKILL to all processes at once.
     Kill,
 }
 
+/// A complete system.
 pub(crate) struct Stack {
     data: Data,
     folder: TempDir,
     processes: Vec<Process>,
-    /// Flags of the processors besides the usual ones.
+    /// Additional flags of the processors.
     work: &'static [&'static str],
-    /// The gateways of the running system: one when embedded, else two.
+    /// The gateways of the running system: one if embedded, else two.
     pub(crate) gateways: Vec<Api>,
-    /// Where each of them speaks gRPC: `host:port`.
+    /// The gRPC address of each gateway: `host:port`.
     pub(crate) grpc: Vec<String>,
 }
 
@@ -47,22 +48,22 @@ enum Data {
 }
 
 impl Stack {
-    /// Everything in one process.
+    /// Starts `orders dev`.
     pub(crate) async fn embedded() -> Self {
         Self::embedded_with(&[]).await
     }
 
-    /// The same with these flags of a processor besides the usual ones.
+    /// The same with additional flags of the processors.
     pub(crate) async fn embedded_with(work: &'static [&'static str]) -> Self {
         Self::new(Data::Embedded, work).await
     }
 
-    /// Two gateways and two processors.
+    /// Starts two gateways and two processors.
     pub(crate) async fn on_servers() -> Self {
         Self::on_servers_with(&[]).await
     }
 
-    /// The same with these flags of a processor besides the usual ones.
+    /// The same with additional flags of the processors.
     pub(crate) async fn on_servers_with(work: &'static [&'static str]) -> Self {
         Self::new(Data::Servers(Servers::new().await), work).await
     }
@@ -75,7 +76,7 @@ impl Stack {
         stack
     }
 
-    /// Starts it, again on the data that it had.
+    /// Starts the processes, with the data of the last run.
     pub(crate) async fn start(&mut self) {
         self.gateways.clear();
         self.grpc.clear();
@@ -96,7 +97,7 @@ impl Stack {
             }
             Data::Servers(servers) => {
                 for number in 1..=2 {
-                    let (process, api, addr) = gateway(&self.folder, servers, number).await;
+                    let (process, api, addr) = start_gateway(&self.folder, servers, number).await;
                     self.processes.push(process);
                     self.gateways.push(api);
                     self.grpc.push(addr);
@@ -118,7 +119,7 @@ impl Stack {
         }
     }
 
-    /// Stops all of it at once and waits for the end of every process.
+    /// Stops all processes at once, and waits until they have ended.
     pub(crate) async fn stop(&mut self, how: Stop) {
         for process in &mut self.processes {
             match how {
@@ -128,13 +129,13 @@ impl Stack {
         }
         for mut process in self.processes.drain(..) {
             match how {
-                Stop::Terminate => process.ended_well().await,
-                Stop::Kill => drop(process.ended().await),
+                Stop::Terminate => process.wait_for_success().await,
+                Stop::Kill => drop(process.wait().await),
             }
         }
     }
 
-    /// What `orders doctor` prints about the data of a stopped system. Panics unless it finds it sound.
+    /// Returns the output of `orders doctor` for the data of a stopped system. Panics if there are findings.
     pub(crate) async fn doctor(&self) -> String {
         let variables = match &self.data {
             Data::Embedded => vec![],
@@ -150,23 +151,27 @@ impl Stack {
         text
     }
 
-    /// The gateway that the i-th client speaks to.
+    /// Returns the gateway of the i-th client.
     pub(crate) fn gateway(&self, i: usize) -> &Api {
         &self.gateways[i % self.gateways.len()]
     }
 
-    /// Waits until every one of these orders is completed.
-    pub(crate) async fn completes(&self, accepted: &[String]) -> Vec<Value> {
+    /// Waits until all of these orders are completed.
+    pub(crate) async fn wait_until_completed(&self, accepted: &[String]) -> Vec<Value> {
         let mut orders = Vec::new();
         for (i, id) in accepted.iter().enumerate() {
-            orders.push(self.gateway(i).reaches(id, "completed").await);
+            orders.push(self.gateway(i).wait_for_status(id, "completed").await);
         }
         orders
     }
 }
 
-/// A gateway on these servers, its REST and its gRPC address.
-pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) -> (Process, Api, String) {
+/// Starts a gateway on these servers, and returns a client and its gRPC address.
+pub(crate) async fn start_gateway(
+    folder: &TempDir,
+    servers: &Servers,
+    number: u32,
+) -> (Process, Api, String) {
     let arguments = [
         &["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"][..],
         &QUICK_RULES,
@@ -180,7 +185,7 @@ pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) ->
     let mut process =
         Process::start(command(folder.path(), &arguments, &variables), format!("gateway {number}"));
     let (http, grpc) = process
-        .logged("its addresses", |line| {
+        .wait_for_log("its addresses", |line| {
             let line: Value = serde_json::from_str(line).ok()?;
             Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
         })
@@ -188,17 +193,19 @@ pub(crate) async fn gateway(folder: &TempDir, servers: &Servers, number: u32) ->
     (process, Api::new(format!("http://{http}")), grpc)
 }
 
-/// The address in the banner of `orders dev`.
+/// Waits for the banner of `orders dev`, and returns its address.
 pub(crate) async fn base_url(process: &mut Process) -> String {
-    in_banner(process, "Page").await.trim_end_matches('/').to_owned()
+    banner_line(process, "Page").await.trim_end_matches('/').to_owned()
 }
 
-/// Where `orders dev` speaks gRPC: `host:port`.
+/// Waits for the banner of `orders dev`, and returns its gRPC address: `host:port`.
 pub(crate) async fn grpc_addr(process: &mut Process) -> String {
-    in_banner(process, "gRPC").await
+    banner_line(process, "gRPC").await
 }
 
-/// What the line of this name says in the banner of `orders dev`.
-async fn in_banner(process: &mut Process, name: &str) -> String {
-    process.printed("its banner", |line| Some(line.trim().strip_prefix(name)?.trim().to_owned())).await
+/// Returns the value of a line of the banner of `orders dev`.
+async fn banner_line(process: &mut Process, name: &str) -> String {
+    process
+        .wait_for_stdout("its banner", |line| Some(line.trim().strip_prefix(name)?.trim().to_owned()))
+        .await
 }

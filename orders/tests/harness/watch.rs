@@ -1,4 +1,4 @@
-//! A subscriber that speaks the `graphql-transport-ws` subprotocol.
+//! A subscriber over the subprotocol `graphql-transport-ws`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::DEADLINE;
 
-/// Subscribes to an order from its first event and returns what comes until the stream is complete.
+/// Subscribes to an order from its first event, and returns the events until the stream completes.
 pub(super) async fn order_status(base: &str, id: &str) -> Vec<(i64, String)> {
     let mut events = Vec::new();
     let seen = |sequence, status| events.push((sequence, status));
@@ -18,13 +18,14 @@ pub(super) async fn order_status(base: &str, id: &str) -> Vec<(i64, String)> {
     events
 }
 
-/// Subscribes to what happens to an order after the event `after` and tells `seen` of each event.
-/// `Ok` when the stream is complete; an error when it breaks, or is silent for longer than `patience`.
+/// Subscribes to the events of an order after `after`, and calls `seen` for each.
+///
+/// Returns `Ok` when the stream completes, and an error if it breaks or has no message for `timeout_after`.
 pub(crate) async fn follow(
     base: &str,
     id: &str,
     after: i64,
-    patience: Duration,
+    timeout_after: Duration,
     mut seen: impl FnMut(i64, String),
 ) -> Result<(), String> {
     let mut request =
@@ -32,16 +33,16 @@ pub(crate) async fn follow(
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", "graphql-transport-ws".parse().expect("a header value"));
-    let silent = |_| format!("nothing for {patience:?}");
+    let silent = |_| format!("no message for {timeout_after:?}");
     let broken = |error: tokio_tungstenite::tungstenite::Error| error.to_string();
-    let connect = timeout(patience, tokio_tungstenite::connect_async(request)).await.map_err(silent)?;
+    let connect = timeout(timeout_after, tokio_tungstenite::connect_async(request)).await.map_err(silent)?;
     let (mut socket, _) = connect.map_err(broken)?;
     let init = Message::text(r#"{"type":"connection_init"}"#);
     socket.send(init).await.map_err(broken)?;
     let query = "subscription($id: ID!, $after: Int) { orderStatus(orderId: $id, after: $after) { sequence status } }";
     let payload = json!({"query": query, "variables": {"id": id, "after": after}});
     loop {
-        let message = timeout(patience, socket.next()).await.map_err(silent)?;
+        let message = timeout(timeout_after, socket.next()).await.map_err(silent)?;
         let text = match message.ok_or("ended before `complete`")?.map_err(broken)? {
             Message::Text(text) => text,
             Message::Close(reason) => return Err(format!("closed before `complete`: {reason:?}")),

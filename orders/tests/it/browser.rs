@@ -1,4 +1,4 @@
-//! The page and the GraphQL tools in a real browser.
+//! The pages and the GraphQL tools in a real browser.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use serde_json::json;
 
 use crate::harness::{Api, Process, base_url, command, id, script};
 
-/// A browser that checks everything, one thing after the other, on a machine that may be busy.
+/// Timeout of all checks, on a machine that can be busy.
 const DEADLINE: Duration = Duration::from_secs(540);
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
 #[tokio::test]
-async fn the_page_works_in_a_browser() {
+async fn pages_work_in_a_browser() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // First an order that failed, for the page to redrive.
+    // An order that failed, which the page redrives.
     let failing = [&FREE_PORTS[..], &["--simulate-failure-rate", "1", "--simulate-min-delay", "0"]].concat();
-    let mut dev = Process::start(command(folder.path(), &failing, &[]), "orders dev that fails");
+    let mut dev = Process::start(command(folder.path(), &failing, &[]), "failing orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let order = json!({"item": "Vase", "quantity": 1, "price": 5, "maxAttempts": 1});
     let (status, order) = api.post("/orders", &order).await;
     assert_eq!(status, 201, "{order}");
     let failed = id(&order);
-    api.reaches(&failed, "failed").await;
+    api.wait_for_status(&failed, "failed").await;
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 
-    // Then everything as a newcomer starts it.
+    // The program without settings, as at its first start.
     let mut dev = Process::start(command(folder.path(), &FREE_PORTS, &[]), "orders dev");
     let mut page = script("tests/browser", "page.mjs");
     page.env("BASE_URL", base_url(&mut dev).await).env("FAILED_ORDER_ID", failed);
@@ -34,7 +34,7 @@ async fn the_page_works_in_a_browser() {
     if let Some(chromium) = std::env::var_os("ORDERS_TEST_CHROMIUM") {
         page.env("CHROMIUM", chromium);
     }
-    Process::start(page, "page.mjs").ended_well_within(DEADLINE).await;
+    Process::start(page, "page.mjs").wait_for_success_within(DEADLINE).await;
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }

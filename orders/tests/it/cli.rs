@@ -1,4 +1,4 @@
-//! The command line: what it answers, and what it says about values that are wrong.
+//! The command line: its output, and its errors.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
@@ -9,13 +9,13 @@ fn text(output: &[u8]) -> String {
     String::from_utf8(output.to_vec()).expect("output is UTF-8")
 }
 
-async fn orders(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+async fn run_orders(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
     run(folder.path(), arguments, variables).await
 }
 
-/// One line `error: …`, then one line `hint: …`, and nothing else.
-fn assert_readable(output: &Output, code: i32, parts: &[&str]) {
+/// Checks one line `error: …`, one line `hint: …`, and the exit code.
+fn assert_error(output: &Output, code: i32, parts: &[&str]) {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -28,7 +28,7 @@ fn assert_readable(output: &Output, code: i32, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_named_with_its_flag_and_variable() {
+async fn invalid_value_is_reported_with_flag_and_variable() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--http-addr", "abc"], &["--http-addr (ORDERS_HTTP_ADDR)", "\"abc\"", "127.0.0.1:3000"]),
         (&["--http-addr", "127.0.0.1:99999"], &["--http-addr (ORDERS_HTTP_ADDR)", "0 to 65535"]),
@@ -136,15 +136,15 @@ async fn a_wrong_value_is_named_with_its_flag_and_variable() {
         (&["dead-letters", "list", "--limit", "0"], &["--limit", "1 to 1000000"]),
     ];
     for (arguments, parts) in cases {
-        let output = orders(arguments, &[]).await;
-        assert_readable(&output, 2, parts);
+        let output = run_orders(arguments, &[]).await;
+        assert_error(&output, 2, parts);
         assert_eq!(text(&output.stdout), "");
         assert!(!text(&output.stderr).contains("hush"), "a password is shown");
     }
 }
 
 #[tokio::test]
-async fn a_secret_of_the_bus_is_long_enough() {
+async fn short_bus_secret_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let with = async |file: &str| {
         let free = [
@@ -159,7 +159,7 @@ async fn a_secret_of_the_bus_is_long_enough() {
         run(folder.path(), &free, &[("REDIS_URL", "redis://127.0.0.1:1")]).await
     };
     let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
-    assert_readable(&with("missing").await, 2, &[setting, "missing", "cannot be read"]);
+    assert_error(&with("missing").await, 2, &[setting, "missing", "cannot be read"]);
     // The line break at the end does not count.
     for (content, bytes) in [
         ("", "0 bytes"),
@@ -167,25 +167,25 @@ async fn a_secret_of_the_bus_is_long_enough() {
         ("\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n", "0 bytes"),
     ] {
         std::fs::write(folder.path().join("secret"), content).expect("it is ours");
-        assert_readable(&with("secret").await, 2, &[setting, bytes, "at least 16"]);
+        assert_error(&with("secret").await, 2, &[setting, bytes, "at least 16"]);
     }
 }
 
 #[tokio::test]
-async fn a_time_of_the_year_10000_is_a_wrong_value() {
+async fn time_past_the_year_9999_is_refused() {
     const TIME: &str = "9999-12-31T23:59:59-00:01";
     for arguments in [
         &["queue", "pause", "--until", TIME][..],
         &["dead-letters", "list", "--created-from", TIME],
         &["dead-letters", "redrive", "--created-before", TIME],
     ] {
-        let output = orders(arguments, &[]).await;
-        assert_readable(&output, 2, &[arguments[2], TIME, "to 9999-12-31T23:59:59.999999Z"]);
+        let output = run_orders(arguments, &[]).await;
+        assert_error(&output, 2, &[arguments[2], TIME, "to 9999-12-31T23:59:59.999999Z"]);
     }
 }
 
 #[tokio::test]
-async fn a_wrong_trusted_document_is_named() {
+async fn invalid_trusted_document_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (documents, parts) in [
         ("nonsense", vec!["not a JSON object"]),
@@ -194,13 +194,13 @@ async fn a_wrong_trusted_document_is_named() {
         std::fs::write(folder.path().join("documents.json"), documents).expect("the folder is writable");
         let output = run(folder.path(), &["--graphql-trusted-documents", "documents.json"], &[]).await;
         let flag = "--graphql-trusted-documents (ORDERS_GRAPHQL_TRUSTED_DOCUMENTS)";
-        assert_readable(&output, 2, &[&[flag], parts.as_slice()].concat());
+        assert_error(&output, 2, &[&[flag], parts.as_slice()].concat());
     }
 }
 
-/// Every entry of the table is tested beside it; this is the way through the program.
+/// The table itself is tested in `cli/renamed.rs`; this test runs the program.
 #[tokio::test]
-async fn a_setting_under_its_old_name_is_refused_with_the_new_one() {
+async fn old_setting_is_refused_with_its_new_name() {
     let flag = "--drain-ms (ORDERS_DRAIN_MS) was renamed to --shutdown-timeout (ORDERS_SHUTDOWN_TIMEOUT)";
     for arguments in [
         &["--drain-ms", "10000"][..],
@@ -210,18 +210,18 @@ async fn a_setting_under_its_old_name_is_refused_with_the_new_one() {
         &["config", "gateway", "--drain-ms", "10000"],
         &["--drain-ms", "10000", "gateway"],
     ] {
-        let output = orders(arguments, &[]).await;
-        assert_readable(&output, 2, &[flag, "write --shutdown-timeout 10s"]);
+        let output = run_orders(arguments, &[]).await;
+        assert_error(&output, 2, &[flag, "write --shutdown-timeout 10s"]);
     }
     for arguments in [&[][..], &["gateway"], &["processor"], &["config"]] {
-        let output = orders(arguments, &[("ORDERS_DRAIN_MS", "10000")]).await;
-        assert_readable(&output, 2, &[flag, "write ORDERS_SHUTDOWN_TIMEOUT=10s"]);
+        let output = run_orders(arguments, &[("ORDERS_DRAIN_MS", "10000")]).await;
+        assert_error(&output, 2, &[flag, "write ORDERS_SHUTDOWN_TIMEOUT=10s"]);
     }
-    let output = orders(&["processor"], &[("ORDERS_INFLIGHT_BODY_BYTES", "1048576")]).await;
-    assert_readable(&output, 2, &["--redis-url (REDIS_URL) is not set"]);
-    let output = orders(&["config"], &[("ORDERS_DRAIN_MS", "")]).await;
+    let output = run_orders(&["processor"], &[("ORDERS_INFLIGHT_BODY_BYTES", "1048576")]).await;
+    assert_error(&output, 2, &["--redis-url (REDIS_URL) is not set"]);
+    let output = run_orders(&["config"], &[("ORDERS_DRAIN_MS", "")]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(!text(&orders(&["gateway", "--help"], &[]).await.stdout).contains("drain-ms"));
+    assert!(!text(&run_orders(&["gateway", "--help"], &[]).await.stdout).contains("drain-ms"));
 }
 
 #[tokio::test]
@@ -233,14 +233,14 @@ async fn variables_are_checked_like_flags() {
         ("ORDERS_CONCURRENCY", "1.5", "--concurrency (ORDERS_CONCURRENCY)"),
         ("RUST_LOG", "a=b=c", "RUST_LOG"),
     ] {
-        let output = orders(&[], &[(name, value)]).await;
-        assert_readable(&output, 2, &[part]);
-        assert!(!text(&output.stderr).contains("hush"), "what may be a password is shown");
+        let output = run_orders(&[], &[(name, value)]).await;
+        assert_error(&output, 2, &[part]);
+        assert!(!text(&output.stderr).contains("hush"), "a value that can be a password is shown");
     }
 }
 
 #[tokio::test]
-async fn config_tells_values_and_origins_and_hides_secrets() {
+async fn config_prints_values_and_sources_without_secrets() {
     let variables = [
         ("DATABASE_URL", "mysql://ann:hush@db:3306/shop"),
         ("REDIS_URL", ""),
@@ -248,7 +248,7 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
         ("ORDERS_WEBHOOK_SECRET", "hush"),
         ("ORDERS_WEBHOOK_URL", "https://hook.example/orders?token=hush"),
     ];
-    let output = orders(&["config", "--http-addr", "127.0.0.1:8080"], &variables).await;
+    let output = run_orders(&["config", "--http-addr", "127.0.0.1:8080"], &variables).await;
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let line = |start: &str| {
@@ -272,7 +272,7 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
     assert_eq!(line("--retain-failed"), ["--retain-failed", "ORDERS_RETAIN_FAILED", "0", "default"]);
     assert!(!shown.contains("hush"), "{shown}");
 
-    let output = orders(&["config", "processor"], &[("REDIS_URL", "redis://:hush@cache")]).await;
+    let output = run_orders(&["config", "processor"], &[("REDIS_URL", "redis://:hush@cache")]).await;
     let shown = text(&output.stdout);
     assert!(shown.contains("redis://:***@cache") && shown.contains("--gateway-url"), "{shown}");
     assert!(!shown.contains("--http-addr"), "a processor has none: {shown}");
@@ -280,33 +280,33 @@ async fn config_tells_values_and_origins_and_hides_secrets() {
 
 #[tokio::test]
 async fn help_and_version_go_to_stdout() {
-    let output = orders(&["--help"], &[]).await;
+    let output = run_orders(&["--help"], &[]).await;
     let shown = text(&output.stdout);
     for word in
         ["dev", "gateway", "processor", "migrate", "schema", "openapi", "health", "config", "Examples:"]
     {
         assert!(shown.contains(word), "{word} is missing in:\n{shown}");
     }
-    let output = orders(&["gateway", "--help"], &[("DATABASE_URL", "mysql://u:hush@h/d")]).await;
+    let output = run_orders(&["gateway", "--help"], &[("DATABASE_URL", "mysql://u:hush@h/d")]).await;
     let shown = text(&output.stdout);
     assert!(shown.contains("--database-url") && shown.contains("DATABASE_URL"), "{shown}");
     assert!(!shown.contains("hush"), "{shown}");
-    let output = orders(&["--version"], &[]).await;
+    let output = run_orders(&["--version"], &[]).await;
     assert_eq!(text(&output.stdout), format!("orders {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test]
-async fn documents_are_printed_as_they_are_served() {
-    let schema = text(&orders(&["schema"], &[]).await.stdout);
+async fn schema_and_openapi_are_printed() {
+    let schema = text(&run_orders(&["schema"], &[]).await.stdout);
     assert!(schema.contains("type Subscription"), "{schema}");
-    let document = text(&orders(&["openapi"], &[]).await.stdout);
+    let document = text(&run_orders(&["openapi"], &[]).await.stdout);
     let document: serde_json::Value = serde_json::from_str(&document).expect("OpenAPI is JSON");
     assert!(document["paths"]["/orders"]["post"].is_object());
 }
 
 /// As in `orders schema | head -0`.
 #[tokio::test]
-async fn a_reader_that_goes_away_is_no_error() {
+async fn closed_stdout_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut schema = command(folder.path(), &["schema"], &[]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -317,62 +317,62 @@ async fn a_reader_that_goes_away_is_no_error() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 }
 
-/// As in `orders 2>&1 | head -1`: what is logged after that has no reader, and the program goes on.
+/// As in `orders 2>&1 | head -1`: stderr is closed, and the program continues.
 #[tokio::test]
-async fn logs_without_a_reader_do_not_keep_the_program_from_ending() {
+async fn closed_stderr_does_not_stop_the_program() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut dev = Process::start_with_stderr(command(folder.path(), &free, &[]), writer, "orders dev");
-    dev.printed("its banner", |line| line.contains("is ready").then_some(())).await;
+    dev.wait_for_stdout("its banner", |line| line.contains("is ready").then_some(())).await;
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }
 
 #[tokio::test]
-async fn a_busy_port_is_said() {
+async fn used_port_is_reported() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = busy.local_addr().expect("an address").to_string();
     for (flag, variable) in [("--http-addr", "ORDERS_HTTP_ADDR"), ("--grpc-addr", "ORDERS_GRPC_ADDR")] {
         let mut arguments = vec!["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
         let at = arguments.iter().position(|word| *word == flag).expect("both are listed");
         arguments[at + 1] = &addr;
-        assert_readable(&orders(&arguments, &[]).await, 1, &[&addr, "in use", flag, variable]);
+        assert_error(&run_orders(&arguments, &[]).await, 1, &[&addr, "in use", flag, variable]);
     }
 }
 
 #[tokio::test]
-async fn a_data_folder_that_cannot_be_used_is_said() {
+async fn unusable_data_folder_is_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("file"), "not a folder").expect("it is ours");
     let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let arguments = [&free[..], &["--data-dir", "file"]].concat();
     let output = run(folder.path(), &arguments, &[]).await;
-    assert_readable(&output, 1, &["file", "--data-dir (ORDERS_DATA_DIR)"]);
+    assert_error(&output, 1, &["file", "--data-dir (ORDERS_DATA_DIR)"]);
 
     std::fs::create_dir(folder.path().join("full")).expect("it is ours");
     std::fs::write(folder.path().join("full/orders.db"), "this is not a database".repeat(100))
         .expect("it is ours");
     let output = run(folder.path(), &["migrate", "--data-dir", "full"], &[]).await;
-    assert_readable(&output, 1, &["orders.db", "--data-dir (ORDERS_DATA_DIR)"]);
+    assert_error(&output, 1, &["orders.db", "--data-dir (ORDERS_DATA_DIR)"]);
 }
 
 #[tokio::test]
-async fn a_second_process_on_the_same_data_is_refused() {
+async fn second_process_on_the_same_data_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let mut first = Process::start(command(folder.path(), &free, &[]), "the first");
-    first.printed("its banner", |line| line.contains("is ready").then_some(())).await;
-    assert_readable(&run(folder.path(), &free, &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
-    assert_readable(&run(folder.path(), &["migrate"], &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
+    first.wait_for_stdout("its banner", |line| line.contains("is ready").then_some(())).await;
+    assert_error(&run(folder.path(), &free, &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
+    assert_error(&run(folder.path(), &["migrate"], &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
     first.terminate();
-    first.ended_well().await;
+    first.wait_for_success().await;
     assert!(run(folder.path(), &["migrate"], &[]).await.status.success());
 }
 
 #[tokio::test]
-async fn health_asks_the_running_process() {
+async fn health_checks_the_running_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let mut dev = Process::start(command(folder.path(), &free, &[]), "orders dev");
@@ -387,7 +387,7 @@ async fn health_asks_the_running_process() {
     let output = run(folder.path(), &["health", &base], &[]).await;
     assert_eq!(text(&output.stdout).trim(), r#"{"status":"ok"}"#, "and not the start page");
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
     let output = run(folder.path(), &["health", &format!("http://ann:hush@{addr}/readyz")], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(!text(&output.stderr).contains("hush"), "{}", text(&output.stderr));
@@ -400,8 +400,8 @@ fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
-/// Runs `orders migrate` with a umask that takes no permission away.
-async fn migrate_openly(folder: &std::path::Path, arguments: &str) {
+/// Runs `orders migrate` with an umask that removes no permission.
+async fn migrate_with_open_umask(folder: &std::path::Path, arguments: &str) {
     let script = format!("umask 000; exec {} migrate {arguments}", env!("CARGO_BIN_EXE_orders"));
     let mut command = tokio::process::Command::new("sh");
     let output = command.args(["-c", &script]).current_dir(folder).output().await.expect("sh runs");
@@ -409,35 +409,35 @@ async fn migrate_openly(folder: &std::path::Path, arguments: &str) {
 }
 
 #[tokio::test]
-async fn the_database_is_private() {
+async fn database_is_private() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |path: &str| folder.path().join(path);
     let open = |path: &str, mode| {
         std::fs::set_permissions(at(path), std::fs::Permissions::from_mode(mode)).expect("it is ours");
     };
-    migrate_openly(folder.path(), "").await;
+    migrate_with_open_umask(folder.path(), "").await;
     assert_eq!(
         (mode(&at("data")), mode(&at("data/orders.db")), mode(&at("data/orders.db.lock"))),
         (0o700, 0o600, 0o600)
     );
 
-    // As an earlier version left it.
+    // The permissions of an earlier version.
     open("data", 0o755);
     open("data/orders.db", 0o644);
-    migrate_openly(folder.path(), "").await;
+    migrate_with_open_umask(folder.path(), "").await;
     assert_eq!((mode(&at("data")), mode(&at("data/orders.db"))), (0o700, 0o600));
 
-    // With other things in it, the folder may be shared with others on purpose.
+    // A folder with other files keeps its permissions: it can be shared on purpose.
     std::fs::write(at("data/report.txt"), "").expect("it is ours");
     open("data", 0o755);
-    migrate_openly(folder.path(), "").await;
+    migrate_with_open_umask(folder.path(), "").await;
     assert_eq!((mode(&at("data")), mode(&at("data/orders.db"))), (0o755, 0o600));
 
-    // So may a folder that was named, unless the program creates it.
+    // A folder from a setting keeps them too, unless the program creates it.
     std::fs::create_dir(at("named")).expect("it is ours");
     open("named", 0o755);
-    migrate_openly(folder.path(), "--data-dir named").await;
+    migrate_with_open_umask(folder.path(), "--data-dir named").await;
     assert_eq!((mode(&at("named")), mode(&at("named/orders.db"))), (0o755, 0o600));
-    migrate_openly(folder.path(), "--database-url sqlite:deep/er/shop.db").await;
+    migrate_with_open_umask(folder.path(), "--database-url sqlite:deep/er/shop.db").await;
     assert_eq!((mode(&at("deep/er")), mode(&at("deep/er/shop.db"))), (0o700, 0o600));
 }

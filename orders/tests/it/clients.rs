@@ -1,31 +1,31 @@
-//! The client libraries that people use, all against the same orders, and the audits of GraphQL over
-//! HTTP. The scripts are in `tests/clients`; what they print is shown when they fail.
+//! Common client libraries against the same orders, and the audits of GraphQL over HTTP. The scripts are in
+//! `tests/clients`; their output is shown if they fail.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{Process, Stack, Stop, script};
 
-/// Eight libraries, one order after the other, on a machine that may be busy.
+/// Timeout of the scripts, on a machine that can be busy.
 const DEADLINE: Duration = Duration::from_secs(170);
 
 /// Half of all attempts fail, so that orders are retried and some end as failed.
 const RETRIES: [&str; 2] = ["--simulate-failure-rate", "0.5"];
 
 #[tokio::test]
-async fn all_client_libraries_agree_embedded() {
-    all_agree(Stack::embedded_with(&RETRIES).await).await;
+async fn client_libraries_agree_embedded() {
+    assert_agreement(Stack::embedded_with(&RETRIES).await).await;
 }
 
 #[tokio::test]
-async fn all_client_libraries_agree_on_servers() {
-    all_agree(Stack::on_servers_with(&RETRIES).await).await;
+async fn client_libraries_agree_on_servers() {
+    assert_agreement(Stack::on_servers_with(&RETRIES).await).await;
 }
 
-async fn all_agree(mut stack: Stack) {
-    let mut suite = node(&stack, "suite.mjs", &["--orders", "24"]);
-    suite.ended_well_within(DEADLINE).await;
-    let longest = suite.printed("the longest timeline", |line| {
+async fn assert_agreement(mut stack: Stack) {
+    let mut suite = start_script(&stack, "suite.mjs", &["--orders", "24"]);
+    suite.wait_for_success_within(DEADLINE).await;
+    let longest = suite.wait_for_stdout("the longest timeline", |line| {
         line.strip_prefix("longest timeline: ")?.split(' ').next()?.parse::<u32>().ok()
     });
     assert!(longest.await > 3, "no order was retried");
@@ -34,30 +34,30 @@ async fn all_agree(mut stack: Stack) {
 }
 
 #[tokio::test]
-async fn every_audit_of_graphql_over_http_is_ok() {
-    writes_its_page("audit.mjs", "graphql-audits.md").await;
+async fn graphql_over_http_audits_succeed() {
+    compare_page("audit.mjs", "graphql-audits.md").await;
 }
 
-/// Hundreds of documents are accepted or refused, and answered, as graphql-js does it.
+/// Hundreds of documents are accepted or rejected, and executed, as by graphql-js.
 #[tokio::test]
-async fn documents_mean_what_they_mean_to_graphql_js() {
-    writes_its_page("differential.mjs", "graphql-differences.md").await;
+async fn results_equal_those_of_graphql_js() {
+    compare_page("differential.mjs", "graphql-differences.md").await;
 }
 
-/// A script that ends well and prints a page of `docs`.
-async fn writes_its_page(file: &str, page: &str) {
+/// Runs a script that succeeds and prints a page of `docs`.
+async fn compare_page(file: &str, page: &str) {
     let mut stack = Stack::embedded().await;
-    let mut process = node(&stack, file, &["--markdown"]);
-    process.ended_well_within(DEADLINE).await;
+    let mut process = start_script(&stack, file, &["--markdown"]);
+    process.wait_for_success_within(DEADLINE).await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let written = std::fs::read_to_string(path).expect("the page is there");
     let now = process.stdout().await;
-    assert!(now.trim() == written.trim(), "docs/{page} is stale; it says how it is written anew");
+    assert!(now.trim() == written.trim(), "docs/{page} is stale; it states how to rewrite it");
     stack.stop(Stop::Terminate).await;
 }
 
-/// A script of `tests/clients` that knows where the gateways are.
-fn node(stack: &Stack, file: &str, arguments: &[&str]) -> Process {
+/// Starts a script of `tests/clients` with the addresses of the gateways.
+fn start_script(stack: &Stack, file: &str, arguments: &[&str]) -> Process {
     let urls: Vec<&str> = stack.gateways.iter().map(|api| api.base.as_str()).collect();
     let mut command = script("tests/clients", file);
     command.args(arguments).env("ORDERS_URL", urls.join(",")).env("GRPC_ADDR", stack.grpc.join(","));

@@ -1,8 +1,8 @@
-//! What docker-compose.yml promises about its services.
+//! The limits and the networks of the services in docker-compose.yml.
 
 use std::collections::BTreeMap;
 
-/// The lines of each service, without the parts that are shared.
+/// Returns the lines of each service, without the shared parts.
 fn services(file: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut services = BTreeMap::new();
     let mut name = None;
@@ -23,7 +23,7 @@ fn services(file: &str) -> BTreeMap<&str, Vec<&str>> {
 }
 
 #[test]
-fn no_service_can_take_the_machine_or_be_reached_without_a_password() {
+fn services_have_limits_and_passwords() {
     let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml"))
         .expect("the file is there");
     let shared = file.split("\nservices:\n").next().expect("the file begins with the shared part");
@@ -37,7 +37,7 @@ fn no_service_can_take_the_machine_or_be_reached_without_a_password() {
         for setting in ["mem_limit:", "pids_limit:", "networks:", "restart:"] {
             assert!(has(setting), "{name} has no {setting}");
         }
-        // Only the gateway is published, and only on this machine.
+        // Only the gateway is published, and only on loopback.
         let ports: Vec<_> =
             lines.iter().filter(|line| line.starts_with("- \"") && line.contains(":3000")).collect();
         assert_eq!(ports.is_empty(), *name != "gateway", "{name}");
@@ -46,7 +46,7 @@ fn no_service_can_take_the_machine_or_be_reached_without_a_password() {
     for name in ["mysql", "redis"] {
         assert!(services[name].contains(&"networks: [back]"), "{name} can be reached from outside");
     }
-    // Docker Engine 25 brought it, and earlier versions start nothing with it.
+    // Docker Engine before 25 rejects files with it.
     assert!(!file.contains("start_interval"));
     assert!(file.contains("back:\n    internal: true"));
     assert!(services["redis"].iter().any(|line| line.contains("--requirepass")));

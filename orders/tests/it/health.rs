@@ -1,4 +1,4 @@
-//! What operators are told: about failed orders, about a data folder that is gone, and about whose health they see.
+//! Information for operators: failed orders, a removed data folder, and the worker of a health response.
 
 use std::net::SocketAddr;
 
@@ -20,9 +20,9 @@ async fn failed_orders_are_logged_and_counted_by_class() {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     for _ in 0..FAILED {
         let order = json!({"item": "Laptop", "quantity": 1, "price": 1, "maxAttempts": 1});
-        let answer =
-            client.post(format!("{}/orders", api.base)).json(&order).send().await.expect("an answer");
-        assert_eq!(answer.status(), 201);
+        let response =
+            client.post(format!("{}/orders", api.base)).json(&order).send().await.expect("a response");
+        assert_eq!(response.status(), 201);
     }
     let wanted = format!("orders_failed_total{{error_class=\"simulated\"}} {FAILED}");
     eventually("the metric", || async {
@@ -31,15 +31,16 @@ async fn failed_orders_are_logged_and_counted_by_class() {
     })
     .await;
     assert_eq!(dev.count_logged("order failed"), 10, "{}", dev.stderr());
-    let line = dev.logged("a failed order", |line| line.contains("order failed").then(|| line.to_owned()));
+    let line =
+        dev.wait_for_log("a failed order", |line| line.contains("order failed").then(|| line.to_owned()));
     let line = line.await;
     assert!(line.contains("simulated") && line.contains("order_id"), "{line}");
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_after_the_data_folder_is_gone() {
+async fn creates_fail_after_the_data_folder_is_removed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = [&["dev"][..], &FREE_PORTS].concat();
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
@@ -48,9 +49,9 @@ async fn nothing_is_accepted_after_the_data_folder_is_gone() {
     std::fs::remove_dir_all(folder.path().join("data")).expect("the data folder");
     let order = json!({"item": "Laptop", "quantity": 1, "price": 1});
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let answer = client.post(format!("{}/orders", api.base)).json(&order).send().await.expect("an answer");
-    assert_eq!(answer.status(), 503);
-    let text = answer.text().await.expect("a body");
+    let response = client.post(format!("{}/orders", api.base)).json(&order).send().await.expect("a response");
+    assert_eq!(response.status(), 503);
+    let text = response.text().await.expect("a body");
     assert!(text.contains("database_unavailable"), "{text}");
     eventually("readiness to fail", || async { (api.try_get("/readyz").await == Some(503)).then_some(()) })
         .await;
@@ -58,12 +59,12 @@ async fn nothing_is_accepted_after_the_data_folder_is_gone() {
     assert!(ready.to_string().contains("removed or replaced"), "{ready}");
     assert_eq!(api.try_get("/livez").await, Some(200));
     dev.terminate();
-    dev.ended().await;
+    dev.wait().await;
 }
 
-/// Two processors on one host, as in the README, and a program that is none.
+/// Two processors on one host.
 #[tokio::test]
-async fn the_health_of_one_processor_is_not_taken_for_that_of_another() {
+async fn health_check_distinguishes_processors() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let variables = [("REDIS_URL", crate::harness::redis_url())];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -76,8 +77,8 @@ async fn the_health_of_one_processor_is_not_taken_for_that_of_another() {
         let (_, rest) = line.split_once("metrics=")?;
         rest.split_whitespace().next()?.parse::<SocketAddr>().ok()
     };
-    let metrics = one.logged("its address", address).await.to_string();
-    let ask = |worker: &'static str| {
+    let metrics = one.wait_for_log("its address", address).await.to_string();
+    let check_health = |worker: &'static str| {
         let (folder, metrics) = (folder.path(), metrics.clone());
         async move {
             let arguments =
@@ -85,22 +86,22 @@ async fn the_health_of_one_processor_is_not_taken_for_that_of_another() {
             run(folder, &arguments, &[]).await
         }
     };
-    let other = ask("two").await;
+    let other = check_health("two").await;
     let stderr = String::from_utf8_lossy(&other.stderr);
     assert!(!other.status.success() && stderr.contains("the response is from worker one"), "{stderr}");
-    // Which one is meant has to be said when there are several.
+    // With several processors, the check requires a name or an address.
     let mut two = start("two");
-    two.logged("its address", address).await;
+    two.wait_for_log("its address", address).await;
     let any = run(folder.path(), &["health", "--role", "processor"], &[]).await;
     let stderr = String::from_utf8_lossy(&any.stderr);
     assert!(!any.status.success() && stderr.contains("processors run on this machine"), "{stderr}");
     assert!(stderr.contains("--worker-id") && stderr.contains("--metrics-addr"), "{stderr}");
     two.terminate();
-    two.ended_well().await;
-    // There is no gateway, which is another reason.
-    let same = ask("one").await;
+    two.wait_for_success().await;
+    // Without a gateway the processor is not ready.
+    let same = check_health("one").await;
     let stderr = String::from_utf8_lossy(&same.stderr);
     assert!(!same.status.success() && stderr.contains("no gateway can be reached"), "{stderr}");
     one.terminate();
-    one.ended_well().await;
+    one.wait_for_success().await;
 }

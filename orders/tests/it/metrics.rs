@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{Api, Process, base_url, command, eventually};
 
-/// Gauges that count things and so have no unit.
+/// Gauges that count, and therefore have no unit.
 const DIMENSIONLESS: [&str; 13] = [
     "orders_graphql_subscriptions",
     "orders_graphql_websockets",
@@ -23,7 +23,7 @@ const DIMENSIONLESS: [&str; 13] = [
 
 /// A gateway and a processor in one process record the metrics of both.
 #[tokio::test]
-async fn every_metric_has_the_prefix_a_help_text_and_a_unit() {
+async fn metrics_have_prefix_help_and_unit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = [
         "dev",
@@ -39,7 +39,7 @@ async fn every_metric_has_the_prefix_a_help_text_and_a_unit() {
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
-    api.reaches(&id, "completed").await;
+    api.wait_for_status(&id, "completed").await;
     // One rejection of each kind, and a long poll that has ended.
     let (status, _) = api.post("/graphql", &json!({"query": "{ a { b } }".repeat(2_000)})).await;
     assert!(status >= 400, "{status}");
@@ -71,7 +71,7 @@ async fn every_metric_has_the_prefix_a_help_text_and_a_unit() {
         }
     }
     assert!(families.len() > 25, "{families:?}");
-    // Every sample belongs to one of them.
+    // Every sample belongs to a declared metric.
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let sample = line.split(['{', ' ']).next().unwrap_or_default();
         let belongs = |family: &&str| {
@@ -80,5 +80,5 @@ async fn every_metric_has_the_prefix_a_help_text_and_a_unit() {
         assert!(families.iter().any(belongs), "{line}");
     }
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }

@@ -1,5 +1,5 @@
-//! The OpenAPI document, used as its readers use it: a client is generated from it, and random requests are made
-//! from it. The scripts are in `tests/openapi`.
+//! The OpenAPI document as its users use it: a generated client, and generated random requests. The scripts are in
+//! `tests/openapi`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,23 +11,23 @@ use crate::harness::{Process, Stack, Stop, script};
 
 const FOLDER: &str = "tests/openapi";
 const DEADLINE: Duration = Duration::from_secs(170);
-/// How many requests of each kind are made of each operation, and how long that may take.
+/// The number of requests of each kind for each operation, and their timeout.
 const BOUNDS: [&str; 4] = ["--max-examples", "25", "--max-time", "60"];
 
 #[tokio::test]
-async fn a_generated_typescript_client_compiles_and_runs() {
+async fn generated_typescript_client_compiles_and_runs() {
     let mut stack = Stack::embedded().await;
     let mut command = script(FOLDER, "typescript.mjs");
     command.env("ORDERS_URL", &stack.gateways[0].base);
     let mut client = Process::start(command, "typescript.mjs");
-    client.ended_well_within(DEADLINE).await;
+    client.wait_for_success_within(DEADLINE).await;
     assert_eq!(client.stdout().await.lines().last(), Some("the generated client works"));
     stack.stop(Stop::Terminate).await;
 }
 
-/// With the seed of `ORDERS_TEST_SEED`, if there is one.
+/// `ORDERS_TEST_SEED` sets the seed.
 #[tokio::test]
-async fn random_requests_find_no_difference_between_the_document_and_the_gateway() {
+async fn random_requests_match_the_document() {
     let mut stack = Stack::embedded().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FOLDER);
     let program = folder.join(".venv/bin/st");
@@ -41,7 +41,7 @@ async fn random_requests_find_no_difference_between_the_document_and_the_gateway
         .current_dir(&folder)
         .stdin(Stdio::null());
     let mut run = Process::start(command, "schemathesis");
-    run.ended_well_within(DEADLINE).await;
+    run.wait_for_success_within(DEADLINE).await;
     assert!(run.stdout().await.contains("Tested: 16"), "every operation was tested");
     stack.stop(Stop::Terminate).await;
 }

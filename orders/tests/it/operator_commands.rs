@@ -1,4 +1,4 @@
-//! The operators' commands against a running system.
+//! The commands for operators against a running system.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::harness::{Api, Process, base_url, command, run};
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
-async fn dev(folder: &tempfile::TempDir, work: &[&str]) -> (Process, Api) {
+async fn start_dev(folder: &tempfile::TempDir, work: &[&str]) -> (Process, Api) {
     let arguments =
         [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"], work].concat();
     let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
@@ -14,45 +14,45 @@ async fn dev(folder: &tempfile::TempDir, work: &[&str]) -> (Process, Api) {
     (process, api)
 }
 
-/// What the command prints; it must succeed.
-async fn orders(folder: &tempfile::TempDir, api: &Api, arguments: &[&str]) -> String {
+/// Runs a command that must succeed, and returns its output.
+async fn run_command(folder: &tempfile::TempDir, api: &Api, arguments: &[&str]) -> String {
     let output = run(folder.path(), arguments, &[("ORDERS_URL", &api.base), ("USER", "ann")]).await;
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("output is UTF-8")
 }
 
 #[tokio::test]
-async fn a_pause_survives_a_restart() {
+async fn pause_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut process, api) = dev(&folder, &[]).await;
-    let shown = orders(&folder, &api, &["queue", "pause"]).await;
+    let (mut process, api) = start_dev(&folder, &[]).await;
+    let shown = run_command(&folder, &api, &["queue", "pause"]).await;
     assert!(shown.contains("paused by     ann") && shown.contains("until it is resumed"), "{shown}");
     let id = api.create_id().await;
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
 
-    let (mut process, api) = dev(&folder, &[]).await;
-    let shown = orders(&folder, &api, &["queue", "status"]).await;
+    let (mut process, api) = start_dev(&folder, &[]).await;
+    let shown = run_command(&folder, &api, &["queue", "status"]).await;
     assert!(shown.contains("state         paused"), "{shown}");
     let other = api.create_id().await;
     assert_eq!(
         (&api.order(&id).await["status"], &api.order(&other).await["status"]),
         (&json!("pending"), &json!("pending"))
     );
-    let shown = orders(&folder, &api, &["queue", "resume"]).await;
+    let shown = run_command(&folder, &api, &["queue", "resume"]).await;
     assert!(shown.contains("state         running"), "{shown}");
     for id in [&id, &other] {
-        let order = api.reaches(id, "completed").await;
+        let order = api.wait_for_status(id, "completed").await;
         assert_eq!(order["attempt"], 1);
     }
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
 }
 
 #[tokio::test]
 async fn dead_letters_are_listed_and_redriven() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut failing, api) = dev(&folder, &["--simulate-failure-rate", "1"]).await;
+    let (mut failing, api) = start_dev(&folder, &["--simulate-failure-rate", "1"]).await;
     let mut ids = Vec::new();
     for customer in ["Ann", "Ann", "Bob"] {
         let order = json!({"item": "x", "quantity": 1, "price": 1, "maxAttempts": 1, "customer": customer});
@@ -61,30 +61,33 @@ async fn dead_letters_are_listed_and_redriven() {
         ids.push(crate::harness::id(&order));
     }
     for id in &ids {
-        api.reaches(id, "failed").await;
+        api.wait_for_status(id, "failed").await;
     }
-    let list = orders(&folder, &api, &["dead-letters", "list", "--error-class", "simulated"]).await;
+    let list = run_command(&folder, &api, &["dead-letters", "list", "--error-class", "simulated"]).await;
     let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(listed, [&ids[2], &ids[1], &ids[0]]);
     assert!(list.contains("1 of 1 attempts failed  simulated  simulated failure"), "{list}");
-    let json = orders(&folder, &api, &["dead-letters", "list", "--customer", "Bob", "--json"]).await;
+    let json = run_command(&folder, &api, &["dead-letters", "list", "--customer", "Bob", "--json"]).await;
     let order: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
     assert_eq!(order["id"], json!(ids[2]));
-    let none = orders(&folder, &api, &["dead-letters", "list", "--error-class", "other"]).await;
+    let none = run_command(&folder, &api, &["dead-letters", "list", "--error-class", "other"]).await;
     assert_eq!(none, "no dead letters match\n");
     failing.terminate();
-    failing.ended_well().await;
+    failing.wait_for_success().await;
 
-    // The cause is fixed.
-    let (mut process, api) = dev(&folder, &[]).await;
+    // The new process does not fail orders.
+    let (mut process, api) = start_dev(&folder, &[]).await;
     let filter = ["dead-letters", "redrive", "--customer", "Ann", "--rate", "50/s"];
-    let looked = orders(&folder, &api, &[&filter[..], &["--dry-run"]].concat()).await;
-    assert!(looked.starts_with(&format!("{}\n{}\n2 orders would be redriven", ids[1], ids[0])), "{looked}");
+    let selected = run_command(&folder, &api, &[&filter[..], &["--dry-run"]].concat()).await;
+    assert!(
+        selected.starts_with(&format!("{}\n{}\n2 orders would be redriven", ids[1], ids[0])),
+        "{selected}"
+    );
     assert_eq!(api.order(&ids[0]).await["status"], "failed");
-    let done = orders(&folder, &api, &[&filter[..], &["--reason", "fixed"]].concat()).await;
-    assert!(done.contains("2 orders redriven, the last one starts before"), "{done}");
+    let redriven = run_command(&folder, &api, &[&filter[..], &["--reason", "fixed"]].concat()).await;
+    assert!(redriven.contains("2 orders redriven, the last one starts before"), "{redriven}");
     for id in &ids[..2] {
-        api.reaches(id, "completed").await;
+        api.wait_for_status(id, "completed").await;
         let (_, events) = api.get(&format!("/orders/{id}/events")).await;
         let redrive = events
             .as_array()
@@ -101,9 +104,9 @@ async fn dead_letters_are_listed_and_redriven() {
         shown.contains(&format!("{}  redriven", ids[2])) && shown.contains("only a failed order"),
         "{shown}"
     );
-    api.reaches(&ids[2], "completed").await;
+    api.wait_for_status(&ids[2], "completed").await;
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
 
     let gone = run(folder.path(), &["queue", "status"], &[("ORDERS_URL", &api.base)]).await;
     let stderr = String::from_utf8_lossy(&gone.stderr);
@@ -113,12 +116,12 @@ async fn dead_letters_are_listed_and_redriven() {
     );
 }
 
-/// A page that ends early because its orders are long is not the last one.
+/// A page that is short because its orders are large is not the last one.
 #[tokio::test]
 async fn dead_letters_are_listed_beyond_a_short_page() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let limits = ["--simulate-failure-rate", "1", "--max-response-size", "256KiB"];
-    let (mut failing, api) = dev(&folder, &limits).await;
+    let (mut failing, api) = start_dev(&folder, &limits).await;
     let lines = vec![json!({"item": "x".repeat(200), "quantity": 1, "price": 1}); 200];
     let mut ids = Vec::new();
     for _ in 0..10 {
@@ -127,15 +130,15 @@ async fn dead_letters_are_listed_beyond_a_short_page() {
         ids.insert(0, crate::harness::id(&order));
     }
     for id in &ids {
-        api.reaches(id, "failed").await;
+        api.wait_for_status(id, "failed").await;
     }
     let (_, page) = api.get("/dead-letters?limit=10").await;
     assert!(page.as_array().is_some_and(|page| page.len() < 8), "the page ends early");
     for (limit, expected) in [("100", &ids[..]), ("8", &ids[..8])] {
-        let list = orders(&folder, &api, &["dead-letters", "list", "--limit", limit]).await;
+        let list = run_command(&folder, &api, &["dead-letters", "list", "--limit", limit]).await;
         let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
         assert_eq!(listed, expected);
     }
     failing.terminate();
-    failing.ended_well().await;
+    failing.wait_for_success().await;
 }

@@ -1,4 +1,4 @@
-//! One order from end to end.
+//! One order from create to its final status.
 
 use serde_json::json;
 use wiremock::matchers::{header_exists, method, path};
@@ -7,30 +7,30 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::harness::{Api, Process, Stack, Stop, base_url, command};
 
 #[tokio::test]
-async fn an_order_goes_through_the_embedded_system() {
+async fn order_is_completed_embedded() {
     let mut stack = Stack::embedded().await;
-    one_order(stack.gateway(0), stack.gateway(0)).await;
-    every_surface_answers(stack.gateway(0)).await;
-    wrong_input_is_named(stack.gateway(0)).await;
+    check_one_order(stack.gateway(0), stack.gateway(0)).await;
+    check_every_endpoint(stack.gateway(0)).await;
+    check_errors_name_the_input(stack.gateway(0)).await;
     stack.stop(Stop::Terminate).await;
 }
 
-/// What is accepted by one gateway is seen by a subscriber at the other.
+/// A subscriber at one gateway receives the events of an order at the other.
 #[tokio::test]
-async fn an_order_goes_through_two_gateways_and_two_processors() {
+async fn order_is_completed_by_two_gateways_and_two_processors() {
     let mut stack = Stack::on_servers().await;
-    one_order(stack.gateway(1), stack.gateway(0)).await;
-    one_order(stack.gateway(0), stack.gateway(1)).await;
+    check_one_order(stack.gateway(1), stack.gateway(0)).await;
+    check_one_order(stack.gateway(0), stack.gateway(1)).await;
     for gateway in [stack.gateway(0), stack.gateway(1)] {
-        every_surface_answers(gateway).await;
+        check_every_endpoint(gateway).await;
     }
-    wrong_input_is_named(stack.gateway(0)).await;
+    check_errors_name_the_input(stack.gateway(0)).await;
     stack.stop(Stop::Terminate).await;
 }
 
-/// The other handler: the order is posted to its receiver, signed, and a 2xx completes it.
+/// The webhook handler posts the signed order, and a 2xx completes it.
 #[tokio::test]
-async fn an_order_is_handled_by_a_webhook() {
+async fn order_is_completed_by_a_webhook() {
     let receiver = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/hook"))
@@ -52,17 +52,17 @@ async fn an_order_is_handled_by_a_webhook() {
     let mut dev = Process::start(command(folder.path(), &arguments, &variables), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
-    let order = api.reaches(&id, "completed").await;
-    assert_eq!(order["attempt"], 2, "the first answer was 503");
+    let order = api.wait_for_status(&id, "completed").await;
+    assert_eq!(order["attempt"], 2, "the first response was 503");
     for request in receiver.received_requests().await.expect("requests are recorded") {
         let posted: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
         assert_eq!(posted["orderId"].as_str(), Some(id.as_str()));
     }
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }
 
-async fn one_order(creates: &Api, watches: &Api) {
+async fn check_one_order(creates: &Api, watches: &Api) {
     let order = creates.create().await;
     assert_eq!(order["status"], "pending");
     assert_eq!(order["orderId"], order["id"]);
@@ -74,11 +74,11 @@ async fn one_order(creates: &Api, watches: &Api) {
     let (status, list) = watches.get("/orders").await;
     assert_eq!(status, 200);
     assert!(list.as_array().expect("a list").iter().any(|listed| listed["id"] == order["id"]), "{list}");
-    // Everything is over, and a late subscriber still gets all of it.
+    // A subscriber after the end receives all events as well.
     assert_eq!(watches.watch(id).await.len(), expected.len());
 }
 
-async fn every_surface_answers(gateway: &Api) {
+async fn check_every_endpoint(gateway: &Api) {
     for path in [
         "/",
         "/docs",
@@ -96,7 +96,7 @@ async fn every_surface_answers(gateway: &Api) {
     }
 }
 
-async fn wrong_input_is_named(gateway: &Api) {
+async fn check_errors_name_the_input(gateway: &Api) {
     let (status, problem) =
         gateway.post("/orders", &json!({"item": "x", "quantity": 1, "price": 1, "colour": 1})).await;
     assert!((400..500).contains(&status), "{status}");

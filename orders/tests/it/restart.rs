@@ -1,43 +1,42 @@
-//! Everything is stopped in mid-flight and started again: every order that was acknowledged is
-//! finished, whoever held it.
+//! All processes stop during work and start again. Every acknowledged order is completed.
 
 use crate::harness::{Api, DEADLINE, Process, Stack, Stop, base_url, command, eventually};
 
-/// Stop when so many orders are acknowledged. More than are worked on at once, so that some wait, some
-/// are being worked on and some are done.
+/// The number of acknowledged orders at the stop. It exceeds the concurrency, so that some wait, some are processing and
+/// some are completed.
 const ACCEPTED: usize = 120;
-/// How many clients create orders side by side.
+/// Clients that create orders concurrently.
 const CLIENTS: usize = 6;
-/// Most orders of one client, so that a test is bounded however fast orders are accepted.
+/// Maximum number of orders of one client, which limits the duration of a test.
 const ORDERS_PER_CLIENT: usize = 100;
 
 #[tokio::test]
 async fn sigterm_embedded() {
-    stop_in_mid_flight(Stack::embedded().await, Stop::Terminate).await;
+    stop_during_work(Stack::embedded().await, Stop::Terminate).await;
 }
 
 #[tokio::test]
 async fn sigkill_embedded() {
-    stop_in_mid_flight(Stack::embedded().await, Stop::Kill).await;
+    stop_during_work(Stack::embedded().await, Stop::Kill).await;
 }
 
 #[tokio::test]
 async fn sigterm_on_servers() {
-    stop_in_mid_flight(Stack::on_servers().await, Stop::Terminate).await;
+    stop_during_work(Stack::on_servers().await, Stop::Terminate).await;
 }
 
 #[tokio::test]
 async fn sigkill_on_servers() {
-    stop_in_mid_flight(Stack::on_servers().await, Stop::Kill).await;
+    stop_during_work(Stack::on_servers().await, Stop::Kill).await;
 }
 
-async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
+async fn stop_during_work(mut stack: Stack, how: Stop) {
     let (acknowledged, mut ledger) = tokio::sync::mpsc::unbounded_channel();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|i| {
             let (gateway, acknowledged) = (stack.gateway(i).clone(), acknowledged.clone());
             tokio::spawn(async move {
-                // Until the gateway is gone: it then refuses or does not answer.
+                // Ends when the gateway rejects the create or does not respond.
                 for _ in 0..ORDERS_PER_CLIENT {
                     let Some(order) = gateway.try_create().await else { return };
                     let id = order["id"].as_str().expect("an id").to_owned();
@@ -51,7 +50,7 @@ async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
     drop(acknowledged);
     let mut accepted = Vec::new();
     while accepted.len() < ACCEPTED {
-        accepted.push(ledger.recv().await.expect("the clients go on until the gateway is gone"));
+        accepted.push(ledger.recv().await.expect("the clients continue until the gateway stops"));
     }
     eventually("an order to be processing", || async {
         let (_, list) = stack.gateway(0).get("/orders?status=processing&limit=1").await;
@@ -71,14 +70,14 @@ async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
     }
 
     stack.start().await;
-    let orders = stack.completes(&accepted).await;
+    let orders = stack.wait_until_completed(&accepted).await;
     assert_eq!(orders.len(), accepted.len());
     if how == Stop::Terminate && stack.gateways.len() == 1 {
-        // The processor ends before its gateway, so whatever it had in hand was finished.
+        // The processor ends before its gateway, so its running orders were finished.
         let failed: Vec<_> = orders.iter().filter(|order| order["failures"] != 0).collect();
-        assert!(failed.is_empty(), "an orderly end cost attempts: {failed:?}");
+        assert!(failed.is_empty(), "the shutdown cost attempts: {failed:?}");
     }
-    // Its timeline has no holes, however often it was begun.
+    // The timeline has no gap, also after several attempts.
     let events = stack.gateway(0).watch(&accepted[0]).await;
     let sequences: Vec<i64> = events.iter().map(|(sequence, _)| *sequence).collect();
     assert_eq!(sequences, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
@@ -86,45 +85,45 @@ async fn stop_in_mid_flight(mut stack: Stack, how: Stop) {
     let found = stack.doctor().await;
     let line = |name: &str| found.lines().find(|line| line.starts_with(name)).map(str::to_owned);
     assert!(line("findings").is_some_and(|line| line.ends_with(" 0")), "{found}");
-    // An order whose acknowledgement was lost with the process is there as well, and done.
+    // Orders whose acknowledgement was lost are completed as well.
     let completed = line("  completed").and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
     assert!(completed.is_some_and(|completed: usize| completed >= accepted.len()), "{found}");
 }
 
-/// Work that takes longer than the drain is given back unharmed.
+/// Work that takes longer than the shutdown timeout is released, and costs no attempt.
 #[tokio::test]
-async fn an_orderly_end_costs_no_attempt() {
+async fn shutdown_costs_no_attempt() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut dev = slow(&folder, "0");
+    let mut dev = start_slow(&folder, "0");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
-    api.reaches(&id, "processing").await;
+    api.wait_for_status(&id, "processing").await;
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 
     let arguments = [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"]].concat();
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
-    let order = api.reaches(&id, "completed").await;
+    let order = api.wait_for_status(&id, "completed").await;
     assert_eq!((&order["attempt"], &order["failures"]), (&2.into(), &0.into()), "{order}");
 }
 
-/// The leases of a program that was killed are its own: they need not run out.
+/// A restarted program ends the leases of its killed predecessor at once.
 #[tokio::test]
-async fn a_killed_program_resumes_its_own_orders_at_once() {
+async fn killed_program_resumes_its_orders_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut dev = slow(&folder, "0");
+    let mut dev = start_slow(&folder, "0");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
-    api.reaches(&id, "processing").await;
+    api.wait_for_status(&id, "processing").await;
     dev.kill();
-    dev.ended().await;
+    dev.wait().await;
 
     let arguments = [&FREE_PORTS[..], &["--simulate-min-delay", "0", "--simulate-max-delay", "0"]].concat();
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
-    let order = api.reaches(&id, "completed").await;
-    // A failure, because the order may be what ended the program.
+    let order = api.wait_for_status(&id, "completed").await;
+    // It counts as a failure, because the order can have ended the program.
     assert_eq!((&order["attempt"], &order["failures"]), (&2.into(), &1.into()), "{order}");
     let (_, events) = api.get(&format!("/orders/{id}/events")).await;
     let statuses: Vec<_> = events.as_array().expect("a list").iter().map(|event| &event["status"]).collect();
@@ -134,23 +133,25 @@ async fn a_killed_program_resumes_its_own_orders_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once() {
+async fn second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut dev = slow(&folder, "1h");
+    let mut dev = start_slow(&folder, "1h");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;
-    api.reaches(&id, "processing").await;
+    api.wait_for_status(&id, "processing").await;
     dev.terminate();
-    dev.logged("that it waits", |line| line.contains("a second signal exits immediately").then_some(()))
-        .await;
+    dev.wait_for_log("that it shuts down", |line| {
+        line.contains("a second signal exits immediately").then_some(())
+    })
+    .await;
     dev.terminate();
-    assert_eq!(dev.ended().await.code(), Some(130));
+    assert_eq!(dev.wait().await.code(), Some(130));
 }
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
-/// A program whose work takes an hour.
-fn slow(folder: &tempfile::TempDir, shutdown_timeout: &str) -> Process {
+/// Starts a program whose work takes an hour.
+fn start_slow(folder: &tempfile::TempDir, shutdown_timeout: &str) -> Process {
     let work =
         ["--simulate-min-delay", "1h", "--simulate-max-delay", "1h", "--shutdown-timeout", shutdown_timeout];
     let arguments = [&FREE_PORTS[..], &work].concat();

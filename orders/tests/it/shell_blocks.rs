@@ -16,7 +16,7 @@ use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
-use crate::harness::{Servers, Stack, Stop, bound, gateway, within};
+use crate::harness::{Servers, Stack, Stop, killed_with_test, start_gateway, within};
 
 #[derive(Debug, PartialEq)]
 enum Mark {
@@ -108,7 +108,7 @@ async fn run(script: &str, variables: &[(&str, &str)]) -> Output {
         .expect("the file is written");
     let program = Path::new(env!("CARGO_BIN_EXE_orders")).parent().expect("the program is in a folder");
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    let mut command: Command = bound("bash");
+    let mut command: Command = killed_with_test("bash");
     command
         .args(["-euo", "pipefail", "-c", script])
         .current_dir(root())
@@ -151,7 +151,7 @@ async fn shell_blocks_run_as_pasted() {
 async fn shell_blocks_for_workers_run_on_redis() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let servers = Servers::new().await;
-    let (mut process, api, grpc) = gateway(&folder, &servers, 1).await;
+    let (mut process, api, grpc) = start_gateway(&folder, &servers, 1).await;
     let addresses =
         [("redis://127.0.0.1:6379", servers.redis_url.as_str()), ("127.0.0.1:50051", grpc.as_str())];
     let queue = format!("{}:queue", servers.prefix);
@@ -162,13 +162,13 @@ async fn shell_blocks_for_workers_run_on_redis() {
             let id = api.create_id().await;
             let output = run(&script_of(&[block], &addresses), &[("ORDERS_QUEUE_KEY", &queue)]).await;
             assert_success(&page, &output);
-            api.reaches(&id, "completed").await;
+            api.wait_for_status(&id, "completed").await;
             count += 1;
         }
     }
     assert!(count > 0, "the README has such a block");
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
 }
 
 #[test]

@@ -15,7 +15,7 @@ use url::Url;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::harness::{Process, Servers, command, eventually, gateway};
+use crate::harness::{Process, Servers, command, eventually, start_gateway};
 
 /// One connected TCP socket of a process.
 struct Socket {
@@ -23,20 +23,20 @@ struct Socket {
     nodelay: bool,
 }
 
-/// Every connected TCP socket of a process.
-fn sockets(process: &Process) -> Vec<Socket> {
+/// Returns all connected TCP sockets of a process.
+fn connected_sockets(process: &Process) -> Vec<Socket> {
     let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id");
     let process = pidfd_open(pid, PidfdFlags::empty()).expect("the process runs");
     let files = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).expect("the process runs");
     let mut found = Vec::new();
     for file in files {
         let number = file.expect("an open file").file_name().to_str().and_then(|name| name.parse().ok());
-        // It may have been closed meanwhile.
+        // The file can have been closed meanwhile.
         let Ok(file) = pidfd_getfd(&process, number.expect("a number"), PidfdGetfdFlags::empty()) else {
             continue;
         };
         let Ok(nodelay) = sockopt::tcp_nodelay(&file) else { continue };
-        // A socket that listens, or that has ended, has no peer.
+        // A listening or closed socket has no peer.
         let Ok(peer) = getpeername(&file) else { continue };
         let own = getsockname(&file).expect("a connected socket has an address");
         let ports = [own, peer.expect("TCP has addresses")]
@@ -50,22 +50,22 @@ fn port(url: &str) -> u16 {
     Url::parse(url).ok().and_then(|url| url.port()).expect("a URL with a port")
 }
 
-/// Sends a request that keeps the connection open.
-async fn connected(port: u16) -> TcpStream {
+/// Sends a request and keeps the connection open.
+async fn send_request(port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the request is sent");
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).await.expect("an answer");
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    let mut response = [0; 12];
+    stream.read_exact(&mut response).await.expect("a response");
+    assert_eq!(&response, b"HTTP/1.1 200");
     stream
 }
 
 #[tokio::test]
-async fn every_tcp_socket_sends_without_delay() {
+async fn tcp_sockets_have_nodelay() {
     let receiver = MockServer::start().await;
     Mock::given(method("POST")).respond_with(ResponseTemplate::new(204)).mount(&receiver).await;
     let (servers, folder) = (Servers::new().await, tempfile::tempdir().expect("a temporary folder"));
-    let (gateway, api, grpc) = gateway(&folder, &servers, 1).await;
+    let (gateway, api, grpc) = start_gateway(&folder, &servers, 1).await;
     let gateway_url = format!("http://{grpc}");
     let variables = [
         ("REDIS_URL", servers.redis_url.as_str()),
@@ -77,16 +77,16 @@ async fn every_tcp_socket_sends_without_delay() {
         ["processor", "--metrics-addr", "127.0.0.1:0", "--handler", "webhook", "--log-format", "json"];
     let mut processor = Process::start(command(folder.path(), &arguments, &variables), "processor");
     let metrics = processor
-        .logged("its health address", |line| {
+        .wait_for_log("its health address", |line| {
             let line: Value = serde_json::from_str(line).ok()?;
             line["metrics"].as_str().map(str::to_owned)
         })
         .await;
 
     let id = api.create_id().await;
-    api.reaches(&id, "completed").await;
+    api.wait_for_status(&id, "completed").await;
     let (http, health) = (port(&api.base), port(&format!("http://{metrics}")));
-    let _requests = [connected(http).await, connected(health).await];
+    let _requests = [send_request(http).await, send_request(health).await];
     let mut request =
         format!("{}/graphql", api.base.replacen("http", "ws", 1)).into_client_request().expect("a URL");
     let protocol = "graphql-transport-ws".parse().expect("a header value");
@@ -99,9 +99,9 @@ async fn every_tcp_socket_sends_without_delay() {
         (&gateway, vec![http, port(&gateway_url), mysql, redis]),
         (&processor, vec![health, port(&gateway_url), redis, port(&receiver.uri())]),
     ] {
-        // Connections come and go; those that were just made may not have the option yet.
+        // A new connection can be seen before its option is set.
         eventually("every socket to have the option", || async {
-            let sockets = sockets(process);
+            let sockets = connected_sockets(process);
             let seen: BTreeSet<u16> = sockets.iter().flat_map(|socket| socket.ports).collect();
             let delayed: Vec<_> =
                 sockets.iter().filter(|socket| !socket.nodelay).map(|socket| socket.ports).collect();

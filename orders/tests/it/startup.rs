@@ -1,18 +1,18 @@
-//! What a process answers before it can serve, with few open files, and when its terminal is closed.
+//! Responses before readiness and with few open files, and the end of a process whose terminal is closed.
 
 use std::time::Duration;
 
-use crate::harness::{Api, Process, base_url, bound, command, eventually};
+use crate::harness::{Api, Process, base_url, command, eventually, killed_with_test};
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
 
-/// A liveness probe kills a process whose port hangs.
+/// A liveness probe would kill a process whose port does not respond.
 #[tokio::test]
-async fn probes_are_answered_while_the_database_is_away() {
+async fn probes_succeed_while_the_database_is_unavailable() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (http, away) = (free_address(), free_address());
     let url = format!("mysql://orders:hush@{away}/orders");
@@ -20,12 +20,12 @@ async fn probes_are_answered_while_the_database_is_away() {
     let arguments = ["gateway", "--http-addr", &http, "--grpc-addr", "127.0.0.1:0"];
     let mut waiting = Process::start(command(folder.path(), &arguments, &variables), "gateway");
     let api = Api::new(format!("http://{http}"));
-    eventually("an answer to the liveness probe", || async {
+    eventually("a response to the liveness probe", || async {
         (api.try_get("/livez").await == Some(200)).then_some(())
     })
     .await;
-    let said = |line: &str| line.contains("waiting for the database").then_some(());
-    waiting.logged("what it waits for", said).await;
+    let is_waiting = |line: &str| line.contains("waiting for the database").then_some(());
+    waiting.wait_for_log("the reason of its wait", is_waiting).await;
     assert_eq!(api.try_get("/livez").await, Some(200));
     let (status, ready) = api.get("/readyz").await;
     assert_eq!(status, 503, "{ready}");
@@ -35,14 +35,14 @@ async fn probes_are_answered_while_the_database_is_away() {
         assert_eq!((status, problem["code"].as_str()), (503, Some("starting")), "{path}: {problem}");
     }
     waiting.terminate();
-    waiting.ended_well().await;
+    waiting.wait_for_success().await;
 }
 
-/// Half of the files are left for accepted connections, and one stream takes one of them.
+/// Half of the files are for accepted connections, and each stream uses one.
 #[tokio::test]
-async fn probes_are_answered_beside_streams_with_few_open_files() {
+async fn probes_succeed_beside_streams_with_few_open_files() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut command = bound("sh");
+    let mut command = killed_with_test("sh");
     command.args(["-c", r#"ulimit -n 256 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_orders")]);
     command.current_dir(folder.path());
     command.args(["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
@@ -66,26 +66,26 @@ async fn probes_are_answered_beside_streams_with_few_open_files() {
         streams.push(stream);
     }
     for path in ["/livez", "/readyz"] {
-        let asked = client.get(format!("{}{path}", api.base)).timeout(Duration::from_secs(30)).send();
-        assert_eq!(asked.await.expect("an answer").status(), 200, "{path}");
+        let request = client.get(format!("{}{path}", api.base)).timeout(Duration::from_secs(30)).send();
+        assert_eq!(request.await.expect("a response").status(), 200, "{path}");
     }
     drop(streams);
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }
 
-/// The terminal is closed: work in hand is finished or given back, as after SIGTERM.
+/// A closed terminal shuts the process down like SIGTERM: running orders are finished or released.
 #[tokio::test]
-async fn a_hangup_drains() {
+async fn hangup_shuts_down() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // The tests may have been started to ignore the signal, which is inherited.
-    let mut command = bound("env");
+    // The process would inherit an ignored SIGHUP from the tests.
+    let mut command = killed_with_test("env");
     command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_orders"), "dev"]).current_dir(folder.path());
     command.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]);
     let mut dev = Process::start(command, "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     api.create().await;
     dev.signal("HUP");
-    dev.ended_well().await;
+    dev.wait_for_success().await;
     assert!(dev.stderr().contains("SIGHUP"), "{}", dev.stderr());
 }

@@ -1,48 +1,47 @@
-//! Servers that are away, refuse, or come later.
+//! MariaDB, Redis and gateways that are unreachable, refuse a client, or start later.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::harness::{Process, Servers, command, gateway, redis_url, run};
+use crate::harness::{Process, Servers, command, redis_url, run, start_gateway};
 
-/// A port where nobody listens: it was free a moment ago.
-fn nowhere() -> String {
+/// Returns an address without a listener: it was free a moment ago.
+fn unused_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
-/// The gateway waits for a database that cannot be reached, says so about once a second at most, and
-/// can be stopped meanwhile.
+/// A gateway waits for an unreachable database, logs this at most once per second, and can be stopped meanwhile.
 #[tokio::test]
-async fn a_gateway_waits_for_the_database() {
+async fn gateway_waits_for_the_database() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let address = nowhere();
+    let address = unused_address();
     let url = format!("mysql://orders:hush@{address}/orders");
     let variables = [("DATABASE_URL", url.as_str()), ("REDIS_URL", "redis://127.0.0.1:1")];
     let arguments = [&["gateway"][..], &FREE_PORTS].concat();
     let started = std::time::Instant::now();
     let mut waiting = Process::start(command(folder.path(), &arguments, &variables), "gateway");
-    let said = |line: &str| line.contains("waiting for the database").then(|| line.to_owned());
-    let line = waiting.logged("what it waits for", said).await;
+    let is_logged = |line: &str| line.contains("waiting for the database").then(|| line.to_owned());
+    let line = waiting.wait_for_log("the reason of its wait", is_logged).await;
     assert!(line.contains(&address), "{line}");
-    tokio::time::timeout(Duration::from_secs(3), waiting.ended()).await.expect_err("it goes on waiting");
-    let reminders = waiting.count_logged("waiting for the database");
+    tokio::time::timeout(Duration::from_secs(3), waiting.wait()).await.expect_err("it continues to wait");
+    let log_lines = waiting.count_logged("waiting for the database");
     let seconds = usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
-    assert!(reminders <= seconds + 1, "{reminders} reminders in {seconds} s");
+    assert!(log_lines <= seconds + 1, "{log_lines} log lines in {seconds} s");
     waiting.terminate();
-    waiting.ended_well().await;
+    waiting.wait_for_success().await;
     assert!(!waiting.stderr().contains("hush"));
 }
 
-/// A command that a person or a script runs answers at once.
+/// A command fails at once if the database is unreachable.
 #[tokio::test]
 async fn migrate_does_not_wait() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let address = nowhere();
+    let address = unused_address();
     let url = format!("mysql://orders:hush@{address}/orders");
     let output = run(folder.path(), &["migrate"], &[("DATABASE_URL", &url)]).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -54,9 +53,9 @@ async fn migrate_does_not_wait() {
     assert!(!stderr.contains("hush"), "{stderr}");
 }
 
-/// Waiting does not mend a wrong password or a database that does not exist.
+/// A wrong password or a missing database is an error at once, because waiting does not change it.
 #[tokio::test]
-async fn a_database_that_refuses_is_an_error_at_once() {
+async fn database_that_refuses_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let servers = Servers::new().await;
     let mut wrong_password = url::Url::parse(&servers.database_url).expect("a URL");
@@ -74,49 +73,49 @@ async fn a_database_that_refuses_is_an_error_at_once() {
     }
 }
 
-/// Redis carries hints only: a gateway without it starts, accepts orders and says that it is degraded.
+/// A gateway without Redis starts, accepts orders and is degraded.
 #[tokio::test]
-async fn a_gateway_accepts_orders_while_redis_is_away() {
+async fn gateway_accepts_orders_without_redis() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut servers = Servers::new().await;
-    servers.redis_url = format!("redis://{}", nowhere());
-    let (mut process, api, _) = gateway(&folder, &servers, 1).await;
+    servers.redis_url = format!("redis://{}", unused_address());
+    let (mut process, api, _) = start_gateway(&folder, &servers, 1).await;
     let order = api.create().await;
     assert_eq!(order["status"], "pending");
     let (status, readiness) = api.get("/readyz?verbose").await;
     assert_eq!(status, 200, "{readiness}");
     assert!(readiness.to_string().contains("degraded"), "{readiness}");
-    let said = |line: &str| line.contains("waiting for Redis").then_some(());
-    process.logged("what it waits for", said).await;
+    let is_logged = |line: &str| line.contains("waiting for Redis").then_some(());
+    process.wait_for_log("the reason of its wait", is_logged).await;
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
 }
 
-/// It answers, and refuses the password: that is another state than one that cannot be reached.
+/// A Redis that refuses the password is reported differently from an unreachable one.
 #[tokio::test]
-async fn a_redis_that_refuses_the_password_is_called_so() {
+async fn redis_that_refuses_the_password_is_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut servers = Servers::new().await;
-    servers.redis_url = servers.redis_url.replace("redis://", "redis://somebody:hush@");
-    let (mut process, api, _) = gateway(&folder, &servers, 1).await;
+    servers.redis_url = servers.redis_url.replace("redis://", "redis://user:hush@");
+    let (mut process, api, _) = start_gateway(&folder, &servers, 1).await;
     api.create().await;
     let (status, readiness) = api.get("/readyz?verbose").await;
     assert_eq!((status, &readiness["status"]), (200, &"degraded".into()), "{readiness}");
     assert!(readiness.to_string().contains("refuses the password"), "{readiness}");
-    let said = |line: &str| line.contains("refuses the user name or password").then_some(());
-    process.logged("what it waits for", said).await;
+    let is_logged = |line: &str| line.contains("refuses the user name or password").then_some(());
+    process.wait_for_log("the reason of its wait", is_logged).await;
     process.terminate();
-    process.ended_well().await;
+    process.wait_for_success().await;
     assert!(!process.stderr().contains("hush"));
 }
 
-/// The queue needs a command of Redis 7: without it nothing would ever be processed.
+/// The queue needs a command of Redis 7; without it no order would be processed.
 #[tokio::test]
-async fn a_redis_that_is_too_old_is_an_error_at_once() {
+async fn old_redis_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let redis_url = format!("redis://{}", listener.local_addr().expect("an address"));
-    let old = tokio::spawn(old_redis(listener));
+    let old = tokio::spawn(serve_old_redis(listener));
     let variables = [("REDIS_URL", redis_url.as_str())];
     let gateway = [&["gateway"][..], &FREE_PORTS].concat();
     for arguments in [&gateway[..], &["processor", "--metrics-addr", "127.0.0.1:0"]] {
@@ -129,15 +128,15 @@ async fn a_redis_that_is_too_old_is_an_error_at_once() {
     old.abort();
 }
 
-/// Says that it is Redis 6.2 and agrees to everything else.
-async fn old_redis(listener: tokio::net::TcpListener) {
+/// Reports Redis 6.2 and responds OK to all other commands.
+async fn serve_old_redis(listener: tokio::net::TcpListener) {
     const INFO: &str = "# Server\r\nredis_version:6.2.14\r\n";
     loop {
         let (socket, _) = listener.accept().await.expect("a connection");
         tokio::spawn(async move {
             let (reader, mut writer) = socket.into_split();
             let mut lines = BufReader::new(reader).lines();
-            // A command is `*<words>`, and each word is `$<length>` and a line of its own.
+            // A command is `*<words>`. Each word is two lines: `$<length>`, and the word.
             while let Ok(Some(head)) = lines.next_line().await {
                 let words: usize = head.trim_start_matches('*').parse().expect("a command");
                 let mut command = Vec::new();
@@ -157,12 +156,12 @@ async fn old_redis(listener: tokio::net::TcpListener) {
     }
 }
 
-/// A processor is ready when it can reach Redis and a gateway, and shows its metrics.
+/// A processor is ready when Redis and a gateway are reachable.
 #[tokio::test]
-async fn a_processor_waits_for_its_gateway() {
+async fn processor_waits_for_its_gateway() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let servers = Servers::new().await;
-    let gateway_addr = nowhere();
+    let gateway_addr = unused_address();
     let gateway_url = format!("http://{gateway_addr}");
     let arguments =
         ["processor", "--metrics-addr", "127.0.0.1:0", "--gateway-url", &gateway_url, "--log-format", "json"];
@@ -170,7 +169,7 @@ async fn a_processor_waits_for_its_gateway() {
     let variables = [("REDIS_URL", redis_url.as_str()), ("ORDERS_REDIS_PREFIX", &servers.prefix)];
     let mut processor = Process::start(command(folder.path(), &arguments, &variables), "processor");
     let metrics = processor
-        .logged("its address", |line| {
+        .wait_for_log("its address", |line| {
             serde_json::from_str::<Value>(line).ok()?["metrics"].as_str().map(str::to_owned)
         })
         .await;
@@ -184,5 +183,5 @@ async fn a_processor_waits_for_its_gateway() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     drop(listener);
     processor.terminate();
-    processor.ended_well().await;
+    processor.wait_for_success().await;
 }

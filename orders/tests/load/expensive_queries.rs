@@ -35,7 +35,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::harness::install_tls_provider();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let arguments = [
             "--http-addr",
@@ -255,5 +255,5 @@ async fn small_requests_stay_small() {
     let after = server.memory("VmRSS");
     assert!(after <= before + GROWTH_KIB, "{before} KiB before and {after} KiB after");
     server.process.terminate();
-    server.process.ended_well().await;
+    server.process.wait_for_success().await;
 }

@@ -32,5 +32,5 @@ async fn eight_large_bulk_creates_at_once_fit_into_128_mib() {
     let peak = dev.memory("VmHWM");
     assert!(peak < 128 * MIB, "{} MiB", peak / MIB);
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }

@@ -69,5 +69,5 @@ async fn memory_is_flat_after_a_hundred_thousand_connects() {
     assert!(after < before + 16 * MIB, "{} MiB before, {} MiB after", before / MIB, after / MIB);
     api.create_id().await;
     dev.terminate();
-    dev.ended_well().await;
+    dev.wait_for_success().await;
 }

@@ -138,7 +138,7 @@ async fn unfinished_bodies_over_http1_stay_within_the_budget() {
         server.check_memory(before);
     }
     server.process.terminate();
-    server.process.ended_well().await;
+    server.process.wait_for_success().await;
 }
 
 async fn http2(addr: &str) -> SendRequest<Bytes> {
@@ -216,7 +216,7 @@ async fn unfinished_bodies_over_http2_stay_within_the_budget() {
         server.check_memory(before);
     }
     server.process.terminate();
-    server.process.ended_well().await;
+    server.process.wait_for_success().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +242,7 @@ async fn unfinished_messages_of_grpc_end_in_time() {
             assert!(expected.contains(&end.as_str()), "{method}: {end}");
         }
         let id = server.api.create_id().await;
-        server.api.reaches(&id, "completed").await;
+        server.api.wait_for_status(&id, "completed").await;
     }
     // As long as the call allows, and one byte short.
     let part = Bytes::from([&[0, 0, 0, 0xff, 0xff][..], &[0; 0xfffe]].concat());
@@ -255,7 +255,7 @@ async fn unfinished_messages_of_grpc_end_in_time() {
     }
     server.check_memory(before);
     server.process.terminate();
-    server.process.ended_well().await;
+    server.process.wait_for_success().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,5 +278,5 @@ async fn a_body_that_comes_a_byte_at_a_time_is_answered_as_late() {
     within("an answer", read).await;
     assert_eq!(&answer, b"HTTP/1.1 408");
     server.process.terminate();
-    server.process.ended_well().await;
+    server.process.wait_for_success().await;
 }

@@ -81,8 +81,7 @@ struct Shared {
 impl Ledger {
     /// Starts the clients; `gateways` are base URLs.
     pub(crate) fn start(gateways: &[String]) -> Self {
-        // The client's TLS wants one; plain HTTP never uses it. A second install changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::harness::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
         let shared = Arc::new(Shared {
             gateways: gateways.to_vec(),
