@@ -1,9 +1,9 @@
-//! A clock is set while orders wait, are held and are worked on. One that was set forward is set right after a while,
-//! which is a step back; one that was set back stays so, and every order has to end all the same.
+//! A clock is changed while orders wait, are queued and are processed. A clock that was set forward is corrected later,
+//! which is a step back. A clock that was set back is not corrected, and every order must still become final.
 //!
-//! The clock of a processor or of a gateway is used by nothing, so nobody notices. The clock of the database is the
-//! clock of all gateways: no accepted order stalls, however far it was set back, and no live lease is taken, however
-//! far it was set forward. With SQLite the clock of the program is the one of the database.
+//! No component uses the clock of a processor or of a gateway, so a change has no effect. The clock of the database is
+//! the clock of all gateways. After a step back of any size no accepted order stalls, and after a step forward no valid
+//! lease ends. With SQLite the clock of the database is the clock of the program.
 
 use crate::run::{LONG, Run};
 use crate::shim::Shim;
@@ -13,66 +13,66 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 
-/// Whose clock is set.
+/// The part whose clock is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Clock {
     Processor,
     Gateway,
     Database,
     Embedded,
 }
 
-async fn jump(name: &'static str, seconds: i64, of: Of) {
-    let clock = Shim::clock();
+async fn step_clock(name: &'static str, seconds: i64, part: Clock) {
+    let shim = Shim::clock();
     let mut plan = Plan::patient();
-    match of {
-        Of::Processor => plan.processor_variables = clock.variables(),
-        Of::Gateway => plan.gateway_variables = clock.variables(),
-        Of::Database => plan.database_variables = clock.variables(),
-        Of::Embedded => {}
+    match part {
+        Clock::Processor => plan.processor_variables = shim.variables(),
+        Clock::Gateway => plan.gateway_variables = shim.variables(),
+        Clock::Database => plan.database_variables = shim.variables(),
+        Clock::Embedded => {}
     }
-    let run = match of {
-        Of::Embedded => Run::embedded(name, &clock.variables()).await,
-        Of::Processor | Of::Gateway | Of::Database => Run::on_servers(name, plan).await,
+    let run = match part {
+        Clock::Embedded => Run::embedded(name, &shim.variables()).await,
+        Clock::Processor | Clock::Gateway | Clock::Database => Run::on_servers(name, plan).await,
     };
-    clock.begin(&seconds.to_string());
+    shim.begin(&seconds.to_string());
     run.lasts(LONG).await;
     if seconds > 0 {
-        clock.end();
+        shim.end();
     }
-    let outcome = run.reckon().await;
-    match of {
-        // Its leases are short, and a busy machine alone may let one run out.
-        Of::Embedded => outcome.clients_do_not_notice(),
-        Of::Processor | Of::Gateway | Of::Database => outcome.costs_delay_only(),
+    let outcome = run.reconcile().await;
+    match part {
+        // Its leases are short, and one can expire on a busy machine.
+        Clock::Embedded => outcome.costs_no_create(),
+        Clock::Processor | Clock::Gateway | Clock::Database => outcome.costs_delay_only(),
     }
 }
 
-macro_rules! jumps {
+macro_rules! clock_steps {
     ($($name:ident: $seconds:expr, $of:expr;)*) => {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                jump(stringify!($name), $seconds, $of).await;
+                step_clock(stringify!($name), $seconds, $of).await;
             }
         )*
     };
 }
 
-jumps! {
-    processor_clock_plus_5_min: 5 * MINUTE, Of::Processor;
-    processor_clock_minus_5_min: -5 * MINUTE, Of::Processor;
-    gateway_clock_plus_5_min: 5 * MINUTE, Of::Gateway;
-    gateway_clock_minus_5_min: -5 * MINUTE, Of::Gateway;
-    gateway_clock_minus_1_day: -DAY, Of::Gateway;
-    database_clock_minus_1_min: -MINUTE, Of::Database;
-    database_clock_minus_1_hour: -HOUR, Of::Database;
-    database_clock_minus_1_day: -DAY, Of::Database;
-    database_clock_plus_1_min: MINUTE, Of::Database;
-    database_clock_plus_1_hour: HOUR, Of::Database;
-    database_clock_plus_1_day: DAY, Of::Database;
-    embedded_clock_minus_1_min: -MINUTE, Of::Embedded;
-    embedded_clock_minus_1_hour: -HOUR, Of::Embedded;
-    embedded_clock_plus_1_hour: HOUR, Of::Embedded;
-    embedded_clock_minus_1_day: -DAY, Of::Embedded;
+clock_steps! {
+    processor_clock_plus_5_min: 5 * MINUTE, Clock::Processor;
+    processor_clock_minus_5_min: -5 * MINUTE, Clock::Processor;
+    gateway_clock_plus_5_min: 5 * MINUTE, Clock::Gateway;
+    gateway_clock_minus_5_min: -5 * MINUTE, Clock::Gateway;
+    gateway_clock_minus_1_day: -DAY, Clock::Gateway;
+    database_clock_minus_1_min: -MINUTE, Clock::Database;
+    database_clock_minus_1_hour: -HOUR, Clock::Database;
+    database_clock_minus_1_day: -DAY, Clock::Database;
+    database_clock_plus_1_min: MINUTE, Clock::Database;
+    database_clock_plus_1_hour: HOUR, Clock::Database;
+    database_clock_plus_1_day: DAY, Clock::Database;
+    embedded_clock_minus_1_min: -MINUTE, Clock::Embedded;
+    embedded_clock_minus_1_hour: -HOUR, Clock::Embedded;
+    embedded_clock_plus_1_hour: HOUR, Clock::Embedded;
+    embedded_clock_minus_1_day: -DAY, Clock::Embedded;
 }

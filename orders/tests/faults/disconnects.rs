@@ -1,6 +1,6 @@
-//! Real client libraries whose connections are cut, 50 times each, while orders flow and Redis is killed
-//! three times. The clients and the proxy that cuts them are `tests/clients/disconnects.mjs`; everybody watches
-//! over the first gateway, and the second one accepts and reports as well.
+//! Client libraries whose connections are cut 50 times each, while orders are created and Redis is killed three times.
+//! `tests/clients/disconnects.mjs` contains the clients and the proxy. All clients subscribe at the first gateway; the
+//! second one accepts orders and reports as well.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use crate::harness::{Api, Process, eventually, script};
 use crate::system::{Plan, System};
 
 const CUTS: u32 = 50;
-/// After so many cuts of every client Redis is killed.
+/// The numbers of cuts of every client at which Redis is killed.
 const KILLS: [u32; 3] = [10, 22, 34];
-/// With work of up to 300 ms, nothing is left that was started before.
-const AWAY: Duration = Duration::from_secs(1);
+/// The time without Redis. Work takes up to 300 ms, so all orders that were started before have ended.
+const REDIS_OUTAGE: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,19 +34,19 @@ async fn clients_cut_50_times_see_every_event_once() {
         clients.wait_for_stdout(&reached, |line| (line == reached).then_some(())).await;
         system.redis().process.kill();
         system.redis().process.wait().await;
-        in_flight(&gateways[0]).await;
-        tokio::time::sleep(AWAY).await;
-        in_flight(&gateways[1]).await;
+        wait_for_orders_in_flight(&gateways[0]).await;
+        tokio::time::sleep(REDIS_OUTAGE).await;
+        wait_for_orders_in_flight(&gateways[1]).await;
         system.redis().restart().await;
     }
     clients.wait_for_success_within(DEADLINE).await;
 
-    let said = clients.stdout().await;
-    assert!(said.lines().any(|line| line == "gaps=0 duplicates=0 reordered=0"), "{said}");
-    let figures = figures(&said);
-    // Not by `println!`, which a test that succeeds is not heard with.
-    let told = said.lines().filter(|line| !line.starts_with("cuts ")).collect::<Vec<_>>().join("\n");
-    std::io::stdout().write_all(format!("clients_cut\n{told}\n").as_bytes()).expect("stdout is there");
+    let output = clients.stdout().await;
+    assert!(output.lines().any(|line| line == "gaps=0 duplicates=0 reordered=0"), "{output}");
+    let figures = parse_figures(&output);
+    // The test framework hides the `println!` of a test that succeeds.
+    let report = output.lines().filter(|line| !line.starts_with("cuts ")).collect::<Vec<_>>().join("\n");
+    std::io::stdout().write_all(format!("clients_cut\n{report}\n").as_bytes()).expect("stdout is open");
     assert!(figures["least_cuts"] >= CUTS, "{figures:?}");
     assert!(figures["retried"] > 0 && figures["longest"] > 3, "{figures:?}");
     for gateway in &gateways {
@@ -58,12 +58,12 @@ async fn clients_cut_50_times_see_every_event_once() {
         assert!(completed.is_some_and(|count| count > 0), "no order was completed over {}", gateway.base);
     }
     system.stop().await;
-    let (sound, doctor) = system.doctor().await;
-    assert!(sound, "{doctor}");
+    let (no_findings, doctor) = system.doctor().await;
+    assert!(no_findings, "{doctor}");
 }
 
-/// Waits for orders that are neither done nor scheduled; while Redis is away nobody can finish them all.
-async fn in_flight(gateway: &Api) {
+/// Waits for orders that are neither final nor scheduled. Without Redis they cannot all be processed.
+async fn wait_for_orders_in_flight(gateway: &Api) {
     eventually("orders in flight", || async {
         let (status, orders) = gateway.get("/orders?status=pending,processing&limit=1").await;
         (status == 200 && orders.to_string().contains("\"id\"")).then_some(())
@@ -71,9 +71,9 @@ async fn in_flight(gateway: &Api) {
     .await;
 }
 
-/// The line of `name=count` that the clients print at the end.
-fn figures(said: &str) -> HashMap<&str, u32> {
-    let line = said.lines().find(|line| line.starts_with("watchers=")).expect("the figures are printed");
+/// Parses the line of `name=count` that the clients print at the end.
+fn parse_figures(output: &str) -> HashMap<&str, u32> {
+    let line = output.lines().find(|line| line.starts_with("watchers=")).expect("the figures are printed");
     line.split(' ')
         .filter_map(|figure| {
             figure.split_once('=').and_then(|(name, count)| Some((name, count.parse().ok()?)))

@@ -1,5 +1,5 @@
-//! A connection is cut, stalls or is slow, between each pair of parts. The others of their kind, the
-//! second gateway and the second processor, keep theirs.
+//! A connection between each pair of parts is cut, stalls or is slow. The second gateway and the second processor keep
+//! their connections.
 
 use std::time::Duration;
 
@@ -12,56 +12,57 @@ use crate::system::{Link, Plan};
 
 const SHORT: Duration = Duration::from_secs(3);
 
-async fn spoil(name: &'static str, link: Link, mode: Mode) -> Outcome {
-    // What is slow is not gone, so it may not cost an attempt.
+async fn run_with_faulty_link(name: &'static str, link: Link, mode: Mode) -> Outcome {
+    // A slow connection must not cost an attempt.
     let plan = if mode == Mode::Slow { Plan::patient() } else { Plan::default() };
     let run = Run::on_servers(name, Plan { link: Some(link), ..plan }).await;
-    run.system.spoil(mode);
-    // A stall is noticed by its length alone.
+    run.system.set_link(mode);
+    // Only the duration of a stall has an effect.
     run.lasts(if mode == Mode::Stall { LONG } else { SHORT }).await;
-    run.system.spoil(Mode::Pass);
-    run.reckon().await
+    run.system.set_link(Mode::Pass);
+    run.reconcile().await
 }
 
-/// Tests of the links. What is said of the outcome stands last.
+/// Defines the tests of the links; the last word is the check of the outcome.
 macro_rules! faults {
     ($($name:ident: $mode:ident $link:ident $clients:ident;)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $name() {
-            let outcome = spoil(stringify!($name), Link::$link, Mode::$mode).await;
+            let outcome = run_with_faulty_link(stringify!($name), Link::$link, Mode::$mode).await;
             outcome.$clients();
         }
     )*};
 }
 
 faults! {
-    cut_gateway_mariadb: Cut GatewayToMariaDb clients_may_notice;
-    stall_gateway_mariadb: Stall GatewayToMariaDb clients_may_notice;
+    cut_gateway_mariadb: Cut GatewayToMariaDb costs_creates;
+    stall_gateway_mariadb: Stall GatewayToMariaDb costs_creates;
     slow_gateway_mariadb: Slow GatewayToMariaDb costs_delay_only;
-    cut_gateway_redis: Cut GatewayToRedis clients_do_not_notice;
-    stall_gateway_redis: Stall GatewayToRedis clients_do_not_notice;
+    cut_gateway_redis: Cut GatewayToRedis costs_no_create;
+    stall_gateway_redis: Stall GatewayToRedis costs_no_create;
     slow_gateway_redis: Slow GatewayToRedis costs_delay_only;
-    cut_processor_redis: Cut ProcessorToRedis clients_do_not_notice;
-    stall_processor_redis: Stall ProcessorToRedis clients_do_not_notice;
+    cut_processor_redis: Cut ProcessorToRedis costs_no_create;
+    stall_processor_redis: Stall ProcessorToRedis costs_no_create;
     slow_processor_redis: Slow ProcessorToRedis costs_delay_only;
-    cut_processor_gateway: Cut ProcessorToGateway clients_do_not_notice;
-    stall_processor_gateway: Stall ProcessorToGateway clients_do_not_notice;
+    cut_processor_gateway: Cut ProcessorToGateway costs_no_create;
+    stall_processor_gateway: Stall ProcessorToGateway costs_no_create;
     slow_processor_gateway: Slow ProcessorToGateway costs_delay_only;
-    cut_client_gateway: Cut ClientToGateway clients_may_notice;
-    stall_client_gateway: Stall ClientToGateway clients_may_notice;
+    cut_client_gateway: Cut ClientToGateway costs_creates;
+    stall_client_gateway: Stall ClientToGateway costs_creates;
     slow_client_gateway: Slow ClientToGateway costs_delay_only;
 }
 
-/// 1.8 MB, which a narrow connection carries in more than two leases and twice the time that a worker waits for an answer.
+/// 1.8 MB. A narrow connection transfers it in more than two leases, and in twice the time that a worker waits for a
+/// response.
 const LARGE_ORDERS: usize = 40;
 
-/// Large orders on a slow connection to a processor delay only each other: no lease runs out, the connection is kept,
-/// and small orders that come later are completed earlier.
+/// Large orders on a slow connection to a processor delay only each other. No lease expires, the connection stays open,
+/// and later small orders are completed earlier.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_orders_on_slow_link() {
     let plan = Plan { link: Some(Link::ProcessorToGateway), processors: 1, ..Plan::patient() };
     let run = Run::on_servers("large_orders_on_slow_link", plan).await;
-    run.system.spoil(Mode::Narrow);
+    run.system.set_link(Mode::Narrow);
     let gateway = Api::new(run.system.http[0].clone());
     let line = json!({"item": "x".repeat(200), "quantity": 1, "price": 1});
     let create = async |reference: String, lines: usize| {
@@ -84,8 +85,8 @@ async fn large_orders_on_slow_link() {
     assert!(updated_at(&small) < last, "the small order was completed after the last large one");
     let processor = &run.system.processors[0].process;
     assert_eq!(processor.count_logged("stream to the gateway lost"), 0);
-    run.system.spoil(Mode::Pass);
-    run.reckon().await.costs_delay_only();
+    run.system.set_link(Mode::Pass);
+    run.reconcile().await.costs_delay_only();
 }
 
 fn updated_at(order: &Value) -> String {

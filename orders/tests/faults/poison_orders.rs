@@ -1,4 +1,4 @@
-//! Orders that cannot be processed: one that kills its worker each time, and rows that nobody can read.
+//! Orders that cannot be processed: one that kills its processor at each attempt, and unreadable rows.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use crate::webhook::{CHOSEN, Webhook};
 
 const MAX_ATTEMPTS: u32 = 3;
 
-/// It ends as failed after its attempts. The others are completed, if some of them later.
+/// The order ends as failed after its attempts. All others are completed, some of them later.
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_order() {
     let mut webhook = Webhook::start().await;
     let plan = Plan { webhook: Some(webhook.base.clone()), ..Plan::default() };
     let mut run = Run::on_servers("poison_order", plan).await;
-    let id = run.ledger.create(CHOSEN, MAX_ATTEMPTS).await;
+    let id = run.clients.create(CHOSEN, MAX_ATTEMPTS).await;
     for number in 1..=MAX_ATTEMPTS {
-        let attempt = webhook.attempt().await;
+        let attempt = webhook.next_attempt().await;
         assert_eq!(attempt.number, u64::from(number));
         let victim = &mut run.system.processors[attempt.processor];
         victim.process.kill();
         victim.restart().await;
     }
     Api::new(run.system.http[0].clone()).wait_for_status(&id, "failed").await;
-    run.reckon_with(|reference| reference == CHOSEN).await;
+    run.reconcile_with(|reference| reference == CHOSEN).await;
 }
 
-/// What becomes of a row, and what repairs it.
-const ROWS: [(&str, &str, &[&str]); 6] = [
+/// The damage of each row, and the arguments that repair it.
+const DAMAGED_ROWS: [(&str, &str, &[&str]); 6] = [
     ("bad-currency", "currency = 'QQQ'", &["--set", "currency=USD"]),
     (
         "bad-items",
@@ -43,8 +43,8 @@ const ROWS: [(&str, &str, &[&str]); 6] = [
     ("bad-status", "status = 'shipped'", &["--fail"]),
 ];
 
-/// Rows that cannot be read are parked and named by the doctor, those and no others, and all other orders are processed
-/// as if they were not there. An operator repairs them, or marks them as failed.
+/// Unreadable rows are parked and listed by the doctor, and no others. All other orders are processed. An operator
+/// repairs the rows, or marks their orders as failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_rows() {
     let run = Run::on_servers("poison_rows", Plan::default()).await;
@@ -55,10 +55,10 @@ async fn poison_rows() {
     let mut ids = Vec::new();
     let mut connection =
         MySqlConnection::connect(&run.system.database_url).await.expect("the database is there");
-    // An ENUM then takes anything, as the empty text.
+    // Without a strict mode an ENUM stores any value as the empty string.
     sqlx::raw_sql("SET SESSION sql_mode = ''").execute(&mut connection).await.expect("it is allowed");
-    for (reference, change, _) in ROWS {
-        let id = run.ledger.create(reference, 5).await;
+    for (reference, change, _) in DAMAGED_ROWS {
+        let id = run.clients.create(reference, 5).await;
         let text = format!("UPDATE orders SET {change} WHERE id = x'{}'", id.replace('-', ""));
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.expect("the order is there");
         ids.push(id);
@@ -76,12 +76,12 @@ async fn poison_rows() {
         (parked == bad).then_some(())
     })
     .await;
-    // What was accepted meanwhile is processed beside them.
-    run.ledger.accepts_everywhere(std::time::Instant::now()).await;
-    for (id, (_, _, repair)) in ids.iter().zip(ROWS) {
+    // Later orders are processed.
+    run.clients.wait_until_accepted_everywhere(std::time::Instant::now()).await;
+    for (id, (_, _, repair)) in ids.iter().zip(DAMAGED_ROWS) {
         let arguments = [&["repair", id], repair].concat();
         let output = orders(folder.path(), &arguments, &url).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    run.reckon_with(|reference| reference == "bad-status").await.clients_do_not_notice();
+    run.reconcile_with(|reference| reference == "bad-status").await.costs_no_create();
 }

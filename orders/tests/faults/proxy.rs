@@ -1,4 +1,4 @@
-//! A TCP proxy that can be told to spoil its connections.
+//! A TCP proxy that causes faults on its connections.
 
 use std::io;
 use std::sync::Arc;
@@ -10,29 +10,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Longest piece that is forwarded in one go, in bytes.
-const PIECE: usize = 16 * 1024;
-/// What a slow connection adds to each piece, in each direction. With the length of a piece it also
-/// bounds the bytes per second.
+/// Maximum number of bytes that are forwarded at once.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Delay of each chunk on a slow connection, in each direction. With the size of a chunk it also limits the bandwidth.
 const DELAY: Duration = Duration::from_millis(50);
-/// The same of a narrow connection: 80 KiB a second.
+/// Delay of each chunk on a narrow connection: 80 KiB per second.
 const NARROW_DELAY: Duration = Duration::from_millis(200);
 
+/// The state of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Forwards everything.
+    /// Forwards all bytes.
     Pass,
-    /// Ends all connections, and new ones at once.
+    /// Closes all connections, and new ones at once.
     Cut,
-    /// Connections can be made and stay open, but nothing comes through.
+    /// Accepts connections and keeps them open, but forwards nothing.
     Stall,
-    /// Forwards everything late.
+    /// Forwards all bytes with a delay.
     Slow,
-    /// Forwards so little that a batch of large orders takes longer than a lease.
+    /// Forwards so slowly that a batch of large orders takes longer than a lease.
     Narrow,
 }
 
-/// Ends with the test.
+/// A proxy, which ends with the test.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     mode: watch::Sender<Mode>,
@@ -41,8 +41,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of a port of this machine.
-    pub(crate) async fn to(target: u16) -> Self {
+    /// Starts a proxy for a port of this machine.
+    pub(crate) async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (mode, modes) = watch::channel(Mode::Pass);
@@ -52,8 +52,8 @@ impl Proxy {
         Self { port, mode, target, _accepting: accepting }
     }
 
-    /// Sends new connections to another port. Those that are there stay.
-    pub(crate) fn lead_to(&self, target: u16) {
+    /// Forwards new connections to another port. Open connections do not change.
+    pub(crate) fn redirect_to(&self, target: u16) {
         self.target.store(target, Ordering::Relaxed);
     }
 
@@ -88,19 +88,22 @@ async fn forward(mut client: TcpStream, target: u16, mut modes: watch::Receiver<
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    tokio::try_join!(pump(from_client, to_server, modes.clone()), pump(from_server, to_client, modes))?;
+    tokio::try_join!(
+        forward_one_way(from_client, to_server, modes.clone()),
+        forward_one_way(from_server, to_client, modes)
+    )?;
     Ok(())
 }
 
-async fn pump(
+async fn forward_one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut modes: watch::Receiver<Mode>,
 ) -> io::Result<()> {
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let length = from.read(&mut piece).await?;
-        // What was read when a stall began is held back, the end of the connection too.
+        let length = from.read(&mut chunk).await?;
+        // A stall also delays the bytes that were read before it, and the end of the connection.
         let Ok(mode) = modes.wait_for(|mode| *mode != Mode::Stall).await.map(|mode| *mode) else {
             return Ok(());
         };
@@ -112,6 +115,6 @@ async fn pump(
         if length == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&piece[..length]).await?;
+        to.write_all(&chunk[..length]).await?;
     }
 }

@@ -1,38 +1,38 @@
-//! Redis answers, and takes no jobs: it is a replica, or has used up its memory. Orders are accepted as before, health
-//! names the reason within 5 s, and everything is processed once it is over.
+//! Redis responds but accepts no jobs: it is a replica, or its memory is full. Orders are accepted as before, health
+//! reports the reason within 5 s, and all orders are processed afterwards.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Api, Process, command, eventually};
 use crate::run::Run;
 use crate::servers::{MariaDb, Redis};
-use crate::system::{Plan, ready};
+use crate::system::{Plan, wait_until_ready};
 
-/// How soon health has to name it.
-const SOON: Duration = Duration::from_secs(5);
-/// What a busy machine may add to that.
-const BUSY: Duration = Duration::from_secs(5);
+/// Maximum time until health reports the reason.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Tolerance for a busy machine.
+const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// Waits until readiness says this of the queue.
-async fn queue_is(api: &Api, word: &str) {
-    eventually(&format!("readiness to name {word}"), || async {
+/// Waits until readiness reports this reason for the queue.
+async fn wait_for_queue_detail(api: &Api, word: &str) {
+    eventually(&format!("readiness to report {word}"), || async {
         let (status, readiness) = api.get("/readyz?verbose").await;
         let checks = readiness["checks"].as_array()?;
         let queue = checks.iter().find(|check| check["name"] == "queue")?;
-        let named = queue["detail"].as_str().is_some_and(|detail| detail.contains(word));
+        let has_word = queue["detail"].as_str().is_some_and(|detail| detail.contains(word));
         assert_eq!(status, 200, "orders are accepted: {readiness}");
-        (named && readiness["status"] == "degraded").then_some(())
+        (has_word && readiness["status"] == "degraded").then_some(())
     })
     .await;
 }
 
-/// Waits until every gateway says so.
-async fn health_names(run: &Run, word: &str) {
+/// Waits until every gateway reports this reason.
+async fn wait_until_reported(run: &Run, word: &str) {
     let begun = Instant::now();
     for http in &run.system.http {
-        queue_is(&Api::new(http.clone()), word).await;
+        wait_for_queue_detail(&Api::new(http.clone()), word).await;
     }
-    assert!(begun.elapsed() < SOON + BUSY, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < MAX_DELAY + TOLERANCE, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,18 +41,18 @@ async fn redis_replica() {
     let primary = Redis::start(false).await;
     let command = format!("REPLICAOF 127.0.0.1 {}", primary.port.number);
     assert_eq!(run.system.redis().command(&command).await.as_deref(), Some("+OK"));
-    health_names(&run, "READONLY").await;
+    wait_until_reported(&run, "READONLY").await;
     assert_eq!(run.system.redis().command("REPLICAOF NO ONE").await.as_deref(), Some("+OK"));
-    run.reckon().await.costs_delay_only();
+    run.reconcile().await.costs_delay_only();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_full() {
     let mut run = Run::on_servers("redis_full", Plan::patient()).await;
     assert_eq!(run.system.redis().command("CONFIG SET maxmemory 1").await.as_deref(), Some("+OK"));
-    health_names(&run, "OOM").await;
+    wait_until_reported(&run, "OOM").await;
     assert_eq!(run.system.redis().command("CONFIG SET maxmemory 0").await.as_deref(), Some("+OK"));
-    run.reckon().await.costs_delay_only();
+    run.reconcile().await.costs_delay_only();
 }
 
 /// A node of a cluster, and another one that has the queue's key.
@@ -74,16 +74,17 @@ async fn redis_cluster() {
     let arguments = ["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let variables = [("DATABASE_URL", database.as_str()), ("REDIS_URL", &redis)];
     let mut gateway = Process::start(command(folder.path(), &arguments, &variables), "gateway");
-    let api = ready(&mut gateway).await;
+    let api = wait_until_ready(&mut gateway).await;
     api.create().await;
-    queue_is(&api, "MOVED").await;
-    let says = |line: &str| (line.contains("node of a cluster") && line.contains("MOVED")).then_some(());
-    gateway.wait_for_log("what is wrong", says).await;
+    wait_for_queue_detail(&api, "MOVED").await;
+    let is_reported =
+        |line: &str| (line.contains("node of a cluster") && line.contains("MOVED")).then_some(());
+    gateway.wait_for_log("the reason", is_reported).await;
 
     let arguments = ["processor", "--metrics-addr", "127.0.0.1:0"];
     let mut processor =
         Process::start(command(folder.path(), &arguments, &[("REDIS_URL", &redis)]), "processor");
-    processor.wait_for_log("what is wrong", says).await;
+    processor.wait_for_log("the reason", is_reported).await;
     for process in [&mut gateway, &mut processor] {
         process.terminate();
         process.wait_for_success().await;

@@ -1,5 +1,5 @@
-//! A new version is rolled out: SIGTERM to one part after the other, each started again before the
-//! next. Clients are sent to the gateway that stays, and nobody notices.
+//! A rolling upgrade: each part gets SIGTERM and restarts before the next one. Clients use the remaining gateway, and no
+//! create fails.
 
 use crate::harness::Api;
 use crate::run::Run;
@@ -9,23 +9,23 @@ use crate::system::Plan;
 async fn rolling_restart() {
     let mut run = Run::on_servers("rolling_restart", Plan::patient()).await;
     for i in 0..run.system.gateways.len() {
-        run.ledger.balance(i, false);
+        run.clients.balance(i, false);
         let gateway = &mut run.system.gateways[i];
         gateway.process.terminate();
         gateway.process.wait_for_success().await;
         gateway.restart().await;
         Api::new(run.system.http[i].clone()).wait_until_ready().await;
-        run.ledger.balance(i, true);
-        run.ledger.accepts(50).await;
+        run.clients.balance(i, true);
+        run.clients.wait_until_accepted(50).await;
     }
     for i in 0..run.system.processors.len() {
         let processor = &mut run.system.processors[i];
         processor.process.terminate();
         processor.process.wait_for_success().await;
         processor.restart().await;
-        run.ledger.accepts(50).await;
+        run.clients.wait_until_accepted(50).await;
     }
-    let outcome = run.reckon().await;
+    let outcome = run.reconcile().await;
     assert_eq!(outcome.unreachable, 0, "clients always find a gateway");
     outcome.costs_delay_only();
 }

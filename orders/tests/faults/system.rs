@@ -1,6 +1,5 @@
-//! What is broken: two gateways and two processors on a MariaDB and a Redis of their own, or one
-//! `orders dev` on the embedded parts. Every part keeps its address for as long as the test runs, so
-//! it can be stopped and started again under those who use it.
+//! The system under test: two gateways and two processors on a separate MariaDB and Redis, or one `orders dev`. Every part
+//! keeps its address during the test, so the others reach it again after a restart.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +9,14 @@ use crate::harness::{Api, Process, command, run};
 use crate::proxy::{Mode, Proxy};
 use crate::servers::{MariaDb, Port, Redis, plain_url_on, url_on};
 
-/// A hint that is lost is noticed soon.
+/// A lost job is queued again soon.
 const RULES: [&str; 2] = ["--visibility-timeout", "2s"];
-/// Quick, so that many orders are in flight and done within a test.
+/// Short work, so that many orders are in flight and completed within a test.
 const WORK: [&str; 6] =
     ["--simulate-min-delay", "20ms", "--simulate-max-delay", "300ms", "--attempt-timeout", "20s"];
-const DRAIN: [&str; 2] = ["--shutdown-timeout", "3s"];
+const SHUTDOWN: [&str; 2] = ["--shutdown-timeout", "3s"];
 
-/// A part that can be ended and started again.
+/// A gateway or processor, which can be stopped and started again.
 pub(crate) struct Part {
     name: String,
     folder: PathBuf,
@@ -28,78 +27,78 @@ pub(crate) struct Part {
 
 impl Part {
     fn start(folder: &Path, name: String, arguments: Vec<String>, variables: Vec<(String, String)>) -> Self {
-        let process = process(folder, &name, &arguments, &variables);
+        let process = start_process(folder, &name, &arguments, &variables);
         Self { name, folder: folder.to_owned(), arguments, variables, process }
     }
 
-    /// Starts it after its end.
+    /// Starts the process again after its end.
     pub(crate) async fn restart(&mut self) {
         self.process.wait().await;
         assert_eq!(self.process.count_logged("panicked"), 0, "{} panicked", self.name);
-        self.process = process(&self.folder, &self.name, &self.arguments, &self.variables);
+        self.process = start_process(&self.folder, &self.name, &self.arguments, &self.variables);
     }
 }
 
-fn strings(words: &[&str]) -> Vec<String> {
+fn to_strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn local(port: u16) -> String {
+fn local_address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Of a process that serves HTTP and gRPC.
-fn arguments(command: &[&str], [http, grpc]: [String; 2], lease_ms: u32) -> Vec<String> {
+/// Returns the arguments of a process that serves HTTP and gRPC.
+fn server_arguments(command: &[&str], [http, grpc]: [String; 2], lease_ms: u32) -> Vec<String> {
     let own = ["--http-addr", &http, "--grpc-addr", &grpc, "--lease", &format!("{lease_ms}ms")];
-    strings(&[command, &own[..], &RULES, &DRAIN].concat())
+    to_strings(&[command, &own[..], &RULES, &SHUTDOWN].concat())
 }
 
-fn process(folder: &Path, name: &str, arguments: &[String], variables: &[(String, String)]) -> Process {
+fn start_process(folder: &Path, name: &str, arguments: &[String], variables: &[(String, String)]) -> Process {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let variables: Vec<_> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     Process::start(command(folder, &arguments, &variables), name)
 }
 
-/// The parts on servers, and what they run on.
+/// The parts, and the servers that they use.
 pub(crate) struct System {
     pub(crate) gateways: Vec<Part>,
     pub(crate) processors: Vec<Part>,
     /// `http://host:port` of each gateway.
     pub(crate) http: Vec<String>,
-    /// Where the tests read what is true.
+    /// The database that the tests read.
     pub(crate) database_url: String,
-    /// Of the gateways.
+    /// The ports of the gateways.
     ports: Vec<Port>,
     proxies: Vec<Proxy>,
-    /// A replica, and what leads to it once it has taken over.
+    /// A replica, and the proxy of the primary.
     standby: Option<(MariaDb, Proxy)>,
-    /// None when embedded.
+    /// `None` if embedded.
     pub(crate) servers: Option<(MariaDb, Redis)>,
-    /// Outlives the processes.
+    /// Declared last: it is removed after the processes have ended.
     folder: TempDir,
 }
 
-/// How a system differs from the usual one.
+/// The differences of a system from the default.
 pub(crate) struct Plan {
-    /// How long a lease lasts, in milliseconds.
+    /// The duration of a lease in milliseconds.
     pub(crate) lease_ms: u32,
-    /// Redis comes back with what it held.
+    /// Redis keeps its data over a restart.
     pub(crate) persistent_redis: bool,
-    /// MariaDB has a replica that can take over.
+    /// MariaDB has a replica for a failover.
     pub(crate) standby: bool,
-    /// Connections that can be spoilt.
+    /// The connections whose proxy can cause faults.
     pub(crate) link: Option<Link>,
-    /// How many processors there are, at most two.
+    /// The number of processors, at most two.
     pub(crate) processors: usize,
-    /// Each processor knows one gateway, so that both gateways have one.
+    /// Each processor uses one gateway, so that both gateways have a processor.
     pub(crate) one_gateway_each: bool,
-    /// Processors send their orders there, each to its own path.
+    /// The webhook of the processors; each uses a separate path.
     pub(crate) webhook: Option<String>,
-    /// For the first gateway.
+    /// Variables of the first gateway.
     pub(crate) gateway_variables: Vec<(String, String)>,
-    /// For all processors.
+    /// Variables of all processors.
     pub(crate) processor_variables: Vec<(String, String)>,
-    /// For the database.
+    /// Variables of the database.
     pub(crate) database_variables: Vec<(String, String)>,
 }
 
@@ -131,14 +130,14 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// For faults that must not cost an attempt: no lease runs out because the machine is busy.
+    /// Longer leases, for faults that must not cost an attempt: none expires on a busy machine.
     pub(crate) fn patient() -> Self {
         Self { lease_ms: 8_000, ..Self::default() }
     }
 }
 
 impl System {
-    /// Two gateways and two processors.
+    /// Starts two gateways and two processors.
     pub(crate) async fn on_servers(plan: &Plan) -> Self {
         let mariadb = async {
             if plan.standby {
@@ -149,7 +148,7 @@ impl System {
         };
         let ((mariadb, standby), redis) = tokio::join!(mariadb, Redis::start(plan.persistent_redis));
         let standby = match standby {
-            Some(standby) => Some((standby, Proxy::to(mariadb.port.number).await)),
+            Some(standby) => Some((standby, Proxy::start(mariadb.port.number).await)),
             None => None,
         };
         let mut system = Self {
@@ -163,7 +162,7 @@ impl System {
             servers: Some((mariadb, redis)),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
-        let grpc = [system.claim(), system.claim()];
+        let grpc = [system.claim_port(), system.claim_port()];
         for (i, port) in grpc.into_iter().enumerate() {
             system.add_gateway(plan, i, port).await;
         }
@@ -174,94 +173,96 @@ impl System {
     }
 
     async fn add_gateway(&mut self, plan: &Plan, i: usize, grpc: u16) {
-        let (http, mariadb, redis) = (self.claim(), self.mariadb().port.number, self.redis().port.number);
-        let spoilt = plan.link.filter(|_| i == 0);
-        let mariadb = self.port(mariadb, spoilt == Some(Link::GatewayToMariaDb)).await;
-        let redis = self.port(redis, spoilt == Some(Link::GatewayToRedis)).await;
-        let seen = self.port(http, spoilt == Some(Link::ClientToGateway)).await;
-        let arguments = arguments(&["gateway"], [local(http), local(grpc)], plan.lease_ms);
+        let (http, mariadb, redis) =
+            (self.claim_port(), self.mariadb().port.number, self.redis().port.number);
+        let link = plan.link.filter(|_| i == 0);
+        let mariadb = self.port_or_proxy(mariadb, link == Some(Link::GatewayToMariaDb)).await;
+        let redis = self.port_or_proxy(redis, link == Some(Link::GatewayToRedis)).await;
+        let seen = self.port_or_proxy(http, link == Some(Link::ClientToGateway)).await;
+        let arguments =
+            server_arguments(&["gateway"], [local_address(http), local_address(grpc)], plan.lease_ms);
         let database = match &self.standby {
             Some((_, proxy)) => plain_url_on(proxy.port),
             None => url_on(mariadb),
         };
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), database),
-            ("REDIS_URL".to_owned(), format!("redis://{}", local(redis))),
+            ("REDIS_URL".to_owned(), format!("redis://{}", local_address(redis))),
         ];
         if i == 0 {
             variables.extend_from_slice(&plan.gateway_variables);
         }
         self.gateways.push(Part::start(self.folder.path(), format!("gateway {i}"), arguments, variables));
-        self.http.push(format!("http://{}", local(seen)));
+        self.http.push(format!("http://{}", local_address(seen)));
     }
 
     async fn add_processor(&mut self, plan: &Plan, i: usize, grpc: [u16; 2]) {
         let redis = self.redis().port.number;
-        let spoilt = plan.link.filter(|_| i == 0);
-        let redis = self.port(redis, spoilt == Some(Link::ProcessorToRedis)).await;
+        let link = plan.link.filter(|_| i == 0);
+        let redis = self.port_or_proxy(redis, link == Some(Link::ProcessorToRedis)).await;
         let mut gateways = Vec::new();
         for (number, port) in grpc.into_iter().enumerate() {
             if plan.one_gateway_each && number != i {
                 continue;
             }
-            let port = self.port(port, spoilt == Some(Link::ProcessorToGateway)).await;
-            gateways.push(format!("http://{}", local(port)));
+            let port = self.port_or_proxy(port, link == Some(Link::ProcessorToGateway)).await;
+            gateways.push(format!("http://{}", local_address(port)));
         }
-        let mut arguments = strings(&["processor", "--metrics-addr", "127.0.0.1:0"]);
-        arguments.extend(strings(&[&WORK[..], &DRAIN].concat()));
+        let mut arguments = to_strings(&["processor", "--metrics-addr", "127.0.0.1:0"]);
+        arguments.extend(to_strings(&[&WORK[..], &SHUTDOWN].concat()));
         if let Some(base) = &plan.webhook {
-            arguments.extend(strings(&["--handler", "webhook", "--webhook-url", &format!("{base}/{i}")]));
+            arguments.extend(to_strings(&["--handler", "webhook", "--webhook-url", &format!("{base}/{i}")]));
         }
         let mut variables = vec![
             ("ORDERS_GATEWAY_URL".to_owned(), gateways.join(",")),
-            ("REDIS_URL".to_owned(), format!("redis://{}", local(redis))),
+            ("REDIS_URL".to_owned(), format!("redis://{}", local_address(redis))),
         ];
         variables.extend_from_slice(&plan.processor_variables);
         self.processors.push(Part::start(self.folder.path(), format!("processor {i}"), arguments, variables));
     }
 
-    fn claim(&mut self) -> u16 {
+    fn claim_port(&mut self) -> u16 {
         self.ports.push(Port::claim());
         self.ports[self.ports.len() - 1].number
     }
 
-    /// The port itself, or a proxy's in front of it.
-    async fn port(&mut self, port: u16, spoilt: bool) -> u16 {
-        if !spoilt {
+    /// Returns the port, or that of a new proxy for it.
+    async fn port_or_proxy(&mut self, port: u16, has_proxy: bool) -> u16 {
+        if !has_proxy {
             return port;
         }
-        let proxy = Proxy::to(port).await;
+        let proxy = Proxy::start(port).await;
         let port = proxy.port;
         self.proxies.push(proxy);
         port
     }
 
-    /// What becomes of the connections of the plan's link.
-    pub(crate) fn spoil(&self, mode: Mode) {
-        assert!(!self.proxies.is_empty(), "there is no such link");
+    /// Sets the state of the connections of the plan's link.
+    pub(crate) fn set_link(&self, mode: Mode) {
+        assert!(!self.proxies.is_empty(), "the plan has a link");
         self.proxies.iter().for_each(|proxy| proxy.set(mode));
     }
 
-    /// The replica takes over. The old primary stays up and keeps its connections.
+    /// Makes the replica the primary. The old primary keeps running and keeps its connections.
     pub(crate) async fn switch_over(&mut self) {
         let (standby, proxy) = self.standby.as_ref().expect("there is a replica");
         let primary = &self.servers.as_ref().expect("it runs on servers").0;
         standby.take_over(primary).await;
-        proxy.lead_to(standby.port.number);
+        proxy.redirect_to(standby.port.number);
         self.database_url = standby.url();
     }
 
-    /// The replica gets transactions, and does not carry them out.
+    /// Lets the replica receive transactions without applying them.
     pub(crate) async fn let_standby_lag(&self) {
         self.standby.as_ref().expect("there is a replica").0.lag().await;
     }
 
-    /// The primary is killed, and the replica takes over with what it has carried out.
+    /// Kills the primary, and makes the replica the primary with the transactions that it has applied.
     pub(crate) async fn fail_over(&mut self) {
         self.mariadb().process.kill();
         let (standby, proxy) = self.standby.as_ref().expect("there is a replica");
         standby.promote().await;
-        proxy.lead_to(standby.port.number);
+        proxy.redirect_to(standby.port.number);
         self.database_url = standby.url();
     }
 
@@ -273,14 +274,14 @@ impl System {
         &mut self.servers.as_mut().expect("it runs on servers").1
     }
 
-    /// Everything in one process.
+    /// Starts `orders dev`.
     pub(crate) async fn embedded(variables: &[(String, String)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports = vec![Port::claim(), Port::claim()];
-        let addresses = [local(ports[0].number), local(ports[1].number)];
+        let addresses = [local_address(ports[0].number), local_address(ports[1].number)];
         let http = format!("http://{}", addresses[0]);
-        let mut arguments = arguments(&["dev"], addresses, Plan::default().lease_ms);
-        arguments.extend(strings(&WORK));
+        let mut arguments = server_arguments(&["dev"], addresses, Plan::default().lease_ms);
+        arguments.extend(to_strings(&WORK));
         let dev = Part::start(folder.path(), "orders dev".to_owned(), arguments, variables.to_vec());
         Self {
             gateways: vec![dev],
@@ -295,12 +296,12 @@ impl System {
         }
     }
 
-    /// Every gateway and every processor.
+    /// Returns all gateways and processors.
     pub(crate) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
         self.gateways.iter_mut().chain(&mut self.processors)
     }
 
-    /// Ends gateways and processors in an orderly way, which none may refuse.
+    /// Shuts gateways and processors down, which must succeed.
     pub(crate) async fn stop(&mut self) {
         for part in self.parts() {
             part.process.terminate();
@@ -310,7 +311,7 @@ impl System {
         }
     }
 
-    /// What `orders doctor` has to say, and whether it is content. The system must have been stopped.
+    /// Returns whether `orders doctor` has no findings, and its output. The system must be stopped.
     pub(crate) async fn doctor(&self) -> (bool, String) {
         let url = self.servers.as_ref().map(|_| self.database_url.clone());
         let variables: Vec<_> = url.iter().map(|url| ("DATABASE_URL", url.as_str())).collect();
@@ -320,10 +321,10 @@ impl System {
     }
 }
 
-/// Waits until a gateway serves, and returns where.
-pub(crate) async fn ready(gateway: &mut Process) -> Api {
+/// Waits until a gateway is ready, and returns a client.
+pub(crate) async fn wait_until_ready(gateway: &mut Process) -> Api {
     let http = gateway
-        .wait_for_log("that it is ready", |line| {
+        .wait_for_log("its readiness", |line| {
             let address = line.contains("the gateway is ready").then(|| line.split("http=").nth(1))??;
             Some(address.split_whitespace().next()?.to_owned())
         })

@@ -1,5 +1,4 @@
-//! Where processors send their orders, each to its own path. All of them are completed but one, whose
-//! answers the test gives.
+//! The webhook of the processors, with a path for each. It completes all orders except one, whose responses the test sets.
 
 use std::time::Duration;
 
@@ -12,20 +11,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::harness::within;
 
-/// The reference of the order whose answers the test gives.
+/// The reference of the order whose responses the test sets.
 pub(crate) const CHOSEN: &str = "chosen";
-/// How long the work on any other order takes.
-const WORK: Duration = Duration::from_millis(100);
+/// The duration of the work on all other orders.
+const WORK_DURATION: Duration = Duration::from_millis(100);
 
 /// An attempt of that order.
 pub(crate) struct Attempt {
-    /// Whose it is.
+    /// The number of the processor.
     pub(crate) processor: usize,
     pub(crate) number: u64,
-    /// Without an answer the request stays open.
+    /// Sets the response; until then the request stays open.
     pub(crate) answer: oneshot::Sender<StatusCode>,
 }
 
+/// A running webhook.
 pub(crate) struct Webhook {
     /// The URL without the processor's path.
     pub(crate) base: String,
@@ -33,34 +33,34 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Ends with the test.
+    /// Starts a webhook, which ends with the test.
     pub(crate) async fn start() -> Self {
         let (sender, attempts) = mpsc::unbounded_channel();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let router = Router::new().route("/{processor}", post(work)).with_state(sender);
+        let router = Router::new().route("/{processor}", post(handle_order)).with_state(sender);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { base, attempts }
     }
 
     /// Waits for the next attempt of the chosen order.
-    pub(crate) async fn attempt(&mut self) -> Attempt {
-        within("an attempt of the chosen order", self.attempts.recv()).await.expect("the webhook lives")
+    pub(crate) async fn next_attempt(&mut self) -> Attempt {
+        within("an attempt of the chosen order", self.attempts.recv()).await.expect("the webhook runs")
     }
 }
 
-async fn work(
+async fn handle_order(
     State(attempts): State<mpsc::UnboundedSender<Attempt>>,
     Path(processor): Path<usize>,
     Json(order): Json<Value>,
 ) -> StatusCode {
     if order["externalReference"] != CHOSEN {
-        tokio::time::sleep(WORK).await;
+        tokio::time::sleep(WORK_DURATION).await;
         return StatusCode::NO_CONTENT;
     }
     let (answer, answered) = oneshot::channel();
     let number = order["attempt"].as_u64().expect("attempts have numbers");
-    // A test that has ended wants to know of no more attempts, and gives no answer.
+    // A test that has ended sets no response.
     let _ = attempts.send(Attempt { processor, number, answer });
     match answered.await {
         Ok(status) => status,

@@ -1,15 +1,15 @@
-//! Holds the ledger against the database.
+//! Compares the ledger with the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::OrderId;
 use sqlx::{AnyConnection, Connection, Row};
 
-use super::Book;
+use super::Ledger;
 use super::subscriber::is_final;
 
-/// An order as the database has it.
-pub(crate) struct Found {
+/// An order in the database.
+pub(crate) struct StoredOrder {
     pub(crate) id: String,
     pub(crate) reference: String,
     pub(crate) status: String,
@@ -18,14 +18,14 @@ pub(crate) struct Found {
     pub(crate) events: Vec<(i64, String)>,
 }
 
-/// What a comparison has shown.
+/// The result of a comparison.
 #[derive(Default)]
 pub(crate) struct Verdict {
     pub(crate) finished: usize,
     pub(crate) lost: usize,
     pub(crate) duplicated: usize,
     pub(crate) extra_attempts: i64,
-    /// In words: everything that must not be.
+    /// Descriptions of all differences.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -34,19 +34,19 @@ async fn connect(url: &str) -> AnyConnection {
     AnyConnection::connect(url).await.expect("the database can be read")
 }
 
-fn id(row: &sqlx::any::AnyRow) -> String {
+fn order_id(row: &sqlx::any::AnyRow) -> String {
     let bytes: Vec<u8> = row.get(0);
     OrderId::from_bytes(bytes.try_into().expect("16 bytes")).to_string()
 }
 
-/// The ids of the orders that are not final.
+/// Returns the ids of the orders that are not final.
 pub(crate) async fn unfinished(url: &str) -> BTreeSet<String> {
     let mut connection = connect(url).await;
     let rows = sqlx::query("SELECT id FROM orders WHERE status IN ('pending', 'processing')")
         .fetch_all(&mut connection)
         .await;
     let _ = connection.close().await;
-    rows.expect("the database can be read").iter().map(id).collect()
+    rows.expect("the database can be read").iter().map(order_id).collect()
 }
 
 /// The events of all orders: the first and the two latest are in the order's row.
@@ -56,38 +56,40 @@ const EVENTS: &str = "SELECT id, 1 AS sequence, 'pending' AS status FROM orders 
     UNION ALL SELECT id, version, status FROM orders \
     ORDER BY 1, 2";
 
-/// Every order with its events.
-pub(crate) async fn read(url: &str) -> Vec<Found> {
+/// Reads all orders with their events.
+pub(crate) async fn read_orders(url: &str) -> Vec<StoredOrder> {
     let mut connection = connect(url).await;
     let rows = sqlx::query(EVENTS).fetch_all(&mut connection).await.expect("the database can be read");
     let mut events: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
     for row in &rows {
-        events.entry(id(row)).or_default().push((row.get(1), row.get(2)));
+        events.entry(order_id(row)).or_default().push((row.get(1), row.get(2)));
     }
     let rows = sqlx::query("SELECT id, external_reference, status, attempt, reason FROM orders")
         .fetch_all(&mut connection)
         .await
         .expect("the database can be read");
     let _ = connection.close().await;
-    let found = rows.iter().map(|row| Found {
-        id: id(row),
+    let found = rows.iter().map(|row| StoredOrder {
+        id: order_id(row),
         reference: row.get(1),
         status: row.get(2),
         attempt: row.get(3),
         reason: row.get(4),
-        events: events.remove(&id(row)).unwrap_or_default(),
+        events: events.remove(&order_id(row)).unwrap_or_default(),
     });
     found.collect()
 }
 
-/// The ledger against the orders of the database. `poisoned` says which creates end as failed.
-pub(crate) fn check(book: &Book, orders: &[Found], poisoned: impl Fn(&str) -> bool) -> Verdict {
-    let mut verdict = Verdict { wrong: book.wrong.clone(), ..Verdict::default() };
+/// Compares the ledger with the orders of the database. `poisoned` selects the creates that must end as failed.
+pub(crate) fn check(ledger: &Ledger, orders: &[StoredOrder], poisoned: impl Fn(&str) -> bool) -> Verdict {
+    let mut verdict = Verdict { wrong: ledger.wrong.clone(), ..Verdict::default() };
     let by_id: BTreeMap<_, _> = orders.iter().map(|order| (order.id.as_str(), order)).collect();
-    for (reference, accepted) in &book.accepted {
+    for (reference, accepted) in &ledger.accepted {
         match by_id.get(accepted.id.as_str()) {
             Some(order) if order.reference != *reference => {
-                verdict.wrong.push(format!("{reference} was told the id of {}", order.reference));
+                verdict
+                    .wrong
+                    .push(format!("the client of {reference} received the id of {}", order.reference));
             }
             Some(order) if is_final(&order.status) => verdict.finished += 1,
             Some(order) => {
@@ -96,30 +98,30 @@ pub(crate) fn check(book: &Book, orders: &[Found], poisoned: impl Fn(&str) -> bo
             }
             None => {
                 verdict.lost += 1;
-                verdict.wrong.push(format!("{reference} {} is not there", accepted.id));
+                verdict.wrong.push(format!("{reference} {} is missing", accepted.id));
             }
         }
     }
     let mut creates = BTreeSet::new();
     for order in orders {
         verdict.extra_attempts += (order.attempt - 1).max(0);
-        verdict.wrong.extend(faults_of(book, order, poisoned(&order.reference)));
+        verdict.wrong.extend(differences(ledger, order, poisoned(&order.reference)));
         if !creates.insert(&order.reference) {
             verdict.duplicated += 1;
             verdict.wrong.push(format!("{} has more than one order", order.reference));
         }
     }
-    for id in book.watched.keys().filter(|id| !by_id.contains_key(id.as_str())) {
-        verdict.wrong.push(format!("{id} was watched and is not there"));
+    for id in ledger.watched.keys().filter(|id| !by_id.contains_key(id.as_str())) {
+        verdict.wrong.push(format!("{id} was watched and is missing"));
     }
     verdict
 }
 
-fn faults_of(book: &Book, order: &Found, poisoned: bool) -> Vec<String> {
-    let Found { id, reference, status, attempt, reason, events } = order;
+fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<String> {
+    let StoredOrder { id, reference, status, attempt, reason, events } = order;
     let mut wrong = Vec::new();
-    if book.refused.contains(reference) {
-        wrong.push(format!("{reference} was refused with the word that nothing was changed, and is there"));
+    if ledger.refused.contains(reference) {
+        wrong.push(format!("{reference} was rejected without a change, and exists"));
     }
     if status != if poisoned { "failed" } else { "completed" } {
         wrong.push(format!("{reference} {id} is {status} after {attempt} attempts: {reason:?}"));
@@ -130,12 +132,12 @@ fn faults_of(book: &Book, order: &Found, poisoned: bool) -> Vec<String> {
     {
         wrong.push(format!("{reference} {id} is {status} with the events {events:?}"));
     }
-    // Each attempt has begun once; nobody went on with an attempt that was not the latest one.
+    // Each attempt has started once, and only the latest attempt was reported.
     let begun = events.iter().filter(|(_, status)| status == "processing").count();
     if i64::try_from(begun) != Ok(*attempt) {
         wrong.push(format!("{reference} {id} has had {attempt} attempts but the events {events:?}"));
     }
-    if let Some(seen) = book.watched.get(id).filter(|seen| *seen != events) {
+    if let Some(seen) = ledger.watched.get(id).filter(|seen| *seen != events) {
         wrong.push(format!("{reference} {id} has the events {events:?}, a subscriber saw {seen:?}"));
     }
     wrong
@@ -152,8 +154,8 @@ mod tests {
         (1..).zip(statuses).map(|(sequence, status)| (sequence, (*status).to_owned())).collect()
     }
 
-    fn completed(id: &str, reference: &str) -> Found {
-        Found {
+    fn completed(id: &str, reference: &str) -> StoredOrder {
+        StoredOrder {
             id: id.to_owned(),
             reference: reference.to_owned(),
             status: "completed".to_owned(),
@@ -163,59 +165,59 @@ mod tests {
         }
     }
 
-    fn book() -> Book {
-        let mut book = Book::default();
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
         let accepted = Accepted { id: "1".to_owned(), at: Instant::now() };
-        book.accepted.insert("a".to_owned(), accepted);
-        book.watched.insert("1".to_owned(), completed("1", "a").events);
-        book
+        ledger.accepted.insert("a".to_owned(), accepted);
+        ledger.watched.insert("1".to_owned(), completed("1", "a").events);
+        ledger
     }
 
-    fn checked(book: &Book, orders: &[Found]) -> Verdict {
-        check(book, orders, |_| false)
+    fn checked(ledger: &Ledger, orders: &[StoredOrder]) -> Verdict {
+        check(ledger, orders, |_| false)
     }
 
     #[test]
-    fn what_was_promised_and_is_there_is_fine() {
-        let verdict = checked(&book(), &[completed("1", "a"), completed("2", "never answered")]);
+    fn stored_orders_match_the_ledger() {
+        let verdict = checked(&ledger(), &[completed("1", "a"), completed("2", "without a response")]);
         assert_eq!((verdict.finished, verdict.lost, verdict.duplicated), (1, 0, 0));
         assert!(verdict.wrong.is_empty(), "{:?}", verdict.wrong);
     }
 
     #[test]
-    fn an_order_that_is_missing_or_not_finished_is_lost() {
-        assert_eq!(checked(&book(), &[]).lost, 1);
-        let waiting = Found { status: "pending".to_owned(), ..completed("1", "a") };
-        assert_eq!(checked(&book(), &[waiting]).lost, 1);
+    fn missing_or_unfinished_order_is_lost() {
+        assert_eq!(checked(&ledger(), &[]).lost, 1);
+        let waiting = StoredOrder { status: "pending".to_owned(), ..completed("1", "a") };
+        assert_eq!(checked(&ledger(), &[waiting]).lost, 1);
     }
 
     #[test]
-    fn a_second_order_of_one_create_is_a_duplicate() {
-        assert_eq!(checked(&book(), &[completed("1", "a"), completed("2", "a")]).duplicated, 1);
+    fn second_order_of_a_create_is_a_duplicate() {
+        assert_eq!(checked(&ledger(), &[completed("1", "a"), completed("2", "a")]).duplicated, 1);
     }
 
     #[test]
-    fn whatever_differs_from_what_was_said_is_wrong() {
-        let mut refused = book();
+    fn differences_are_reported() {
+        let mut refused = ledger();
         refused.refused.insert("b".to_owned());
         let mut gap = completed("1", "a");
         gap.events.remove(1);
-        let mut unseen = book();
+        let mut unseen = ledger();
         unseen.watched.insert("1".to_owned(), events(&["pending", "completed"]));
-        let overwritten = Found {
+        let overwritten = StoredOrder {
             events: events(&["pending", "processing", "pending", "processing", "completed"]),
             ..completed("1", "a")
         };
-        let failed = Found { status: "failed".to_owned(), ..completed("1", "a") };
-        for (book, orders) in [
+        let failed = StoredOrder { status: "failed".to_owned(), ..completed("1", "a") };
+        for (ledger, orders) in [
             (refused, vec![completed("1", "a"), completed("2", "b")]),
-            (book(), vec![gap]),
+            (ledger(), vec![gap]),
             (unseen, vec![completed("1", "a")]),
-            (book(), vec![overwritten]),
-            (book(), vec![failed]),
-            (book(), vec![completed("1", "b")]),
+            (ledger(), vec![overwritten]),
+            (ledger(), vec![failed]),
+            (ledger(), vec![completed("1", "b")]),
         ] {
-            assert!(!checked(&book, &orders).wrong.is_empty());
+            assert!(!checked(&ledger, &orders).wrong.is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One client: creates orders, goes to another gateway when one does not answer.
+//! One client: creates orders, and uses another gateway if one does not respond.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{Accepted, PACE, Shared, WATCHED, subscriber};
+use super::{Accepted, CREATE_INTERVAL, Shared, WATCH_EVERY, subscriber};
 
-/// A gateway refuses what it cannot do within 5 s; longer without an answer means that there is none.
-const PATIENCE: Duration = Duration::from_millis(5_500);
-/// Between two tries of the same create.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Refusals that promise that nothing was changed.
+/// Timeout of a request. A gateway rejects within 5 s.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(5_500);
+/// Pause between two tries of the same create.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Rejections without a change.
 const NOTHING_CHANGED: [&str; 13] = [
     "overloaded",
     "database_unavailable",
@@ -29,15 +29,15 @@ const NOTHING_CHANGED: [&str; 13] = [
     "starting",
     "shutting_down",
 ];
-/// Refusals after which the order may exist.
+/// Rejections after which the order can exist.
 const UNDECIDED: [&str; 2] = ["outcome_unknown", "request_timeout"];
 
-/// What became of one request.
-enum Answer {
+/// The result of one request.
+enum Response {
     Accepted(String),
-    /// No connection was made: nothing was sent.
+    /// The connection failed, so nothing was sent.
     Unreachable,
-    /// It was sent, and nothing is known of it.
+    /// The request was sent, and no response came.
     None,
     Refused {
         status: u16,
@@ -46,60 +46,60 @@ enum Answer {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, number: usize) {
-    let mut pace = interval(PACE);
+    let mut pace = interval(CREATE_INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Not all of them in the same moment.
-    sleep(PACE.mul_f64(number as f64 / super::CLIENTS as f64)).await;
+    // The clients start at different times.
+    sleep(CREATE_INTERVAL.mul_f64(number as f64 / super::CLIENTS as f64)).await;
     for turn in 0.. {
         pace.tick().await;
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        create(&shared, number, turn).await;
+        create_order(&shared, number, turn).await;
     }
 }
 
-async fn create(shared: &Arc<Shared>, number: usize, turn: usize) {
+async fn create_order(shared: &Arc<Shared>, number: usize, turn: usize) {
     let (reference, keyed) = (format!("{number}-{turn}"), number.is_multiple_of(2));
     let begun = Instant::now();
     for try_number in 0.. {
         if try_number > 0 {
-            sleep(PAUSE).await;
+            sleep(RETRY_PAUSE).await;
         }
-        let Some(gateway) = shared.choose(number / 2 + turn + try_number) else { continue };
+        let Some(gateway) = shared.choose_gateway(number / 2 + turn + try_number) else { continue };
         let sent = Instant::now();
-        let answer = shared.post(gateway, &reference, keyed).await;
-        let mut book = shared.book.lock().unwrap();
-        match answer {
-            Answer::Accepted(id) => {
-                book.works_since[gateway] = book.works_since[gateway].max(Some(sent));
-                book.slowest = book.slowest.max(begun.elapsed());
-                let count = book.accepted.len();
-                if count.is_multiple_of(WATCHED) {
-                    let watching = subscriber::run(shared.clone(), id.clone(), count / WATCHED);
+        let response = shared.post(gateway, &reference, keyed).await;
+        let mut ledger = shared.ledger.lock().unwrap();
+        match response {
+            Response::Accepted(id) => {
+                ledger.works_since[gateway] = ledger.works_since[gateway].max(Some(sent));
+                ledger.slowest = ledger.slowest.max(begun.elapsed());
+                let count = ledger.accepted.len();
+                if count.is_multiple_of(WATCH_EVERY) {
+                    let watching = subscriber::run(shared.clone(), id.clone(), count / WATCH_EVERY);
                     shared.subscribers.lock().unwrap().spawn(watching);
                 }
-                book.accepted.insert(reference, Accepted { id, at: Instant::now() });
+                ledger.accepted.insert(reference, Accepted { id, at: Instant::now() });
                 return;
             }
-            // Unless it was taken out since it was chosen.
-            Answer::Unreachable if shared.out[gateway].load(Ordering::Relaxed) => {}
-            Answer::Unreachable => book.unreachable += 1,
-            Answer::None => {
-                book.unanswered += 1;
+            // The gateway may have been removed from the load balancer meanwhile.
+            Response::Unreachable if shared.removed[gateway].load(Ordering::Relaxed) => {}
+            Response::Unreachable => ledger.unreachable += 1,
+            Response::None => {
+                ledger.unanswered += 1;
                 if !keyed {
                     return;
                 }
             }
-            Answer::Refused { status, code } => {
+            Response::Refused { status, code } => {
                 let undecided = UNDECIDED.contains(&code.as_str());
                 if status != 503 || !(undecided || NOTHING_CHANGED.contains(&code.as_str())) {
-                    book.wrong.push(format!("{reference} was answered {status} {code}"));
+                    ledger.wrong.push(format!("{reference} got the response {status} {code}"));
                 }
-                *book.refusals.entry(format!("{status} {code}")).or_default() += 1;
+                *ledger.refusals.entry(format!("{status} {code}")).or_default() += 1;
                 if !keyed {
                     if !undecided {
-                        book.refused.insert(reference);
+                        ledger.refused.insert(reference);
                     }
                     return;
                 }
@@ -109,30 +109,30 @@ async fn create(shared: &Arc<Shared>, number: usize, turn: usize) {
 }
 
 impl Shared {
-    /// One of the gateways that are not taken out.
-    pub(super) fn choose(&self, preference: usize) -> Option<usize> {
+    /// Returns a gateway of the load balancer.
+    pub(super) fn choose_gateway(&self, preference: usize) -> Option<usize> {
         let count = self.gateways.len();
         let mut all = (0..count).map(|i| (preference + i) % count);
-        all.find(|gateway| !self.out[*gateway].load(Ordering::Relaxed))
+        all.find(|gateway| !self.removed[*gateway].load(Ordering::Relaxed))
     }
 
-    async fn post(&self, gateway: usize, reference: &str, keyed: bool) -> Answer {
+    async fn post(&self, gateway: usize, reference: &str, keyed: bool) -> Response {
         let order =
             json!({"item": "Laptop", "quantity": 2, "price": 1299.99, "externalReference": reference});
         let mut request = self.http.post(format!("{}/orders", self.gateways[gateway])).json(&order);
         if keyed {
             request = request.header("Idempotency-Key", reference);
         }
-        let response = match request.timeout(PATIENCE).send().await {
+        let response = match request.timeout(RESPONSE_TIMEOUT).send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Answer::Unreachable,
-            Err(_) => return Answer::None,
+            Err(error) if error.is_connect() => return Response::Unreachable,
+            Err(_) => return Response::None,
         };
         let status = response.status().as_u16();
-        let Ok(body) = response.json::<Value>().await else { return Answer::None };
+        let Ok(body) = response.json::<Value>().await else { return Response::None };
         match (status, body["id"].as_str()) {
-            (201, Some(id)) => Answer::Accepted(id.to_owned()),
-            _ => Answer::Refused { status, code: body["code"].as_str().unwrap_or_default().to_owned() },
+            (201, Some(id)) => Response::Accepted(id.to_owned()),
+            _ => Response::Refused { status, code: body["code"].as_str().unwrap_or_default().to_owned() },
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The side of the clients: many of them create orders at a bounded rate over all gateways, and
-//! write down what they were told. Some of the orders are also watched.
+//! Clients that create orders at a limited rate over all gateways, and record the responses in a ledger. Subscribers watch
+//! some of the orders.
 //!
-//! Every second client sends an `Idempotency-Key` and repeats its create until it is told that the
-//! order is accepted. The others repeat only when no connection was made, so that each create has
-//! at most one order in any case. The external reference says which create an order belongs to.
+//! Every second client sends an `Idempotency-Key`, and repeats its create until the order is accepted. The others repeat
+//! only after a failed connect, so each create has at most one order. The external reference identifies the create.
 
 mod check;
 mod client;
@@ -18,149 +17,150 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub(crate) use check::{Verdict, check, read, unfinished};
+pub(crate) use check::{Verdict, check, read_orders, unfinished};
 
 use crate::harness::{eventually, within};
 
-/// Clients that create orders side by side.
+/// Clients that create orders concurrently.
 const CLIENTS: usize = 32;
-/// Each of them begins a create so often at most: 160 a second in all.
-const PACE: Duration = Duration::from_millis(200);
-/// One of so many accepted orders is watched.
-const WATCHED: usize = 6;
-/// How long subscribers get to see what has happened.
-const SEEN_AFTER: Duration = Duration::from_secs(20);
+/// Minimum interval between the creates of a client: 160 creates per second in total.
+const CREATE_INTERVAL: Duration = Duration::from_millis(200);
+/// Every sixth accepted order is watched.
+const WATCH_EVERY: usize = 6;
+/// Timeout for subscribers to receive all events.
+const SUBSCRIBER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a client was told of one create.
+/// The response to one create.
 pub(crate) struct Accepted {
     pub(crate) id: String,
     pub(crate) at: Instant,
 }
 
-/// Everything that clients and subscribers have written down.
+/// The records of all clients and subscribers.
 #[derive(Default)]
-pub(crate) struct Book {
-    /// By reference.
+pub(crate) struct Ledger {
+    /// Accepted creates by their reference.
     pub(crate) accepted: BTreeMap<String, Accepted>,
-    /// Creates that were refused with the promise that nothing was changed, and not repeated.
+    /// Creates that were rejected without a change, and not repeated.
     pub(crate) refused: BTreeSet<String>,
-    /// How often each refusal was seen: status and code.
+    /// The number of rejections by status and code.
     pub(crate) refusals: BTreeMap<String, usize>,
-    /// How often no answer came.
+    /// The number of requests without a response.
     pub(crate) unanswered: usize,
-    /// How often a gateway could not be connected to.
+    /// The number of failed connects.
     pub(crate) unreachable: usize,
-    /// The longest time that it took to get an order accepted, repetitions included.
+    /// The maximum time until a create was accepted, with its repetitions.
     pub(crate) slowest: Duration,
-    /// What each subscriber saw, by the order's id.
+    /// The events that each subscriber received, by the id of the order.
     pub(crate) watched: BTreeMap<String, Vec<(i64, String)>>,
-    /// When the latest request was sent that each gateway answered with 201.
+    /// The start of the latest request of each gateway with a 201.
     pub(crate) works_since: Vec<Option<Instant>>,
-    /// What no fault excuses.
+    /// Differences that no fault permits.
     pub(crate) wrong: Vec<String>,
 }
 
-/// Clients and subscribers at work.
-pub(crate) struct Ledger {
+/// Running clients and subscribers.
+pub(crate) struct Clients {
     shared: Arc<Shared>,
-    clients: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 struct Shared {
     gateways: Vec<String>,
-    /// What a load balancer would have taken out.
-    out: Vec<AtomicBool>,
+    /// Gateways that are removed from the load balancer.
+    removed: Vec<AtomicBool>,
     stop: AtomicBool,
-    /// Subscribers do not connect again.
-    give_up: AtomicBool,
+    /// Whether subscribers stop to reconnect.
+    stop_subscribers: AtomicBool,
     http: reqwest::Client,
-    book: Mutex<Book>,
+    ledger: Mutex<Ledger>,
     subscribers: Mutex<JoinSet<()>>,
 }
 
-impl Ledger {
+impl Clients {
     /// Starts the clients; `gateways` are base URLs.
     pub(crate) fn start(gateways: &[String]) -> Self {
         crate::harness::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
         let shared = Arc::new(Shared {
             gateways: gateways.to_vec(),
-            out: gateways.iter().map(|_| AtomicBool::new(false)).collect(),
+            removed: gateways.iter().map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
-            give_up: AtomicBool::new(false),
+            stop_subscribers: AtomicBool::new(false),
             http,
-            book: Mutex::new(Book { works_since: vec![None; gateways.len()], ..Book::default() }),
+            ledger: Mutex::new(Ledger { works_since: vec![None; gateways.len()], ..Ledger::default() }),
             subscribers: Mutex::default(),
         });
-        let mut clients = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for number in 0..CLIENTS {
-            clients.spawn(client::run(shared.clone(), number));
+            tasks.spawn(client::run(shared.clone(), number));
         }
-        Self { shared, clients }
+        Self { shared, tasks }
     }
 
-    /// Looks into the book.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Book) -> T) -> T {
-        look(&mut self.shared.book.lock().unwrap())
+    /// Calls `access` with the ledger.
+    pub(crate) fn with_ledger<T>(&self, access: impl FnOnce(&mut Ledger) -> T) -> T {
+        access(&mut self.shared.ledger.lock().unwrap())
     }
 
-    /// What was seen so far while everything was starting is no fault.
-    pub(crate) fn forget_the_start(&self) {
-        self.look(|book| {
-            book.refusals.clear();
-            (book.unanswered, book.unreachable, book.slowest) = (0, 0, Duration::ZERO);
+    /// Removes the failures that happened while the system was starting.
+    pub(crate) fn forget_startup_failures(&self) {
+        self.with_ledger(|ledger| {
+            ledger.refusals.clear();
+            (ledger.unanswered, ledger.unreachable, ledger.slowest) = (0, 0, Duration::ZERO);
         });
     }
 
-    /// Waits until so many more orders are accepted.
-    pub(crate) async fn accepts(&self, more: usize) {
-        let enough = self.look(|book| book.accepted.len()) + more;
+    /// Waits until `more` orders are accepted.
+    pub(crate) async fn wait_until_accepted(&self, more: usize) {
+        let enough = self.with_ledger(|ledger| ledger.accepted.len()) + more;
         eventually("orders to be accepted", || {
-            std::future::ready((self.look(|book| book.accepted.len()) >= enough).then_some(()))
+            std::future::ready((self.with_ledger(|ledger| ledger.accepted.len()) >= enough).then_some(()))
         })
         .await;
     }
 
     /// Waits until every gateway has accepted an order that was sent after `since`.
-    pub(crate) async fn accepts_everywhere(&self, since: Instant) {
+    pub(crate) async fn wait_until_accepted_everywhere(&self, since: Instant) {
         eventually("each gateway to accept orders", || {
             let works = |at: &Option<Instant>| at.is_some_and(|at| at > since);
-            std::future::ready(self.look(|book| book.works_since.iter().all(works)).then_some(()))
+            std::future::ready(self.with_ledger(|ledger| ledger.works_since.iter().all(works)).then_some(()))
         })
         .await;
     }
 
-    /// Whether clients may choose this gateway for new requests.
-    pub(crate) fn balance(&self, gateway: usize, to_it: bool) {
-        self.shared.out[gateway].store(!to_it, Ordering::Relaxed);
+    /// Adds a gateway to the load balancer, or removes it.
+    pub(crate) fn balance(&self, gateway: usize, add: bool) {
+        self.shared.removed[gateway].store(!add, Ordering::Relaxed);
     }
 
     /// Creates one more order and returns its id.
     pub(crate) async fn create(&self, reference: &str, max_attempts: u32) -> String {
         let order = json!({"item": "Laptop", "quantity": 1, "price": 1,
             "externalReference": reference, "maxAttempts": max_attempts});
-        let answer = self.shared.http.post(format!("{}/orders", self.shared.gateways[0])).json(&order).send();
-        let answer: Value = answer.await.expect("the gateway answers").json().await.expect("JSON");
-        let id = answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        let response =
+            self.shared.http.post(format!("{}/orders", self.shared.gateways[0])).json(&order).send();
+        let response: Value = response.await.expect("the gateway responds").json().await.expect("JSON");
+        let id = response["id"].as_str().unwrap_or_else(|| panic!("{response}")).to_owned();
         let accepted = Accepted { id: id.clone(), at: Instant::now() };
-        self.look(|book| book.accepted.insert(reference.to_owned(), accepted));
+        self.with_ledger(|ledger| ledger.accepted.insert(reference.to_owned(), accepted));
         id
     }
 
-    /// Ends the load: what was begun is brought to its end.
+    /// Ends the load after the running creates.
     pub(crate) async fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         within("the clients to end", async {
-            while let Some(client) = self.clients.join_next().await {
+            while let Some(client) = self.tasks.join_next().await {
                 client.expect("no panic");
             }
         })
         .await;
     }
 
-    /// Waits until every subscriber has seen the end of its order. After a while those that see nothing
-    /// more write down what they have.
-    pub(crate) async fn everything_seen(&self) {
+    /// Waits until every subscriber has received the final status of its order. After a timeout the others record the
+    /// events that they have.
+    pub(crate) async fn wait_for_subscribers(&self) {
         let mut subscribers = std::mem::take(&mut *self.shared.subscribers.lock().unwrap());
         let ends = async {
             while let Some(subscriber) = subscribers.join_next().await {
@@ -168,9 +168,9 @@ impl Ledger {
             }
         };
         let mut ends = std::pin::pin!(ends);
-        if timeout(SEEN_AFTER, &mut ends).await.is_err() {
-            self.shared.give_up.store(true, Ordering::Relaxed);
-            within("the subscribers to give up", ends).await;
+        if timeout(SUBSCRIBER_TIMEOUT, &mut ends).await.is_err() {
+            self.shared.stop_subscribers.store(true, Ordering::Relaxed);
+            within("the subscribers to stop", ends).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One subscriber: follows an order to its end over server-sent events or a GraphQL websocket. When a
-//! stream breaks or falls silent it goes on after the last event that it saw, over the next gateway.
+//! One subscriber: follows an order to its final status over server-sent events or a GraphQL websocket. When a stream
+//! breaks or is silent, it continues after its last event at the next gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,30 +11,30 @@ use tokio::time::timeout;
 use super::Shared;
 use crate::harness::follow;
 
-/// A stream without news for so long is given up. Orders are done in less, unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Before it connects again.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Timeout of a silent stream. Without a fault an order takes less time.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause before a reconnect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(shared: Arc<Shared>, id: String, number: usize) {
     let mut seen: Vec<(i64, String)> = Vec::new();
     for try_number in 0.. {
-        let Some(gateway) = shared.choose(number / 2 + try_number) else { continue };
+        let Some(gateway) = shared.choose_gateway(number / 2 + try_number) else { continue };
         let base = &shared.gateways[gateway];
         let after = seen.last().map_or(0, |(sequence, _)| *sequence);
-        let note = |sequence, status: String| seen.push((sequence, status.to_lowercase()));
+        let record = |sequence, status: String| seen.push((sequence, status.to_lowercase()));
         let ended = if number.is_multiple_of(2) {
-            shared.server_sent(base, &id, after, note).await
+            shared.follow_server_sent_events(base, &id, after, record).await
         } else {
-            follow(base, &id, after, PATIENCE, note).await
+            follow(base, &id, after, SILENCE_TIMEOUT, record).await
         };
         let complete = ended.is_ok() && seen.last().is_some_and(|(_, status)| is_final(status));
-        if complete || shared.give_up.load(Ordering::Relaxed) {
+        if complete || shared.stop_subscribers.load(Ordering::Relaxed) {
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
     }
-    shared.book.lock().unwrap().watched.insert(id, seen);
+    shared.ledger.lock().unwrap().watched.insert(id, seen);
 }
 
 pub(super) fn is_final(status: &str) -> bool {
@@ -43,7 +43,7 @@ pub(super) fn is_final(status: &str) -> bool {
 
 impl Shared {
     /// The same as [`follow`], over server-sent events.
-    async fn server_sent(
+    async fn follow_server_sent_events(
         &self,
         base: &str,
         id: &str,
@@ -55,16 +55,18 @@ impl Shared {
             request.header("Accept", "text/event-stream").header("Last-Event-ID", after.to_string());
         let silent = |_| "silent".to_owned();
         let broken = |error: reqwest::Error| error.to_string();
-        let mut response = timeout(PATIENCE, request.send()).await.map_err(silent)?.map_err(broken)?;
+        let mut response = timeout(SILENCE_TIMEOUT, request.send()).await.map_err(silent)?.map_err(broken)?;
         let status = response.status().as_u16();
         match status {
             200 => {}
-            // There is nothing after what was seen.
+            // There is no later event.
             204 => return Ok(()),
-            _ => return Err(format!("answered {status}")),
+            _ => return Err(format!("response {status}")),
         }
         let mut text = Vec::new();
-        while let Some(chunk) = timeout(PATIENCE, response.chunk()).await.map_err(silent)?.map_err(broken)? {
+        while let Some(chunk) =
+            timeout(SILENCE_TIMEOUT, response.chunk()).await.map_err(silent)?.map_err(broken)?
+        {
             text.extend_from_slice(&chunk);
             while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = text.drain(..=end).collect();

@@ -1,5 +1,4 @@
-// The clock of the day, wrong by as many seconds as the file SHIM_SWITCH says. Clocks that only
-// measure how long something takes are left alone.
+// Shifts the real-time clock by the number of seconds in the file SHIM_SWITCH. Monotonic clocks do not change.
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -10,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-// The file is read again after so long.
-#define LOOK_AGAIN_NS 20000000LL
+// Interval at which the file is read again.
+#define READ_INTERVAL_NS 20000000LL
 
-static atomic_llong looked_at;
+static atomic_llong read_at;
 static atomic_llong shift;
 
 static int real(clockid_t clock, struct timespec *now) {
@@ -24,8 +23,8 @@ static long long shift_s(void) {
     struct timespec now;
     real(CLOCK_MONOTONIC, &now);
     long long ns = now.tv_sec * 1000000000LL + now.tv_nsec;
-    if (ns - atomic_load(&looked_at) > LOOK_AGAIN_NS) {
-        atomic_store(&looked_at, ns);
+    if (ns - atomic_load(&read_at) > READ_INTERVAL_NS) {
+        atomic_store(&read_at, ns);
         char text[32] = "";
         const char *path = getenv("SHIM_SWITCH");
         int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;

@@ -1,5 +1,4 @@
-// A disk without space: while the file SHIM_SWITCH is there, nothing is written to files below a folder
-// named `data`.
+// A full disk: while the file SHIM_SWITCH exists, writes to files below a folder named `data` fail.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
