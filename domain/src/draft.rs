@@ -75,6 +75,27 @@ pub struct Content {
     pub process_after: Option<Timestamp>,
 }
 
+impl Content {
+    /// Returns the content with these line items, and nothing that is optional.
+    pub fn new(line_items: Vec<LineItem>, total: Money) -> Self {
+        Self {
+            quantity: line_items.iter().map(|line| u64::from(line.quantity)).sum(),
+            line_items,
+            total,
+            customer: None,
+            external_reference: None,
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            priority: Priority::default(),
+            process_after: None,
+        }
+    }
+
+    /// Returns the strings besides the names of the items.
+    pub(crate) fn strings(&self) -> impl Iterator<Item = &str> {
+        [self.customer.as_deref(), self.external_reference.as_deref()].into_iter().flatten()
+    }
+}
+
 /// The location of a problem in a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -176,14 +197,12 @@ impl Draft {
         let total = line_items.iter().try_fold(Money::zero(currency), |sum, line| sum.plus(line.total()?));
         match (total, problems.0.is_empty()) {
             (Ok(total), true) => Ok(Content {
-                quantity: line_items.iter().map(|line| u64::from(line.quantity)).sum(),
-                line_items,
-                total,
                 customer: self.customer,
                 external_reference: self.external_reference,
                 max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
                 priority: priority.unwrap_or_default(),
                 process_after,
+                ..Content::new(line_items, total)
             }),
             (Ok(_), false) => Err(problems.0),
             (Err(error), _) => {

@@ -1,30 +1,22 @@
-use crate::line_item::LineItem;
-use crate::money::Money;
+use std::ops::Deref;
+
+use crate::draft::Content;
 use crate::order_id::OrderId;
-use crate::priority::Priority;
 use crate::status::Status;
 use crate::timestamp::Timestamp;
 
 /// The tenant of every order; there is only one.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// An order as it is stored.
+/// An order as it is stored. Its content can be read as if its fields were those of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The id, which sorts by creation time.
     pub id: OrderId,
     /// The tenant that owns it.
     pub tenant_id: String,
-    /// The shop's number of the order.
-    pub external_reference: Option<String>,
-    /// Customer.
-    pub customer: Option<String>,
-    /// 1 to [`MAX_LINE_ITEMS`](crate::MAX_LINE_ITEMS) positions, all in one currency.
-    pub line_items: Vec<LineItem>,
-    /// The sum of the line items.
-    pub total: Money,
-    /// The sum of their quantities.
-    pub quantity: u64,
+    /// What the client sent; it never changes.
+    pub content: Content,
     /// Status.
     pub status: Status,
     /// The sequence of its latest event.
@@ -33,12 +25,6 @@ pub struct Order {
     pub attempt: u32,
     /// The failed attempts since its creation or its last redrive.
     pub failures: u32,
-    /// The number of failures at which it becomes a dead letter.
-    pub max_attempts: u32,
-    /// Priority.
-    pub priority: Priority,
-    /// The scheduled start: it is not started before this time.
-    pub process_after: Option<Timestamp>,
     /// The earliest start of its next attempt: its creation, its schedule, or the end of its retry delay.
     pub not_before: Timestamp,
     /// The reason of its latest event, if there is one.
@@ -51,13 +37,45 @@ pub struct Order {
     pub updated_at: Timestamp,
 }
 
+impl Deref for Order {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.content
+    }
+}
+
 impl Order {
+    /// Returns a new order with this content.
+    pub fn pending(id: OrderId, content: Content, created_at: Timestamp) -> Self {
+        let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
+        Self {
+            id,
+            tenant_id: DEFAULT_TENANT.to_owned(),
+            content,
+            status: Status::Pending,
+            version: 1,
+            attempt: 0,
+            failures: 0,
+            not_before,
+            reason: None,
+            error_class: None,
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
     /// Estimates the bytes of the order in memory and in a response: its strings, and an allowance for the rest.
     pub fn approximate_bytes(&self) -> usize {
         const ORDER: usize = 512;
         const LINE_ITEM: usize = 96;
-        let optional = [&self.external_reference, &self.customer, &self.reason, &self.error_class];
         let lines = self.line_items.iter().map(|line| line.item.len() + LINE_ITEM);
-        ORDER + lines.sum::<usize>() + optional.into_iter().flatten().map(String::len).sum::<usize>()
+        ORDER + lines.sum::<usize>() + self.string_bytes()
+    }
+
+    /// Returns the bytes of the strings of the order, without those of its line items.
+    pub fn string_bytes(&self) -> usize {
+        let event = [self.reason.as_deref(), self.error_class.as_deref()];
+        self.content.strings().chain(event.into_iter().flatten()).map(str::len).sum()
     }
 }

@@ -120,34 +120,22 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Currency, Money, Priority};
+    use crate::{Content, Currency, Money};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
     }
 
     fn order(not_before: i64) -> Order {
-        Order {
-            id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
-            tenant_id: "default".into(),
-            external_reference: None,
-            customer: None,
-            line_items: Vec::new(),
-            total: Money::zero(Currency::USD),
-            quantity: 1,
-            status: Status::Pending,
-            version: 1,
-            attempt: 0,
-            failures: 0,
-            max_attempts: 5,
-            priority: Priority::Normal,
-            process_after: None,
-            not_before: at(not_before),
-            reason: None,
-            error_class: None,
-            created_at: at(0),
-            updated_at: at(0),
-        }
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let content = Content::new(Vec::new(), Money::zero(Currency::USD));
+        Order { not_before: at(not_before), ..Order::pending(id, content, at(0)) }
+    }
+
+    fn scheduled_order(process_after: i64, not_before: i64) -> Order {
+        let mut order = order(not_before);
+        order.content.process_after = Some(at(process_after));
+        order
     }
 
     #[test]
@@ -157,8 +145,8 @@ mod tests {
         let paused = QueueSnapshot { paused_at: Some(at(1)), ..running };
         let paused_until = |seconds| QueueSnapshot { paused_until: Some(at(seconds)), ..paused };
         let new = order(0);
-        let scheduled = Order { process_after: Some(at(60)), ..order(60) };
-        let due = Order { process_after: Some(at(5)), ..order(5) };
+        let scheduled = scheduled_order(60, 60);
+        let due = scheduled_order(5, 5);
         let failed =
             |not_before| Order { attempt: 1, error_class: Some("http_503".into()), ..order(not_before) };
         let redriven = Order { attempt: 3, ..order(30) };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::waiting::QueueSnapshot;
 use domain::{
-    Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority, Status,
-    Timestamp, money,
+    Content, Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority,
+    Status, Timestamp, money,
 };
 
 use crate::v1;
@@ -56,24 +56,25 @@ impl v1::Order {
 /// Creates the message for an order that a worker processes. Such an order does not wait.
 impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
+        let content = order.content;
         Self {
             order_id: order.id.to_string(),
             status: order.status.as_str().to_owned(),
-            line_items: order.line_items.into_iter().map(Into::into).collect(),
-            currency: order.total.currency().code().to_owned(),
-            total: order.total.to_string(),
-            quantity: order.quantity,
-            customer: order.customer,
-            external_reference: order.external_reference,
+            line_items: content.line_items.into_iter().map(Into::into).collect(),
+            currency: content.total.currency().code().to_owned(),
+            total: content.total.to_string(),
+            quantity: content.quantity,
+            customer: content.customer,
+            external_reference: content.external_reference,
             sequence: order.version,
             attempt: order.attempt,
             failures: order.failures,
-            max_attempts: order.max_attempts,
+            max_attempts: content.max_attempts,
             reason: order.reason,
             created_at: order.created_at.to_string(),
             updated_at: order.updated_at.to_string(),
-            priority: order.priority.as_str().to_owned(),
-            process_after: order.process_after.map(|at| at.to_string()),
+            priority: content.priority.as_str().to_owned(),
+            process_after: content.process_after.map(|at| at.to_string()),
             error_class: order.error_class,
             waits_for: None,
             next_attempt_at: None,
@@ -113,18 +114,23 @@ impl TryFrom<v1::Order> for Order {
         Ok(Self {
             id: parse_order_id(&order.order_id)?,
             tenant_id: domain::DEFAULT_TENANT.to_owned(),
-            external_reference: order.external_reference,
-            customer: order.customer,
-            line_items: line_items.collect::<Result<_, InvalidMessage>>()?,
-            total: parse_amount("total", &order.total)?,
-            quantity: order.quantity,
+            content: Content {
+                external_reference: order.external_reference,
+                customer: order.customer,
+                line_items: line_items.collect::<Result<_, InvalidMessage>>()?,
+                total: parse_amount("total", &order.total)?,
+                quantity: order.quantity,
+                max_attempts: order.max_attempts,
+                priority: parse_priority(&order.priority)?,
+                process_after: order
+                    .process_after
+                    .map(|value| parse_time("processAfter", &value))
+                    .transpose()?,
+            },
             status: parse_status(&order.status)?,
             version: order.sequence,
             attempt: order.attempt,
             failures: order.failures,
-            max_attempts: order.max_attempts,
-            priority: parse_priority(&order.priority)?,
-            process_after: order.process_after.map(|value| parse_time("processAfter", &value)).transpose()?,
             not_before: next_attempt_at.unwrap_or(created_at),
             reason: order.reason,
             error_class: order.error_class,
@@ -234,30 +240,22 @@ mod tests {
     fn order() -> Order {
         let currency = Currency::USD;
         let now = Timestamp::from_micros(1_700_000_000_000_001);
-        Order {
-            id: OrderId::new(now),
-            tenant_id: domain::DEFAULT_TENANT.to_owned(),
+        let price = Money::from_minor(129_999, currency);
+        let content = Content {
             external_reference: Some("A-1".into()),
-            customer: None,
-            line_items: vec![LineItem {
-                item: "Laptop".into(),
-                quantity: 2,
-                price: Money::from_minor(129_999, currency),
-            }],
-            total: Money::from_minor(259_998, currency),
-            quantity: 2,
+            priority: Priority::High,
+            process_after: Some(now),
+            ..Content::new(
+                vec![LineItem { item: "Laptop".into(), quantity: 2, price }],
+                Money::from_minor(259_998, currency),
+            )
+        };
+        Order {
             status: Status::Processing,
             version: 2,
             attempt: 1,
-            failures: 0,
-            max_attempts: 5,
-            priority: Priority::High,
-            process_after: Some(now),
-            not_before: now,
-            reason: None,
             error_class: Some("card_declined".into()),
-            created_at: now,
-            updated_at: now,
+            ..Order::pending(OrderId::new(now), content, now)
         }
     }
 

@@ -196,34 +196,14 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use domain::{Currency, Money, Status, Timestamp};
+    use domain::{Currency, Money, Timestamp};
     use futures_util::future::join_all;
 
     use super::*;
 
     fn order(id: OrderId) -> Order {
         let now = Timestamp::from_micros(1);
-        Order {
-            id,
-            tenant_id: "default".into(),
-            external_reference: None,
-            customer: None,
-            line_items: vec![],
-            total: Money::zero(Currency::USD),
-            quantity: 0,
-            status: Status::Pending,
-            version: 1,
-            attempt: 0,
-            failures: 0,
-            max_attempts: 5,
-            priority: domain::Priority::Normal,
-            process_after: None,
-            not_before: now,
-            reason: None,
-            error_class: None,
-            created_at: now,
-            updated_at: now,
-        }
+        Order::pending(id, domain::Content::new(Vec::new(), Money::zero(Currency::USD)), now)
     }
 
     fn ids(count: i64) -> Vec<OrderId> {

@@ -1,12 +1,13 @@
 //! The columns of the table `orders`.
 //!
 //! A new column is one entry of the table below: its name, what an INSERT writes, and how an order reads it. The lists of
-//! columns in statements, the INSERT and the decoding of rows follow from the entries.
+//! columns in statements, the INSERT and the decoding of rows follow from the entries. What an order reads is one of its
+//! fields, or in braces one of its content.
 
 use std::sync::LazyLock;
 
 use domain::transition::OrderState;
-use domain::{Currency, LeaseToken, Money, Order, OrderId, Priority, Status, Timestamp};
+use domain::{Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, Timestamp};
 
 use super::Error;
 use super::create_request::NewOrder;
@@ -32,7 +33,7 @@ pub(super) struct NewRow<'v> {
 }
 
 macro_rules! columns {
-    ($($(#[$comment:meta])* $column:ident $name:literal $insert:expr $(=> $field:ident: $read:path)?;)*) => {
+    ($($(#[$comment:meta])* $column:ident $name:literal $insert:expr $(=> $field:ident: $read:path)? $(=> {$part:ident: $read_part:path})?;)*) => {
         /// A column of `orders`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Column { $($(#[$comment])* $column),* }
@@ -60,10 +61,13 @@ macro_rules! columns {
                 version: state.version,
                 attempt: state.attempt,
                 failures: state.failures,
-                max_attempts: state.max_attempts,
-                process_after: state.process_after,
                 not_before: state.not_before,
                 updated_at: state.updated_at,
+                content: Content {
+                    max_attempts: state.max_attempts,
+                    process_after: state.process_after,
+                    $($($part: $read_part(row, Column::$column, currency)?,)?)*
+                },
                 $($($field: $read(row, Column::$column, currency)?,)?)*
             })
         }
@@ -74,14 +78,14 @@ columns! {
     Id "id" Insert::Bound(|new| new.order.id.into());
     TenantId "tenant_id" Insert::Text(TENANT) => tenant_id: value;
     ExternalReference "external_reference" Insert::Bound(|new| new.order.external_reference.as_deref().into())
-        => external_reference: value;
-    Customer "customer" Insert::Bound(|new| new.order.customer.as_deref().into()) => customer: value;
+        => {external_reference: value};
+    Customer "customer" Insert::Bound(|new| new.order.customer.as_deref().into()) => {customer: value};
     LineItems "line_items" Insert::Bound(|new| rows::line_items_to_json(&new.order.line_items).into())
-        => line_items: line_items;
+        => {line_items: line_items};
     Currency "currency" Insert::Bound(|new| new.order.total.currency().code().to_owned().into());
-    Total "total_minor" Insert::Bound(|new| new.order.total.minor().into()) => total: money;
+    Total "total_minor" Insert::Bound(|new| new.order.total.minor().into()) => {total: money};
     Quantity "quantity" Insert::Bound(|new| i64::try_from(new.order.quantity).unwrap_or(i64::MAX).into())
-        => quantity: number;
+        => {quantity: number};
     Status "status" Insert::Text("'pending'");
     Version "version" Insert::Text("1");
     Attempt "attempt" Insert::Text("0");
@@ -90,7 +94,7 @@ columns! {
     LeaseToken "lease_token" Insert::Text("0");
     NotBefore "not_before" Insert::Bound(|new| new.order.not_before.as_micros().into());
     ProcessAfter "process_after" Insert::Bound(|new| new.order.process_after.map(Timestamp::as_micros).into());
-    Priority "priority" Insert::Bound(|new| new.order.priority.as_str().into()) => priority: priority;
+    Priority "priority" Insert::Bound(|new| new.order.priority.as_str().into()) => {priority: priority};
     Reason "reason" Insert::Text("NULL") => reason: value;
     ErrorClass "error_class" Insert::Default => error_class: value;
     CreatedAt "created_at" Insert::Bound(|new| new.order.created_at.as_micros().into()) => created_at: time;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use domain::{Content, DEFAULT_TENANT, IdempotencyKey, Order, OrderEvent, OrderId, Status, Timestamp};
+use domain::{Content, IdempotencyKey, Order, OrderEvent, OrderId, Status, Timestamp};
 
 /// An order that is about to be accepted, as it is directly after that.
 ///
@@ -56,28 +56,7 @@ impl Deref for NewOrder {
 impl NewOrder {
     /// Creates the order with this id and content, accepted at this time.
     pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
-        let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
-        Self(Arc::new(Order {
-            id,
-            tenant_id: DEFAULT_TENANT.to_owned(),
-            external_reference: content.external_reference,
-            customer: content.customer,
-            line_items: content.line_items,
-            total: content.total,
-            quantity: content.quantity,
-            status: Status::Pending,
-            version: 1,
-            attempt: 0,
-            failures: 0,
-            max_attempts: content.max_attempts,
-            priority: content.priority,
-            process_after: content.process_after,
-            not_before,
-            reason: None,
-            error_class: None,
-            created_at,
-            updated_at: created_at,
-        }))
+        Self(Arc::new(Order::pending(id, content, created_at)))
     }
 
     /// Returns the order, which all clones share.

@@ -72,14 +72,6 @@ impl Store {
 
 fn content() -> Content {
     let price = Money::zero(Currency::USD);
-    Content {
-        line_items: vec![LineItem { item: "write test".to_owned(), quantity: 1, price }],
-        total: price,
-        quantity: 1,
-        customer: None,
-        external_reference: None,
-        max_attempts: 1,
-        priority: Priority::Low,
-        process_after: None,
-    }
+    let line_items = vec![LineItem { item: "write test".to_owned(), quantity: 1, price }];
+    Content { max_attempts: 1, priority: Priority::Low, ..Content::new(line_items, price) }
 }

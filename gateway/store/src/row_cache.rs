@@ -79,9 +79,8 @@ impl Generations {
 }
 
 fn string_bytes(order: &Order) -> usize {
-    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let items: usize = order.line_items.iter().map(|line| size_of_val(line) + line.item.len()).sum();
-    items + optional(&order.customer) + optional(&order.external_reference) + optional(&order.reason)
+    items + order.string_bytes()
 }
 
 #[cfg(test)]

@@ -65,27 +65,12 @@ pub(crate) struct FakeGateway {
 pub(crate) fn order() -> Order {
     let now = Timestamp::from_micros(1_700_000_000_000_000);
     let price = Money::from_minor(129_999, Currency::USD);
-    Order {
-        id: OrderId::new(now),
-        tenant_id: domain::DEFAULT_TENANT.to_owned(),
-        external_reference: None,
+    let line_items = vec![LineItem { item: "Laptop".to_owned(), quantity: 2, price }];
+    let content = domain::Content {
         customer: Some("Ann".to_owned()),
-        line_items: vec![LineItem { item: "Laptop".to_owned(), quantity: 2, price }],
-        total: Money::from_minor(259_998, Currency::USD),
-        quantity: 2,
-        status: OrderStatus::Pending,
-        version: 1,
-        attempt: 0,
-        failures: 0,
-        max_attempts: 5,
-        priority: domain::Priority::Normal,
-        process_after: None,
-        not_before: now,
-        reason: None,
-        error_class: None,
-        created_at: now,
-        updated_at: now,
-    }
+        ..domain::Content::new(line_items, Money::from_minor(259_998, Currency::USD))
+    };
+    Order::pending(OrderId::new(now), content, now)
 }
 
 impl FakeGateway {

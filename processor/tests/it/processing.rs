@@ -188,7 +188,7 @@ async fn waiting_orders_finish_or_are_released_at_shutdown() {
 async fn every_outcome_is_reported() {
     let gateway = FakeGateway::start();
     let ids = gateway.add_orders(7);
-    gateway.state().orders.get_mut(&ids[5]).unwrap().0.total =
+    gateway.state().orders.get_mut(&ids[5]).unwrap().0.content.total =
         domain::Money::from_minor(-1, domain::Currency::USD);
     let of: Vec<OrderId> = ids.clone();
     let processor = Processor::start(config(&gateway), move |attempt, _| {
@@ -328,7 +328,7 @@ async fn attempt_over_its_time_limit_is_stopped() {
         }
     });
     let ids = gateway.add_orders(2);
-    gateway.state().orders.get_mut(&ids[1]).unwrap().0.customer = None;
+    gateway.state().orders.get_mut(&ids[1]).unwrap().0.content.customer = None;
     processor.queue.add(&ids);
     eventually("both are reported", || gateway.state().reports.len() == 2).await;
     let reason = "the attempt took longer than 30ms and was stopped".to_owned();
