@@ -1,35 +1,33 @@
 //! Pauses between the attempts to reach a server, and their log lines.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// Minimum interval between two log lines.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
+use domain::{Backoff, RetryPolicy};
+use telemetry::LogThrottle;
 
-/// Pauses that double, and log lines at a limited rate.
+const DELAYS: RetryPolicy = RetryPolicy { base: Duration::from_millis(250), cap: Duration::from_secs(5) };
+
+/// Pauses that double, and one log line per second.
 pub(super) struct ReconnectPause {
-    pause: Duration,
-    logged: Option<Instant>,
+    backoff: Backoff,
+    log: LogThrottle,
 }
 
 impl Default for ReconnectPause {
     fn default() -> Self {
-        Self { pause: FIRST_PAUSE, logged: None }
+        Self { backoff: Backoff::new(DELAYS), log: LogThrottle::default() }
     }
 }
 
 impl ReconnectPause {
     /// Calls `log` unless it was called within the last second.
     pub(super) fn log_throttled(&mut self, log: impl FnOnce()) {
-        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            self.logged = Some(Instant::now());
+        if self.log.allow().is_some() {
             log();
         }
     }
 
     pub(super) async fn wait(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        tokio::time::sleep(self.backoff.next_delay()).await;
     }
 }
