@@ -1,4 +1,4 @@
-//! What can go wrong with a request, in words that every transport can show.
+//! The errors of the use cases. Each API shows them in its own form.
 
 use std::time::Duration;
 
@@ -7,61 +7,60 @@ use domain::{ErrorCode, InvalidField, OrderId};
 use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
-/// The outcome of a use case that did not work. The text of each variant may be shown to clients;
-/// what only operators should see is logged where it happens.
+/// The error of a use case. Clients may see its message; details for operators are logged at their source.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such order.
+    /// The order does not exist.
     #[error("there is no order {0}")]
     NotFound(OrderId),
-    /// The draft of an order is wrong in at least one place.
-    #[error("{}", list(.0))]
+    /// The draft of an order has invalid fields.
+    #[error("{}", join(.0))]
     Invalid(Vec<InvalidField>),
-    /// The idempotency key was used before, for something else.
+    /// The idempotency key was used for another request.
     #[error("the idempotency key was used before, for another order; use a new key for a new order")]
     KeyReused,
-    /// A bulk create has so many rows.
+    /// A bulk create has an invalid number of rows.
     #[error("1 to {max} orders can be created at once, there are {0}", max = crate::config::MAX_ROWS)]
     RowCount(usize),
-    /// The order's present status does not allow it.
+    /// The status of the order does not permit the command.
     #[error("{refusal}")]
     Refused {
         /// The order.
         id: OrderId,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// A part that is needed cannot be reached or is too busy. Nothing was changed.
+    /// A required part is unavailable or overloaded. Nothing was changed.
     #[error("{message}")]
     Unavailable {
         /// `overloaded`, `database_…`, `shutting_down`.
         code: ErrorCode,
-        /// For people.
+        /// The message for clients.
         message: &'static str,
-        /// When it is worth trying again.
+        /// When to retry.
         retry_after: Duration,
     },
-    /// The database did not say whether the change was made; the order, if it was, has this id.
+    /// The outcome of the COMMIT is unknown; if it succeeded, the order has this id.
     #[error(
         "the connection to the database broke while it was recording order {0}: send the request again with the same \
          Idempotency-Key to learn the outcome, or without one look for the order first"
     )]
     OutcomeUnknown(OrderId),
-    /// What is stored of the order cannot be used; the other orders are not concerned.
+    /// The stored row of the order is invalid; other orders are not affected.
     #[error("order {id} cannot be read ({detail}); its operators have to repair it")]
     Unreadable {
         /// The order.
         id: OrderId,
-        /// Which column or rule it is about.
+        /// The violated column or rule.
         detail: String,
     },
-    /// The database refuses to store the order, by a constraint or a trigger that was added to the tables.
+    /// The database rejects the order by a constraint or a trigger that was added to the tables.
     #[error(
         "the database refuses this order by a rule that was added to its tables; it is not stored, and the same request \
          is refused again"
     )]
     OrderRefused,
-    /// A defect of ours. The details are in the log.
+    /// A defect of the gateway. The log contains the details.
     #[error("an internal error; it has been logged")]
     Internal,
 }
@@ -89,7 +88,7 @@ impl Error {
         }
     }
 
-    /// When it is worth trying again, if it is.
+    /// When to retry, for errors that can be retried.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
@@ -105,7 +104,7 @@ impl Error {
         }
     }
 
-    /// Too many requests wait already.
+    /// The backlog of requests is full.
     pub fn overloaded() -> Self {
         Self::Unavailable {
             code: ErrorCode::Overloaded,
@@ -114,7 +113,7 @@ impl Error {
         }
     }
 
-    /// As many searches run as may.
+    /// The maximum number of searches is running.
     pub fn too_many_searches() -> Self {
         Self::Unavailable {
             code: ErrorCode::Overloaded,
@@ -123,7 +122,7 @@ impl Error {
         }
     }
 
-    /// The database cannot be reached or does not answer in time.
+    /// The database cannot be reached or does not respond in time.
     pub fn database_unavailable() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseUnavailable,
@@ -132,7 +131,7 @@ impl Error {
         }
     }
 
-    /// The database answers, but no connection to it became free in time.
+    /// No connection of the pool became free in time.
     pub fn database_pool_exhausted() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabasePoolExhausted,
@@ -141,7 +140,7 @@ impl Error {
         }
     }
 
-    /// The database has as many connections as it takes.
+    /// The database has reached its connection limit.
     pub fn database_connection_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseConnectionLimit,
@@ -150,17 +149,17 @@ impl Error {
         }
     }
 
-    /// A list whose filter leaves too many orders to read through.
+    /// The filter of a list leaves too many orders to scan.
     pub fn query_timeout() -> Self {
         Self::Unavailable {
             code: ErrorCode::QueryTimeout,
-            message: "reading through so many orders takes too long; ask for fewer of them, such as those of one \
-                      customer, of one status or of a shorter time",
+            message: "scanning the orders that match the other filters takes too long; request fewer of them, such as those \
+                      of one customer, of one status or of a shorter time",
             retry_after: Duration::from_secs(5),
         }
     }
 
-    /// The database takes no changes; usually until another server has taken its place.
+    /// The database is read-only, usually until another server has taken over.
     pub fn database_read_only() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseReadOnly,
@@ -169,7 +168,7 @@ impl Error {
         }
     }
 
-    /// The database has no space left. It takes people to change that.
+    /// The database has no space left. Operators have to add some.
     pub fn database_full() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseFull,
@@ -178,7 +177,7 @@ impl Error {
         }
     }
 
-    /// The server refuses the gateway's user. It takes people to change that.
+    /// The database rejects the gateway's user. Operators have to change that.
     pub fn database_access_denied() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseAccessDenied,
@@ -188,7 +187,7 @@ impl Error {
         }
     }
 
-    /// The server prepares no more statements.
+    /// The database has reached its limit of prepared statements.
     pub fn database_statement_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseStatementLimit,
@@ -197,7 +196,7 @@ impl Error {
         }
     }
 
-    /// The server ended a statement that ran for longer than it allows.
+    /// The database ended a statement that exceeded its time limit.
     pub fn database_statement_timeout() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseStatementTimeout,
@@ -206,7 +205,7 @@ impl Error {
         }
     }
 
-    /// The server does not accept a statement of this length.
+    /// The database does not accept a statement of this length.
     pub fn database_packet_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabasePacketLimit,
@@ -216,7 +215,7 @@ impl Error {
         }
     }
 
-    /// The server has a setting with which nothing can be written, or tables are missing.
+    /// A setting of the database prevents writes, or tables are missing.
     pub fn database_misconfigured() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseMisconfigured,
@@ -225,7 +224,7 @@ impl Error {
         }
     }
 
-    /// A transaction that hangs keeps the order locked; the database gives up on it after a while.
+    /// A hanging transaction keeps the order locked until the database ends it.
     pub fn order_locked() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseUnavailable,
@@ -234,7 +233,7 @@ impl Error {
         }
     }
 
-    /// This gateway is going away.
+    /// The gateway is shutting down.
     pub fn shutting_down() -> Self {
         Self::Unavailable {
             code: ErrorCode::ShuttingDown,
@@ -244,13 +243,13 @@ impl Error {
     }
 }
 
-fn list(problems: &[InvalidField]) -> String {
-    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    texts.join("; ")
+fn join(problems: &[InvalidField]) -> String {
+    let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    messages.join("; ")
 }
 
-/// For clients: the short form. Of defects the long one goes to the log here, because nobody above
-/// knows more; that the database is away is logged by the store, once for many.
+/// Clients receive the short form. Defects are logged here with their details, because no caller knows more; the store
+/// logs outages of the database, rate limited.
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
@@ -289,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_takes_too_long_is_a_query_timeout() {
+    fn long_scan_is_a_query_timeout() {
         assert_eq!(Error::from(StoreError::TooMuchToRead).code(), ErrorCode::QueryTimeout);
     }
 }

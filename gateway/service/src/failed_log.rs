@@ -1,7 +1,7 @@
-//! Log lines and a metric for orders that have failed, by error class.
+//! Logs and counts failed orders by error class.
 //!
-//! Classes are the words of workers, so their number has a limit here: the first ones have a window and a label of their
-//! own, all others share one.
+//! Workers choose the classes, so their number is limited: the first ones have a separate window and label, all others
+//! share one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use domain::OrderEvent;
 
-/// Most lines of one class in a window. The others are counted, and told when the window ends.
+/// Maximum number of lines of one class in a window. The others are counted and reported at its end.
 const LINES: u64 = 10;
-/// How long a window is.
+/// Length of a window.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most classes that are told apart.
+/// Maximum number of separate classes.
 const CLASSES: usize = 50;
-/// The class of the others.
+/// The class of all others.
 const OTHER: &str = "other";
 
-/// What was logged lately, by class.
+/// The windows by class.
 #[derive(Default)]
 pub(crate) struct FailedLog {
     windows: Mutex<HashMap<String, Window>>,
@@ -30,7 +30,7 @@ struct Window {
 }
 
 impl FailedLog {
-    /// Notes an order that has failed.
+    /// Records a failed order.
     pub(crate) fn note(&self, event: &OrderEvent, class: Option<&str>) {
         let class = class.unwrap_or(domain::transition::CLASS_ERROR);
         let (label, logged) = self.count(class, Instant::now());
@@ -41,7 +41,7 @@ impl FailedLog {
         }
     }
 
-    /// Tells how many lines were left out in windows that have ended.
+    /// Logs the number of suppressed lines of ended windows.
     pub(crate) fn flush(&self) {
         for (class, failed) in self.ended(Instant::now()) {
             tracing::warn!(
@@ -53,7 +53,7 @@ impl FailedLog {
         }
     }
 
-    /// The label of the class, and whether this order gets a line.
+    /// Returns the label of the class, and whether this order is logged.
     fn count(&self, class: &str, now: Instant) -> (String, bool) {
         let mut windows = self.lock();
         let known = windows.contains_key(class) || windows.len() < CLASSES;
@@ -64,20 +64,20 @@ impl FailedLog {
     }
 
     fn ended(&self, now: Instant) -> Vec<(String, u64)> {
-        let mut told = Vec::new();
+        let mut reports = Vec::new();
         for (class, window) in self.lock().iter_mut() {
             if now.saturating_duration_since(window.began) >= WINDOW {
                 if window.failed > LINES {
-                    told.push((class.clone(), window.failed));
+                    reports.push((class.clone(), window.failed));
                 }
                 *window = Window { began: now, failed: 0 };
             }
         }
-        told
+        reports
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Window>> {
-        // Nothing in here panics half way through a change.
+        // No change under this lock can panic half-way.
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_class_has_its_lines_and_the_rest_is_counted() {
+    fn lines_per_class_are_limited_and_the_rest_is_counted() {
         let (log, start) = (FailedLog::default(), Instant::now());
         let logged = (0..25).filter(|_| log.count("http_503", start).1).count();
         assert_eq!(logged as u64, LINES);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_classes_have_a_limit() {
+    fn number_of_classes_is_limited() {
         let (log, start) = (FailedLog::default(), Instant::now());
         let labels: std::collections::HashSet<String> =
             (0..500).map(|n| log.count(&format!("class_{n}"), start).0).collect();

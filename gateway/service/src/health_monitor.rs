@@ -1,9 +1,9 @@
-//! What real work says about the parts that the gateway depends on.
+//! What real work reports about the parts that the gateway depends on.
 //!
-//! Readiness and metrics read it. A read that succeeds says nothing about writes: a database that is read-only or full
-//! answers every question. So creates, transitions and pushes note their outcome here, and [`Vitals::run`] tries a write
-//! when there was none for a while or the last one failed. An error is reported once such a try has confirmed it, because
-//! a single row can fail for reasons of its own.
+//! Readiness and metrics read it. A successful read says nothing about writes: a database that is read-only or full
+//! answers every query. So creates, transitions and pushes record their outcome here, and [`Vitals::run`] makes a test
+//! write when there was no write for a while or the last one failed. An error is reported once a test write has confirmed
+//! it, because a single row can fail for its own reasons.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,25 +20,25 @@ use crate::feed::Feed;
 use gateway_store::Store;
 use gateway_store::{Error as StoreError, Probe};
 
-/// How often the state is brought up to date.
+/// How often the state is updated.
 const ROUND: Duration = Duration::from_secs(2);
-/// Writes that succeeded so recently need no try.
+/// No test write is made after a successful write within this time.
 const FRESH: Duration = Duration::from_secs(3);
-/// A push that failed counts for so long.
+/// How long a failed push counts.
 const PUSH_FRESH: Duration = Duration::from_secs(30);
-/// Workers without a stream count for so long after an order was started.
+/// How long workers without a stream count after a start.
 const STARTED_FRESH: Duration = Duration::from_secs(60);
-/// A database that was full counts as full for so long, unless an order is written: a small write may still succeed.
+/// How long a full database counts as full, unless an order is written: a small write may still succeed.
 const FULL_FOR: Duration = Duration::from_secs(10);
-/// Why an embedded database cannot be used any more.
+/// The error of an embedded database without its file.
 const FILE_LOST: &str =
     "the file of the database was removed or replaced; nothing is accepted until a restart";
-/// Measuring the queue takes at most one part in so many of the time ...
+/// Measuring the queue takes at most one part in this number of the time ...
 const MEASURE_PARTS: u32 = 20;
-/// ... and is no rarer than this.
+/// ... unless the interval would exceed this.
 const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
 
-/// What is known about the parts. Cheap to clone.
+/// The state of the database, the queue and the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Vitals(Arc<Inner>);
 
@@ -47,22 +47,22 @@ struct Inner {
     queue: Arc<dyn Queue>,
     feed: Feed,
     begun: Instant,
-    /// When an order was last written, and when a write or a try last succeeded, in milliseconds since `begun`.
+    /// Times of the last written order and of the last successful write or test write, in milliseconds since `begun`.
     written: AtomicU64,
     answered: AtomicU64,
-    /// A write has failed since the last one that succeeded.
+    /// A write has failed since the last successful one.
     doubtful: AtomicBool,
     refused: Mutex<Option<Refused>>,
-    /// When a push last failed and why, unless one has succeeded since.
+    /// Time and error of the last push, if it failed.
     pushes: Mutex<Option<(Instant, String)>>,
-    /// Who uses the queue; `None` when that is not known.
+    /// The users of the queue; `None` if unknown.
     presence: Mutex<Option<Registrations>>,
     streams: AtomicUsize,
     look: Notify,
     failed: FailedLog,
 }
 
-/// Why the database refuses writes.
+/// The reason why the database rejects writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Refused {
     code: ErrorCode,
@@ -73,7 +73,7 @@ pub struct Refused {
 
 impl Vitals {
     pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed) -> Self {
-        // They exist from the start, so that an alert on 0 fires.
+        // The gauges exist from the start, so that an alert on 0 fires.
         metrics::gauge!("orders_worker_streams").increment(0.0);
         metrics::gauge!("orders_workers").increment(0.0);
         metrics::gauge!("orders_queue_oldest_ready_age_seconds").increment(0.0);
@@ -95,7 +95,7 @@ impl Vitals {
         }))
     }
 
-    /// Notes the outcome of writes: `Ok` when at least one order was written.
+    /// Records the outcome of writes: `Ok` when at least one order was written.
     pub(crate) fn wrote(&self, outcome: Result<(), &Error>) {
         match outcome {
             Ok(()) => {
@@ -109,7 +109,7 @@ impl Vitals {
             Err(error) => {
                 if let Some(refused) = refusal(error) {
                     self.0.doubtful.store(true, Ordering::Relaxed);
-                    // Space comes back slowly, and a small try may still find some.
+                    // Space is freed slowly, and a small test write may still succeed.
                     if refused.code == ErrorCode::DatabaseFull {
                         *lock(&self.0.refused) = Some(refused);
                     }
@@ -126,7 +126,7 @@ impl Vitals {
         }
     }
 
-    /// Notes the outcome of a push to the queue.
+    /// Records the outcome of a push to the queue.
     pub(crate) fn pushed<T>(&self, outcome: &Result<T, broker::Error>) {
         let mut pushes = lock(&self.0.pushes);
         match outcome {
@@ -142,12 +142,12 @@ impl Vitals {
         StreamGuard(self.clone())
     }
 
-    /// The log of orders that have failed.
+    /// The log of failed orders.
     pub(crate) fn failed(&self) -> &FailedLog {
         &self.0.failed
     }
 
-    /// Why the database refuses writes, if it does.
+    /// The reason why the database rejects writes, if it does.
     pub fn refused(&self) -> Option<Refused> {
         if self.0.store.has_lost_its_file() {
             return Some(Refused {
@@ -159,15 +159,15 @@ impl Vitals {
         *lock(&self.0.refused)
     }
 
-    /// Why the last push failed, if it did a moment ago. Orders whose push failed are pushed again within seconds, unless
-    /// none is left.
+    /// The error of the last push, if it failed recently. Orders whose push failed are pushed again within seconds, if any
+    /// are left.
     pub fn push_failure(&self) -> Option<String> {
         let failed = lock(&self.0.pushes).clone();
         failed.filter(|(at, _)| at.elapsed() < PUSH_FRESH).map(|(_, error)| error)
     }
 
-    /// How many workers are known: the processors that pull from the queue or have a stream to this gateway. At least 1
-    /// while orders are started by workers of other kinds. `None` when the queue cannot be asked and nothing else is known.
+    /// Number of known workers: processors that pull from the queue or have a stream to this gateway. At least 1 while
+    /// other workers start orders. `None` when the queue is unavailable and no worker is known otherwise.
     pub fn workers(&self) -> Option<u64> {
         let streams = self.0.streams.load(Ordering::Relaxed) as u64;
         let others = u64::from(self.0.feed.has_started_within(STARTED_FRESH));
@@ -178,18 +178,18 @@ impl Vitals {
         }
     }
 
-    /// How many installations push to the queue. More than one is a mistake.
+    /// Number of installations that push to the queue. More than one is a configuration error.
     pub fn installations(&self) -> u64 {
         lock(&self.0.presence).map_or(1, |presence| presence.installations)
     }
 
-    /// Whether no write has succeeded for this long. An overloaded gateway goes on writing; one whose database hangs
-    /// does not.
+    /// Whether no write has succeeded for this time. An overloaded gateway keeps writing; one whose database hangs does
+    /// not.
     pub fn is_stalled(&self, time: Duration) -> bool {
         !self.is_fresh(&self.0.answered, time)
     }
 
-    /// Keeps the state up to date until `stop`.
+    /// Updates the state until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut measure_at = Instant::now();
         loop {
@@ -263,7 +263,7 @@ impl Vitals {
         }
     }
 
-    /// Measures the queue. Says when to do so again.
+    /// Measures the queue; returns the pause before the next measurement.
     async fn measure(&self) -> Duration {
         let begin = Instant::now();
         let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;
@@ -287,7 +287,7 @@ impl Vitals {
     }
 }
 
-/// A worker's stream.
+/// A worker's stream, counted until it is dropped.
 pub struct StreamGuard(Vitals);
 
 impl Drop for StreamGuard {
@@ -297,7 +297,7 @@ impl Drop for StreamGuard {
     }
 }
 
-/// The part of an error that says why the database as a whole takes no writes.
+/// Extracts the reason why the database as a whole rejects writes.
 fn refusal(error: &Error) -> Option<Refused> {
     match error {
         Error::Unavailable { code, message, .. }

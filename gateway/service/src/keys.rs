@@ -1,4 +1,4 @@
-//! Numbers that only the gateways of one installation can compute, from the secret in its database.
+//! Derives numbers from the secret of an installation, which only its gateways know.
 
 use domain::{LeaseToken, OrderId};
 use hmac::{Hmac, Mac};
@@ -6,7 +6,7 @@ use sha2::Sha256;
 
 use gateway_store::Installation;
 
-/// Cheap to clone.
+/// Derives ids and lease tokens from the secret of the installation. Cheap to clone.
 #[derive(Clone)]
 pub struct Keys(Hmac<Sha256>);
 
@@ -15,14 +15,13 @@ impl Keys {
         Self(Hmac::new_from_slice(&installation.secret).expect("HMAC takes keys of every length"))
     }
 
-    /// The ids of orders that are created together, derived from the first: knowing some of them says nothing
-    /// about the others.
+    /// Derives the ids of a bulk create from the first one. Known ids do not reveal the others.
     pub(crate) fn run(&self, first: OrderId, count: usize) -> Vec<OrderId> {
         first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
     }
 
-    /// Turns a lease token into the one that is shown to the worker of this order, and back. Orders share
-    /// tokens, but what a worker is shown is good for its order only.
+    /// Converts a lease token to the one that the worker of this order receives, and back. Orders share tokens, but a
+    /// received token is valid for its order only.
     pub fn bound(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
         // As a token, the mask has no sign.
         let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;
@@ -51,11 +50,11 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_a_run_have_nothing_but_their_time_in_common() {
+    fn bulk_ids_share_only_their_time() {
         let first = OrderId::first_of_batch(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
         let ids = keys(1).run(first, 1_000);
         assert!(ids.is_sorted_by(|a, b| a < b) && ids[0].as_bytes()[..6] == ids[999].as_bytes()[..6]);
-        assert_eq!(keys(1).run(ids[0], 1_000), ids, "the first one tells all");
+        assert_eq!(keys(1).run(ids[0], 1_000), ids, "the first id determines all");
         assert_ne!(keys(2).run(ids[0], 1_000)[1..], ids[1..], "but not without the secret");
         let random = |id: &OrderId| u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap()) << 2;
         let mut all: Vec<u64> = ids.iter().map(random).collect();
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_bound_to_its_order() {
+    fn token_is_bound_to_its_order() {
         let (keys, token) = (keys(1), LeaseToken::random());
         let order = |n| OrderId::from_bytes([n; 16]);
         let shown = keys.bound(order(1), token).unwrap();

@@ -1,10 +1,13 @@
-//! Loads together what is asked for together, so that a list of events with their orders, or of orders
-//! with their events, costs one or two queries and not one for each line.
+//! Loads keys that are requested together in one statement, so that a list of events with their orders, or of orders with
+//! their events, costs one or two queries instead of one per line.
 //!
-//! One loader serves the whole gateway: a change that a thousand subscribers want with its order is
-//! read once. Nothing is kept: whoever asks gets the order as it is in a query that began after
-//! that. There is no task and no timer. Whoever comes first waits a few turns of the scheduler for the
-//! others, then asks for all; those who come meanwhile are the next batch.
+//! One loader serves the whole gateway: an order that a thousand subscribers request with its change is read once. Nothing
+//! is cached: every caller receives the order as read by a query that began after its request. There is no task and no
+//! timer. The first caller yields to the scheduler a few times, then loads all registered keys; callers that register
+//! meanwhile form the next batch.
+//!
+//! Hand-written: the DataLoader of async-graphql batches within one request and waits for a timer, and ultra-batch 0.3.0
+//! was not measured.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,20 +23,20 @@ use crate::error::Error;
 use crate::orders::Orders;
 use gateway_store::{FoundOrders, Timelines};
 
-/// Most turns of the scheduler that somebody waits for others.
+/// Maximum number of times that a caller yields to others.
 const MAX_YIELDS: usize = 4;
 
 type Answer<V> = Result<Option<V>, Error>;
-/// What there is for each key: a value, or the error of this key alone.
+/// The value of each key, or the error of this key.
 type Loaded<K, V> = HashMap<K, Result<V, Error>>;
 type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync;
 
-/// Orders by their ids.
+/// Loads orders by their ids.
 pub type OrderLoader = Loader<OrderId, Arc<Order>>;
-/// The events of an order with a sequence above the given one, oldest first.
+/// Loads the events of an order with a sequence above the given one, oldest first.
 pub type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
 
-/// Orders as they are.
+/// Creates a loader of orders.
 pub fn orders(orders: &Orders) -> OrderLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |ids| {
@@ -48,13 +51,13 @@ pub fn orders(orders: &Orders) -> OrderLoader {
     })
 }
 
-/// The timelines of orders.
+/// Creates a loader of timelines.
 pub fn events(orders: &Orders) -> EventLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |cursors: Vec<(OrderId, u32)>| {
         let orders = orders.clone();
         async move {
-            // Who asks for the same order after different sequences shares what is read for it.
+            // Requests of one order after different sequences share one read.
             let mut firsts: HashMap<OrderId, u32> = HashMap::new();
             for (id, after) in &cursors {
                 firsts.entry(*id).and_modify(|first| *first = (*first).min(*after)).or_insert(*after);
@@ -80,13 +83,13 @@ pub fn events(orders: &Orders) -> EventLoader {
     })
 }
 
-/// Cheap to clone.
+/// Loads values in batches. Cheap to clone.
 pub struct Loader<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
     load: Box<Load<K, V>>,
     batch_size: usize,
-    /// How often somebody has registered.
+    /// Number of registered requests.
     registered: AtomicU64,
     waiting: Mutex<Waiting<K, V>>,
     loading: tokio::sync::Mutex<()>,
@@ -101,7 +104,7 @@ impl<K, V> Clone for Loader<K, V> {
 }
 
 impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
-    /// `load` answers those of at most `batch_size` keys that there is something for.
+    /// `load` returns the values of at most `batch_size` keys; keys without a value are absent.
     fn new(
         batch_size: usize,
         load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync + 'static,
@@ -115,10 +118,10 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
         }))
     }
 
-    /// What there is for one key; `None` when there is nothing.
+    /// Loads one key; `None` when it has no value.
     pub async fn load(&self, key: K) -> Answer<V> {
-        // Tokio makes a task pause after so many answers. In the middle of a page, half of it would be
-        // asked for alone.
+        // Tokio makes a task yield after a number of ready futures. In the middle of a page, half of it would be loaded
+        // by a separate statement.
         tokio::task::unconstrained(self.load_batched(key)).await
     }
 
@@ -130,12 +133,12 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
                 biased;
                 answer = &mut mine => match answer {
                     Ok(answer) => return answer,
-                    // Whoever loaded for us was cancelled. Ask again.
+                    // The caller that loaded this key was cancelled. Register again.
                     Err(_) => continue,
                 },
                 loading = self.0.loading.lock() => loading,
             };
-            // Answered between our last look and our turn, or still waiting like those with us.
+            // Answered before the lock was acquired, or still registered.
             match mine.try_recv() {
                 Ok(answer) => return answer,
                 Err(oneshot::error::TryRecvError::Closed) => continue,
@@ -148,7 +151,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
         }
     }
 
-    /// Waits a turn of the scheduler, and another one as long as somebody came in the last.
+    /// Yields to the scheduler, and again while another caller registered meanwhile.
     async fn wait_for_others(&self) {
         let mut seen = None;
         for _ in 0..MAX_YIELDS {
@@ -179,7 +182,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
                     Err(error) => Err(error.clone()),
                 };
                 for sender in senders {
-                    // Nobody listens any more when the client left; that is fine.
+                    // The receiver is dropped when its client has disconnected.
                     let _ = sender.send(answer.clone());
                 }
             }
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_ask_together_share_one_query() {
+    async fn concurrent_requests_share_one_query() {
         let (loader, calls) = counting(100);
         let ids = ids(20);
         let twice = ids.iter().chain(&ids);
@@ -237,14 +240,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_has_its_limit() {
+    async fn batch_size_is_limited() {
         let (loader, calls) = counting(8);
         join_all(ids(20).into_iter().map(|id| loader.load(id))).await;
         assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
-    async fn somebody_takes_over_when_the_one_who_loads_leaves() {
+    async fn waiting_caller_takes_over_when_loading_is_cancelled() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
         let loader = Loader::new(100, move |ids| {
@@ -260,7 +263,7 @@ mod tests {
         let ids = ids(2);
         let mut leaves = Box::pin(loader.load(ids[0]));
         let mut waits = Box::pin(loader.load(ids[1]));
-        // Both ask, then the first one loads for both and is left in the middle of it.
+        // Both register, then the first one loads for both and is dropped meanwhile.
         for polled in [&mut leaves, &mut waits] {
             assert!(polled.now_or_never().is_none());
         }

@@ -1,9 +1,8 @@
-//! The changes of all orders, for those who follow everything.
+//! The feed of all orders.
 //!
-//! An event may come twice (directly and over the bus), late, or not at all. What is passed on is, for
-//! each order, in order and without repeats; what is left out is told. What the bus brings is passed on only
-//! while it is fresh: somebody may have recorded a message of a gateway and send it again when this gateway has
-//! forgotten it.
+//! An event may arrive twice (directly and over the bus), late, or not at all. Events of one order are delivered in order
+//! and without repeats; skipped ones are reported. Events of the bus are delivered only while they are fresh: a recorded
+//! message of a gateway may be replayed after this gateway has forgotten it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,24 +16,24 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use domain::OrderMap;
 
-/// Items that a subscriber may be behind before it is told that it lags.
+/// Items buffered for a subscriber before it lags.
 const BACKLOG: usize = 4_096;
-/// Orders whose position is certainly remembered. Twice as many may be.
+/// Minimum number of orders whose position is remembered; at most twice as many are.
 const REMEMBERED: usize = 32_768;
 
 /// What a subscriber of all orders receives.
 #[derive(Debug, Clone)]
 pub enum FeedItem {
-    /// A change of some order. Those of one order come in order, each at most once.
+    /// A change of an order. Those of one order arrive in order, each at most once.
     Event(Arc<OrderEvent>),
-    /// So many events were skipped, because the subscriber could not keep up or they never came; 0 when
-    /// the gateway was cut off from the bus and does not know how many.
+    /// Number of skipped events, because the subscriber was too slow or they were lost; 0 when the gateway was
+    /// disconnected from the bus and the number is unknown.
     Lagged(u64),
 }
 
-/// Events of the bus that are older are not news. Gateways drop what does not reach the bus long before.
+/// Older events of the bus are dropped. Gateways drop events that cannot reach the bus long before.
 const FRESH: Duration = Duration::from_secs(60);
-/// How far the clocks of two gateways may be apart.
+/// Maximum difference between the clocks of two gateways.
 const SKEW: Duration = Duration::from_secs(1);
 
 pub(super) struct AllOrders {
@@ -60,12 +59,12 @@ impl AllOrders {
             .boxed()
     }
 
-    /// Passes events on that came over the bus.
+    /// Delivers events of the bus.
     pub(super) fn deliver_from_bus(&self, events: &[Arc<OrderEvent>], now: Timestamp) {
         let since = self.passed.lock().unwrap_or_else(PoisonError::into_inner).since;
-        // A clock that was set back since has made the beginning of the subscription a time in the future.
+        // After the clock was set back, the beginning of the subscription is a time in the future.
         let fresh = since.min(now).max(now - FRESH) - SKEW;
-        // Almost always all of them, which costs a look at each.
+        // Almost always all of them are fresh.
         if events.iter().all(|event| event.occurred_at >= fresh) {
             return self.deliver(events);
         }
@@ -82,7 +81,7 @@ impl AllOrders {
         }
         for event in events {
             let (skipped, new) = passed.place(event.order_id, event.sequence);
-            // An error only says that nobody listens any more.
+            // The error means that there is no receiver.
             if skipped > 0 {
                 let _ = self.items.send(FeedItem::Lagged(skipped.into()));
             }
@@ -92,24 +91,24 @@ impl AllOrders {
         }
     }
 
-    /// Tells the subscribers that an unknown number of events never came this way.
+    /// Reports a loss of an unknown number of events to the subscribers.
     pub(super) fn missed(&self) {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         passed.outages = passed.outages.wrapping_add(1);
-        // An error only says that nobody listens.
+        // The error means that there is no receiver.
         let _ = self.items.send(FeedItem::Lagged(0));
     }
 }
 
-/// What has been passed on, for the orders that changed latest. When the newer half is full the older
-/// half is forgotten; the next event of a forgotten order is taken as it comes.
+/// The delivered sequences of the orders that changed latest. When the newer half is full the older half is forgotten; the
+/// next event of a forgotten order is delivered in any case.
 #[derive(Default)]
 struct Passed {
     newer: OrderMap<Span>,
     older: OrderMap<Span>,
-    /// When the first of the present subscribers came. What happened before is none of their business.
+    /// Time of the first present subscription. Earlier events are not delivered.
     since: Timestamp,
-    /// How often it was told that an unknown number is missing.
+    /// Number of reported losses of an unknown number of events.
     outages: u32,
 }
 
@@ -121,18 +120,18 @@ struct Span {
 }
 
 impl Passed {
-    /// How many events to report as skipped, and whether this one is to be passed on.
+    /// Returns the number of events to report as skipped, and whether this one is to be delivered.
     fn place(&mut self, id: OrderId, sequence: u32) -> (u32, bool) {
         let outages = self.outages;
         let known = self.newer.get(&id).or_else(|| self.older.get(&id)).copied();
         let (span, skipped, new) = match known {
             None => (Span { first: sequence, last: sequence, outages }, 0, true),
             Some(span) if sequence > span.last => {
-                // A hole from before the last outage has been told.
+                // A gap from before the last outage has been reported.
                 let hole = if span.outages == outages { sequence - span.last - 1 } else { 0 };
                 (Span { last: sequence, outages, ..span }, hole, true)
             }
-            // Not passed on, because a later one was; and not told, because nobody knew of it.
+            // Not delivered, because a later one was. Reported, because it was unknown until now.
             Some(span) if sequence < span.first => (Span { first: sequence, ..span }, 1, false),
             Some(_) => return (0, false),
         };
@@ -164,7 +163,7 @@ mod tests {
         })
     }
 
-    /// What has come: `order.sequence` for an event, `+n` for so many that were skipped.
+    /// The received items: `order.sequence` for an event, `+n` for `n` skipped events.
     fn seen(items: &mut BoxStream<'static, FeedItem>) -> String {
         let mut seen = Vec::new();
         while let Some(Some(item)) = items.next().now_or_never() {
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_passed_on_once_and_in_order() {
+    fn each_event_is_delivered_once_and_in_order() {
         let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1), event(1, 1), event(2, 1)]);
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_told_once() {
+    fn skipped_events_are_reported_once() {
         let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_followed_is_nobodys_loss() {
+    fn events_without_subscribers_are_not_reported() {
         let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 1)]);
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn remembered_positions_are_limited() {
         let mut passed = Passed::default();
         for n in 0..5 * REMEMBERED {
             let mut bytes = [0; 16];
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_subscriber_is_told_how_far_it_fell_behind() {
+    fn slow_subscriber_receives_its_lag() {
         let all = AllOrders::new();
         let mut items = all.subscribe(Timestamp::from_micros(0));
         for sequence in 1..=BACKLOG as u32 + 10 {
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_bus_repeats_later_is_not_news() {
+    fn late_repetitions_of_the_bus_are_dropped() {
         let all = AllOrders::new();
         let second = |n: i64| Timestamp::from_micros(n * 1_000_000);
         let mut items = all.subscribe(second(1_000));

@@ -1,14 +1,13 @@
-//! Feeds subscribers: what has happened, then what happens, each event once and in order.
+//! Feeds subscribers: past events, then new ones, each once and in order.
 //!
-//! One subscription to the bus serves the whole gateway. For each watched order there is a topic,
-//! which keeps the order's latest few events; a subscriber holds its own position and takes the
-//! event after it, from the topic if it is there and from the database if it is not. So there is no
-//! queue for each subscriber that could overflow, a slow one delays nobody, and a lost, repeated or
-//! late message of the bus makes no difference to what subscribers see.
+//! One subscription to the bus serves the whole gateway. Each watched order has a topic with its latest events. A
+//! subscriber keeps its position and takes the next event from the topic, or from the database if the topic no longer has
+//! it. So no subscriber has a queue that could overflow, a slow one delays no other, and a lost, repeated or late message
+//! of the bus does not change what subscribers receive.
 //!
-//! What this gateway has committed goes straight to its subscribers; the bus brings what others have
-//! committed, and ours once more. Whatever the bus fails to bring is noticed by a look at the versions of
-//! all watched orders: after each reconnect, and now and then.
+//! Events that this gateway has committed go directly to its subscribers. The bus carries those of other gateways, and
+//! this gateway's once more. Events that the bus lost are found by comparing the versions of all watched orders with the
+//! database, after each reconnect and periodically.
 
 mod all_orders;
 mod topics;
@@ -32,9 +31,9 @@ pub use watch::Cursor;
 use all_orders::AllOrders;
 use topics::Topics;
 
-/// How often the versions of all watched orders are compared with what was delivered.
+/// How often the versions of all watched orders are compared with the delivered events.
 const RESYNC: Duration = Duration::from_secs(2);
-/// Cancellations that a worker's stream may be behind; heartbeats tell it as well.
+/// Cancellations buffered for a worker's stream; heartbeats report them as well.
 const CANCELLED_BACKLOG: usize = 1_024;
 
 /// The live feed. Cheap to clone.
@@ -48,7 +47,7 @@ struct Inner {
     topics: Arc<Topics>,
     all: AllOrders,
     cancelled: broadcast::Sender<OrderId>,
-    /// When an order was last started by some gateway of the installation.
+    /// Time of the last start by any gateway of the installation.
     started: Mutex<Option<Instant>>,
 }
 
@@ -64,8 +63,8 @@ impl Feed {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The events of one order from the cursor on. The stream ends after a final status when nothing
-    /// follows it, or with an error.
+    /// Streams the events of one order from `cursor` on. The stream ends after a final status without a later event, or
+    /// with an error.
     ///
     /// # Errors
     /// [`Error::NotFound`] and [`Error::Unavailable`], before anything is streamed.
@@ -74,21 +73,21 @@ impl Feed {
         id: OrderId,
         cursor: Cursor,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
-        // Boxed: whoever streams the events keeps this future, and with it capacity for the queries.
+        // Boxed: the stream of the caller keeps this future, and with it memory for the queries.
         Box::pin(watch::watch(self.inner.store.clone(), Arc::clone(&self.inner.topics), id, cursor)).await
     }
 
-    /// Every change from now on, for dashboards.
+    /// Streams every change from now on, for dashboards.
     pub fn all(&self) -> BoxStream<'static, FeedItem> {
         self.inner.all.subscribe(self.inner.store.now())
     }
 
-    /// The ids of orders as they are cancelled, for the streams of workers.
+    /// Receives the ids of cancelled orders, for the streams of workers.
     pub fn cancelled(&self) -> broadcast::Receiver<OrderId> {
         self.inner.cancelled.subscribe()
     }
 
-    /// Whether an order was started within this time, as far as the bus tells.
+    /// Whether an order was started within this time, as far as the bus reports.
     pub(crate) fn has_started_within(&self, time: Duration) -> bool {
         self.started().is_some_and(|at| at.elapsed() <= time)
     }
@@ -107,7 +106,7 @@ impl Feed {
         }
     }
 
-    /// Hands on what the bus brings, until it ends, which it does only with the process.
+    /// Delivers the events of the bus. Its subscription ends only with the process.
     async fn follow(&self, bus: &dyn Bus, gap: &Notify) {
         let mut signals = bus.subscribe().await;
         let mut connected_before = false;
@@ -125,8 +124,8 @@ impl Feed {
         }
     }
 
-    /// Compares all watched orders with the database after each gap and now and then, for ever. Beside
-    /// the bus and not in between, because a database that is slow must not hold up what the bus brings.
+    /// Compares all watched orders with the database after each gap and periodically. Concurrent to the bus, because a
+    /// slow database must not delay its events.
     async fn compare(&self, gap: &Notify) {
         let mut timer = tokio::time::interval(RESYNC);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -139,13 +138,13 @@ impl Feed {
         }
     }
 
-    /// Hands events of this gateway to whoever watches.
+    /// Delivers events of this gateway to subscribers.
     pub(crate) fn deliver(&self, events: &[Arc<OrderEvent>]) {
         self.inner.all.deliver(events);
         self.deliver_to_watchers(events);
     }
 
-    /// Hands on what a gateway of this installation has sent, perhaps not for the first time.
+    /// Delivers events that a gateway of this installation has sent, possibly repeated.
     fn deliver_from_bus(&self, events: &[Arc<OrderEvent>]) {
         self.inner.all.deliver_from_bus(events, self.inner.store.now());
         self.deliver_to_watchers(events);
@@ -157,7 +156,7 @@ impl Feed {
             *self.started() = Some(Instant::now());
         }
         for event in events.iter().filter(|event| event.status == Status::Cancelled) {
-            // An error only says that nobody listens.
+            // The error means that there is no receiver.
             let _ = self.inner.cancelled.send(event.order_id);
         }
     }

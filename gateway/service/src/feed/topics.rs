@@ -8,24 +8,23 @@ use tokio::sync::watch;
 
 use domain::OrderMap;
 
-/// Events that a topic keeps. A subscriber that is further behind reads the database.
+/// Maximum number of events in a topic. A subscriber that is further behind reads the database.
 const MAX_TOPIC_EVENTS: usize = 16;
 
-/// The latest events of one order, by sequence, and the highest sequence that no subscriber still has
-/// to be brought.
+/// The latest events of one order by sequence, and the highest sequence that was delivered to all subscribers.
 #[derive(Default)]
 pub(super) struct TopicEvents {
     events: VecDeque<Arc<OrderEvent>>,
     position: u32,
-    /// How often in a row the comparison with the database did not find the order.
+    /// Consecutive comparisons with the database that did not find the order.
     missing: u32,
 }
 
-/// The order is taken for removed after so many comparisons: one may ask a server of a cluster that is behind.
+/// Comparisons without the order after which it counts as removed: one may read a replica that is behind.
 const GONE_AFTER: u32 = 2;
 
 impl TopicEvents {
-    /// Adds an event in its place. Returns whether it was new.
+    /// Inserts an event by sequence. Returns whether it was new.
     fn add(&mut self, event: &Arc<OrderEvent>) -> bool {
         self.position = self.position.max(event.sequence);
         self.missing = 0;
@@ -56,7 +55,7 @@ impl TopicEvents {
         let mut found = Vec::new();
         let mut expected = last;
         for event in self.events.iter().filter(|event| event.sequence > last) {
-            // A later sequence is above `expected`, so there is a number behind it.
+            // A later sequence is above `expected`, so the addition does not saturate.
             expected = expected.saturating_add(1);
             if event.sequence != expected {
                 return (found, true);
@@ -73,12 +72,12 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Attaches a subscriber. The topic lives until its last subscriber is gone.
+    /// Attaches a subscriber. The topic is removed with its last subscriber.
     pub(super) fn attach(&self, id: OrderId) -> watch::Receiver<TopicEvents> {
         self.lock().entry(id).or_insert_with(|| watch::Sender::new(TopicEvents::default())).subscribe()
     }
 
-    /// Detaches a subscriber, given up together with its receiver.
+    /// Detaches a subscriber and drops its receiver.
     pub(super) fn detach(&self, id: OrderId, receiver: watch::Receiver<TopicEvents>) {
         let mut topics = self.lock();
         drop(receiver);
@@ -87,8 +86,8 @@ impl Topics {
         }
     }
 
-    /// A subscriber has read the database up to this sequence. Counts only while it is alone: others may
-    /// still wait for what it has read, and the comparison with the database would find nothing to bring.
+    /// Records that a subscriber has read the database up to this sequence. Ignored while there are other subscribers:
+    /// they may still wait for these events, and the comparison with the database would not deliver them.
     pub(super) fn reached(&self, id: OrderId, sequence: u32) {
         if let Some(topic) = self.lock().get(&id).filter(|topic| topic.receiver_count() == 1) {
             topic.send_if_modified(|recent| {
@@ -98,7 +97,7 @@ impl Topics {
         }
     }
 
-    /// Hands events to the topics that exist.
+    /// Delivers events to the existing topics.
     pub(super) fn deliver(&self, events: &[Arc<OrderEvent>]) {
         let topics = self.lock();
         if topics.is_empty() {
@@ -111,7 +110,7 @@ impl Topics {
         }
     }
 
-    /// Notes whether the database has the order. Subscribers of one that was removed are told.
+    /// Records whether the database has the order. Subscribers of a removed order are notified.
     pub(super) fn record_existence(&self, id: OrderId, found: bool) {
         if let Some(topic) = self.lock().get(&id) {
             topic.send_if_modified(|recent| {
@@ -121,13 +120,13 @@ impl Topics {
         }
     }
 
-    /// Every watched order with the highest sequence that was delivered or read for it.
+    /// Returns every watched order with its highest delivered or read sequence.
     pub(super) fn positions(&self) -> Vec<(OrderId, u32)> {
         self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, OrderMap<watch::Sender<TopicEvents>>> {
-        // Nothing in here panics half way through a change.
+        // No change under this lock can panic half-way.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_kept_in_order_whatever_the_order_they_come_in() {
+    fn events_are_kept_by_sequence_in_any_order_of_arrival() {
         let mut recent = TopicEvents::default();
         for sequence in [3, 1, 3, 2] {
             recent.add(&event(sequence));
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_sequence_there_is_can_be_asked_for() {
+    fn last_possible_sequence_is_accepted() {
         let mut recent = TopicEvents::default();
         recent.add(&event(u32::MAX));
         assert_eq!(sequences(&recent, u32::MAX - 1), (vec![u32::MAX], false));
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_seen() {
+    fn missing_sequences_are_detected() {
         let mut recent = TopicEvents::default();
         recent.add(&event(2));
         recent.add(&event(5));
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_what_fell_out_is_a_hole() {
+    fn number_of_kept_events_is_limited() {
         let mut recent = TopicEvents::default();
         for sequence in 1..=40 {
             recent.add(&event(sequence));
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_subscriber_read_is_not_taken_for_seen_by_another() {
+    fn read_of_one_subscriber_does_not_advance_another() {
         let topics = Topics::default();
         let id = event(1).order_id;
         let waiting = topics.attach(id);
@@ -203,13 +202,13 @@ mod tests {
         assert_eq!(topics.positions(), [(id, 1)]);
         let late = topics.attach(id);
         topics.reached(id, 2);
-        assert_eq!(topics.positions(), [(id, 1)], "nobody has brought event 2 to the first one");
+        assert_eq!(topics.positions(), [(id, 1)], "event 2 was not delivered to the first subscriber");
         topics.detach(id, waiting);
         topics.detach(id, late);
     }
 
     #[test]
-    fn a_topic_ends_with_its_last_subscriber() {
+    fn topic_is_removed_with_its_last_subscriber() {
         let topics = Topics::default();
         let id = event(1).order_id;
         let (one, two) = (topics.attach(id), topics.attach(id));

@@ -1,4 +1,4 @@
-//! One subscriber of one order.
+//! A subscriber of one order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use super::topics::{TopicEvents, Topics};
 use crate::error::Error;
 use gateway_store::{FoundOrders, Store, Timelines};
 
-/// Where a subscriber of one order begins.
+/// The first event that a subscriber of one order receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cursor {
-    /// With the latest event.
+    /// The latest event.
     Latest,
-    /// With the event after this sequence; 0 is the beginning.
+    /// The event after this sequence; 0 is the first event.
     After(u32),
 }
 
-/// Tries to read the database before a subscriber is told that it cannot be read.
+/// Maximum number of reads of the database before a subscriber receives the error.
 const MAX_READS: u32 = 5;
-/// The pause before the second try; each further one is twice as long.
+/// The pause before the second read; each further pause is twice as long.
 const READ_PAUSE: Duration = Duration::from_millis(200);
 
 struct Watch {
     store: Store,
     topics: Arc<Topics>,
     id: OrderId,
-    /// The sequence that was handed out last.
+    /// The sequence of the last delivered event.
     last: u32,
-    /// Events that come next.
+    /// The next events.
     ready: VecDeque<Arc<OrderEvent>>,
     /// `None` only while it is being dropped.
     recent: Option<watch::Receiver<TopicEvents>>,
-    /// The latest event when the subscriber asked for one that had not happened yet.
+    /// The latest sequence, when the subscriber begins after a later one.
     ahead_of: Option<u32>,
     ended: bool,
 }
@@ -47,7 +47,7 @@ pub(super) async fn watch(
     id: OrderId,
     cursor: Cursor,
 ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
-    // Attached before the database is read: what happens in between is in the topic.
+    // Attached before the database is read: events of the meantime are in the topic.
     let recent = Some(topics.attach(id));
     let mut watch =
         Watch { store, topics, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
@@ -82,7 +82,7 @@ impl Watch {
                     continue;
                 }
                 self.last = event.sequence;
-                // A failed order may have been redriven since; then more is ready.
+                // A failed order may have been redriven since; then further events are ready.
                 self.ended = event.status.is_final() && self.ready.is_empty();
                 return Some(Ok(event));
             }
@@ -91,7 +91,7 @@ impl Watch {
             if !next.is_empty() {
                 self.ready.extend(next);
             } else if hole {
-                // Boxed, so that a subscriber that waits for news does not keep capacity for a query.
+                // Boxed, so that a waiting subscriber keeps no memory for a query.
                 match Box::pin(self.read()).await {
                     Ok(events) => self.ready.extend(events),
                     Err(error) => {
@@ -104,7 +104,7 @@ impl Watch {
                 self.ended = true;
                 return Some(Err(Error::NotFound(self.id)));
             } else if self.ahead_of.is_some_and(|seen| recent.borrow().is_final_since(seen)) {
-                // The order ended before it came to what the subscriber asked for.
+                // The order became final before the requested sequence.
                 return None;
             } else if recent.changed().await.is_err() {
                 return None;
@@ -112,7 +112,7 @@ impl Watch {
         }
     }
 
-    /// Reads what is missing. It is there: the events that show the hole were committed after it.
+    /// Reads the missing events. They exist: the later events were committed after them.
     async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let mut pause = READ_PAUSE;
         for _ in 1..MAX_READS {

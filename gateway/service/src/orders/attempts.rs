@@ -9,7 +9,7 @@ use super::use_cases::Orders;
 use crate::error::Error;
 
 impl Orders {
-    /// Calls an order off; answers the order as it is then. Again answers the same.
+    /// Cancels an order and returns it. Repeating the command returns the same result.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Refused`] when the order is completed or failed, and
@@ -18,7 +18,7 @@ impl Orders {
         self.change(id, Command::Cancel { reason }).await
     }
 
-    /// Starts attempts. The same lease again answers the same order again.
+    /// Starts attempts. The same lease returns the same order again.
     ///
     /// # Errors
     /// For all: [`Error::Unavailable`]. For one: [`Error::NotFound`] and [`Error::Refused`].
@@ -31,7 +31,7 @@ impl Orders {
     }
 
     /// Starts attempts of orders of at most `max_bytes` ([`Order::approximate_bytes`]); larger orders stay as they
-    /// are. The same lease again answers the same order again.
+    /// are. The same lease returns the same order again.
     ///
     /// # Errors
     /// As [`Self::start_attempts`].
@@ -53,7 +53,7 @@ impl Orders {
         self.apply(commands, answers::done).await
     }
 
-    /// Records how attempts went. The same report again is answered as before.
+    /// Records the outcomes of attempts. Repeating a report returns the same result.
     ///
     /// # Errors
     /// As [`Self::start_attempts`].
@@ -68,8 +68,8 @@ impl Orders {
         self.apply(commands, answers::done).await
     }
 
-    /// Takes back leases that ran out, as found by dispatch. How many did: another gateway may have been
-    /// faster, and the worker may have come back.
+    /// Ends expired leases that dispatch has found. Returns their number: another gateway may have ended one, or its worker
+    /// may have renewed it.
     pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {
         let answers =
             self.apply(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;

@@ -6,15 +6,14 @@ use tokio::time::Instant;
 use crate::error::Error;
 use gateway_store::{Counts, Store};
 
-/// Orders are counted at most once in this time, however many ask.
+/// Minimum interval between two counts of the orders.
 pub const COUNTS_FRESH: Duration = Duration::from_secs(1);
 
-/// A count that took long is kept this many times as long as it took: counting never keeps the database
-/// busy for more than a twentieth of the time.
-const KEPT_TIMES: u32 = 20;
+/// A count is kept for this multiple of its duration, so that counting uses at most a twentieth of the database's time.
+const KEEP_FOR_DURATIONS: u32 = 20;
 
-/// The last count and until when it is good. Who comes meanwhile waits for the lock and finds the answer
-/// there, be it an error: many who ask while the database hangs wait once and not one after the other.
+/// The last count and the end of its validity. Concurrent callers wait for the lock and share the result, including an
+/// error: while the database hangs, they wait once and not one after the other.
 #[derive(Default)]
 pub(super) struct Cache(Mutex<Option<(Instant, Result<Counts, Error>)>>);
 
@@ -29,7 +28,7 @@ impl Cache {
         let begin = Instant::now();
         let counts = store.counts().await.map_err(Error::from);
         let end = Instant::now();
-        let kept = if counts.is_ok() { (end - begin) * KEPT_TIMES } else { Duration::ZERO };
+        let kept = if counts.is_ok() { (end - begin) * KEEP_FOR_DURATIONS } else { Duration::ZERO };
         *last = Some((end + kept.max(COUNTS_FRESH), counts.clone()));
         counts
     }

@@ -1,4 +1,4 @@
-//! Accepting orders: one, or many at once.
+//! Creates one order or many.
 
 use std::sync::Arc;
 
@@ -14,63 +14,63 @@ use gateway_store::{
 };
 use telemetry::panics::{self, Panicked};
 
-/// How often a create is tried whose key turns out to stand for orders that are gone.
+/// Maximum number of attempts of a create whose key belongs to removed orders.
 const KEY_TRIES: u32 = 2;
 
-/// The answer to a create.
+/// The result of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
-    /// The order as it was right after its creation.
+    /// The order as created.
     pub order: Arc<Order>,
-    /// Whether it was created before, by a request with the same key.
+    /// Whether an earlier request with the same key created it.
     pub replayed: bool,
 }
 
-/// What is done with the good rows of a bulk create when others are bad.
+/// What a bulk create does with valid rows when others are invalid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ErrorPolicy {
-    /// Nothing is created unless every row can be.
+    /// Creates no order unless every row is valid.
     #[default]
     RejectEverything,
-    /// The good rows are created, the bad ones are reported.
+    /// Creates the valid rows and reports the invalid ones.
     RejectFailedRows,
 }
 
-/// One row of a bulk create as it came in.
+/// A row of a bulk create.
 #[derive(Debug, Clone)]
 pub enum Row {
     /// An order.
     Draft(Draft),
-    /// Something that the transport could not read; its bytes, to tell one request from another.
+    /// A row that the API could not parse; its bytes are part of the request hash.
     Unreadable(Vec<u8>),
 }
 
-/// What became of one row.
+/// The outcome of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowOutcome {
-    /// The order as it was right after its creation.
+    /// The order as created.
     Created(Arc<Order>),
-    /// These values break a rule.
+    /// These fields are invalid.
     Invalid(Vec<InvalidField>),
-    /// The transport could not read it and knows why.
+    /// The API could not parse it and knows the reason.
     Unreadable,
-    /// Checking it failed because of a defect in the gateway.
+    /// The check failed because of a defect of the gateway.
     Failed,
-    /// Nothing is wrong with it, but with another row, and nothing was created.
+    /// The row is valid, but another is not, and no order was created.
     NotCreated,
 }
 
-/// The answer to a bulk create: one outcome for each row, in their order.
+/// The result of a bulk create: one outcome for each row, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatedRows {
-    /// What became of each.
+    /// The outcome of each row.
     pub rows: Vec<RowOutcome>,
-    /// Whether the orders were created before, by a request with the same key.
+    /// Whether an earlier request with the same key created them.
     pub replayed: bool,
 }
 
 impl Orders {
-    /// Refuses a create before any work is spent on it, when it would be refused afterwards anyway.
+    /// Rejects a create early if the group commit would reject it.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -78,8 +78,8 @@ impl Orders {
         if self.creations.is_full() { Err(self.too_late()) } else { Ok(()) }
     }
 
-    /// Accepts an order. When it returns, the order is committed. With a key, the same order again
-    /// within [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) is not another order.
+    /// Creates an order and returns after COMMIT. With a key, the same order within
+    /// [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) returns the first result and creates no other order.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
@@ -90,12 +90,11 @@ impl Orders {
         Ok(Created { order: orders.pop().ok_or(Error::Internal)?, replayed })
     }
 
-    /// Accepts many orders in one transaction: all of them, or, as `policy` says, the good ones. With a
-    /// key, the same request again makes no other orders and is answered as before.
+    /// Creates orders in one transaction: all of them or, depending on `policy`, the valid ones. With a key, the same
+    /// request returns the first result and creates no other orders.
     ///
     /// # Errors
-    /// [`Error::RowCount`], and those of [`Self::create`] but [`Error::Invalid`]: what is wrong with a
-    /// row is said in its place.
+    /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`]: each row reports its invalid fields.
     pub async fn create_rows(
         &self,
         rows: Vec<Row>,
@@ -111,21 +110,21 @@ impl Orders {
         if policy == ErrorPolicy::RejectEverything && outcomes.contains(&RowOutcome::Failed) {
             return Err(Error::Internal);
         }
-        let bad = contents.len() < outcomes.len();
-        if contents.is_empty() || (bad && policy == ErrorPolicy::RejectEverything) {
+        let has_invalid = contents.len() < outcomes.len();
+        if contents.is_empty() || (has_invalid && policy == ErrorPolicy::RejectEverything) {
             return Ok(CreatedRows { rows: outcomes, replayed: false });
         }
-        let good_rows_only = policy == ErrorPolicy::RejectFailedRows;
-        let hash = key.as_ref().map(|_| bulk_hash(good_rows_only, &identities));
+        let valid_rows_only = policy == ErrorPolicy::RejectFailedRows;
+        let hash = key.as_ref().map(|_| bulk_hash(valid_rows_only, &identities));
         let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
-        let good = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
-        for (outcome, order) in good.zip(orders) {
+        let valid = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
+        for (outcome, order) in valid.zip(orders) {
             *outcome = RowOutcome::Created(order);
         }
         Ok(CreatedRows { rows: outcomes, replayed })
     }
 
-    /// Creates all of them, or finds those that a request with the same key has created before.
+    /// Creates all orders, or finds those that an earlier request with the same key has created.
     async fn create_contents(
         &self,
         contents: Vec<Content>,
@@ -149,11 +148,11 @@ impl Orders {
                 Ok(Some(Ok(InsertOutcome::Replayed(id)))) => {
                     let mut orders = self.as_created(&self.keys.run(id, count)).await?;
                     if orders.len() < count {
-                        // As they were before the ids of a run could not be guessed from each other.
+                        // Consecutive ids, as earlier development versions derived them.
                         orders = self.as_created(&id.consecutive(count)).await?;
                     }
                     if orders.len() < count {
-                        // Removed since (see `retention`), so the key stands for nothing any more.
+                        // Removed since (see `retention`), so the key is free.
                         self.store.forget_key_of(id).await?;
                         continue;
                     }
@@ -175,8 +174,7 @@ impl Orders {
 }
 
 impl Orders {
-    /// See [`gateway_store::Store::orders_as_created`]. An order that cannot be read is there all the same: its create must not be
-    /// carried out again.
+    /// See [`gateway_store::Store::orders_as_created`]. An unreadable order exists, so its create must not be repeated.
     async fn as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
         let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
         match unreadable.pop() {
@@ -188,16 +186,16 @@ impl Orders {
 
 /// The rows of a bulk create after their check.
 struct Checked {
-    /// [`RowOutcome::NotCreated`] for each good row.
+    /// [`RowOutcome::NotCreated`] for each valid row.
     outcomes: Vec<RowOutcome>,
-    /// What the good rows say.
+    /// The contents of the valid rows.
     contents: Vec<Content>,
     /// The hash of each row, if the create has an idempotency key.
     identities: Vec<[u8; 32]>,
 }
 
 impl Checked {
-    /// Checks each row on its own: a panic is the outcome of its row and of no other.
+    /// Checks each row separately: a panic is the outcome of its row only.
     fn new(rows: Vec<Row>, keyed: bool, check: impl Fn(Draft) -> Result<Content, Vec<InvalidField>>) -> Self {
         let mut checked =
             Self { outcomes: Vec::with_capacity(rows.len()), contents: Vec::new(), identities: Vec::new() };
@@ -231,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_the_outcome_of_its_row_and_of_no_other() {
+    fn panic_fails_only_its_row() {
         let draft = |item: &str| {
             let (item, price) = (Some(item.to_owned()), Some("1".to_owned()));
             Row::Draft(Draft { item, quantity: Some(1), price, ..Draft::default() })

@@ -1,13 +1,12 @@
-//! What a client says about the orders that it wants, before anybody has looked at it. REST and
-//! GraphQL mean the same by it, because it is read here.
+//! The filter of a list as a client sent it. It is checked here for REST, GraphQL and the command line.
 
 use domain::query::{Filter, Sort};
 use domain::{Currency, Money, Status, Timestamp, strings};
 
-/// Longest text that is looked for in items, in characters.
+/// Maximum length of an item search, in characters.
 pub const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
 
-/// The names of the fields of a filter, as clients of REST and GraphQL know them; `statuses` has a name of each API.
+/// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
 pub const FILTER_FIELDS: [&str; 9] = [
     "customer",
     "externalReference",
@@ -37,29 +36,29 @@ pub struct Criteria {
     pub created_before: Option<Timestamp>,
     /// In this currency.
     pub currency: Option<String>,
-    /// A total of at least so much.
+    /// Minimum total, inclusive.
     pub total_from: Option<String>,
-    /// A total of at most so much.
+    /// Maximum total, inclusive.
     pub total_to: Option<String>,
     /// In the name of a line item.
     pub item_contains: Option<String>,
 }
 
-/// What is wrong with one of the criteria.
+/// An invalid field of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidCriterion {
-    /// Which one, as clients call it.
+    /// The field, as clients name it.
     pub name: &'static str,
-    /// What to change; reads on from the name.
+    /// What to change; continues the name.
     pub message: String,
 }
 
 impl Criteria {
-    /// The filter that is meant. Totals are amounts of one currency: that of the filter or, where it
-    /// names none, `default_currency`. So is a list that is sorted by them.
+    /// Checks the filter. Totals are amounts of one currency: that of the filter or else `default_currency`, also in a
+    /// list that is sorted by total.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All invalid fields.
     pub fn check(self, sort: Sort, default_currency: Currency) -> Result<Filter, Vec<InvalidCriterion>> {
         let mut problems = Vec::new();
         let mut add = |name, message| problems.push(InvalidCriterion { name, message });
@@ -74,7 +73,7 @@ impl Criteria {
             }
         }
         let named = self.currency.as_deref().map(str::parse::<Currency>);
-        // What an amount means is not known without its currency.
+        // An amount cannot be parsed without its currency.
         let amounts_in = match &named {
             None => Some(default_currency),
             Some(Ok(currency)) => Some(*currency),
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_are_of_one_currency() {
+    fn totals_have_one_currency() {
         let check = |criteria: Criteria, sort| criteria.check(sort, Currency::USD).unwrap();
         let yen = || Some("JPY".to_owned());
         let from = |text: &str| Some(text.to_owned());
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_named() {
+    fn all_invalid_fields_are_named() {
         let long = |length: usize| Some("x".repeat(length));
         let criteria = Criteria {
             customer: long(201),

@@ -1,8 +1,7 @@
-//! Cursors: places in lists as clients keep them, the same over REST and GraphQL.
+//! Page cursors: positions in lists for clients, the same on REST and GraphQL.
 //!
-//! A cursor names its version, the list's sort and the key of an order there; clients see it in
-//! base64, so that nobody takes it apart. `v2:-createdAt:<id>`, `v2:total:EUR:129999:<id>`; and as they
-//! were made before lists could be sorted: `v1:<id>`.
+//! A cursor contains its version, the sort of the list and the key of an order, in base64 because it is opaque:
+//! `v2:-createdAt:<id>`, `v2:total:EUR:129999:<id>`; and from before lists could be sorted: `v1:<id>`.
 
 use std::fmt;
 
@@ -11,30 +10,30 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use domain::query::{Position, Sort};
 use domain::{Currency, Order, OrderId};
 
-/// Longest cursor that is looked at; ours have up to 100 characters.
+/// Maximum length of an accepted cursor; valid ones have up to 100 characters.
 const MAX_LENGTH: usize = 200;
 
-/// A place in a list sorted in one way.
+/// A position in a list with one sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     sort: Sort,
-    /// When totals are compared: of this currency.
+    /// The currency of a sort by total.
     currency: Option<Currency>,
     position: Position,
 }
 
-/// Why a text is not a cursor of a list; reads on from the name of the parameter.
+/// The reason why a string is not a cursor of a list; continues the name of the parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCursor {
-    /// It is no cursor at all.
+    /// It is not a cursor.
     #[error("is not a cursor of this list; give one from an answer, unchanged")]
     Unreadable,
-    /// It belongs to a list in another order.
+    /// It belongs to a list with another sort.
     #[error("is a cursor of the list sorted by {made_for}, this one is sorted by {used_for}")]
     OtherSort {
-        /// The order of its list.
+        /// The sort of its list.
         made_for: Sort,
-        /// The order of this list.
+        /// The sort of this list.
         used_for: Sort,
     },
     /// It belongs to a list of totals in another currency.
@@ -45,7 +44,7 @@ pub enum InvalidCursor {
         /// The currency of this list.
         used_for: Currency,
     },
-    /// It is the id of an order, which says nothing about totals.
+    /// It is the id of an order, which contains no total.
     #[error(
         "is an order's id, which is a place in lists sorted by createdAt only; take the cursor from the Link header"
     )]
@@ -53,18 +52,17 @@ pub enum InvalidCursor {
 }
 
 impl Cursor {
-    /// The place of an order in a list.
+    /// Returns the cursor of an order in a list.
     pub fn of(order: &Order, sort: Sort) -> Self {
         Self::at(order.into(), sort, Some(order.total.currency()))
     }
 
-    /// A place in a list; `currency` is the one that the list is about, if it compares totals.
+    /// Returns the cursor of a position; `currency` is that of a sort by total.
     pub fn at(position: Position, sort: Sort, currency: Option<Currency>) -> Self {
         Self { sort, currency: currency.filter(|_| sort.is_by_total()), position }
     }
 
-    /// The place that a cursor of the list stands for. `currency` is the one that the list is about,
-    /// if it compares totals.
+    /// Parses a cursor of the list. `currency` is that of a sort by total.
     ///
     /// # Errors
     /// [`InvalidCursor`].
@@ -81,7 +79,7 @@ impl Cursor {
         }
     }
 
-    /// As [`Self::read`], and takes the id of an order as well, where ids alone make the order.
+    /// As [`Self::read`], and accepts the id of an order as well, where the sort depends on the id only.
     ///
     /// # Errors
     /// [`InvalidCursor`].
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn cursors_are_read_by_the_list_that_made_them_and_by_no_other() {
+    fn cursor_is_valid_for_its_list_only() {
         for made_for in ALL {
             let text = cursor(made_for, i64::MAX).to_string();
             assert!(text.len() <= 100, "{} characters", text.len());
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn cursors_of_the_first_version_stand_for_places_by_time() {
+    fn cursors_of_version_1_are_positions_by_time() {
         let text = BASE64.encode(format!("v1:{ID}"));
         let read = Cursor::read(&text, Sort::default(), None).unwrap();
         assert_eq!(read.id.to_string(), ID);
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_places_where_ids_make_the_order() {
+    fn id_is_a_cursor_of_a_sort_by_time() {
         for sort in ALL {
             let read = Cursor::read_or_id(ID, sort, Some(Currency::USD));
             assert_eq!(read.is_ok(), !sort.is_by_total());
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_cursors_are_rejected() {
         let made = [
             String::new(),
             format!("v0:{ID}"),
@@ -210,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+        fn no_string_panics(text in any::<String>(), bytes in any::<Vec<u8>>()) {
             let _ = Cursor::parse(&text);
             let _ = Cursor::parse(&BASE64.encode(bytes));
         }

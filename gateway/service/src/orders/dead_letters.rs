@@ -1,4 +1,4 @@
-//! Redriving dead letters: one, or all that match a filter.
+//! Redrives dead letters: one, or all that match a filter.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use super::use_cases::Orders;
 use crate::error::Error;
 use gateway_store::CommandOutcome;
 
-/// The most orders that one request can redrive.
+/// Maximum number of orders that one request can redrive.
 pub const MAX_REDRIVEN: u32 = 1_000;
-/// The highest rate that a redrive can be spread at; above that it makes no difference.
+/// Maximum rate of a redrive, in starts per second; a higher one has no effect.
 pub const MAX_RATE: u32 = 10_000;
 
-/// Who asks for something, for the timeline of the order.
+/// The actor of a command, for the timeline of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// The name that they give.
+    /// The name of the actor.
     pub name: Option<String>,
-    /// The interface that they use, which has to do when they give none: `REST`, `GraphQL`.
+    /// The API, which is shown without a name: `REST`, `GraphQL`.
     pub via: &'static str,
 }
 
@@ -34,35 +34,35 @@ impl fmt::Display for Requester {
     }
 }
 
-/// Which dead letters to redrive, and how.
+/// The dead letters to redrive, and how.
 #[derive(Debug, Clone)]
 pub struct Redrive {
-    /// Which ones. The statuses are not looked at: it is always the failed orders.
+    /// The filter. Its statuses are ignored: only failed orders are redriven.
     pub filter: Filter,
-    /// Only those with ids below this one, to go on behind the last request.
+    /// Only orders with ids below this one, to continue after the previous request.
     pub after: Option<OrderId>,
-    /// At most so many, 1 to [`MAX_REDRIVEN`].
+    /// Maximum number of orders, 1 to [`MAX_REDRIVEN`].
     pub limit: u32,
-    /// Only look which ones it would be.
+    /// Whether to return the orders without redriving them.
     pub dry_run: bool,
-    /// When the first of them may be started; at once when absent or past.
+    /// Earliest start of the first order; immediately when absent or past.
     pub start_at: Option<Timestamp>,
-    /// So many may be started in each second, 1 to [`MAX_RATE`]; all at once when absent.
+    /// Maximum starts per second, 1 to [`MAX_RATE`]; unlimited when absent.
     pub rate: Option<u32>,
-    /// Who asks.
+    /// The actor.
     pub requester: Requester,
-    /// Why, if they say.
+    /// The reason, if given.
     pub reason: Option<String>,
 }
 
-/// What a redrive has done.
+/// The result of a redrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redriven {
-    /// The orders that were redriven or, in a dry run, would be; newest first.
+    /// The redriven orders, or those of a dry run; newest first.
     pub orders: Vec<OrderId>,
-    /// Where to go on: the last order that was looked at, when there are more behind it.
+    /// The last checked order, when more follow; the next request continues after it.
     pub next: Option<OrderId>,
-    /// When the order behind the last one may be started, to go on at the same rate.
+    /// Earliest start of the order after the last one, to continue at the same rate.
     pub next_start_at: Timestamp,
 }
 
@@ -78,20 +78,19 @@ impl Orders {
         requester: &Requester,
         reason: Option<&str>,
     ) -> Result<Order, Error> {
-        let reason = Some(why(requester, reason));
+        let reason = Some(redrive_reason(requester, reason));
         self.change(id, Command::Redrive { reason, not_before: None }).await
     }
 
-    /// Redrives the dead letters that match, newest first. With a rate each gets a time of its own
-    /// before which it is not started, so the spreading survives whatever happens to this gateway.
-    /// An order that has been redriven by somebody else meanwhile is left out.
+    /// Redrives the dead letters that match, newest first. With a rate, each order stores its earliest start, so the rate
+    /// survives restarts. An order that another request has redriven meanwhile is skipped.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]. What was redriven before the error stays so; asking again goes on.
+    /// [`Error::Unavailable`]. Orders redriven before the error stay redriven; repeating the request continues.
     pub async fn redrive_all(&self, redrive: &Redrive) -> Result<Redriven, Error> {
         let filter = Filter { statuses: vec![Status::Failed], ..redrive.filter.clone() };
         let limit = redrive.limit.min(MAX_REDRIVEN);
-        // One more than asked for tells whether there are more.
+        // One more than requested shows whether there are more.
         let mut ids = self.store.list_ids(&filter, redrive.after, limit.saturating_add(1)).await?;
         let more = ids.len() > limit as usize;
         ids.truncate(limit as usize);
@@ -104,7 +103,7 @@ impl Orders {
         if redrive.dry_run {
             return Ok(Redriven { orders: ids, next, next_start_at });
         }
-        let reason = why(&redrive.requester, redrive.reason.as_deref());
+        let reason = redrive_reason(&redrive.requester, redrive.reason.as_deref());
         let commands = ids.iter().enumerate().map(|(n, id)| {
             (*id, Command::Redrive { reason: Some(reason.clone()), not_before: Some(turn(n)) })
         });
@@ -121,8 +120,8 @@ impl Orders {
     }
 }
 
-/// What the event of a redrive says.
-fn why(requester: &Requester, reason: Option<&str>) -> String {
+/// Returns the reason in the event of a redrive.
+fn redrive_reason(requester: &Requester, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("redriven {requester}: {reason}"),
         None => format!("redriven {requester}"),

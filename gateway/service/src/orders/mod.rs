@@ -1,4 +1,4 @@
-//! The use cases. A transport that changes an order calls one of these.
+//! The use cases. The APIs change orders only through them.
 //!
 //! A create, a cancellation and a command of a worker run in a group commit with other requests of their kind (see
 //! `group_commit`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and

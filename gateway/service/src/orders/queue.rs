@@ -8,8 +8,8 @@ use super::use_cases::Orders;
 use crate::error::Error;
 
 impl Orders {
-    /// Pauses the queue: orders are accepted and none is started, until `until` or until somebody
-    /// resumes it. What is being processed goes on. Pausing a paused queue changes until when.
+    /// Pauses the queue until `until` or until it is resumed: orders are accepted but not started, running orders finish.
+    /// Pausing a paused queue changes its end.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -22,7 +22,7 @@ impl Orders {
         Ok(pause)
     }
 
-    /// Lets a paused queue go on. Says whether it was paused.
+    /// Resumes the queue; returns whether it was paused.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -36,7 +36,7 @@ impl Orders {
         Ok(paused)
     }
 
-    /// Whether the queue is paused, and how.
+    /// Returns the pause of the queue, if it is paused.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -44,13 +44,12 @@ impl Orders {
         Ok(self.store.paused().await?)
     }
 
-    /// What decides what pending orders wait for, as last seen.
+    /// Returns what pending orders wait for, as last read.
     pub fn outlook(&self) -> QueueSnapshot {
         self.store.outlook()
     }
 
-    /// How many orders there are in each status. Counted once for all who ask within
-    /// [`COUNTS_FRESH`], so it may be that old.
+    /// Counts the orders in each status. Callers within [`COUNTS_FRESH`](super::COUNTS_FRESH) share a count.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

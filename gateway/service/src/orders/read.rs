@@ -9,7 +9,7 @@ use super::use_cases::Orders;
 use crate::error::Error;
 
 impl Orders {
-    /// One order.
+    /// Reads an order.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
@@ -21,7 +21,7 @@ impl Orders {
         }
     }
 
-    /// One order and the token of its latest attempt, for workers that do not keep the token.
+    /// Reads an order and the lease token of its latest attempt, for workers that do not keep the token.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -29,7 +29,7 @@ impl Orders {
         Ok(self.store.order_with_lease(id).await?.ok_or(Error::NotFound(id))??)
     }
 
-    /// Those of the orders that exist; for batched loading.
+    /// Reads the existing ones of these orders, for batched loading.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -37,13 +37,13 @@ impl Orders {
         Ok(self.store.find(ids).await?)
     }
 
-    /// The events of an order with a sequence above `after`, oldest first.
+    /// Reads the events of an order with a sequence above `after`, oldest first.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
     pub async fn events(&self, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let Timelines { events, mut unreadable } = self.store.timelines(&[(id, after)]).await?;
-        // Events also go missing together with their order, when it is removed between two reads.
+        // The events are also missing when the order is removed between two reads.
         if events.is_empty() && !self.store.exists(id).await? {
             return Err(Error::NotFound(id));
         }
@@ -53,7 +53,7 @@ impl Orders {
         }
     }
 
-    /// For each order and sequence, the events of that order with a higher sequence. For batched loading.
+    /// Reads the events of each order with a sequence above the given one, for batched loading.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -95,33 +95,33 @@ impl Orders {
         }
     }
 
-    /// The database's time.
+    /// Returns the time of the database.
     pub fn now(&self) -> Timestamp {
         self.store.now()
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What binds lease tokens to orders.
+    /// Returns the keys that bind lease tokens to orders.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Why something waited in vain for its transaction.
+    /// The error of a request whose transaction did not begin in time.
     pub(super) fn too_late(&self) -> Error {
         let stalled = self.vitals.is_stalled(self.config.request_timeout * 3 / 4);
         if self.store.is_unhealthy() || stalled { Error::database_unavailable() } else { Error::overloaded() }
     }
 
-    /// One command whose answer is the order.
+    /// Carries out a command that returns the order.
     pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
         self.apply(vec![(id, command)], answers::order).await?.pop().ok_or(Error::Internal)?
     }
 
-    /// Many commands in one group.
+    /// Carries out commands in one group.
     pub(super) async fn apply<T>(
         &self,
         commands: Vec<(OrderId, Command)>,
@@ -130,7 +130,7 @@ impl Orders {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
             SubmitError::Overloaded => self.too_late(),
-            // After a while without an answer the caller may ask again: commands recognise their effect.
+            // The caller may repeat the command: commands recognise their effect.
             SubmitError::NotStarted => self.too_late(),
             SubmitError::OutcomeUnknown => Error::database_unavailable(),
             SubmitError::Panicked => Error::Internal,
