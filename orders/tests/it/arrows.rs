@@ -18,6 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway-http", &["domain", "telemetry"]),
     ("gateway-rest", &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"]),
     (
+        "gateway-graphql",
+        &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"],
+    ),
+    (
         "gateway",
         &[
             "domain",
@@ -26,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "broker",
             "gateway-http",
             "gateway-rest",
+            "gateway-graphql",
             "gateway-service",
             "gateway-store",
         ],
@@ -44,7 +49,7 @@ const HOMES: &[(&str, &str, &str)] = &[
     ("redis", "broker", "broker/src/redis"),
     ("deadpool", "broker", "broker/src/redis"),
     ("deadpool-redis", "broker", "broker/src/redis"),
-    ("async-graphql", "gateway", "gateway/src/graphql"),
+    ("async-graphql", "gateway-graphql", "gateway/graphql/src"),
     ("clap", "orders", "orders/src"),
 ];
 

@@ -1,0 +1,36 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// Decides who may open a websocket, by the payload of its `connection_init`. Everybody may, by
+/// default.
+#[derive(Clone)]
+pub struct InitCheck(Arc<CheckInit>);
+
+type CheckInit = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
+
+impl InitCheck {
+    /// `check` sees the payload, an object or null, and says why somebody is refused. The client is
+    /// told.
+    pub fn new(check: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Returns the reason of a rejection.
+    pub(crate) fn check(&self, payload: &Value) -> Result<(), String> {
+        (self.0)(payload)
+    }
+}
+
+impl Default for InitCheck {
+    fn default() -> Self {
+        Self::new(|_| Ok(()))
+    }
+}
+
+impl fmt::Debug for InitCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InitCheck")
+    }
+}

@@ -1,0 +1,167 @@
+//! The `errors` of a response: their codes, and what clients must not see.
+//!
+//! Every error carries `extensions.code`, a [`domain::ErrorCode`]. An error without one is a defect: it is logged
+//! under an id, and the client sees only that id.
+
+use async_graphql::{ErrorExtensionValues, ServerError};
+use axum::http::StatusCode;
+use domain::{ErrorCode, ErrorKind};
+
+use gateway_service::Error;
+
+/// The key of the code within `extensions`.
+pub(crate) const CODE: &str = "code";
+
+/// The HTTP status of a response whose request was refused with an error of this kind. Errors of an operation that
+/// ran, and documents that are rejected under `application/json`, have 200.
+pub fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Malformed => StatusCode::BAD_REQUEST,
+        // Clients of persisted queries expect 200.
+        ErrorKind::Document => StatusCode::OK,
+        // Only operations that ran have these.
+        ErrorKind::RuleBroken | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Internal => {
+            StatusCode::OK
+        }
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+        ErrorKind::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorKind::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        ErrorKind::ReceiveTimeout => StatusCode::REQUEST_TIMEOUT,
+        ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::UriTooLong => StatusCode::URI_TOO_LONG,
+        ErrorKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorKind::WrongMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Most `errors` in one response. Together with user errors it has at most [`crate::response_budget::MAX_ERRORS`].
+pub(crate) const MAX_ERRORS: usize = 10;
+
+/// A use case that did not work, as the error of a resolver.
+pub(crate) fn fault(error: Error) -> async_graphql::Error {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set(CODE, error.code().as_str());
+    if let Some(wait) = error.retry_after() {
+        extensions.set("retryAfterSeconds", wait.as_secs().max(1));
+    }
+    if let Error::OutcomeUnknown(id) = &error {
+        extensions.set("orderId", id.to_string());
+    }
+    let mut graphql = async_graphql::Error::new(error.to_string());
+    graphql.extensions = Some(extensions);
+    graphql
+}
+
+/// An argument with a value outside its range.
+pub(crate) fn bad_input(message: impl Into<String>) -> async_graphql::Error {
+    field_error(ErrorCode::InvalidInput, message)
+}
+
+/// The error of a resolver.
+pub(crate) fn field_error(code: ErrorCode, message: impl Into<String>) -> async_graphql::Error {
+    let mut error = async_graphql::Error::new(message);
+    error.extensions = Some(extensions(code));
+    error
+}
+
+/// An error about the request as a whole.
+pub(crate) fn request_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
+    let mut error = ServerError::new(message, None);
+    error.extensions = Some(extensions(code));
+    error
+}
+
+/// A limit that was exceeded, with its name in `extensions.limit`.
+pub(crate) fn limit_error(code: ErrorCode, limit: &'static str, message: impl Into<String>) -> ServerError {
+    metrics::counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
+    let mut error = request_error(code, message);
+    error.extensions.get_or_insert_default().set("limit", limit);
+    error
+}
+
+/// `error` with a code, unless it has one.
+pub(crate) fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
+    if !has_code(&error) {
+        error.extensions.get_or_insert_with(ErrorExtensionValues::default).set(CODE, code.as_str());
+    }
+    error
+}
+
+/// What a client sees instead of something that went wrong inside. `details` go to the log.
+pub(crate) fn internal(details: &str) -> ServerError {
+    let id = format!("{:08x}", rand::random::<u32>());
+    tracing::error!(error_id = %id, error = details, "GraphQL operation failed with an internal error");
+    let mut error = request_error(Error::Internal.code(), format!("{} with the id {id}", Error::Internal));
+    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("errorId", id);
+    error
+}
+
+/// Makes the errors of a response fit to be seen.
+pub(crate) fn tidy(mut errors: Vec<ServerError>) -> Vec<ServerError> {
+    errors.truncate(MAX_ERRORS);
+    errors.into_iter().map(tidy_one).collect()
+}
+
+fn tidy_one(error: ServerError) -> ServerError {
+    if has_code(&error) {
+        return error;
+    }
+    if error.path.is_empty() {
+        // Found before anything ran.
+        return with_code(error, ErrorCode::ValidationFailed);
+    }
+    let masked = internal(&error.message);
+    ServerError { locations: error.locations, path: error.path, ..masked }
+}
+
+fn has_code(error: &ServerError) -> bool {
+    error.extensions.as_ref().is_some_and(|values| values.get(CODE).is_some())
+}
+
+fn extensions(code: ErrorCode) -> ErrorExtensionValues {
+    let mut values = ErrorExtensionValues::default();
+    values.set(CODE, code.as_str());
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::{PathSegment, Value};
+
+    fn code_of(error: &ServerError) -> Option<&Value> {
+        error.extensions.as_ref()?.get(CODE)
+    }
+
+    #[test]
+    fn unforeseen_errors_do_not_leak() {
+        let secret = ServerError::new("connect mysql://root:secret@db", None)
+            .with_path(vec![PathSegment::Field("order".to_owned())]);
+        let shown = tidy(vec![secret]).remove(0);
+        assert!(!shown.message.contains("secret"), "{}", shown.message);
+        assert_eq!(code_of(&shown), Some(&Value::from("internal_error")));
+        assert_eq!(shown.path.len(), 1);
+    }
+
+    #[test]
+    fn faults_keep_their_word_and_say_when_to_come_back() {
+        let shown = fault(Error::overloaded());
+        let values = shown.extensions.unwrap();
+        assert_eq!(values.get(CODE), Some(&Value::from("overloaded")));
+        assert_eq!(values.get("retryAfterSeconds"), Some(&Value::from(1)));
+    }
+
+    #[test]
+    fn there_are_at_most_ten() {
+        let many = (0..11).map(|_| request_error(ErrorCode::InvalidInput, "x")).collect();
+        assert_eq!(tidy(many).len(), MAX_ERRORS);
+    }
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row("`errors` in a response", &MAX_ERRORS.to_string());
+    }
+}

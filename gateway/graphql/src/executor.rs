@@ -1,0 +1,285 @@
+//! Runs operations. HTTP, SSE and websockets all come through here, so that limits, masking,
+//! deadlines and metrics are the same whichever way an operation came.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
+use async_graphql::{Positioned, Request, ServerError};
+use domain::ErrorCode;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use metrics::{counter, gauge};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::errors::{internal, limit_error, request_error, with_code};
+use crate::language::{Document, Language, Unusable};
+use crate::large_operations::Rooms;
+use crate::limits::{self, Price, TooMuch};
+use crate::parsed_document_cache::Parsed;
+use crate::persisted_queries::{Documents, TrustedDocuments};
+use crate::request::Params;
+use crate::response_budget::Budget;
+use crate::schema::OrdersSchema;
+use crate::schema::subscription::Position;
+use crate::stream_slot::Handover;
+use telemetry::panics::{self, Panicked};
+
+/// The same schema twice.
+#[derive(Clone)]
+pub(crate) struct Schemas {
+    /// Counts the bytes of what is resolved.
+    pub(crate) metered: OrdersSchema,
+    /// Does not, which takes less time: for operations that select no lists.
+    pub(crate) plain: OrdersSchema,
+}
+
+/// Cheap to clone: each request takes one.
+#[derive(Clone)]
+pub(crate) struct Engine(Arc<Shared>);
+
+struct Shared {
+    schemas: Schemas,
+    config: Arc<Config>,
+    max_response_size: usize,
+    language: Language,
+    documents: Documents,
+    parsed: Parsed,
+    rooms: Rooms,
+}
+
+/// An operation that may run: validated, within the limits, its variables coerced.
+pub(crate) struct Operation {
+    kind: OperationType,
+    request: Request,
+    price: Price,
+    /// Fields at its root.
+    fields: usize,
+    has_lists: bool,
+}
+
+impl Operation {
+    /// Query, mutation or subscription.
+    pub(crate) fn kind(&self) -> OperationType {
+        self.kind
+    }
+
+    /// What it costs; a batch costs the sum.
+    pub(crate) fn complexity(&self) -> usize {
+        self.price.complexity
+    }
+
+    /// Lets a subscription resume, and follow it.
+    pub(crate) fn at(self, position: Position) -> Self {
+        Self { request: self.request.data(position), ..self }
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(
+        schemas: Schemas,
+        config: Arc<Config>,
+        trusted_documents: Option<Arc<TrustedDocuments>>,
+        max_response_size: usize,
+    ) -> Self {
+        let documents = Documents::new(&config, trusted_documents);
+        Self(Arc::new(Shared {
+            schemas,
+            config,
+            max_response_size,
+            language: Language::new(),
+            documents,
+            parsed: Parsed::default(),
+            rooms: Rooms::default(),
+        }))
+    }
+
+    /// The budget of a new response.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.0.max_response_size)
+    }
+
+    /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
+    /// error is the whole answer.
+    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
+        panics::catch("graphql", || self.prepare_or_panic(params))
+            .unwrap_or_else(|Panicked| Err(Answer::failed(panicked())))
+    }
+
+    fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
+        let limits = &self.0.config;
+        let found = self.0.documents.find(&params)?;
+        let document = self.document(&found.text)?;
+        if let Some(hash) = found.register {
+            self.0.documents.register(hash, &found.text);
+        }
+        let name = params.operation_name.as_deref();
+        let plan = document
+            .operation(name)
+            .map_err(|message| Answer::rejected(vec![request_error(ErrorCode::ValidationFailed, message)]))?;
+        if params.read_only && plan.kind == OperationType::Mutation {
+            let message = "pages of other sites may only read here; the operators can allow a site by its name with \
+                           --cors-origins";
+            let code = ErrorCode::OriginNotAllowed;
+            return Err(Answer::refused(code, request_error(code, message)));
+        }
+        let wrong_input = |error| Answer::rejected(vec![with_code(error, ErrorCode::InvalidInput)]);
+        let variables = self.0.language.coerce(plan, params.variables).map_err(wrong_input)?;
+        let price = limits::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
+            .map_err(refuse)?;
+        let operation = plan.select(&variables).map_err(wrong_input)?;
+        let (kind, has_lists) = (plan.kind, plan.has_lists);
+        let fields = operation.selection_set.node.items.len();
+        let mut request = Request::new("").variables(variables.into_variables());
+        request.set_parsed_query(ExecutableDocument {
+            operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
+            fragments: Default::default(),
+        });
+        Ok(Operation { kind, request, price, fields, has_lists })
+    }
+
+    fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, Answer> {
+        if let Some(document) = self.0.parsed.get(text) {
+            return Ok(document);
+        }
+        let read = self.0.language.read(text, &self.0.config);
+        let document = Arc::new(read.map_err(|unusable| match unusable {
+            Unusable::TooMuch(too_much) => refuse(too_much),
+            Unusable::Wrong(errors) => Answer::rejected(errors),
+        })?);
+        self.0.parsed.keep(text, &document);
+        Ok(document)
+    }
+
+    /// Runs a query or a mutation. Stops when it takes too long, or when the caller goes away.
+    pub(crate) async fn run(&self, operation: Operation) -> Answer {
+        self.run_until(operation, self.deadline(), self.budget()).await
+    }
+
+    /// When an operation that begins now has to be done.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.0.config.execution_timeout
+    }
+
+    /// The same for one of several operations that share their time and the length of the response.
+    pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+        if Instant::now() >= deadline {
+            let message = "the operation was not run: those before it took all the time";
+            return Answer::failed(request_error(ErrorCode::RequestTimeout, message));
+        }
+        // Its result could not be shown.
+        if budget.is_spent() {
+            return Answer::failed(budget.exceeded());
+        }
+        budget.reserve_errors(operation.fields);
+        if Rooms::is_large(operation.price.orders) {
+            // Boxed, because few operations need its room.
+            Box::pin(self.execute_large(operation, deadline, budget)).await
+        } else {
+            self.execute(operation, deadline, budget).await
+        }
+    }
+
+    async fn execute(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+        let before = budget.left();
+        let schema = self.schema(&operation);
+        let request = operation.request.data(budget.clone());
+        let work = panics::catch_async("graphql", schema.execute(request));
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(Ok(response)) => Answer::from_response(response, &budget, before),
+            Ok(Err(Panicked)) => Answer::failed(panicked()),
+            Err(_) => self.too_slow(),
+        }
+    }
+
+    /// Waits until there is room, and does not run where short requests wait for their turn.
+    async fn execute_large(&self, mut operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+        let room = tokio::time::timeout_at(deadline, self.0.rooms.enter(operation.price.orders));
+        let Ok(Some(room)) = room.await else { return self.too_slow() };
+        operation.request = operation.request.data(Arc::clone(&room));
+        let caller_left = CancellationToken::new();
+        // Cancelled when this future is dropped.
+        let _caller = caller_left.clone().drop_guard();
+        let (engine, runtime) = (self.clone(), Handle::current());
+        let work = move || {
+            let work = caller_left.run_until_cancelled(engine.execute(operation, deadline, budget));
+            let answer = runtime.block_on(work);
+            drop(room);
+            answer
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Some(answer)) => answer,
+            // Only when nobody waits for it, or when it panicked outside of resolvers.
+            Ok(None) | Err(_) => Answer::failed(panicked()),
+        }
+    }
+
+    fn too_slow(&self) -> Answer {
+        counter!("orders_graphql_rejections_total", "reason" => "execution_time").increment(1);
+        let limit = self.0.config.execution_timeout;
+        let message = format!("the operation was stopped after {} ms", limit.as_millis());
+        Answer::failed(request_error(ErrorCode::RequestTimeout, message))
+    }
+
+    fn schema(&self, operation: &Operation) -> &OrdersSchema {
+        if operation.has_lists { &self.0.schemas.metered } else { &self.0.schemas.plain }
+    }
+
+    /// Runs a subscription until it ends or the stream is dropped.
+    pub(crate) fn stream(&self, operation: Operation) -> BoxStream<'static, Answer> {
+        let active = Active::new();
+        let handover = Handover::default();
+        let budget = self.budget();
+        let before = budget.left();
+        let schema = self.schema(&operation);
+        let request = operation.request.data(handover.taker()).data(budget.clone());
+        let begun = schema.execute_stream(request);
+        let answers = begun.chain(stream::once(async move { handover.take() }).flatten());
+        let answers = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
+            let _active = &active;
+            let answer = match answer {
+                Ok(response) => {
+                    counter!("orders_graphql_events_sent_total").increment(1);
+                    Answer::from_response(response, &budget, before)
+                }
+                Err(panic) => {
+                    panics::record("graphql", &*panic);
+                    Answer::failed(panicked())
+                }
+            };
+            budget.renew();
+            answer
+        });
+        answers.boxed()
+    }
+}
+
+/// Counts a subscription for as long as it lives.
+struct Active;
+
+impl Active {
+    fn new() -> Self {
+        gauge!("orders_graphql_subscriptions").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        gauge!("orders_graphql_subscriptions").decrement(1.0);
+    }
+}
+
+fn refuse(too_much: TooMuch) -> Answer {
+    let TooMuch { limit, code, message } = too_much;
+    Answer::refused(code, limit_error(code, limit, message))
+}
+
+/// The answer to a panic, which was counted and logged.
+fn panicked() -> ServerError {
+    internal("it panicked")
+}

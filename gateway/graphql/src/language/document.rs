@@ -1,0 +1,103 @@
+//! From the text of a document to its plans.
+
+use apollo_compiler::ast;
+use apollo_compiler::executable::ExecutableDocument;
+use apollo_compiler::parser::{Parser, SourceSpan};
+use apollo_compiler::validation::DiagnosticList;
+use async_graphql::ServerError;
+use domain::ErrorCode;
+
+use super::places::Places;
+use super::plan::Plan;
+use super::planner::plans;
+use super::type_system::Language;
+use crate::config::Config;
+use crate::errors::{MAX_ERRORS, with_code};
+use crate::limits::{self, TooMuch};
+
+/// Deepest recursion of the parser, which calls itself for each selection set, list and object. The
+/// guard's limit of brackets is below it.
+const RECURSION: usize = 200;
+
+/// A document whose operations can be executed.
+pub(crate) struct Document {
+    /// For the guard, which measures it with the variables of each request.
+    pub(crate) ast: ast::Document,
+    plans: Vec<Plan>,
+}
+
+/// Why a document cannot be executed.
+pub(crate) enum Unusable {
+    /// It is over a limit.
+    TooMuch(TooMuch),
+    /// It does not parse or does not fit the schema. At least one error.
+    Wrong(Vec<ServerError>),
+}
+
+impl Document {
+    /// Its operation with this name, or its only one.
+    pub(crate) fn operation(&self, name: Option<&str>) -> Result<&Plan, String> {
+        match (name, self.plans.as_slice()) {
+            (None, [plan]) => Ok(plan),
+            (None, _) => Err("the document has several operations: operationName must name one".to_owned()),
+            (Some(name), plans) => plans
+                .iter()
+                .find(|plan| plan.name.as_deref() == Some(name))
+                .ok_or_else(|| format!("the document has no operation {name}")),
+        }
+    }
+}
+
+impl Language {
+    /// Parses a document, measures it, validates it and plans its operations.
+    pub(crate) fn read(&self, text: &str, limits: &Config) -> Result<Document, Unusable> {
+        limits::check_text(text, limits).map_err(Unusable::TooMuch)?;
+        let places = Places::new(text);
+        let mut parser = Parser::new().recursion_limit(RECURSION);
+        let ast = parser
+            .parse_ast(limits::without_descriptions(text), "document.graphql")
+            .map_err(|partial| Unusable::Wrong(errors(&partial.errors, &places, ErrorCode::ParseFailed)))?;
+        limits::check_structure(&ast, limits).map_err(Unusable::TooMuch)?;
+        let document = self.validate(&ast, &places)?;
+        let plans = plans(self, &document, &ast, &places)
+            .map_err(|misfit| Unusable::Wrong(vec![misfit.into_error()]))?;
+        plans.iter().try_for_each(Plan::check_root).map_err(Unusable::TooMuch)?;
+        Ok(Document { ast, plans })
+    }
+
+    fn validate(&self, ast: &ast::Document, places: &Places) -> Result<ExecutableDocument, Unusable> {
+        let found = match ast.to_executable_validate(&self.schema) {
+            Ok(document) => return Ok(document.into_inner()),
+            Err(found) => found,
+        };
+        let unknown = ast.to_executable(&self.schema).err();
+        // What follows from an unknown name, such as a field that seems to select nothing, is not shown.
+        let problems = unknown.map_or_else(
+            || errors(&found.errors, places, ErrorCode::ValidationFailed),
+            |unknown| errors(&unknown.errors, places, ErrorCode::ValidationFailed),
+        );
+        if problems.is_empty() { Ok(found.partial) } else { Err(Unusable::Wrong(problems)) }
+    }
+}
+
+/// What apollo-compiler found. Two of its rules about the root of a subscription are left out: one of them
+/// is stricter than the specification was when most clients were written, the other one counts fields
+/// that are merged. [`super::plan`] has the rule.
+fn errors(found: &DiagnosticList, places: &Places, code: ErrorCode) -> Vec<ServerError> {
+    let own_rules = ["SubscriptionUsesConditionalSelection", "SubscriptionUsesMultipleFields"];
+    let found = found
+        .iter()
+        .filter(|problem| !problem.error.unstable_error_name().is_some_and(|name| own_rules.contains(&name)));
+    let show = |problem: apollo_compiler::diagnostic::Diagnostic<'_, _>| {
+        let error: &apollo_compiler::validation::DiagnosticData = problem.error;
+        let message = error.unstable_compat_message().unwrap_or_else(|| error.to_string());
+        let pos = error_location(error).map(|span| places.at(span.offset()));
+        with_code(ServerError::new(message, pos), code)
+    };
+    found.take(MAX_ERRORS).map(show).collect()
+}
+
+fn error_location(error: &apollo_compiler::validation::DiagnosticData) -> Option<SourceSpan> {
+    use apollo_compiler::diagnostic::ToCliReport;
+    error.location()
+}

@@ -1,0 +1,65 @@
+//! Coercion of scalars, our own included.
+
+use async_graphql::{Number, ScalarType, Value};
+
+use super::type_system::Language;
+use crate::schema::scalars::{DateTime, Decimal};
+
+/// Most characters of a value in a message.
+const SHOWN: usize = 60;
+
+impl Language {
+    /// A scalar that is not null. In JSON a number with an empty fraction is an integer.
+    pub(super) fn scalar(&self, name: &str, value: Value, json: bool) -> Result<Value, String> {
+        let whole = |number: &Number| match number.as_i64() {
+            Some(number) => Some(number),
+            // Up to here a double holds every whole number.
+            None => {
+                let number = number.as_f64().filter(|_| json)?;
+                (number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0).then_some(number as i64)
+            }
+        };
+        let coerced = match (name, &value) {
+            ("Int", Value::Number(number)) => {
+                whole(number).and_then(|number| i32::try_from(number).ok()).map(Value::from)
+            }
+            ("Float", Value::Number(_)) | ("String", Value::String(_)) | ("Boolean", Value::Boolean(_)) => {
+                return Ok(value);
+            }
+            ("ID", Value::String(_)) => return Ok(value),
+            ("ID", Value::Number(number)) => whole(number).map(|number| Value::String(number.to_string())),
+            ("Int" | "Float" | "String" | "Boolean" | "ID", _) => None,
+            ("Decimal", _) => return parsed::<Decimal>(name, value),
+            ("DateTime", _) => return parsed::<DateTime>(name, value),
+            _ => None,
+        };
+        coerced.ok_or_else(|| format!("{} is not a value of {name}", show(&value)))
+    }
+}
+
+/// Asks one of our own scalars, which is asked again by the resolver's argument.
+fn parsed<T: ScalarType + async_graphql::InputType>(name: &str, value: Value) -> Result<Value, String> {
+    let Err(error) = <T as ScalarType>::parse(value.clone()) else { return Ok(value) };
+    let reason = error.into_server_error(async_graphql::Pos::default()).message;
+    // "Failed to parse "DateTime": reason"
+    let reason = reason.split_once("\": ").map_or("", |(_, reason)| reason);
+    Err(format!("{} is not a value of {name}: {reason}", show(&value)))
+}
+
+/// A value in a message.
+pub(super) fn show(value: &Value) -> String {
+    match value {
+        // Not written out: it may be long.
+        Value::List(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) => format!("{:?}", cut(text)),
+        other => cut(&other.to_string()),
+    }
+}
+
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

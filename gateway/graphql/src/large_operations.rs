@@ -1,0 +1,72 @@
+//! Room for large operations: what they may hold in memory together.
+//!
+//! An order takes up to 64 KiB, several times while it is read and shown. So operations take as much room as
+//! they may read orders, and wait until there is as much. Those that read few take none. A page gives most
+//! of its room back once it is known that its orders are short, which they nearly always are.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Orders that the large operations of one gateway hold at the same time: one page of the largest size.
+const ROOM: u32 = 100;
+/// An operation with so many orders is a large one.
+const LARGE: u32 = 5;
+/// Orders that together have at most so many bytes take the room of one that is not large.
+const SHORT_BYTES: usize = 256 * 1024;
+
+/// The room of one gateway.
+#[derive(Clone)]
+pub(crate) struct Rooms(Arc<Semaphore>);
+
+/// The room of one operation.
+pub(crate) struct Room(Mutex<OwnedSemaphorePermit>);
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM as usize)))
+    }
+}
+
+impl Rooms {
+    /// Whether an operation with so many orders has to wait for room.
+    pub(crate) fn is_large(orders: usize) -> bool {
+        orders >= LARGE as usize
+    }
+
+    /// Waits for the room that so many orders need; all that there is when they need more.
+    pub(crate) async fn enter(&self, orders: usize) -> Option<Arc<Room>> {
+        let orders = u32::try_from(orders).unwrap_or(ROOM).min(ROOM);
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.0).acquire_many_owned(orders).await.ok()?;
+        Some(Arc::new(Room(Mutex::new(permit))))
+    }
+}
+
+impl Room {
+    /// A page of at most so many orders was read: it has these.
+    pub(crate) fn read<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
+        // What an order and a line item have besides their texts.
+        let line = |line: &domain::LineItem| line.item.len() + 128;
+        let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
+        if bytes > SHORT_BYTES {
+            return;
+        }
+        let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = orders.min(permit.num_permits()).saturating_sub(LARGE as usize - 1);
+        drop(permit.split(spare));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row(
+            "orders that the large operations of a gateway may hold together",
+            &format!("{ROOM}; others wait"),
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! Refuses hostile documents before anything walks them.
+//!
+//! Fragments that spread other fragments twice grow exponentially: 25 of them, in less than a
+//! kilobyte, are thirty million fields. Validation and execution follow every spread, so they must
+//! never see such a document. This walk remembers what each fragment costs, visits every part of
+//! the document once, and counts with saturating numbers, so it takes microseconds for any document
+//! within the size limit.
+//!
+//! It counts over all operations of the document and over fragments that nothing spreads, because
+//! validation visits those too. Only the bytes of variables are counted for the selected operation
+//! alone: they belong to it.
+
+mod cost;
+mod document_text;
+mod limit_exceeded;
+
+use std::collections::{HashMap, HashSet};
+
+use apollo_compiler::Node;
+use apollo_compiler::ast::{
+    Argument, Document, Field, FragmentDefinition, OperationDefinition, Selection, Value,
+};
+use async_graphql::Value as Given;
+use domain::ErrorCode;
+
+use self::cost::Cost;
+pub(crate) use self::document_text::{check_text, without_descriptions};
+pub(crate) use self::limit_exceeded::TooMuch;
+use crate::config::Config;
+use crate::language::{Coerced, json_size};
+use crate::schema::list::{DEFAULT_PAGE, MAX_PAGE};
+use gateway_service::MAX_ROWS;
+
+/// Most selection sets inside each other, through fragments and introspection too. Tools' full
+/// introspection query has 15.
+const MAX_NESTING: usize = 32;
+/// Most lists inside each other in introspection (`fields` of the types of `fields` …): each level
+/// multiplies the answer by the size of the schema.
+const MAX_INTROSPECTION_LISTS: usize = 2;
+/// How many events an order is taken to have where their number multiplies: with timelines inside
+/// timelines. One level of them is read for a whole page at once and costs as much as any other field.
+const TIMELINE: usize = 10;
+/// How often the fields of a line item count. The largest number with which a page of 100 orders may still
+/// show every field (decision 10). An order has up to 200 line items; how long the response really is is
+/// counted while it is built ([`super::budget`]).
+const LINE_ITEMS: usize = 2;
+/// Most bytes of variables in one operation. A variable counts as often as it is used, with its
+/// length in JSON, because execution copies it for each use.
+const VARIABLE_BYTES: usize = 1024 * 1024;
+/// Bytes of variables that take as much memory as an order that is read.
+const ORDER_BYTES: usize = 8 * 1024;
+
+/// The schema takes as much memory as so many orders, because it may be asked for many times.
+const SCHEMA_ORDERS: usize = 50;
+
+/// Checks what does not depend on variables, so that the document is safe to validate.
+pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<(), TooMuch> {
+    let mut walk = Walk::new(document, limits, None);
+    let (total, _) = walk.document(limits, None)?;
+    for (limit, what, count, most) in [
+        ("selections", "selections after fragments are expanded", total.selections, limits.max_selections),
+        ("depth", "nested selections", total.depth, limits.max_depth),
+        ("aliases", "aliases", total.aliases, limits.max_aliases),
+        ("directives", "directives", total.directives, limits.max_directives),
+        ("introspection", "nested lists of introspection", total.lists, MAX_INTROSPECTION_LISTS),
+    ] {
+        if count > most {
+            return Err(TooMuch::over(limit, what, most));
+        }
+    }
+    Ok(())
+}
+
+/// What an operation costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Price {
+    /// Fields times page sizes, of the whole document.
+    pub(crate) complexity: usize,
+    /// How much memory it may take, in orders: those that it reads, and the length of its variables.
+    pub(crate) orders: usize,
+}
+
+/// Checks what depends on the variables of the selected operation. Returns what it costs.
+pub(crate) fn check_variables(
+    document: &Document,
+    operation: Option<&str>,
+    variables: &Coerced,
+    limits: &Config,
+) -> Result<Price, TooMuch> {
+    let mut walk = Walk::new(document, limits, Some(variables));
+    let (total, selected) = walk.document(limits, operation)?;
+    if total.complexity > limits.max_complexity {
+        return Err(TooMuch::over("complexity", "fields times page sizes", limits.max_complexity));
+    }
+    if selected.variables > VARIABLE_BYTES {
+        let message = format!(
+            "the operation uses {} bytes of variables, each counted as often as it is used: the most is \
+             {VARIABLE_BYTES}",
+            selected.variables
+        );
+        return Err(TooMuch::new("variables", message));
+    }
+    let orders = selected.orders.saturating_add(selected.variables / ORDER_BYTES);
+    Ok(Price { complexity: total.complexity, orders })
+}
+
+struct Walk<'a> {
+    fragments: HashMap<&'a str, &'a Node<FragmentDefinition>>,
+    document: &'a Document,
+    variables: Option<&'a Coerced>,
+    /// Whether the schema may be asked for.
+    introspection: bool,
+    /// Default values of variables that are numbers, by name.
+    defaults: HashMap<&'a str, i64>,
+    /// Fragments that were seen; `None` while one is being looked at.
+    known: HashMap<&'a str, Option<Cost>>,
+    /// How long variables are, of those that were met.
+    sizes: HashMap<&'a str, usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(document: &'a Document, limits: &Config, variables: Option<&'a Coerced>) -> Self {
+        let mut fragments = HashMap::new();
+        for fragment in document.definitions.iter().filter_map(|known| known.as_fragment_definition()) {
+            // Of two with the same name the compiler keeps the first, too.
+            fragments.entry(fragment.name.as_str()).or_insert(fragment);
+        }
+        Self {
+            fragments,
+            document,
+            variables,
+            introspection: limits.introspection,
+            defaults: defaults(document),
+            known: HashMap::new(),
+            sizes: HashMap::new(),
+        }
+    }
+
+    /// The cost of everything, and that of the operation with this name or without one.
+    fn document(&mut self, limits: &Config, selected: Option<&str>) -> Result<(Cost, Cost), TooMuch> {
+        let (mut total, mut of_selected) = (Cost::default(), Cost::default());
+        let mut roots = 0;
+        for definition in &self.document.definitions {
+            let Some(operation) = definition.as_operation_definition() else { continue };
+            let cost = self.operation(operation)?;
+            roots = roots.max(cost.fields);
+            if selected.is_none() || operation.name.as_ref().map(|name| name.as_str()) == selected {
+                of_selected = cost;
+            }
+            total = total.beside(cost);
+        }
+        if roots > limits.max_root_fields {
+            return Err(TooMuch::over("root_fields", "fields at the root", limits.max_root_fields));
+        }
+        let spread = spread_fragments(self.document);
+        let mut seen = HashSet::new();
+        for definition in &self.document.definitions {
+            let Some(fragment) = definition.as_fragment_definition() else { continue };
+            let name = fragment.name.as_str();
+            let cost = if seen.insert(name) {
+                // Fragments that only spread each other in a circle are found in no operation.
+                self.fragment(name, fragment, 0)?
+            } else {
+                self.set(&fragment.selection_set, 0)?
+            };
+            if !spread.contains(name) {
+                total = total.beside(cost);
+            }
+        }
+        Ok((total, of_selected))
+    }
+
+    fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, TooMuch> {
+        let mut cost = self.set(&operation.selection_set, 0)?;
+        let fields = cost.fields;
+        cost = cost.beside(self.directives(&operation.directives));
+        for variable in &operation.variables {
+            cost = cost.beside(self.directives(&variable.directives));
+        }
+        Ok(Cost { fields, ..cost })
+    }
+
+    /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
+    fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, TooMuch> {
+        if level > MAX_NESTING {
+            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
+        }
+        let mut total = Cost::default();
+        for selection in set {
+            total = total.beside(match selection {
+                Selection::Field(field) => self.field(field, level)?,
+                Selection::InlineFragment(inline) => {
+                    let directives = self.directives(&inline.directives);
+                    self.set(&inline.selection_set, level + 1)?.inside_fragment(directives)
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = spread.fragment_name.as_str();
+                    // Validation says it when there is no such fragment.
+                    let cost = match self.fragments.get(name).copied() {
+                        Some(fragment) => self.fragment(name, fragment, level + 1)?,
+                        None => Cost::default(),
+                    };
+                    cost.inside_fragment(self.directives(&spread.directives))
+                }
+            });
+        }
+        total.nesting += 1;
+        if level + total.nesting > MAX_NESTING + 1 {
+            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
+        }
+        Ok(total)
+    }
+
+    fn fragment(
+        &mut self,
+        name: &'a str,
+        fragment: &'a Node<FragmentDefinition>,
+        level: usize,
+    ) -> Result<Cost, TooMuch> {
+        match self.known.get(name) {
+            Some(Some(cost)) => Ok(*cost),
+            Some(None) => Err(TooMuch::new("fragment_cycle", format!("the fragment {name} contains itself"))),
+            None => {
+                self.known.insert(name, None);
+                let cost = self.set(&fragment.selection_set, level)?;
+                let cost = cost.beside(self.directives(&fragment.directives));
+                self.known.insert(name, Some(cost));
+                Ok(cost)
+            }
+        }
+    }
+
+    fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, TooMuch> {
+        let name = field.name.as_str();
+        if !self.introspection && matches!(name, "__schema" | "__type") {
+            let message = format!("introspection is switched off here, so {name} cannot be asked for");
+            let code = ErrorCode::IntrospectionDisabled;
+            return Err(TooMuch { limit: code.as_str(), code, message });
+        }
+        let inner = if field.selection_set.is_empty() {
+            Cost::default()
+        } else {
+            self.set(&field.selection_set, level + 1)?
+        };
+        let times = match name {
+            "orders" => self.page_size(field),
+            // The rows of a bulk create are there already; only what is read for each of them counts.
+            "createOrders" if inner.reads => MAX_ROWS,
+            "events" if inner.reads => TIMELINE,
+            "lineItems" => LINE_ITEMS,
+            _ => 1,
+        };
+        let (read_alone, page) = match name {
+            "order" | "node" => (1, 0),
+            "orders" => (0, times),
+            "__schema" | "__type" => (SCHEMA_ORDERS, 0),
+            _ => (0, 0),
+        };
+        let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
+        let directives = self.directives(&field.directives);
+        Ok(Cost {
+            selections: inner.selections.saturating_add(1),
+            aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
+            directives: inner.directives.saturating_add(directives.directives),
+            complexity: inner.complexity.saturating_mul(times).saturating_add(1),
+            reads: inner.reads || name == "events",
+            fields: 1,
+            depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
+            nesting: inner.nesting,
+            lists: inner.lists + usize::from(is_list),
+            orders: inner.orders.saturating_add(read_alone).saturating_mul(times).saturating_add(page),
+            variables: self
+                .arguments(&field.arguments)
+                .saturating_add(directives.variables)
+                .saturating_add(inner.variables),
+        })
+    }
+
+    fn directives(&mut self, directives: &'a apollo_compiler::ast::DirectiveList) -> Cost {
+        let mut cost = Cost { directives: directives.len(), ..Cost::default() };
+        for directive in directives.iter() {
+            cost.variables = cost.variables.saturating_add(self.arguments(&directive.arguments));
+        }
+        cost
+    }
+
+    /// The bytes of the variables in arguments. The parser limits how deep values are.
+    fn arguments(&mut self, arguments: &'a [Node<Argument>]) -> usize {
+        if self.variables.is_none() {
+            return 0;
+        }
+        arguments.iter().fold(0, |sum: usize, argument| sum.saturating_add(self.uses(&argument.value)))
+    }
+
+    fn uses(&mut self, value: &'a Value) -> usize {
+        match value {
+            Value::Variable(name) => {
+                let variables = self.variables;
+                let size = || variables.and_then(|known| known.get(name)).map_or(0, json_size);
+                *self.sizes.entry(name.as_str()).or_insert_with(size)
+            }
+            Value::List(items) => {
+                items.iter().fold(0, |sum: usize, item| sum.saturating_add(self.uses(item)))
+            }
+            Value::Object(fields) => {
+                fields.iter().fold(0, |sum: usize, (_, field)| sum.saturating_add(self.uses(field)))
+            }
+            _ => 0,
+        }
+    }
+
+    /// The page that a list will have, from whichever end. A size that is not allowed counts as the
+    /// largest one; the resolver refuses it.
+    fn page_size(&self, field: &Field) -> usize {
+        let size = |name| {
+            let argument = field.arguments.iter().find(|argument| argument.name == name)?;
+            let size = match &*argument.value {
+                Value::Int(number) => number.as_str().parse().unwrap_or(i64::MAX),
+                Value::Variable(name) => match self.variables.and_then(|known| known.get(name)) {
+                    Some(Given::Number(number)) => number.as_i64()?,
+                    Some(_) => return None,
+                    None => *self.defaults.get(name.as_str())?,
+                },
+                _ => return None,
+            };
+            Some(if size < 1 { i64::from(MAX_PAGE) } else { size })
+        };
+        let size = size("first").max(size("last")).unwrap_or(i64::from(DEFAULT_PAGE));
+        usize::try_from(size.min(i64::from(MAX_PAGE))).unwrap_or(usize::MAX)
+    }
+}
+
+/// Where several operations have a variable of the same name, the largest default counts.
+fn defaults(document: &Document) -> HashMap<&str, i64> {
+    let mut found: HashMap<&str, i64> = HashMap::new();
+    for operation in document.definitions.iter().filter_map(|known| known.as_operation_definition()) {
+        for variable in &operation.variables {
+            if let Some(Value::Int(number)) = variable.default_value.as_deref()
+                && let Ok(number) = number.as_str().parse()
+            {
+                let known = found.entry(variable.name.as_str()).or_insert(number);
+                *known = number.max(*known);
+            }
+        }
+    }
+    found
+}
+
+fn spread_fragments(document: &Document) -> HashSet<&str> {
+    let mut sets: Vec<&[Selection]> = Vec::new();
+    for definition in &document.definitions {
+        sets.extend(definition.as_operation_definition().map(|known| known.selection_set.as_slice()));
+        sets.extend(definition.as_fragment_definition().map(|known| known.selection_set.as_slice()));
+    }
+    let mut found = HashSet::new();
+    while let Some(set) = sets.pop() {
+        for selection in set {
+            match selection {
+                Selection::Field(field) => sets.push(&field.selection_set),
+                Selection::InlineFragment(inline) => sets.push(&inline.selection_set),
+                Selection::FragmentSpread(spread) => {
+                    found.insert(spread.fragment_name.as_str());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Documents that are named instead of sent.
+//!
+//! **Automatic persisted queries**, Apollo's protocol: a client sends the hash of a document. When it
+//! is not known here it is told so and sends document and hash, and from then on the hash is enough. Only
+//! documents that could run are remembered, so many and so many bytes of them, and those that nobody
+//! uses are forgotten first.
+//!
+//! **Trusted documents**: a list from a file, and nothing else runs. A document may be named by its
+//! name in the list or by its hash, or be sent as it stands in the list.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::ErrorCode;
+use hashlink::LruCache;
+use metrics::counter;
+use sha2::{Digest, Sha256};
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::errors::request_error;
+use crate::language::{Coerced, Language, Unusable};
+use crate::limits;
+use crate::request::{Params, PersistedQuery};
+
+/// How a hash may begin in the name of a document.
+const SHA256: &str = "sha256:";
+
+type Hash = [u8; 32];
+
+/// Where the documents of requests come from.
+pub(crate) enum Documents {
+    /// Whatever clients send.
+    Sent,
+    /// What clients send, and what they sent before.
+    Remembered(Mutex<Memory>),
+    /// These and no others.
+    Trusted(Arc<TrustedDocuments>),
+}
+
+/// The document of a request.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) text: Arc<str>,
+    /// What it is to be remembered by, once it is known to be good.
+    pub(crate) register: Option<Hash>,
+}
+
+impl Documents {
+    pub(crate) fn new(limits: &Config, trusted: Option<Arc<TrustedDocuments>>) -> Self {
+        match trusted {
+            Some(trusted) => Self::Trusted(trusted),
+            None if limits.max_persisted_queries == 0 => Self::Sent,
+            None => Self::Remembered(Mutex::new(Memory::new(limits))),
+        }
+    }
+
+    /// The document that is meant.
+    pub(crate) fn find(&self, params: &Params) -> Result<Found, Answer> {
+        if params.persisted.as_ref().is_some_and(|persisted| persisted.version != 1) {
+            return Err(refused(ErrorCode::InvalidInput, "Unsupported persisted query version"));
+        }
+        match self {
+            Self::Trusted(trusted) => trusted.find(params),
+            Self::Remembered(memory) => {
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                memory.find(params)
+            }
+            Self::Sent => match (&params.persisted, &params.query) {
+                (None, Some(text)) => Ok(Found { text: text.as_str().into(), register: None }),
+                // Clients take this for the sign to send nothing but documents.
+                _ => Err(unknown(ErrorCode::PersistedQueryNotSupported, "PersistedQueryNotSupported")),
+            },
+        }
+    }
+
+    /// Remembers a document that could run.
+    pub(crate) fn register(&self, hash: Hash, text: &Arc<str>) {
+        match self {
+            Self::Remembered(memory) => {
+                memory.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::clone(text));
+                counter!("orders_graphql_persisted_queries_total", "outcome" => "registered").increment(1);
+            }
+            Self::Sent | Self::Trusted(_) => {}
+        }
+    }
+}
+
+/// Apollo's clients read the message, and expect 200.
+fn unknown(code: ErrorCode, message: &str) -> Answer {
+    counter!("orders_graphql_persisted_queries_total", "outcome" => "miss").increment(1);
+    refused(code, message)
+}
+
+fn refused(code: ErrorCode, message: &str) -> Answer {
+    Answer::refused(code, request_error(code, message))
+}
+
+/// The latest documents by their hashes.
+pub(crate) struct Memory {
+    documents: LruCache<Hash, Arc<str>>,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl Memory {
+    fn new(limits: &Config) -> Self {
+        let documents = LruCache::new(limits.max_persisted_queries);
+        Self { documents, bytes: 0, most_bytes: limits.max_persisted_query_bytes }
+    }
+
+    fn find(&mut self, params: &Params) -> Result<Found, Answer> {
+        let id = params.document_id.as_deref().map(|id| id.strip_prefix(SHA256).unwrap_or(id));
+        let hash = params.persisted.as_ref().map(|persisted| persisted.hash.as_str());
+        let Some(text) = &params.query else {
+            let known = hash.or(id).and_then(from_hex).and_then(|hash| self.documents.get(&hash));
+            return match known {
+                Some(text) => {
+                    counter!("orders_graphql_persisted_queries_total", "outcome" => "hit").increment(1);
+                    Ok(Found { text: Arc::clone(text), register: None })
+                }
+                None => Err(unknown(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound")),
+            };
+        };
+        let register = match hash {
+            None => None,
+            Some(hash) => {
+                let computed = sha256(text);
+                if from_hex(hash) != Some(computed) {
+                    return Err(mismatch());
+                }
+                Some(computed).filter(|hash| self.documents.get(hash).is_none())
+            }
+        };
+        Ok(Found { text: text.as_str().into(), register })
+    }
+
+    fn insert(&mut self, hash: Hash, text: Arc<str>) {
+        if text.len() > self.most_bytes || self.documents.contains_key(&hash) {
+            return;
+        }
+        while self.documents.len() >= self.documents.capacity() || self.bytes + text.len() > self.most_bytes {
+            let Some((_, forgotten)) = self.documents.remove_lru() else { break };
+            self.bytes -= forgotten.len();
+        }
+        self.bytes += text.len();
+        self.documents.insert(hash, text);
+    }
+}
+
+fn mismatch() -> Answer {
+    refused(ErrorCode::InvalidInput, "provided sha does not match query")
+}
+
+/// The only documents that a gateway runs.
+#[derive(Debug, Default)]
+pub struct TrustedDocuments {
+    /// By their names, without `sha256:`.
+    named: HashMap<String, Arc<str>>,
+    hashed: HashMap<Hash, Arc<str>>,
+}
+
+impl TrustedDocuments {
+    /// Reads a JSON object of names and documents, as GraphQL Code Generator writes it to
+    /// `persisted-documents.json`, and checks every document.
+    ///
+    /// # Errors
+    /// A sentence about the first thing that is wrong: the JSON, or a document that does not parse, is
+    /// over a limit or does not fit the schema.
+    pub fn read(json: &str, limits: &Config) -> Result<Self, String> {
+        let listed: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
+            .map_err(|error| format!("it is not a JSON object of names and documents: {error}"))?;
+        if listed.is_empty() {
+            return Err("it lists no documents, so nothing could run".to_owned());
+        }
+        let language = Language::new();
+        let mut documents = Self::default();
+        for (name, text) in listed {
+            let wrong = |problem: String| format!("the document {name:?} {problem}");
+            let over = |much: limits::TooMuch| wrong(format!("is over a limit: {}", much.message));
+            let document = language.read(&text, limits).map_err(|unusable| match unusable {
+                Unusable::TooMuch(much) => over(much),
+                Unusable::Wrong(errors) => {
+                    let texts: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+                    wrong(format!("cannot be used: {}", texts.join("; ")))
+                }
+            })?;
+            limits::check_variables(&document.ast, None, &Coerced::default(), limits).map_err(over)?;
+            let text: Arc<str> = text.into();
+            documents.hashed.insert(sha256(&text), Arc::clone(&text));
+            documents.named.insert(name.strip_prefix(SHA256).unwrap_or(&name).to_owned(), text);
+        }
+        Ok(documents)
+    }
+
+    fn find(&self, params: &Params) -> Result<Found, Answer> {
+        let named = |name: &str| {
+            let name = name.strip_prefix(SHA256).unwrap_or(name);
+            self.named.get(name).or_else(|| self.hashed.get(&from_hex(name)?))
+        };
+        let text = match (&params.document_id, &params.persisted, &params.query) {
+            (Some(id), _, _) => named(id),
+            (None, Some(PersistedQuery { hash, .. }), _) => named(hash),
+            (None, None, Some(text)) => self.hashed.get(&sha256(text)),
+            (None, None, None) => None,
+        };
+        match text {
+            Some(text) if params.query.as_deref().is_some_and(|sent| sent != &**text) => Err(mismatch()),
+            Some(text) => Ok(Found { text: Arc::clone(text), register: None }),
+            None => {
+                counter!("orders_graphql_rejections_total", "reason" => "trusted_documents").increment(1);
+                let message = "only listed documents run here, and this one is not listed";
+                Err(refused(ErrorCode::DocumentNotTrusted, message))
+            }
+        }
+    }
+}
+
+fn sha256(text: &str) -> Hash {
+    Sha256::digest(text).into()
+}
+
+fn from_hex(text: &str) -> Option<Hash> {
+    let mut hash = [0; 32];
+    if text.len() != 2 * hash.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (n, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * n..2 * n + 2], 16).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Config {
+        Config::default()
+    }
+
+    #[test]
+    fn memory_is_bounded_in_number_and_bytes() {
+        let mut memory =
+            Memory::new(&Config { max_persisted_queries: 3, max_persisted_query_bytes: 100, ..limits() });
+        let remember = |memory: &mut Memory, text: &str| memory.insert(sha256(text), text.into());
+        let knows = |memory: &mut Memory, text: &str| memory.documents.get(&sha256(text)).is_some();
+        for text in ["a", "b", "c"] {
+            remember(&mut memory, text);
+        }
+        assert!(knows(&mut memory, "a"));
+        remember(&mut memory, "d");
+        assert!(knows(&mut memory, "a") && !knows(&mut memory, "b"), "what nobody uses goes first");
+        remember(&mut memory, &"x".repeat(99));
+        assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
+        remember(&mut memory, &"y".repeat(101));
+        assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
+    }
+
+    #[test]
+    fn a_list_with_something_wrong_is_refused_by_name() {
+        for (json, words) in [
+            ("[]", "not a JSON object"),
+            ("{}", "no documents"),
+            (r#"{"a": 5}"#, "not a JSON object"),
+            (r#"{"a": "{"}"#, "\"a\" cannot be used: "),
+            (r#"{"a": "{ __typename }", "b": "{ nonsense }"}"#, "\"b\" cannot be used: "),
+            (r#"{"a": "{ ...A } fragment A on Query { ...A }"}"#, "\"a\" is over a limit"),
+        ] {
+            let error = TrustedDocuments::read(json, &limits()).unwrap_err();
+            assert!(error.contains(words), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_listed_document_is_found_by_every_name() {
+        let text = "{ __typename }";
+        let hash: String = sha256(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let persisted = |hash: &str| PersistedQuery { version: 1.into(), hash: hash.to_owned() };
+        let by_id = |id: &str| Params { document_id: Some(id.to_owned()), ..Params::default() };
+        let by_hash = |hash: &str| Params { persisted: Some(persisted(hash)), ..Params::default() };
+        let by_text = |text: &str| Params { query: Some(text.to_owned()), ..Params::default() };
+        for name in ["home", &hash, &format!("sha256:{hash}")] {
+            let list = serde_json::json!({ name: text }).to_string();
+            let trusted = TrustedDocuments::read(&list, &limits()).unwrap();
+            for good in [
+                by_id(name),
+                by_id(&hash),
+                by_id(&format!("sha256:{hash}")),
+                by_hash(&hash),
+                by_text(text),
+                Params { query: Some(text.to_owned()), ..by_hash(&hash) },
+            ] {
+                assert_eq!(&*trusted.find(&good).unwrap().text, text, "{good:?}");
+            }
+            for bad in [
+                by_id("other"),
+                by_hash(&"0".repeat(64)),
+                by_text("{ x: __typename }"),
+                Params { query: Some("{ x: __typename }".to_owned()), ..by_hash(&hash) },
+            ] {
+                assert!(trusted.find(&bad).is_err(), "{bad:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What one response may hold: bytes and errors.
+//!
+//! Bytes are counted while the response is built. An extension of async-graphql sees every field and every
+//! item of a list when it is resolved, and charges the name, the text and the punctuation. When the budget
+//! is spent it resolves nothing more, and the engine answers with an error instead of the data. So a
+//! request that asks for a gigabyte costs what the budget allows, and not a gigabyte.
+//!
+//! A value takes more memory than its JSON, so each counts as at least [`VALUE_BYTES`].
+//!
+//! Operations that select no list do not need the extension: their results cannot be longer than what
+//! the guard lets through. The length of the finished JSON is checked in any case.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo};
+use async_graphql::parser::types::{Selection, SelectionSet};
+use async_graphql::{Context, QueryPathSegment, ServerError, ServerResult, Value};
+use async_trait::async_trait;
+use domain::ErrorCode;
+
+use crate::errors::limit_error;
+use crate::language::text_size;
+
+/// Most errors in one response: `errors`, and the `userErrors` of all fields and rows.
+pub(crate) const MAX_ERRORS: usize = 100;
+/// What a value counts at least: about half of the memory that it takes until the response is written.
+const VALUE_BYTES: usize = 64;
+
+/// The budget of one response. A batch is one response; of a stream each result has all of it.
+///
+/// One response is built by one task at a time, so its numbers need no more than relaxed loads and
+/// stores.
+#[derive(Clone)]
+pub(crate) struct Budget(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    left: AtomicUsize,
+    spent: AtomicBool,
+    errors: AtomicUsize,
+}
+
+impl Budget {
+    /// For a response of at most this many bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        let (left, errors) = (AtomicUsize::new(most), AtomicUsize::new(MAX_ERRORS));
+        Self(Arc::new(Inner { most, left, spent: AtomicBool::new(false), errors }))
+    }
+
+    /// The one of the operation that is executed.
+    pub(crate) fn of<'a>(ctx: &Context<'a>) -> &'a Self {
+        ctx.data_unchecked()
+    }
+
+    /// Makes it whole again, for the next result of a stream.
+    pub(crate) fn renew(&self) {
+        self.0.left.store(self.0.most, Ordering::Relaxed);
+        self.0.spent.store(false, Ordering::Relaxed);
+        self.0.errors.store(MAX_ERRORS, Ordering::Relaxed);
+    }
+
+    /// Bytes that are left.
+    pub(crate) fn left(&self) -> usize {
+        self.0.left.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is left, once the real length of a part is known.
+    pub(crate) fn settle(&self, left: usize) {
+        self.0.left.store(left, Ordering::Relaxed);
+    }
+
+    /// Whether more was asked for than there was.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0.spent.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is left.
+    pub(crate) fn spend(&self) {
+        self.0.left.store(0, Ordering::Relaxed);
+        self.0.spent.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes bytes; false when there are not so many left.
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.left();
+        match left.checked_sub(bytes) {
+            Some(left) => self.settle(left),
+            None => self.spend(),
+        }
+        left >= bytes
+    }
+
+    /// Keeps errors back for the other fields of a mutation: each may show one in any case.
+    pub(crate) fn reserve_errors(&self, fields: usize) {
+        let left = self.0.errors.load(Ordering::Relaxed);
+        self.0.errors.store(left.saturating_sub(fields.saturating_sub(1)), Ordering::Relaxed);
+    }
+
+    /// How many of so many errors may be shown. Errors of the request and user errors count together.
+    pub(crate) fn take_errors(&self, wanted: usize) -> usize {
+        let left = self.0.errors.load(Ordering::Relaxed);
+        let taken = wanted.min(left);
+        self.0.errors.store(left - taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// The first errors of a field or of a request, at least one of them.
+    pub(crate) fn first_errors<T>(&self, mut errors: Vec<T>) -> Vec<T> {
+        errors.truncate(self.take_errors(errors.len()).max(1));
+        errors
+    }
+
+    /// The error that takes the place of the response.
+    pub(crate) fn exceeded(&self) -> ServerError {
+        let most = self.0.most;
+        limit_error(
+            ErrorCode::LimitExceeded,
+            "response",
+            format!("the response would be longer than {most} bytes: select less"),
+        )
+    }
+}
+
+/// Makes the extension for each operation.
+pub(crate) struct Metered;
+
+impl ExtensionFactory for Metered {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Meter)
+    }
+}
+
+struct Meter;
+
+/// Ends the resolving; never seen, because the engine answers with [`Budget::exceeded`].
+const TOO_LONG: &str = "the response is too long";
+
+#[async_trait]
+impl Extension for Meter {
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        let Some(budget) = ctx.data_opt::<Budget>() else { return next.run(ctx, info).await };
+        let key = match info.path_node.segment {
+            QueryPathSegment::Name(name) => name.len() + 4,
+            QueryPathSegment::Index(_) => 1,
+        };
+        // An object's own names of its type are resolved without asking extensions.
+        let names = if info.field.selection_set.node.items.is_empty() {
+            0
+        } else {
+            type_names(&info.field.selection_set.node, info.return_type.len())
+        };
+        if budget.is_spent() || !budget.take(key + names) {
+            return Err(ServerError::new(TOO_LONG, None));
+        }
+        let value = next.run(ctx, info).await?;
+        let size = value.as_ref().map_or(4, own_size);
+        if budget.take(size.max(VALUE_BYTES.saturating_sub(key))) {
+            Ok(value)
+        } else {
+            Err(ServerError::new(TOO_LONG, None))
+        }
+    }
+}
+
+/// How long a value is in JSON without what is in it: that was charged when it was resolved. Lists of
+/// scalars that are no resolvers' lists do not exist.
+fn own_size(value: &Value) -> usize {
+    match value {
+        Value::Null => 4,
+        Value::Boolean(_) => 5,
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => digits(number),
+            None => 20,
+        },
+        Value::String(text) => text_size(text),
+        Value::Enum(name) => name.len() + 2,
+        Value::Binary(bytes) => bytes.len(),
+        Value::List(_) | Value::Object(_) => 2,
+    }
+}
+
+fn digits(number: i64) -> usize {
+    let sign = usize::from(number < 0);
+    sign + number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// What `__typename` adds to each object.
+fn type_names(set: &SelectionSet, length: usize) -> usize {
+    let one = |selection: &Selection| match selection {
+        Selection::Field(field) if field.node.name.node == "__typename" => {
+            (field.node.response_key().node.len() + length + 6).max(VALUE_BYTES)
+        }
+        Selection::InlineFragment(inline) => type_names(&inline.node.selection_set.node, 2 * length),
+        Selection::Field(_) | Selection::FragmentSpread(_) => 0,
+    };
+    set.items.iter().map(|selection| one(&selection.node)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_json() {
+        for value in [
+            Value::Null,
+            Value::from(0),
+            Value::from(-1),
+            Value::from(10),
+            Value::from(i64::MIN),
+            Value::from("a\"\\\n\u{1}ä😀\u{7f}\u{8}"),
+            Value::Enum(async_graphql::Name::new("A")),
+            Value::List(vec![]),
+        ] {
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(own_size(&value), json.len(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_spent_once_and_renewed() {
+        let budget = Budget::new(10);
+        assert!(budget.take(10) && !budget.is_spent());
+        assert!(!budget.take(1) && budget.is_spent());
+        budget.renew();
+        assert!(!budget.is_spent() && budget.take(3));
+        assert_eq!(budget.take_errors(MAX_ERRORS - 1), MAX_ERRORS - 1);
+        assert_eq!((budget.take_errors(5), budget.take_errors(5)), (1, 0));
+    }
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row(
+            "errors in a response, with the `userErrors` of all fields and rows",
+            &MAX_ERRORS.to_string(),
+        );
+    }
+}

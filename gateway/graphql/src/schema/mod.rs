@@ -1,0 +1,62 @@
+//! The schema, assembled from its parts. The doc comments of its types are the descriptions that clients see.
+
+mod bulk;
+mod dead_letters;
+pub(crate) mod list;
+mod mutation;
+mod query;
+mod queue;
+pub(crate) mod scalars;
+pub(crate) mod subscription;
+mod types;
+
+use std::sync::Arc;
+
+use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
+
+use self::bulk::BulkMutation;
+use self::dead_letters::DeadLetterMutation;
+use self::mutation::OrderMutation;
+use self::query::OrderQuery;
+use self::queue::{QueueMutation, QueueQuery};
+use self::subscription::Subscription;
+use crate::response_budget::Metered;
+use crate::services::Services;
+
+/// Queries.
+#[derive(MergedObject, Default)]
+pub(crate) struct Query(OrderQuery, QueueQuery);
+
+/// Mutations.
+#[derive(MergedObject, Default)]
+pub(crate) struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation);
+
+pub(crate) type OrdersSchema = Schema<Query, Mutation, Subscription>;
+
+/// The schema that counts the bytes of what is resolved.
+pub(crate) fn metered(services: Arc<Services>) -> OrdersSchema {
+    builder().data(services).extension(Metered).finish()
+}
+
+/// The schema that does not count bytes.
+pub(crate) fn plain(services: Arc<Services>) -> OrdersSchema {
+    builder().data(services).finish()
+}
+
+/// The schema in SDL, as `schema.graphql` contains it.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by()
+        .prefer_single_line_descriptions()
+        .use_space_ident()
+        .indent_width(2);
+    builder().finish().sdl_with_options(options)
+}
+
+/// Operations are validated before they are executed (`language`).
+pub(crate) fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription).validation_mode(ValidationMode::Fast)
+}

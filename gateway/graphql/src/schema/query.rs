@@ -1,0 +1,69 @@
+//! What can be asked.
+//!
+//! Fields that can fail are `Option<Result<…>>` and not the other way round: so a field that failed
+//! is null and its neighbours are still answered. An outer `Result` would take the parent down.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object, Result};
+
+use crate::errors::fault;
+use crate::schema::list::{OrderConnection, OrderFilter, OrderSort, Window, page};
+use crate::schema::types::{Node, Order};
+use crate::services::Services;
+use gateway_service::Error;
+
+/// What can be asked about orders.
+#[derive(Default)]
+pub(crate) struct OrderQuery;
+
+/// What can be asked about orders.
+#[Object]
+impl OrderQuery {
+    /// Returns an object by its id; null if it does not exist.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of the object.")] id: ID,
+    ) -> Option<Result<Node>> {
+        find(ctx, &id).await.map(|order| order.map(Node::Order)).transpose()
+    }
+
+    /// Returns an order by its id; null if it does not exist.
+    async fn order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of the order.")] id: ID,
+    ) -> Option<Result<Order>> {
+        find(ctx, &id).await.transpose()
+    }
+
+    /// Lists orders as a Relay cursor connection. New orders do not shift the pages.
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of the field")]
+    async fn orders(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Number of orders from the start: 1 to 100. Default: 20 without `first` and `last`."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return orders after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Number of orders from the end: 1 to 100. Excludes `first`.")] last: Option<i32>,
+        #[graphql(desc = "Return orders before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Filter.")] filter: Option<OrderFilter>,
+        #[graphql(desc = "Sort order. Default: CREATED_AT_DESC.")] sort: Option<OrderSort>,
+    ) -> Option<Result<OrderConnection>> {
+        let window = Window { first, after, last, before };
+        Some(page(ctx, window, filter.unwrap_or_default(), sort).await)
+    }
+}
+
+async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
+    // A text that is no order id is the id of nothing.
+    let Ok(id) = id.parse() else { return Ok(None) };
+    match ctx.data_unchecked::<Arc<Services>>().orders.get(id).await {
+        Ok(order) => Ok(Some(order.into())),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}

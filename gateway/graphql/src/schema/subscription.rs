@@ -1,0 +1,99 @@
+//! What can be watched.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_graphql::{Context, ID, InputObject, Result, Subscription as GraphqlSubscription};
+use domain::ErrorCode;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use crate::errors::{fault, field_error};
+use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
+use crate::services::Services;
+use crate::stream_slot::hand_over;
+use gateway_service::feed::{Cursor, FeedItem};
+
+/// Filter of a feed; an event must match all fields that are set.
+#[derive(InputObject, Default)]
+pub(crate) struct OrderEventFilter {
+    /// Any of these statuses. Default: all.
+    statuses: Option<Vec<OrderStatus>>,
+}
+
+/// How far a subscriber of one order is. A transport that can resume puts one into the request:
+/// what it holds at the start takes the place of a lower `after`, and it follows the events.
+#[derive(Clone, Default)]
+pub(crate) struct Position(Arc<AtomicU32>);
+
+impl Position {
+    /// Begins after this sequence; 0 means that nothing is known.
+    pub(crate) fn new(after: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(after)))
+    }
+
+    /// The sequence of the latest event, once there was one.
+    pub(crate) fn get(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|sequence| *sequence > 0)
+    }
+}
+
+/// Subscriptions.
+pub(crate) struct Subscription;
+
+/// Subscriptions.
+#[GraphqlSubscription]
+impl Subscription {
+    /// Streams the events of one order, each once and in order: stored events first, then new events.
+    /// Ends after a final status.
+    async fn order_status(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of the order.")] order_id: ID,
+        #[graphql(
+            desc = "Start after this sequence; 0 starts at the first event. Default: start with the latest event."
+        )]
+        after: Option<i32>,
+    ) -> Result<BoxStream<'static, Option<Result<OrderStatusEvent>>>> {
+        let id = order_id.parse().map_err(|error: domain::InvalidOrderId| {
+            field_error(ErrorCode::InvalidOrderId, error.to_string())
+        })?;
+        let position = ctx.data_opt::<Position>().cloned().unwrap_or_default();
+        let after = sequence(after)?.max(position.get());
+        let cursor = after.map_or(Cursor::Latest, Cursor::After);
+        let events = ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(fault)?;
+        let items = events.map(move |event| {
+            Some(match event {
+                Ok(event) => {
+                    position.0.store(event.sequence, Ordering::Relaxed);
+                    Ok(OrderStatusEvent(event))
+                }
+                Err(error) => Err(fault(error)),
+            })
+        });
+        Ok(hand_over(ctx, items))
+    }
+
+    /// Streams new events of all orders, for dashboards. A slow subscriber receives the number of
+    /// skipped events.
+    async fn order_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Filter.")] filter: Option<OrderEventFilter>,
+    ) -> BoxStream<'static, Option<OrderFeedItem>> {
+        let statuses = filter.unwrap_or_default().statuses.unwrap_or_default();
+        let wanted = move |status: OrderStatus| statuses.is_empty() || statuses.contains(&status);
+        let items = ctx.data_unchecked::<Arc<Services>>().feed.all().filter_map(move |item| {
+            std::future::ready(match item {
+                FeedItem::Event(event) => {
+                    wanted(event.status.into()).then_some(Some(OrderFeedItem::Event(OrderStatusEvent(event))))
+                }
+                FeedItem::Lagged(missed) => {
+                    let missed = i32::try_from(missed).unwrap_or(i32::MAX);
+                    Some(Some(OrderFeedItem::Lag(OrderFeedLag { missed })))
+                }
+            })
+        });
+        hand_over(ctx, items)
+    }
+}

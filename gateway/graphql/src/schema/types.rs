@@ -1,0 +1,319 @@
+//! The types of the schema that clients read. Their doc comments are the descriptions that clients
+//! see, so they are written for them.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
+
+use domain::waiting::Waiting;
+
+use crate::errors::{bad_input, fault};
+use crate::schema::scalars::{DateTime, Decimal};
+use crate::services::Services;
+use gateway_service::Error;
+
+/// Where an order is in its life.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Status")]
+pub(crate) enum OrderStatus {
+    /// Waits for a worker, a retry or its scheduled time.
+    Pending,
+    /// A worker holds the lease and runs an attempt.
+    Processing,
+    /// Processed successfully. Final.
+    Completed,
+    /// All attempts failed, or an attempt failed permanently: a dead letter. Final until it is
+    /// redriven.
+    Failed,
+    /// Cancelled before completion. Final.
+    Cancelled,
+}
+
+/// Priority. While orders of all priorities wait, workers get six high, three normal and one low of every
+/// ten.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Priority")]
+pub(crate) enum OrderPriority {
+    /// Processed before the others.
+    High,
+    /// Default priority.
+    Normal,
+    /// Processed after the others, without starvation.
+    Low,
+}
+
+/// What a pending order waits for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::waiting::WaitsFor")]
+pub(crate) enum OrderWaitsFor {
+    /// A free worker.
+    Worker,
+    /// The delay after a failed attempt.
+    Retry,
+    /// The scheduled time, or the start time assigned by a redrive.
+    Schedule,
+    /// The resume of the queue.
+    Pause,
+}
+
+/// An object with a global id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Globally unique."))]
+pub(crate) enum Node {
+    Order(Order),
+}
+
+/// An order and its processing state.
+#[derive(Clone)]
+pub(crate) struct Order(pub(crate) Arc<domain::Order>);
+
+impl From<domain::Order> for Order {
+    fn from(order: domain::Order) -> Self {
+        Self(Arc::new(order))
+    }
+}
+
+impl From<Arc<domain::Order>> for Order {
+    fn from(order: Arc<domain::Order>) -> Self {
+        Self(order)
+    }
+}
+
+/// An order and its processing state.
+#[Object]
+impl Order {
+    /// Globally unique; sorts by creation time.
+    async fn id(&self) -> ID {
+        ID(self.0.id.to_string())
+    }
+
+    /// 1 to 200 line items, all in one currency.
+    async fn line_items(&self) -> Vec<LineItem> {
+        self.0.line_items.iter().cloned().map(LineItem).collect()
+    }
+
+    /// The sum of the line items.
+    async fn total(&self) -> Decimal {
+        self.0.total.into()
+    }
+
+    /// ISO 4217 code of the currency, such as USD.
+    async fn currency(&self) -> String {
+        self.0.total.currency().code().to_owned()
+    }
+
+    /// The sum of the quantities of the line items.
+    async fn quantity(&self) -> i32 {
+        // At most 200 line items of 1,000,000 each.
+        i32::try_from(self.0.quantity).unwrap_or(i32::MAX)
+    }
+
+    /// Customer.
+    async fn customer(&self) -> Option<&str> {
+        self.0.customer.as_deref()
+    }
+
+    /// Reference of the order in the client's system.
+    async fn external_reference(&self) -> Option<&str> {
+        self.0.external_reference.as_deref()
+    }
+
+    /// Status.
+    async fn status(&self) -> OrderStatus {
+        self.0.status.into()
+    }
+
+    /// Sequence of the latest event.
+    async fn sequence(&self) -> i32 {
+        int(self.0.version)
+    }
+
+    /// Number of the latest attempt; 0 before the first.
+    async fn attempt(&self) -> i32 {
+        int(self.0.attempt)
+    }
+
+    /// Failed attempts since the creation or the last redrive.
+    async fn failures(&self) -> i32 {
+        int(self.0.failures)
+    }
+
+    /// Number of failed attempts after which the order fails.
+    async fn max_attempts(&self) -> i32 {
+        int(self.0.max_attempts)
+    }
+
+    /// Priority.
+    async fn priority(&self) -> OrderPriority {
+        self.0.priority.into()
+    }
+
+    /// Earliest start of processing; null if it is not scheduled.
+    async fn process_after(&self) -> Option<DateTime> {
+        self.0.process_after.map(DateTime)
+    }
+
+    /// What a pending order waits for; null in other statuses.
+    async fn waits_for(&self, ctx: &Context<'_>) -> Option<OrderWaitsFor> {
+        self.waiting(ctx).map(|waiting| waiting.waits_for.into())
+    }
+
+    /// Earliest time of the next attempt; null if a free worker can start it immediately, if the
+    /// queue is paused without an end, and if it is not pending.
+    async fn next_attempt_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
+        self.waiting(ctx)?.next_attempt_at.map(DateTime)
+    }
+
+    /// Reason of the latest event, such as an error, a cancellation or a redrive.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// Error class of the latest event, such as `http_503` or `lease_expired`; null if it is not a
+    /// failure.
+    async fn error_class(&self) -> Option<&str> {
+        self.0.error_class.as_deref()
+    }
+
+    /// Time of creation.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// Time of the last status change.
+    async fn updated_at(&self) -> DateTime {
+        DateTime(self.0.updated_at)
+    }
+
+    /// Timeline, oldest event first.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Return only events with a higher sequence. Default: all events.")] after: Option<
+            i32,
+        >,
+    ) -> Option<Result<Vec<OrderStatusEvent>>> {
+        let after = match sequence(after) {
+            Ok(after) => after.unwrap_or(0),
+            Err(error) => return Some(Err(error)),
+        };
+        let services = ctx.data_unchecked::<Arc<Services>>();
+        let events = services.event_loader.load((self.0.id, after)).await.map_err(fault);
+        Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
+    }
+}
+
+impl Order {
+    fn waiting(&self, ctx: &Context<'_>) -> Option<Waiting> {
+        self.0.waiting(&ctx.data_unchecked::<Arc<Services>>().orders.outlook())
+    }
+}
+
+/// Line item of an order.
+pub(crate) struct LineItem(domain::LineItem);
+
+/// Line item of an order.
+#[Object]
+impl LineItem {
+    /// Item name.
+    async fn item(&self) -> &str {
+        &self.0.item
+    }
+
+    /// Quantity.
+    async fn quantity(&self) -> i32 {
+        int(self.0.quantity)
+    }
+
+    /// Unit price.
+    async fn price(&self) -> Decimal {
+        self.0.price.into()
+    }
+
+    /// Quantity multiplied by the unit price.
+    async fn total(&self) -> Result<Decimal> {
+        // A stored order was checked: its total fits, so each part of it does.
+        self.0.total().map(Decimal::from).map_err(|_| fault(Error::Internal))
+    }
+}
+
+/// A status change of an order.
+#[derive(Clone)]
+pub(crate) struct OrderStatusEvent(pub(crate) Arc<domain::OrderEvent>);
+
+/// A status change of an order.
+#[Object]
+impl OrderStatusEvent {
+    /// The order that changed.
+    async fn order_id(&self) -> ID {
+        ID(self.0.order_id.to_string())
+    }
+
+    /// The current order, which may be newer than this event.
+    async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
+        let services = ctx.data_unchecked::<Arc<Services>>();
+        let id = self.0.order_id;
+        let order = services.order_loader.load(id).await.map_err(fault)?;
+        order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))
+    }
+
+    /// New status.
+    async fn status(&self) -> OrderStatus {
+        self.0.status.into()
+    }
+
+    /// Previous status; null for the first event.
+    async fn previous_status(&self) -> Option<OrderStatus> {
+        self.0.previous_status.map(OrderStatus::from)
+    }
+
+    /// Sequence within the order: 1, 2, 3, without gaps.
+    async fn sequence(&self) -> i32 {
+        int(self.0.sequence)
+    }
+
+    /// Time of the change, by the clock of the database.
+    async fn occurred_at(&self) -> DateTime {
+        DateTime(self.0.occurred_at)
+    }
+
+    /// Number of the attempt; 0 before the first.
+    async fn attempt(&self) -> i32 {
+        int(self.0.attempt)
+    }
+
+    /// Reason, such as an error, a cancellation or a redrive.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// Error class, such as `http_503`; null if the event is not a failure.
+    async fn error_class(&self) -> Option<&str> {
+        self.0.error_class.as_deref()
+    }
+}
+
+/// Item of the feed of all orders.
+#[derive(Union)]
+pub(crate) enum OrderFeedItem {
+    Event(OrderStatusEvent),
+    Lag(OrderFeedLag),
+}
+
+/// The gateway skipped events because the subscriber was too slow or the connection was interrupted.
+/// Reload the list.
+#[derive(SimpleObject)]
+pub(crate) struct OrderFeedLag {
+    /// Number of skipped events; 0 if unknown.
+    pub(crate) missed: i32,
+}
+
+/// A sequence that a client sent.
+pub(crate) fn sequence(after: Option<i32>) -> Result<Option<u32>> {
+    after.map(|after| u32::try_from(after).map_err(|_| bad_input("after must be 0 or more"))).transpose()
+}
+
+/// GraphQL's Int ends at 2^31 - 1; none of our counters comes near it.
+fn int(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

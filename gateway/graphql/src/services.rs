@@ -1,0 +1,22 @@
+use std::sync::Arc;
+
+use broker::Queue;
+use domain::Currency;
+
+use gateway_service::Vitals;
+use gateway_service::feed::Feed;
+use gateway_service::loader::{EventLoader, OrderLoader};
+use gateway_service::orders::Orders;
+
+/// What resolvers work with.
+pub(crate) struct Services {
+    pub(crate) orders: Orders,
+    pub(crate) feed: Feed,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) vitals: Vitals,
+    pub(crate) order_loader: OrderLoader,
+    pub(crate) event_loader: EventLoader,
+    pub(crate) default_currency: Currency,
+    /// Maximum length of a page of orders, in bytes.
+    pub(crate) max_page_bytes: usize,
+}

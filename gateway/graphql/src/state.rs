@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use broker::Queue;
+
+use crate::config::Config;
+use crate::connection_init::InitCheck;
+use crate::executor::{Engine, Schemas};
+use crate::persisted_queries::TrustedDocuments;
+use crate::schema;
+use crate::services::Services;
+use gateway_http::context::Context;
+use gateway_service::Vitals;
+use gateway_service::feed::Feed;
+use gateway_service::loader;
+use gateway_service::orders::Orders;
+
+/// Code of the embedding program that the API calls.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// The only documents that run; `None` permits every document.
+    pub trusted_documents: Option<Arc<TrustedDocuments>>,
+    /// Decides whether a websocket may be opened, by the payload of `connection_init`.
+    pub connection_init: InitCheck,
+}
+
+/// The parts that the API is built from.
+pub struct StateParts {
+    /// The limits.
+    pub config: Config,
+    /// Code of the embedding program.
+    pub hooks: Hooks,
+    /// The use cases.
+    pub orders: Orders,
+    /// The live feed.
+    pub feed: Feed,
+    /// The queue, for its length.
+    pub queue: Arc<dyn Queue>,
+    /// The number of workers.
+    pub vitals: Vitals,
+    /// The server.
+    pub context: Context,
+}
+
+/// What the handlers of the API need. One pointer, because each request clones it.
+#[derive(Clone)]
+pub struct State(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    config: Arc<Config>,
+    connection_init: InitCheck,
+    context: Context,
+}
+
+impl State {
+    /// Builds the schema and the caches.
+    pub fn new(parts: StateParts) -> Self {
+        let StateParts { config, hooks, orders, feed, queue, vitals, context } = parts;
+        let Hooks { trusted_documents, connection_init } = hooks;
+        let services = Arc::new(Services {
+            order_loader: loader::orders(&orders),
+            event_loader: loader::events(&orders),
+            default_currency: orders.config().default_currency,
+            max_page_bytes: context.limits.response_bytes,
+            orders,
+            feed,
+            queue,
+            vitals,
+        });
+        let schemas =
+            Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };
+        let config = Arc::new(config);
+        let engine =
+            Engine::new(schemas, Arc::clone(&config), trusted_documents, context.limits.response_bytes);
+        Self(Arc::new(Shared { engine, config, connection_init, context }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.0.config
+    }
+
+    pub(crate) fn connection_init(&self) -> &InitCheck {
+        &self.0.connection_init
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.0.context
+    }
+}

@@ -1,0 +1,220 @@
+//! GraphQL over HTTP: `POST` with JSON for everything, `GET` for queries and for streams of events.
+//!
+//! | answer | when |
+//! |---|---|
+//! | 200 | it ran, or it was rejected and the client asked for `application/json` |
+//! | 400 | not a GraphQL request; over a limit; a hash that is not that of its document; or it was rejected and the client asked for `application/graphql-response+json` |
+//! | 403 | only listed documents run here, and this is none |
+//! | 405 | a mutation by `GET` |
+//! | 406 | nothing that we can answer is accepted |
+//! | 408 | the body did not come in time |
+//! | 413 | the body or the document is too long |
+//! | 415 | the body is not JSON |
+//! | 503 | all requests together hold too many bytes |
+
+use async_graphql::parser::types::OperationType;
+use axum::extract::{self, Request};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, RETRY_AFTER, VARY};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
+
+use crate::answer::{Answer, Stage};
+use crate::errors::{limit_error, request_error};
+use crate::executor::Operation;
+use crate::request::{Params, Requests};
+use crate::state::State;
+use crate::transport::negotiate::{Accepted, Media, accepted};
+use crate::transport::sse;
+use crate::transport::websocket;
+use gateway_http::body::{Failure, Rule, receive};
+use gateway_http::media::is_json;
+use gateway_http::origins::ReadOnly;
+use gateway_http::resume::last_event_id;
+use gateway_http::server::Overloaded;
+use gateway_http::streams::Client;
+
+/// `POST /graphql`.
+pub(crate) async fn post(extract::State(state): extract::State<State>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let limits = &state.context().limits;
+    let rule = Rule {
+        bytes: limits.body_bytes,
+        step: limits.header_read_timeout,
+        drain: !parts.headers.contains_key(EXPECT),
+    };
+    let body = match receive(body, rule, &state.context().inflight.bodies).await {
+        Err(Failure::Late) => {
+            return refusal(ErrorCode::BodyTimeout, "the body did not come in time");
+        }
+        Err(Failure::Overloaded) => return overloaded(),
+        body => body,
+    };
+    let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
+    if !is_json(&parts.headers) {
+        let message = "the body must be application/json in UTF-8";
+        return refusal(ErrorCode::UnsupportedMediaType, message);
+    }
+    let body = match body {
+        Ok(body) => body,
+        Err(Failure::TooLarge) => {
+            let message = format!("the body has more than {} bytes", limits.body_bytes);
+            return over(ErrorCode::BodyTooLarge, "body", &message);
+        }
+        Err(Failure::Broken | Failure::Late | Failure::Overloaded) => {
+            return refusal(ErrorCode::BodyIncomplete, "the body could not be read");
+        }
+    };
+    let read_only = parts.extensions.get::<ReadOnly>().is_some();
+    match Requests::from_body(&body) {
+        Ok(Requests::One(params)) => {
+            let operation = state.engine().prepare(Params { read_only, ..params });
+            answer(&state, &parts, accepts, operation).await
+        }
+        Ok(Requests::Batch(batch)) => {
+            let batch = batch.into_iter().map(|params| Params { read_only, ..params });
+            several(&state, accepts, batch.collect()).await
+        }
+        Err(error) => refusal(error.code, &error.to_string()),
+    }
+}
+
+/// `GET /graphql`, also as the beginning of a websocket.
+pub(crate) async fn get(extract::State(state): extract::State<State>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if websocket::is_upgrade(&parts.headers) {
+        return websocket::upgrade(state, parts).await;
+    }
+    let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
+    let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
+        Ok(params) => params,
+        Err(error) => return refusal(error.code, &error.to_string()),
+    };
+    let operation = state.engine().prepare(params);
+    if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
+        let message = "mutations must be sent by POST";
+        let mut response = refusal(ErrorCode::MethodNotAllowed, message);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    answer(&state, &parts, accepts, operation).await
+}
+
+async fn answer(
+    state: &State,
+    parts: &Parts,
+    accepts: Accepted,
+    operation: Result<Operation, Answer>,
+) -> Response {
+    let stream = |operation| match last_event_id(parts.uri.query(), &parts.headers) {
+        Ok(after) => {
+            let client = Client::of(parts, &state.context().limits);
+            sse::stream(state, client, after.unwrap_or(0), operation)
+        }
+        Err(error) => refusal(ErrorCode::InvalidInput, &error.to_string()),
+    };
+    let Some(media) = accepts.media else {
+        // Only a stream is accepted, so everything that got as far as an operation becomes one.
+        return match operation {
+            Ok(operation) => stream(operation),
+            Err(answer) => match answer.stage() {
+                Stage::Refused(_) => respond(Media::Json, answer),
+                Stage::Rejected | Stage::Executed => sse::single(answer),
+            },
+        };
+    };
+    match operation {
+        Err(answer) => respond(media, answer),
+        Ok(operation) if operation.kind() != OperationType::Subscription => {
+            respond(media, state.engine().run(operation).await)
+        }
+        Ok(operation) if accepts.event_stream => stream(operation),
+        Ok(_) => {
+            let message = "a subscription is a stream: accept text/event-stream, or use a websocket";
+            refusal(ErrorCode::NotAcceptable, message)
+        }
+    }
+}
+
+/// Runs operations one after the other. They share the time, the complexity and the length of the response
+/// of one.
+async fn several(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
+    let limits = state.config();
+    if limits.max_batch_size < 2 {
+        let message = "several operations in one request are not accepted here: send each by itself";
+        return refusal(ErrorCode::InvalidInput, message);
+    }
+    let Some(media) = accepts.media else { return not_acceptable() };
+    if batch.is_empty() {
+        return refusal(ErrorCode::InvalidInput, "the batch has no operation");
+    }
+    if batch.len() > limits.max_batch_size {
+        let (length, most) = (batch.len(), limits.max_batch_size);
+        let message = format!("the batch has {length} operations: the most is {most}");
+        return over(ErrorCode::LimitExceeded, "batch", &message);
+    }
+    let mut operations = Vec::with_capacity(batch.len());
+    let mut complexity: usize = 0;
+    for params in batch {
+        let operation = state.engine().prepare(params);
+        complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
+        operations.push(operation);
+    }
+    if complexity > limits.max_complexity {
+        let most = limits.max_complexity;
+        let message =
+            format!("the operations of the batch have too many fields times page sizes: the most is {most}");
+        return over(ErrorCode::LimitExceeded, "complexity", &message);
+    }
+    let deadline = state.engine().deadline();
+    let budget = state.engine().budget();
+    let mut answers = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let answer = match operation {
+            Ok(operation) if operation.kind() == OperationType::Subscription => {
+                let message = "a subscription cannot be part of a batch";
+                let code = ErrorCode::InvalidInput;
+                Answer::refused(code, request_error(code, message))
+            }
+            Ok(operation) => state.engine().run_until(operation, deadline, budget.clone()).await,
+            Err(answer) => answer,
+        };
+        answers.push(answer.into_json());
+    }
+    write(StatusCode::OK, media, format!("[{}]", answers.join(",")))
+}
+
+fn not_acceptable() -> Response {
+    let message = "accept application/graphql-response+json, application/json or text/event-stream";
+    refusal(ErrorCode::NotAcceptable, message)
+}
+
+fn refusal(code: ErrorCode, message: &str) -> Response {
+    respond(Media::Json, Answer::refused(code, request_error(code, message)))
+}
+
+fn over(code: ErrorCode, limit: &'static str, message: &str) -> Response {
+    respond(Media::Json, Answer::refused(code, limit_error(code, limit, message)))
+}
+
+/// Instead of a response that does not fit beside those of all others.
+fn overloaded() -> Response {
+    respond(Media::Json, Answer::overloaded())
+}
+
+fn respond(media: Media, answer: Answer) -> Response {
+    let status = media.status(answer.stage());
+    let mut response = write(status, media, answer.into_json());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn write(status: StatusCode, media: Media, json: String) -> Response {
+    let headers = [(CONTENT_TYPE, media.content_type()), (CACHE_CONTROL, "no-store"), (VARY, "Accept")];
+    let mut response = (status, headers, json).into_response();
+    response.extensions_mut().insert(Overloaded(overloaded));
+    response
+}

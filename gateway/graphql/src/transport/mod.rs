@@ -1,0 +1,7 @@
+//! The three transports: HTTP, server-sent events and websockets.
+
+pub(crate) mod http;
+mod negotiate;
+mod sse;
+mod websocket;
+mod websocket_protocol;

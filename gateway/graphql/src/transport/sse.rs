@@ -1,0 +1,113 @@
+//! GraphQL over server-sent events, in distinct connections mode: one request, one stream of `next`
+//! events, and a `complete` at the end. A stream that ends without `complete` was cut off; the client
+//! comes back, and a browser's `EventSource` sends the `id` of its last event, which is where it
+//! goes on.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+
+use crate::answer::Answer;
+use crate::executor::Operation;
+use crate::schema::subscription::Position;
+use crate::state::State;
+use gateway_http::streams::{Client, StreamKind};
+
+/// The kind of an open stream.
+const STREAM: StreamKind = StreamKind::new("graphql_events");
+
+/// A line that clients skip.
+const COMMENT: &str = ":\n\n";
+
+/// Streams the results of an operation; those of a subscription behind the sequence `after`. Ends when the
+/// operation does, when the client leaves, or spread over the drain window when the gateway shuts down.
+pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Operation) -> Response {
+    let context = state.context();
+    let open = match context.streams.open(STREAM, client.0) {
+        Ok(open) => open,
+        Err(problem) => return problem.into_response(),
+    };
+    let position = Position::new(after);
+    let results = match operation.kind() {
+        OperationType::Subscription => {
+            let at = position.clone();
+            let results = state.engine().stream(operation.at(position));
+            results.map(move |answer| next(&answer, at.get())).boxed()
+        }
+        OperationType::Query | OperationType::Mutation => {
+            let engine = state.engine().clone();
+            async move { next(&engine.run(operation).await, None) }.into_stream().boxed()
+        }
+    };
+    let token = context.tasks.token();
+    let events =
+        results.chain(stream::iter([complete()])).take_until(context.drain_signal()).map(move |event| {
+            // Shutdown waits for whoever holds a token.
+            let _held = (&token, &open);
+            event
+        });
+    response(events, state.config().ping_interval)
+}
+
+/// A stream of one result.
+pub(crate) fn single(answer: Answer) -> Response {
+    response(stream::iter([next(&answer, None), complete()]), Duration::MAX)
+}
+
+/// `keep_alive` is how long the stream may be silent.
+fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Duration) -> Response {
+    let alive = stream::unfold(events.boxed(), move |mut events| async move {
+        match tokio::time::timeout(keep_alive, events.next()).await {
+            Ok(Some(event)) => Some((event, events)),
+            Ok(None) => None,
+            Err(_) => Some((COMMENT.to_owned(), events)),
+        }
+    });
+    // The first comment lets clients and proxies see at once that the stream is open.
+    let text = stream::iter([COMMENT.to_owned()]).chain(alive);
+    let headers = [
+        (CONTENT_TYPE.as_str(), "text/event-stream"),
+        (CACHE_CONTROL.as_str(), "no-cache"),
+        // nginx holds streams back unless it is told not to.
+        ("x-accel-buffering", "no"),
+    ];
+    (headers, Body::from_stream(text.map(Ok::<_, Infallible>))).into_response()
+}
+
+/// JSON as we write it has no line breaks, so it is one line of data.
+fn next(answer: &Answer, sequence: Option<u32>) -> String {
+    let json = answer.json();
+    match sequence {
+        Some(sequence) => format!("id: {sequence}\nevent: next\ndata: {json}\n\n"),
+        None => format!("event: next\ndata: {json}\n\n"),
+    }
+}
+
+/// Browsers drop an event that has no data line at all.
+fn complete() -> String {
+    "event: complete\ndata: \n\n".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::ServerError;
+    use domain::ErrorCode;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_has_a_comment_its_results_and_an_end() {
+        let answer = Answer::refused(ErrorCode::InvalidInput, ServerError::new("a\nb", None));
+        let body = single(answer).into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let expected =
+            ":\n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,460 @@
+//! The websocket of [`super::protocol`]: one task that reads and writes, and one task for each
+//! operation, which hands its results over a short queue. When a reader is slow the queue fills and
+//! the operations wait; the feed behind them counts what they miss.
+//!
+//! How a socket ends:
+//! - the client closes it, or breaks the rules: the close handshake is finished, for a moment;
+//! - no `connection_init` in time: 4408;
+//! - no frame for a ping interval and the grace after it: dropped without a handshake, because nobody
+//!   is there to shake hands;
+//! - a message takes too long to arrive: 4408; it does not fit beside those of all clients: 1013;
+//! - one send takes longer than that grace, because the client does not read: 4408, for a moment, in
+//!   case it begins to read. What waits for it meanwhile is bounded by the queue and the buffer;
+//! - the gateway shuts down: 1012 at a random moment of the drain window. Clients come back on 1012,
+//!   and do not on 1011 or 1002.
+//!
+//! Whatever the reason, its operations are aborted then. Writes to the database are not: the use
+//! cases run those to their end by themselves.
+
+use std::collections::HashMap;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql_axum::GraphQLProtocol;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::http::header::UPGRADE;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use domain::ErrorCode;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{SinkExt, StreamExt};
+use metrics::{counter, gauge};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::executor::Engine;
+use crate::request::Params;
+use crate::state::State;
+use crate::transport::websocket_protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
+use gateway_http::inflight::{Budget, InFlight, Reservation};
+use gateway_http::origins::{Access, access, foreign};
+use gateway_http::problem::Problem;
+use gateway_http::server::LATE;
+use gateway_http::streams::{Client, OpenStream, StreamKind};
+use gateway_service::Error;
+
+/// The kind of an open stream.
+const STREAM: StreamKind = StreamKind::new("websocket");
+
+/// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
+const READ_BUFFER_BYTES: usize = 512;
+const WRITE_BUFFER_BYTES: usize = 512;
+/// Results that wait for the socket, of all its operations together. The queue serves them in turn,
+/// so that a busy operation starves nobody.
+const QUEUE: usize = 16;
+/// How long the other side gets to answer a close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// How the metrics count a socket that ended without a close frame.
+const DROPPED: u16 = 1006;
+
+/// Whether a request wants to become a websocket.
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Turns a request into a websocket, or says why not. Nothing is upgraded before everything is checked.
+pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
+    let context = state.context();
+    let limits = &context.limits;
+    // A page of another site would act with whatever its user may do here.
+    let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
+    if access == Access::Foreign {
+        return refused("origin", foreign());
+    }
+    if GraphQLProtocol::from_request_parts(&mut parts, &()).await.is_err() {
+        return handshake(format!("offer one of the subprotocols {MODERN} and {LEGACY}"));
+    }
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => upgrade.protocols([MODERN, LEGACY]),
+        Err(rejection) => return handshake(rejection.body_text()),
+    };
+    let Client(client) = Client::of(&parts, limits);
+    let place = match context.streams.open(STREAM, client) {
+        Ok(place) => place,
+        Err(problem) => return problem.into_response(),
+    };
+    let legacy = upgrade.selected_protocol().is_some_and(|name| name.as_bytes() == LEGACY.as_bytes());
+    let protocol = if legacy { Protocol::Legacy } else { Protocol::Modern };
+    // Taken before the upgrade, so that shutdown waits for a socket that is only just opening.
+    let token = context.tasks.token();
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(state.config().max_message_size)
+        .max_frame_size(state.config().max_message_size)
+        .on_upgrade(move |socket| {
+            let tasks = state.context().tasks.clone();
+            let mut session = Session::new(socket, place, &state, protocol);
+            session.read_only = access == Access::ReadOnly;
+            // A task of its own: the one of the upgrade keeps room for all that came before.
+            tasks.spawn(session.run());
+            drop(token);
+            ready(())
+        })
+}
+
+fn handshake(detail: String) -> Response {
+    refused("handshake", Problem::new(ErrorCode::WebsocketHandshake, detail))
+}
+
+fn refused(limit: &'static str, problem: Problem) -> Response {
+    counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
+    problem.into_response()
+}
+
+/// Counts a socket for as long as it is open.
+struct Open(Protocol);
+
+impl Open {
+    fn new(protocol: Protocol) -> Self {
+        gauge!("orders_graphql_websockets", "protocol" => protocol.name()).increment(1.0);
+        Self(protocol)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        gauge!("orders_graphql_websockets", "protocol" => self.0.name()).decrement(1.0);
+    }
+}
+
+/// What an operation hands to the socket.
+struct Outgoing {
+    id: Arc<str>,
+    number: u64,
+    text: String,
+    /// Whether the operation has ended with this.
+    last: bool,
+    /// The bytes of the text count until they are sent.
+    held: Option<Reservation>,
+}
+
+/// Stops an operation when it is dropped.
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How a socket ends.
+enum End {
+    /// We close it.
+    Close(Close),
+    /// The client has closed it with this code.
+    Closed(u16),
+    /// Nobody is there any more.
+    Dropped,
+}
+
+/// What follows from something that has happened: this is sent, and then it may be over.
+#[derive(Default)]
+struct Step {
+    messages: Vec<Message>,
+    end: Option<End>,
+}
+
+impl From<Vec<Message>> for Step {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, end: None }
+    }
+}
+
+impl From<End> for Step {
+    fn from(end: End) -> Self {
+        Self { messages: Vec::new(), end: Some(end) }
+    }
+}
+
+struct Session {
+    socket: WebSocket,
+    _place: OpenStream,
+    _open: Open,
+    engine: Engine,
+    tasks: TaskTracker,
+    inflight: InFlight,
+    /// What is being sent.
+    sending: Vec<Reservation>,
+    config: Arc<Config>,
+    conversation: Conversation,
+    /// Whether the page that opened it may only read.
+    read_only: bool,
+    running: HashMap<u64, Running>,
+    // Boxed, because a channel keeps room for 32.
+    queue: mpsc::Sender<Box<Outgoing>>,
+    outgoing: mpsc::Receiver<Box<Outgoing>>,
+    leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Session {
+    /// Boxed, so that the futures that work on it do not each keep room for it.
+    fn new(socket: WebSocket, place: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
+        let (queue, outgoing) = mpsc::channel(QUEUE);
+        let context = state.context();
+        Box::new(Self {
+            socket,
+            _place: place,
+            _open: Open::new(protocol),
+            engine: state.engine().clone(),
+            conversation: Conversation::new(
+                protocol,
+                state.config().max_operations_per_socket,
+                state.connection_init().clone(),
+            ),
+            read_only: false,
+            running: HashMap::new(),
+            queue,
+            outgoing,
+            leaving: Box::pin(context.drain_signal()),
+            tasks: context.tasks.clone(),
+            inflight: context.inflight.clone(),
+            sending: Vec::new(),
+            config: Arc::clone(state.config()),
+        })
+    }
+
+    /// Serves the socket to its end.
+    async fn run(mut self: Box<Self>) {
+        let end = self.serve().await;
+        self.running.clear();
+        let code = Box::pin(self.leave(end)).await;
+        counter!("orders_graphql_websocket_closes_total", "code" => code.to_string()).increment(1);
+    }
+
+    /// Takes leave, and says with which code.
+    async fn leave(&mut self, end: End) -> u16 {
+        match end {
+            End::Close(close) => {
+                let code = close.code;
+                let handshake = async {
+                    let frame = CloseFrame { code, reason: Utf8Bytes::from(close.reason) };
+                    if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
+                        while let Some(Ok(_)) = self.socket.recv().await {}
+                    }
+                };
+                // A client that does not answer is dropped; it was told.
+                let _ = timeout(CLOSE_WAIT, handshake).await;
+                code
+            }
+            End::Closed(code) => {
+                // The library answers a close frame with the next thing we do.
+                let _ = timeout(CLOSE_WAIT, self.socket.recv()).await;
+                code
+            }
+            End::Dropped => DROPPED,
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        let opened = Instant::now();
+        let silence = self.config.ping_interval + self.config.pong_timeout;
+        let (mut last_frame, mut ping) = (opened, opened + self.config.ping_interval);
+        loop {
+            let dead = last_frame + silence;
+            let init =
+                (!self.conversation.is_acknowledged()).then(|| opened + self.config.connection_init_timeout);
+            // One timer for all three.
+            let wake = ping.min(dead).min(init.unwrap_or(dead));
+            let step = tokio::select! {
+                frame = self.socket.recv() => {
+                    last_frame = Instant::now();
+                    self.receive(frame)
+                }
+                Some(outgoing) = self.outgoing.recv() => self.deliver(outgoing).into(),
+                () = sleep_until(wake) => {
+                    if wake == dead {
+                        End::Dropped.into()
+                    } else if Some(wake) == init {
+                        End::Close(Close::new(4408, "Connection initialisation timeout")).into()
+                    } else {
+                        ping = Instant::now() + self.config.ping_interval;
+                        self.ping().into()
+                    }
+                }
+                () = &mut self.leaving => End::Close(Close::new(1012, "the gateway is restarting")).into(),
+            };
+            if !step.messages.is_empty()
+                && let Err(end) = self.send(step.messages).await
+            {
+                return end;
+            }
+            self.sending.clear();
+            if let Some(end) = step.end {
+                return end;
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Step {
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Step::default(),
+            Some(Ok(Message::Binary(_))) => {
+                return End::Close(Close::new(4400, "messages must be text")).into();
+            }
+            Some(Ok(Message::Close(frame))) => {
+                return End::Closed(frame.map_or(1005, |frame| frame.code)).into();
+            }
+            Some(Err(error)) => return read_error(&error).into(),
+            None => return End::Dropped.into(),
+        };
+        match self.conversation.receive(&text) {
+            Action::Nothing => Step::default(),
+            Action::Send(messages) => messages.into_iter().map(as_text).collect::<Vec<_>>().into(),
+            Action::Close(close) => End::Close(close).into(),
+            Action::Refuse { message, close } => {
+                Step { messages: message.into_iter().map(as_text).collect(), end: Some(End::Close(close)) }
+            }
+            Action::Stop { number } => {
+                self.running.remove(&number);
+                Step::default()
+            }
+            Action::Start { id, number, params } => {
+                let protocol = self.conversation.protocol();
+                let params = Params { read_only: self.read_only, ..params };
+                // Boxed: what preparing needs is given back while the operation waits for news.
+                let held = self.inflight.bodies.reserve(text.len());
+                let answers = Box::pin(answers(self.engine.clone(), params, held));
+                // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
+                let task = self.tasks.spawn(operate(
+                    answers,
+                    protocol,
+                    id,
+                    number,
+                    self.queue.clone(),
+                    self.inflight.responses.clone(),
+                ));
+                self.running.insert(number, Running(task.abort_handle()));
+                Step::default()
+            }
+        }
+    }
+
+    /// What waits in the queue, to be sent in one go.
+    fn deliver(&mut self, first: Box<Outgoing>) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            // A stopped operation may have left something in the queue.
+            if self.conversation.is_running(&outgoing.id, outgoing.number) {
+                if outgoing.last {
+                    self.conversation.ended(&outgoing.id);
+                    self.running.remove(&outgoing.number);
+                }
+                messages.push(as_text(outgoing.text));
+                self.sending.extend(outgoing.held);
+            }
+            next = if messages.len() < QUEUE { self.outgoing.try_recv().ok() } else { None };
+        }
+        messages
+    }
+
+    fn ping(&self) -> Vec<Message> {
+        let keepalive = self.conversation.protocol().keepalive();
+        let keepalive = keepalive.filter(|_| self.conversation.is_acknowledged());
+        std::iter::once(Message::Ping(Default::default())).chain(keepalive.map(as_text)).collect()
+    }
+
+    async fn send(&mut self, messages: Vec<Message>) -> Result<(), End> {
+        let deadline = self.config.pong_timeout;
+        let work = async {
+            for message in messages {
+                self.socket.feed(message).await?;
+            }
+            self.socket.flush().await
+        };
+        match timeout(deadline, work).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Dropped),
+            Err(_) => Err(End::Close(Close::new(4408, "the client does not read fast enough"))),
+        }
+    }
+}
+
+fn as_text(text: String) -> Message {
+    Message::Text(text.into())
+}
+
+/// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with a
+/// code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the tests hold
+/// the library to it.
+fn read_error(error: &axum::Error) -> End {
+    let text = error.to_string();
+    if text.contains("Message too long") {
+        End::Close(Close::new(1009, "the message is too long"))
+    } else if text.contains("UTF-8") {
+        End::Close(Close::new(1007, "messages must be UTF-8"))
+    } else if text.contains(LATE) {
+        End::Close(Close::new(4408, "the message did not arrive in time"))
+    } else if text.contains(&Error::overloaded().to_string()) {
+        End::Close(Close::new(1013, "the gateway is overloaded: try again later"))
+    } else {
+        End::Dropped
+    }
+}
+
+/// What an operation answers, one result or many.
+async fn answers(engine: Engine, params: Params, held: Option<Reservation>) -> BoxStream<'static, Answer> {
+    let Some(held) = held else { return stream::once(ready(Answer::overloaded())).boxed() };
+    match engine.prepare(params) {
+        Ok(operation) if operation.kind() == OperationType::Subscription => engine.stream(operation),
+        Ok(operation) => {
+            let answer = async move {
+                let _held = held;
+                engine.run(operation).await
+            };
+            stream::once(answer).boxed()
+        }
+        Err(answer) => stream::once(ready(answer)).boxed(),
+    }
+}
+
+/// Runs one operation and hands over its results. A stalled socket makes it wait here.
+async fn operate(
+    answers: Pin<Box<impl Future<Output = BoxStream<'static, Answer>>>>,
+    protocol: Protocol,
+    id: Arc<str>,
+    number: u64,
+    queue: mpsc::Sender<Box<Outgoing>>,
+    responses: Arc<Budget>,
+) {
+    let mut answers = answers.await;
+    let mut first = true;
+    loop {
+        let (mut text, mut last) = match answers.next().await {
+            // An operation that came to nothing has an error and no result.
+            Some(answer) if first && answer.is_failure() => (protocol.error(&id, &answer), true),
+            Some(answer) => (protocol.next(&id, &answer), false),
+            None => (protocol.complete(&id), true),
+        };
+        first = false;
+        let held = responses.reserve(text.len());
+        if held.is_none() {
+            (text, last) = (protocol.error(&id, &Answer::overloaded()), true);
+        }
+        let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last, held });
+        if queue.send(outgoing).await.is_err() || last {
+            return;
+        }
+    }
+}

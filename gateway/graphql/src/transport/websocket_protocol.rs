@@ -1,0 +1,431 @@
+//! What is said on a websocket, without the socket: reads messages, keeps the state that decides
+//! what they mean, and writes replies. No I/O, no time.
+//!
+//! Two protocols. The modern one, `graphql-transport-ws`, is that of the graphql-ws library; the
+//! legacy one is called `graphql-ws` and is that of subscriptions-transport-ws, which GraphQL
+//! Playground speaks.
+//!
+//! | | modern | legacy |
+//! |---|---|---|
+//! | client | connection_init, subscribe, complete, ping, pong | connection_init, start, stop, connection_terminate |
+//! | server | connection_ack, next, error, complete, ping, pong | connection_ack, data, error, complete, ka |
+//!
+//! Whoever breaks the rules is closed with a code of the modern protocol, whichever is spoken:
+//! clients of both only tell apart whether trying again makes sense.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::ErrorCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::connection_init::InitCheck;
+use crate::errors::limit_error;
+use crate::request::Params;
+
+/// Longest reason of a close frame, in bytes. With a longer one clients see code 1006.
+const MAX_REASON_BYTES: usize = 123;
+
+/// The name of the modern protocol.
+pub(crate) const MODERN: &str = "graphql-transport-ws";
+/// The name of the legacy protocol.
+pub(crate) const LEGACY: &str = "graphql-ws";
+
+/// Which protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Modern,
+    Legacy,
+}
+
+/// Why and how the server closes a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+/// What has to be done about a message.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Nothing.
+    Nothing,
+    /// Send these, in this order.
+    Send(Vec<String>),
+    /// Run an operation, and report each result with its id and number.
+    Start { id: Arc<str>, number: u64, params: Params },
+    /// Stop the operation with this number.
+    Stop { number: u64 },
+    /// Send this, then close the socket.
+    Refuse { message: Option<String>, close: Close },
+    /// Close the socket.
+    Close(Close),
+}
+
+/// The state of one conversation.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    protocol: Protocol,
+    init_check: InitCheck,
+    acknowledged: bool,
+    max_operations: usize,
+    next_number: u64,
+    /// The running operations. A client may use an id again, so each has a number of its own.
+    active: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    kind: String,
+    id: Option<String>,
+    payload: Option<Value>,
+}
+
+impl Close {
+    pub(crate) fn new(code: u16, reason: &str) -> Self {
+        let mut end = reason.len().min(MAX_REASON_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { code, reason: reason[..end].to_owned() }
+    }
+
+    fn malformed(reason: &str) -> Action {
+        Action::Close(Self::new(4400, reason))
+    }
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Modern => MODERN,
+            Self::Legacy => LEGACY,
+        }
+    }
+
+    /// The keepalive message, where the protocol has one of its own.
+    pub(crate) fn keepalive(self) -> Option<String> {
+        match self {
+            Self::Modern => None,
+            Self::Legacy => Some(r#"{"type":"ka"}"#.to_owned()),
+        }
+    }
+
+    /// A result of an operation that goes on.
+    pub(crate) fn next(self, id: &str, answer: &Answer) -> String {
+        let kind = match self {
+            Self::Modern => "next",
+            Self::Legacy => "data",
+        };
+        message(kind, id, Some(answer.json()))
+    }
+
+    /// The end of an operation that did not work.
+    pub(crate) fn error(self, id: &str, answer: &Answer) -> String {
+        let errors = answer.errors();
+        let payload = match self {
+            Self::Modern => serde_json::to_string(errors),
+            // One error, not a list.
+            Self::Legacy => serde_json::to_string(&errors.first()),
+        };
+        let payload = payload.expect("errors have only string keys and no values that JSON lacks");
+        message("error", id, Some(&payload))
+    }
+
+    /// The end of an operation.
+    pub(crate) fn complete(self, id: &str) -> String {
+        message("complete", id, None)
+    }
+}
+
+/// `payload` is JSON already.
+fn message(kind: &str, id: &str, payload: Option<&str>) -> String {
+    let id = Value::from(id);
+    match payload {
+        Some(payload) => format!(r#"{{"id":{id},"type":"{kind}","payload":{payload}}}"#),
+        None => format!(r#"{{"id":{id},"type":"{kind}"}}"#),
+    }
+}
+
+impl Conversation {
+    pub(crate) fn new(protocol: Protocol, max_operations: usize, init_check: InitCheck) -> Self {
+        let active = HashMap::new();
+        Self { protocol, init_check, acknowledged: false, max_operations, next_number: 0, active }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether the client has introduced itself.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    /// Whether a result still belongs to a running operation.
+    pub(crate) fn is_running(&self, id: &str, number: u64) -> bool {
+        self.active.get(id) == Some(&number)
+    }
+
+    /// An operation has ended by itself.
+    pub(crate) fn ended(&mut self, id: &str) {
+        self.active.remove(id);
+    }
+
+    /// What a message means.
+    pub(crate) fn receive(&mut self, text: &str) -> Action {
+        // The library would also read an array of the right length, field by field.
+        let is_array = text.trim_start().starts_with('[');
+        let message: Message = match serde_json::from_str(text) {
+            Ok(message) if !is_array => message,
+            Err(error) if !error.is_data() => return Close::malformed(&format!("not a message: {error}")),
+            // Said in our words: the library's name types of this program.
+            Ok(_) | Err(_) => {
+                return Close::malformed("a message is an object with a type, and an id that is a string");
+            }
+        };
+        match (self.protocol, message.kind.as_str()) {
+            (_, "connection_init") => self.init(message.payload.as_ref()),
+            (Protocol::Modern, "subscribe") | (Protocol::Legacy, "start") => self.start(message),
+            (Protocol::Modern, "complete") | (Protocol::Legacy, "stop") => self.stop(message.id.as_deref()),
+            (Protocol::Modern, "ping") => Action::Send(vec![pong(message.payload)]),
+            (Protocol::Modern, "pong") => Action::Nothing,
+            (Protocol::Legacy, "connection_terminate") => Action::Close(Close::new(1000, "goodbye")),
+            (_, kind) => Close::malformed(&format!("unknown message type {kind}")),
+        }
+    }
+
+    fn init(&mut self, payload: Option<&Value>) -> Action {
+        if !matches!(payload, None | Some(Value::Null | Value::Object(_))) {
+            return Close::malformed("the payload of connection_init must be an object");
+        }
+        if self.acknowledged {
+            return Action::Close(Close::new(4429, "Too many initialisation requests"));
+        }
+        if let Err(reason) = self.init_check.check(payload.unwrap_or(&Value::Null)) {
+            let message = match self.protocol {
+                Protocol::Modern => None,
+                Protocol::Legacy => {
+                    let payload = serde_json::json!({ "message": reason });
+                    Some(format!(r#"{{"type":"connection_error","payload":{payload}}}"#))
+                }
+            };
+            return Action::Refuse { message, close: Close::new(4403, &reason) };
+        }
+        self.acknowledged = true;
+        let acknowledgement = r#"{"type":"connection_ack"}"#.to_owned();
+        Action::Send(std::iter::once(acknowledgement).chain(self.protocol.keepalive()).collect())
+    }
+
+    fn start(&mut self, message: Message) -> Action {
+        if !self.acknowledged {
+            return Action::Close(Close::new(4401, "Unauthorized"));
+        }
+        let Some(id) = message.id.filter(|id| !id.is_empty()) else {
+            return Close::malformed("the message has no id");
+        };
+        let params = match message.payload.map(Params::from_json) {
+            Some(Ok(params)) => params,
+            Some(Err(error)) => return Close::malformed(&error.to_string()),
+            None => return Close::malformed("the message has no payload"),
+        };
+        if self.active.contains_key(id.as_str()) {
+            return Action::Close(Close::new(4409, &format!("Subscriber for {id} already exists")));
+        }
+        if self.active.len() >= self.max_operations {
+            let text = format!("the connection has {} operations already", self.max_operations);
+            let error = limit_error(ErrorCode::LimitExceeded, "operations", text);
+            let answer = Answer::refused(ErrorCode::LimitExceeded, error);
+            return Action::Send(vec![self.protocol.error(&id, &answer)]);
+        }
+        let (id, number) = (Arc::from(id), self.next_number);
+        self.next_number += 1;
+        self.active.insert(Arc::clone(&id), number);
+        Action::Start { id, number, params }
+    }
+
+    fn stop(&mut self, id: Option<&str>) -> Action {
+        let Some(id) = id else { return Close::malformed("the message has no id") };
+        // The operation may have ended while this message was on its way.
+        match self.active.remove(id) {
+            Some(number) => Action::Stop { number },
+            None => Action::Nothing,
+        }
+    }
+}
+
+fn pong(payload: Option<Value>) -> String {
+    match payload {
+        Some(payload) => format!(r#"{{"type":"pong","payload":{payload}}}"#),
+        None => r#"{"type":"pong"}"#.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(protocol: Protocol) -> Conversation {
+        Conversation::new(protocol, 2, InitCheck::default())
+    }
+
+    fn ready(protocol: Protocol) -> Conversation {
+        let mut conversation = new(protocol);
+        assert!(matches!(conversation.receive(r#"{"type":"connection_init"}"#), Action::Send(_)));
+        conversation
+    }
+
+    fn subscribe(id: &str) -> String {
+        format!(r#"{{"type":"subscribe","id":"{id}","payload":{{"query":"{{a}}"}}}}"#)
+    }
+
+    fn code(action: &Action) -> Option<u16> {
+        match action {
+            Action::Close(close) => Some(close.code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_first_message_is_acknowledged_in_both_protocols() {
+        let ack = r#"{"type":"connection_ack"}"#.to_owned();
+        for (protocol, expected) in [
+            (Protocol::Modern, vec![ack.clone()]),
+            (Protocol::Legacy, vec![ack, r#"{"type":"ka"}"#.to_owned()]),
+        ] {
+            for payload in ["", r#","payload":null"#, r#","payload":{"token":"x"}"#] {
+                let mut conversation = new(protocol);
+                let action = conversation.receive(&format!(r#"{{"type":"connection_init"{payload}}}"#));
+                assert_eq!(action, Action::Send(expected.clone()));
+                assert!(conversation.is_acknowledged());
+            }
+        }
+    }
+
+    #[test]
+    fn broken_messages_close_with_4400() {
+        for text in [
+            "",
+            "5",
+            "[]",
+            r#"["subscribe","1",{"query":"{a}"}]"#,
+            "{",
+            "{}",
+            r#"{"type":5}"#,
+            r#"{"type":"nonsense"}"#,
+            r#"{"type":"start","id":"1","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":7,"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{}}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":5}}"#,
+            r#"{"type":"complete"}"#,
+        ] {
+            let action = ready(Protocol::Modern).receive(text);
+            assert_eq!(code(&action), Some(4400), "{text}");
+            assert!(!format!("{action:?}").contains("struct"), "a type of ours is named: {action:?}");
+        }
+        for text in [r#"{"type":"subscribe","id":"1","payload":{"query":"{a}"}}"#, r#"{"type":"ping"}"#] {
+            assert_eq!(code(&ready(Protocol::Legacy).receive(text)), Some(4400), "{text}");
+        }
+        let odd_init = r#"{"type":"connection_init","payload":"x"}"#;
+        assert_eq!(code(&new(Protocol::Modern).receive(odd_init)), Some(4400));
+    }
+
+    #[test]
+    fn order_and_ids_are_kept() {
+        let mut conversation = new(Protocol::Modern);
+        assert_eq!(code(&conversation.receive(&subscribe("1"))), Some(4401));
+
+        let mut conversation = ready(Protocol::Modern);
+        assert_eq!(code(&conversation.receive(r#"{"type":"connection_init"}"#)), Some(4429));
+
+        let mut conversation = ready(Protocol::Modern);
+        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 0, .. }));
+        assert_eq!(code(&conversation.receive(&subscribe("1"))), Some(4409));
+    }
+
+    #[test]
+    fn an_id_can_be_used_again_and_old_results_do_not_count() {
+        let mut conversation = ready(Protocol::Modern);
+        conversation.receive(&subscribe("1"));
+        assert!(conversation.is_running("1", 0));
+        assert_eq!(conversation.receive(r#"{"type":"complete","id":"1"}"#), Action::Stop { number: 0 });
+        assert!(!conversation.is_running("1", 0));
+        assert_eq!(conversation.receive(r#"{"type":"complete","id":"1"}"#), Action::Nothing);
+        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 1, .. }));
+        assert!(!conversation.is_running("1", 0) && conversation.is_running("1", 1));
+        conversation.ended("1");
+        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 2, .. }));
+    }
+
+    #[test]
+    fn one_operation_too_many_is_an_error_for_its_id() {
+        let mut conversation = ready(Protocol::Modern);
+        conversation.receive(&subscribe("1"));
+        conversation.receive(&subscribe("2"));
+        match conversation.receive(&subscribe("3")) {
+            Action::Send(messages) => {
+                assert!(messages[0].starts_with(r#"{"id":"3","type":"error","payload":[{"#), "{messages:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        conversation.ended("1");
+        assert!(matches!(conversation.receive(&subscribe("3")), Action::Start { .. }));
+    }
+
+    #[test]
+    fn pings_are_answered_with_their_payload() {
+        let mut conversation = new(Protocol::Modern);
+        let pong = Action::Send(vec![r#"{"type":"pong","payload":{"a":1}}"#.to_owned()]);
+        assert_eq!(conversation.receive(r#"{"type":"ping","payload":{"a":1}}"#), pong);
+        assert_eq!(conversation.receive(r#"{"type":"pong"}"#), Action::Nothing);
+    }
+
+    #[test]
+    fn who_is_refused_is_told_in_both_protocols() {
+        let check = InitCheck::new(|payload| match payload["token"].as_str() {
+            Some("good") => Ok(()),
+            _ => Err("the token is \"wrong\"".to_owned()),
+        });
+        let error =
+            r#"{"type":"connection_error","payload":{"message":"the token is \"wrong\""}}"#.to_owned();
+        for (protocol, message) in [(Protocol::Modern, None), (Protocol::Legacy, Some(error))] {
+            let conversation = || Conversation::new(protocol, 2, check.clone());
+            let close = Close::new(4403, "the token is \"wrong\"");
+            let refused = Action::Refuse { message, close };
+            for payload in ["", r#","payload":{"token":"bad"}"#] {
+                let init = format!(r#"{{"type":"connection_init"{payload}}}"#);
+                let mut conversation = conversation();
+                assert_eq!(conversation.receive(&init), refused);
+                assert!(!conversation.is_acknowledged());
+            }
+            let good = r#"{"type":"connection_init","payload":{"token":"good"}}"#;
+            assert!(matches!(conversation().receive(good), Action::Send(_)));
+        }
+    }
+
+    #[test]
+    fn legacy_words() {
+        let mut conversation = ready(Protocol::Legacy);
+        let start = r#"{"type":"start","id":"1","payload":{"query":"{a}"}}"#;
+        assert!(matches!(conversation.receive(start), Action::Start { .. }));
+        assert_eq!(conversation.receive(r#"{"type":"stop","id":"1"}"#), Action::Stop { number: 0 });
+        assert_eq!(code(&conversation.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
+        let error = limit_error(ErrorCode::LimitExceeded, "x", "x");
+        let error = Answer::refused(ErrorCode::LimitExceeded, error);
+        assert!(Protocol::Legacy.error("1", &error).contains(r#""payload":{"message""#));
+        assert!(Protocol::Modern.error("1", &error).contains(r#""payload":[{"message""#));
+    }
+
+    #[test]
+    fn ids_and_reasons_are_safe_to_send() {
+        assert_eq!(Protocol::Modern.complete("a\"b"), r#"{"id":"a\"b","type":"complete"}"#);
+        let close = Close::new(4400, &"ä".repeat(100));
+        assert_eq!(close.reason.len(), 122);
+    }
+}
