@@ -9,7 +9,6 @@
 //! | all SQL | [`store`] |
 
 pub mod config;
-pub mod grpc;
 pub mod metrics;
 
 mod error_page;
@@ -26,6 +25,7 @@ mod starting;
 
 pub use config::Config;
 pub use gateway_graphql as graphql;
+pub use gateway_grpc as grpc;
 pub use gateway_rest as rest;
 pub use gateway_service as service;
 pub use gateway_store as store;

@@ -21,16 +21,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gateway-graphql",
         &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"],
     ),
+    ("gateway-grpc", &["domain", "proto", "telemetry", "gateway-http", "gateway-service"]),
     (
         "gateway",
         &[
             "domain",
-            "proto",
             "telemetry",
             "broker",
             "gateway-http",
             "gateway-rest",
             "gateway-graphql",
+            "gateway-grpc",
             "gateway-service",
             "gateway-store",
         ],

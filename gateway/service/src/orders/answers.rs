@@ -7,7 +7,7 @@ use gateway_store::CommandOutcome;
 
 use crate::error::Error;
 
-/// The answer to commands that show the order.
+/// Returns the order that a command has changed.
 pub(super) fn order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error> {
     match applied {
         CommandOutcome::Changed { order, .. } | CommandOutcome::Unchanged { order } => {
@@ -17,21 +17,21 @@ pub(super) fn order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error
         CommandOutcome::NotFound => Err(Error::NotFound(id)),
         CommandOutcome::Locked => Err(Error::order_locked()),
         CommandOutcome::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only starts with a size limit have this outcome; `started` handles them.
+        // Only starts with a size limit have this outcome; `expect_started` handles them.
         CommandOutcome::TooLarge(_) => Err(Error::Internal),
     }
 }
 
-/// What became of a start.
+/// The outcome of a start.
 #[derive(Debug)]
 pub enum Started {
-    /// The order is started.
+    /// The order was started.
     Order(Box<Order>),
-    /// The order has so many bytes, more than the start allows. It is as it was.
+    /// The order has this number of bytes, more than the start permits, and was not started.
     TooLarge(usize),
 }
 
-/// The answer to starts that limit the size of the order.
+/// Returns the outcome of a start with a size limit.
 pub(super) fn started(id: OrderId, applied: CommandOutcome) -> Result<Started, Error> {
     match applied {
         CommandOutcome::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
@@ -39,7 +39,7 @@ pub(super) fn started(id: OrderId, applied: CommandOutcome) -> Result<Started, E
     }
 }
 
-/// The answer to commands that show nothing.
+/// Returns whether a command succeeded.
 pub(super) fn done(id: OrderId, applied: CommandOutcome) -> Result<(), Error> {
     match applied {
         CommandOutcome::Changed { .. } | CommandOutcome::Unchanged { .. } => Ok(()),
@@ -47,7 +47,7 @@ pub(super) fn done(id: OrderId, applied: CommandOutcome) -> Result<(), Error> {
         CommandOutcome::NotFound => Err(Error::NotFound(id)),
         CommandOutcome::Locked => Err(Error::order_locked()),
         CommandOutcome::Unreadable(unreadable) => Err(unreadable.into()),
-        // Only starts with a size limit have this outcome; `started` handles them.
+        // Only starts with a size limit have this outcome; `expect_started` handles them.
         CommandOutcome::TooLarge(_) => Err(Error::Internal),
     }
 }

@@ -1,8 +1,7 @@
 //! Carries out a batch of commands on existing orders in one transaction.
 //!
-//! A batch that fails because of one of its orders is halved until that order is alone, so it fails for this
-//! order only. The order is parked (`store::park`) and its command answered as `order_unreadable`, which is final
-//! for a worker: it frees its slot.
+//! A batch that fails because of one order is halved until that order is alone, so that only its command fails. The order
+//! is parked (`store::park`) and its command returns `order_unreadable`, which is final for a worker: it frees its slot.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,11 +17,11 @@ use crate::publisher::Publisher;
 use gateway_store::{Cause, CommandOutcome, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
 
-/// How long a batch is halved that does not meet its deadline. Its callers have given up long before; what is
-/// done until then is what they find done when they ask again.
+/// How long a batch is halved that exceeds its deadline. Its callers have timed out long before; when they repeat their
+/// commands, they find those that were carried out.
 const HALVED_FOR: Duration = Duration::from_secs(20);
 
-/// Flushes a batch of commands and tells the system about the changes.
+/// Carries out a batch of commands, and reports the changes to dispatch, subscribers and metrics.
 pub(super) async fn flush_commands(
     store: Store,
     rules: Rules,
@@ -59,8 +58,8 @@ pub(super) async fn flush_commands(
     results
 }
 
-/// Carries out the commands in one transaction or, when that fails because of single orders, in several. Parks
-/// the orders that cannot be changed.
+/// Carries out the commands in one transaction or, when single orders fail, in several. Parks orders that cannot be
+/// changed.
 async fn apply_and_park(
     store: &Store,
     rules: Rules,
@@ -74,8 +73,8 @@ async fn apply_and_park(
     results
 }
 
-/// Halves a failed batch until each failing order is alone. `answers` says whether the database answers at all,
-/// `writes` whether it takes a write that concerns none of these orders.
+/// Halves a failed batch until each failing order is alone. `answers` returns whether the database responds, `writes`
+/// whether it accepts a write to another row.
 async fn apply_in_halves<A, B, C>(
     commands: Arc<[(OrderId, Command)]>,
     apply: impl Fn(Arc<[(OrderId, Command)]>) -> A,
@@ -91,9 +90,9 @@ where
     let unreadable =
         |order_id, cause, detail| Ok(CommandOutcome::Unreadable(Unreadable { order_id, cause, detail }));
     let mut results = Vec::with_capacity(commands.len());
-    // Where in `results` a command stands that exceeds its time although it is alone.
+    // Indexes into `results` of commands that exceed their time although they are alone.
     let mut slow = Vec::new();
-    // From the end, the next piece is the last one.
+    // A stack: the next piece is the last one.
     let mut pieces = vec![commands.clone()];
     while let Some(piece) = pieces.pop() {
         match panics::catch_async("batch", apply(piece.clone())).await {
@@ -119,8 +118,8 @@ where
             })),
         }
     }
-    // A database that was slow for a moment is no reason to park an order: it has to be slow again, after a write to
-    // another row was not.
+    // A short delay of the database must not park an order: the order has to be slow again, after a write to another row
+    // was not.
     if !slow.is_empty() && writes().await {
         for index in slow {
             let command = &commands[index..=index];
@@ -140,8 +139,8 @@ fn is_slow(error: &StoreError) -> bool {
     matches!(error, StoreError::TimedOut | StoreError::Unavailable(Outage::StatementTime(_)))
 }
 
-/// Whether halves of a batch may succeed where all of it has failed: one of its orders is the reason, or the
-/// database answers and the batch was too much for its deadline.
+/// Whether halves of a failed batch may succeed: one order caused the error, or the database responds and the batch
+/// exceeded its deadline.
 async fn may_be_halved<T, B: Future<Output = bool>>(
     failed: &Result<Result<T, StoreError>, Panicked>,
     answers: impl Fn() -> B,
@@ -200,7 +199,7 @@ mod tests {
         Ok(piece.iter().map(|_| CommandOutcome::Unchanged { order: None }).collect())
     }
 
-    /// The causes for which orders are parked, by their place in the batch.
+    /// The causes of parked orders by their index in the batch.
     fn parked(results: &[Result<CommandOutcome, Error>]) -> Vec<(usize, Cause)> {
         let parked = results.iter().enumerate().filter_map(|(n, result)| match result {
             Ok(CommandOutcome::Unreadable(one)) => Some((n, one.cause)),
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_isolated_to_its_order() {
+    async fn panic_parks_only_its_order() {
         let commands = starts(16);
         let bad = BTreeSet::from([commands[3].0, commands[12].0]);
         let apply = |piece: Arc<[(OrderId, Command)]>| {
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_order_that_exceeds_its_time_is_isolated() {
+    async fn order_that_exceeds_its_time_is_parked() {
         let commands = starts(16);
         let slow = commands[5].0;
         let apply = |piece: Arc<[(OrderId, Command)]>| async move {
@@ -249,11 +248,11 @@ mod tests {
             results.iter().filter(|result| matches!(result, Ok(CommandOutcome::Unchanged { .. }))).count(),
             15
         );
-        // While the database takes no other writes either, the order is only tried again.
+        // While the database accepts no other write either, the order is not parked.
         let results = apply_in_halves(commands.clone(), apply, yes, || async { false }).await;
         assert_eq!(parked(&results), []);
         assert!(matches!(results[5], Err(Error::Unavailable { .. })), "{:?}", results[5]);
-        // So it is after a pause of the database that ends in between.
+        // Nor after a delay of the database that ends meanwhile.
         let pauses = AtomicU32::new(1);
         let apply = |piece: Arc<[(OrderId, Command)]>| {
             let slow = pauses.fetch_sub(1, Ordering::Relaxed) == 1;
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_is_not_halved_while_the_database_is_away() {
+    async fn batch_is_not_halved_while_the_database_is_unavailable() {
         let attempts = AtomicU32::new(0);
         let apply = |_| {
             attempts.fetch_add(1, Ordering::Relaxed);
@@ -273,7 +272,7 @@ mod tests {
         let results = apply_in_halves(starts(16), apply, || async { false }, yes).await;
         assert_eq!(attempts.load(Ordering::Relaxed), 1);
         assert!(results.iter().all(|result| matches!(result, Err(Error::Unavailable { .. }))));
-        // One that answers and meets no deadline is given up after a while.
+        // Halving ends after a limit when the database responds but meets no deadline.
         let apply = |_| async {
             tokio::time::sleep(Duration::from_secs(4)).await;
             Err(StoreError::TimedOut)

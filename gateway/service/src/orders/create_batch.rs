@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::group_commit::FlushAttempt;
 use crate::publisher::Publisher;
 
-/// Flushes a batch of creations and tells the system about the new orders.
+/// Writes a batch of creates, and reports the new orders to dispatch, subscribers and metrics.
 pub(super) async fn flush_creates(
     store: Store,
     direct_enqueue: DirectEnqueue,
@@ -38,7 +38,7 @@ pub(super) async fn flush_creates(
             permit = None;
             insert_in_halves(&store, &creations).await
         }
-        Err(error) => vec![Err(failed(error, creations[0].id())); creations.len()],
+        Err(error) => vec![Err(to_create_error(error, creations[0].id())); creations.len()],
     };
     let new = || {
         let creations = creations.iter().zip(&results);
@@ -61,11 +61,11 @@ pub(super) async fn flush_creates(
     results
 }
 
-/// How long creations are tried one by one. Each locked key takes a second to find out.
+/// How long creates are inserted individually. Each locked key takes a second.
 const INSERT_INDIVIDUALLY_FOR: Duration = Duration::from_secs(3);
 
-/// A key that a hanging transaction has locked holds up nobody but its own creation: what has no key
-/// is written together, what has one for itself. What is not reached in time has not been tried.
+/// Inserts creates with a key individually and all others together, so that a key locked by a hanging transaction delays
+/// only its own create. Creates that are not reached in time are not started.
 async fn insert_individually(
     store: &Store,
     creations: &[CreateRequest],
@@ -76,7 +76,7 @@ async fn insert_individually(
         Ok(inserted) => inserted.into_iter().map(Ok).collect::<Vec<_>>().into_iter(),
         Err(error) => {
             let first = without_key.first().map_or(creations[0].id(), CreateRequest::id);
-            vec![Err(failed(error, first)); without_key.len()].into_iter()
+            vec![Err(to_create_error(error, first)); without_key.len()].into_iter()
         }
     };
     let until = Instant::now() + INSERT_INDIVIDUALLY_FOR;
@@ -89,18 +89,18 @@ async fn insert_individually(
         } else {
             let inserted = store.insert(Arc::new([creation.clone()])).await;
             inserted
-                .map_err(|error| failed(error, creation.id()))
+                .map_err(|error| to_create_error(error, creation.id()))
                 .and_then(|mut inserted| inserted.pop().ok_or(Error::Internal))
         });
     }
     results
 }
 
-/// How long creations are halved that exceed the time of a statement. Their callers look the others up by their ids.
+/// How long a batch is halved that exceeds the time of a statement. Callers that time out look their orders up by id.
 const HALVED_FOR: Duration = Duration::from_secs(20);
 
-/// A create that the database refuses, because it is too large, breaks a constraint or takes too long, is alone in the
-/// end, and the others are written.
+/// Halves the batch until each create that the database rejects (too large, violates a constraint, too slow) is alone, and
+/// writes the others.
 async fn insert_in_halves(store: &Store, creations: &[CreateRequest]) -> Vec<Result<InsertOutcome, Error>> {
     let until = Instant::now() + HALVED_FOR;
     let mut results = Vec::with_capacity(creations.len());
@@ -112,18 +112,18 @@ async fn insert_in_halves(store: &Store, creations: &[CreateRequest]) -> Vec<Res
                 let (first, second) = piece.split_at(piece.len() / 2);
                 pieces.extend([second, first]);
             }
-            Err(error) => results.extend(vec![Err(failed(error, piece[0].id())); piece.len()]),
+            Err(error) => results.extend(vec![Err(to_create_error(error, piece[0].id())); piece.len()]),
         }
     }
     results
 }
 
-/// Whether a single create of a transaction may be the reason for its error. Nothing was written.
+/// Whether a single create may have caused the error of its transaction. Nothing was written.
 fn may_be_caused_by_one(error: &StoreError) -> bool {
     error.cause().is_some() || matches!(error, StoreError::Unavailable(Outage::StatementTime(_)))
 }
 
-fn failed(error: StoreError, first: OrderId) -> Error {
+fn to_create_error(error: StoreError, first: OrderId) -> Error {
     match error {
         StoreError::CommitUnknown => Error::OutcomeUnknown(first),
         error if error.cause() == Some(Cause::Refused) => {

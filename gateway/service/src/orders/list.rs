@@ -1,4 +1,4 @@
-//! A page of a list of orders, and whether there are orders around it.
+//! Pages of lists of orders.
 
 use domain::query::{Filter, Position, Sort};
 
@@ -6,45 +6,44 @@ use super::use_cases::Orders;
 use crate::error::Error;
 use gateway_store::{Listed, Scan, ScanStart, Scanned, SearchPass};
 
-/// Which end of a stretch is shown, and at most how many orders of it.
+/// The end of the range that a page shows, and its maximum number of orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Take {
-    /// Those at its beginning.
+    /// Orders at the beginning of the range.
     First(u32),
-    /// Those at its end.
+    /// Orders at the end of the range.
     Last(u32),
 }
 
-/// A page of a list.
+/// The query of one page of a list.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    /// Which orders the list has.
+    /// The filter of the list.
     pub filter: Filter,
-    /// In which order.
+    /// The sort of the list.
     pub sort: Sort,
-    /// Only those behind this place.
+    /// Only orders after this position.
     pub after: Option<Position>,
-    /// Only those in front of this place.
+    /// Only orders before this position.
     pub before: Option<Position>,
-    /// How many, and from which end.
+    /// Number of orders, and the end of the range.
     pub take: Take,
 }
 
-/// The orders of a page, always in the order of the list, from whichever end they were taken.
+/// The orders of a page, in the sort of the list.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The orders.
     pub items: Vec<Listed>,
-    /// Whether there are orders in front of the page.
+    /// Whether there are orders before the page.
     pub has_previous: bool,
-    /// Whether there are orders behind it.
+    /// Whether there are orders after the page.
     pub has_next: bool,
 }
 
 impl Orders {
-    /// A page of a list, and whether there are orders around it. The page has fewer orders than asked for when they
-    /// would take more than `max_bytes`. Towards the end that it was not read
-    /// to, that is looked up only when the page begins at a cursor; one row of the index tells.
+    /// Reads a page of a list. It has fewer orders than requested when they would exceed `max_bytes`. Orders before the
+    /// begin of the scan are looked up only when the page begins at a cursor, in one row of the index.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; a search is refused as overloaded while
@@ -55,7 +54,7 @@ impl Orders {
             Take::First(limit) => (limit, sort, after, before),
             Take::Last(limit) => (limit, sort.reversed(), before, after),
         };
-        // One more than asked for tells whether there are more.
+        // One more than requested shows whether there are more.
         let (start, most) = (from.map_or(ScanStart::Begin, ScanStart::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
         let mut pass = SearchPass::default();

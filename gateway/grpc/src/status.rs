@@ -12,7 +12,7 @@ use gateway_http::problem::Problem;
 use gateway_service::Error;
 
 /// The status of an error of this kind.
-pub(crate) fn status(kind: ErrorKind) -> Code {
+pub fn status(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Malformed
         | ErrorKind::RuleBroken

@@ -25,10 +25,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tonic::{Status, Streaming};
 
-use super::message::Held;
-use super::outgoing::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
-use super::state::State;
-use super::status::invalid;
+use crate::message_body::HeldBytes;
+use crate::state::State;
+use crate::status::invalid;
+use crate::worker_messages::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
 use gateway_service::Error;
 use gateway_service::orders::Started;
 
@@ -39,9 +39,9 @@ const PARALLEL: usize = 64;
 pub(super) fn serve(
     state: State,
     requests: Streaming<v1::WorkerMessage>,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<HeldBytes>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
-    let (sender, messages) = outgoing::channel();
+    let (sender, messages) = worker_messages::channel();
     let tasks = state.context.tasks.clone();
     tasks.spawn(async move {
         let connected = state.vitals.stream();
@@ -57,7 +57,7 @@ pub(super) fn serve(
 async fn run(
     state: State,
     mut requests: Streaming<v1::WorkerMessage>,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<HeldBytes>>,
     sender: &Sender,
 ) -> Result<(), Status> {
     let mut session = Session {

@@ -12,11 +12,11 @@ use proto::v1::order_service_server::OrderService;
 use telemetry::panics;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::message::Held;
-use super::state::State;
-use super::status::{invalid, invalid_field, refuse, to_status, token_required};
-use super::tokens::Tokens;
-use super::work;
+use crate::lease_tokens::LeaseTokens;
+use crate::message_body::HeldBytes;
+use crate::state::State;
+use crate::status::{invalid, invalid_field, refuse, to_status, token_required};
+use crate::worker_stream;
 use gateway_service::Error;
 use gateway_service::feed::Cursor;
 use gateway_service::loader::{self, OrderLoader};
@@ -27,7 +27,7 @@ const SHOWN: usize = 100;
 
 pub(super) struct Service {
     state: State,
-    tokens: Tokens,
+    tokens: LeaseTokens,
     /// Answers show the order; those of many calls are read together.
     loader: OrderLoader,
 }
@@ -48,8 +48,8 @@ impl OrderService for Service {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        let held = request.extensions().get::<Arc<Held>>().cloned();
-        Ok(Response::new(work::serve(self.state.clone(), request.into_inner(), held)))
+        let held = request.extensions().get::<Arc<HeldBytes>>().cloned();
+        Ok(Response::new(worker_stream::serve(self.state.clone(), request.into_inner(), held)))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
@@ -76,7 +76,7 @@ async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T
 impl Service {
     pub(super) fn new(state: State) -> Self {
         let loader = loader::orders(&state.orders);
-        Self { state, tokens: Tokens::new(), loader }
+        Self { state, tokens: LeaseTokens::new(), loader }
     }
 
     async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
@@ -164,7 +164,7 @@ impl Service {
                 (self.order(id).await?, lease)
             }
             None => {
-                let lease = self.tokens.draw(id);
+                let lease = self.tokens.token_for(id);
                 (only_answer(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
             }
         };

@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
-use super::status::{refuse, to_status};
+use crate::status::{refuse, to_status};
 use gateway_http::chunks::Chunks;
 use gateway_http::inflight::{Arrival, Budget};
 use gateway_service::Error;
@@ -28,7 +28,7 @@ const PREFIX: usize = 5;
 
 /// What a body may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct MessageLimits {
     /// Longest message, in bytes.
     pub(super) message_bytes: usize,
     /// One message and the end have to arrive, instead of any number of messages at any time.
@@ -39,12 +39,12 @@ pub(super) struct Rule {
 
 /// The bytes of a call that are held: those of messages that are not complete, or not done.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldBytes {
     budget: Arc<Budget>,
     bytes: AtomicUsize,
 }
 
-impl Held {
+impl HeldBytes {
     pub(super) fn new(budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new(Self { budget: Arc::clone(budget), bytes: AtomicUsize::new(0) })
     }
@@ -64,17 +64,17 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.budget.release(*self.bytes.get_mut());
     }
 }
 
 /// See the module.
-pub(super) struct Messages {
+pub(super) struct MessageBody {
     body: Body,
-    rule: Rule,
-    held: Arc<Held>,
+    rule: MessageLimits,
+    held: Arc<HeldBytes>,
     prefix: [u8; PREFIX],
     /// How much of the prefix has arrived.
     begun: usize,
@@ -87,8 +87,8 @@ pub(super) struct Messages {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Messages {
-    pub(super) fn new(body: Body, rule: Rule, held: &Arc<Held>) -> Self {
+impl MessageBody {
+    pub(super) fn new(body: Body, rule: MessageLimits, held: &Arc<HeldBytes>) -> Self {
         let held = Arc::clone(held);
         Self {
             body,
@@ -186,7 +186,7 @@ fn late() -> Status {
     refuse(ErrorCode::BodyTimeout, "the message did not arrive in time")
 }
 
-impl hyper::body::Body for Messages {
+impl hyper::body::Body for MessageBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -237,7 +237,8 @@ mod tests {
 
     use super::*;
 
-    const RULE: Rule = Rule { message_bytes: 100, unary: false, step: Duration::from_secs(10) };
+    const RULE: MessageLimits =
+        MessageLimits { message_bytes: 100, unary: false, step: Duration::from_secs(10) };
 
     fn message(length: u8) -> Vec<u8> {
         [vec![0, 0, 0, 0, length], vec![7; usize::from(length)]].concat()
@@ -249,8 +250,8 @@ mod tests {
         Body::from_stream(pieces.chain(stream::pending()))
     }
 
-    async fn outcome(body: Body, rule: Rule, budget: &Arc<Budget>) -> Option<Code> {
-        let mut messages = Messages::new(body, rule, &Held::new(budget));
+    async fn outcome(body: Body, rule: MessageLimits, budget: &Arc<Budget>) -> Option<Code> {
+        let mut messages = MessageBody::new(body, rule, &HeldBytes::new(budget));
         let end = async {
             loop {
                 if let Err(status) = messages.frame().await.expect("the body does not end") {
@@ -264,7 +265,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_an_unfinished_message_has_a_deadline() {
         let budget = Budget::new("test", 1_000);
-        let unary = Rule { unary: true, ..RULE };
+        let unary = MessageLimits { unary: true, ..RULE };
         let half = message(9)[..8].to_vec();
         for (pieces, rule, code) in [
             (vec![], RULE, None),
@@ -288,7 +289,7 @@ mod tests {
         let all = [message(3), message(0), message(50), message(2)].concat();
         for piece in [1, 4, 7, all.len()] {
             let pieces: Vec<Vec<u8>> = all.chunks(piece).map(<[u8]>::to_vec).collect();
-            let mut messages = Messages::new(body(pieces), RULE, &Held::new(&budget));
+            let mut messages = MessageBody::new(body(pieces), RULE, &HeldBytes::new(&budget));
             let mut seen = Vec::new();
             while seen.len() < all.len() {
                 let data = messages.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -299,10 +300,10 @@ mod tests {
         }
         // The last message is passed on although the next one has begun.
         let begun = [message(3), vec![0, 0]].concat();
-        let mut messages = Messages::new(body(vec![begun.clone()]), RULE, &Held::new(&budget));
+        let mut messages = MessageBody::new(body(vec![begun.clone()]), RULE, &HeldBytes::new(&budget));
         assert_eq!(messages.frame().await.unwrap().unwrap().into_data().unwrap(), message(3));
         // The end is that of the client.
-        let messages = Messages::new(Body::from(begun), RULE, &Held::new(&budget));
+        let messages = MessageBody::new(Body::from(begun), RULE, &HeldBytes::new(&budget));
         assert_eq!(messages.collect().await.unwrap().to_bytes().len(), 10);
     }
 

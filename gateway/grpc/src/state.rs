@@ -13,15 +13,15 @@ pub struct Config {
 
 /// What the calls of the API need. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct State {
+pub struct State {
     /// The settings.
-    pub(crate) config: Config,
+    pub config: Config,
     /// The use cases.
-    pub(crate) orders: Orders,
+    pub orders: Orders,
     /// The live feed.
-    pub(crate) feed: Feed,
+    pub feed: Feed,
     /// The number of workers.
-    pub(crate) vitals: Vitals,
+    pub vitals: Vitals,
     /// The server.
-    pub(crate) context: Context,
+    pub context: Context,
 }

@@ -17,16 +17,17 @@ use telemetry::panics;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 
-use super::MESSAGE_BYTES;
-use super::message::{Held, Messages, Rule};
-use super::status::{refusal, to_status};
+use crate::message_body::{HeldBytes, MessageBody, MessageLimits};
+use crate::status::{refusal, to_status};
 use gateway_http::context::Context as Server;
 use gateway_http::header_limits;
 use gateway_http::problem::Problem;
 use gateway_http::streams::{Client, OpenStream, StreamKind};
 
-/// Longest message of all calls but `Work`.
-const UNARY_MESSAGE_BYTES: usize = 64 * 1024;
+/// Maximum length of a message of a worker's stream. A full batch of reports with long reasons has about 700 KB.
+pub(crate) const MAX_WORKER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum length of a message of all other calls.
+const MAX_UNARY_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The stream of a worker.
 const WORK: StreamKind = StreamKind::new("work");
@@ -55,15 +56,15 @@ fn kind(path: &str) -> Option<StreamKind> {
 }
 
 /// How long the messages of a call may be, and how many there are.
-fn rule(kind: Option<StreamKind>, server: &Server) -> Rule {
+fn rule(kind: Option<StreamKind>, server: &Server) -> MessageLimits {
     let step = server.limits.header_read_timeout;
     let (message_bytes, unary) = match kind {
-        Some(WORK) => (MESSAGE_BYTES, false),
+        Some(WORK) => (MAX_WORKER_MESSAGE_BYTES, false),
         // Reflection asks over a stream.
-        Some(SERVICE) => (UNARY_MESSAGE_BYTES, false),
-        _ => (UNARY_MESSAGE_BYTES, true),
+        Some(SERVICE) => (MAX_UNARY_MESSAGE_BYTES, false),
+        _ => (MAX_UNARY_MESSAGE_BYTES, true),
     };
-    Rule { message_bytes, unary, step }
+    MessageLimits { message_bytes, unary, step }
 }
 
 fn around(
@@ -76,10 +77,10 @@ fn around(
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
-    let held = Held::new(&server.inflight.bodies);
+    let held = HeldBytes::new(&server.inflight.bodies);
     request.extensions_mut().insert(held.clone());
     let rule = rule(kind, server);
-    let request = request.map(|body| Body::new(Messages::new(body, rule, &held)));
+    let request = request.map(|body| Body::new(MessageBody::new(body, rule, &held)));
     let call = panics::catch_async("grpc", route.call(request));
     Either::Right(call.map(move |outcome| {
         // The messages are done with.
@@ -138,8 +139,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let worker = limits_page::bytes(super::super::MESSAGE_BYTES);
-        let unary = limits_page::bytes(UNARY_MESSAGE_BYTES);
+        let worker = limits_page::bytes(MAX_WORKER_MESSAGE_BYTES);
+        let unary = limits_page::bytes(MAX_UNARY_MESSAGE_BYTES);
         limits_page::row("gRPC message; message of a worker's stream", &format!("{unary}; {worker}"));
     }
 }

@@ -1,17 +1,17 @@
-//! The gRPC service for processors, and for workers in other languages.
+//! The gRPC API for processors, and for workers in other languages.
 //!
-//! [`unary`] serves one status at a time and the readers, [`work`] the stream of a worker that runs
-//! many orders at once. Both decide nothing: they call the same use cases as everybody else. The routes are
-//! served by [`gateway_http::server`], as those of HTTP are; `calls` has the limits of a call.
+//! [`order_service`] serves single calls: status changes and reads. [`worker_stream`] serves the stream of a worker that
+//! runs many orders at once. Both decide nothing: they call the use cases. The routes are served by
+//! [`gateway_http::server`]; [`call_limits`] contains the limits of a call.
 
-mod calls;
-mod message;
-mod outgoing;
+mod call_limits;
+mod lease_tokens;
+mod message_body;
+mod order_service;
 mod state;
 mod status;
-mod tokens;
-mod unary;
-mod work;
+mod worker_messages;
+mod worker_stream;
 
 use std::time::Duration;
 
@@ -23,19 +23,16 @@ use proto::v1::order_service_server::OrderServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
+use self::call_limits::MAX_WORKER_MESSAGE_BYTES;
 pub use self::state::Config;
-pub(crate) use self::state::State;
-#[cfg(test)]
-pub(crate) use self::status::status;
+pub use self::state::State;
+pub use self::status::status;
 use self::status::{overloaded, refusal};
 use gateway_http::problem::Problem;
 use gateway_http::server::{OverloadedTrailers, Port, Responder};
 
-/// Longest message of a worker's stream. A full batch of reports with long reasons has about 700 KB.
-const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-
 /// The port of workers. Those that report single statuses have many calls open at once, which are served in batches.
-pub(crate) const PORT: Port = Port {
+pub const PORT: Port = Port {
     only_http2: true,
     max_concurrent_requests: 1_000,
     ping_interval: Duration::from_secs(10),
@@ -57,9 +54,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Everything on the gRPC port: orders, health and reflection.
-pub(crate) async fn router(state: &State) -> Router {
+pub async fn router(state: &State) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<OrderServiceServer<unary::Service>>().await;
+    health.set_serving::<OrderServiceServer<order_service::Service>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -72,12 +69,12 @@ pub(crate) async fn router(state: &State) -> Router {
     state.context.tasks.spawn(async move {
         departing.cancelled().await;
         health.set_service_status("", ServingStatus::NotServing).await;
-        health.set_not_serving::<OrderServiceServer<unary::Service>>().await;
+        health.set_not_serving::<OrderServiceServer<order_service::Service>>().await;
     });
-    let service =
-        OrderServiceServer::new(unary::Service::new(state.clone())).max_decoding_message_size(MESSAGE_BYTES);
+    let service = OrderServiceServer::new(order_service::Service::new(state.clone()))
+        .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
     let routes = Routes::new(service).add_service(health_service).add_service(v1).add_service(v1alpha);
-    calls::limited(routes.into_axum_router(), &state.context)
+    call_limits::limited(routes.into_axum_router(), &state.context)
 }
 
 #[cfg(test)]
