@@ -3,8 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use sqlx::any::install_default_drivers;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+use sqlx::{
+    AssertSqlSafe, Connection, Database, Encode, Executor, IntoArguments, MySqlConnection, SqliteConnection,
+    Type,
+};
 
 use super::limit::{Limit, cpu_since};
 use crate::load::run_on_this_thread;
@@ -17,7 +19,6 @@ const SQLITE_PRAGMAS: [&str; 2] = ["PRAGMA journal_mode = WAL", "PRAGMA synchron
 const LINE_ITEMS: &str = r#"[{"item":"Laptop","quantity":2,"price":"1299.99"}]"#;
 
 pub(crate) fn measure(servers: &Servers, rows: usize, duration: Duration) -> io::Result<Limit> {
-    install_default_drivers();
     let sqlite = servers.database_url.starts_with("sqlite:");
     let (writers, database) = if sqlite { (1, "SQLite") } else { (WRITERS, "MariaDB") };
     let before = servers.cpu()?;
@@ -37,10 +38,28 @@ pub(crate) fn measure(servers: &Servers, rows: usize, duration: Duration) -> io:
 }
 
 async fn insert_orders(url: String, rows: usize, duration: Duration) -> Result<u64, sqlx::Error> {
-    let mut connection = AnyConnection::connect(&url).await?;
-    for pragma in SQLITE_PRAGMAS.iter().filter(|_| url.starts_with("sqlite:")) {
-        sqlx::query(*pragma).execute(&mut connection).await?;
+    if !url.starts_with("sqlite:") {
+        return insert_over::<sqlx::MySql>(MySqlConnection::connect(&url).await?, rows, duration).await;
     }
+    let mut connection = SqliteConnection::connect(&url).await?;
+    for pragma in SQLITE_PRAGMAS {
+        sqlx::query(pragma).execute(&mut connection).await?;
+    }
+    insert_over::<sqlx::Sqlite>(connection, rows, duration).await
+}
+
+async fn insert_over<DB: Database>(
+    mut connection: DB::Connection,
+    rows: usize,
+    duration: Duration,
+) -> Result<u64, sqlx::Error>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+    &'static str: for<'q> Encode<'q, DB> + Type<DB>,
+{
     let orders = format!(
         "INSERT INTO orders (id, tenant_id, line_items, currency, total_minor, quantity, status, version, attempt, \
          failures, max_attempts, due_at, not_before, created_at, updated_at) VALUES {}",

@@ -2,22 +2,19 @@
 
 use std::io;
 
-use sqlx::any::install_default_drivers;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
 /// One connection. The table of every system is `orders`, and has the statuses `pending`, `processing` and
 /// `completed`.
 pub(crate) struct Database {
     runtime: Runtime,
-    connection: AnyConnection,
+    connection: test_database::Database,
 }
 
 impl Database {
     pub(super) fn connect(url: &str) -> io::Result<Self> {
-        install_default_drivers();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(AnyConnection::connect(url)).map_err(io::Error::other)?;
+        let connection = runtime.block_on(test_database::Database::connect(url)).map_err(io::Error::other)?;
         Ok(Self { runtime, connection })
     }
 
@@ -39,23 +36,18 @@ impl Database {
 
     /// Returns the result of a query for one number.
     pub(crate) fn query_number(&mut self, sql: &str) -> io::Result<u64> {
-        let row = self.connection.fetch_one(AssertSqlSafe(sql));
-        let row = self.runtime.block_on(row).map_err(io::Error::other)?;
-        let number: i64 = row.try_get(0).map_err(io::Error::other)?;
+        let number: i64 = self.runtime.block_on(self.connection.value(sql)).map_err(io::Error::other)?;
         u64::try_from(number).map_err(io::Error::other)
     }
 
     /// Returns the result of a query for one string.
     pub(crate) fn query_string(&mut self, sql: &str) -> io::Result<String> {
-        let row = self.connection.fetch_one(AssertSqlSafe(sql));
-        let row = self.runtime.block_on(row).map_err(io::Error::other)?;
-        row.try_get(0).map_err(io::Error::other)
+        self.runtime.block_on(self.connection.value(sql)).map_err(io::Error::other)
     }
 
     /// Runs one statement.
     pub(crate) fn execute(&mut self, sql: &str) -> io::Result<()> {
-        let executed = self.connection.execute(AssertSqlSafe(sql));
-        self.runtime.block_on(executed).map_err(io::Error::other)?;
+        self.runtime.block_on(self.connection.run(sql)).map_err(io::Error::other)?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Outcome, Status};
 use gateway::store::{ClaimLimits, CommandOutcome, DispatchCursor, NewOrder};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::harness::{Backend, check_invariants};
 use crate::on_both;
@@ -90,8 +90,8 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
 
 /// Rows of `order_events`.
 async fn stored_events(backend: &Backend) -> i64 {
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
-    sqlx::query_scalar("SELECT COUNT(*) FROM order_events").fetch_one(&mut connection).await.unwrap()
+    let mut connection = Database::connect(backend.url()).await.unwrap();
+    connection.value("SELECT COUNT(*) FROM order_events").await.unwrap()
 }
 
 // A reader gets exactly the events after a sequence, from the order's row and from `order_events`.

@@ -12,7 +12,7 @@ use gateway::store::{
     CommandOutcome, CreateRequest, DispatchCursor, Idempotency, InsertOutcome, IssueKind, NewOrder, Options,
     Retention, request_hash,
 };
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
 use crate::on_both;
@@ -38,7 +38,7 @@ async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bo
 }
 
 /// Shifts the times of an order to a clock that is ahead by `step`.
-async fn shift(connection: &mut AnyConnection, id: OrderId, step: Duration) {
+async fn shift(connection: &mut Database, id: OrderId, step: Duration) {
     let id = id.to_string().replace('-', "");
     let step = step.as_micros();
     let text = format!(
@@ -46,7 +46,7 @@ async fn shift(connection: &mut AnyConnection, id: OrderId, step: Duration) {
          not_before = not_before + {step}, held_until = CASE stage WHEN 'held' THEN held_until + {step} ELSE 0 END, \
          due_at = CASE stage WHEN 'waiting' THEN due_at + {step} ELSE due_at END WHERE id = x'{id}'"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.unwrap();
+    connection.run(text).await.unwrap();
 }
 
 /// Processes jobs until all of these orders are completed.
@@ -72,7 +72,7 @@ on_both!(no_order_stalls_after_a_backward_clock_step, |on| async move {
             ids.push(create(store, later, None, taken).await);
         }
         // A lease of a stopped worker, and a retry delay.
-        let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+        let mut connection = Database::connect(backend.url()).await.unwrap();
         let now = store.now();
         let (leased, waiting) =
             (create(store, now, None, false).await, create(store, now, None, false).await);
@@ -103,7 +103,7 @@ on_both!(no_order_stalls_after_a_backward_clock_step, |on| async move {
 on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let ids = [create(store, store.now(), None, false).await, create(store, store.now(), None, false).await];
     // Failed orders that are redriven at a rate: the second one ten minutes after the first.
     let lease = LeaseToken::random();
@@ -129,10 +129,7 @@ on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
     let due = store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap().unwrap();
     taken.extend(due.back.iter().map(|job| job.order_id));
     assert_eq!(taken, ids[..1], "the other one waits for its turn");
-    let due: i64 = sqlx::query_scalar("SELECT MAX(due_at) FROM orders WHERE stage = 'waiting'")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let due: i64 = connection.value("SELECT MAX(due_at) FROM orders WHERE stage = 'waiting'").await.unwrap();
     let wait = Timestamp::from_micros(due).since(store.now());
     assert!(wait > 9 * MINUTE && wait <= 10 * MINUTE, "{wait:?}");
     assert_eq!(store.shorten_waits().await.unwrap(), 0, "once is enough");
@@ -142,11 +139,11 @@ on_both!(a_pause_keeps_its_length_after_a_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
     store.pause(Some(store.now() + MINUTE), None).await.unwrap();
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let day = STEPS[2].as_micros();
     let text =
         format!("UPDATE queues SET paused_at = paused_at + {day}, paused_until = paused_until + {day}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    connection.run(text).await.unwrap();
     store.shorten_waits().await.unwrap();
     let until = store.paused().await.unwrap().unwrap().until.unwrap();
     assert!(until <= store.now() + MINUTE && until > store.now(), "{until}");
@@ -159,13 +156,12 @@ on_both!(a_live_lease_is_shortened_and_kept_after_a_backward_clock_step, |on| as
     let gateway = backend.gateway(config.clone()).await;
     let id = gateway.create_order().await;
     let started = gateway.report(&id, "processing", "").await.unwrap();
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     shift(&mut connection, id.parse().unwrap(), STEPS[1]).await;
     let until = || async {
         let text = format!("SELECT held_until FROM orders WHERE id = x'{}'", id.replace('-', ""));
-        let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
-        let until: i64 =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&mut connection).await.unwrap();
+        let mut connection = Database::connect(backend.url()).await.unwrap();
+        let until: i64 = connection.value(text).await.unwrap();
         Timestamp::from_micros(until)
     };
     let end = eventually("the lease to end sooner", || async {
@@ -182,7 +178,7 @@ on_both!(a_live_lease_is_shortened_and_kept_after_a_backward_clock_step, |on| as
 on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let mut ids = Vec::new();
     let retry = Outcome::Retry { reason: "x".into(), class: None, after: Some(MINUTE) };
     for outcome in [retry, Outcome::Released] {
@@ -212,8 +208,7 @@ on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async mo
         };
         let mut waits = Vec::new();
         for id in &ids {
-            let due: i64 =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(due(id))).fetch_one(&mut connection).await.unwrap();
+            let due: i64 = connection.value(due(id)).await.unwrap();
             waits.push(Timestamp::from_micros(due).since(now));
         }
         assert!(waits[0] > MINUTE / 2 && waits[0] <= 2 * MINUTE, "{step:?} {waits:?}");
@@ -227,7 +222,7 @@ on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async mo
 on_both!(a_redrive_with_a_start_time_keeps_its_rate, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let starts_at = store.now() + 2 * STEPS[1];
     let fail = Outcome::Failed { reason: "x".into(), class: None };
     for n in 0..3_u32 {
@@ -244,10 +239,8 @@ on_both!(a_redrive_with_a_start_time_keeps_its_rate, |on| async move {
         shift(&mut connection, id, STEPS[1]).await;
     }
     assert_eq!(store.shorten_waits().await.unwrap(), 3);
-    let due: Vec<i64> = sqlx::query_scalar("SELECT due_at FROM orders ORDER BY due_at")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let due: Vec<(i64,)> = connection.rows("SELECT due_at FROM orders ORDER BY due_at").await.unwrap();
+    let due: Vec<i64> = due.into_iter().map(|(value,)| value).collect();
     for (n, due) in due.into_iter().enumerate() {
         let (due, asked) = (Timestamp::from_micros(due), starts_at + 10 * MINUTE * n as u32);
         assert!(due <= asked + MINUTE && due + MINUTE >= asked, "{n}: {due} {asked}");
@@ -285,7 +278,7 @@ on_both!(a_gateway_started_after_a_forward_clock_step_removes_nothing, |on| asyn
     store.prune_idempotency_keys().await.unwrap();
     store.close().await;
     drop(store);
-    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    let mut connection = Database::connect(&url).await.unwrap();
     let day = STEPS[2].as_micros();
     for statement in [
         format!("UPDATE orders SET created_at = created_at - {day}, updated_at = updated_at - {day}"),
@@ -294,13 +287,13 @@ on_both!(a_gateway_started_after_a_forward_clock_step_removes_nothing, |on| asyn
         ),
         format!("UPDATE installation SET steady_at = steady_at - {day}"),
     ] {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        connection.run(statement).await.unwrap();
     }
     let retention = Retention { finished: Some(STEPS[1]), failed: None };
     for (recorded, removed) in [(true, false), (false, true)] {
         if !recorded {
             // Without the recorded time the day counts.
-            sqlx::raw_sql("UPDATE installation SET steady_at = 0").execute(&mut connection).await.unwrap();
+            connection.run("UPDATE installation SET steady_at = 0").await.unwrap();
         }
         let store = open().await;
         store.refresh_clock().await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gateway::Store;
 use gateway::store::Options;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use test_database::Database;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -19,8 +19,8 @@ use crate::on_both;
 /// A limit that no response may exceed.
 const TOO_LONG: Duration = Duration::from_secs(15);
 
-async fn run(connection: &mut AnyConnection, sql: String) {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+async fn run(connection: &mut Database, sql: String) {
+    connection.run(sql).await.unwrap();
 }
 
 /// POSTs and returns the status, the code of the problem and whether `Retry-After` is there.
@@ -56,7 +56,7 @@ async fn count(gateway: &Gateway<'_>) -> usize {
 async fn every_database_error_has_its_code() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(quick()).await;
-    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut admin = Database::connect(backend.url()).await.unwrap();
     let id = gateway.create_order().await;
     for (number, code) in [
         (1040, "database_connection_limit"),
@@ -139,14 +139,14 @@ async fn every_database_error_has_its_code() {
 }
 
 /// Ends the connections of a user, except for the newest one if it is to be kept.
-async fn kill_all(admin: &mut AnyConnection, user: &str, keep_newest: bool) {
+async fn kill_all(admin: &mut Database, user: &str, keep_newest: bool) {
     let list = format!(
         "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE USER = '{user}' ORDER BY ID DESC"
     );
-    let ids: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(list)).fetch_all(&mut *admin).await.unwrap();
+    let ids: Vec<(i64,)> = admin.rows(list).await.unwrap();
     for (id,) in ids.into_iter().skip(usize::from(keep_newest)) {
         // The connection may have ended meanwhile.
-        let _ = sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut *admin).await;
+        let _ = admin.run(format!("KILL {id}")).await;
     }
 }
 
@@ -154,7 +154,7 @@ async fn kill_all(admin: &mut AnyConnection, user: &str, keep_newest: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_limit_is_reported_as_such() {
     let backend = Backend::new(On::Servers).await;
-    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut admin = Database::connect(backend.url()).await.unwrap();
     let mut url = url::Url::parse(backend.url()).unwrap();
     let name = url.path().trim_matches('/').to_owned();
     run(&mut admin, format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'x'")).await;
@@ -168,7 +168,7 @@ async fn a_connection_limit_is_reported_as_such() {
     run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 1")).await;
     let mut only = None;
     while only.is_none() {
-        only = AnyConnection::connect(url.as_str()).await.ok();
+        only = Database::connect(url.as_str()).await.ok();
         // The gateway may have been faster: its connections are ended.
         kill_all(&mut admin, &name, only.is_some()).await;
     }
@@ -182,7 +182,7 @@ async fn a_connection_limit_is_reported_as_such() {
     .await;
     let report = backend.store.inspect(Duration::from_secs(60)).await.unwrap();
     assert_eq!((report.accepted(), report.issues), (accepted.into_inner(), vec![]));
-    only.unwrap().close().await.unwrap();
+    only.unwrap().close().await;
     run(&mut admin, format!("ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 50")).await;
     recovers(&gateway).await;
     gateway.stop().await;
@@ -201,7 +201,7 @@ on_both!(an_exhausted_pool_is_reported_as_such, |on| async move {
     };
     let gateway = backend.gateway_over(store, quick()).await;
     let id = gateway.create_order().await;
-    let mut other = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut other = Database::connect(backend.url()).await.unwrap();
     let (lock, unlock) = match on {
         On::Embedded => ("BEGIN IMMEDIATE", "ROLLBACK"),
         On::Servers => ("LOCK TABLES orders READ", "UNLOCK TABLES"),
@@ -269,14 +269,14 @@ impl MariaDb {
 }
 
 /// The gateway's connections.
-async fn connections(admin: &mut AnyConnection) -> BTreeSet<i64> {
+async fn connections(admin: &mut Database) -> BTreeSet<i64> {
     let ids = "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE USER = 'plain'";
-    let rows = sqlx::raw_sql(ids).fetch_all(admin).await.unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
+    let rows: Vec<(i64,)> = admin.rows(ids).await.unwrap();
+    rows.into_iter().map(|(id,)| id).collect()
 }
 
 /// Sends reads until all of these connections are closed.
-async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSet<i64>) {
+async fn left(gateway: &Gateway<'_>, admin: &mut Database, before: &BTreeSet<i64>) {
     assert!(!before.is_empty());
     let admin = tokio::sync::Mutex::new(admin);
     eventually("other connections", || async {
@@ -292,7 +292,7 @@ async fn left(gateway: &Gateway<'_>, admin: &mut AnyConnection, before: &BTreeSe
 async fn a_primary_that_becomes_read_only_is_reported_as_such() {
     let server = MariaDb::start().await;
     let backend = Backend::new(On::Servers).await;
-    let mut admin = AnyConnection::connect(&server.url).await.unwrap();
+    let mut admin = Database::connect(&server.url).await.unwrap();
     run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
     // A user with all privileges may write to a replica.
     run(&mut admin, "CREATE USER 'plain'@'%' IDENTIFIED BY 'x'".to_owned()).await;
@@ -335,7 +335,7 @@ async fn a_primary_that_becomes_read_only_is_reported_as_such() {
 async fn a_prepared_statement_limit_is_reported_as_such() {
     let server = MariaDb::start().await;
     let backend = Backend::new(On::Servers).await;
-    let mut admin = AnyConnection::connect(&server.url).await.unwrap();
+    let mut admin = Database::connect(&server.url).await.unwrap();
     run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
     let mut url = url::Url::parse(&server.url).unwrap();
     url.set_path("shop");

@@ -8,7 +8,7 @@ use gateway::Config;
 use gateway::store::{CommandOutcome, DispatchCursor, IssueKind, Repaired, Retention};
 use proto::v1;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
@@ -33,18 +33,18 @@ const DEFECTS_OF_SQLITE: [(&str, &str); 3] = [
 ];
 
 /// A connection for defects that no gateway would write.
-pub(crate) async fn damage(backend: &Backend, on: On) -> AnyConnection {
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+pub(crate) async fn damage(backend: &Backend, on: On) -> Database {
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     if on == On::Servers {
         // An ENUM then stores any value as the empty string.
-        sqlx::raw_sql("SET SESSION sql_mode = ''").execute(&mut connection).await.unwrap();
+        connection.run("SET SESSION sql_mode = ''").await.unwrap();
     }
     connection
 }
 
-pub(crate) async fn run(connection: &mut AnyConnection, statement: &str, id: &str) {
+pub(crate) async fn run(connection: &mut Database, statement: &str, id: &str) {
     let statement = statement.replace("{id}", &format!("x'{}'", id.replace('-', "")));
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.unwrap();
+    connection.run(statement).await.unwrap();
 }
 
 /// Orders in no row cache, because they were created during a pause.
@@ -358,9 +358,9 @@ on_both!(a_repaired_order_is_processed, |on| async move {
     gateway.stop().await;
 });
 
-async fn held_until(connection: &mut AnyConnection, id: &str) -> i64 {
+async fn held_until(connection: &mut Database, id: &str) -> i64 {
     let text = format!("SELECT held_until FROM orders WHERE id = x'{}'", id.replace('-', ""));
-    sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(connection).await.unwrap()
+    connection.value(text).await.unwrap()
 }
 
 on_both!(an_operator_repairs_an_order_or_marks_it_as_failed, |on| async move {

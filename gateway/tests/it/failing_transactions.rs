@@ -7,7 +7,7 @@ use gateway::Store;
 use gateway::store::Options;
 use proto::v1;
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
+use test_database::Database;
 
 use crate::defective_rows::{damage, forgotten, run};
 use crate::harness::{Backend, Gateway, On, eventually, unique_name};
@@ -15,8 +15,8 @@ use crate::on_both;
 use crate::workers::{Worker, lease};
 
 /// The store of a user whose statements the server ends after two seconds. MySQL has no such limit for an UPDATE.
-async fn limited(backend: &Backend, admin: &mut AnyConnection) -> Option<Store> {
-    let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut *admin).await.unwrap();
+async fn limited(backend: &Backend, admin: &mut Database) -> Option<Store> {
+    let version: String = admin.value("SELECT VERSION()").await.unwrap();
     if !version.contains("MariaDB") {
         return None;
     }
@@ -25,7 +25,7 @@ async fn limited(backend: &Backend, admin: &mut AnyConnection) -> Option<Store> 
         format!("CREATE USER {user} IDENTIFIED BY 'pw' WITH MAX_STATEMENT_TIME 2"),
         format!("GRANT ALL ON *.* TO {user}"),
     ] {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *admin).await.unwrap();
+        admin.run(statement).await.unwrap();
     }
     let mut url = url::Url::parse(backend.url()).unwrap();
     url.set_username(&user).unwrap();

@@ -6,7 +6,7 @@ use domain::transition::{Command, Rules};
 use domain::{Draft, LeaseToken, OrderId};
 use gateway::Store;
 use gateway::store::{CommandOutcome, NewOrder, Options};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -40,13 +40,10 @@ async fn a_locked_order_does_not_block_other_orders() {
     let backend = Backend::new(On::Servers).await;
     let ids = insert(&backend.store, 3).await;
     let unknown = OrderId::new(backend.store.now());
-    let mut frozen = AnyConnection::connect(backend.url()).await.unwrap();
-    sqlx::raw_sql("START TRANSACTION").execute(&mut frozen).await.unwrap();
-    sqlx::query("SELECT id FROM orders WHERE id = ? FOR UPDATE")
-        .bind(ids[1].as_bytes().to_vec())
-        .fetch_all(&mut frozen)
-        .await
-        .unwrap();
+    let mut frozen = Database::connect(backend.url()).await.unwrap();
+    frozen.run("START TRANSACTION").await.unwrap();
+    let id = ids[1].to_string().replace('-', "");
+    frozen.run(format!("SELECT id FROM orders WHERE id = x'{id}' FOR UPDATE")).await.unwrap();
 
     let mut commands: Vec<_> = ids.iter().map(|id| start(*id)).collect();
     commands.push(start(unknown));
@@ -64,7 +61,7 @@ async fn a_locked_order_does_not_block_other_orders() {
         "{applied:?}"
     );
 
-    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    frozen.run("ROLLBACK").await.unwrap();
     let applied = backend.store.apply([start(ids[1])].into(), Rules::default()).await.unwrap();
     assert!(matches!(applied[..], [CommandOutcome::Changed { .. }]), "{applied:?}");
 }

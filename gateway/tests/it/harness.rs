@@ -12,7 +12,7 @@ use gateway::{Config, Parts, Store};
 use proto::v1;
 use proto::v1::order_service_client::OrderServiceClient;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -99,12 +99,11 @@ impl Backend {
                 (format!("sqlite:{}", folder.path().join("orders.db").display()), Some(folder))
             }
             On::Servers => {
-                sqlx::any::install_default_drivers();
                 let server = setting("ORDERS_TEST_MYSQL_URL");
-                let mut connection = AnyConnection::connect(&server).await.unwrap();
+                let mut connection = Database::connect(&server).await.unwrap();
                 let name = unique_name();
                 let create = format!("CREATE DATABASE {name}");
-                sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+                connection.run(create).await.unwrap();
                 let mut url = url::Url::parse(&server).unwrap();
                 url.set_path(&name);
                 // The databases are removed with the test server.

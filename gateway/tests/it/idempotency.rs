@@ -8,7 +8,7 @@ use gateway::Config;
 use gateway::store::{CreateRequest, Idempotency, InsertOutcome, NewOrder, request_hash};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::harness::{Backend, Gateway, On};
 use crate::on_both;
@@ -159,13 +159,13 @@ on_both!(two_hundred_creates_with_one_key_create_one_order, many_at_once);
 async fn a_locked_key_blocks_no_other_create() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(Config::default()).await;
-    let mut frozen = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut frozen = Database::connect(backend.url()).await.unwrap();
     for statement in [
         "START TRANSACTION",
         "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, expires_at) \
          VALUES ('default', 'locked', UNHEX(REPEAT('00', 32)), UNHEX(REPEAT('00', 16)), 0, 0)",
     ] {
-        sqlx::raw_sql(statement).execute(&mut frozen).await.unwrap();
+        frozen.run(statement).await.unwrap();
     }
     let keys: Vec<String> =
         (0..20).map(|n| if n == 7 { "locked".to_owned() } else { format!("key-{n}") }).collect();
@@ -178,7 +178,7 @@ async fn a_locked_key_blocks_no_other_create() {
         let expected = if locked { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CREATED };
         assert_eq!(status, expected);
     }
-    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    frozen.run("ROLLBACK").await.unwrap();
     assert_eq!(post(&gateway, "locked", &laptop()).await.status(), StatusCode::CREATED);
     gateway.stop().await;
 }
@@ -188,14 +188,11 @@ on_both!(the_stored_hash_of_a_request_is_fixed, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;
     assert_eq!(post(&gateway, "key-1", &laptop()).await.status(), StatusCode::CREATED);
-    let mut database = AnyConnection::connect(backend.url()).await.unwrap();
-    let stored: Vec<u8> = sqlx::query_scalar("SELECT request_hash FROM idempotency_keys")
-        .fetch_one(&mut database)
-        .await
-        .unwrap();
+    let mut database = Database::connect(backend.url()).await.unwrap();
+    let stored: Vec<u8> = database.value("SELECT request_hash FROM idempotency_keys").await.unwrap();
     let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "016ea47947bd2742631fa977024ff6a8a5beef88d77ea7f2b6827b1b26572e4b");
-    database.close().await.unwrap();
+    database.close().await;
     gateway.stop().await;
 });
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use gateway::Store;
 use gateway::store::{ConnectError, Options, Schema};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use test_database::Database;
 
 use crate::harness::{Backend, On, eventually};
 use crate::on_both;
@@ -26,19 +26,28 @@ fn folder(on: On) -> PathBuf {
 }
 
 /// Opens a connection and creates the SQLite file.
-async fn open(on: On, url: &str) -> AnyConnection {
+async fn open(on: On, url: &str) -> Database {
     let new = if on == On::Embedded { "?mode=rwc" } else { "" };
-    AnyConnection::connect(&format!("{url}{new}")).await.unwrap()
+    Database::connect(&format!("{url}{new}")).await.unwrap()
 }
 
-async fn run(connection: &mut AnyConnection, sql: String) {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+/// Migrates with sqlx itself, up to a version.
+async fn run_to(files: &Migrator, version: i64, connection: &mut Database) {
+    match connection {
+        Database::MySql(connection) => files.run_to(version, connection).await.unwrap(),
+        Database::Sqlite(connection) => files.run_to(version, connection).await.unwrap(),
+    }
+}
+
+async fn run(connection: &mut Database, sql: String) {
+    connection.run(sql).await.unwrap();
 }
 
 /// A database of an earlier version with orders in every state.
-async fn old_database(on: On, url: &str, version: i64) -> AnyConnection {
+async fn old_database(on: On, url: &str, version: i64) -> Database {
     let mut connection = open(on, url).await;
-    Migrator::new(folder(on)).await.unwrap().run_to(version, &mut connection).await.unwrap();
+    let files = Migrator::new(folder(on)).await.unwrap();
+    run_to(&files, version, &mut connection).await;
     if version != OLD {
         return connection;
     }
@@ -79,47 +88,42 @@ async fn contents(
     on: On,
     url: &str,
 ) -> (Vec<String>, Vec<(String, String, i64, i64, i64, String, i64)>, i64) {
-    let mut connection = AnyConnection::connect(url).await.unwrap();
+    let mut connection = Database::connect(url).await.unwrap();
     let mut tables = Vec::new();
     match on {
         On::Servers => {
             for table in ["orders", "order_events", "idempotency_keys", "queues", "installation"] {
                 let show = format!("SHOW CREATE TABLE {table}");
-                let row = sqlx::raw_sql(AssertSqlSafe(show)).fetch_one(&mut connection).await.unwrap();
-                tables.push(row.get::<String, _>(1));
+                let shown: Vec<(String, String)> = connection.rows(show).await.unwrap();
+                tables.extend(shown.into_iter().map(|(_, create)| create));
             }
         }
         On::Embedded => {
             let all = "SELECT COALESCE(sql, '') FROM sqlite_master WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name";
-            let rows = sqlx::raw_sql(all).fetch_all(&mut connection).await.unwrap();
-            tables.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+            let rows: Vec<(String,)> = connection.rows(all).await.unwrap();
+            tables.extend(rows.into_iter().map(|(create,)| create));
         }
     }
     let read = "SELECT status, stage, lease_token, due_at, held_until, previous_status, previous_at FROM orders ORDER BY id";
-    let rows = sqlx::query(read).fetch_all(&mut connection).await.unwrap();
-    let orders = rows
-        .iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5), row.get(6)))
-        .collect();
-    let events =
-        sqlx::query_scalar("SELECT COUNT(*) FROM order_events").fetch_one(&mut connection).await.unwrap();
+    let orders = connection.rows(read).await.unwrap();
+    let events = connection.value("SELECT COUNT(*) FROM order_events").await.unwrap();
     (tables, orders, events)
 }
 
 /// The number of steps and versions that are recorded as finished; 0 without the tables for them.
-async fn finished(connection: &mut AnyConnection) -> i64 {
+async fn finished(connection: &mut Database) -> i64 {
     let mut found = 0;
     for count in [
         "SELECT COUNT(*) FROM migration_steps WHERE finished = 1",
         "SELECT COUNT(*) * 100 FROM _sqlx_migrations WHERE success",
     ] {
-        found += sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *connection).await.unwrap_or(0);
+        found += connection.value::<i64>(count).await.unwrap_or(0);
     }
     found
 }
 
 /// Migrates with a stop before each statement in turn.
-async fn migrate_with_stops(url: &str, connection: &mut AnyConnection, files: Option<&Migrator>) -> u32 {
+async fn migrate_with_stops(url: &str, connection: &mut Database, files: Option<&Migrator>) -> u32 {
     let store = Store::connect(url, &Options::default()).await.unwrap();
     let (mut allowed, mut stops) = (0_u32, 0);
     loop {
@@ -169,7 +173,7 @@ async fn compare_after_stops(on: On, version: i64, files: Option<&Migrator>) {
     assert_eq!(found, contents(on, &expected_url).await);
     assert_eq!(found.1.len(), if version > 0 { ORDERS } else { 0 });
     let left = "SELECT COUNT(*) FROM migration_steps";
-    let left: i64 = sqlx::query_scalar(left).fetch_one(&mut connection).await.unwrap();
+    let left: i64 = connection.value(left).await.unwrap();
     assert_eq!(left, 0, "the records of steps are gone");
 }
 
@@ -194,7 +198,7 @@ async fn an_unrecorded_migration_step_is_repeated() {
         for done in 0..=statements.len() {
             let (url, _folder) = Backend::empty_database(on).await;
             let mut connection = open(on, &url).await;
-            all.run_to(migration.version - 1, &mut connection).await.unwrap();
+            run_to(&all, migration.version - 1, &mut connection).await;
             let insert =
                 "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)";
             run(&mut connection, format!("{insert} VALUES ({}, 'x', FALSE, '', -1)", migration.version))
@@ -208,7 +212,7 @@ async fn an_unrecorded_migration_step_is_repeated() {
                 .await
                 .unwrap_or_else(|error| panic!("{} after {done}: {error}", migration.version));
             let complete = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
-            let complete: i64 = sqlx::query_scalar(complete).fetch_one(&mut connection).await.unwrap();
+            let complete: i64 = connection.value(complete).await.unwrap();
             assert_eq!(complete, all.iter().count() as i64);
             store.close().await;
         }
@@ -217,7 +221,7 @@ async fn an_unrecorded_migration_step_is_repeated() {
 
 on_both!(a_migration_file_may_change_its_comments_and_white_space, |on| async move {
     let backend = Backend::new(on).await;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     run(&mut connection, "UPDATE _sqlx_migrations SET checksum = x'00'".to_owned()).await;
     backend.store.migrate().await.unwrap();
     assert_eq!(backend.store.schema().await.unwrap(), Schema::Current);
@@ -225,7 +229,7 @@ on_both!(a_migration_file_may_change_its_comments_and_white_space, |on| async mo
 
 on_both!(tables_of_a_later_version_are_refused_by_name, |on| async move {
     let backend = Backend::new(on).await;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let insert = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)";
     run(&mut connection, format!("{insert} VALUES (99, 'later', TRUE, x'00', 1)")).await;
     let error = backend.store.migrate().await.unwrap_err();
@@ -234,7 +238,7 @@ on_both!(tables_of_a_later_version_are_refused_by_name, |on| async move {
 });
 
 /// Creates a user with these privileges on the database of the URL, and returns the user's URL.
-async fn user_who_may(admin: &mut AnyConnection, url: &str, privileges: &str) -> String {
+async fn user_who_may(admin: &mut Database, url: &str, privileges: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut url = url::Url::parse(url).unwrap();
     let database = url.path().trim_matches('/').to_owned();
@@ -250,7 +254,7 @@ async fn user_who_may(admin: &mut AnyConnection, url: &str, privileges: &str) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_row_privileges_only_is_sufficient() {
     let (url, _folder) = Backend::empty_database(On::Servers).await;
-    let mut admin = AnyConnection::connect(&url).await.unwrap();
+    let mut admin = Database::connect(&url).await.unwrap();
     let rows = user_who_may(&mut admin, &url, "SELECT, INSERT, UPDATE, DELETE").await;
     let store = Store::connect(&rows, &Options::default()).await.unwrap();
     // Without tables further privileges are needed; the error names them.
@@ -290,7 +294,7 @@ async fn a_user_with_row_privileges_only_is_sufficient() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_waits_for_another_one() {
     let (url, _folder) = Backend::empty_database(On::Servers).await;
-    let mut other = AnyConnection::connect(&url).await.unwrap();
+    let mut other = Database::connect(&url).await.unwrap();
     run(&mut other, "DO GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 10)".to_owned()).await;
     let store = Store::connect(&url, &Options::default()).await.unwrap();
     let asked = AtomicU32::new(0);

@@ -8,7 +8,7 @@ use gateway::store::{CreateRequest, Idempotency, NewOrder, PRUNE_BATCH, Retentio
 use gateway::{Config, Store};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::harness::{Backend, Gateway, On, check_invariants, eventually};
 use crate::on_both;
@@ -62,13 +62,12 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
     ids
 }
 
-async fn connect(backend: &Backend) -> AnyConnection {
-    AnyConnection::connect(backend.url()).await.unwrap()
+async fn connect(backend: &Backend) -> Database {
+    Database::connect(backend.url()).await.unwrap()
 }
 
 async fn run(backend: &Backend, sql: &str) {
-    let statement = sqlx::AssertSqlSafe(sql.to_owned());
-    sqlx::raw_sql(statement).execute(&mut connect(backend).await).await.unwrap();
+    connect(backend).await.run(sql).await.unwrap();
 }
 
 /// The number of rows of the tables of orders, events and keys.
@@ -76,8 +75,8 @@ async fn rows(backend: &Backend) -> [i64; 3] {
     let mut connection = connect(backend).await;
     let mut counts = [0; 3];
     for (count, table) in counts.iter_mut().zip(["orders", "order_events", "idempotency_keys"]) {
-        let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-        *count = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+        let query = format!("SELECT COUNT(*) FROM {table}");
+        *count = connection.value(query).await.unwrap();
     }
     counts
 }
@@ -211,11 +210,11 @@ async fn retention_skips_a_locked_order() {
     let old = orders_of(&backend, 40, Status::Completed, 5).await;
     let mut other = connect(&backend).await;
     let id = old[2].to_string().replace('-', "");
-    sqlx::raw_sql("START TRANSACTION").execute(&mut other).await.unwrap();
-    let lock = sqlx::AssertSqlSafe(format!("SELECT id FROM orders WHERE id = x'{id}' FOR UPDATE"));
-    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    other.run("START TRANSACTION").await.unwrap();
+    let lock = format!("SELECT id FROM orders WHERE id = x'{id}' FOR UPDATE");
+    other.run(lock).await.unwrap();
     assert_eq!(prune(&backend.store, Status::Completed, MONTH).await, [4]);
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.run("ROLLBACK").await.unwrap();
     assert_eq!(prune(&backend.store, Status::Completed, MONTH).await, [1]);
     assert_eq!(rows(&backend).await[0], 500);
 }

@@ -7,7 +7,7 @@ use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
 use gateway::store::{CommandOutcome, CreateRequest, NewOrder, Options};
 use gateway::{Config, Store};
-use sqlx::Connection;
+use test_database::Database;
 
 use crate::defective_rows::forgotten;
 use crate::harness::{Backend, On, check_invariants};
@@ -119,12 +119,12 @@ on_both!(a_report_is_rejected_when_the_row_has_another_lease_than_the_cache, |on
     let (lost, command) = start();
     apply(store, &ids, &command).await;
     // The start is lost, and another worker has started some of the orders over another gateway since.
-    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let other = LeaseToken::random();
     for id in &ids[..4] {
         let id = id.to_string().replace('-', "");
         let text = format!("UPDATE orders SET lease_token = {} WHERE id = x'{id}'", other.as_i64());
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+        connection.run(text).await.unwrap();
     }
     let failed = Outcome::Failed { reason: "it broke".into(), class: None };
     let stale = |applied: &CommandOutcome| {
@@ -164,11 +164,11 @@ on_both!(a_renewed_lease_is_not_expired_from_the_row_cache, |on| async move {
     let commands = ids.iter().map(|id| (*id, command.clone())).collect();
     store.apply(commands, rules).await.unwrap();
     // Renewed over another gateway, unknown to this one.
-    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let id = ids[0].to_string().replace('-', "");
     let until = (store.now() + GUARD).as_micros();
     let text = format!("UPDATE orders SET held_until = {until} WHERE id = x'{id}'");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    connection.run(text).await.unwrap();
     let expired = apply(store, &ids, &Command::Expire).await;
     assert!(matches!(expired[0], CommandOutcome::Refused(Refusal::NotExpired)), "{expired:?}");
     assert!(matches!(expired[1], CommandOutcome::Changed { .. }), "{expired:?}");
@@ -178,12 +178,12 @@ on_both!(a_rescheduled_order_is_not_started_from_the_row_cache, |on| async move 
     let backend = Backend::new(on).await;
     let store = &backend.store;
     let ids = insert(store, 3).await;
-    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let later = (store.now() + GUARD).as_micros();
     for (id, change) in ids.iter().zip(["not_before", "process_after"]) {
         let id = id.to_string().replace('-', "");
         let text = format!("UPDATE orders SET {change} = {later} WHERE id = x'{id}'");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+        connection.run(text).await.unwrap();
     }
     let (_, command) = start();
     let started = apply(store, &ids, &command).await;
@@ -195,19 +195,19 @@ on_both!(a_rescheduled_order_is_not_started_from_the_row_cache, |on| async move 
 });
 
 /// Copies the tables, for [`lose_what_came_since`].
-async fn keep(connection: &mut sqlx::AnyConnection) {
+async fn keep(connection: &mut Database) {
     for table in ["orders", "order_events"] {
         let text = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *connection).await.unwrap();
+        connection.run(text).await.unwrap();
     }
 }
 
 /// Discards the transactions since then, as a failover to a replica that was behind or the restore of a backup does.
-async fn lose_what_came_since(connection: &mut sqlx::AnyConnection) {
+async fn lose_what_came_since(connection: &mut Database) {
     for table in ["orders", "order_events"] {
         let text = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}");
         for statement in text.split(';') {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await.unwrap();
+            connection.run(statement.to_owned()).await.unwrap();
         }
     }
 }
@@ -228,9 +228,9 @@ on_both!(the_lease_in_the_row_decides_after_a_lost_transaction, |on| async move 
         a.report(id, "processing", "").await.unwrap();
         a.report(id, "pending", "").await.unwrap();
     }
-    let mut connection = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = Database::connect(backend.url()).await.unwrap();
     let soon = "UPDATE orders SET not_before = 1";
-    sqlx::raw_sql(soon).execute(&mut connection).await.unwrap();
+    connection.run(soon).await.unwrap();
     keep(&mut connection).await;
     let mut lost = Vec::new();
     for id in &ids {

@@ -2,7 +2,7 @@
 
 use gateway::store::Options;
 use gateway::{Store, store::ConnectError};
-use sqlx::{AnyConnection, Connection, Row};
+use sqlx::{Connection, MySqlConnection, Row};
 
 use crate::harness::{Backend, On};
 use crate::on_both;
@@ -84,9 +84,9 @@ async fn database_url_errors_contain_no_password() {
 
 /// Enough rows for the query planner: 20,000 completed orders and 20 pending ones. Half of them have
 /// the same total.
-async fn full_database() -> (Backend, AnyConnection) {
+async fn full_database() -> (Backend, MySqlConnection) {
     let backend = Backend::new(On::Servers).await;
-    let mut connection = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut connection = MySqlConnection::connect(backend.url()).await.unwrap();
     let mut rows = Vec::new();
     for n in 0..20_020 {
         let (status, stage, due) =
@@ -179,7 +179,7 @@ async fn dispatch_and_lists_use_their_indexes() {
 }
 
 /// The number of rows and index entries that this connection has read.
-async fn reads(connection: &mut AnyConnection) -> i64 {
+async fn reads(connection: &mut MySqlConnection) -> i64 {
     let status = sqlx::query("SHOW SESSION STATUS LIKE 'Handler_read_%'");
     let rows = status.fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>(1).parse::<i64>().unwrap()).sum()

@@ -2,7 +2,7 @@
 
 use gateway::Config;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection};
+use test_database::Database;
 
 use crate::graphql::{MODERN, Socket};
 use crate::harness::{Backend, Gateway, On, PATIENCE, eventually, quick};
@@ -191,7 +191,7 @@ on_both!(the_queue_length_metric_counts_orders, |on| async move {
 async fn readiness_reflects_the_results_of_writes() {
     let backend = Backend::new(On::Servers).await;
     let gateway = backend.gateway(quick()).await;
-    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut admin = Database::connect(backend.url()).await.unwrap();
     for (refusal, code, words) in
         [("1290", "database_read_only", "read-only"), ("1114", "database_full", "space")]
     {
@@ -199,7 +199,7 @@ async fn readiness_reflects_the_results_of_writes() {
             "CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW \
              SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {refusal}, MESSAGE_TEXT = 'refused by a test'"
         );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&mut admin).await.unwrap();
+        admin.run(trigger).await.unwrap();
         if refusal == "1114" {
             // A small write can succeed where an order does not fit.
             assert_eq!(post(&gateway, "/orders", laptop()).await["code"], code);
@@ -214,7 +214,7 @@ async fn readiness_reflects_the_results_of_writes() {
         assert_eq!(check(&ready, "database")["status"], "ok");
         let detail = check(&ready, "writes")["detail"].as_str().unwrap();
         assert!(detail.contains(words), "{detail}");
-        sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut admin).await.unwrap();
+        admin.run("DROP TRIGGER refuse").await.unwrap();
         eventually("an order", || async {
             (post(&gateway, "/orders", laptop()).await["status"] == "pending").then_some(())
         })
@@ -231,13 +231,14 @@ async fn readiness_reflects_the_results_of_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_names_a_missing_privilege_until_it_is_granted() {
     let backend = Backend::new(On::Servers).await;
-    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
+    let mut admin = Database::connect(backend.url()).await.unwrap();
     let mut url = url::Url::parse(backend.url()).unwrap();
     let name = url.path().trim_matches('/').to_owned();
     let mut statements = vec![format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'x'")];
     let tables =
         "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
-    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut admin).await.unwrap();
+    let tables: Vec<(String,)> = admin.rows(tables).await.unwrap();
+    let tables: Vec<String> = tables.into_iter().map(|(value,)| value).collect();
     // Privileges on tables, not on the database: their changes apply to open connections.
     statements.extend(
         tables
@@ -245,7 +246,7 @@ async fn readiness_names_a_missing_privilege_until_it_is_granted() {
             .map(|table| format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.{table} TO '{name}'@'%'")),
     );
     for statement in statements {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
+        admin.run(statement).await.unwrap();
     }
     url.set_username(&name).unwrap();
     url.set_password(Some("x")).unwrap();
@@ -262,7 +263,7 @@ async fn readiness_names_a_missing_privilege_until_it_is_granted() {
         ("DELETE", "idempotency_keys"),
     ] {
         let revoke = format!("REVOKE {privilege} ON {name}.{table} FROM '{name}'@'%'");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(revoke)).execute(&mut admin).await.unwrap();
+        admin.run(revoke).await.unwrap();
         let ready = eventually(&format!("{privilege} on {table} to be missed"), || async {
             let ready = get(&gateway, "/readyz?verbose").await;
             (ready["status"] == "unavailable").then_some(ready)
@@ -271,7 +272,7 @@ async fn readiness_names_a_missing_privilege_until_it_is_granted() {
         let detail = check(&ready, "writes")["detail"].as_str().unwrap();
         assert!(detail.contains("a privilege"), "{detail}");
         let grant = format!("GRANT {privilege} ON {name}.{table} TO '{name}'@'%'");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut admin).await.unwrap();
+        admin.run(grant).await.unwrap();
         eventually("readiness", || async {
             (check(&get(&gateway, "/readyz?verbose").await, "writes")["status"] == "ok").then_some(())
         })
@@ -330,8 +331,8 @@ on_both!(the_watch_of_a_removed_order_ends, |on| async move {
     })
     .await;
     // Retention and the restore of a backup do the same.
-    let mut admin = AnyConnection::connect(backend.url()).await.unwrap();
-    sqlx::raw_sql("DELETE FROM orders").execute(&mut admin).await.unwrap();
+    let mut admin = Database::connect(backend.url()).await.unwrap();
+    admin.run("DELETE FROM orders").await.unwrap();
     let ended = events.message().await.unwrap_err();
     assert_eq!(ended.code(), tonic::Code::NotFound, "{ended}");
     assert_eq!(poll.await.unwrap().unwrap().status(), 404);

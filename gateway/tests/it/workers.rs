@@ -8,7 +8,7 @@ use proto::v1;
 use proto::v1::gateway_message::Message as Answer;
 use proto::v1::order_service_client::OrderServiceClient;
 use proto::v1::worker_message::Message as Request;
-use sqlx::Connection;
+use test_database::Database;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -379,12 +379,12 @@ async fn only_the_locked_order_is_answered_try_again() {
     let gateway = backend.gateway(Config::default()).await;
     let leases = [lease(&gateway.create_order().await), lease(&gateway.create_order().await)];
     let mut worker = Worker::connect(&gateway).await;
-    let mut frozen = sqlx::AnyConnection::connect(backend.url()).await.unwrap();
+    let mut frozen = Database::connect(backend.url()).await.unwrap();
     let id: domain::OrderId = leases[1].order_id.parse().unwrap();
-    let lock = async |frozen: &mut sqlx::AnyConnection| {
-        sqlx::raw_sql("START TRANSACTION").execute(&mut *frozen).await.unwrap();
-        let row = sqlx::query("SELECT id FROM orders WHERE id = ? FOR UPDATE").bind(id.as_bytes().to_vec());
-        row.fetch_all(frozen).await.unwrap();
+    let lock = async |frozen: &mut Database| {
+        frozen.run("START TRANSACTION").await.unwrap();
+        let id = id.to_string().replace('-', "");
+        frozen.run(format!("SELECT id FROM orders WHERE id = x'{id}' FOR UPDATE")).await.unwrap();
     };
     let try_again = vec![v1::Refused {
         lease: Some(leases[1].clone()),
@@ -395,7 +395,7 @@ async fn only_the_locked_order_is_answered_try_again() {
     lock(&mut frozen).await;
     let started = worker.start(&leases).await;
     assert_eq!((started.attempts.len(), started.refused), (1, try_again.clone()));
-    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    frozen.run("ROLLBACK").await.unwrap();
     assert_eq!(worker.start(&leases[1..]).await.attempts.len(), 1);
 
     lock(&mut frozen).await;
@@ -405,7 +405,7 @@ async fn only_the_locked_order_is_answered_try_again() {
     };
     let finish = Request::Finish(v1::Finish { reports: leases.iter().map(report).collect() });
     assert_eq!(worker.ask(finish).await, Answer::Finished(v1::Finished { refused: try_again }));
-    sqlx::raw_sql("ROLLBACK").execute(&mut frozen).await.unwrap();
+    frozen.run("ROLLBACK").await.unwrap();
     assert_eq!(worker.finish(&leases[1]).await.refused, []);
     drop(worker);
     gateway.stop().await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::OrderId;
-use sqlx::{AnyConnection, Connection, Row};
+use test_database::Database;
 
 use super::Ledger;
 use super::subscriber::is_final;
@@ -29,24 +29,21 @@ pub(crate) struct Verdict {
     pub(crate) wrong: Vec<String>,
 }
 
-async fn connect(url: &str) -> AnyConnection {
-    sqlx::any::install_default_drivers();
-    AnyConnection::connect(url).await.expect("the database can be read")
+async fn connect(url: &str) -> Database {
+    Database::connect(url).await.expect("the database can be read")
 }
 
-fn order_id(row: &sqlx::any::AnyRow) -> String {
-    let bytes: Vec<u8> = row.get(0);
+fn order_id(bytes: Vec<u8>) -> String {
     OrderId::from_bytes(bytes.try_into().expect("16 bytes")).to_string()
 }
 
 /// Returns the ids of the orders that are not final.
 pub(crate) async fn unfinished(url: &str) -> BTreeSet<String> {
     let mut connection = connect(url).await;
-    let rows = sqlx::query("SELECT id FROM orders WHERE status IN ('pending', 'processing')")
-        .fetch_all(&mut connection)
-        .await;
-    let _ = connection.close().await;
-    rows.expect("the database can be read").iter().map(order_id).collect()
+    let rows = connection.rows("SELECT id FROM orders WHERE status IN ('pending', 'processing')").await;
+    connection.close().await;
+    let rows: Vec<(Vec<u8>,)> = rows.expect("the database can be read");
+    rows.into_iter().map(|(bytes,)| order_id(bytes)).collect()
 }
 
 /// The events of all orders: the first and the two latest are in the order's row.
@@ -56,26 +53,24 @@ const EVENTS: &str = "SELECT id, 1 AS sequence, 'pending' AS status FROM orders 
     UNION ALL SELECT id, version, status FROM orders \
     ORDER BY 1, 2";
 
+/// Id, reference, status, attempt and reason of an order.
+type OrderColumns = (Vec<u8>, String, String, i64, Option<String>);
+
 /// Reads all orders with their events.
 pub(crate) async fn read_orders(url: &str) -> Vec<StoredOrder> {
     let mut connection = connect(url).await;
-    let rows = sqlx::query(EVENTS).fetch_all(&mut connection).await.expect("the database can be read");
+    let rows: Vec<(Vec<u8>, i64, String)> = connection.rows(EVENTS).await.expect("the database can be read");
     let mut events: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
-    for row in &rows {
-        events.entry(order_id(row)).or_default().push((row.get(1), row.get(2)));
+    for (bytes, sequence, status) in rows {
+        events.entry(order_id(bytes)).or_default().push((sequence, status));
     }
-    let rows = sqlx::query("SELECT id, external_reference, status, attempt, reason FROM orders")
-        .fetch_all(&mut connection)
-        .await
-        .expect("the database can be read");
-    let _ = connection.close().await;
-    let found = rows.iter().map(|row| StoredOrder {
-        id: order_id(row),
-        reference: row.get(1),
-        status: row.get(2),
-        attempt: row.get(3),
-        reason: row.get(4),
-        events: events.remove(&order_id(row)).unwrap_or_default(),
+    let orders = "SELECT id, external_reference, status, attempt, reason FROM orders";
+    let rows: Vec<OrderColumns> = connection.rows(orders).await.expect("the database can be read");
+    connection.close().await;
+    let found = rows.into_iter().map(|(bytes, reference, status, attempt, reason)| {
+        let id = order_id(bytes);
+        let events = events.remove(&id).unwrap_or_default();
+        StoredOrder { id, reference, status, attempt, reason, events }
     });
     found.collect()
 }
