@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks every part of the running product under load and prints what came of it, as a Markdown table:
+# Runs the fault suite and prints its results as a Markdown table:
 #
 #   scripts/faults.sh            every fault
 #   scripts/faults.sh FILTER…    those with FILTER in their names

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# A private, throw-away MariaDB and Redis for as long as one command runs:
+# Runs a command with a private, temporary MariaDB and Redis:
 #
 #   scripts/services.sh run -- cargo test --workspace
-#   scripts/services.sh run -- bash          a shell to look around in
+#   scripts/services.sh run -- bash          an interactive shell
 #
-# The command gets
+# The command gets these variables:
 #   ORDERS_TEST_MYSQL_URL   mysql://orders:orders@127.0.0.1:PORT/   a user who may create databases and users
 #   ORDERS_TEST_REDIS_URL   redis://127.0.0.1:PORT/
-#   ORDERS_TEST_MARIADB     an empty data folder to copy, for tests that kill a MariaDB of their own
-# and its exit status is the status of this script.
+#   ORDERS_TEST_MARIADB     an empty data folder to copy, for tests that kill a separate MariaDB
+# Its exit status is the exit status of this script.
 #
-# Nothing that is already on the machine is touched: free ports on 127.0.0.1, one temporary folder,
-# no durability. Both servers and the folder are gone when the command ends, also after Ctrl-C and
-# kill; the servers ask the kernel to be killed with this script, so `kill -9` leaves none either.
-# As root the servers run as `mysql` and `redis` (or `nobody`).
+# The servers use free ports on 127.0.0.1 and one temporary folder, without durability. Both servers and the folder are
+# removed when the command ends, also after Ctrl-C and kill. The servers ask the kernel to be killed with this script, so
+# none survives `kill -9`. As root the servers run as `mysql` and `redis`, or as the user without
+# privileges.
 
 # shellcheck disable=SC2317 # functions are called by name
 set -euo pipefail
@@ -27,8 +27,8 @@ for tool in mariadbd mariadb-install-db mariadb-admin redis-server redis-cli set
   command -v "$tool" >/dev/null || die "$tool not found (Debian: apt-get install --no-install-recommends mariadb-server redis-server util-linux)"
 done
 
-# drop USER COMMAND…: becomes the command, so that `$!` of `drop … &` is the server itself. A session
-# of its own keeps the terminal's Ctrl-C away: the tests end first, then their servers.
+# drop USER COMMAND…: replaces this process by the command, so that `$!` of `drop … &` is the server. In a separate
+# session it does not receive Ctrl-C of the terminal: the tests end first, then their servers.
 drop() {
   local user=$1 ids=()
   shift
@@ -39,13 +39,13 @@ drop() {
   exec setsid setpriv "${ids[@]}" --pdeathsig KILL "$@"
 }
 
-# A folder for the server of this user.
+# Creates a folder for the server of this user.
 folder() {
   mkdir -p "$dir/$1"
-  if [ "$(id -u)" = 0 ]; then chown "$(id -u "$2" 2>/dev/null || id -u nobody)" "$dir/$1"; fi
+  if [ "$(id -u)" = 0 ]; then chown "$(id -u "$2" 2>/dev/null || id -u nobody)" "$dir/$1"; fi # prose:allow
 }
 
-# Below the range that the kernel gives to outgoing connections, so nobody takes the port by chance.
+# Returns a free port. It is below the range of outgoing connections, so no connection uses it by chance.
 free_port() {
   local port
   for _ in {1..100}; do
@@ -65,7 +65,7 @@ start_mariadb() {
     --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --skip-log-bin
 }
 
-# The pid file is written after the port is bound: it says that ours answers there, not another one.
+# The pid file is written after the port is bound, so it proves that this server listens there.
 mariadb_answers() {
   [ "$(cat "$dir/mariadb/pid" 2>/dev/null)" = "$2" ] &&
     mariadb-admin --no-defaults --protocol=tcp -h127.0.0.1 -P"$1" -uorders -porders ping
@@ -78,7 +78,7 @@ start_redis() {
 
 redis_answers() { redis-cli -p "$1" info server | grep -q "^process_id:$2[[:space:]]"; }
 
-# start NAME: starts it on a free port and waits until it answers there. Sets `port`.
+# start NAME: starts it on a free port and waits until it responds. Sets `port`.
 start() {
   local name=$1 pid
   for _ in 1 2 3; do
@@ -98,7 +98,7 @@ start() {
 
 stop() {
   local pid
-  # Whatever the command has left behind in its process group.
+  # Ends the remaining processes of the command's process group.
   if [ -n "$child" ]; then kill -KILL -- "-$child" 2>/dev/null || true; fi
   for pid in "${servers[@]}"; do
     if kill -KILL "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null || true; fi
@@ -137,17 +137,17 @@ export ORDERS_TEST_MYSQL_URL="mysql://orders:orders@127.0.0.1:$port/"
 
 status=0
 if [ -t 0 ]; then
-  # At a terminal the command is in the foreground: Ctrl-C reaches it, and a shell can be used.
+  # At a terminal the command runs in the foreground: it receives Ctrl-C, and a shell is interactive.
   "$@" || status=$?
 else
-  # Elsewhere it has a process group of its own, so that a signal to this script ends all of it.
+  # Otherwise it has a separate process group, so that a signal to this script ends all of its processes.
   set -m
   "$@" &
   child=$!
   set +m
   trap 'kill -INT -- "-$child" 2>/dev/null || true' INT
   trap 'kill -TERM -- "-$child" 2>/dev/null || true' TERM HUP
-  # `wait` also returns when a signal has come in: wait until the command is really gone.
+  # A signal interrupts `wait`, so it is repeated until the command has ended.
   while kill -0 "$child" 2>/dev/null; do wait "$child" || status=$?; done
 fi
 exit "$status"

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Runs `cargo test …` and adds one last line, because cargo has a summary for each test binary and
-# none for all of them:
+# Runs `cargo test …` and adds one last line, because cargo has a summary for each test binary only:
 #
 #   12 passed, 0 failed, 1 skipped
 #
-# The exit status is cargo's. A test binary that dies without a summary counts as one failure.
+# The exit status is that of cargo. A test binary that ends without a summary counts as one failure.
 set -uo pipefail
 
 "$@" 2>&1 | awk -v OFS= '

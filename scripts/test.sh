@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# All checks and all tests, with everything they need:
+# Runs all checks and all tests, and installs what they need:
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh -- FILTER…          the checks, then only the tests whose names contain FILTER
 #
-# In this order: what is missing is installed (Debian, Ubuntu; it never asks and starts no system service), the licences
+# In this order: installation of missing packages (Debian, Ubuntu; without questions and system services), the licences
 # and sources of the dependencies, the built guide, formatting, lints, the build, the documentation's examples, then every test on a private
 # MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language, in a real browser,
 # with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test
@@ -19,7 +19,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 node_is_new_enough() { have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ]; }
 browser() { for name in chromium chromium-browser google-chrome; do command -v "$name" && return; done; }
 
-# The Debian packages that are missing, one a line.
+# Prints the missing Debian packages, one in each line.
 missing_packages() {
   have mariadbd && have mariadb-install-db && have mariadb-admin || echo mariadb-server
   have redis-server && have redis-cli || echo redis-server
@@ -32,8 +32,8 @@ missing_packages() {
   have setpriv && have setsid || echo util-linux
 }
 
-# Installing a Debian server package starts the server, now and at each boot. `policy-rc.d` is the
-# way to forbid the first; one that exists already does the same. In a subshell, for its EXIT trap.
+# A Debian server package starts its server after the installation and at each boot. `policy-rc.d` prevents the first; an
+# existing one has the same effect. In a subshell, for its EXIT trap.
 apt_install() (
   as_root=()
   if [ "$(id -u)" != 0 ]; then
@@ -80,7 +80,7 @@ done
 CHROMIUM=$(browser)
 export CHROMIUM
 
-# `npm ci` only when the lock has changed since the last time.
+# Runs `npm ci` only if the lock file has changed.
 for folder in tests/clients tests/browser tests/openapi; do
   if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
     step "npm ci in $folder"
@@ -89,7 +89,7 @@ for folder in tests/clients tests/browser tests/openapi; do
   fi
 done
 
-# The same for the packages of Python.
+# The same for Python packages.
 venv=tests/openapi/.venv
 if [ ! "$venv/.installed" -nt tests/openapi/requirements.txt ]; then
   step "pip install in tests/openapi"
@@ -122,7 +122,7 @@ step "build"
 cargo build
 
 if cargo nextest --version >/dev/null 2>&1; then
-  # nextest does not run the examples in the documentation.
+  # nextest does not run the examples of the documentation.
   if [ $# = 0 ]; then
     step "documentation examples"
     cargo test --workspace --doc

@@ -1,5 +1,4 @@
-// What every page owes its visitors: no movement for those who do not want it, words for those who cannot see it, and
-// a strict policy.
+// Accessibility and the content security policy of every page: contrast, reduced motion, announcements, no layout shifts.
 
 import assert from 'node:assert/strict';
 import {
@@ -8,8 +7,8 @@ import {
 
 const moving = (page) => page.evaluate(() => document.getAnimations().length);
 
-/** Texts that are hard to read: their contrast is below 4.5, or below 3 where they are large. */
-const pale = (page) => page.evaluate(() => {
+/** Returns the strings whose contrast is below 4.5, or below 3 if they are large. */
+const lowContrast = (page) => page.evaluate(() => {
   const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
   // Paints the colours over each other, the lowest first, and returns the luminance of the result.
   const luminance = (colors) => {
@@ -24,23 +23,23 @@ const pale = (page) => page.evaluate(() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest('.unseen, title, script')) continue;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest('.unseen, title, script')) continue;
     const grounds = [];
     for (let each = element; each; each = each.parentElement) grounds.unshift(getComputedStyle(each).backgroundColor);
     const { color, fontSize, fontWeight } = getComputedStyle(element);
     const [low, high] = [luminance(['#fff', ...grounds]), luminance(['#fff', ...grounds, color])].sort((a, b) => a - b);
     const large = parseFloat(fontSize) >= 24 || (parseFloat(fontSize) >= 18.66 && fontWeight >= 700);
     const contrast = (high + 0.05) / (low + 0.05);
-    if (contrast < (large ? 3 : 4.5)) found.push(`${texts.currentNode.data}: ${contrast.toFixed(2)}`);
+    if (contrast < (large ? 3 : 4.5)) found.push(`${walker.currentNode.data}: ${contrast.toFixed(2)}`);
   }
   return found;
 });
 
 export const accessibilityAndCsp = {
-  async 'every text can be read in light and dark'(browser) {
+  async 'contrast is sufficient in light and dark'(browser) {
     const waiting = await createScheduled('Legible');
     await completed(await createOrder('Done'));
     for (const colorScheme of ['light', 'dark']) {
@@ -50,18 +49,18 @@ export const accessibilityAndCsp = {
       await isLive(page);
       await page.click('text=Create order');
       await page.locator('.field .error').first().waitFor();
-      assert.deepEqual(await pale(page), [], colorScheme);
+      assert.deepEqual(await lowContrast(page), [], colorScheme);
       await page.context().setOffline(true);
       await page.locator('.banner').waitFor();
-      assert.deepEqual(await pale(page), [], `${colorScheme}, offline`);
+      assert.deepEqual(await lowContrast(page), [], `${colorScheme}, offline`);
       const customer = await visit(browser, `track/${waiting}`, { colorScheme, reducedMotion: 'reduce' });
       await customer.locator('.progress').waitFor();
-      assert.deepEqual(await pale(customer), [], `${colorScheme}, tracking`);
+      assert.deepEqual(await lowContrast(customer), [], `${colorScheme}, tracking`);
     }
   },
 
-  async 'nothing jumps while a page is loaded'(browser) {
-    // A server of its own: orders of other checks would move the list.
+  async 'layout does not shift while a page loads'(browser) {
+    // A separate server: orders of other checks would shift the list.
     const server = await Server.start();
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const { url } = server;
@@ -79,14 +78,14 @@ export const accessibilityAndCsp = {
         await page.locator(loaded).waitFor();
         await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
         const shifted = await page.evaluate(() => globalThis.shifted);
-        // The limit for a good page.
+        // The limit of Core Web Vitals.
         assert.ok(shifted < 0.1, `${shifted} at ${width} px of /${path}`);
       }
     }
     return undefined;
   },
 
-  async 'nothing moves for those who prefer that'(browser) {
+  async 'reduced motion stops all animations'(browser) {
     const waiting = await createScheduled('Patient');
     for (const [reducedMotion, moves] of [['no-preference', true], ['reduce', false]]) {
       const page = await visit(browser, `#/orders/${waiting}`, { reducedMotion });
@@ -104,7 +103,7 @@ export const accessibilityAndCsp = {
     }
   },
 
-  async 'the open order is read out, those of others are not'(browser) {
+  async 'only the open order is announced'(browser) {
     const page = await visit(browser);
     await isLive(page);
     await page.evaluate(() => {
@@ -112,20 +111,20 @@ export const accessibilityAndCsp = {
       const region = document.querySelector('[aria-live=polite]');
       new MutationObserver(() => globalThis.told.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true });
     });
-    const other = await createOrder('Of somebody else');
+    const other = await createOrder('Of another client');
     const id = await createOrder('Listened to');
     await row(page, id).click();
     await said(page, 'Order Listened to is completed.');
     await completed(other);
     const told = await page.evaluate(() => globalThis.told);
-    // What else is told may be another test's pause.
+    // Other announcements can be the pause of another check.
     const ofOrders = new Set(told.join(' ').match(/Order [^.]*\./g));
     assert.ok(ofOrders.size <= 3, told.join(' | '));
-    assert.doesNotMatch(told.join(), /Of somebody else/);
+    assert.doesNotMatch(told.join(), /Of another client/);
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'no page needs an exception from a strict policy'(browser) {
+  async 'pages comply with the strict content security policy'(browser) {
     const id = await createOrder('Watched closely');
     await completed(id);
     for (const path of ['', `#/orders/${id}`, `track/${id}`, 'track/unknown', 'graphiql', 'playground']) {

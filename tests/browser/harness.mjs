@@ -1,4 +1,4 @@
-// The tools of the checks: a browser, a line to the server that can be cut, the API, and waiting with a deadline.
+// The harness of the checks: a browser, a connection that can be cut, the API, and waits with a deadline.
 
 import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-/** How long anything may take that has to happen; generous, because only a failure waits for it. */
+/** Timeout of every wait; it is long, because only a failure reaches it. */
 const DEADLINE_MS = 60_000;
 
 export const base = new URL(process.env.BASE_URL ?? 'http://127.0.0.1:3000');
@@ -21,34 +21,34 @@ export const launch = () => chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
 });
 
-/** What the running check has started and somebody has to stop. */
+/** The functions that stop what the running check has started. */
 const leftovers = new AsyncLocalStorage();
 const stopLater = (stop) => leftovers.getStore().push(stop);
 
-/** Runs one check, and ends what it has started, also when it fails on the way. */
+/** Runs one check, and stops what it has started, also if it fails. */
 export const run = (check, browser) => leftovers.run([], async () => {
   try {
     return await check(browser);
   } finally {
-    // Pages first: without their server they would complain.
+    // Pages are closed first: without their server they would report errors.
     for (const stop of leftovers.getStore()) await stop();
   }
 });
 
-/** Calls `probe` until it gives something truthy, and returns that. */
+/** Calls `probe` until it returns a truthy value, and returns it. */
 export async function eventually(what, probe) {
   const end = Date.now() + DEADLINE_MS;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    assert.ok(Date.now() < end, `timeout: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
 /**
- * Opens a page. `page.trouble` gathers whatever a browser complains about, and requests to other hosts.
- * `prepare` gets it before it is loaded.
+ * Opens a page. `page.trouble` collects errors and warnings of the browser, and requests to other hosts. `prepare` gets
+ * the page before it loads.
  */
 export async function visit(browser, path = '', { url = base, prepare = () => {}, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-US', ...options });
@@ -67,7 +67,7 @@ export async function visit(browser, path = '', { url = base, prepare = () => {}
   };
   page.on('request', (request) => foreign(request.url()));
   page.on('websocket', (socket) => foreign(socket.url()));
-  // Each announcement replaces the one before, so who looks now and then would miss some.
+  // Each announcement replaces the last one, so a check that polls would miss some.
   await page.addInitScript(() => {
     globalThis.announced = [];
     new MutationObserver(() => {
@@ -80,17 +80,17 @@ export async function visit(browser, path = '', { url = base, prepare = () => {}
   return page;
 }
 
-/** The page as visitors know it: what the list and the timeline say. */
+/** The list and the timeline as visitors see them. */
 export const row = (page, id) => page.locator(`#row-${id}`);
 export const isLive = (page) => page.locator('.connection.live').waitFor();
 export const statusOf = (page, id) => row(page, id).locator('.pill').textContent();
 export const steps = (page) => page.locator('.timeline .step b').allTextContents();
 
-/** What the live region has said since the page was loaded. */
+/** Waits for an announcement of the live region since the page was loaded. */
 export const said = (page, text) => eventually(`"${text}" is announced`, () =>
   page.evaluate((wanted) => globalThis.announced.some((words) => words.includes(wanted)), text));
 
-/** Nothing sticks out sideways. */
+/** Checks that the page needs no horizontal scrolling. */
 export const fits = async (page) => {
   const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(content <= screen, `${content} px of content on ${screen} px`);
@@ -107,7 +107,7 @@ export async function graphql(query, variables, url = base) {
   return data;
 }
 
-/** Creates an order past the page; returns its id. */
+/** Creates an order without the page; returns its id. */
 export async function createOrder(item, { url = base, ...more } = {}) {
   const { createOrder: { order, userErrors } } = await graphql(
     'mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } userErrors { message } } }',
@@ -118,11 +118,11 @@ export async function createOrder(item, { url = base, ...more } = {}) {
   return order.id;
 }
 
-/** An order that is not started by itself. */
+/** Creates an order that is not started. */
 export const createScheduled = (item, more) => createOrder(item, { processAfter: '2099-01-01T00:00:00Z', ...more });
 
 export const cancelOrder = (id, url) => graphql(
-  'mutation ($id: ID!) { cancelOrder(input: { orderId: $id, reason: "called off by a test" }) { userErrors { message } } }', { id }, url);
+  'mutation ($id: ID!) { cancelOrder(input: { orderId: $id, reason: "cancelled by a test" }) { userErrors { message } } }', { id }, url);
 
 /** Waits until an order is completed; returns the number of its events. */
 export const completed = (id, url = base) => eventually(`order ${id} is completed`, async () => {
@@ -130,7 +130,7 @@ export const completed = (id, url = base) => eventually(`order ${id} is complete
   return order.status === 'COMPLETED' && order.sequence;
 });
 
-/** A TCP line to the server, on a port of its own, that can be cut, frozen and mended. */
+/** A TCP proxy to the server on a separate port, which can be cut, frozen and restored. */
 export class Line {
   #sockets = new Set();
   #frozen = false;
@@ -159,7 +159,7 @@ export class Line {
     });
   }
 
-  /** As when the server goes away: connections break, new ones are refused. */
+  /** Acts as a stopped server: closes connections, and refuses new ones. */
   cut() {
     return new Promise((resolve) => {
       this.#server.close(resolve);
@@ -167,37 +167,37 @@ export class Line {
     });
   }
 
-  /** As when a network swallows everything: nobody is told. */
+  /** Acts as a network that drops all packets. */
   freeze() { this.#frozen = true; }
 
-  async mend() {
+  async restore() {
     this.#frozen = false;
     for (const socket of this.#sockets) socket.destroy();
     if (!this.#server.listening) await this.#listen(Number(this.url.port));
   }
 }
 
-/** `orders dev` of a check's own, which can be killed and comes back at the same address with the same orders. */
+/** A separate `orders dev`, which can be killed and restarted at the same address with the same orders. */
 export class Server {
   #args;
   #child;
   #folder;
 
-  /** The address, or null when ORDERS_BIN does not say which program to start. */
+  /** Starts a server; returns null if ORDERS_BIN, the program to start, is not set. */
   static async start(...args) {
     if (!process.env.ORDERS_BIN) return null;
     const server = new Server();
     stopLater(() => server.stop());
     server.#args = args;
     server.#folder = await mkdtemp(join(tmpdir(), 'orders-browser-'));
-    await server.revive();
+    await server.restart();
     return server;
   }
 
-  async revive() {
+  async restart() {
     const address = this.url?.host ?? '127.0.0.1:0';
     const args = ['dev', '--http-addr', address, '--grpc-addr', '127.0.0.1:0', '--data-dir', this.#folder, ...this.#args];
-    // Killed together with this program, however that ends.
+    // The kernel kills the server when this program ends.
     const bound = ['--pdeathsig', 'KILL', process.env.ORDERS_BIN, ...args];
     this.#child = spawn('setpriv', bound, { stdio: ['ignore', 'pipe', 'ignore'] });
     for await (const line of createInterface({ input: this.#child.stdout })) {
@@ -211,7 +211,7 @@ export class Server {
     await eventually('the server is ready', async () => (await fetch(new URL('readyz', this.url)).catch(() => null))?.ok);
   }
 
-  /** As when the machine loses its power. */
+  /** Acts as a power failure. */
   async kill() {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');

@@ -1,4 +1,4 @@
-// The page at `/` while the connection holds.
+// The page at `/` with a connection.
 
 import assert from 'node:assert/strict';
 import {
@@ -29,7 +29,7 @@ const luminance = (page, selector, property) => page.$eval(selector, (element, n
 }, property);
 
 export const orders = {
-  async 'an order is created and its life is shown as it happens'(browser) {
+  async 'an order is created and its changes are shown live'(browser) {
     const page = await visit(browser);
     await isLive(page);
     const id = await create(page, { item: 'Laptop', quantity: '2', price: '1299.99', customer: 'Ada Lovelace' });
@@ -44,7 +44,7 @@ export const orders = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'orders of others appear and change by themselves'(browser) {
+  async 'orders of other clients appear and change live'(browser) {
     const page = await visit(browser);
     await isLive(page);
     const id = await createOrder('From elsewhere');
@@ -53,7 +53,7 @@ export const orders = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'the words of the server stand beside the fields'(browser) {
+  async 'errors of the server are shown beside the fields'(browser) {
     const page = await visit(browser);
     await isLive(page);
     await fill(page, { item: ' ', quantity: '0', price: '1.005' });
@@ -74,7 +74,7 @@ export const orders = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'everything works with the keyboard alone'(browser) {
+  async 'all functions work with the keyboard'(browser) {
     const page = await visit(browser);
     await isLive(page);
     const focused = () => page.evaluate(() => document.activeElement.id);
@@ -106,8 +106,8 @@ export const orders = {
   async 'an order is cancelled with a reason'(browser) {
     const page = await visit(browser);
     await isLive(page);
-    // One that is not started by itself, so that it is still there when the reason has been typed.
-    const id = await createScheduled('Called off');
+    // A scheduled order, so that it is still pending when the reason has been typed.
+    const id = await createScheduled('Cancelled');
     await row(page, id).click();
     await page.locator('button.cancel').click();
     await page.fill('#reason', 'changed my mind');
@@ -133,13 +133,13 @@ export const orders = {
     return undefined;
   },
 
-  async 'the time in each status is told and goes on'(browser) {
+  async 'the time in each status is shown and updated'(browser) {
     const id = await createScheduled('Hourglass');
     const page = await visit(browser, `#/orders/${id}`);
     const going = page.locator('.timeline .going .spent-time');
     const before = await going.textContent();
     assert.match(before, /^[\d.]+ (ms|s) so far$/);
-    await eventually('the time goes on', async () => (await going.textContent()) !== before);
+    await eventually('the time increases', async () => (await going.textContent()) !== before);
     assert.equal(await page.locator('.spent rect').count(), 1);
     await cancelOrder(id);
     await page.locator('.timeline [data-status=CANCELLED]', { hasText: 'after' }).waitFor();
@@ -161,7 +161,7 @@ export const orders = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'an empty page needs no sideways scrolling'(browser) {
+  async 'an empty page needs no horizontal scrolling'(browser) {
     const server = await Server.start();
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const page = await visit(browser, '', { url: server.url, viewport: { width: 360, height: 740 } });
@@ -171,7 +171,7 @@ export const orders = {
     return undefined;
   },
 
-  async 'an order says what it waits for'(browser) {
+  async 'an order shows what it waits for'(browser) {
     const server = await Server.start('--simulate-failure-rate', '1', '--simulate-min-delay', '0', '--simulate-max-delay', '0');
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const { url } = server;
@@ -179,12 +179,12 @@ export const orders = {
     await isLive(page);
     const waits = async (id, words) => {
       await row(page, id).waitFor();
-      await eventually(`the row says ${words}`, async () => words.test(await row(page, id).textContent()));
+      await eventually(`the row shows ${words}`, async () => words.test(await row(page, id).textContent()));
     };
     const scheduled = await createScheduled('Patient', { url });
     await waits(scheduled, /scheduled for .*2098|scheduled for .*2099/);
     await row(page, scheduled).click();
-    await eventually('the open order says it', async () => /Next\s*scheduled for/.test(await page.locator('.detail dl').textContent()));
+    await eventually('the open order shows it', async () => /Next\s*scheduled for/.test(await page.locator('.detail dl').textContent()));
     const failing = await createOrder('Failing', { url, maxAttempts: 20 });
     await waits(failing, /retry in \d+/);
     const post = (path) => fetch(new URL(path, url), { method: 'POST' });
@@ -196,7 +196,7 @@ export const orders = {
     return undefined;
   },
 
-  async 'a phone needs no sideways scrolling'(browser) {
+  async 'a phone needs no horizontal scrolling'(browser) {
     const id = await createOrder(LONG);
     const page = await visit(browser, '', { viewport: { width: 360, height: 740 } });
     await row(page, id).waitFor();
@@ -213,7 +213,7 @@ export const orders = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'light and dark'(browser) {
+  async 'light and dark colour schemes'(browser) {
     for (const [colorScheme, dark] of [['light', false], ['dark', true]]) {
       const page = await visit(browser, '', { colorScheme });
       await isLive(page);
@@ -226,7 +226,7 @@ export const orders = {
     }
   },
 
-  async 'news that come twice or late change nothing'(browser) {
+  async 'repeated and late events change nothing'(browser) {
     const repeat = (near) => {
       const old = [];
       near.connectToServer().onMessage((message) => {
@@ -241,7 +241,7 @@ export const orders = {
     const id = await create(page, { item: 'Echo', quantity: '1', price: '1' });
     const events = await completed(id);
     await eventually('the timeline is complete', async () => (await steps(page)).at(-1) === 'Completed');
-    // One more order, so that everything of the first one has been repeated after its end.
+    // A second order, so that all events of the first one are repeated after its end.
     await completed(await createOrder('Echo again'));
     assert.equal((await steps(page)).length, events);
     await eventually('the row is completed', async () => (await statusOf(page, id)) === 'Completed');

@@ -13,7 +13,7 @@ async function caughtUp(page, id) {
 }
 
 export const outages = {
-  async 'a lost connection is told, and everything is caught up'(browser) {
+  async 'a lost connection is shown, and the page catches up'(browser) {
     const line = await new Line().open();
     const page = await visit(browser, '', { url: line.url });
     await isLive(page);
@@ -27,39 +27,39 @@ export const outages = {
     await completed(during);
     assert.equal(await row(page, during).count(), 0);
 
-    // What is sent meanwhile is not lost quietly.
+    // A request without a connection is reported.
     await page.fill('#item', 'Never arrives');
     await page.fill('#price', '1');
     await page.click('text=Create order');
     await page.locator('.new > .error', { hasText: 'No answer from the server' }).waitFor();
     assert.equal(await page.inputValue('#item'), 'Never arrives');
 
-    await line.mend();
+    await line.restore();
     await isLive(page);
     await row(page, during).waitFor();
     await caughtUp(page, during);
     await eventually('the timeline has every step once', async () => (await steps(page)).length === events);
 
-    // And it goes on as if nothing had been.
+    // Later orders appear as before.
     const after = await createOrder('After the outage');
     await row(page, after).waitFor();
     await caughtUp(page, after);
   },
 
-  async 'a connection that falls silent is noticed'(browser) {
+  async 'a silent connection is detected'(browser) {
     const line = await new Line().open();
     const page = await visit(browser, '', { url: line.url });
     await isLive(page);
     line.freeze();
     await banner(page).waitFor();
     const during = await createOrder('During the silence');
-    await line.mend();
-    await page.locator('text=Try now').click({ timeout: 1_000 }).catch(() => {}); // it may have come back by itself
+    await line.restore();
+    await page.locator('text=Try now').click({ timeout: 1_000 }).catch(() => {}); // the page may have reconnected
     await row(page, during).waitFor();
     await caughtUp(page, during);
   },
 
-  async 'a page that is opened without a connection says so'(browser) {
+  async 'a page that loads without a connection shows it'(browser) {
     const line = await new Line().open();
     const page = await visit(browser, '', { url: line.url });
     await isLive(page);
@@ -71,7 +71,7 @@ export const outages = {
     await page.context().unrouteAll();
   },
 
-  async 'a server that is killed and comes back is caught up with'(browser) {
+  async 'the page catches up after a restart of the server'(browser) {
     const server = await Server.start('--simulate-min-delay', '0', '--simulate-max-delay', '0');
     if (!server) return 'skipped: ORDERS_BIN is not set';
     const { url } = server;
@@ -82,14 +82,14 @@ export const outages = {
     await server.kill();
     await banner(page).waitFor();
     await said(page, 'Connection lost.');
-    await server.revive();
+    await server.restart();
     const after = await createOrder('After the restart', { url });
     await completed(after, url);
     await cancelOrder(watched, url);
     await isLive(page);
     await said(page, 'Connected again.');
     await caughtUp(page, after);
-    await eventually('the timeline goes on behind its last step', async () =>
+    await eventually('the timeline continues after its last step', async () =>
       JSON.stringify(await steps(page)) === '["Pending","Cancelled"]');
     await eventually('the counters are right', async () =>
       (await page.locator('.counts b').allTextContents()).join() === '0,0,1,0,1');
@@ -97,7 +97,7 @@ export const outages = {
     return undefined;
   },
 
-  async 'a page that was frozen has missed nothing'(browser) {
+  async 'a frozen page catches up'(browser) {
     const watched = await createScheduled('Asleep');
     const page = await visit(browser, `#/orders/${watched}`);
     await isLive(page);
@@ -109,11 +109,11 @@ export const outages = {
     await cancelOrder(watched);
     await browserSide.send('Page.setWebLifecycleState', { state: 'active' });
     await caughtUp(page, during);
-    await eventually('the timeline goes on', async () => JSON.stringify(await steps(page)) === '["Pending","Cancelled"]');
+    await eventually('the timeline continues', async () => JSON.stringify(await steps(page)) === '["Pending","Cancelled"]');
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'a laptop without network says so and comes back by itself'(browser) {
+  async 'a browser without network shows it and reconnects'(browser) {
     const page = await visit(browser);
     await isLive(page);
     await page.context().setOffline(true);

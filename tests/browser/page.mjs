@@ -1,7 +1,7 @@
-// Checks the pages of a running gateway in a real browser, at BASE_URL. One line for each check; exit code 1 when one fails.
+// Checks the pages of a running gateway in a real browser, at BASE_URL. Prints one line for each check; exit code 1 if one fails.
 // The processor must be running as well, and its handler must complete orders.
-// FAILED_ORDER_ID, when set, names a failed order to look at and to redrive; ORDERS_BIN the program to start for checks
-// that need a server of their own.
+// FAILED_ORDER_ID, if set, is a failed order to show and to redrive. ORDERS_BIN is the program for checks that need a
+// separate server.
 
 import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
 import { statusCounts } from './status_counts.mjs';
@@ -30,7 +30,7 @@ async function runAll(checks) {
   }
 }
 
-// Three at a time: most of them wait most of the time. What counts all orders has a server of its own.
+// Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
 await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts, ...guide }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

@@ -1,4 +1,4 @@
-// The figures above the list: orders by status and orders per second.
+// The counts above the list: orders by status and orders per second.
 
 import assert from 'node:assert/strict';
 import {
@@ -9,7 +9,7 @@ const STATUSES = ['pending', 'processing', 'completed', 'failed', 'cancelled'];
 
 const SKIPPED = 'skipped: ORDERS_BIN is not set';
 
-/** The counters as the page shows them, in the order of an order's life; not numbers until they are known. */
+/** Returns the counters of the page in the order of the statuses; NaN until they are known. */
 const shown = async (page) => (await page.locator('.counts b').allTextContents())
   .map((text) => Number(text.replaceAll(',', '').replace('–', 'NaN')));
 
@@ -23,7 +23,7 @@ const agree = (page, url) => eventually('the page shows what the server counts',
   return JSON.stringify(here) === JSON.stringify(there);
 });
 
-/** Creates many orders at once. A server that is busy says so, and has created none. */
+/** Creates many orders at once. A busy server responds with 503 and has created none. */
 async function createMany(count, url) {
   const order = (_, n) => ({ item: `Many ${n}`, quantity: 1, price: '1.00' });
   await eventually('many orders are created', async () => {
@@ -40,7 +40,7 @@ async function createMany(count, url) {
 const alternative = (page) => page.locator('.sparkline').getAttribute('aria-label');
 
 export const statusCounts = {
-  async 'the counters are those of all orders and move by themselves'(browser) {
+  async 'the counters include all orders and update live'(browser) {
     const server = await Server.start();
     if (!server) return SKIPPED;
     const { url } = server;
@@ -57,7 +57,7 @@ export const statusCounts = {
       return now[0] === pending && now[4] === cancelled + 1;
     });
     await agree(page, url);
-    // They are the same on a page that has just been opened.
+    // A new page shows the same counters.
     const other = await visit(browser, '', { url });
     await agree(other, url);
     assert.deepEqual(page.trouble, []);
@@ -65,7 +65,7 @@ export const statusCounts = {
     return undefined;
   },
 
-  async 'the counters are right when news come twice'(browser) {
+  async 'repeated events do not change the counters'(browser) {
     const server = await Server.start();
     if (!server) return SKIPPED;
     const { url } = server;
@@ -73,7 +73,7 @@ export const statusCounts = {
       near.send(message);
       if (JSON.parse(message).type === 'next') near.send(message);
     });
-    // Only the first answer to the question for the counts is let through: from then on only the news tell.
+    // Only the first query for the counts is let through; later changes come from events.
     let asked = 0;
     const once = (route) => (/Queue/.test(route.request().postData()) && asked++ > 0 ? route.abort() : route.continue());
     const page = await visit(browser, '', {
@@ -94,7 +94,7 @@ export const statusCounts = {
     return undefined;
   },
 
-  async 'orders per second are drawn and told, and a gap is marked'(browser) {
+  async 'orders per second are drawn and announced, and a gap is marked'(browser) {
     const line = await new Line().open();
     const page = await visit(browser, '', { url: line.url });
     await isLive(page);
@@ -104,12 +104,12 @@ export const statusCounts = {
     await line.cut();
     await page.locator('.connection.lost').waitFor();
     await page.locator('.sparkline .gap').first().waitFor({ state: 'attached' });
-    await line.mend();
+    await line.restore();
     await isLive(page);
-    await eventually('the gap is told', async () => /gaps? without connection/.test(await alternative(page)));
+    await eventually('the gap is announced', async () => /gaps? without connection/.test(await alternative(page)));
   },
 
-  async 'the page answers while thousands of orders pass, and is right in the end'(browser) {
+  async 'the page responds during thousands of orders, and is correct afterwards'(browser) {
     const server = await Server.start('--simulate-min-delay', '0', '--simulate-max-delay', '0', '--concurrency', '500');
     if (!server) return SKIPPED;
     const { url } = server;
@@ -122,12 +122,12 @@ export const statusCounts = {
     });
     const many = (async () => { for (let n = 0; n < 4; n += 1) await createMany(1_000, url); })();
     await page.locator('.rows a').first().waitFor();
-    // Somebody works on it meanwhile.
+    // A user types meanwhile.
     for (let n = 0; n < 5; n += 1) {
       await page.fill('#item', `Typed ${n}`);
       assert.equal(await page.inputValue('#item'), `Typed ${n}`);
     }
-    assert.equal(await page.evaluate(() => globalThis.told), 0, 'a busy list is not read out');
+    assert.equal(await page.evaluate(() => globalThis.told), 0, 'a busy list is not announced');
     await page.locator('.rows a').first().click();
     await page.locator('.timeline').waitFor();
     await page.keyboard.press('Escape');

@@ -7,16 +7,16 @@ import {
 
 const headline = (page, text) => page.locator('h1', { hasText: text }).waitFor();
 
-/** What only operators know or do. */
+/** Words of operators, which customers must not see. */
 const INTERNAL = /lease|attempt|dead.?letter|redriv|retry|queue|worker|simulate|error|status|sequence/i;
 
 async function isForCustomers(page) {
   assert.doesNotMatch(await page.locator('body').innerText(), INTERNAL);
-  assert.equal(await page.locator('a, button, input').count(), 0, 'nothing to press, no way to the operators');
+  assert.equal(await page.locator('a, button, input').count(), 0, 'no control and no link to the operators');
 }
 
 export const tracking = {
-  async 'a customer sees an order from its receipt to its end'(browser) {
+  async 'a customer sees an order from receipt to completion'(browser) {
     const id = await createOrder('Teapot', { externalReference: 'WEB-77', quantity: 2 });
     const frames = [];
     const listen = (blank) => blank.on('websocket', (socket) => {
@@ -28,15 +28,15 @@ export const tracking = {
     assert.equal(await page.title(), 'Your order is complete – WEB-77');
     const text = (await page.locator('main').innerText()).replace(/\s+/g, ' ');
     assert.match(text, /Order received .*In progress .*Complete .*Order WEB-77.*2 × Teapot \$9\.50 each Total \$19\.00/);
-    // The order is read and its steps are streamed; the steps may come last.
+    // The order is read and its steps are streamed, so the steps can arrive last.
     await eventually('a time for each step', async () => await page.locator('.progress time').count() === 3);
     await isForCustomers(page);
     assert.equal(await page.locator('meta[name=robots]').getAttribute('content'), 'noindex, nofollow');
-    assert.doesNotMatch(frames.join(), /reason|lease|attempt|failures|errorClass/, 'what is not shown is not asked for');
+    assert.doesNotMatch(frames.join(), /reason|lease|attempt|failures|errorClass/, 'fields that are not shown are not queried');
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'a customer sees what happens while it happens'(browser) {
+  async 'a customer sees changes live'(browser) {
     const id = await createScheduled('Surprise');
     const page = await visit(browser, `track/${id}`);
     await headline(page, /^We have received your order$/);
@@ -48,11 +48,11 @@ export const tracking = {
     await said(page, 'Your order was cancelled');
     assert.match(await page.title(), /^Your order was cancelled/);
     await isForCustomers(page);
-    assert.doesNotMatch(await page.locator('body').innerText(), /called off by a test/);
+    assert.doesNotMatch(await page.locator('body').innerText(), /cancelled by a test/);
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'a customer is told of a problem without its internals'(browser) {
+  async 'a customer sees a problem without its internals'(browser) {
     const id = process.env.FAILED_ORDER_ID;
     if (!id) return 'skipped: FAILED_ORDER_ID is not set';
     const page = await visit(browser, `track/${id}`);
@@ -62,7 +62,7 @@ export const tracking = {
     return undefined;
   },
 
-  async 'an address without an order says so kindly'(browser) {
+  async 'an address without an order shows a message'(browser) {
     for (const path of ['track', 'track/', 'track/nonsense', 'track/00000000-0000-7000-8000-000000000000', 'track/%3Cb%3E']) {
       const page = await visit(browser, path);
       await headline(page, /^We cannot find this order$/);
@@ -73,7 +73,7 @@ export const tracking = {
     }
   },
 
-  async 'a customer who was offline sees how it went on'(browser) {
+  async 'a customer who was offline sees later changes'(browser) {
     const line = await new Line().open();
     const id = await createScheduled('Train ride');
     const page = await visit(browser, `track/${id}`, { url: line.url });
@@ -82,11 +82,11 @@ export const tracking = {
     await line.cut();
     await page.locator('text=No connection at the moment').waitFor();
     await cancelOrder(id);
-    await line.mend();
+    await line.restore();
     await headline(page, /^Your order was cancelled$/);
     await page.context().close();
 
-    // And one who opens the page while the answers fail.
+    // A customer who opens the page while the requests fail.
     const late = await visit(browser, `track/${id}`, { prepare: async (blank) => {
       await blank.route('**/graphql', (route) => route.abort());
       await blank.routeWebSocket(/graphql$/, (socket) => socket.close({ code: 1012 }));
@@ -97,7 +97,7 @@ export const tracking = {
     assert.deepEqual(late.trouble.filter((text) => text.startsWith('script')), []);
   },
 
-  async 'the tracking page fits a small phone, the dark and paper'(browser) {
+  async 'the tracking page fits a small phone, dark mode and paper'(browser) {
     const id = await createOrder('Extraordinarily'.repeat(13), { externalReference: `WEB-${'7'.repeat(60)}` });
     await completed(id);
     const page = await visit(browser, `track/${id}`, { viewport: { width: 320, height: 640 }, colorScheme: 'dark' });
@@ -111,7 +111,7 @@ export const tracking = {
     assert.deepEqual(page.trouble, []);
   },
 
-  async 'the tracking page is one step from the open order'(browser) {
+  async 'the open order links to its tracking page'(browser) {
     const id = await createOrder('Shown around');
     await completed(id);
     const page = await visit(browser, `#/orders/${id}`);

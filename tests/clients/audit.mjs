@@ -1,5 +1,5 @@
-// Holds a gateway against GraphQL over HTTP, by the audits of the package graphql-http. Ends with status 1
-// unless every audit is ok: those of what a server SHOULD and MAY do count like those of what it MUST do.
+// Checks a gateway with the audits of the package graphql-http (GraphQL over HTTP). Ends with status 1 unless every audit
+// is ok: SHOULD and MAY count like MUST.
 //
 //   node audit.mjs               counts, names and results
 //   node audit.mjs --markdown    docs/graphql-audits.md
@@ -42,7 +42,7 @@ const failed = audits.filter(({ status }) => status !== "ok");
 for (const { id, level, name, status, reason } of failed) {
   console.error(`FAILED ${id} ${level} ${name}: ${status}: ${reason}`);
 }
-// A level without audits would be a level that nobody looked at.
+// A level without audits is an error, because nothing was checked.
 process.exitCode = failed.length || counts.some(({ total }) => total === 0) ? 1 : 0;
 
 function plain() {

@@ -1,11 +1,11 @@
-// What each library is asked to do, besides following orders to their end.
+// The checks of each library, besides following orders to their final status.
 
 import assert from "node:assert/strict";
 import { follow, LAPTOP, LIST, MUTATION, QUERY, Refusal, SUBSCRIPTION } from "./operations.mjs";
 
 const UNKNOWN = "01a205a9-3e31-7b03-b046-4e2634bec0b0";
 
-// A refusal with this code, before any event.
+// Checks for a refusal with this code, before any event.
 async function refused(work, code, events = []) {
   const error = await work.then(() => assert.fail(`ended without an error, expected ${code}`), (error) => error);
   if (!(error instanceof Refusal)) throw error;
@@ -18,7 +18,7 @@ function watched(client, orderId, after) {
   return { events, end: follow(client, orderId, after, (event) => events.push(event)) };
 }
 
-// Of every library.
+// Checks of every library.
 export const watching = {
   async "an order that does not exist is an error at once, not an empty stream"(client, { codes: [notFound] }) {
     const { end, events } = watched(client, UNKNOWN, 0);
@@ -27,19 +27,19 @@ export const watching = {
     await refused(latest.end, notFound, latest.events);
   },
 
-  async "an id that is none is an error"(client, { codes: [, invalid] }) {
+  async "an invalid id is an error"(client, { codes: [, invalid] }) {
     const { end, events } = watched(client, "nonsense", 0);
     await refused(end, invalid, events);
   },
 
-  async "behind the last event of a final order there is nothing"(client, { done, empty }) {
+  async "no event follows the last one of a final order"(client, { done, empty }) {
     if (!empty) return;
     const { end, events } = watched(client, done.id, done.sequence);
     await end;
     assert.deepEqual(events, []);
   },
 
-  async "a cursor in the middle goes on behind it"(client, { done }) {
+  async "a cursor in the middle returns later events"(client, { done }) {
     const { end, events } = watched(client, done.id, 1);
     await end;
     assert.deepEqual(events.map(({ sequence }) => sequence), range(2, done.sequence));
@@ -53,7 +53,7 @@ export const watching = {
   },
 };
 
-// Of those that speak GraphQL.
+// Checks of the GraphQL libraries.
 export const graphql = {
   async "a mutation creates an order that a query finds"(client) {
     const { createOrder } = await client.request({ query: MUTATION, variables: { input: LAPTOP } });
@@ -79,7 +79,7 @@ export const graphql = {
     assert.equal(order, null);
   },
 
-  async "what is wrong with an order is data, not an error"(client) {
+  async "an invalid order is data, not an error"(client) {
     const input = { ...LAPTOP, quantity: 0 };
     const { createOrder } = await client.request({ query: MUTATION, variables: { input } });
     assert.equal(createOrder.order, null);

@@ -1,6 +1,5 @@
-// Compares a gateway with graphql-js: the same documents, the same schema, the same orders. Both must accept
-// or refuse a document alike, and answer the same data. Ends with status 1 when they differ in anything that
-// differential_documents.mjs does not name.
+// Compares a gateway with graphql-js: the same documents, schema and orders. Both must accept or reject each document,
+// and return the same data. Ends with status 1 for a difference that differential_documents.mjs does not list.
 //
 //   node differential.mjs               what differs
 //   node differential.mjs --markdown    docs/graphql-differences.md
@@ -18,15 +17,15 @@ import { gateways } from "./operations.mjs";
 const { values: args } = parseArgs({ options: { markdown: { type: "boolean", default: false } } });
 const url = `${gateways[0]}/graphql`;
 const ACCEPT = "application/graphql-response+json, text/event-stream;q=0.5";
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 async function post(body, accept = ACCEPT) {
   const headers = { "content-type": "application/json", accept };
   const aborted = new AbortController();
-  const timer = setTimeout(() => aborted.abort(), PATIENCE_MS);
+  const timer = setTimeout(() => aborted.abort(), TIMEOUT_MS);
   try {
     const response = await fetch(url, { method: "POST", headers, body, signal: aborted.signal });
-    // A stream has begun, so the document was accepted.
+    // The stream has started, so the document was accepted.
     if (response.headers.get("content-type").startsWith("text/event-stream")) return { accepted: true };
     const json = await response.json();
     return { accepted: response.status === 200, data: json.data, errors: json.errors };
@@ -42,7 +41,7 @@ async function ask(query, variables) {
   return data;
 }
 
-// The orders that both sides show.
+// The orders on both sides.
 const ORDERS = [
   { item: "Tea", quantity: 1, price: "9.99", customer: "Ann", currency: "EUR" },
   { lineItems: [{ item: "Cup", quantity: 2, price: "3.00" }, { item: "Pot", quantity: 1, price: "20.00" }], currency: "EUR" },
@@ -58,7 +57,7 @@ async function prepared() {
   const orders = new Map();
   for (const input of ORDERS) {
     const { id } = (await ask(create, { i: input })).createOrder.order;
-    const deadline = Date.now() + PATIENCE_MS;
+    const deadline = Date.now() + TIMEOUT_MS;
     for (;;) {
       const { order } = await ask(ORDER, { id });
       if (order.status === "COMPLETED" && order.events.length === 3) {
@@ -76,11 +75,11 @@ const PAGE = `query($first:Int,$after:String,$last:Int,$before:String,$filter:Or
   orders(first:$first,after:$after,last:$last,before:$before,filter:$filter,sort:$sort){
     edges{cursor node{id}} pageInfo{startCursor endCursor hasNextPage hasPreviousPage}}}`;
 
-// Resolvers over these orders. Which orders a page has is the business of the gateway and not of the
-// language, so it is asked with coerced arguments.
+// Resolvers over these orders. The gateway selects the orders of a page, because the selection is not a part of the
+// language; it gets coerced arguments.
 function roots(orders) {
   const order = async (id) => {
-    // Orders of an earlier run.
+    // An order of an earlier run.
     if (!orders.has(id)) orders.set(id, (await ask(ORDER, { id })).order);
     const known = orders.get(id);
     if (!known) return null;
@@ -96,7 +95,7 @@ function roots(orders) {
   return { order: ({ id }) => order(id), node: ({ id }) => order(id), orders: page };
 }
 
-// The scalars by the rules of their descriptions.
+// Implements the scalars by the rules of their descriptions.
 function withScalars(schema) {
   const literal = (node) => {
     if ([Kind.STRING, Kind.INT, Kind.FLOAT].includes(node.kind)) {
@@ -143,7 +142,7 @@ async function oracle(schema, root, { document, variables, operationName }) {
   return { accepted: true, data: JSON.parse(JSON.stringify(result.data ?? null)), errors };
 }
 
-// Lists of named things, such as the fields of a type, have no order.
+// Sorts lists of named values, such as the fields of a type, which have no order.
 function sorted(value) {
   if (Array.isArray(value)) {
     const items = value.map(sorted);
@@ -167,7 +166,7 @@ const found = [];
 const known = [];
 const entries = Object.entries(GROUPS).flatMap(([group, documents]) =>
   documents.map((entry) => ({ group, ...(typeof entry === "string" ? { document: entry } : entry) })));
-// The orders stay as they are while they are compared.
+// Mutations run last, so that the orders do not change during the comparison.
 const isMutation = ({ document }) => document.includes("mutation");
 for (const entry of [...entries.filter((entry) => !isMutation(entry)), ...entries.filter(isMutation)]) {
   const { group } = entry;

@@ -1,15 +1,14 @@
-// Watchers whose connections are cut again and again while orders flow. Each goes on after the last event
-// that it saw, by the means of its library. At the end every watcher must have seen each event of each
-// order once, in order, and the same as the list of REST has.
+// Watchers whose connections are cut repeatedly while orders are created. Each continues after its last event with the
+// reconnect of its library. At the end every watcher must have received each event of each order once, in order, and
+// equal to the list of REST.
 //
 //   node disconnects.mjs [--cuts 50] [--watchers 2] [--in-flight 16] [--deadline SECONDS] [LIBRARY…]
 //
-// Prints `cuts N` whenever each watcher has been cut N times, then the figures and
-// `gaps=0 duplicates=0 reordered=0`. Ends with status 1 when one of the three is not 0, a timeline is wrong,
-// or not everything ended within the deadline (150).
+// Prints `cuts N` when each watcher has been cut N times, then the results and `gaps=0 duplicates=0 reordered=0`. Ends
+// with status 1 if one of the three is not 0, a timeline is wrong, or the deadline (150) is exceeded.
 //
-//   ORDERS_URL   http://127.0.0.1:3000   several with commas: all are watched over the first one, orders
-//                                        are created over each in turn, the last one has the final say
+//   ORDERS_URL   http://127.0.0.1:3000   several with commas: watchers use the first one, orders are
+//                                        created over each in rotation, the last one has the final state
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,7 +44,7 @@ function usage(problem) {
 const figures = { gaps: 0, duplicates: 0, reordered: 0 };
 const wrong = [];
 
-// What one watcher has seen of one order. Only the numbers count here, so that a fault has its name.
+// The events of one order at one watcher. It counts gaps, duplicates and reordered events by their numbers.
 class Seen {
   events = [];
   #numbers = new Set();
@@ -61,7 +60,7 @@ class Seen {
     this.#last = Math.max(this.#last, sequence);
   }
 
-  // What it should have seen behind its last event.
+  // Counts the events that are missing after its last one.
   end(whole) {
     figures.gaps += whole.filter(({ sequence }) => sequence > this.#last).length;
   }
@@ -82,11 +81,11 @@ class Watcher {
     this.client = this.library.open({ gateway: await this.proxy.listen(gateways[0]) });
   }
 
-  // Follows an order to its end, whatever becomes of the connection.
+  // Follows an order to its final status, independent of the connection.
   async follow(orderId) {
     const seen = new Seen();
     this.seen.set(orderId, seen);
-    // Over GraphQL the cursor is a variable, which the libraries send again with each subscribe.
+    // Over GraphQL the cursor is a variable, which the libraries send with each subscribe.
     const variables = { orderId, after: 0 };
     const next = (event) => {
       seen.add(asRest(event, this.library.graphql));
@@ -111,7 +110,7 @@ await Promise.all(watchers.map((watcher) => watcher.start()));
 const leastCuts = () => Math.min(...watchers.map(({ cuts }) => cuts));
 const orders = [];
 
-// One order after the other, until there have been enough cuts.
+// Creates and follows orders, one after the other, until there were enough cuts.
 async function lane() {
   while (leastCuts() < wanted) {
     const gateway = gateways[orders.length % gateways.length];
@@ -121,15 +120,15 @@ async function lane() {
   }
 }
 
-async function tellProgress() {
-  for (let told = 0; told < wanted; await sleep(20)) {
-    while (told < leastCuts()) console.log(`cuts ${(told += 1)}`);
+async function printProgress() {
+  for (let printed = 0; printed < wanted; await sleep(20)) {
+    while (printed < leastCuts()) console.log(`cuts ${(printed += 1)}`);
   }
 }
 
-async function everything() {
+async function runAll() {
   const lanes = Array.from({ length: inFlight }, lane);
-  await Promise.all([...lanes, ...watchers.map((watcher) => watcher.isCut()), tellProgress()]);
+  await Promise.all([...lanes, ...watchers.map((watcher) => watcher.isCut()), printProgress()]);
 }
 
 function compare(id, whole) {
@@ -151,9 +150,9 @@ try {
   const late = sleep(deadlineSeconds * 1_000, undefined, { ref: false }).then(() => {
     throw new Error(`not done after ${deadlineSeconds} s: ${watchers.map(({ name, cuts }) => `${name} ${cuts}`)}`);
   });
-  await Promise.race([everything(), late]);
+  await Promise.race([runAll(), late]);
 } catch (error) {
-  // Whether the gateway still has somebody who waits tells whose fault a stream is that does not end.
+  // The number of subscriptions at the gateway shows which side causes a stream that does not end.
   const metrics = await fetch(`${gateways[0]}/metrics`).then((answer) => answer.text(), () => "");
   wrong.push(...metrics.split("\n").filter((line) => /^(orders_graphql_subscriptions|orders_subscribed) /.test(line)));
   wrong.push(error.cause?.message || error.message || error.reason || JSON.stringify(error));
@@ -183,5 +182,5 @@ console.log([
 console.log(Object.entries(figures).map(([name, count]) => `${name}=${count}`).join(" "));
 wrong.slice(0, 20).forEach((what) => console.error(`FAILED ${what}`));
 const bad = wrong.length || leastCuts() < wanted || Object.values(figures).some((count) => count > 0);
-// Streams that hang would keep the program alive.
+// Open streams would keep the program running.
 process.exit(bad ? 1 : 0);

@@ -1,6 +1,5 @@
-// Follows orders with one of the client libraries: prints their events from the first one on, a line of
-// JSON each, until the gateway ends the streams after the final statuses. Ends with status 0 when each
-// timeline was whole.
+// Follows orders with one of the client libraries. Prints their events from the first one, a line of JSON each, until the
+// gateway ends the streams after the final statuses. Ends with status 0 if each timeline is complete.
 //
 //   node follow.mjs LIBRARY ORDER_ID…
 //

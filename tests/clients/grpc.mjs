@@ -8,13 +8,13 @@ export const address = process.env.GRPC_ADDR || "127.0.0.1:50051";
 const proto = fileURLToPath(new URL("../../proto/orders/v1/orders.proto", import.meta.url));
 
 export function orderService(at = address) {
-  // Field names in lowerCamelCase, absent fields with their defaults, 64-bit numbers as texts.
+  // Field names in lowerCamelCase, absent fields with their defaults, 64-bit numbers as strings.
   const definition = loadSync(proto, { defaults: true, longs: String });
   const { OrderService } = loadPackageDefinition(definition).orders.v1;
   return new OrderService(at, credentials.createInsecure());
 }
 
-// One call with a deadline; while the gateway is still starting, the call waits for it.
+// Makes one call with a deadline; the call waits for a gateway that is starting.
 export function call(client, method, request, deadlineMs = 10_000) {
   return new Promise((resolve, reject) => {
     const metadata = new Metadata({ waitForReady: true });

@@ -1,5 +1,5 @@
-// Asks a gateway for what every gRPC server should offer: grpc.health.v1, and server reflection that
-// lists the orders service. Ends with status 0 when both are there.
+// Checks grpc.health.v1 and server reflection of a gateway, which lists the orders service. Ends with status 0 if both
+// work.
 //
 //   GRPC_ADDR=127.0.0.1:50051 node health_and_reflection.mjs
 

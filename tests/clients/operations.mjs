@@ -1,8 +1,8 @@
-// What the clients of every library ask a gateway, and how an answer that is a refusal looks.
+// The operations of every library, and the form of a refusal.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-// Both may name several, with commas: the clients are spread over them.
+// Both can contain several addresses, with commas: the clients are spread over them.
 export const gateways = list("ORDERS_URL", "http://127.0.0.1:3000");
 export const grpcAddresses = list("GRPC_ADDR", "127.0.0.1:50051");
 
@@ -10,7 +10,7 @@ function list(variable, otherwise) {
   return (process.env[variable] || otherwise).split(",").map((url) => url.replace(/\/$/, ""));
 }
 
-// Of an event, over every transport.
+// The fields of an event, over every transport.
 export const FIELDS = ["orderId", "sequence", "status", "previousStatus", "attempt", "reason", "errorClass", "occurredAt"];
 
 export const QUERY = `query ($id: ID!) {
@@ -27,11 +27,11 @@ export const SUBSCRIPTION = `subscription ($orderId: ID!, $after: Int) {
   orderStatus(orderId: $orderId, after: $after) { ${FIELDS.join(" ")} }
 }`;
 
-// Of `createOrder` and of `POST /orders`.
+// The input of `createOrder` and of `POST /orders`.
 export const LAPTOP = { item: "Laptop", quantity: 2, price: "1299.99", maxAttempts: 3 };
 
-// The gateway said no: `errors` of a GraphQL answer, a problem, or a gRPC status. Whatever else a client
-// throws is a failure of the connection, or of the client.
+// A refusal of the gateway: `errors` of a GraphQL response, a problem, or a gRPC status. Any other exception of a client is
+// a failure of the connection or of the client.
 export class Refusal extends Error {
   constructor(errors) {
     super(errors.map(({ message }) => message).join("; "));
@@ -42,16 +42,16 @@ export class Refusal extends Error {
     return this.errors[0].extensions?.code;
   }
 
-  // Seconds after which the same may be asked again; absent when it would be refused again.
+  // Seconds after which the request can be repeated; absent if it would be refused again.
   get retryAfter() {
     return this.errors[0].extensions?.retryAfterSeconds;
   }
 }
 
-// How often a busy gateway is asked again.
+// Maximum number of repetitions at a busy gateway.
 const RETRIES = 10;
 
-// Does what a refusal says: asks again after a while.
+// Repeats a request after the time that the refusal states.
 async function again(work) {
   for (let tries = 0; ; tries += 1) {
     try {
@@ -63,7 +63,7 @@ async function again(work) {
   }
 }
 
-// A client that asks a busy gateway again. A subscription is refused before its first event.
+// Returns a client that repeats requests at a busy gateway. A subscription is refused before its first event.
 export function patient(client) {
   const { request, subscribe, follow: watch } = client;
   return {
@@ -74,21 +74,20 @@ export function patient(client) {
   };
 }
 
-// The data of a GraphQL result, or its refusal.
+// Returns the data of a GraphQL result, or throws its refusal.
 export function dataOf({ data, errors }) {
   if (errors?.length) throw new Refusal(errors);
   return data;
 }
 
-// The next events of an order behind `after`, or from the latest one on; ends with the stream.
+// Follows the events of an order after `after`, or from the latest one; ends with the stream.
 export function follow(client, orderId, after, seen) {
   if (client.follow) return client.follow(orderId, after, seen);
   const operation = { query: SUBSCRIPTION, variables: { orderId, after } };
   return client.subscribe(operation, (data) => seen(data.orderStatus));
 }
 
-// The results of an observable, as all of these libraries have one, until it ends. `next` takes a result
-// and may throw.
+// Passes the results of an observable to `next`, which can throw, until the observable completes.
 export function drained(observable, next) {
   return new Promise((resolve, reject) => {
     const subscription = observable.subscribe({
@@ -97,7 +96,7 @@ export function drained(observable, next) {
           next(result);
         } catch (error) {
           reject(error);
-          // Not before `subscribe` has returned it.
+          // After `subscribe` has returned the subscription.
           setImmediate(() => subscription?.unsubscribe());
         }
       },
@@ -107,7 +106,7 @@ export function drained(observable, next) {
   });
 }
 
-// JSON over REST; a problem is a refusal.
+// Sends a REST request with JSON; a problem is thrown as a refusal.
 export function rest(base, path, body) {
   const request = body && {
     method: "POST",

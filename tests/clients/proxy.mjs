@@ -4,27 +4,27 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-// Every event has it, in a frame of a websocket as in a stream of server-sent events.
+// Every event contains this, in websocket frames and in server-sent events.
 const EVENT = '"sequence":';
-// Nothing is waited for longer than that before a cut.
-const PATIENCE_MS = 400;
+// Maximum wait for an event before a cut.
+const MAX_WAIT_MS = 400;
 
-// Where a cut hurts: between two messages, instead of a message, or in the middle of one.
+// The position of a cut: between two messages, instead of a message, or within a message.
 export const KINDS = ["idle", "lost", "torn"];
 
 export class CutProxy {
   // [the client's socket, the gateway's socket]
   #pairs = new Set();
   #server;
-  // What is done with the next data from the gateway.
+  // The function that gets the next event from the gateway.
   #armed = null;
-  // Whether an event has passed since the last cut, and who waits for that.
+  // Whether an event has passed since the last cut, and the functions that wait for it.
   #live = false;
   #waiting = [];
-  // Connections that the client has made.
+  // The number of connections of the client.
   connections = 0;
 
-  // In front of `http://host:port`; returns when it listens.
+  // Starts the proxy for `http://host:port`, and returns its URL.
   async listen(gateway) {
     const { hostname, port } = new URL(gateway);
     this.#server = createServer({ noDelay: true }, (client) => {
@@ -64,28 +64,27 @@ export class CutProxy {
     return this.#live ? Promise.resolve() : new Promise((wake) => this.#waiting.push(wake));
   }
 
-  // Cuts every connection of the client. Says which kind of cut it was: without an event to lose or to
-  // tear within a moment it is an idle one.
+  // Cuts all connections of the client, and returns the kind of the cut: `idle` if no event comes in time.
   async cut(kind) {
-    let done = "idle";
+    let result = "idle";
     if (kind !== "idle") {
       const hit = new Promise((resolve) => {
         this.#armed = (client, data) => {
           this.#armed = () => {};
-          done = kind;
+          result = kind;
           if (kind === "lost") return resolve();
           client.write(data.subarray(0, Math.ceil(data.length / 2)), resolve);
         };
       });
-      await Promise.race([hit, sleep(PATIENCE_MS)]);
+      await Promise.race([hit, sleep(MAX_WAIT_MS)]);
     }
     this.#armed = null;
     this.#live = false;
     for (const sockets of this.#pairs) sockets.forEach((socket) => socket.destroy());
-    return done;
+    return result;
   }
 
-  // Connections that are there now.
+  // The number of open connections.
   get open() {
     return this.#pairs.size;
   }

@@ -1,6 +1,5 @@
-// Every client library against running gateways: creates orders, follows them with all libraries at
-// once, and compares what each has seen. Prints a line for each library; ends with status 1 when
-// anything is wrong, and says what.
+// Runs every client library against running gateways: creates orders, follows them with all libraries at once, and
+// compares the events. Prints a line for each library; ends with status 1 and the differences if there are any.
 //
 //   node suite.mjs [--orders N] [LIBRARY…]
 //
@@ -23,7 +22,7 @@ if (!Number.isInteger(count) || count < 1) throw new Error(`--orders takes a num
 const names = positionals.length ? positionals : Object.keys(libraries);
 const failures = [];
 
-// Runs one check; a failure is written down with the name of the library.
+// Runs one check, and records a failure with the name of the library.
 async function check(name, what, work) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -43,7 +42,7 @@ function create(i, more = {}) {
   return rest(gateways[i % gateways.length], "/orders", { ...LAPTOP, ...more });
 }
 
-// Follows one order from its first event; what came, as REST writes it.
+// Follows one order from its first event, and returns the events in the form of REST.
 async function timeline(library, client, orderId, onFirst = () => {}) {
   const events = [];
   await follow(client, orderId, 0, (event) => {
@@ -62,36 +61,36 @@ const clients = names.map((name, i) => {
   return { name, library, client: patient(library.open({ gateway, grpc })), seen: new Map() };
 });
 
-// One order is not started, so every library is there when it is cancelled.
-const held = await create(0, { processAfter: "2100-01-01T00:00:00Z" });
+// This order is scheduled, so every library is subscribed when it is cancelled.
+const scheduled = await create(0, { processAfter: "2100-01-01T00:00:00Z" });
 const orders = await Promise.all(Array.from({ length: count }, (_, i) => create(i)));
 let waiting = clients.length;
-const cancelled = { reason: "nobody wants it" };
-const allThere = () => {
+const cancelled = { reason: "no longer wanted" };
+const onSubscribed = () => {
   waiting -= 1;
   if (waiting > 0) return;
-  const path = `/orders/${held.id}/cancel`;
+  const path = `/orders/${scheduled.id}/cancel`;
   check("rest", "cancels", () => rest(gateways.at(-1), path, cancelled));
 };
 await Promise.all(clients.flatMap(({ name, library, client, seen }) => [
   check(name, "an order that is cancelled while it is watched", async () => {
-    seen.set(held.id, await timeline(library, client, held.id, allThere));
+    seen.set(scheduled.id, await timeline(library, client, scheduled.id, onSubscribed));
   }),
   ...orders.map(({ id }) => check(name, `follows order ${id}`, async () => {
     seen.set(id, await timeline(library, client, id));
   })),
 ]));
 
-// The same everywhere, and as the list says that comes after everything.
+// All libraries must have the same events as the list of REST afterwards.
 const whole = new Map();
 await check("rest", "the timelines", async () => {
-  for (const { id } of [held, ...orders]) {
+  for (const { id } of [scheduled, ...orders]) {
     const events = await rest(gateways[0], `/orders/${id}/events`);
     checkTimeline(id, events);
     whole.set(id, events);
   }
-  const { status, reason } = whole.get(held.id).at(-1);
-  if (status !== "cancelled" || reason !== cancelled.reason) throw new Error(`${held.id} is ${status}: ${reason}`);
+  const { status, reason } = whole.get(scheduled.id).at(-1);
+  if (status !== "cancelled" || reason !== cancelled.reason) throw new Error(`${scheduled.id} is ${status}: ${reason}`);
 });
 const done = await rest(gateways[0], `/orders/${orders[0].id}`);
 if (!isFinal(done.status)) failures.push(`rest: order ${done.id} is ${done.status} after its end`);

@@ -1,4 +1,4 @@
-// What must be true of the events of an order, whoever shows them.
+// The rules for the events of an order, over every interface.
 
 import assert from "node:assert/strict";
 import { FIELDS } from "./operations.mjs";
@@ -8,7 +8,7 @@ const STATUSES = ["pending", "processing", ...FINAL];
 
 export const isFinal = (status) => FINAL.includes(status);
 
-// An event as REST writes it. GraphQL differs in the case of the statuses and nothing else.
+// Returns an event in the form of REST. GraphQL differs only in the case of the statuses.
 export function asRest(event, graphql) {
   assert.deepEqual(named(event), [...FIELDS].sort(), `the fields of ${JSON.stringify(event)}`);
   const word = (status) => {
@@ -27,7 +27,7 @@ function named(event) {
   return Object.keys(event).filter((name) => name !== "__typename").sort();
 }
 
-// The timeline of an order from event `first` on: each event once, in order, up to a final status.
+// Checks the timeline of an order from event `first`: each event once, in order, up to a final status.
 export function checkTimeline(orderId, events, first = 1) {
   const what = `order ${orderId}`;
   const sequences = events.map(({ sequence }) => sequence);
@@ -42,7 +42,7 @@ export function checkTimeline(orderId, events, first = 1) {
   });
 }
 
-// Compares a timeline, or the rest of one, with the whole one.
+// Compares a timeline, or its end, with the complete one.
 export function checkSame(orderId, events, whole) {
   const from = events.length ? events[0].sequence - 1 : whole.length;
   assert.deepEqual(events, whole.slice(from), `order ${orderId}: the same as the list of REST`);

@@ -1,10 +1,9 @@
-// A worker in another language than the product's: it pops jobs from the Redis list and reports the
-// statuses over gRPC. Nothing is generated; the .proto file is read at run time.
+// A worker in JavaScript: it pops jobs from the Redis list and reports the statuses over gRPC. It uses no generated code;
+// the .proto file is read at run time.
 //
 //   node worker.mjs [--count N] [--timeout SECONDS]
 //
-// It ends with status 0 after N orders (default 1; 0: never), with 1 after an error or when the
-// timeout (default: none) is over.
+// It ends with status 0 after N orders (default 1; 0: never), and with 1 after an error or the timeout (default: none).
 //
 //   REDIS_URL        redis://127.0.0.1:6379/
 //   GRPC_ADDR        127.0.0.1:50051
@@ -37,14 +36,14 @@ function fail(message) {
   process.exit(1);
 }
 
-// What the order is about. Replace this with the real work.
+// Replace this with the real work.
 async function work(order) {
   const items = order.lineItems.map((line) => `${line.quantity} × ${line.item}`).join(", ");
   console.log(`working on ${order.orderId}: ${items}`);
   await sleep(100);
 }
 
-// Answers whether this worker has carried the order to `completed`.
+// Processes an order, and returns whether this worker has completed it.
 async function handle(service, orderId) {
   const updateStatus = (request) => call(service, "updateStatus", { orderId, ...request });
 
@@ -52,14 +51,14 @@ async function handle(service, orderId) {
   try {
     started = await updateStatus({ status: "processing" });
   } catch (error) {
-    // The list holds hints. One can come twice, or late; the gateway then refuses the start and
-    // there is nothing to do.
+    // The list contains hints, which can be repeated or late. The gateway then refuses the start, and there is nothing to
+    // do.
     if (error.code !== status.FAILED_PRECONDITION && error.code !== status.NOT_FOUND) throw error;
     console.log(`skipped ${orderId}: ${error.details}`);
     return false;
   }
 
-  // The attempt is ours until the lease ends. Longer work renews it with its token.
+  // This worker has the attempt until the lease ends. Longer work renews the lease with its token.
   const leaseToken = started.leaseToken;
   const renewal = setInterval(() => {
     updateStatus({ status: "processing", leaseToken }).catch((error) =>
@@ -69,7 +68,7 @@ async function handle(service, orderId) {
   try {
     await work(started.order);
   } catch (error) {
-    // `pending` asks for another attempt later; `failed` would be for good.
+    // `pending` requests another attempt later; `failed` would be final.
     await updateStatus({ status: "pending", leaseToken, reason: String(error.message ?? error) });
     return false;
   } finally {

@@ -1,5 +1,5 @@
-// What a user of the generated client writes: the orders of the README, and each operation once. It has to compile
-// without casts, and to run.
+// The code of a user of the generated client: the orders of the README, and each operation once. It must compile without
+// casts, and run.
 import assert from 'node:assert/strict';
 import createClient from 'openapi-fetch';
 import type { components, paths } from './generated/schema.js';
@@ -19,7 +19,7 @@ assert.equal(order.status, 'pending');
 const text = await api.POST('/orders', { body: { item: 'Tea', quantity: 2, price: '3.50' } });
 assert.equal(text.data?.total, 7);
 
-// An order with everything.
+// An order with all fields.
 const full: NewOrder = {
   lineItems: [
     { item: 'Laptop', quantity: 1, price: '1299.99' },
@@ -33,7 +33,7 @@ assert.equal(created.response.status, 201);
 const again = await api.POST('/orders', { params: { header: { 'Idempotency-Key': 'checkout-1001' } }, body: full });
 assert.equal(again.data?.id, created.data?.id);
 
-// What one order says can be sent for the next one.
+// The fields of a response can be sent as the next order.
 const repeated = await api.POST('/orders', {
   body: { item: order.item, quantity: order.quantity, price: order.price, currency: order.currency, priority: order.priority },
 });
@@ -87,7 +87,7 @@ assert.equal((await api.GET('/queue')).data?.counts?.limit, 100_000);
 assert.equal((await api.GET('/livez')).data?.status, 'ok');
 assert.equal((await api.GET('/readyz', { params: { query: { verbose: '' } } })).data?.checks?.length, 5);
 
-// What the document does not allow does not compile.
+// Code that violates the document does not compile.
 // @ts-expect-error an order needs a price
 const priceless: NewOrder = { item: 'x', quantity: 1 };
 // @ts-expect-error there is no such priority

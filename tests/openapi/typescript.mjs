@@ -1,4 +1,4 @@
-// Generates a TypeScript client from the document of a running gateway, compiles client.ts with it, and runs that.
+// Generates a TypeScript client from the document of a running gateway, compiles client.ts with it, and runs it.
 //
 //   ORDERS_URL=http://127.0.0.1:3000 node typescript.mjs
 import { execFileSync } from 'node:child_process';

@@ -10,7 +10,7 @@ import { OperationTypeNode } from "graphql";
 import WebSocket from "ws";
 import { drained, Refusal } from "../operations.mjs";
 
-// Apollo looks for it where browsers have it, and Node from version 22 on.
+// Apollo requires the global of browsers, which Node has since version 22.
 globalThis.WebSocket ??= WebSocket;
 
 export function open({ gateway }, { persisted = false } = {}) {
@@ -53,7 +53,7 @@ export function open({ gateway }, { persisted = false } = {}) {
   };
 }
 
-// Only what the gateway said about GraphQL: an answer that Apollo cannot read stays what it is.
+// Converts only GraphQL errors of the gateway; other errors do not change.
 function refusal(error) {
   return CombinedGraphQLErrors.is(error) ? new Refusal(error.errors) : error;
 }

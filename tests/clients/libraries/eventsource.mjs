@@ -1,5 +1,5 @@
-// REST over server-sent events with an `EventSource` as browsers have it: it comes back by itself after
-// the end of a stream, with the id of its last event, until the gateway answers that there is no more.
+// REST over server-sent events with an `EventSource`, as in browsers: it reconnects after the end of a stream with the id
+// of its last event, until the gateway responds that there are no more.
 
 import { EventSource } from "eventsource";
 import { problem, rest } from "../operations.mjs";
@@ -26,9 +26,9 @@ export function open({ gateway }, options = {}) {
           if (source.readyState !== EventSource.CLOSED) return;
           sources.delete(source);
           if (code === 204) resolve();
-          // An `EventSource` does not show the body of a refusal; asked without a stream, REST does.
+          // An `EventSource` does not show the body of a refusal, so this requests it without a stream.
           else rest(gateway, `/orders/${orderId}/events${cursor}`).then(
-            // It was busy and is not any more.
+            // The gateway was busy and is not busy now.
             () => reject(code === 503 ? problem({ title: message }, 1) : new Error(`${code} ${message}`)),
             reject,
           );

@@ -1,4 +1,4 @@
-// graphql-sse in distinct connections mode: a stream of its own for each operation.
+// graphql-sse in distinct connections mode: a separate stream for each operation.
 
 import { createClient } from "graphql-sse";
 import { over } from "./graphql-ws.mjs";

@@ -3,7 +3,7 @@
 import { orderService } from "../grpc.mjs";
 import { Refusal } from "../operations.mjs";
 
-// gRPC's own name for the time after which a call may be repeated.
+// The metadata of gRPC with the time after which a call can be repeated.
 const PUSHBACK = "grpc-retry-pushback-ms";
 
 export function open({ grpc }) {
@@ -14,7 +14,7 @@ export function open({ grpc }) {
         const stream = service.watchOrder({ orderId, afterSequence: after });
         stream.on("data", (event) => {
           try {
-            // What is absent on the wire is an empty text here.
+            // An absent field is an empty string here.
             const { previousStatus, reason, errorClass } = event;
             seen({ ...event, previousStatus: previousStatus || null, reason: reason || null, errorClass: errorClass || null });
           } catch (error) {
@@ -30,7 +30,7 @@ export function open({ grpc }) {
   };
 }
 
-// What the gateway said; nothing when the connection failed.
+// Returns the refusal of the gateway; undefined if the connection failed.
 function refusal({ details, metadata }) {
   const code = metadata.get("orders-error")[0];
   if (!code) return undefined;

@@ -1,7 +1,6 @@
-// The libraries by name. `graphql`: they speak GraphQL, so statuses come in upper case. `latest`: without a
-// cursor they begin with the latest event; REST begins with the first. `codes`: the words for an order that
-// does not exist, and for an id that is none. `empty`: whether they can follow a stream without an event;
-// urql reports one over server-sent events as an answer that is no JSON.
+// The libraries by name. `graphql`: statuses are in upper case. `latest`: without a cursor they begin with the latest
+// event; REST begins with the first. `codes`: the codes of an order that does not exist, and of an invalid id. `empty`:
+// whether they can follow a stream without an event; urql reports one over server-sent events as invalid JSON.
 
 import * as apollo from "./apollo.mjs";
 import * as eventsource from "./eventsource.mjs";

@@ -1,5 +1,5 @@
-// The libraries that come back by themselves when their connection is cut, set up to do so for ever and
-// soon. The usual waits are a second and more, to spare a gateway.
+// The libraries that reconnect after a lost connection, configured to do so without limit and soon. The default pauses
+// are a second and more, to protect a gateway.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import * as eventsource from "./eventsource.mjs";
@@ -33,14 +33,14 @@ export const reconnecting = {
   },
 };
 
-// The library can reconnect, but it forgets what is subscribed to between a loss and the new connection.
-// So this takes a new client after each loss.
+// The library can reconnect, but it loses subscriptions that start between a loss and the new connection. So this creates
+// a new client after each loss.
 function reconnectingLegacy(addresses) {
   let client = legacy.open(addresses);
   return {
     async subscribe(operation, next) {
       for (;;) {
-        // A subscription would bring the old client back to life.
+        // A subscription would reconnect the old client.
         if (client.connection.isLost) client = legacy.open(addresses);
         const { connection } = client;
         const ended = client.subscribe(operation, next).then(() => true);
@@ -52,7 +52,7 @@ function reconnectingLegacy(addresses) {
   };
 }
 
-// An `EventSource` waits for as long as the stream says, and has no setting for it.
+// An `EventSource` waits for the time that the stream states, and has no setting for it.
 async function fetchWithSoonerRetry(url, options) {
   const answer = await fetch(url, options);
   if (!answer.body) return answer;

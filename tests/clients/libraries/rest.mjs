@@ -1,4 +1,4 @@
-// REST with `fetch`: the list of events, asked for again until it ends with a final status.
+// REST with `fetch`: polls the list of events until it ends with a final status.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { rest } from "../operations.mjs";

@@ -4,8 +4,8 @@ import transport from "subscriptions-transport-ws";
 import WebSocket from "ws";
 import { dataOf, drained, Refusal } from "../operations.mjs";
 
-// The library lets go of a socket and then closes it. Of a socket that is not yet open `ws` calls that an
-// error, which without a listener ends the program. In browsers there is no such rule.
+// The library removes its listeners from a socket and then closes it. If the socket is not open yet, `ws` emits an error,
+// which ends the program without a listener. Browsers emit none.
 class Socket extends WebSocket {
   constructor(...rest) {
     super(...rest);
@@ -23,13 +23,13 @@ export function open({ gateway }) {
   }));
   const observable = (operation) => ({
     subscribe(sink) {
-      // This library hands on the first error of an operation, alone.
+      // This library passes only the first error of an operation.
       const error = (reason) => sink.error(reason.extensions ? new Refusal([reason]) : reason);
       return client.request(operation).subscribe({ ...sink, error });
     },
   });
   return {
-    // The library does not tell its subscribers when the connection is gone.
+    // The library does not notify its subscribers of a lost connection.
     connection,
     async request(operation) {
       let data;

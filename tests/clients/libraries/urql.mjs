@@ -33,7 +33,7 @@ export function open({ gateway }, { fetchSubscriptions = false } = {}) {
           subscribe((result) => {
             try {
               const data = dataOf(result);
-              // At the end urql repeats the last result, with `hasNext` turned off.
+              // At the end urql repeats the last result with `hasNext` false.
               if (result.hasNext) next(data);
             } catch (error) {
               reject(error);
@@ -47,7 +47,7 @@ export function open({ gateway }, { fetchSubscriptions = false } = {}) {
   };
 }
 
-// What the gateway said about GraphQL is a refusal, anything else a failure.
+// GraphQL errors of the gateway are a refusal, all other errors a failure.
 function dataOf({ data, error }) {
   if (!error) return data;
   throw error.networkError ?? new Refusal(error.graphQLErrors);
