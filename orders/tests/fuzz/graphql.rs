@@ -7,7 +7,7 @@ use crate::run::{Run, check_response, in_time};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// Documents that are not subscriptions: those of unknown orders end at once, others would wait.
+/// The documents. Subscriptions are of unknown orders, which end at once; others would wait.
 fn documents() -> Vec<(String, Value)> {
     let create = json!({"input": {"item": "Tee", "quantity": 1, "price": "1.50", "currency": "EUR", "priority": "HIGH"}});
     let lines =
@@ -62,11 +62,11 @@ async fn graphql() {
     let documents = documents();
     run.repeat(async |mut random: Random| {
         let (document, variables) = random.pick(&documents).clone();
-        let document = if random.once_in(4) { document } else { random.changed_text(&document) };
+        let document = if random.once_in(4) { document } else { random.mutated_string(&document) };
         let variables = if random.once_in(3) { variables } else { random.json(&variables) };
         let mut request = json!({"query": document, "variables": variables});
         if random.once_in(4) {
-            request["operationName"] = json!(random.text());
+            request["operationName"] = json!(random.string());
         }
         if random.once_in(8) {
             request = random.json(&request);
@@ -94,7 +94,7 @@ async fn graphql() {
             let mut response = builder.header("accept", accept).send().await?;
             let status = response.status().as_u16();
             let mut body = Vec::new();
-            // A mutated subscription may follow an order that there is; its beginning is enough.
+            // A mutated subscription can follow an existing order; the start of its stream suffices.
             while let Ok(Ok(Some(chunk))) =
                 tokio::time::timeout(std::time::Duration::from_secs(5), response.chunk()).await
             {

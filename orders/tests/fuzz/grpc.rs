@@ -7,11 +7,11 @@ use crate::mutate::Random;
 use crate::run::{Run, in_time};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// Internal errors by tonic itself about a message that is no Protobuf, or no frame of gRPC.
+/// Internal errors of tonic for a message that is not valid Protobuf, or for an invalid frame.
 const NOT_A_MESSAGE: [&str; 4] =
     ["failed to decode Protobuf message", "Unexpected EOF decoding stream", "protocol error", "compress"];
 
-/// A field of a message: its number and bytes.
+/// Encodes a field of a message: its number and bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u8::try_from(bytes.len()).expect("fields of the corpus are short");
     let length = if length < 128 { vec![length] } else { vec![length | 0x80, 1] };
@@ -65,15 +65,15 @@ async fn grpc() {
         };
         let path = if random.once_in(20) { format!("/{}", random.below(1_000)) } else { path };
         let sent = (path.clone(), message.clone());
-        let (code, text) = in_time(&sent, call(&run.grpc, &path, message)).await;
+        let (code, text) = in_time(&sent, make_call(&run.grpc, &path, message)).await;
         let library = NOT_A_MESSAGE.iter().any(|known| text.contains(known));
         assert!(!matches!(code, 2 | 13 | 15) || library, "status {code}: {text}\nfor {sent:?}");
     })
     .await;
 }
 
-/// Makes one call on a connection of its own. Returns its status and message; OK for a stream that has begun.
-async fn call(address: &str, path: &str, message: Vec<u8>) -> (u32, String) {
+/// Makes one call on a separate connection. Returns its status and message; OK for a stream that has started.
+async fn make_call(address: &str, path: &str, message: Vec<u8>) -> (u32, String) {
     let socket = TcpStream::connect(address).await.expect("the gateway accepts connections");
     let Ok((mut client, connection)) = h2::client::handshake(socket).await else {
         return (14, String::new());
@@ -106,7 +106,7 @@ async fn call(address: &str, path: &str, message: Vec<u8>) -> (u32, String) {
             read("grpc-message").replace("%20", " "),
         ))
     };
-    // A broken frame may end the stream.
+    // An invalid frame can end the stream.
     let outcome = answered.await.unwrap_or((14, String::new()));
     connection.abort();
     outcome

@@ -1,4 +1,4 @@
-//! Raw HTTP/1: mutated bytes, in one piece or several, on a connection of their own.
+//! Raw HTTP/1: mutated bytes, in one or several writes, on a separate connection.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -50,7 +50,7 @@ async fn http1() {
         let answered = async {
             let mut socket = TcpStream::connect(run.http()).await?;
             let cut = random.below(bytes.len() + 1);
-            // The gateway may refuse and close before it has read everything.
+            // The gateway can reject the request and close before it has read all bytes.
             let _ = socket.write_all(&bytes[..cut]).await;
             let _ = socket.write_all(&bytes[cut..]).await;
             let _ = socket.shutdown().await;

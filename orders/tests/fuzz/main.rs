@@ -1,10 +1,10 @@
 //! Sends mutated requests to `orders dev` over every interface: REST, GraphQL, raw HTTP/1, websocket and gRPC.
 //!
-//! Whatever is sent, the gateway answers in time, never with a 5xx other than a documented 503, does not panic, and
-//! its memory stays flat. `scripts/fuzz.sh` runs each fuzzer for a minute with a new seed; the tests run each for a few
+//! For every input the gateway responds in time, without a 5xx other than a documented 503 and without a panic, and its
+//! memory does not grow. `scripts/fuzz.sh` runs each fuzzer for a minute with a new seed; the tests run each for a few
 //! seconds with a fixed one.
 //!
-//! `mutate` makes the inputs, `run` bounds and checks a run; the other modules know one interface each.
+//! `mutate` creates the inputs, and `run` limits and checks a run. Each other module fuzzes one interface.
 
 #![cfg(test)]
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-/// A generator of random numbers (SplitMix64): the same seed makes the same inputs.
+/// A generator of random numbers (SplitMix64): the same seed creates the same inputs.
 pub(crate) struct Random(u64);
 
-/// Values that programs get wrong.
-const TEXTS: [&str; 24] = [
+/// Strings that often cause errors.
+const STRINGS: [&str; 24] = [
     "",
     " ",
     "\u{0}",
@@ -61,12 +61,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("it is below a usize")
     }
 
-    /// True once in `times`.
+    /// Returns true once in `times` on average.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -75,18 +75,18 @@ impl Random {
         &choices[self.below(choices.len())]
     }
 
-    pub(crate) fn text(&mut self) -> String {
+    pub(crate) fn string(&mut self) -> String {
         match self.below(8) {
-            0 => self.pick(&TEXTS).repeat(1 + self.below(300)),
+            0 => self.pick(&STRINGS).repeat(1 + self.below(300)),
             1 => {
                 let length = self.below(40);
                 (0..length).filter_map(|_| char::from_u32(self.below(0x11_0000) as u32)).collect()
             }
-            _ => (*self.pick(&TEXTS)).to_owned(),
+            _ => (*self.pick(&STRINGS)).to_owned(),
         }
     }
 
-    /// Bytes that differ from `base` in one to eight places.
+    /// Returns bytes that differ from `base` in one to eight places.
     pub(crate) fn bytes(&mut self, base: &[u8]) -> Vec<u8> {
         let mut bytes = base.to_vec();
         for _ in 0..=self.below(8) {
@@ -96,7 +96,7 @@ impl Random {
                 0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
                 1 if at < bytes.len() => bytes[at] = self.next() as u8,
                 2 => drop(bytes.drain(at..end)),
-                3 => drop(bytes.splice(at..at, self.text().into_bytes())),
+                3 => drop(bytes.splice(at..at, self.string().into_bytes())),
                 4 => {
                     let copy = bytes[at..end].to_vec();
                     bytes.splice(at..at, copy);
@@ -108,29 +108,29 @@ impl Random {
         bytes
     }
 
-    /// Valid text in UTF-8, changed as bytes are.
-    pub(crate) fn changed_text(&mut self, base: &str) -> String {
+    /// Returns valid UTF-8, mutated like bytes.
+    pub(crate) fn mutated_string(&mut self, base: &str) -> String {
         String::from_utf8_lossy(&self.bytes(base.as_bytes())).into_owned()
     }
 
-    /// A JSON text: `base` with one to four of its values replaced, removed, repeated or joined by others.
+    /// Returns `base` with one to four of its values replaced, removed, repeated or joined by others.
     pub(crate) fn json(&mut self, base: &Value) -> Value {
         let mut value = base.clone();
         for _ in 0..=self.below(4) {
-            self.change(&mut value);
+            self.mutate(&mut value);
         }
         value
     }
 
-    fn change(&mut self, value: &mut Value) {
+    fn mutate(&mut self, value: &mut Value) {
         match value {
             Value::Object(members) if !members.is_empty() && !self.once_in(6) => {
                 let name = members.keys().nth(self.below(members.len())).cloned().expect("it is one of them");
                 match self.below(6) {
                     0 => drop(members.remove(&name)),
-                    1 => drop(members.insert(self.text(), self.value(0))),
+                    1 => drop(members.insert(self.string(), self.value(0))),
                     2 => drop(members.insert(name, self.value(0))),
-                    _ => self.change(members.get_mut(&name).expect("it is one of them")),
+                    _ => self.mutate(members.get_mut(&name).expect("it is one of them")),
                 }
             }
             Value::Array(elements) if !elements.is_empty() && !self.once_in(6) => {
@@ -142,24 +142,24 @@ impl Random {
                         elements.splice(at..at, copies);
                     }
                     2 => elements[at] = self.value(0),
-                    _ => self.change(&mut elements[at]),
+                    _ => self.mutate(&mut elements[at]),
                 }
             }
-            Value::String(text) if !self.once_in(3) => *text = self.changed_text(text),
+            Value::String(text) if !self.once_in(3) => *text = self.mutated_string(text),
             other => *other = self.value(0),
         }
     }
 
-    /// Any value.
+    /// Returns a random value.
     fn value(&mut self, depth: usize) -> Value {
         match self.below(if depth < 4 { 9 } else { 6 }) {
             0 => Value::Null,
             1 => json!(self.once_in(2)),
             2 | 3 => serde_json::from_str(self.pick::<&str>(&NUMBERS)).unwrap_or_else(|_| json!(self.next())),
-            4 | 5 => Value::String(self.text()),
+            4 | 5 => Value::String(self.string()),
             6 => (0..self.below(4)).map(|_| self.value(depth + 1)).collect(),
             7 => Value::Object(
-                (0..self.below(4)).map(|_| (self.text(), self.value(depth + 1))).collect::<Map<_, _>>(),
+                (0..self.below(4)).map(|_| (self.string(), self.value(depth + 1))).collect::<Map<_, _>>(),
             ),
             _ => {
                 let mut nested = self.value(4);

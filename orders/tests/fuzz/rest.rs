@@ -8,7 +8,7 @@ use crate::run::{Run, check_response, in_time};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// Method, path with query, body.
+/// Returns the method, the path with its query, and the body of each operation.
 fn operations() -> Vec<(Method, String, Value)> {
     let order = json!({"item": "Laptop", "quantity": 2, "price": 1299.99});
     let full = json!({
@@ -57,13 +57,13 @@ async fn rest() {
     let operations = operations();
     run.repeat(async |mut random: Random| {
         let (method, path, body) = random.pick(&operations).clone();
-        let path = if random.once_in(2) { random.changed_text(&path) } else { path };
+        let path = if random.once_in(2) { random.mutated_string(&path) } else { path };
         let Ok(url) = Url::parse(&format!("{}{}", run.url, path.replace(['#', '\\'], "/"))) else { return };
-        // A mutated path must not lead to another host.
+        // A mutated path must not change the host.
         if !url.as_str().starts_with(&format!("{}/", run.url)) {
             return;
         }
-        let mut body = serde_json::to_vec(&random.json(&body)).expect("JSON has a text");
+        let mut body = serde_json::to_vec(&random.json(&body)).expect("JSON can be serialized");
         if random.once_in(4) {
             body = random.bytes(&body);
         }
@@ -79,7 +79,7 @@ async fn rest() {
             ["idempotency-key", "last-event-id", "x-request-id", "x-forwarded-for", "accept", "origin"]
         {
             if random.once_in(6)
-                && let Ok(value) = reqwest::header::HeaderValue::from_bytes(random.text().as_bytes())
+                && let Ok(value) = reqwest::header::HeaderValue::from_bytes(random.string().as_bytes())
             {
                 request = request.header(name, value);
             }
@@ -90,7 +90,7 @@ async fn rest() {
             let status = response.status().as_u16();
             Ok::<_, reqwest::Error>((status, response.bytes().await?))
         };
-        // A request that is refused while it is sent may be cut off.
+        // The connection of a request that is rejected while it is sent can be closed.
         if let Ok((status, body)) = in_time(&sent, answered).await {
             check_response(status, &body, &sent);
         }

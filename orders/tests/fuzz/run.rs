@@ -1,4 +1,4 @@
-//! One run of a fuzzer: its bounds, and what has to be true after it.
+//! One run of a fuzzer: its limits, and the checks after it.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use serde_json::Value;
 use crate::harness::{Process, base_url, command, grpc_addr};
 use crate::mutate::Random;
 
-/// How long each fuzzer runs unless `ORDERS_FUZZ_SECONDS` says otherwise.
-const SECONDS: u64 = 4;
-/// Clients that send at once.
+/// The duration of each fuzzer in seconds, unless `ORDERS_FUZZ_SECONDS` is set.
+const DEFAULT_SECONDS: u64 = 4;
+/// Concurrent clients.
 const CLIENTS: u64 = 4;
-/// Most requests of one client.
+/// Maximum number of requests of one client.
 const MAX_CASES: u64 = 100_000;
-/// Requests of one client before the memory is measured for the first time.
+/// Requests of one client before the first measurement of memory.
 const WARM_UP: u64 = 200;
-/// How much the memory may grow after that, in KiB.
-const GROWTH_KIB: u64 = 64 * 1024;
-/// How long a response may take. What waits longer hangs.
+/// Maximum growth of memory after that, in KiB.
+const MAX_GROWTH_KIB: u64 = 64 * 1024;
+/// Timeout of a response; a longer wait is a hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A gateway that is being fuzzed.
+/// A gateway during a run.
 pub(crate) struct Run {
     name: &'static str,
     seed: u64,
@@ -46,7 +46,7 @@ impl Run {
         let seed = setting("ORDERS_FUZZ_SEED", 1);
         println!("fuzz {name}: ORDERS_FUZZ_SEED={seed}");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        // Orders wait, so that commands find them in every status but do not compete with workers for the machine.
+        // Orders take time, so that commands find them in every status and workers use little CPU.
         let arguments = [
             "--http-addr",
             "127.0.0.1:0",
@@ -70,9 +70,9 @@ impl Run {
         self.url.trim_start_matches("http://")
     }
 
-    /// Runs `case` again and again, by several clients at once, until the time is up. Then checks the gateway.
+    /// Runs `case` repeatedly in concurrent clients until the time is over, then checks the gateway.
     pub(crate) async fn repeat<F: Future<Output = ()>>(&self, case: impl Fn(Random) -> F) {
-        let time = Duration::from_secs(setting("ORDERS_FUZZ_SECONDS", SECONDS));
+        let time = Duration::from_secs(setting("ORDERS_FUZZ_SECONDS", DEFAULT_SECONDS));
         let seed_of = |client: u64, n: u64| self.seed.wrapping_mul(1_000_003) ^ (client << 40) ^ n;
         let clients = |from: u64, to: u64, until: Option<Instant>| {
             let case = &case;
@@ -90,17 +90,17 @@ impl Run {
         let cases = warm + clients(WARM_UP, MAX_CASES, Some(Instant::now() + time)).await.iter().sum::<u64>();
         let after = self.memory_kib();
         println!("fuzz {}: {cases} cases, memory {before} -> {after} KiB", self.name);
-        assert!(cases > 4 * WARM_UP, "the time was too short for anything but the warm-up");
-        assert!(after <= before + GROWTH_KIB, "the memory grew from {before} to {after} KiB");
+        assert!(cases > 4 * WARM_UP, "the run was not longer than its warm-up");
+        assert!(after <= before + MAX_GROWTH_KIB, "the memory grew from {before} to {after} KiB");
         self.check().await;
     }
 
-    /// The gateway runs, is ready, and has not panicked.
+    /// Checks that the gateway runs, is ready, and has not panicked.
     async fn check(&self) {
         let client = reqwest::Client::new();
         let get = async |path: &str| {
             let response = client.get(format!("{}{path}", self.url)).timeout(DEADLINE).send().await;
-            response.expect("the gateway answers").text().await.expect("the gateway answers")
+            response.expect("the gateway responds").text().await.expect("the gateway responds")
         };
         assert!(get("/livez").await.contains("ok"));
         let metrics = get("/metrics").await;
@@ -118,7 +118,7 @@ impl Run {
     }
 }
 
-/// Checks one response over HTTP. `sent` is shown when it is wrong.
+/// Checks one response over HTTP. `sent` is the request, for the panic.
 pub(crate) fn check_response(status: u16, body: &[u8], sent: &dyn std::fmt::Debug) {
     let text = String::from_utf8_lossy(body);
     if status >= 500 {
@@ -131,7 +131,7 @@ pub(crate) fn check_response(status: u16, body: &[u8], sent: &dyn std::fmt::Debu
     assert!(!text.contains(r#""code":"internal_error""#), "{status} {text}\nfor {sent:?}");
 }
 
-/// The outcome of what has to end in time.
+/// Returns the result of a future that must end in time.
 pub(crate) async fn in_time<T>(sent: &dyn std::fmt::Debug, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(outcome) => outcome,

@@ -34,7 +34,7 @@ fn conversations() -> Vec<Vec<String>> {
     .to_vec()
 }
 
-/// A masked frame, as clients send it.
+/// Encodes a masked frame, as clients send it.
 fn frame(opcode: u8, payload: &[u8], random: &mut Random) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -63,14 +63,14 @@ async fn websocket() {
             if random.once_in(8) {
                 continue;
             }
-            let message = if random.once_in(3) { message } else { random.changed_text(&message) };
+            let message = if random.once_in(3) { message } else { random.mutated_string(&message) };
             let opcode = if random.once_in(12) { random.below(16) as u8 } else { 1 };
             bytes.extend(frame(opcode, message.as_bytes(), &mut random));
         }
         if random.once_in(3) {
             bytes = random.bytes(&bytes);
         }
-        // The end of a conversation that is in order still.
+        // Closes a connection that is still open.
         bytes.extend(frame(8, &1000_u16.to_be_bytes(), &mut random));
         let sent = (protocol, String::from_utf8_lossy(&bytes).into_owned());
         let open = format!(

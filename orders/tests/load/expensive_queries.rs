@@ -1,5 +1,5 @@
-//! Small GraphQL requests that ask for a lot: the response stays within its budget, memory stays flat and
-//! the program answers others meanwhile, on every transport.
+//! Small GraphQL requests with large results: on every transport the response stays within its limit, memory does not
+//! grow, and the program serves other clients meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +15,15 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use crate::ALONE;
 use crate::harness::{Process, base_url, command, within};
 
-/// How much memory may grow by.
-const GROWTH_KIB: u64 = 64 * 1024;
-/// What a liveness probe waits for at most.
-const PROBE: Duration = Duration::from_millis(100);
-/// Another program may have the machine for a moment. A probe that waits for these requests waits in every round.
+/// Maximum growth of memory.
+const MAX_GROWTH_KIB: u64 = 64 * 1024;
+/// Maximum latency of a liveness probe.
+const MAX_PROBE_LATENCY: Duration = Duration::from_millis(100);
+/// Another program can use the cores for a moment. A probe that waits for these requests waits in every round.
 const ROUNDS: usize = 3;
-/// The longest response, `--max-response-size`, with room for what a transport adds.
-const RESPONSE_BYTES: usize = 8 * 1024 * 1024 + 1_024;
-/// Clients that send the same at the same time.
+/// Maximum size of a response: `--max-response-size`, and the overhead of a transport.
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024 + 1_024;
+/// Concurrent clients with the same request.
 const CLIENTS: usize = 3;
 
 struct Server {
@@ -55,8 +55,8 @@ impl Server {
         Self { process, base, client, _folder: folder }
     }
 
-    /// A hundred orders with as much text as an order may have.
-    async fn fill(&self) {
+    /// Creates a hundred orders of the maximum size.
+    async fn create_large_orders(&self) {
         let item = "😀".repeat(80);
         let lines: Vec<Value> =
             (0..190).map(|_| json!({"item": item, "quantity": 1, "price": "1"})).collect();
@@ -64,7 +64,7 @@ impl Server {
         for _ in 0..4 {
             let request = self.client.post(format!("{}/orders/bulk", self.base));
             let request = request.header("content-type", "application/json").body(body.clone());
-            let response = within("the bulk", request.send()).await.expect("an answer");
+            let response = within("the bulk", request.send()).await.expect("a response");
             assert_eq!(response.status(), 201, "{}", response.text().await.unwrap_or_default());
         }
     }
@@ -72,13 +72,14 @@ impl Server {
     async fn post(&self, body: &str, accept: &str) -> String {
         let request = self.client.post(format!("{}/graphql", self.base));
         let request = request.header("content-type", "application/json").header("accept", accept);
-        let response = within("the answer", request.body(body.to_owned()).send()).await.expect("an answer");
+        let response =
+            within("the response", request.body(body.to_owned()).send()).await.expect("a response");
         assert!(response.status().as_u16() < 500, "{body:.200}: {}", response.status());
         within("the body", response.text()).await.expect("a body")
     }
 
-    /// The same operation under several ids of one socket; the results.
-    async fn socket(&self, payload: &Value, ids: usize) -> Vec<String> {
+    /// Sends the same operation under several ids of one websocket, and returns the results.
+    async fn send_over_websocket(&self, payload: &Value, ids: usize) -> Vec<String> {
         let url = format!("{}/graphql", self.base.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "graphql-transport-ws".parse().expect("a header value");
@@ -108,17 +109,17 @@ impl Server {
         results
     }
 
-    /// A line of `/proc/PID/status`, in KiB.
+    /// Returns a line of `/proc/PID/status`, in KiB.
     fn memory(&self, line: &str) -> u64 {
         self.process.memory(line) / 1024
     }
 
-    /// Lets the peak of memory begin anew.
-    fn forget_peak(&self) {
+    /// Resets the peak of memory.
+    fn reset_peak_memory(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("it may be written");
     }
 
-    /// How long liveness probes waited while `work` went on: the value that 95 of 100 stay below.
+    /// Runs `work` beside liveness probes, and returns the 95th percentile of their latency.
     async fn probed(&self, work: impl Future<Output = ()>) -> Duration {
         let done = Arc::new(AtomicBool::new(false));
         let probe = async {
@@ -126,7 +127,7 @@ impl Server {
             while !done.load(Ordering::Relaxed) || waits.len() < 60 {
                 let start = Instant::now();
                 let probe = self.client.get(format!("{}/livez", self.base)).send();
-                let response = within("a probe", probe).await.expect("an answer");
+                let response = within("a probe", probe).await.expect("a response");
                 assert_eq!(response.status(), 200);
                 waits.push(start.elapsed());
                 tokio::task::yield_now().await;
@@ -154,7 +155,7 @@ fn bulk(rows: usize, lines: &[Value], selected: &str) -> Value {
     json!({"query": query, "variables": {"l": lines}})
 }
 
-/// What is asked for, and whether the answer is an error instead of data.
+/// Returns the requests, and whether the response is an error instead of data.
 fn requests() -> Vec<(&'static str, Value, bool)> {
     let empty = vec![json!({}); 200];
     let wrong = vec![json!({"item": "", "quantity": 0, "price": "x"}); 200];
@@ -185,9 +186,9 @@ fn requests() -> Vec<(&'static str, Value, bool)> {
     ]
 }
 
-/// How the bytes of an answer are judged.
-fn check(name: &str, transport: &str, text: &str, is_error: bool) {
-    assert!(text.len() <= RESPONSE_BYTES, "{name} over {transport}: {} bytes", text.len());
+/// Checks the size and the kind of a response.
+fn check_response(name: &str, transport: &str, text: &str, is_error: bool) {
+    assert!(text.len() <= MAX_RESPONSE_BYTES, "{name} over {transport}: {} bytes", text.len());
     let codes = ["limit_exceeded", "body_too_large", "document_too_large", "invalid_input"];
     let refused = codes.iter().any(|code| text.contains(code));
     if is_error {
@@ -199,26 +200,26 @@ fn check(name: &str, transport: &str, text: &str, is_error: bool) {
     }
 }
 
-/// What one client does over one transport.
+/// Sends a request over one transport, and checks the response.
 async fn send(server: &Server, name: &str, transport: &str, request: &Value, is_error: bool) {
     let body = request.to_string();
     let texts = match transport {
         "http" => vec![server.post(&body, "application/json").await],
         "batch" => vec![server.post(&format!("[{body}]"), "application/json").await],
         "sse" => vec![server.post(&body, "text/event-stream").await],
-        _ => server.socket(request, 2).await,
+        _ => server.send_over_websocket(request, 2).await,
     };
     for text in texts {
-        check(name, transport, &text, is_error);
+        check_response(name, transport, &text, is_error);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_requests_stay_small() {
+async fn small_requests_have_bounded_cost() {
     let _alone = ALONE.lock().await;
     let mut server = Server::start().await;
-    server.fill().await;
-    // What the allocator keeps after requests of every kind is no growth.
+    server.create_large_orders().await;
+    // Memory that the allocator keeps after requests of every kind is not growth.
     server.post(&page("nodes{id}").to_string(), "application/json").await;
     let idle = server.probed(std::future::ready(())).await;
     let before = server.memory("VmRSS");
@@ -227,12 +228,12 @@ async fn small_requests_stay_small() {
     for (name, request, is_error) in requests() {
         let length = request.to_string().len();
         for transport in ["http", "batch", "sse", "websocket"] {
-            // Longer than a message of a websocket may be.
+            // Longer than the limit of a websocket message.
             if transport == "websocket" && length > 64 * 1024 {
                 continue;
             }
             for round in 1..=ROUNDS {
-                server.forget_peak();
+                server.reset_peak_memory();
                 let clients = (0..CLIENTS).map(|_| send(&server, name, transport, &request, is_error));
                 let start = Instant::now();
                 let wait = server.probed(async { drop(join_all(clients).await) }).await;
@@ -241,10 +242,10 @@ async fn small_requests_stay_small() {
                 let line =
                     format!("{name} over {transport}: {took:?}, a probe waits {wait:?}, {grown} KiB more");
                 println!("{line}");
-                if wait > PROBE && round < ROUNDS {
+                if wait > MAX_PROBE_LATENCY && round < ROUNDS {
                     continue;
                 }
-                if grown > GROWTH_KIB || wait > PROBE {
+                if grown > MAX_GROWTH_KIB || wait > MAX_PROBE_LATENCY {
                     failed.push(line);
                 }
                 break;
@@ -253,7 +254,7 @@ async fn small_requests_stay_small() {
     }
     assert!(failed.is_empty(), "{failed:#?}");
     let after = server.memory("VmRSS");
-    assert!(after <= before + GROWTH_KIB, "{before} KiB before and {after} KiB after");
+    assert!(after <= before + MAX_GROWTH_KIB, "{before} KiB before and {after} KiB after");
     server.process.terminate();
     server.process.wait_for_success().await;
 }

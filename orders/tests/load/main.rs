@@ -19,5 +19,5 @@ mod peak_memory;
 mod short_connections;
 mod unfinished_requests;
 
-/// A test that runs beside another would measure the other one as well.
+/// Tests hold this lock, because a test beside another would measure both.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

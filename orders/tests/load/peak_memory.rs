@@ -1,4 +1,4 @@
-//! How much memory the program takes at most, as the kernel counts it.
+//! The peak memory of the process, as the kernel counts it.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::harness::{Api, Process, base_url, command, within};
 const MIB: u64 = 1024 * 1024;
 
 #[tokio::test]
-async fn eight_large_bulk_creates_at_once_fit_into_128_mib() {
+async fn eight_concurrent_bulk_creates_fit_into_128_mib() {
     let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
@@ -23,7 +23,7 @@ async fn eight_large_bulk_creates_at_once_fit_into_128_mib() {
     let creates = (0..8).map(|_| async {
         let request = client.post(format!("{}/orders/bulk", api.base));
         let request = request.header("content-type", "application/json").body(body.clone());
-        let answer = within("an answer", request.send()).await.expect("an answer");
+        let answer = within("a response", request.send()).await.expect("a response");
         let status = answer.status();
         (status.as_u16(), within("the body", answer.bytes()).await.expect("a body").len())
     });

@@ -1,4 +1,4 @@
-//! Clients that connect, ask something or nothing, and leave.
+//! Clients that connect, send a request or nothing, and disconnect.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,20 +11,20 @@ use crate::harness::{Api, Process, base_url, command, grpc_addr, within};
 
 const MIB: u64 = 1024 * 1024;
 const CONNECTS: usize = 100_000;
-/// After these, every kind of client has been there and memory has its usual size.
+/// After these connects, every kind of client was served and memory has its usual size.
 const WARM_UP: usize = 10_000;
-/// Clients at the same time.
+/// Concurrent clients.
 const CLIENTS: usize = 64;
 
-/// A connection that is reset when it is dropped, so that no port stays in use.
+/// Opens a connection that is reset when it is dropped, so that its port is free at once.
 async fn connect(addr: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_zero_linger().expect("the option is set");
     within("a connection", socket.connect(addr.parse().expect("an address"))).await.expect("a connection")
 }
 
-/// What the n-th client does before it leaves.
-async fn visit(n: usize, http: &str, grpc: &str) {
+/// Connects as the n-th client, and disconnects.
+async fn connect_and_leave(n: usize, http: &str, grpc: &str) {
     let mut stream = connect(if n % 8 == 7 { grpc } else { http }).await;
     let said = match n % 4 {
         0 => &b""[..],
@@ -35,13 +35,13 @@ async fn visit(n: usize, http: &str, grpc: &str) {
     stream.write_all(said).await.expect("it is sent");
     if n % 4 == 1 {
         let mut answer = [0; 12];
-        within("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
+        within("a response", stream.read_exact(&mut answer)).await.expect("a response");
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_is_flat_after_a_hundred_thousand_connects() {
+async fn memory_does_not_grow_with_connects() {
     let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
@@ -56,7 +56,7 @@ async fn memory_is_flat_after_a_hundred_thousand_connects() {
                 if n >= end {
                     break;
                 }
-                visit(n, api.addr(), &grpc).await;
+                connect_and_leave(n, api.addr(), &grpc).await;
             }
         });
         join_all(clients).await

@@ -1,4 +1,4 @@
-//! Bodies and messages that clients do not send to their end.
+//! Bodies and messages that clients do not send completely.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::harness::{Api, Process, base_url, command, eventually, grpc_addr, wit
 const MIB: u64 = 1024 * 1024;
 /// `--request-buffer-limit`.
 const BUDGET: u64 = 64 * MIB;
-/// What buffers and the rest of the program may take besides.
-const BESIDES: u64 = 100 * MIB;
+/// Maximum memory of other buffers and of the rest of the program.
+const OTHER_MEMORY: u64 = 100 * MIB;
 /// The length of a body, of which [`SENT`] bytes are sent.
 const ANNOUNCED: usize = 4 * 1024 * 1024;
 const SENT: usize = ANNOUNCED - 10;
-/// As many as fit: an eighth of the budget is for small bodies.
-const FIT: usize = (BUDGET as usize - BUDGET as usize / 8) / SENT;
+/// The number of bodies within the limit, of which an eighth is for small bodies.
+const MAX_LARGE_BODIES: usize = (BUDGET as usize - BUDGET as usize / 8) / SENT;
 
 struct Server {
     process: Process,
@@ -51,18 +51,18 @@ impl Server {
         Self { process, api, _folder: folder }
     }
 
-    /// While the budget is used up, large bodies are refused and small ones are served. `more` begins another body: of
-    /// those that came at the same time, more may have been refused than was necessary.
-    async fn serves_small_bodies_only(&self, mut more: impl AsyncFnMut()) {
+    /// Checks that large bodies are rejected and small ones are served while the buffer is full. `more` starts another body:
+    /// of concurrent ones, more than necessary can have been rejected.
+    async fn assert_only_small_bodies(&self, mut more: impl AsyncFnMut()) {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
         let ask = async || {
             let request = client.post(format!("{}/orders/bulk", self.api.base));
             let request = request.header("content-type", "application/json").body(vec![b' '; SENT]);
-            within("an answer", request.send()).await.expect("an answer")
+            within("a response", request.send()).await.expect("a response")
         };
         let mut refused = ask().await;
-        for _ in 0..FIT {
-            // It is read, and is no order.
+        for _ in 0..MAX_LARGE_BODIES {
+            // The body was read, and is not a valid order.
             if refused.status() == 400 {
                 more().await;
                 refused = ask().await;
@@ -78,8 +78,8 @@ impl Server {
         assert_eq!(self.api.post("/orders/bulk", &json!([order])).await.0, 201, "a small bulk create");
     }
 
-    /// Everything was given back, so a large body is read again: it is no order.
-    async fn serves_large_bodies(&self) {
+    /// Checks that the buffer is free: a large body is read again, and is not a valid order.
+    async fn assert_large_bodies(&self) {
         eventually("the budget to be free", || async {
             (self.api.post("/orders/bulk", &json!("x".repeat(SENT - 2))).await.0 == 400).then_some(())
         })
@@ -89,34 +89,39 @@ impl Server {
     fn check_memory(&self, before: u64) {
         let peak = self.process.memory("VmHWM");
         println!("{} KiB before, {} KiB at most", before / 1024, peak / 1024);
-        assert!(peak <= before + BUDGET + BESIDES, "{} MiB before, {} MiB at most", before / MIB, peak / MIB);
+        assert!(
+            peak <= before + BUDGET + OTHER_MEMORY,
+            "{} MiB before, {} MiB at most",
+            before / MIB,
+            peak / MIB
+        );
     }
 }
 
 /// Sends a part of a body over HTTP/1.
-async fn begin(addr: &str) -> TcpStream {
+async fn start_body(addr: &str) -> TcpStream {
     let mut socket = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
     let head = format!(
         "POST /orders/bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {ANNOUNCED}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.expect("the head is sent");
-    // It may be refused before everything is sent.
+    // The gateway can reject the body before all bytes are sent.
     let _ = within("the body to be taken", socket.write_all(&[b' '; SENT])).await;
     socket
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_bodies_over_http1_stay_within_the_budget() {
+async fn unfinished_http1_bodies_stay_within_the_limit() {
     let _alone = ALONE.lock().await;
-    // The clients are not late during the test.
+    // The timeout is longer than the test.
     let mut server = Server::start("60s").await;
     let before = server.process.memory("VmRSS");
     for _ in 0..2 {
-        let mut sockets = join_all((0..150).map(|_| begin(server.api.addr()))).await;
+        let mut sockets = join_all((0..150).map(|_| start_body(server.api.addr()))).await;
         let mut more = Vec::new();
-        server.serves_small_bodies_only(async || more.push(begin(server.api.addr()).await)).await;
-        // All but those that fit are refused. A refusal may be lost to a client that is still sending.
+        server.assert_only_small_bodies(async || more.push(start_body(server.api.addr()).await)).await;
+        // All bodies beyond the limit are rejected. A client that is still sending can miss the rejection.
         let mut refused = 0;
         eventually("the others to be refused", || {
             sockets.retain_mut(|socket| {
@@ -129,12 +134,12 @@ async fn unfinished_bodies_over_http1_stay_within_the_budget() {
                 refused += 1;
                 false
             });
-            std::future::ready((refused >= 150 - FIT).then_some(()))
+            std::future::ready((refused >= 150 - MAX_LARGE_BODIES).then_some(()))
         })
         .await;
-        assert!(!sockets.is_empty(), "those that fit are waited for");
+        assert!(!sockets.is_empty(), "bodies within the limit stay open");
         drop((sockets, more));
-        server.serves_large_bodies().await;
+        server.assert_large_bodies().await;
         server.check_memory(before);
     }
     server.process.terminate();
@@ -148,9 +153,8 @@ async fn http2(addr: &str) -> SendRequest<Bytes> {
     sender
 }
 
-/// Sends a part of a body over HTTP/2 and returns the status of the answer, once there is one: that of gRPC, if the
-/// answer has it.
-async fn unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: Bytes) -> Option<String> {
+/// Sends a part of a body over HTTP/2, and returns the status of the response: the status of gRPC, if there is one.
+async fn send_unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: Bytes) -> Option<String> {
     let request = Request::post(format!("http://localhost{path}"))
         .header("content-type", kind)
         .header("te", "trailers")
@@ -167,7 +171,7 @@ async fn unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: By
                 break;
             }
         }
-        // The body never ends.
+        // The body does not end.
         std::future::pending::<()>().await;
     };
     let answer = async {
@@ -191,7 +195,7 @@ async fn unfinished(sender: SendRequest<Bytes>, path: &str, kind: &str, part: By
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_bodies_over_http2_stay_within_the_budget() {
+async fn unfinished_http2_bodies_stay_within_the_limit() {
     let _alone = ALONE.lock().await;
     let mut server = Server::start("60s").await;
     let before = server.process.memory("VmRSS");
@@ -199,20 +203,20 @@ async fn unfinished_bodies_over_http2_stay_within_the_budget() {
     for _ in 0..2 {
         let sender = http2(server.api.addr()).await;
         let mut answers = tokio::task::JoinSet::new();
-        let begin = |answers: &mut tokio::task::JoinSet<_>| {
-            answers.spawn(unfinished(sender.clone(), "/orders/bulk", "application/json", part.clone()));
+        let start_request = |answers: &mut tokio::task::JoinSet<_>| {
+            answers.spawn(send_unfinished(sender.clone(), "/orders/bulk", "application/json", part.clone()));
         };
         for _ in 0..95 {
-            begin(&mut answers);
+            start_request(&mut answers);
         }
-        for _ in 0..95 - FIT {
+        for _ in 0..95 - MAX_LARGE_BODIES {
             let answer = within("a refusal", answers.join_next()).await.expect("more are open");
             assert_eq!(answer.expect("no panic").as_deref(), Some("503"));
         }
-        server.serves_small_bodies_only(async || begin(&mut answers)).await;
-        assert!(!answers.is_empty(), "those that fit are waited for");
+        server.assert_only_small_bodies(async || start_request(&mut answers)).await;
+        assert!(!answers.is_empty(), "bodies within the limit stay open");
         drop((answers, sender));
-        server.serves_large_bodies().await;
+        server.assert_large_bodies().await;
         server.check_memory(before);
     }
     server.process.terminate();
@@ -220,9 +224,9 @@ async fn unfinished_bodies_over_http2_stay_within_the_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_messages_of_grpc_end_in_time() {
+async fn unfinished_grpc_messages_time_out() {
     let _alone = ALONE.lock().await;
-    // A message that does not arrive has 2 s for each 64 KiB, and 12 s in all.
+    // The timeout of a message is 2 s for each 64 KiB, and 12 s in total.
     let mut server = Server::start("2s").await;
     let grpc = grpc_addr(&mut server.process).await;
     let before = server.process.memory("VmRSS");
@@ -232,23 +236,24 @@ async fn unfinished_messages_of_grpc_end_in_time() {
     for method in ["Work", "UpdateStatus"] {
         let path = format!("/orders.v1.OrderService/{method}");
         let sender = http2(&grpc).await;
-        let calls = (0..150).map(|_| unfinished(sender.clone(), &path, "application/grpc", part.clone()));
-        // 15 s are allowed, and as much again for a busy machine.
+        let calls =
+            (0..150).map(|_| send_unfinished(sender.clone(), &path, "application/grpc", part.clone()));
+        // The limit is 15 s, and the same again for a busy machine.
         let ends = tokio::time::timeout(Duration::from_secs(30), join_all(calls)).await;
         for end in ends.expect("every call ends in time") {
             let end = end.expect("a status");
-            // DEADLINE_EXCEEDED; UNAVAILABLE beyond the budget; RESOURCE_EXHAUSTED for a message that is too long.
+            // DEADLINE_EXCEEDED; UNAVAILABLE beyond the limit; RESOURCE_EXHAUSTED for a message that is too long.
             let expected: &[&str] = if method == "Work" { &["4", "14"] } else { &["8"] };
             assert!(expected.contains(&end.as_str()), "{method}: {end}");
         }
         let id = server.api.create_id().await;
         server.api.wait_for_status(&id, "completed").await;
     }
-    // As long as the call allows, and one byte short.
+    // The maximum size of the call, without the last byte.
     let part = Bytes::from([&[0, 0, 0, 0xff, 0xff][..], &[0; 0xfffe]].concat());
     let sender = http2(&grpc).await;
     let path = "/orders.v1.OrderService/UpdateStatus";
-    let calls = (0..150).map(|_| unfinished(sender.clone(), path, "application/grpc", part.clone()));
+    let calls = (0..150).map(|_| send_unfinished(sender.clone(), path, "application/grpc", part.clone()));
     let ends = tokio::time::timeout(Duration::from_secs(30), join_all(calls)).await;
     for end in ends.expect("every call ends in time") {
         assert_eq!(end.as_deref(), Some("4"));
@@ -259,7 +264,7 @@ async fn unfinished_messages_of_grpc_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_comes_a_byte_at_a_time_is_answered_as_late() {
+async fn slow_body_times_out() {
     let _alone = ALONE.lock().await;
     let mut server = Server::start("1s").await;
     let mut socket = TcpStream::connect(server.api.addr()).await.expect("a connection");
@@ -275,7 +280,7 @@ async fn a_body_that_comes_a_byte_at_a_time_is_answered_as_late() {
             }
         }
     };
-    within("an answer", read).await;
+    within("a response", read).await;
     assert_eq!(&answer, b"HTTP/1.1 408");
     server.process.terminate();
     server.process.wait_for_success().await;
