@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, HeaderValue};
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -46,6 +46,7 @@ pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
 use self::pace::{Asked, Pace};
 use self::patience::Patience;
+pub use self::port::{OverloadedTrailers, Port, Responder};
 pub use self::stream::LATE;
 use self::stream::Stream;
 use self::streaming::Streaming;
@@ -55,6 +56,7 @@ mod connections;
 mod frames;
 mod pace;
 mod patience;
+mod port;
 mod stream;
 mod streaming;
 
@@ -79,52 +81,6 @@ const FAREWELL: Duration = Duration::from_millis(100);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often failed accepts are logged at most.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
-
-/// What differs between the ports of a process.
-#[derive(Debug, Clone, Copy)]
-pub struct Port {
-    /// HTTP/2 without HTTP/1.
-    pub only_http2: bool,
-    /// Maximum number of concurrent requests on one HTTP/2 connection.
-    pub max_concurrent_requests: u32,
-    /// Interval of the pings on an HTTP/2 connection.
-    pub ping_interval: Duration,
-    /// Maximum wait for the answer to a ping.
-    pub ping_timeout: Duration,
-    /// How the server itself refuses a request.
-    pub responder: Responder,
-}
-
-impl Port {
-    /// Browsers and other clients of HTTP.
-    pub const HTTP: Self = Self {
-        only_http2: false,
-        max_concurrent_requests: 100,
-        ping_interval: Duration::from_secs(20),
-        ping_timeout: Duration::from_secs(10),
-        responder: Responder::PROBLEMS,
-    };
-}
-
-/// How the server itself refuses a request: each protocol has its own form of an error.
-#[derive(Debug, Clone, Copy)]
-pub struct Responder {
-    /// Returns the response with this problem. The headers are those of the request, or of the response that it
-    /// replaces.
-    pub refuse: fn(&HeaderMap, Problem) -> Response,
-    /// Returns the trailers that end a response with these headers when its body exceeds the memory for responses.
-    /// Without trailers the response is broken off.
-    pub overloaded_trailers: fn(&HeaderMap) -> Option<OverloadedTrailers>,
-}
-
-/// Builds the trailers that end a response when its body exceeds the memory for responses.
-pub type OverloadedTrailers = fn() -> Option<HeaderMap>;
-
-impl Responder {
-    /// Errors as `application/problem+json`.
-    pub const PROBLEMS: Self =
-        Self { refuse: |_, problem| problem.into_response(), overloaded_trailers: |_| None };
-}
 
 /// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were
 /// upgraded to websockets are not waited for: whoever upgraded them ends them.

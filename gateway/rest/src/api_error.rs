@@ -5,8 +5,8 @@ use domain::{Api, ErrorCode, OrderId, Status};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::bulk_create::RowView;
 use super::order_view::StatusWord;
+use super::row_result::RowResult;
 use super::schema;
 use gateway_http::problem::{InputError, Problem};
 use gateway_service::Error;
@@ -99,8 +99,8 @@ pub(super) struct ProblemSchema {
     #[schema(value_type = StatusWord, required = false)]
     order_status: Option<Status>,
     /// One result for each row of a bulk create.
-    #[schema(value_type = Vec<RowView>, required = false)]
-    results: Option<Vec<RowView>>,
+    #[schema(value_type = Vec<RowResult>, required = false)]
+    results: Option<Vec<RowResult>>,
 }
 
 fn code_schema() -> RefOr<Schema> {

@@ -3,9 +3,8 @@
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
-use domain::{Draft, ErrorCode, Order, OrderId};
+use domain::{Draft, ErrorCode, Order};
 use http::{StatusCode, header};
-use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -15,6 +14,7 @@ use super::bulk_body::{self, BulkBody};
 use super::create_order::{IDEMPOTENT_REPLAYED, idempotency_key};
 use super::draft::{self, DraftSchema};
 use super::order_view::OrderView;
+use super::row_result::RowResult;
 use super::schema;
 use crate::RestState;
 use gateway_http::json::{self, Shape};
@@ -47,19 +47,6 @@ impl ToSchema for NewOrders {
     }
 }
 
-/// What became of a row, for the documentation.
-struct RowStatus;
-
-impl PartialSchema for RowStatus {
-    fn schema() -> RefOr<Schema> {
-        schema::of(
-            serde_json::json!({"type": "string", "enum": ["created", "invalid", "not_created", "failed"]}),
-        )
-    }
-}
-
-impl ToSchema for RowStatus {}
-
 /// What is done when some rows are wrong, for the documentation.
 struct ErrorPolicyWord;
 
@@ -90,33 +77,7 @@ struct BulkView {
     #[schema(example = 1)]
     failed: usize,
     /// One result per row, in row order.
-    results: Vec<RowView>,
-}
-
-/// Result of one row of a bulk create.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = CreatedOrdersRow)]
-pub(super) struct RowView {
-    /// Index of the row, from 0.
-    #[schema(example = 0)]
-    index: usize,
-    /// `created`; `invalid`: see `errors`; `not_created`: the row is valid but another row is not; `failed`:
-    /// internal error of the gateway.
-    #[schema(value_type = RowStatus)]
-    status: &'static str,
-    /// Id of the created order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, format = Uuid, required = false)]
-    order_id: Option<OrderId>,
-    /// The created order. Omitted if the response would exceed its maximum size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = OrderView, required = false)]
-    order: Option<Box<RawValue>>,
-    /// Errors of the row; pointers start at the row. All rows together list at most 100 errors.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    errors: Vec<InputError>,
+    results: Vec<RowResult>,
 }
 
 /// Creates up to 1,000 orders in one transaction. The body is a JSON array of orders, or one order per line
@@ -261,12 +222,12 @@ fn answer(
 }
 
 /// The problem of a bulk create of which no row was created.
-fn not_created(results: &[RowView]) -> Problem {
-    let errors = results.iter().flat_map(RowView::errors).collect();
+fn not_created(results: &[RowResult]) -> Problem {
+    let errors = results.iter().flat_map(RowResult::errors).collect();
     Problem::input(ErrorCode::InvalidOrder, errors).with("results", &results)
 }
 
-fn write(body: &mut Vec<u8>, row: &RowView) {
+fn write(body: &mut Vec<u8>, row: &RowResult) {
     serde_json::to_writer(body, row).expect("strings and numbers have a JSON text");
 }
 
@@ -278,19 +239,19 @@ struct Left {
 }
 
 impl Left {
-    fn row(&mut self, index: usize, outcome: RowOutcome, errors: Vec<InputError>) -> RowView {
-        let invalid = |errors| RowView { index, status: "invalid", order_id: None, order: None, errors };
+    fn row(&mut self, index: usize, outcome: RowOutcome, errors: Vec<InputError>) -> RowResult {
+        let invalid = |errors| RowResult { index, status: "invalid", order_id: None, order: None, errors };
         match outcome {
-            RowOutcome::Created(order) => RowView {
+            RowOutcome::Created(order) => RowResult {
                 status: "created",
                 order_id: Some(order.id),
                 order: self.order(&order),
                 ..invalid(Vec::new())
             },
-            RowOutcome::NotCreated => RowView { status: "not_created", ..invalid(Vec::new()) },
+            RowOutcome::NotCreated => RowResult { status: "not_created", ..invalid(Vec::new()) },
             RowOutcome::Unreadable => invalid(self.errors(errors.into_iter())),
             RowOutcome::Failed => {
-                RowView { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
+                RowResult { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
             }
             RowOutcome::Invalid(problems) => {
                 let error = |problem: domain::InvalidField| {
@@ -314,15 +275,5 @@ impl Left {
         let errors: Vec<InputError> = errors.take(self.errors).collect();
         self.errors -= errors.len();
         errors
-    }
-}
-
-impl RowView {
-    /// Its errors, with pointers that begin at the whole body.
-    fn errors(&self) -> impl Iterator<Item = InputError> {
-        self.errors.iter().map(|error| {
-            let within = error.pointer.as_deref().unwrap_or_default();
-            InputError::field(format!("/{}{within}", self.index), error.detail.clone())
-        })
     }
 }

@@ -36,7 +36,7 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
 )]
 pub(super) async fn create(State(state): State<RestState>, request: Request) -> Response {
     let mut answer = accept(&state, request).await.into_response();
-    super::not_for_caches(&mut answer);
+    super::cache_control::forbid_storing(&mut answer);
     answer
 }
 

@@ -6,6 +6,7 @@ mod api_error;
 mod bulk_body;
 mod bulk_create;
 mod bulk_limiter;
+mod cache_control;
 mod client;
 mod commands;
 mod create_order;
@@ -20,6 +21,7 @@ mod long_poll;
 mod order_path;
 mod order_view;
 mod queue;
+mod row_result;
 pub mod schema;
 mod state;
 
@@ -30,7 +32,6 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::Route;
 use axum::routing::future::RouteFuture;
-use http::{HeaderValue, header};
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 use utoipa_axum::router::OpenApiRouter;
@@ -81,12 +82,6 @@ async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<
         Ok(Ok(response)) => response,
         Err(_) => fallback::too_late(longest),
     };
-    not_for_caches(&mut response);
+    cache_control::forbid_storing(&mut response);
     Ok(response)
-}
-
-/// Tells caches not to keep the answer, unless it says itself what they may do.
-fn not_for_caches(answer: &mut Response) {
-    let caching = answer.headers_mut().entry(header::CACHE_CONTROL);
-    caching.or_insert(HeaderValue::from_static("no-store"));
 }

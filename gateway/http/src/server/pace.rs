@@ -15,9 +15,9 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::OverloadedTrailers;
 use super::connections::{Activity, Running};
 use super::patience::{Patience, Waiting};
+use super::port::OverloadedTrailers;
 use crate::inflight::Reservation;
 use crate::problem::OVERLOADED;
 

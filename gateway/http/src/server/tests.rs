@@ -1,6 +1,8 @@
 //! Raw sockets against the accept loop.
 
+use axum::response::IntoResponse;
 use axum::routing::get;
+use http::HeaderMap;
 use http::header::ACCEPT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;

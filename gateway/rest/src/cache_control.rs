@@ -1,0 +1,10 @@
+//! Keeps responses out of caches.
+
+use axum::response::Response;
+use http::{HeaderValue, header};
+
+/// Tells caches not to store the response, unless it has a `Cache-Control` already.
+pub(super) fn forbid_storing(response: &mut Response) {
+    let caching = response.headers_mut().entry(header::CACHE_CONTROL);
+    caching.or_insert(HeaderValue::from_static("no-store"));
+}
