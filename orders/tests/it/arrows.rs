@@ -75,8 +75,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Crate → what it needs to run or to build, from cargo's own view of the workspace.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// The packages of the workspace, from cargo's own view.
+fn packages() -> Vec<Value> {
     let output = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(root())
@@ -84,8 +84,19 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .expect("cargo runs the tests, so it is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
-    packages
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The folder of each crate.
+pub(crate) fn crate_folders() -> Vec<PathBuf> {
+    let manifest = |package: &Value| package["manifest_path"].as_str().expect("a path").to_owned();
+    let folder = |package| Path::new(&manifest(package)).parent().expect("a folder").to_owned();
+    packages().iter().map(folder).collect()
+}
+
+/// Crate → what it needs to run or to build.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    packages()
         .iter()
         .map(|package| {
             let needed = package["dependencies"].as_array().expect("dependencies");
@@ -96,20 +107,41 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// The dependencies between our crates that [`ARROWS`] does not allow.
+fn upward(ours: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (krate, needed) in ours {
+        let allowed = ARROWS.iter().find(|(name, _)| name == krate);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("the crate {krate} has no arrows here"));
+        let others = needed.iter().filter(|other| ours.contains_key(*other));
+        found.extend(
+            others
+                .filter(|other| !allowed.contains(&other.as_str()))
+                .map(|other| format!("{krate} must not depend on {other}")),
+        );
+    }
+    found
+}
+
 #[test]
 fn crates_use_only_what_is_below_them() {
     let ours = dependencies();
-    for (krate, needed) in &ours {
-        let allowed = ARROWS.iter().find(|(name, _)| name == krate);
-        let (_, allowed) = allowed.unwrap_or_else(|| panic!("the crate {krate} has no arrows here"));
-        for other in needed.iter().filter(|other| ours.contains_key(*other)) {
-            assert!(allowed.contains(&other.as_str()), "{krate} must not depend on {other}");
-        }
-    }
+    assert_eq!(upward(&ours), Vec::<String>::new());
     for krate in ["domain", "proto", "telemetry", "broker", "gateway-store", "gateway", "processor", "orders"]
     {
         assert!(ours.contains_key(krate), "{krate} is missing");
     }
+}
+
+#[test]
+fn an_upward_dependency_is_found() {
+    let needs = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let ours = BTreeMap::from([
+        ("domain".to_owned(), needs(&["serde"])),
+        ("gateway-http".to_owned(), needs(&["domain", "gateway-rest"])),
+        ("gateway-rest".to_owned(), needs(&["gateway-http", "axum"])),
+    ]);
+    assert_eq!(upward(&ours), ["gateway-http must not depend on gateway-rest"]);
 }
 
 #[test]

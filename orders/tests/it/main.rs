@@ -12,7 +12,7 @@
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
-//! | `arrows`, `error_codes` | the structure of the source |
+//! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
 //!
 //! MariaDB and Redis come from `ORDERS_TEST_MYSQL_URL` (a user who may create databases) and
@@ -32,6 +32,7 @@ mod error_codes;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod health;
+mod import_cycles;
 mod links;
 mod metrics;
 mod open_files;
