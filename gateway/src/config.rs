@@ -30,7 +30,7 @@ pub struct Config {
 impl Config {
     /// Returns the longest time from the head of a REST request to the head of its response.
     pub(crate) fn response_timeout(&self) -> Duration {
-        self.http.header_read_timeout + self.service.request_timeout
+        self.http.request_read_timeout + self.service.request_timeout
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn routes() -> OpenApiRouter<HealthState> {
 /// State of the gateway or a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Condition {
+enum HealthStatus {
     /// All is well.
     Ok,
     /// It works, but something that it can do without for a while is away.
@@ -64,7 +64,7 @@ enum Condition {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     /// Overall state.
-    status: Condition,
+    status: HealthStatus,
     /// The components, with `?verbose`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checks: Vec<Check>,
@@ -78,7 +78,7 @@ struct Check {
     #[schema(example = "database")]
     name: &'static str,
     /// State.
-    status: Condition,
+    status: HealthStatus,
     /// Duration of the check in milliseconds.
     ms: u64,
     /// Reason if it is not ok.
@@ -91,7 +91,7 @@ struct Check {
 #[utoipa::path(get, path = "/livez", tag = "operations", operation_id = "livez",
     responses((status = 200, description = "It runs.", body = Health)))]
 async fn livez() -> Json<Health> {
-    Json(Health { status: Condition::Ok, checks: Vec::new() })
+    Json(Health { status: HealthStatus::Ok, checks: Vec::new() })
 }
 
 /// The same as `/livez`.
@@ -111,8 +111,8 @@ async fn healthz() -> Json<Health> {
     ))]
 async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> Response {
     let (database, queue) = tokio::join!(
-        check("database", Condition::Unavailable, state.store.ping()),
-        check("queue", Condition::Degraded, state.queue.len()),
+        check("database", HealthStatus::Unavailable, state.store.ping()),
+        check("queue", HealthStatus::Degraded, state.queue.len()),
     );
     let checks = vec![
         database,
@@ -126,8 +126,8 @@ async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> 
         .any(|(name, value)| name == "verbose" && value != "false");
     let checks = if verbose { checks } else { Vec::new() };
     let code = match status {
-        Condition::Ok | Condition::Degraded => StatusCode::OK,
-        Condition::Unavailable | Condition::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
+        HealthStatus::Unavailable | HealthStatus::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, [(header::CACHE_CONTROL, "no-store")], Json(Health { status, checks })).into_response()
 }
@@ -136,17 +136,17 @@ impl Check {
     /// A part whose state is known without asking.
     fn known(
         name: &'static str,
-        when_wrong: Condition,
+        when_wrong: HealthStatus,
         detail: Option<impl Into<Cow<'static, str>>>,
     ) -> Self {
-        let status = if detail.is_some() { when_wrong } else { Condition::Ok };
+        let status = if detail.is_some() { when_wrong } else { HealthStatus::Ok };
         Self { name, status, ms: 0, detail: detail.map(Into::into) }
     }
 }
 
 /// Whether the database takes writes.
 fn writes(vitals: &Vitals) -> Check {
-    Check::known("writes", Condition::Unavailable, vitals.refused().map(|refused| refused.message))
+    Check::known("writes", HealthStatus::Unavailable, vitals.refused().map(|refused| refused.message))
 }
 
 /// The queue that was asked, with the reason why it refuses jobs.
@@ -155,10 +155,10 @@ fn pushes(asked: Check, vitals: &Vitals) -> Check {
     match failed {
         Some(error) => {
             let detail = server_word(&error).unwrap_or("the last push failed");
-            Check { status: Condition::Degraded, detail: Some(detail.into()), ..asked }
+            Check { status: HealthStatus::Degraded, detail: Some(detail.into()), ..asked }
         }
         None if vitals.installations() > 1 => Check {
-            status: Condition::Degraded,
+            status: HealthStatus::Degraded,
             detail: Some("gateways with different databases use the same Redis prefix".into()),
             ..asked
         },
@@ -172,7 +172,7 @@ fn workers(vitals: &Vitals) -> Check {
         Some(0) => Some("no worker is connected; orders are accepted and wait"),
         Some(_) => None,
     };
-    Check::known("workers", Condition::Degraded, missing)
+    Check::known("workers", HealthStatus::Degraded, missing)
 }
 
 fn processing(state: &HealthState) -> Check {
@@ -181,13 +181,13 @@ fn processing(state: &HealthState) -> Check {
         Some(until) => format!("the queue is paused since {at}, until {until}"),
         None => format!("the queue is paused since {at}, until it is resumed"),
     });
-    Check::known("processing", Condition::Degraded, paused)
+    Check::known("processing", HealthStatus::Degraded, paused)
 }
 
 /// Asks one part; `when_away` is what it means for the whole when there is no answer.
 async fn check<T, E: std::fmt::Display>(
     name: &'static str,
-    when_away: Condition,
+    when_away: HealthStatus,
     question: impl Future<Output = Result<T, E>>,
 ) -> Check {
     let started = Instant::now();
@@ -223,16 +223,16 @@ fn server_word(error: &str) -> Option<&'static str> {
     SERVER_WORDS.into_iter().find(|(word, _)| words().any(|each| each == *word)).map(|(_, detail)| detail)
 }
 
-fn overall(checks: &[Check], draining: bool) -> Condition {
+fn overall(checks: &[Check], draining: bool) -> HealthStatus {
     let any = |status| checks.iter().any(|check| check.status == status);
     if draining {
-        Condition::Draining
-    } else if any(Condition::Unavailable) {
-        Condition::Unavailable
-    } else if any(Condition::Degraded) {
-        Condition::Degraded
+        HealthStatus::Draining
+    } else if any(HealthStatus::Unavailable) {
+        HealthStatus::Unavailable
+    } else if any(HealthStatus::Degraded) {
+        HealthStatus::Degraded
     } else {
-        Condition::Ok
+        HealthStatus::Ok
     }
 }
 
@@ -253,21 +253,21 @@ mod tests {
 
     #[test]
     fn the_worst_part_decides() {
-        let part = |status| Check { status, ..Check::known("part", Condition::Ok, None::<&str>) };
-        let fine = || part(Condition::Ok);
-        assert_eq!(overall(&[fine(), fine()], false), Condition::Ok);
-        assert_eq!(overall(&[fine(), part(Condition::Degraded)], false), Condition::Degraded);
-        let both = [part(Condition::Degraded), part(Condition::Unavailable)];
-        assert_eq!(overall(&both, false), Condition::Unavailable);
-        assert_eq!(overall(&[fine(), fine()], true), Condition::Draining);
+        let part = |status| Check { status, ..Check::known("part", HealthStatus::Ok, None::<&str>) };
+        let fine = || part(HealthStatus::Ok);
+        assert_eq!(overall(&[fine(), fine()], false), HealthStatus::Ok);
+        assert_eq!(overall(&[fine(), part(HealthStatus::Degraded)], false), HealthStatus::Degraded);
+        let both = [part(HealthStatus::Degraded), part(HealthStatus::Unavailable)];
+        assert_eq!(overall(&both, false), HealthStatus::Unavailable);
+        assert_eq!(overall(&[fine(), fine()], true), HealthStatus::Draining);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_hangs_is_not_waited_for() {
-        let hung = check("part", Condition::Degraded, std::future::pending::<Result<(), &str>>()).await;
+        let hung = check("part", HealthStatus::Degraded, std::future::pending::<Result<(), &str>>()).await;
         assert_eq!(
             (hung.status, hung.detail.as_deref()),
-            (Condition::Degraded, Some("does not answer in time"))
+            (HealthStatus::Degraded, Some("does not answer in time"))
         );
     }
 
@@ -278,11 +278,12 @@ mod tests {
             ("Redis at redis://h: OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
             ("Redis at redis://h: An error was signalled by the server - Moved: 866 127.0.0.1:7000", "MOVED"),
         ] {
-            let refused = check("queue", Condition::Degraded, std::future::ready(Err::<(), _>(error))).await;
+            let refused =
+                check("queue", HealthStatus::Degraded, std::future::ready(Err::<(), _>(error))).await;
             assert!(refused.detail.unwrap().contains(&format!("({word})")), "{error}");
         }
         let away =
-            check("queue", Condition::Degraded, std::future::ready(Err::<(), _>("room 5 is away"))).await;
+            check("queue", HealthStatus::Degraded, std::future::ready(Err::<(), _>("room 5 is away"))).await;
         assert_eq!(away.detail.as_deref(), Some("cannot be reached"));
     }
 }

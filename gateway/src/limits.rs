@@ -34,15 +34,15 @@ fn collect(folder: &Path, sources: &mut String) {
 fn the_settings_have_the_defaults_of_the_page() {
     let config = Config::default();
     let (http, graphql) = (&config.http, &config.graphql);
-    row("open connections on all ports", &count(http.connections));
+    row("open connections on all ports", &count(http.max_connections));
     row("open connections from one client address", "a tenth of all");
-    assert_eq!(http.connections_per_address(), http.connections / 10);
+    assert_eq!(http.max_connections_per_address(), http.max_connections / 10);
     row(
         "open streams: websockets, event streams (REST and GraphQL), long polls and gRPC streams together",
-        &count(http.streams),
+        &count(http.max_streams),
     );
     row("open streams from one client address", "a tenth of all");
-    assert_eq!(http.streams_per_address(), http.streams / 10);
+    assert_eq!(http.max_streams_per_address(), http.max_streams / 10);
     let (web, workers) = (Port::HTTP, crate::grpc::PORT);
     let requests = |port: &Port| count(port.max_concurrent_requests as usize);
     row(
@@ -52,24 +52,24 @@ fn the_settings_have_the_defaults_of_the_page() {
     let ping = |port: &Port| format!("{}, every {}", time(port.ping_timeout), time(port.ping_interval));
     row("HTTP/2: ping timeout", &format!("{}; {} on the gRPC port", ping(&web), ping(&workers)));
     row("HTTP/2: idle time", &time(http.idle_timeout));
-    row("read timeout of a request head", &time(http.header_read_timeout));
-    row("path and query", &bytes(http.target_bytes));
-    row("body", &bytes(http.body_bytes));
+    row("read timeout of a request head", &time(http.request_read_timeout));
+    row("path and query", &bytes(http.max_target_size));
+    row("body", &bytes(http.max_body_size));
     row("body of a bulk create", &bytes(config.rest.max_bulk_body_size));
     row("text of one order: item names, customer and reference together", &bytes(domain::MAX_CONTENT_BYTES));
-    row("response", &bytes(http.response_bytes));
+    row("response", &bytes(http.max_response_size));
     row(
         "time to the response head; the creation of one order has a timeout for each step instead",
         &format!(
             "{}; {} for a bulk create",
-            time(http.header_read_timeout + config.service.request_timeout),
-            time(http.header_read_timeout + config.service.request_timeout + gateway_rest::MAX_BULK_WAIT)
+            time(http.request_read_timeout + config.service.request_timeout),
+            time(http.request_read_timeout + config.service.request_timeout + gateway_rest::MAX_BULK_WAIT)
         ),
     );
-    row("write timeout (client not reading)", &time(http.write_stall));
+    row("write timeout (client not reading)", &time(http.write_timeout));
     row(
-        &format!("minimum average read rate of a client, after {}", time(http.slow_after)),
-        &format!("{}/s", bytes(http.slowest_rate)),
+        &format!("minimum average read rate of a client, after {}", time(http.slow_client_grace)),
+        &format!("{}/s", bytes(http.min_read_rate)),
     );
     // The names of the rows above, for the test that looks for them: "minimum average read rate of a client, after 30 s"
     row("state changes from other origins", "refused");
@@ -119,7 +119,7 @@ fn the_settings_have_the_defaults_of_the_page() {
     assert_eq!(graphql.max_batch_size, 0);
     row(
         "length of the response, counted while it is built",
-        &format!("{}, of a batch together", bytes(http.response_bytes)),
+        &format!("{}, of a batch together", bytes(http.max_response_size)),
     );
     row("execution timeout of a query, a mutation or a batch", &time(graphql.execution_timeout));
     row("introspection", "on");

@@ -53,7 +53,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// When a listener fails.
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
     let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener } = parts;
-    config.http.hosts = config.http.hosts.on(http_listener.local_addr()?);
+    config.http.allowed_hosts = config.http.allowed_hosts.on(http_listener.local_addr()?);
     let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
     config.grpc.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
@@ -103,7 +103,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.inflight.clone());
     let router = crate::router::router(&config, rest, graphql, health);
-    let crowd = Crowd::new()?;
+    let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(
         http_listener,
         router,
@@ -112,7 +112,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         stop_http.clone(),
         config.shutdown_timeout,
     );
-    let mut http_server = crowd.spawn(serving);
+    let mut http_server = http_runtime.spawn(serving);
     let router = grpc::router(&grpc).await;
     drop(grpc);
     let serving = server::serve(
@@ -180,9 +180,9 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 /// requests wait in line for a thread, and a transaction that had to queue up behind thousands of them
 /// for each of its steps would make everybody wait even longer. Between threads the operating system
 /// sees to it that those with little to do get their turn.
-struct Crowd(Option<Runtime>);
+struct HttpRuntime(Option<Runtime>);
 
-impl Crowd {
+impl HttpRuntime {
     fn new() -> Result<Self, std::io::Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("http").enable_all().build()?;
         Ok(Self(Some(runtime)))
@@ -197,7 +197,7 @@ impl Crowd {
     }
 }
 
-impl Drop for Crowd {
+impl Drop for HttpRuntime {
     fn drop(&mut self) {
         // Waiting for threads is not allowed here, and what was worth waiting for has ended.
         if let Some(runtime) = self.0.take() {

@@ -39,7 +39,10 @@ impl Starting {
         use std::os::fd::AsFd;
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(shared)?;
-        let limits = HttpConfig { hosts: limits.hosts.clone().on(listener.local_addr()?), ..limits.clone() };
+        let limits = HttpConfig {
+            allowed_hosts: limits.allowed_hosts.clone().on(listener.local_addr()?),
+            ..limits.clone()
+        };
         let router = gateway_http::middleware::around(router(), &limits).with_state(());
         let stop = CancellationToken::new();
         let connections = Connections::new(&limits);

@@ -61,7 +61,7 @@ impl State {
             order_loader: loader::orders(&orders),
             event_loader: loader::events(&orders),
             default_currency: orders.config().default_currency,
-            max_page_bytes: context.limits.response_bytes,
+            max_page_bytes: context.limits.max_response_size,
             orders,
             feed,
             queue,
@@ -71,7 +71,7 @@ impl State {
             Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };
         let config = Arc::new(config);
         let engine =
-            Engine::new(schemas, Arc::clone(&config), trusted_documents, context.limits.response_bytes);
+            Engine::new(schemas, Arc::clone(&config), trusted_documents, context.limits.max_response_size);
         Self(Arc::new(Shared { engine, config, connection_init, context }))
     }
 

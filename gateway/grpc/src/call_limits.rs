@@ -57,7 +57,7 @@ fn kind(path: &str) -> Option<StreamKind> {
 
 /// How long the messages of a call may be, and how many there are.
 fn rule(kind: Option<StreamKind>, server: &Server) -> MessageLimits {
-    let step = server.limits.header_read_timeout;
+    let step = server.limits.request_read_timeout;
     let (message_bytes, unary) = match kind {
         Some(WORK) => (MAX_WORKER_MESSAGE_BYTES, false),
         // Reflection asks over a stream.
@@ -101,7 +101,7 @@ fn admitted(
     kind: Option<StreamKind>,
 ) -> Result<Option<OpenStream>, Problem> {
     let limits = &server.limits;
-    header_limits::check(request, limits.head_bytes, limits.target_bytes)?;
+    header_limits::check(request, limits.max_head_size, limits.max_target_size)?;
     let Some(kind) = kind else { return Ok(None) };
     let Client(client) = Client::from(request.extensions(), request.headers(), limits);
     server.streams.open(kind, client).map(Some)

@@ -37,7 +37,7 @@ pub async fn json(request: Request, limits: &Config, budget: &Arc<Budget>) -> Re
             "the body must be sent as `Content-Type: application/json`, in UTF-8",
         ));
     }
-    read(request, limits, limits.body_bytes, budget).await
+    read(request, limits, limits.max_body_size, budget).await
 }
 
 /// A JSON body, or `None` for no body and for `null`.
@@ -49,12 +49,12 @@ pub async fn optional_json(
     check_encoding(request.headers())?;
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
-        let body = read(request, limits, limits.body_bytes, budget).await?;
+        let body = read(request, limits, limits.max_body_size, budget).await?;
         // `null` is the same as absent, as everywhere.
         return Ok(Some(body).filter(|body| !body.is_empty() && body.trim_ascii() != b"null"));
     }
     // Clients name all sorts of types for a body that is empty; what counts is what comes.
-    match read(request, limits, limits.body_bytes, budget).await?.is_empty() {
+    match read(request, limits, limits.max_body_size, budget).await?.is_empty() {
         true => Ok(None),
         false => Err(Problem::new(
             ErrorCode::UnsupportedMediaType,
@@ -85,7 +85,7 @@ pub async fn read(
     // Such a client waits for our word before it sends anything, so there is nothing to drain.
     let waits = request.headers().contains_key(header::EXPECT);
     // Without its head the request is small enough to be moved about.
-    let rule = Rule { bytes, step: limits.header_read_timeout, drain: !waits };
+    let rule = Rule { bytes, step: limits.request_read_timeout, drain: !waits };
     receive(request.into_body(), rule, budget).await.map_err(|failure| match failure {
         Failure::TooLarge => {
             Problem::new(ErrorCode::BodyTooLarge, format!("a body may have at most {bytes} bytes"))
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn limits() -> Config {
-        Config { body_bytes: 10, header_read_timeout: Duration::from_secs(5), ..crate::Config::default() }
+        Config { max_body_size: 10, request_read_timeout: Duration::from_secs(5), ..crate::Config::default() }
     }
 
     fn request(content_type: &str, body: Body) -> Request {

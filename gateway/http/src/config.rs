@@ -13,79 +13,79 @@ const ONE_ADDRESS: usize = 10;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Longest request body, in bytes.
-    pub body_bytes: usize,
+    pub max_body_size: usize,
     /// Longest response of one request on any transport, in bytes. The bytes are counted while the
     /// response is built.
-    pub response_bytes: usize,
+    pub max_response_size: usize,
     /// Longest wait for the complete head of a request.
-    pub header_read_timeout: Duration,
+    pub request_read_timeout: Duration,
     /// Largest head of a request, in bytes.
-    pub head_bytes: usize,
+    pub max_head_size: usize,
     /// Longest path with its query string, in bytes.
-    pub target_bytes: usize,
+    pub max_target_size: usize,
     /// Most open connections, over all ports of the process.
-    pub connections: usize,
+    pub max_connections: usize,
     /// Most open connections of one address; `None` is a tenth of all. Trusted proxies are exempt.
-    pub connections_per_address: Option<usize>,
+    pub max_connections_per_address: Option<usize>,
     /// Whether clients on this machine are exempt from the limits for one address.
     pub exempt_loopback: bool,
     /// How long an HTTP/2 connection may stay open without a request.
     pub idle_timeout: Duration,
     /// How long a client may take nothing of what waits for it.
-    pub write_stall: Duration,
+    pub write_timeout: Duration,
     /// A client that has had bytes waiting for this long has to take them at the rate below, on average.
-    pub slow_after: Duration,
+    pub slow_client_grace: Duration,
     /// Slowest rate at which a client may take a response, in bytes per second.
-    pub slowest_rate: usize,
+    pub min_read_rate: usize,
     /// Most bytes of request bodies that are held at once.
-    pub inflight_body_bytes: usize,
+    pub request_buffer_limit: usize,
     /// Most bytes of responses that are held at once.
-    pub inflight_response_bytes: usize,
-    /// Most open streams: websockets, event streams, long polls, and streams of gRPC.
-    pub streams: usize,
+    pub response_buffer_limit: usize,
+    /// Most open max_streams: websockets, event streams, long polls, and streams of gRPC.
+    pub max_streams: usize,
     /// Most open streams of one client's address; `None` is a tenth of all.
-    pub streams_per_address: Option<usize>,
+    pub max_streams_per_address: Option<usize>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The hosts that the gateway answers for.
-    pub hosts: Hosts,
+    pub allowed_hosts: Hosts,
     /// Other sites whose pages may use the interface.
     pub cors_origins: Origins,
 }
 
 impl Config {
     /// Most open connections of one address.
-    pub fn connections_per_address(&self) -> usize {
-        self.connections_per_address.unwrap_or(self.connections.div_ceil(ONE_ADDRESS))
+    pub fn max_connections_per_address(&self) -> usize {
+        self.max_connections_per_address.unwrap_or(self.max_connections.div_ceil(ONE_ADDRESS))
     }
 
     /// Most open streams of one client's address.
-    pub fn streams_per_address(&self) -> usize {
-        self.streams_per_address.unwrap_or(self.streams.div_ceil(ONE_ADDRESS))
+    pub fn max_streams_per_address(&self) -> usize {
+        self.max_streams_per_address.unwrap_or(self.max_streams.div_ceil(ONE_ADDRESS))
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            body_bytes: 256 * 1024,
-            response_bytes: 8 * 1024 * 1024,
-            header_read_timeout: Duration::from_secs(10),
-            head_bytes: 32 * 1024,
-            target_bytes: 16 * 1024,
-            connections: 20_000,
-            connections_per_address: None,
+            max_body_size: 256 * 1024,
+            max_response_size: 8 * 1024 * 1024,
+            request_read_timeout: Duration::from_secs(10),
+            max_head_size: 32 * 1024,
+            max_target_size: 16 * 1024,
+            max_connections: 20_000,
+            max_connections_per_address: None,
             exempt_loopback: false,
             idle_timeout: Duration::from_secs(60),
-            write_stall: Duration::from_secs(20),
-            slow_after: Duration::from_secs(30),
-            slowest_rate: 64 * 1024,
-            inflight_body_bytes: 256 * 1024 * 1024,
-            inflight_response_bytes: 256 * 1024 * 1024,
-            streams: 15_000,
-            streams_per_address: None,
+            write_timeout: Duration::from_secs(20),
+            slow_client_grace: Duration::from_secs(30),
+            min_read_rate: 64 * 1024,
+            request_buffer_limit: 256 * 1024 * 1024,
+            response_buffer_limit: 256 * 1024 * 1024,
+            max_streams: 15_000,
+            max_streams_per_address: None,
             trusted_proxies: Vec::new(),
-            hosts: Hosts::default(),
+            allowed_hosts: Hosts::default(),
             cors_origins: Origins::default(),
         }
     }

@@ -10,23 +10,27 @@ pub const HEADERS: usize = 100;
 
 /// Says why a request is refused for the length of its head. The limits are those of the whole head and
 /// of the path with its query string.
-pub fn check<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usize) -> Result<(), Problem> {
-    let Some(problem) = too_long(request, head_bytes, target_bytes) else { return Ok(()) };
+pub fn check<B>(
+    request: &http::Request<B>,
+    max_head_size: usize,
+    max_target_size: usize,
+) -> Result<(), Problem> {
+    let Some(problem) = too_long(request, max_head_size, max_target_size) else { return Ok(()) };
     metrics::counter!("orders_http_rejections_total", "reason" => problem.code().as_str()).increment(1);
     Err(problem)
 }
 
-fn too_long<B>(request: &http::Request<B>, head_bytes: usize, target_bytes: usize) -> Option<Problem> {
+fn too_long<B>(request: &http::Request<B>, max_head_size: usize, max_target_size: usize) -> Option<Problem> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > target_bytes {
-        let detail = format!("the path with its query string may have at most {target_bytes} bytes");
+    if target > max_target_size {
+        let detail = format!("the path with its query string may have at most {max_target_size} bytes");
         return Some(Problem::new(ErrorCode::UriTooLong, detail));
     }
     // A colon, a blank and a line break go with each.
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.saturating_add(target) > head_bytes {
-        let detail = format!("the head of the request may have at most {head_bytes} bytes");
+    if headers.saturating_add(target) > max_head_size {
+        let detail = format!("the head of the request may have at most {max_head_size} bytes");
         return Some(Problem::new(ErrorCode::HeadTooLarge, detail));
     }
     (request.headers().len() > HEADERS).then(|| {
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        let head = limits_page::bytes(crate::Config::default().head_bytes);
+        let head = limits_page::bytes(crate::Config::default().max_head_size);
         limits_page::row("head; headers", &format!("{head}; {HEADERS}"));
         limits_page::row("request head that is not HTTP", "");
     }

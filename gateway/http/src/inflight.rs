@@ -17,7 +17,7 @@ use crate::Config;
 const SMALL_BYTES: usize = 64 * 1024;
 /// This part of a budget is for small messages, so large ones cannot keep them out.
 const RESERVE: usize = 8;
-/// A client has to send this much in each [`Config::header_read_timeout`].
+/// A client has to send this much in each [`Config::request_read_timeout`].
 const STEP_BYTES: usize = 64 * 1024;
 /// A message may take this many of these times in all.
 const STEPS: u32 = 6;
@@ -35,8 +35,8 @@ impl InFlight {
     /// Creates the budgets of a process.
     pub fn new(limits: &Config) -> Self {
         Self {
-            bodies: Budget::new("request_buffer", limits.inflight_body_bytes),
-            responses: Budget::new("response_buffer", limits.inflight_response_bytes),
+            bodies: Budget::new("request_buffer", limits.request_buffer_limit),
+            responses: Budget::new("response_buffer", limits.response_buffer_limit),
         }
     }
 }
@@ -200,9 +200,9 @@ mod tests {
         let held = |budget, what| {
             format!("{}, an eighth of it for {what} up to {}", bytes(budget), bytes(SMALL_BYTES))
         };
-        row("memory for request bodies, over all clients", &held(limits.inflight_body_bytes, "bodies"));
-        row("memory for responses, over all clients", &held(limits.inflight_response_bytes, "responses"));
-        let step = limits.header_read_timeout;
+        row("memory for request bodies, over all clients", &held(limits.request_buffer_limit, "bodies"));
+        row("memory for responses, over all clients", &held(limits.response_buffer_limit, "responses"));
+        let step = limits.request_read_timeout;
         let pace =
             format!("{} for each {} of it, {} in all", time(step), bytes(STEP_BYTES), time(step * STEPS));
         row("read timeout of a body, or a gRPC message", &pace);
@@ -210,7 +210,7 @@ mod tests {
         row("read timeout of a message with its fragments", &pace);
         row(
             "memory for incomplete messages, part of the memory for request bodies",
-            &bytes(limits.inflight_body_bytes),
+            &bytes(limits.request_buffer_limit),
         );
     }
 }

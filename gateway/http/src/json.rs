@@ -20,7 +20,7 @@ const MAX_NAME: usize = 100;
 
 /// One body, and what is wrong with its shape so far.
 #[derive(Debug, Default)]
-pub struct Shape {
+pub struct Decoder {
     errors: Vec<InputError>,
 }
 
@@ -57,7 +57,7 @@ pub fn document(body: &[u8]) -> Result<&RawValue, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::MalformedJson, error.to_string()))
 }
 
-impl Shape {
+impl Decoder {
     /// Ends the reading.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
@@ -260,8 +260,8 @@ impl<'de> Visitor<'de> for Entries {
 mod tests {
     use super::*;
 
-    fn errors(shape: Shape) -> Vec<(String, String)> {
-        shape.errors.into_iter().map(|e| (e.pointer.unwrap(), e.detail.into_owned())).collect()
+    fn errors(decoder: Decoder) -> Vec<(String, String)> {
+        decoder.errors.into_iter().map(|e| (e.pointer.unwrap(), e.detail.into_owned())).collect()
     }
 
     #[test]
@@ -281,11 +281,11 @@ mod tests {
     #[test]
     fn unknown_and_repeated_fields_are_refused_by_name() {
         let body = document(br#"{"a":1,"b/~":2,"a":null}"#).unwrap();
-        let mut shape = Shape::default();
-        let object = shape.object("", body, &["a"]).unwrap();
+        let mut decoder = Decoder::default();
+        let object = decoder.object("", body, &["a"]).unwrap();
         assert_eq!(object.get("a").unwrap().0.to_string(), "/a");
         assert_eq!(
-            errors(shape),
+            errors(decoder),
             [
                 ("/b~1~0".into(), "is not known here; known are a".into()),
                 ("/a".into(), "is there more than once".into())
@@ -295,25 +295,25 @@ mod tests {
 
     #[test]
     fn wrong_types_are_refused() {
-        let mut shape = Shape::default();
+        let mut decoder = Decoder::default();
         let value = |text: &'static str| document(text.as_bytes()).unwrap();
-        assert_eq!(shape.text("/1", value("1")), None);
-        assert_eq!(shape.whole("/2", value("\"1\"")), None);
-        assert_eq!(shape.whole("/3", value("1.5")), None);
-        assert_eq!(shape.whole("/4", value("99999999999999999999")), None);
-        assert_eq!(shape.decimal("/5", value("true")), None);
-        assert!(shape.array("/6", value("{}")).is_none());
-        assert!(shape.object("", value("[]"), &[]).is_none());
-        assert_eq!(shape.text("/8", value(r#""\ud800""#)), None);
-        let pointers: Vec<_> = errors(shape).into_iter().map(|(pointer, _)| pointer).collect();
+        assert_eq!(decoder.text("/1", value("1")), None);
+        assert_eq!(decoder.whole("/2", value("\"1\"")), None);
+        assert_eq!(decoder.whole("/3", value("1.5")), None);
+        assert_eq!(decoder.whole("/4", value("99999999999999999999")), None);
+        assert_eq!(decoder.decimal("/5", value("true")), None);
+        assert!(decoder.array("/6", value("{}")).is_none());
+        assert!(decoder.object("", value("[]"), &[]).is_none());
+        assert_eq!(decoder.text("/8", value(r#""\ud800""#)), None);
+        let pointers: Vec<_> = errors(decoder).into_iter().map(|(pointer, _)| pointer).collect();
         assert_eq!(pointers, ["/1", "/2", "/3", "/4", "/5", "/6", "", "/8"]);
     }
 
     #[test]
     fn whole_numbers_may_have_an_empty_fraction() {
         let read = |text: &'static str| {
-            let mut shape = Shape::default();
-            shape.whole("", document(text.as_bytes()).unwrap())
+            let mut decoder = Decoder::default();
+            decoder.whole("", document(text.as_bytes()).unwrap())
         };
         for (text, number) in [
             ("2", Some(2)),
@@ -344,12 +344,12 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_text() {
-        let mut shape = Shape::default();
+        let mut decoder = Decoder::default();
         for text in ["1299.99", "1e3", "0.10", "123456789012345678.90"] {
-            assert_eq!(shape.decimal("", document(text.as_bytes()).unwrap()).as_deref(), Some(text));
+            assert_eq!(decoder.decimal("", document(text.as_bytes()).unwrap()).as_deref(), Some(text));
         }
-        assert_eq!(shape.decimal("", document(b"\"0.10\"").unwrap()).as_deref(), Some("0.10"));
-        assert!(shape.finish().is_ok());
+        assert_eq!(decoder.decimal("", document(b"\"0.10\"").unwrap()).as_deref(), Some("0.10"));
+        assert!(decoder.finish().is_ok());
     }
 
     #[test]
@@ -360,8 +360,8 @@ mod tests {
         // Either outcome is fine, as long as it is one.
         let _ = document(closed.as_bytes());
         let many = format!("{{{}}}", (0..1_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
-        let mut shape = Shape::default();
-        shape.object("", document(many.as_bytes()).unwrap(), &["a"]);
-        assert_eq!(shape.errors.len(), MAX_ERRORS);
+        let mut decoder = Decoder::default();
+        decoder.object("", document(many.as_bytes()).unwrap(), &["a"]);
+        assert_eq!(decoder.errors.len(), MAX_ERRORS);
     }
 }

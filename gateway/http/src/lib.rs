@@ -8,7 +8,7 @@ pub mod hosts;
 pub mod problem;
 pub mod server;
 
-mod addresses;
+mod address_limiter;
 pub mod body;
 pub mod chunks;
 pub mod context;

@@ -62,8 +62,8 @@ pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Conf
 
 /// What all requests share.
 struct RequestLayer {
-    head_bytes: usize,
-    target_bytes: usize,
+    max_head_size: usize,
+    max_target_size: usize,
     hosts: Hosts,
     origins: Origins,
     cors: Option<CorsLayer>,
@@ -75,9 +75,9 @@ struct RequestLayer {
 impl RequestLayer {
     fn new(limits: &Config) -> Self {
         Self {
-            head_bytes: limits.head_bytes,
-            target_bytes: limits.target_bytes,
-            hosts: limits.hosts.clone(),
+            max_head_size: limits.max_head_size,
+            max_target_size: limits.max_target_size,
+            hosts: limits.allowed_hosts.clone(),
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
             metrics: RequestMetrics::default(),
@@ -124,7 +124,7 @@ impl RequestLayer {
 
     /// Refuses the request, or has it answered.
     fn work(&self, route: &mut Route, mut request: Request) -> impl Future<Output = Response> + Send + use<> {
-        let checked = header_limits::check(&request, self.head_bytes, self.target_bytes)
+        let checked = header_limits::check(&request, self.max_head_size, self.max_target_size)
             .and_then(|()| hosts::check(&request, &self.hosts))
             .and_then(|()| origins::check(&mut request, &self.origins));
         if let Err(problem) = checked {

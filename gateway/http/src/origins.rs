@@ -86,7 +86,7 @@ fn origin(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Everything: it comes from a page of this host, of an allowed site, or from a program.
-    Full,
+    LimitReached,
     /// Read, because every site may.
     ReadOnly,
     /// Read without seeing the response: it comes from a page of a site that is not allowed.
@@ -107,9 +107,9 @@ pub fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
         None => !matches!(site, Some(b"cross-site" | b"same-site")),
     };
     match (allowed, headers.get(ORIGIN)) {
-        _ if own => Access::Full,
+        _ if own => Access::LimitReached,
         (Origins::Any, _) => Access::ReadOnly,
-        (Origins::Exactly(_), Some(origin)) if allowed.allows(origin) => Access::Full,
+        (Origins::Exactly(_), Some(origin)) if allowed.allows(origin) => Access::LimitReached,
         (Origins::Exactly(_), _) => Access::Foreign,
     }
 }
@@ -165,20 +165,20 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
         return Ok(());
     }
     match access(request.uri(), request.headers(), allowed) {
-        Access::Full => Ok(()),
+        Access::LimitReached => Ok(()),
         Access::ReadOnly if request.method() == Method::POST && request.uri().path() == GRAPHQL => {
             request.extensions_mut().insert(ReadOnly);
             Ok(())
         }
         Access::ReadOnly | Access::Foreign => {
             metrics::counter!("orders_http_rejections_total", "reason" => "origin").increment(1);
-            Err(foreign())
+            Err(cross_origin_problem())
         }
     }
 }
 
 /// The refusal of a page of another site.
-pub fn foreign() -> Problem {
+pub fn cross_origin_problem() -> Problem {
     Problem::new(
         ErrorCode::OriginNotAllowed,
         "pages of other sites may not do this; the operators can allow a site by its name with --cors-origins",
@@ -219,7 +219,7 @@ mod tests {
             ("shop.example", "", false),
         ] {
             let pairs = [("host", host), ("origin", origin)];
-            let (own, other) = (Access::Full, Access::Foreign);
+            let (own, other) = (Access::LimitReached, Access::Foreign);
             assert_eq!(access_of(&pairs, ""), if same { own } else { other }, "{host} {origin}");
             assert_eq!(access_of(&pairs, "*"), if same { own } else { Access::ReadOnly }, "{host} {origin}");
         }
@@ -232,22 +232,22 @@ mod tests {
     fn what_the_browser_says_counts() {
         let behind_a_proxy =
             [("host", "inside"), ("origin", "https://out"), ("sec-fetch-site", "same-origin")];
-        assert_eq!(access_of(&behind_a_proxy, ""), Access::Full);
+        assert_eq!(access_of(&behind_a_proxy, ""), Access::LimitReached);
         for (site, access) in [
             ("cross-site", Access::Foreign),
             ("same-site", Access::Foreign),
-            ("same-origin", Access::Full),
-            ("none", Access::Full),
+            ("same-origin", Access::LimitReached),
+            ("none", Access::LimitReached),
         ] {
             assert_eq!(access_of(&[("host", "inside"), ("sec-fetch-site", site)], ""), access, "{site}");
         }
-        assert_eq!(access_of(&[], ""), Access::Full, "a program");
+        assert_eq!(access_of(&[], ""), Access::LimitReached, "a program");
     }
 
     #[test]
     fn listed_sites_may_do_everything_and_all_sites_may_read() {
         let page = [("host", "inside"), ("origin", "https://out")];
-        assert_eq!(access_of(&page, "https://out"), Access::Full);
+        assert_eq!(access_of(&page, "https://out"), Access::LimitReached);
         assert_eq!(access_of(&page, "https://other"), Access::Foreign);
         assert_eq!(access_of(&page, "*"), Access::ReadOnly);
         assert_eq!(

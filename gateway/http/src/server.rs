@@ -44,21 +44,21 @@ use tower::Service;
 
 pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
-use self::pace::{Asked, Pace};
-use self::patience::Patience;
+use self::http1_stream::Http1Stream;
+use self::http2_watch::{Http2Watch, RequestGuard};
 pub use self::port::{OverloadedTrailers, Port, Responder};
-pub use self::stream::LATE;
-use self::stream::Stream;
-use self::streaming::Streaming;
+use self::slow_client::SlowClientLimits;
+pub use self::socket::LATE;
+use self::socket::Socket;
 use crate::problem::Problem;
 
 mod connections;
 mod frames;
-mod pace;
-mod patience;
+mod http1_stream;
+mod http2_watch;
 mod port;
-mod stream;
-mod streaming;
+mod slow_client;
+mod socket;
 
 /// The last line before [`super::header_limits`], which refuses sooner: what is read of a head at most. A connection's buffer
 /// grows up to this as well while a body arrives. hyper calls a target too long beyond 64 KiB.
@@ -71,8 +71,10 @@ const LOCAL_RESETS: usize = 100;
 const SEND_BYTES: usize = 64 * 1024;
 /// What a client may send over HTTP/2 before it is read, in bytes: for one stream, and for the connection.
 const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
-/// Most connections at once that are told that their address has too many, and how long that may take.
-const TURNED_AWAY: (usize, Duration) = (64, Duration::from_secs(2));
+/// Maximum number of rejected connections that are answered at the same time; further ones are closed at once.
+const MAX_REJECTIONS: usize = 64;
+/// Maximum time of the response to a rejected connection, or of closing an idle one.
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// When to come back then.
 const COME_BACK: Duration = Duration::from_secs(5);
 /// How long a connection that makes room for another one may take to say goodbye.
@@ -93,14 +95,14 @@ pub async fn serve(
     grace: Duration,
 ) {
     let server = Arc::new(Server {
-        http: builder(port, connections.limits.header_read_timeout),
+        http: builder(port, connections.limits.request_read_timeout),
         responder: port.responder,
         router,
         connections,
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     });
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY.0));
+    let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     let open = TaskTracker::new();
     let mut accepting = Accepting::default();
 
@@ -121,20 +123,22 @@ pub async fn serve(
                 // that has just ended has no options.
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
-                match server.connections.enter(peer.ip(), slot) {
+                match server.connections.acquire(peer.ip(), slot) {
                     Some(connection) => {
                         open.spawn(async move { server.connection(stream, connection, peer).await });
                     }
                     None => {
                         counter!("orders_http_rejections_total", "reason" => "connections_per_address")
                             .increment(1);
-                        if let Ok(permit) = turned_away.clone().try_acquire_owned() {
-                            let patience =
-                                Patience { stall: TURNED_AWAY.1, ..(&server.connections.limits).into() };
-                            let stream = Stream::new(stream, patience, None);
+                        if let Ok(permit) = rejections.clone().try_acquire_owned() {
+                            let slow_client = SlowClientLimits {
+                                stall: REJECTION_TIMEOUT,
+                                ..(&server.connections.limits).into()
+                            };
+                            let stream = Socket::new(stream, slow_client, None);
                             stream.linger().store(true, Ordering::Relaxed);
                             open.spawn(async move {
-                                server.turn_away(stream).await;
+                                server.reject_connection(stream).await;
                                 drop(permit);
                             });
                         }
@@ -154,7 +158,7 @@ pub async fn serve(
     }
 }
 
-fn builder(port: Port, header_read_timeout: Duration) -> Builder<TokioExecutor> {
+fn builder(port: Port, request_read_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     if port.only_http2 {
         builder = builder.http2_only();
@@ -162,7 +166,7 @@ fn builder(port: Port, header_read_timeout: Duration) -> Builder<TokioExecutor> 
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_read_timeout)
+        .header_read_timeout(request_read_timeout)
         // No `max_headers`: hyper's own limit is that of `header_limits`, and one that is set costs each request two
         // allocations of its size.
         .max_buf_size(READ_BYTES);
@@ -195,22 +199,22 @@ struct Server {
 impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, connection: Connection, peer: SocketAddr) {
         let activity = connection.activity.clone();
-        let patience = Patience::from(&self.connections.limits);
-        let stream = Stream::new(stream, patience, Some(connection));
+        let slow_client = SlowClientLimits::from(&self.connections.limits);
+        let stream = Socket::new(stream, slow_client, Some(connection));
         let linger = stream.linger();
         let asked = AtomicBool::new(false);
-        let pace = Arc::new(Pace::new(patience));
+        let watch = Arc::new(Http2Watch::new(slow_client));
         let service = service_fn(|mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
-            let paced = (request.version() == Version::HTTP_2).then(|| pace.asked(&activity));
-            if paced.is_none() {
+            let guard = (request.version() == Version::HTTP_2).then(|| watch.asked(&activity));
+            if guard.is_none() {
                 activity.begin();
             }
             let (linger, empty) = (linger.clone(), request.body().is_end_stream());
             request.extensions_mut().insert(ConnectInfo(peer));
             // No handler reads such a body, and unread it would stay in the connection's window.
-            let unread = matches!(*request.method(), Method::GET | Method::HEAD) && paced.is_some() && !empty;
+            let unread = matches!(*request.method(), Method::GET | Method::HEAD) && guard.is_some() && !empty;
             let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
             // A router is always ready.
             let answer = self.router.clone().call(request);
@@ -221,8 +225,8 @@ impl Server {
                 if !empty && !answer.status().is_success() {
                     linger.store(true, Ordering::Relaxed);
                 }
-                Ok::<_, Infallible>(match paced {
-                    Some(paced) => over_http2(answer, paced, responder),
+                Ok::<_, Infallible>(match guard {
+                    Some(guard) => over_http2(answer, guard, responder),
                     None => over_http1(answer, &activity, responder),
                 })
             }
@@ -231,7 +235,7 @@ impl Server {
         tokio::pin!(connection);
 
         // In a set of its own, because that looks at it only when there is something, and not with every request.
-        let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &pace, false)]);
+        let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &watch, false)]);
         loop {
             tokio::select! {
                 outcome = connection.as_mut() => {
@@ -259,7 +263,7 @@ impl Server {
                     }
                     Event::Ending => {
                         connection.as_mut().graceful_shutdown();
-                        events.push(self.event(&asked, &activity, &pace, true));
+                        events.push(self.event(&asked, &activity, &watch, true));
                     }
                     Event::Cut => return,
                 }
@@ -268,21 +272,27 @@ impl Server {
     }
 
     /// What ends a connection next. `ending` says that it knows of the shutdown.
-    async fn event(&self, asked: &AtomicBool, activity: &Activity, pace: &Pace, ending: bool) -> Event {
+    async fn event(
+        &self,
+        asked: &AtomicBool,
+        activity: &Activity,
+        watch: &Http2Watch,
+        ending: bool,
+    ) -> Event {
         let limits = &self.connections.limits;
         // hyper limits the wait for a head only once it knows the version of HTTP, for which a
         // client has to send something.
         let silent = async {
-            tokio::time::sleep(limits.header_read_timeout).await;
+            tokio::time::sleep(limits.request_read_timeout).await;
             if asked.load(Ordering::Relaxed) || activity.has_greeted() {
                 idle(activity, limits.idle_timeout).await;
-                return Event::Exceeded(Some("idle"), TURNED_AWAY.1);
+                return Event::Exceeded(Some("idle"), REJECTION_TIMEOUT);
             }
             Event::Silent
         };
         tokio::select! {
             event = silent => event,
-            limit = pace.exceeded() => Event::Exceeded(Some(limit), TURNED_AWAY.1),
+            limit = watch.exceeded() => Event::Exceeded(Some(limit), REJECTION_TIMEOUT),
             // Counted where it was decided.
             () = activity.make_room.notified() => Event::Exceeded(None, FAREWELL),
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
@@ -311,7 +321,7 @@ fn over_http1(answer: Response, activity: &Arc<Activity>, responder: Responder) 
         return answer;
     }
     let Some(bytes) = answer.body().size_hint().exact() else {
-        return answer.map(|body| Body::new(Streaming::new(body, activity)));
+        return answer.map(|body| Body::new(Http1Stream::new(body, activity)));
     };
     activity.answered();
     match activity.hold(usize::try_from(bytes).unwrap_or(usize::MAX)) {
@@ -320,10 +330,10 @@ fn over_http1(answer: Response, activity: &Arc<Activity>, responder: Responder) 
     }
 }
 
-fn over_http2(answer: Response, paced: Asked, responder: Responder) -> Response {
+fn over_http2(answer: Response, guard: RequestGuard, responder: Responder) -> Response {
     let trailers = (responder.overloaded_trailers)(answer.headers());
     let (head, body) = answer.into_parts();
-    match paced.answered(body, trailers) {
+    match guard.answered(body, trailers) {
         Some(body) => Response::from_parts(head, body),
         None => overloaded(&Response::from_parts(head, Body::empty()), responder),
     }
@@ -355,7 +365,7 @@ enum Event {
 
 impl Server {
     /// Answers the first request of a connection that is one too many, whatever it asks for.
-    async fn turn_away(self: Arc<Self>, stream: Stream<TcpStream>) {
+    async fn reject_connection(self: Arc<Self>, stream: Socket<TcpStream>) {
         let responder = self.responder;
         let service = service_fn(move |request: Request<Incoming>| async move {
             let problem = Problem::new(
@@ -370,7 +380,7 @@ impl Server {
             Ok::<_, Infallible>(answer)
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(TURNED_AWAY.1, connection).await;
+        let _ = tokio::time::timeout(REJECTION_TIMEOUT, connection).await;
     }
 }
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use metrics::{counter, gauge};
 
-use super::addresses::{Addresses, Full, Place, client};
+use super::address_limiter::{AddressLimiter, AddressPermit, LimitReached, client};
 use super::problem::Problem;
 use crate::Config;
 
@@ -31,14 +31,14 @@ impl StreamKind {
 /// The streams of a process.
 #[derive(Debug)]
 pub struct Streams {
-    addresses: Arc<Addresses>,
+    addresses: Arc<AddressLimiter>,
     limits: Config,
 }
 
 impl Streams {
     /// Creates the limits of a process.
     pub fn new(limits: &Config) -> Self {
-        let addresses = Addresses::new(limits.streams, limits.streams_per_address());
+        let addresses = AddressLimiter::new(limits.max_streams, limits.max_streams_per_address());
         Self { addresses, limits: limits.clone() }
     }
 
@@ -48,14 +48,14 @@ impl Streams {
     /// `too_many_streams` or `streams_exhausted`.
     pub fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
         let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
-        let place = self.addresses.enter(client.filter(|ip| !exempt(ip))).map_err(|full| {
+        let place = self.addresses.acquire(client.filter(|ip| !exempt(ip))).map_err(|full| {
             let (limit, code, detail) = match full {
-                Full::Address => {
-                    let most = self.limits.streams_per_address();
+                LimitReached::Address => {
+                    let most = self.limits.max_streams_per_address();
                     let detail = format!("this address has {most} open streams, which is the limit");
                     ("streams_per_address", ErrorCode::TooManyStreams, detail)
                 }
-                Full::All => {
+                LimitReached::Total => {
                     let detail = "this gateway has as many open streams as it may have";
                     ("streams", ErrorCode::StreamsExhausted, detail.to_owned())
                 }
@@ -72,7 +72,7 @@ impl Streams {
 #[derive(Debug)]
 pub struct OpenStream {
     kind: StreamKind,
-    _place: Place,
+    _place: AddressPermit,
 }
 
 impl Drop for OpenStream {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn all_kinds_share_one_limit() {
-        let limits = Config { streams: 3, streams_per_address: Some(2), ..crate::Config::default() };
+        let limits = Config { max_streams: 3, max_streams_per_address: Some(2), ..crate::Config::default() };
         let streams = Streams::new(&limits);
         let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()));
         let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_a_tenth_and_this_machine_may_be_exempt() {
-        let limits = Config { streams: 20, ..crate::Config::default() };
+        let limits = Config { max_streams: 20, ..crate::Config::default() };
         for (exempt_loopback, most) in [(false, 2), (true, 20)] {
             let streams = Streams::new(&Config { exempt_loopback, ..limits.clone() });
             let open = || streams.open(KIND, Some("127.0.0.1".parse().unwrap())).ok();

@@ -17,7 +17,7 @@ use super::order_view::OrderView;
 use super::row_result::RowResult;
 use super::schema;
 use crate::RestState;
-use gateway_http::json::{self, Shape};
+use gateway_http::json::{self, Decoder};
 use gateway_http::problem::{InputError, MAX_ERRORS, Problem};
 use gateway_http::query::Query;
 use gateway_service::Error;
@@ -132,7 +132,7 @@ pub(super) async fn create(
     // The rows are copies; their text need not be in memory twice.
     let _held = body.into_held();
     let created = state.orders.create_rows(rows, policy, key).await?;
-    answer(created, errors, state.context.limits.response_bytes, state.orders.outlook())
+    answer(created, errors, state.context.limits.max_response_size, state.orders.outlook())
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
@@ -156,9 +156,9 @@ fn read(body: &BulkBody) -> Result<Vec<ReadRow<'_>>, ApiError> {
     match body {
         BulkBody::Array(body) => {
             let document = json::document(body)?;
-            let mut shape = Shape::default();
-            let elements = shape.array("", document);
-            shape.finish()?;
+            let mut decoder = Decoder::default();
+            let elements = decoder.array("", document);
+            decoder.finish()?;
             let elements = elements.unwrap_or_default();
             checked(elements.len())?;
             Ok(elements.into_iter().map(read_row).collect())

@@ -10,7 +10,7 @@ use super::order_path::OrderPath;
 use super::order_view::OrderView;
 use crate::RestState;
 use gateway_http::body;
-use gateway_http::json::{self, Shape};
+use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
 use gateway_service::orders::Requester;
 
@@ -36,20 +36,20 @@ struct RedriveCommand {
 impl RedriveCommand {
     fn read(body: &[u8]) -> Result<Self, Problem> {
         let document = json::document(body)?;
-        let mut shape = Shape::default();
-        let Some(fields) = shape.object("", document, &["requestedBy", "reason"]) else {
-            return shape.finish().map(|()| Self::default());
+        let mut decoder = Decoder::default();
+        let Some(fields) = decoder.object("", document, &["requestedBy", "reason"]) else {
+            return decoder.finish().map(|()| Self::default());
         };
-        let requested_by = requested_by(&mut shape, &fields);
-        let reason = fields.get("reason").and_then(|(at, value)| shape.text(&at, value));
-        shape.finish()?;
+        let requested_by = requested_by(&mut decoder, &fields);
+        let reason = fields.get("reason").and_then(|(at, value)| decoder.text(&at, value));
+        decoder.finish()?;
         Ok(Self { requested_by, reason })
     }
 }
 
 /// Who asks for something.
-pub(super) fn requested_by(shape: &mut Shape, fields: &json::Object<'_>) -> Option<String> {
-    fields.get("requestedBy").and_then(|(at, value)| shape.checked(&at, value, strings::MAX_REQUESTED_BY))
+pub(super) fn requested_by(decoder: &mut Decoder, fields: &json::Object<'_>) -> Option<String> {
+    fields.get("requestedBy").and_then(|(at, value)| decoder.checked(&at, value, strings::MAX_REQUESTED_BY))
 }
 
 /// A requester who uses this interface.
@@ -60,13 +60,13 @@ pub(super) fn requester(name: Option<String>) -> Requester {
 impl Command {
     fn read(body: &[u8]) -> Result<Self, Problem> {
         let document = json::document(body)?;
-        let mut shape = Shape::default();
-        let fields = shape.object("", document, &["reason"]);
+        let mut decoder = Decoder::default();
+        let fields = decoder.object("", document, &["reason"]);
         let reason = fields
             .as_ref()
             .and_then(|fields| fields.get("reason"))
-            .and_then(|(at, value)| shape.text(&at, value));
-        shape.finish()?;
+            .and_then(|(at, value)| decoder.text(&at, value));
+        decoder.finish()?;
         Ok(Self { reason })
     }
 

@@ -12,7 +12,7 @@ use super::filter::{self, FilterParams};
 use crate::RestState;
 use domain::query::Filter;
 use gateway_http::body;
-use gateway_http::json::{self, Shape};
+use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
 use gateway_service::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 
@@ -100,7 +100,7 @@ pub(super) async fn redrive(
 
 fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
     let document = json::document(body)?;
-    let mut shape = Shape::default();
+    let mut decoder = Decoder::default();
     let mut redrive = Redrive {
         filter: Filter::default(),
         after: None,
@@ -111,23 +111,26 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
         requester: requester(None),
         reason: None,
     };
-    if let Some(fields) = shape.object("", document, FIELDS) {
+    if let Some(fields) = decoder.object("", document, FIELDS) {
         match fields.get("filter") {
-            Some((at, value)) => redrive.filter = filter::from_json(&mut shape, &at, value, default_currency),
+            Some((at, value)) => {
+                redrive.filter = filter::from_json(&mut decoder, &at, value, default_currency)
+            }
             // Redriving everything has to be said.
-            None => shape.note("/filter", "is required; {} means every failed order"),
+            None => decoder.note("/filter", "is required; {} means every failed order"),
         }
         redrive.dry_run =
-            fields.get("dryRun").and_then(|(at, value)| shape.boolean(&at, value)).unwrap_or_default();
-        redrive.rate = fields.get("ratePerSecond").and_then(|(at, value)| shape.count(&at, value, MAX_RATE));
-        let limit = fields.get("limit").and_then(|(at, value)| shape.count(&at, value, MAX_REDRIVEN));
+            fields.get("dryRun").and_then(|(at, value)| decoder.boolean(&at, value)).unwrap_or_default();
+        redrive.rate =
+            fields.get("ratePerSecond").and_then(|(at, value)| decoder.count(&at, value, MAX_RATE));
+        let limit = fields.get("limit").and_then(|(at, value)| decoder.count(&at, value, MAX_REDRIVEN));
         redrive.limit = limit.unwrap_or(MAX_REDRIVEN);
-        redrive.after = fields.get("after").and_then(|(at, value)| shape.parsed(&at, value));
-        redrive.start_at = fields.get("startAt").and_then(|(at, value)| shape.parsed(&at, value));
-        redrive.requester = requester(requested_by(&mut shape, &fields));
-        redrive.reason = fields.get("reason").and_then(|(at, value)| shape.text(&at, value));
+        redrive.after = fields.get("after").and_then(|(at, value)| decoder.parsed(&at, value));
+        redrive.start_at = fields.get("startAt").and_then(|(at, value)| decoder.parsed(&at, value));
+        redrive.requester = requester(requested_by(&mut decoder, &fields));
+        redrive.reason = fields.get("reason").and_then(|(at, value)| decoder.text(&at, value));
     }
-    shape.finish()?;
+    decoder.finish()?;
     Ok(redrive)
 }
 

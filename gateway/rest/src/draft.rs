@@ -12,7 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::schema::{self, AmountInput, CurrencyCode, PriorityWord};
-use gateway_http::json::{self, Pointer, Shape};
+use gateway_http::json::{self, Decoder, Pointer};
 use gateway_http::problem::{InputError, Problem};
 
 const ORDER_FIELDS: &[&str] = &[
@@ -174,52 +174,52 @@ impl ToSchema for DraftSchema {
 /// Reads the body of a create. Only its shape is checked here; [`Draft::check`] has the rules.
 pub(super) fn read(body: &[u8]) -> Result<Draft, Problem> {
     let document = json::document(body)?;
-    let mut shape = Shape::default();
-    let draft = draft(&mut shape, document);
-    shape.finish()?;
+    let mut decoder = Decoder::default();
+    let draft = draft(&mut decoder, document);
+    decoder.finish()?;
     // Without an error there is a draft.
     draft.ok_or_else(|| Problem::new(ErrorCode::InvalidInput, "the body is not an order"))
 }
 
 /// Reads one row of a bulk create, and returns all errors of its shape.
 pub(super) fn read_row(document: &RawValue) -> Result<Draft, Vec<InputError>> {
-    let mut shape = Shape::default();
-    let draft = draft(&mut shape, document);
-    let errors = shape.into_errors();
+    let mut decoder = Decoder::default();
+    let draft = draft(&mut decoder, document);
+    let errors = decoder.into_errors();
     // Without an error there is a draft.
     if errors.is_empty() { draft.ok_or(errors) } else { Err(errors) }
 }
 
-fn draft(shape: &mut Shape, document: &RawValue) -> Option<Draft> {
-    let fields = shape.object("", document, ORDER_FIELDS)?;
+fn draft(decoder: &mut Decoder, document: &RawValue) -> Option<Draft> {
+    let fields = decoder.object("", document, ORDER_FIELDS)?;
     Some(Draft {
-        item: fields.get("item").and_then(|(at, value)| shape.text(&at, value)),
-        quantity: fields.get("quantity").and_then(|(at, value)| shape.whole(&at, value)),
-        price: fields.get("price").and_then(|(at, value)| shape.decimal(&at, value)),
-        line_items: fields.get("lineItems").and_then(|(at, value)| line_items(shape, &at, value)),
-        currency: fields.get("currency").and_then(|(at, value)| shape.text(&at, value)),
-        customer: fields.get("customer").and_then(|(at, value)| shape.text(&at, value)),
-        external_reference: fields.get("externalReference").and_then(|(at, value)| shape.text(&at, value)),
-        max_attempts: fields.get("maxAttempts").and_then(|(at, value)| shape.whole(&at, value)),
-        priority: fields.get("priority").and_then(|(at, value)| shape.text(&at, value)),
-        process_after: fields.get("processAfter").and_then(|(at, value)| shape.text(&at, value)),
+        item: fields.get("item").and_then(|(at, value)| decoder.text(&at, value)),
+        quantity: fields.get("quantity").and_then(|(at, value)| decoder.whole(&at, value)),
+        price: fields.get("price").and_then(|(at, value)| decoder.decimal(&at, value)),
+        line_items: fields.get("lineItems").and_then(|(at, value)| line_items(decoder, &at, value)),
+        currency: fields.get("currency").and_then(|(at, value)| decoder.text(&at, value)),
+        customer: fields.get("customer").and_then(|(at, value)| decoder.text(&at, value)),
+        external_reference: fields.get("externalReference").and_then(|(at, value)| decoder.text(&at, value)),
+        max_attempts: fields.get("maxAttempts").and_then(|(at, value)| decoder.whole(&at, value)),
+        priority: fields.get("priority").and_then(|(at, value)| decoder.text(&at, value)),
+        process_after: fields.get("processAfter").and_then(|(at, value)| decoder.text(&at, value)),
     })
 }
 
-fn line_items(shape: &mut Shape, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<DraftLineItem>> {
-    let elements = shape.array(at, value)?.into_iter().enumerate();
+fn line_items(decoder: &mut Decoder, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<DraftLineItem>> {
+    let elements = decoder.array(at, value)?.into_iter().enumerate();
     let lines = elements.map(|(index, element)| {
         // Too many are rejected as a whole, so the others are only counted.
         if index >= MAX_LINE_ITEMS {
             return DraftLineItem::default();
         }
-        let Some(fields) = shape.object(format!("{at}/{index}"), element, LINE_ITEM_FIELDS) else {
+        let Some(fields) = decoder.object(format!("{at}/{index}"), element, LINE_ITEM_FIELDS) else {
             return DraftLineItem::default();
         };
         DraftLineItem {
-            item: fields.get("item").and_then(|(at, value)| shape.text(&at, value)),
-            quantity: fields.get("quantity").and_then(|(at, value)| shape.whole(&at, value)),
-            price: fields.get("price").and_then(|(at, value)| shape.decimal(&at, value)),
+            item: fields.get("item").and_then(|(at, value)| decoder.text(&at, value)),
+            quantity: fields.get("quantity").and_then(|(at, value)| decoder.whole(&at, value)),
+            price: fields.get("price").and_then(|(at, value)| decoder.decimal(&at, value)),
         }
     });
     Some(lines.collect())

@@ -7,7 +7,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
 use super::schema::{self, CurrencyCode, DecimalText};
-use gateway_http::json::{Object, Pointer, Shape};
+use gateway_http::json::{Decoder, Object, Pointer};
 use gateway_http::query::Query;
 use gateway_service::orders::{Criteria, FILTER_FIELDS};
 
@@ -90,14 +90,14 @@ pub(super) fn from_query(
 
 /// Reads the filter of a JSON body.
 pub(super) fn from_json(
-    shape: &mut Shape,
+    decoder: &mut Decoder,
     at: &Pointer<'_>,
     value: &RawValue,
     default_currency: Currency,
 ) -> Filter {
-    let Some(fields) = shape.object(at, value, &FILTER_FIELDS) else { return Filter::default() };
+    let Some(fields) = decoder.object(at, value, &FILTER_FIELDS) else { return Filter::default() };
     let at = at.to_string();
-    read(&mut Body { shape, at, fields }, Vec::new(), Sort::default(), default_currency)
+    read(&mut Body { decoder, at, fields }, Vec::new(), Sort::default(), default_currency)
 }
 
 fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
@@ -148,26 +148,26 @@ impl Source for Query<'_> {
 
 /// An object in a JSON body.
 struct Body<'a> {
-    shape: &'a mut Shape,
+    decoder: &'a mut Decoder,
     at: String,
     fields: Object<'a>,
 }
 
 impl Source for Body<'_> {
     fn text(&mut self, name: &'static str) -> Option<String> {
-        self.fields.get(name).and_then(|(at, value)| self.shape.text(&at, value))
+        self.fields.get(name).and_then(|(at, value)| self.decoder.text(&at, value))
     }
 
     fn amount(&mut self, name: &'static str) -> Option<String> {
-        self.fields.get(name).and_then(|(at, value)| self.shape.decimal(&at, value))
+        self.fields.get(name).and_then(|(at, value)| self.decoder.decimal(&at, value))
     }
 
     fn time(&mut self, name: &'static str) -> Option<Timestamp> {
-        self.fields.get(name).and_then(|(at, value)| self.shape.parsed(&at, value))
+        self.fields.get(name).and_then(|(at, value)| self.decoder.parsed(&at, value))
     }
 
     fn add(&mut self, name: &'static str, message: String) {
-        self.shape.note(format!("{}/{name}", self.at), message);
+        self.decoder.note(format!("{}/{name}", self.at), message);
     }
 }
 

@@ -217,9 +217,9 @@ async fn page(
     only: Option<Status>,
 ) -> Result<Response, ApiError> {
     let query = ListQuery::read(query, only, state.orders.config().default_currency)?;
-    let mut page = state.orders.list(query.listing.clone(), state.context.limits.response_bytes).await?;
+    let mut page = state.orders.list(query.listing.clone(), state.context.limits.max_response_size).await?;
     let body =
-        body(&mut page, query.listing.take, state.context.limits.response_bytes, &state.orders.outlook());
+        body(&mut page, query.listing.take, state.context.limits.max_response_size, &state.orders.outlook());
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
 }

@@ -166,7 +166,7 @@ impl OrderView {
     /// looks for letters in it that JSON has to escape.
     pub(super) fn json(&self) -> Vec<u8> {
         // Room for most orders, so that the text is not moved as it grows.
-        let mut text = Text(Vec::with_capacity(1_024));
+        let mut text = JsonBuffer(Vec::with_capacity(1_024));
         text.value(r#"{"id":"#, &self.id);
         text.value(r#","orderId":"#, &self.order_id);
         text.value(r#","item":"#, &self.item);
@@ -212,9 +212,9 @@ impl Serialize for OrderView {
 }
 
 /// A JSON text that grows, each value behind the names and signs that come before it.
-struct Text(Vec<u8>);
+struct JsonBuffer(Vec<u8>);
 
-impl Text {
+impl JsonBuffer {
     fn plain(&mut self, json: &str) {
         self.0.extend_from_slice(json.as_bytes());
     }
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_largest_amount_keeps_every_digit() {
-        let mut text = Text(Vec::new());
+        let mut text = JsonBuffer(Vec::new());
         text.amount("", &Money::max(Currency::USD).into());
         assert_eq!(text.0, b"92233720368547758.07");
     }

@@ -10,7 +10,7 @@ use super::api_error::{ApiError, ProblemSchema};
 use super::commands::requested_by;
 use crate::RestState;
 use gateway_http::body;
-use gateway_http::json::{self, Shape};
+use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
 use gateway_store::{COUNT_LIMIT, Counts, Pause};
 
@@ -100,16 +100,16 @@ struct PauseQueue {
 impl PauseQueue {
     fn read(body: &[u8], now: Timestamp) -> Result<Self, Problem> {
         let document = json::document(body)?;
-        let mut shape = Shape::default();
+        let mut decoder = Decoder::default();
         let mut pause = Self::default();
-        if let Some(fields) = shape.object("", document, &["until", "requestedBy"]) {
-            pause.until = fields.get("until").and_then(|(at, value)| shape.parsed(&at, value));
+        if let Some(fields) = decoder.object("", document, &["until", "requestedBy"]) {
+            pause.until = fields.get("until").and_then(|(at, value)| decoder.parsed(&at, value));
             if pause.until.is_some_and(|until| until <= now) {
-                shape.note("/until", format!("must be in the future; it is {now}"));
+                decoder.note("/until", format!("must be in the future; it is {now}"));
             }
-            pause.requested_by = requested_by(&mut shape, &fields);
+            pause.requested_by = requested_by(&mut decoder, &fields);
         }
-        shape.finish()?;
+        decoder.finish()?;
         Ok(pause)
     }
 }

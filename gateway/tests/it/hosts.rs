@@ -96,7 +96,7 @@ async fn dns_rebinding_cannot_open_a_websocket() {
 async fn allowed_hosts_are_served() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
-    config.http.hosts = "shop.example".parse().unwrap();
+    config.http.allowed_hosts = "shop.example".parse().unwrap();
     let gateway = backend.gateway(config).await;
     for (host, status) in
         [("shop.example", 200), ("Shop.Example:443", 200), ("localhost", 200), ("evil.example", 421)]

@@ -169,9 +169,9 @@ async fn incomplete_requests_and_stalled_readers_do_not_affect_other_clients() {
     let backend = Backend::new(On::Embedded).await;
     // They stay open during the test.
     let mut config = quick();
-    config.http.header_read_timeout = Duration::from_secs(600);
-    config.http.write_stall = Duration::from_secs(600);
-    config.http.connections_per_address = Some(HALF_SENT + NOT_READING + 2);
+    config.http.request_read_timeout = Duration::from_secs(600);
+    config.http.write_timeout = Duration::from_secs(600);
+    config.http.max_connections_per_address = Some(HALF_SENT + NOT_READING + 2);
     let gateway = backend.gateway(config).await;
     let rows: Vec<_> = (0..100)
         .map(|_| json!({"item": "x".repeat(200), "quantity": 1, "price": 1, "customer": "c".repeat(100)}))

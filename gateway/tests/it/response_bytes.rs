@@ -12,7 +12,7 @@ const LIMIT: usize = 256 * 1024;
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.http.response_bytes = LIMIT;
+    config.http.max_response_size = LIMIT;
     config
 }
 

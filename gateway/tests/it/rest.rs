@@ -311,8 +311,8 @@ async fn event_streams_end_when_the_gateway_stops() {
 
 fn narrow() -> Config {
     let mut config = quick();
-    config.http.body_bytes = 1_000;
-    config.http.header_read_timeout = Duration::from_millis(300);
+    config.http.max_body_size = 1_000;
+    config.http.request_read_timeout = Duration::from_millis(300);
     config
 }
 

@@ -62,8 +62,8 @@ async fn unfinished(sender: SendRequest<Bytes>, method: &str, length: usize) -> 
 async fn an_incomplete_grpc_message_times_out() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
-    config.http.header_read_timeout = Duration::from_secs(1);
-    config.http.inflight_body_bytes = 16 * MIB;
+    config.http.request_read_timeout = Duration::from_secs(1);
+    config.http.request_buffer_limit = 16 * MIB;
     let gateway = backend.gateway(config).await;
     let sender = http2(gateway.grpc_addr()).await;
     // A message above the limit, messages at the limit, and more of them than the request buffer holds.
@@ -93,7 +93,7 @@ async fn held(gateway: &Gateway<'_>) -> u64 {
 async fn incomplete_bodies_share_a_limit_and_small_requests_are_served() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
-    config.http.inflight_body_bytes = 8 * MIB;
+    config.http.request_buffer_limit = 8 * MIB;
     let gateway = backend.gateway(config).await;
     let mut open = Vec::new();
     for _ in 0..4 {
@@ -133,7 +133,7 @@ async fn incomplete_bodies_share_a_limit_and_small_requests_are_served() {
 async fn all_stream_kinds_share_one_limit() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
-    config.http.streams_per_address = Some(3);
+    config.http.max_streams_per_address = Some(3);
     let gateway = backend.gateway(config).await;
     let id = gateway.create_order().await;
     let events = || {

@@ -72,9 +72,9 @@ async fn slow_subscribers_are_disconnected() {
     let backend = Backend::new(On::Embedded).await;
     let mut config = quick();
     // The clients read up to 200 KB/s. Only the rate may disconnect them.
-    config.http.slow_after = Duration::from_millis(500);
-    config.http.slowest_rate = 8 << 20;
-    config.http.write_stall = Duration::from_secs(600);
+    config.http.slow_client_grace = Duration::from_millis(500);
+    config.http.min_read_rate = 8 << 20;
+    config.http.write_timeout = Duration::from_secs(600);
     config.graphql.pong_timeout = Duration::from_secs(600);
     let gateway = backend.gateway(config).await;
     let items: Vec<_> =

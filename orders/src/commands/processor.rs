@@ -115,8 +115,10 @@ async fn serve_health(
                 response
             }
         }));
-    let limits =
-        HttpConfig { connections: startup::raise_connection_limit(MAX_CONNECTIONS), ..HttpConfig::default() };
+    let limits = HttpConfig {
+        max_connections: startup::raise_connection_limit(MAX_CONNECTIONS),
+        ..HttpConfig::default()
+    };
     // The end of the process does not wait for open requests.
     server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }

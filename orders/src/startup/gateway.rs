@@ -43,7 +43,7 @@ impl PreparedGateway {
         log::install(process.log.log_format)?;
         gateway::metrics::install();
         let bus_secret = settings.bus.read_secret()?;
-        config.http.connections = raise_connection_limit(config.http.connections);
+        config.http.max_connections = raise_connection_limit(config.http.max_connections);
         let shutdown = signal::shutdown()?;
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

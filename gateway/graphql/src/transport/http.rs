@@ -40,8 +40,8 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
     let (parts, body) = request.into_parts();
     let limits = &state.context().limits;
     let rule = Rule {
-        bytes: limits.body_bytes,
-        step: limits.header_read_timeout,
+        bytes: limits.max_body_size,
+        step: limits.request_read_timeout,
         drain: !parts.headers.contains_key(EXPECT),
     };
     let body = match receive(body, rule, &state.context().inflight.bodies).await {
@@ -59,7 +59,7 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
     let body = match body {
         Ok(body) => body,
         Err(Failure::TooLarge) => {
-            let message = format!("the body has more than {} bytes", limits.body_bytes);
+            let message = format!("the body has more than {} bytes", limits.max_body_size);
             return over(ErrorCode::BodyTooLarge, "body", &message);
         }
         Err(Failure::Broken | Failure::Late | Failure::Overloaded) => {

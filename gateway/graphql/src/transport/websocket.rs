@@ -46,7 +46,7 @@ use crate::request::Params;
 use crate::state::State;
 use crate::transport::websocket_protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
 use gateway_http::inflight::{Budget, InFlight, Reservation};
-use gateway_http::origins::{Access, access, foreign};
+use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
 use gateway_http::server::LATE;
 use gateway_http::streams::{Client, OpenStream, StreamKind};
@@ -78,7 +78,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
     // A page of another site would act with whatever its user may do here.
     let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
     if access == Access::Foreign {
-        return refused("origin", foreign());
+        return refused("origin", cross_origin_problem());
     }
     if GraphQLProtocol::from_request_parts(&mut parts, &()).await.is_err() {
         return handshake(format!("offer one of the subprotocols {MODERN} and {LEGACY}"));

@@ -14,7 +14,7 @@ use metrics::counter;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::Config;
-use crate::addresses::{Addresses, Place, exempt};
+use crate::address_limiter::{AddressLimiter, AddressPermit, exempt};
 use crate::inflight::InFlight;
 
 /// How often idle connections are looked for while a client waits for a slot.
@@ -27,7 +27,7 @@ const CLOSED_TOGETHER: usize = 64;
 pub struct Connections {
     pub(super) limits: Config,
     slots: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
+    addresses: Arc<AddressLimiter>,
     open: Mutex<Open>,
     started: Instant,
     inflight: InFlight,
@@ -49,8 +49,8 @@ impl Connections {
     pub fn sharing(limits: &Config, inflight: InFlight) -> Arc<Self> {
         Arc::new(Self {
             inflight,
-            slots: Arc::new(Semaphore::new(limits.connections)),
-            addresses: Addresses::new(usize::MAX, limits.connections_per_address()),
+            slots: Arc::new(Semaphore::new(limits.max_connections)),
+            addresses: AddressLimiter::new(usize::MAX, limits.max_connections_per_address()),
             open: Mutex::default(),
             started: Instant::now(),
             limits: limits.clone(),
@@ -80,7 +80,7 @@ impl Connections {
         let open = self.open();
         let mut idle: Vec<(u64, &Arc<Activity>)> =
             open.by_number.values().filter_map(|activity| Some((activity.idle_since()?, activity))).collect();
-        let most = (self.limits.connections / CLOSED_TOGETHER).max(1).min(idle.len());
+        let most = (self.limits.max_connections / CLOSED_TOGETHER).max(1).min(idle.len());
         if most == 0 {
             return;
         }
@@ -94,9 +94,9 @@ impl Connections {
     }
 
     /// A place among the connections of this address; `None` when it has as many as it may.
-    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
+    pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
         let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
-        let place = self.addresses.enter(address).ok()?;
+        let place = self.addresses.acquire(address).ok()?;
         let activity = Arc::new(Activity::new(self.started, &self.inflight));
         let mut open = self.open();
         open.next += 1;
@@ -118,13 +118,13 @@ pub(super) struct Connection {
     number: u64,
     pub(super) activity: Arc<Activity>,
     _slot: OwnedSemaphorePermit,
-    _place: Place,
+    _place: AddressPermit,
 }
 
 impl Connection {
     /// How long a message may take, see [`crate::inflight::Arrival`].
     pub(super) fn message_timeout(&self) -> Duration {
-        self.connections.limits.header_read_timeout
+        self.connections.limits.request_read_timeout
     }
 }
 

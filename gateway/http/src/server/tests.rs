@@ -48,7 +48,7 @@ fn limits() -> Config {
 }
 
 fn short() -> Config {
-    Config { header_read_timeout: Duration::from_millis(200), ..limits() }
+    Config { request_read_timeout: Duration::from_millis(200), ..limits() }
 }
 
 impl Running {
@@ -124,9 +124,9 @@ async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
     let long = |length| format!("x: {}\r\n", "y".repeat(length));
     for (request, status, code) in [
         // What the layer sees.
-        (get(&long(limits().head_bytes)), "431", "head_too_large"),
+        (get(&long(limits().max_head_size)), "431", "head_too_large"),
         (
-            format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(limits().target_bytes)),
+            format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(limits().max_target_size)),
             "414",
             "uri_too_long",
         ),
@@ -164,7 +164,8 @@ async fn whoever_is_still_sending_gets_to_read_the_refusal() {
 #[tokio::test]
 async fn one_address_may_have_so_many_connections_and_is_told() {
     let server =
-        start(Config { connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new()).await;
+        start(Config { max_connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new())
+            .await;
     let held = [server.connect().await, server.connect().await];
     let request =
         "POST /peer HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n".to_owned() + &"x".repeat(100_000);
@@ -190,7 +191,7 @@ async fn one_address_may_have_so_many_connections_and_is_told() {
 #[tokio::test]
 async fn a_trusted_proxy_may_have_more() {
     let limits = Config {
-        connections_per_address: Some(1),
+        max_connections_per_address: Some(1),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         ..limits()
     };
@@ -210,7 +211,7 @@ fn endless() -> Router {
 #[tokio::test]
 async fn who_takes_nothing_is_cut_off() {
     let server =
-        start(Config { write_stall: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
+        start(Config { write_timeout: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
             .await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -242,7 +243,7 @@ async fn who_takes_nothing_is_cut_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_a_little_at_a_time_is_cut_off() {
     // The client reads at 50 KB/s.
-    let limits = Config { slow_after: Duration::from_millis(300), slowest_rate: 4 << 20, ..limits() };
+    let limits = Config { slow_client_grace: Duration::from_millis(300), min_read_rate: 4 << 20, ..limits() };
     let server = start(limits, Duration::ZERO, endless()).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
@@ -282,7 +283,7 @@ async fn a_frame_that_never_ends_is_given_up() {
     // A part of a head, a part of a payload, headers without their last frame.
     for unfinished in [&[0, 0][..], &[0, 0, 9, 1, 4, 0, 0, 0, 1, 7, 7], &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]] {
         let mut stream = server.connect().await;
-        stream.write_all(stream::PREFACE).await.unwrap();
+        stream.write_all(socket::PREFACE).await.unwrap();
         stream.write_all(&settings).await.unwrap();
         stream.write_all(unfinished).await.unwrap();
         let mut bytes = Vec::new();
@@ -295,7 +296,7 @@ async fn a_frame_that_never_ends_is_given_up() {
 async fn responses_are_limited_together() {
     let length = 5 << 20;
     let routes = Router::new().route("/large", get(move || async move { vec![b'x'; length] }));
-    let limits = Config { inflight_response_bytes: 8 << 20, ..limits() };
+    let limits = Config { response_buffer_limit: 8 << 20, ..limits() };
     let server = start(limits, Duration::ZERO, routes).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -389,7 +390,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
     let routes = Router::new().route("/slow", slow).route("/empty", get(|| async { StatusCode::NO_CONTENT }));
-    let limits = Config { connections: 3, connections_per_address: Some(9), ..limits() };
+    let limits = Config { max_connections: 3, max_connections_per_address: Some(9), ..limits() };
     let server = start(limits, Duration::ZERO, routes).await;
     let mut busy = server.keep_alive().await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -413,7 +414,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
-    let limits = Config { connections: 1, connections_per_address: Some(9), ..limits() };
+    let limits = Config { max_connections: 1, max_connections_per_address: Some(9), ..limits() };
     let server = start(limits, Duration::ZERO, Router::new().route("/slow", slow)).await;
     let mut first = server.connect().await;
     first.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -430,7 +431,7 @@ async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
 
 #[tokio::test]
 async fn a_listener_counts_the_connections_of_the_others() {
-    let limits = Config { connections_per_address: Some(1), ..limits() };
+    let limits = Config { max_connections_per_address: Some(1), ..limits() };
     let connections = Connections::new(&limits);
     let mut addresses = Vec::new();
     let refuse = |headers: &HeaderMap, problem: Problem| {
@@ -552,6 +553,6 @@ async fn http2_without_tls_is_spoken() {
 fn the_limits_are_documented() {
     limits_page::row(
         "HTTP/2: resets beyond the number of responses (rapid reset)",
-        &format!("{}, or {RESETS} that were not started", pace::ABANDONED),
+        &format!("{}, or {RESETS} that were not started", http2_watch::MAX_ABANDONED),
     );
 }

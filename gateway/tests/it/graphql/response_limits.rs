@@ -12,7 +12,7 @@ const ORDERS: usize = 13;
 /// A gateway whose responses have at most [`LIMIT`] bytes, with 13 orders of about 2 KB each.
 async fn with_orders(backend: &Backend) -> Gateway<'_> {
     let mut config = config();
-    config.http.response_bytes = LIMIT;
+    config.http.max_response_size = LIMIT;
     config.graphql.max_batch_size = 5;
     let gateway = backend.gateway(config).await;
     let lines: Vec<Value> =

@@ -45,8 +45,8 @@ async fn a_rejected_connection_init_receives_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_are_limited_per_address_and_in_total() {
     let mut config = config();
-    config.http.streams = 3;
-    config.http.streams_per_address = Some(2);
+    config.http.max_streams = 3;
+    config.http.max_streams_per_address = Some(2);
     config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
@@ -115,7 +115,7 @@ const NEXT_FRAGMENT: u8 = 0x00;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incomplete_websocket_message_times_out() {
     let mut config = config();
-    config.http.header_read_timeout = Duration::from_secs(1);
+    config.http.request_read_timeout = Duration::from_secs(1);
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let byte = vec![b' '];
@@ -138,7 +138,7 @@ async fn an_incomplete_websocket_message_times_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_beyond_the_request_buffer_closes_the_socket_with_a_code() {
     let mut config = config();
-    config.http.inflight_body_bytes = 48 * 1024;
+    config.http.request_buffer_limit = 48 * 1024;
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let half = [head(TEXT, 60_000), vec![b' '; 30_000]].concat();

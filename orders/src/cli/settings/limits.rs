@@ -241,17 +241,17 @@ impl LimitArgs {
     /// Applies the settings to the configuration of a gateway. Reads the file of trusted documents, if it is set.
     pub(super) fn apply_to(&self, config: &mut gateway::Config) -> Result<(), Error> {
         config.http = HttpConfig {
-            body_bytes: self.max_body_size,
-            response_bytes: self.max_response_size,
-            header_read_timeout: self.request_read_timeout,
-            connections: self.max_connections,
-            connections_per_address: self.max_connections_per_address,
-            streams: self.max_streams,
-            streams_per_address: self.max_streams_per_address,
-            inflight_body_bytes: self.request_buffer_limit,
-            inflight_response_bytes: self.response_buffer_limit,
+            max_body_size: self.max_body_size,
+            max_response_size: self.max_response_size,
+            request_read_timeout: self.request_read_timeout,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            max_streams: self.max_streams,
+            max_streams_per_address: self.max_streams_per_address,
+            request_buffer_limit: self.request_buffer_limit,
+            response_buffer_limit: self.response_buffer_limit,
             trusted_proxies: self.trusted_proxies.clone().map(|nets| nets.0).unwrap_or_default(),
-            hosts: self.allowed_hosts.clone().unwrap_or_default(),
+            allowed_hosts: self.allowed_hosts.clone().unwrap_or_default(),
             cors_origins: self.cors_origins.clone().unwrap_or_default(),
             ..config.http.clone()
         };

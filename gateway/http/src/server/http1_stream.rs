@@ -11,19 +11,19 @@ use hyper::body::{Frame, SizeHint};
 use super::connections::{Activity, Running};
 
 /// Keeps its connection from counting as idle, and reserves the bytes that are on their way.
-pub(super) struct Streaming {
+pub(super) struct Http1Stream {
     body: Body,
     running: Running,
 }
 
-impl Streaming {
+impl Http1Stream {
     /// Takes over what [`Activity::begin`] began.
     pub(super) fn new(body: Body, activity: &Arc<Activity>) -> Self {
         Self { body, running: Running::begun(activity) }
     }
 }
 
-impl hyper::body::Body for Streaming {
+impl hyper::body::Body for Http1Stream {
     type Data = Bytes;
     type Error = axum::Error;
 

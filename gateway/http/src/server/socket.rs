@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connections::Connection;
 use super::frames::{Frames, Protocol};
-use super::patience::{Patience, Waiting};
+use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::inflight::{Arrival, Reservation};
 use crate::problem::{self, OVERLOADED, Problem};
 
@@ -39,11 +39,11 @@ pub const LATE: &str = "a frame did not arrive in time";
 const HTTP1: usize = usize::MAX;
 
 /// Gives its slot back when it is dropped. hyper moves the whole of it into an upgrade.
-pub(super) struct Stream<T> {
+pub(super) struct Socket<T> {
     io: T,
-    patience: Patience,
+    slow_client: SlowClientLimits,
     /// While something waits for the client.
-    waiting: Option<Waiting>,
+    waiting: Option<PendingWrite>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// What the client sends, once it is not HTTP/1.
@@ -60,12 +60,12 @@ pub(super) struct Stream<T> {
     greeting: usize,
 }
 
-impl<T> Stream<T> {
-    pub(super) fn new(io: T, patience: Patience, connection: Option<Connection>) -> Self {
+impl<T> Socket<T> {
+    pub(super) fn new(io: T, slow_client: SlowClientLimits, connection: Option<Connection>) -> Self {
         gauge!("orders_open_connections").increment(1);
         Self {
             io,
-            patience,
+            slow_client,
             waiting: None,
             stalled: None,
             frames: None,
@@ -98,7 +98,7 @@ impl<T> Stream<T> {
         if outcome.is_ready() {
             return outcome;
         }
-        let deadline = self.waiting.get_or_insert_with(Waiting::begin).deadline(&self.patience);
+        let deadline = self.waiting.get_or_insert_with(PendingWrite::begin).deadline(&self.slow_client);
         let sleep = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
@@ -162,7 +162,7 @@ impl<T> Stream<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> Stream<T> {
+impl<T: AsyncWrite + Unpin> Socket<T> {
     fn poll_explanation(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.explanation.is_empty() {
             let outcome = Pin::new(&mut self.io).poll_write(cx, &self.explanation);
@@ -176,7 +176,7 @@ impl<T: AsyncWrite + Unpin> Stream<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Stream<T> {
+impl<T: AsyncRead + Unpin> Socket<T> {
     /// Reads and drops what still comes, for a moment.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.linger.load(Ordering::Relaxed) {
@@ -199,13 +199,13 @@ impl<T: AsyncRead + Unpin> Stream<T> {
     }
 }
 
-impl<T> Drop for Stream<T> {
+impl<T> Drop for Socket<T> {
     fn drop(&mut self) {
         gauge!("orders_open_connections").decrement(1);
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -224,7 +224,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.explain(bytes) {
             return Poll::Ready(Ok(bytes.len()));

@@ -8,7 +8,7 @@ use crate::Config;
 
 /// The limits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct SlowClientLimits {
     /// How long it may take nothing.
     pub(super) stall: Duration,
     /// How long it may be slow.
@@ -17,22 +17,26 @@ pub(super) struct Patience {
     pub(super) rate: usize,
 }
 
-impl From<&Config> for Patience {
+impl From<&Config> for SlowClientLimits {
     fn from(limits: &Config) -> Self {
-        Self { stall: limits.write_stall, grace: limits.slow_after, rate: limits.slowest_rate.max(1) }
+        Self {
+            stall: limits.write_timeout,
+            grace: limits.slow_client_grace,
+            rate: limits.min_read_rate.max(1),
+        }
     }
 }
 
 /// A time in which something waits for a client without a break.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waiting {
+pub(super) struct PendingWrite {
     since: Instant,
     /// Bytes that it took since.
     taken: usize,
     last: Instant,
 }
 
-impl Waiting {
+impl PendingWrite {
     pub(super) fn begin() -> Self {
         let now = Instant::now();
         Self { since: now, taken: 0, last: now }
@@ -44,9 +48,9 @@ impl Waiting {
     }
 
     /// When the client is too slow, unless it takes more before.
-    pub(super) fn deadline(&self, patience: &Patience) -> Instant {
-        let earned = Duration::from_secs_f64(self.taken as f64 / patience.rate as f64);
-        (self.last + patience.stall).min(self.since + patience.grace + earned)
+    pub(super) fn deadline(&self, slow_client: &SlowClientLimits) -> Instant {
+        let earned = Duration::from_secs_f64(self.taken as f64 / slow_client.rate as f64);
+        (self.last + slow_client.stall).min(self.since + slow_client.grace + earned)
     }
 }
 
@@ -56,17 +60,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_may_be_slow_for_a_while_and_take_nothing_for_less() {
-        let patience =
-            Patience { stall: Duration::from_secs(20), grace: Duration::from_secs(30), rate: 1_000 };
+        let slow_client =
+            SlowClientLimits { stall: Duration::from_secs(20), grace: Duration::from_secs(30), rate: 1_000 };
         let began = Instant::now();
-        let mut waiting = Waiting::begin();
-        assert_eq!(waiting.deadline(&patience), began + Duration::from_secs(20));
+        let mut waiting = PendingWrite::begin();
+        assert_eq!(waiting.deadline(&slow_client), began + Duration::from_secs(20));
         for _ in 0..29 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             waiting.took(10);
         }
-        assert_eq!(waiting.deadline(&patience), began + Duration::from_millis(30_290));
+        assert_eq!(waiting.deadline(&slow_client), began + Duration::from_millis(30_290));
         waiting.took(50_000);
-        assert_eq!(waiting.deadline(&patience), began + Duration::from_secs(49));
+        assert_eq!(waiting.deadline(&slow_client), began + Duration::from_secs(49));
     }
 }

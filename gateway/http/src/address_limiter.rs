@@ -16,7 +16,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Places for a number of guests in all and for each address.
 #[derive(Debug)]
-pub(crate) struct Addresses {
+pub(crate) struct AddressLimiter {
     most: usize,
     most_per_address: usize,
     open: Mutex<Open>,
@@ -30,46 +30,46 @@ struct Open {
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum LimitReached {
     /// The address has as many as it may.
     Address,
     /// There are as many as there may be.
-    All,
+    Total,
 }
 
 /// A place, for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Place {
-    addresses: Arc<Addresses>,
+pub(crate) struct AddressPermit {
+    addresses: Arc<AddressLimiter>,
     /// `None` counts in all only.
     address: Option<IpAddr>,
 }
 
-impl Addresses {
+impl AddressLimiter {
     pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_address, open: Mutex::default() })
     }
 
     /// Takes a place. Without an address only the limit of all counts.
-    pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+    pub(crate) fn acquire(self: &Arc<Self>, address: Option<IpAddr>) -> Result<AddressPermit, LimitReached> {
         let address = address.map(group);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.most {
-            return Err(Full::All);
+            return Err(LimitReached::Total);
         }
         if let Some(address) = address {
             let count = open.by_address.get(&address).copied().unwrap_or(0);
             if count >= self.most_per_address {
-                return Err(Full::Address);
+                return Err(LimitReached::Address);
             }
             open.by_address.insert(address, count + 1);
         }
         open.all += 1;
-        Ok(Place { addresses: Arc::clone(self), address })
+        Ok(AddressPermit { addresses: Arc::clone(self), address })
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
@@ -141,24 +141,24 @@ mod tests {
 
     #[test]
     fn places_are_limited_for_each_address_and_in_all() {
-        let addresses = Addresses::new(3, 2);
-        let first = addresses.enter(Some(ip("10.0.0.1"))).unwrap();
-        let second = addresses.enter(Some(ip("::ffff:10.0.0.1"))).unwrap();
-        assert_eq!(addresses.enter(Some(ip("10.0.0.1"))).unwrap_err(), Full::Address);
-        let other = addresses.enter(Some(ip("10.0.0.2"))).unwrap();
-        assert_eq!(addresses.enter(Some(ip("10.0.0.3"))).unwrap_err(), Full::All);
-        assert_eq!(addresses.enter(None).unwrap_err(), Full::All);
+        let addresses = AddressLimiter::new(3, 2);
+        let first = addresses.acquire(Some(ip("10.0.0.1"))).unwrap();
+        let second = addresses.acquire(Some(ip("::ffff:10.0.0.1"))).unwrap();
+        assert_eq!(addresses.acquire(Some(ip("10.0.0.1"))).unwrap_err(), LimitReached::Address);
+        let other = addresses.acquire(Some(ip("10.0.0.2"))).unwrap();
+        assert_eq!(addresses.acquire(Some(ip("10.0.0.3"))).unwrap_err(), LimitReached::Total);
+        assert_eq!(addresses.acquire(None).unwrap_err(), LimitReached::Total);
         drop((first, second, other));
         assert!(addresses.open.lock().unwrap().by_address.is_empty(), "nobody is remembered");
-        let _again = addresses.enter(Some(ip("10.0.0.1"))).unwrap();
+        let _again = addresses.acquire(Some(ip("10.0.0.1"))).unwrap();
     }
 
     #[test]
     fn one_ipv6_network_is_one_address() {
-        let addresses = Addresses::new(9, 1);
-        let _first = addresses.enter(Some(ip("2001:db8::1"))).unwrap();
-        assert!(addresses.enter(Some(ip("2001:db8::ffff:2"))).is_err());
-        assert!(addresses.enter(Some(ip("2001:db8:0:1::1"))).is_ok());
+        let addresses = AddressLimiter::new(9, 1);
+        let _first = addresses.acquire(Some(ip("2001:db8::1"))).unwrap();
+        assert!(addresses.acquire(Some(ip("2001:db8::ffff:2"))).is_err());
+        assert!(addresses.acquire(Some(ip("2001:db8:0:1::1"))).is_ok());
     }
 
     #[test]

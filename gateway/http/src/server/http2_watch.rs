@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::connections::{Activity, Running};
-use super::patience::{Patience, Waiting};
 use super::port::OverloadedTrailers;
+use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::inflight::Reservation;
 use crate::problem::OVERLOADED;
 
@@ -26,12 +26,12 @@ const PIECE: usize = 16 * 1024;
 /// Most bytes of the last piece.
 const LAST_PIECE: usize = 1024;
 /// Most requests that a client may take back beyond those that were answered.
-pub(super) const ABANDONED: usize = 200;
+pub(super) const MAX_ABANDONED: usize = 200;
 
 /// What is noted about one connection.
 #[derive(Debug)]
-pub(super) struct Pace {
-    patience: Patience,
+pub(super) struct Http2Watch {
+    slow_client: SlowClientLimits,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -45,9 +45,9 @@ struct State {
     abandoned: usize,
 }
 
-impl Pace {
-    pub(super) fn new(patience: Patience) -> Self {
-        Self { patience, state: Mutex::default(), changed: Notify::new() }
+impl Http2Watch {
+    pub(super) fn new(slow_client: SlowClientLimits) -> Self {
+        Self { slow_client, state: Mutex::default(), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -59,7 +59,7 @@ impl Pace {
         loop {
             let deadline = {
                 let state = self.state();
-                if state.abandoned > ABANDONED {
+                if state.abandoned > MAX_ABANDONED {
                     return "resets";
                 }
                 state.waiting.values().min().copied()
@@ -76,19 +76,19 @@ impl Pace {
     }
 
     /// A request has come.
-    pub(super) fn asked(self: &Arc<Self>, activity: &Arc<Activity>) -> Asked {
-        Asked { pace: Arc::clone(self), running: Some(Running::new(activity)) }
+    pub(super) fn asked(self: &Arc<Self>, activity: &Arc<Activity>) -> RequestGuard {
+        RequestGuard { watch: Arc::clone(self), running: Some(Running::new(activity)) }
     }
 }
 
 /// A request that is being worked on. Dropped without an answer, it was taken back.
-pub(super) struct Asked {
-    pace: Arc<Pace>,
+pub(super) struct RequestGuard {
+    watch: Arc<Http2Watch>,
     /// `None` once it is answered.
     running: Option<Running>,
 }
 
-impl Asked {
+impl RequestGuard {
     /// Wraps the answer; `None` when its bytes do not fit. The trailers end a stream that grows too large.
     pub(super) fn answered(mut self, body: Body, trailers: Option<OverloadedTrailers>) -> Option<Body> {
         let running = self.running.take()?;
@@ -96,48 +96,48 @@ impl Asked {
         let exact = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let held = responses.reserve(exact.unwrap_or(0))?;
         let id = {
-            let mut state = self.pace.state();
+            let mut state = self.watch.state();
             state.abandoned = state.abandoned.saturating_sub(1);
             state.next += 1;
             state.next
         };
-        let paced = Paced {
+        let guard = WatchedBody {
             body,
             rest: Bytes::new(),
             id,
-            pace: Arc::clone(&self.pace),
+            watch: Arc::clone(&self.watch),
             waiting: None,
             held,
             counted: exact.is_some(),
             trailers,
             _running: running,
         };
-        paced.waits(Waiting::begin());
-        Some(Body::new(paced))
+        guard.waits(PendingWrite::begin());
+        Some(Body::new(guard))
     }
 }
 
-impl Drop for Asked {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         if self.running.is_none() {
             return;
         }
-        let mut state = self.pace.state();
+        let mut state = self.watch.state();
         state.abandoned += 1;
-        if state.abandoned > ABANDONED {
-            self.pace.changed.notify_one();
+        if state.abandoned > MAX_ABANDONED {
+            self.watch.changed.notify_one();
         }
     }
 }
 
 /// An answer in pieces. hyper asks for the next one when there is room for it.
-struct Paced {
+struct WatchedBody {
     body: Body,
     rest: Bytes,
     id: u64,
-    pace: Arc<Pace>,
+    watch: Arc<Http2Watch>,
     /// While there is something to send.
-    waiting: Option<Waiting>,
+    waiting: Option<PendingWrite>,
     /// The whole answer, or the part of a stream that is on its way.
     held: Reservation,
     /// The whole answer is reserved.
@@ -147,13 +147,13 @@ struct Paced {
     _running: Running,
 }
 
-impl Paced {
-    fn waits(&self, waiting: Waiting) {
-        let mut state = self.pace.state();
+impl WatchedBody {
+    fn waits(&self, waiting: PendingWrite) {
+        let mut state = self.watch.state();
         if state.waiting.is_empty() {
-            self.pace.changed.notify_one();
+            self.watch.changed.notify_one();
         }
-        state.waiting.insert(self.id, waiting.deadline(&self.pace.patience));
+        state.waiting.insert(self.id, waiting.deadline(&self.watch.slow_client));
     }
 
     /// The end of a stream for which there is no room any more.
@@ -167,7 +167,7 @@ impl Paced {
     }
 }
 
-impl hyper::body::Body for Paced {
+impl hyper::body::Body for WatchedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -176,7 +176,7 @@ impl hyper::body::Body for Paced {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        this.pace.state().waiting.remove(&this.id);
+        this.watch.state().waiting.remove(&this.id);
         if this.rest.is_empty() {
             let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(cx) else {
                 // A stream that has nothing to send is not slow.
@@ -203,7 +203,7 @@ impl hyper::body::Body for Paced {
             length -= LAST_PIECE;
         }
         let piece = this.rest.split_to(length);
-        let mut waiting = this.waiting.unwrap_or_else(Waiting::begin);
+        let mut waiting = this.waiting.unwrap_or_else(PendingWrite::begin);
         this.waits(waiting);
         // When the next piece is asked for, this one was taken.
         waiting.took(length);
@@ -227,9 +227,9 @@ impl hyper::body::Body for Paced {
     }
 }
 
-impl Drop for Paced {
+impl Drop for WatchedBody {
     fn drop(&mut self) {
-        self.pace.state().waiting.remove(&self.id);
+        self.watch.state().waiting.remove(&self.id);
     }
 }
 
@@ -242,13 +242,14 @@ mod tests {
     use super::*;
 
     const STALL: Duration = Duration::from_secs(20);
-    const PATIENCE: Patience = Patience { stall: STALL, grace: Duration::from_secs(90), rate: 1_024 };
+    const LIMITS: SlowClientLimits =
+        SlowClientLimits { stall: STALL, grace: Duration::from_secs(90), rate: 1_024 };
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_taken_is_not() {
-        let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
+        let (watch, activity) = (Arc::new(Http2Watch::new(LIMITS)), Activity::for_tests());
         let mut taken =
-            pace.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), None).unwrap();
+            watch.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), None).unwrap();
         for _ in 0..3 {
             tokio::time::sleep(STALL / 2).await;
             assert_eq!(taken.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
@@ -258,7 +259,7 @@ mod tests {
         assert!(taken.frame().await.is_none());
         drop(taken);
         // One that waits for news and not for room.
-        let mut silent = pace
+        let mut silent = watch
             .asked(&activity)
             .answered(
                 Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
@@ -266,22 +267,22 @@ mod tests {
             )
             .unwrap();
         assert!(futures_util::poll!(silent.frame()).is_pending());
-        assert!(tokio::time::timeout(STALL * 2, pace.exceeded()).await.is_err());
-        let _left = pace.asked(&activity).answered(Body::from("x"), None).unwrap();
-        assert_eq!(pace.exceeded().await, "stream_stall");
+        assert!(tokio::time::timeout(STALL * 2, watch.exceeded()).await.is_err());
+        let _left = watch.asked(&activity).answered(Body::from("x"), None).unwrap();
+        assert_eq!(watch.exceeded().await, "stream_stall");
     }
 
     #[tokio::test]
     async fn taking_back_is_for_now_and_then() {
-        let (pace, activity) = (Arc::new(Pace::new(PATIENCE)), Activity::for_tests());
-        for _ in 0..=ABANDONED {
-            drop(pace.asked(&activity));
-            drop(pace.asked(&activity).answered(Body::empty(), None));
+        let (watch, activity) = (Arc::new(Http2Watch::new(LIMITS)), Activity::for_tests());
+        for _ in 0..=MAX_ABANDONED {
+            drop(watch.asked(&activity));
+            drop(watch.asked(&activity).answered(Body::empty(), None));
         }
-        assert!(futures_util::poll!(Box::pin(pace.exceeded())).is_pending());
-        for _ in 0..=ABANDONED {
-            drop(pace.asked(&activity));
+        assert!(futures_util::poll!(Box::pin(watch.exceeded())).is_pending());
+        for _ in 0..=MAX_ABANDONED {
+            drop(watch.asked(&activity));
         }
-        assert_eq!(pace.exceeded().await, "resets");
+        assert_eq!(watch.exceeded().await, "resets");
     }
 }
