@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use gateway_http::context::Context;
 use gateway_http::inflight::Budget;
-use gateway_service::Vitals;
+use gateway_service::HealthMonitor;
 use gateway_service::orders::Orders;
 use gateway_store::Store;
 
@@ -33,7 +33,7 @@ pub(crate) struct HealthState {
     pub(crate) orders: Orders,
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) vitals: Vitals,
+    pub(crate) health: HealthMonitor,
     pub(crate) context: Context,
 }
 
@@ -116,9 +116,9 @@ async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> 
     );
     let checks = vec![
         database,
-        writes(&state.vitals),
-        pushes(queue, &state.vitals),
-        workers(&state.vitals),
+        writes(&state.health),
+        pushes(queue, &state.health),
+        workers(&state.health),
         processing(&state),
     ];
     let status = overall(&checks, state.context.departing.is_cancelled());
@@ -145,19 +145,19 @@ impl Check {
 }
 
 /// Whether the database takes writes.
-fn writes(vitals: &Vitals) -> Check {
-    Check::known("writes", HealthStatus::Unavailable, vitals.refused().map(|refused| refused.message))
+fn writes(health: &HealthMonitor) -> Check {
+    Check::known("writes", HealthStatus::Unavailable, health.write_refusal().map(|refused| refused.message))
 }
 
 /// The queue that was asked, with the reason why it refuses jobs.
-fn pushes(asked: Check, vitals: &Vitals) -> Check {
-    let failed = vitals.push_failure().filter(|_| asked.detail.is_none());
+fn pushes(asked: Check, health: &HealthMonitor) -> Check {
+    let failed = health.push_failure().filter(|_| asked.detail.is_none());
     match failed {
         Some(error) => {
             let detail = server_word(&error).unwrap_or("the last push failed");
             Check { status: HealthStatus::Degraded, detail: Some(detail.into()), ..asked }
         }
-        None if vitals.installations() > 1 => Check {
+        None if health.installations() > 1 => Check {
             status: HealthStatus::Degraded,
             detail: Some("gateways with different databases use the same Redis prefix".into()),
             ..asked
@@ -166,8 +166,8 @@ fn pushes(asked: Check, vitals: &Vitals) -> Check {
     }
 }
 
-fn workers(vitals: &Vitals) -> Check {
-    let missing = match vitals.workers() {
+fn workers(health: &HealthMonitor) -> Check {
+    let missing = match health.workers() {
         None => Some("unknown while the queue cannot be asked"),
         Some(0) => Some("no worker is connected; orders are accepted and wait"),
         Some(_) => None,

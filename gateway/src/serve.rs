@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use gateway_service::{Parts as ServiceParts, Service};
+use gateway_service::{Service, ServiceParts};
 
 use crate::health::HealthState;
 use crate::{Config, Store, graphql, grpc, rest};
@@ -60,21 +60,21 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let parts =
         ServiceParts { config: config.service.clone(), store: store.clone(), queue: queue.clone(), bus };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
-    let Service { orders, feed, vitals, background, writes } = service;
+    let Service { orders, feed, health, background, writes } = service;
     let context = Context::new(&config.http, config.shutdown_timeout);
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),
         orders: orders.clone(),
         feed: feed.clone(),
         queue: queue.clone(),
-        vitals: vitals.clone(),
+        health: health.clone(),
         context: context.clone(),
     });
-    let health = HealthState {
+    let probes = HealthState {
         orders: orders.clone(),
         store,
         queue: queue.clone(),
-        vitals: vitals.clone(),
+        health: health.clone(),
         context: context.clone(),
     };
     let graphql = graphql::State::new(graphql::StateParts {
@@ -83,7 +83,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         orders: orders.clone(),
         feed: feed.clone(),
         queue: queue.clone(),
-        vitals: vitals.clone(),
+        health: health.clone(),
         context: context.clone(),
     });
     let grpc = grpc::State {
@@ -91,7 +91,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         // Moved: the batches end when nothing holds the use cases any more.
         orders,
         feed,
-        vitals,
+        health,
         context: context.clone(),
     };
 
@@ -102,7 +102,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.inflight.clone());
-    let router = crate::router::router(&config, rest, graphql, health);
+    let router = crate::router::router(&config, rest, graphql, probes);
     let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(
         http_listener,

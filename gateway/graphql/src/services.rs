@@ -3,7 +3,7 @@ use std::sync::Arc;
 use broker::Queue;
 use domain::Currency;
 
-use gateway_service::Vitals;
+use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
@@ -13,7 +13,7 @@ pub(crate) struct Services {
     pub(crate) orders: Orders,
     pub(crate) feed: Feed,
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) vitals: Vitals,
+    pub(crate) health: HealthMonitor,
     pub(crate) order_loader: OrderLoader,
     pub(crate) event_loader: EventLoader,
     pub(crate) default_currency: Currency,

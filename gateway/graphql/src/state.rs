@@ -9,7 +9,7 @@ use crate::persisted_queries::TrustedDocuments;
 use crate::schema;
 use crate::services::Services;
 use gateway_http::context::Context;
-use gateway_service::Vitals;
+use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
@@ -36,7 +36,7 @@ pub struct StateParts {
     /// The queue, for its length.
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
-    pub vitals: Vitals,
+    pub health: HealthMonitor,
     /// The server.
     pub context: Context,
 }
@@ -55,7 +55,7 @@ struct Shared {
 impl State {
     /// Builds the schema and the caches.
     pub fn new(parts: StateParts) -> Self {
-        let StateParts { config, hooks, orders, feed, queue, vitals, context } = parts;
+        let StateParts { config, hooks, orders, feed, queue, health, context } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
@@ -65,7 +65,7 @@ impl State {
             orders,
             feed,
             queue,
-            vitals,
+            health,
         });
         let schemas =
             Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };

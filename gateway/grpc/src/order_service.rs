@@ -18,7 +18,7 @@ use crate::state::State;
 use crate::status::{invalid, invalid_field, refuse, to_status, token_required};
 use crate::worker_stream;
 use gateway_service::Error;
-use gateway_service::feed::Cursor;
+use gateway_service::feed::WatchFrom;
 use gateway_service::loader::{self, OrderLoader};
 
 /// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
@@ -87,7 +87,7 @@ impl Service {
                 let shown =
                     text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?;
                 // No order has the token that is left when there is none.
-                Some(self.state.orders.keys().bound(id, shown).unwrap_or(shown))
+                Some(self.state.orders.keys().mask_token(id, shown).unwrap_or(shown))
             }
         };
         let reason = |default: &str| match request.reason.as_str() {
@@ -118,7 +118,7 @@ impl Service {
         request: v1::WatchOrderRequest,
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
-        let cursor = request.after_sequence.map_or(Cursor::Latest, Cursor::After);
+        let cursor = request.after_sequence.map_or(WatchFrom::Latest, WatchFrom::After);
         let events = self.state.feed.watch(id, cursor).await.map_err(to_status)?;
         // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
         // on at another gateway, after the sequence that it has.
@@ -171,7 +171,7 @@ impl Service {
         let lease_ms = self.state.orders.config().rules.lease.as_millis();
         Ok(v1::UpdateStatusResponse {
             order: Some(order),
-            lease_token: self.state.orders.keys().bound(id, lease).unwrap_or(lease).to_string(),
+            lease_token: self.state.orders.keys().mask_token(id, lease).unwrap_or(lease).to_string(),
             lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
         })
     }

@@ -1,5 +1,5 @@
 use gateway_http::context::Context;
-use gateway_service::Vitals;
+use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::orders::Orders;
 
@@ -21,7 +21,7 @@ pub struct State {
     /// The live feed.
     pub feed: Feed,
     /// The number of workers.
-    pub vitals: Vitals,
+    pub health: HealthMonitor,
     /// The server.
     pub context: Context,
 }

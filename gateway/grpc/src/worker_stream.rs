@@ -30,7 +30,7 @@ use crate::state::State;
 use crate::status::invalid;
 use crate::worker_messages::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
 use gateway_service::Error;
-use gateway_service::orders::Started;
+use gateway_service::orders::StartOutcome;
 
 /// Requests of one stream that are carried out at once; the next one waits in the connection.
 const PARALLEL: usize = 64;
@@ -44,7 +44,7 @@ pub(super) fn serve(
     let (sender, messages) = worker_messages::channel();
     let tasks = state.context.tasks.clone();
     tasks.spawn(async move {
-        let connected = state.vitals.stream();
+        let connected = state.health.track_worker_stream();
         if let Err(status) = run(state, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             sender.fail(status).await;
@@ -183,8 +183,8 @@ impl Session {
         let mut large = Vec::new();
         for ((id, token), answer) in leases.into_iter().zip(answers) {
             match answer {
-                Ok(Started::Order(order)) => attempts.push(self.attempt(*order, token)),
-                Ok(Started::TooLarge(bytes)) => large.push((bytes, (id, token))),
+                Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
+                Ok(StartOutcome::TooLarge(bytes)) => large.push((bytes, (id, token))),
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }
         }
@@ -224,8 +224,8 @@ impl Session {
             let mut attempts = Vec::with_capacity(answers.len());
             for ((id, token), answer) in leases.into_iter().zip(answers) {
                 match answer {
-                    Ok(Started::Order(order)) => attempts.push(self.attempt(*order, token)),
-                    Ok(Started::TooLarge(_)) => refused.push(refuse((id, token), why)),
+                    Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
+                    Ok(StartOutcome::TooLarge(_)) => refused.push(refuse((id, token), why)),
                     Err(error) => {
                         let refusal = self.refusal(id, token, error);
                         refused.push(refusal.unwrap_or_else(|_| refuse((id, token), why)));

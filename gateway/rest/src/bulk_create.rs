@@ -22,7 +22,7 @@ use gateway_http::problem::{InputError, MAX_ERRORS, Problem};
 use gateway_http::query::Query;
 use gateway_service::Error;
 use gateway_service::MAX_ROWS;
-use gateway_service::orders::{CreatedRows, ErrorPolicy, Row, RowOutcome};
+use gateway_service::orders::{BulkCreated, BulkRow, BulkRowOutcome, ErrorPolicy};
 use telemetry::panics;
 
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
@@ -109,7 +109,7 @@ pub(super) async fn create(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
-    state.orders.has_room()?;
+    state.orders.check_capacity()?;
     let key = idempotency_key(request.headers())?;
     let policy = policy(query.as_deref())?;
     let body = bulk_body::read(
@@ -123,15 +123,15 @@ pub(super) async fn create(
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for row in read(&body)? {
         let (row, wrong) = match row {
-            Ok(draft) => (Row::Draft(draft), Vec::new()),
-            Err((bytes, wrong)) => (Row::Unreadable(bytes.to_vec()), wrong),
+            Ok(draft) => (BulkRow::Draft(draft), Vec::new()),
+            Err((bytes, wrong)) => (BulkRow::Unreadable(bytes.to_vec()), wrong),
         };
         rows.push(row);
         errors.push(wrong);
     }
     // The rows are copies; their text need not be in memory twice.
     let _held = body.into_held();
-    let created = state.orders.create_rows(rows, policy, key).await?;
+    let created = state.orders.create_bulk(rows, policy, key).await?;
     answer(created, errors, state.context.limits.max_response_size, state.orders.outlook())
 }
 
@@ -192,12 +192,12 @@ fn defect() -> InputError {
 }
 
 fn answer(
-    created: CreatedRows,
+    created: BulkCreated,
     errors: Vec<Vec<InputError>>,
     bytes: usize,
     outlook: QueueSnapshot,
 ) -> Result<Response, ApiError> {
-    let count = created.rows.iter().filter(|row| matches!(row, RowOutcome::Created(_))).count();
+    let count = created.rows.iter().filter(|row| matches!(row, BulkRowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
     let mut left =
         Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS, outlook };
@@ -239,21 +239,21 @@ struct Left {
 }
 
 impl Left {
-    fn row(&mut self, index: usize, outcome: RowOutcome, errors: Vec<InputError>) -> RowResult {
+    fn row(&mut self, index: usize, outcome: BulkRowOutcome, errors: Vec<InputError>) -> RowResult {
         let invalid = |errors| RowResult { index, status: "invalid", order_id: None, order: None, errors };
         match outcome {
-            RowOutcome::Created(order) => RowResult {
+            BulkRowOutcome::Created(order) => RowResult {
                 status: "created",
                 order_id: Some(order.id),
                 order: self.order(&order),
                 ..invalid(Vec::new())
             },
-            RowOutcome::NotCreated => RowResult { status: "not_created", ..invalid(Vec::new()) },
-            RowOutcome::Unreadable => invalid(self.errors(errors.into_iter())),
-            RowOutcome::Failed => {
+            BulkRowOutcome::NotCreated => RowResult { status: "not_created", ..invalid(Vec::new()) },
+            BulkRowOutcome::Unreadable => invalid(self.errors(errors.into_iter())),
+            BulkRowOutcome::Failed => {
                 RowResult { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }
             }
-            RowOutcome::Invalid(problems) => {
+            BulkRowOutcome::Invalid(problems) => {
                 let error = |problem: domain::InvalidField| {
                     InputError::field(problem.field.pointer(), problem.message)
                 };

@@ -12,7 +12,7 @@ use crate::RestState;
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
-use gateway_service::orders::Requester;
+use gateway_service::orders::Actor;
 
 /// Reason of a command; optional.
 #[derive(Debug, Default, ToSchema)]
@@ -22,11 +22,11 @@ struct Command {
     reason: Option<String>,
 }
 
-/// Requester and reason of a redrive; optional.
+/// Actor and reason of a redrive; optional.
 #[derive(Debug, Default, ToSchema)]
 #[schema(rename_all = "camelCase", example = json!({"requestedBy": "ann", "reason": "the carrier is back"}))]
 struct RedriveCommand {
-    /// Requester: 1 to 100 characters, stored with the event.
+    /// Actor: 1 to 100 characters, stored with the event.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
     /// Reason, stored with the event; truncated to 500 characters.
@@ -53,8 +53,8 @@ pub(super) fn requested_by(decoder: &mut Decoder, fields: &json::Object<'_>) -> 
 }
 
 /// A requester who uses this interface.
-pub(super) fn requester(name: Option<String>) -> Requester {
-    Requester { name, via: "REST" }
+pub(super) fn requester(name: Option<String>) -> Actor {
+    Actor { name, via: "REST" }
 }
 
 impl Command {

@@ -27,7 +27,7 @@ use gateway_http::query::Query;
 use gateway_http::resume::{self, InvalidEventId, last_event_id};
 use gateway_http::streams::{Client, StreamKind};
 use gateway_service::Error;
-use gateway_service::feed::Cursor;
+use gateway_service::feed::WatchFrom;
 
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("events");
@@ -113,7 +113,7 @@ async fn live(state: &RestState, client: Client, id: OrderId, after: u32) -> Res
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = state.feed.watch(id, Cursor::After(after)).await?;
+    let events = state.feed.watch(id, WatchFrom::After(after)).await?;
     let open = state.context.streams.open(STREAM, client.0)?;
     let body = sse(events, state.context.drain_signal()).map(move |event| {
         // It is open until the end of the response.

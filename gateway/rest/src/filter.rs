@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::schema::{self, CurrencyCode, DecimalText};
 use gateway_http::json::{Decoder, Object, Pointer};
 use gateway_http::query::Query;
-use gateway_service::orders::{Criteria, FILTER_FIELDS};
+use gateway_service::orders::{FILTER_FIELDS, RawFilter};
 
 /// Filter of orders; an order must match all fields that are set.
 #[derive(Debug, ToSchema, IntoParams)]
@@ -101,7 +101,7 @@ pub(super) fn from_json(
 }
 
 fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
-    let criteria = Criteria {
+    let raw_filter = RawFilter {
         statuses,
         customer: source.text("customer"),
         external_reference: source.text("externalReference"),
@@ -113,7 +113,7 @@ fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_cur
         created_from: source.time("createdFrom"),
         created_before: source.time("createdBefore"),
     };
-    criteria.check(sort, default_currency).unwrap_or_else(|problems| {
+    raw_filter.check(sort, default_currency).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| source.add(problem.name, problem.message));
         Filter::default()
     })

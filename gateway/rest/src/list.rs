@@ -16,7 +16,7 @@ use crate::RestState;
 use domain::query::{Position, Sort};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
-use gateway_service::orders::{Cursor, FILTER_FIELDS, Listing, Page, Take};
+use gateway_service::orders::{FILTER_FIELDS, ListQuery, Page, PageCursor, Take};
 use gateway_store::Listed;
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -46,7 +46,7 @@ impl ToSchema for SortWord {
 /// The parameters of the page, for the documentation.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[expect(dead_code, reason = "read as a `ListQuery`")]
+#[expect(dead_code, reason = "read as a `ListRequest`")]
 struct PageParams {
     /// Maximum number of orders on the page. Default: 100.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -68,7 +68,7 @@ struct PageParams {
 /// The parameter that only lists of all orders have, for the documentation.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "read as a `ListQuery`")]
+#[expect(dead_code, reason = "read as a `ListRequest`")]
 struct StatusParam {
     /// Statuses: repeat the parameter or separate them with commas.
     #[param(value_type = Option<Vec<StatusWord>>)]
@@ -77,13 +77,13 @@ struct StatusParam {
 
 /// What a list request asks for.
 #[derive(Debug)]
-struct ListQuery {
-    listing: Listing,
+struct ListRequest {
+    listing: ListQuery,
     /// The parameters of the list without those of the page, as they were sent.
     pairs: Vec<(String, String)>,
 }
 
-impl ListQuery {
+impl ListRequest {
     /// `only` are the statuses of a list that cannot be asked for others.
     fn read(query: Option<&str>, only: Option<Status>, default_currency: Currency) -> Result<Self, Problem> {
         let status = if only.is_some() { None } else { Some(STATUS) };
@@ -100,13 +100,13 @@ impl ListQuery {
         let backwards = before.is_some() && after.is_none();
         let take = if backwards { Take::Last(limit) } else { Take::First(limit) };
         query.finish()?;
-        Ok(Self { listing: Listing { filter, sort, after, before, take }, pairs })
+        Ok(Self { listing: ListQuery { filter, sort, after, before, take }, pairs })
     }
 
     /// The `Link` header of a page at `path`, if there is anything around it.
     fn links(&self, path: &str, page: &Page) -> Option<String> {
         let sort = self.listing.sort;
-        let link = |relation: &str, place: Option<(&str, Cursor)>| {
+        let link = |relation: &str, place: Option<(&str, PageCursor)>| {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.extend_pairs(&self.pairs);
             if let Some((name, cursor)) = place {
@@ -116,7 +116,7 @@ impl ListQuery {
             let mark = if query.is_empty() { "" } else { "?" };
             format!("<{path}{mark}{query}>; rel=\"{relation}\"")
         };
-        let cursor = |item: &Listed| Cursor::at(item.position(), sort, self.listing.filter.currency);
+        let cursor = |item: &Listed| PageCursor::at(item.position(), sort, self.listing.filter.currency);
         let next = page.items.last().filter(|_| page.has_next).map(|last| ("after", cursor(last)));
         let previous =
             page.items.first().filter(|_| page.has_previous).map(|first| ("before", cursor(first)));
@@ -165,7 +165,7 @@ fn place(
     currency: Option<Currency>,
 ) -> Option<Position> {
     let text = query.one(name)?;
-    match Cursor::read_or_id(&text, sort, currency) {
+    match PageCursor::read_or_id(&text, sort, currency) {
         Ok(position) => Some(position),
         Err(error) => {
             query.add(name, error.to_string());
@@ -216,7 +216,7 @@ async fn page(
     query: Option<&str>,
     only: Option<Status>,
 ) -> Result<Response, ApiError> {
-    let query = ListQuery::read(query, only, state.orders.config().default_currency)?;
+    let query = ListRequest::read(query, only, state.orders.config().default_currency)?;
     let mut page = state.orders.list(query.listing.clone(), state.context.limits.max_response_size).await?;
     let body =
         body(&mut page, query.listing.take, state.context.limits.max_response_size, &state.orders.outlook());
@@ -270,17 +270,17 @@ mod tests {
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-    fn read(query: &str) -> Result<ListQuery, Problem> {
-        ListQuery::read(Some(query), None, Currency::USD)
+    fn read(query: &str) -> Result<ListRequest, Problem> {
+        ListRequest::read(Some(query), None, Currency::USD)
     }
 
     #[test]
     fn without_parameters_there_is_a_page_of_everything() {
-        let Listing { filter, sort, after, before, take } =
-            ListQuery::read(None, None, Currency::USD).unwrap().listing;
+        let ListQuery { filter, sort, after, before, take } =
+            ListRequest::read(None, None, Currency::USD).unwrap().listing;
         assert_eq!((filter, sort), (Filter::default(), Sort::default()));
         assert_eq!((after, before, take), (None, None, Take::First(100)));
-        let dead = ListQuery::read(None, Some(Status::Failed), Currency::USD).unwrap();
+        let dead = ListRequest::read(None, Some(Status::Failed), Currency::USD).unwrap();
         assert_eq!(dead.listing.filter.statuses, [Status::Failed]);
     }
 
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(problem["code"], "invalid_input");
             assert_eq!(problem["errors"][0]["parameter"], name, "{query}");
         }
-        let dead = ListQuery::read(Some("status=failed"), Some(Status::Failed), Currency::USD).unwrap_err();
+        let dead = ListRequest::read(Some("status=failed"), Some(Status::Failed), Currency::USD).unwrap_err();
         assert_eq!(dead.code(), ErrorCode::InvalidInput, "their status is not asked for");
     }
 

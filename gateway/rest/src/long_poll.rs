@@ -9,7 +9,7 @@ use super::api_error::ApiError;
 use crate::RestState;
 use gateway_http::query::Query;
 use gateway_http::streams::{Client, StreamKind};
-use gateway_service::feed::Cursor;
+use gateway_service::feed::WatchFrom;
 
 /// The kind of an open stream.
 const LONG_POLL: StreamKind = StreamKind::new("long_poll");
@@ -44,7 +44,7 @@ pub(super) async fn for_sequence(
     longest: Duration,
 ) -> Result<(), ApiError> {
     let _open = state.context.streams.open(LONG_POLL, client.0)?;
-    let mut events = state.feed.watch(id, Cursor::After(wanted.saturating_sub(1))).await?;
+    let mut events = state.feed.watch(id, WatchFrom::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),

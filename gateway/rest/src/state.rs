@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use broker::Queue;
 use gateway_http::context::Context;
-use gateway_service::{Vitals, feed::Feed, orders::Orders};
+use gateway_service::{HealthMonitor, feed::Feed, orders::Orders};
 
 use crate::bulk_limiter::BulkLimiter;
 
@@ -33,7 +33,7 @@ pub struct StateParts {
     /// The queue, for its length.
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
-    pub vitals: Vitals,
+    pub health: HealthMonitor,
     /// What all APIs share.
     pub context: Context,
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::dispatch_wake::Wake;
-use crate::health_monitor::Vitals;
+use crate::health_monitor::HealthMonitor;
 use crate::queue_capacity::{CapacityReservation, QueueCapacity};
 use gateway_store::Store;
 use gateway_store::{CreateRequest, NewOrder};
@@ -29,7 +29,7 @@ pub(crate) struct DirectEnqueue {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
-    pub(crate) vitals: Vitals,
+    pub(crate) health: HealthMonitor,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -67,7 +67,7 @@ impl EnqueuePermit {
         tasks.spawn(async move {
             let Self { direct_enqueue, reserved } = self;
             let filled = direct_enqueue.push_jobs(&front, &back).await;
-            direct_enqueue.vitals.pushed(&filled);
+            direct_enqueue.health.record_push(&filled);
             match filled {
                 Ok(waiting) => {
                     let window = u64::from(direct_enqueue.config.max_queue_depth);

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dispatch_wake::Wake;
-use crate::health_monitor::Vitals;
+use crate::health_monitor::HealthMonitor;
 use crate::orders::Orders;
 use crate::queue_capacity::QueueCapacity;
 use gateway_store::Store;
@@ -57,7 +57,7 @@ pub(crate) struct Dispatch {
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
     pub(crate) capacity: QueueCapacity,
-    pub(crate) vitals: Vitals,
+    pub(crate) health: HealthMonitor,
 }
 
 /// When claims are ended.
@@ -156,7 +156,7 @@ impl Dispatch {
         let pushed = (front.len() + back.len()) as u64;
         if pushed > 0 {
             let outcome = self.push_jobs(front, back).await;
-            self.vitals.pushed(&outcome);
+            self.health.record_push(&outcome);
             outcome?;
         }
         metrics::counter!("orders_enqueued_total").increment(pushed);

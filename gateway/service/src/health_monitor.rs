@@ -1,7 +1,7 @@
 //! What real work reports about the parts that the gateway depends on.
 //!
 //! Readiness and metrics read it. A successful read says nothing about writes: a database that is read-only or full
-//! answers every query. So creates, transitions and pushes record their outcome here, and [`Vitals::run`] makes a test
+//! answers every query. So creates, transitions and pushes record their outcome here, and [`HealthMonitor::run`] makes a test
 //! write when there was no write for a while or the last one failed. An error is reported once a test write has confirmed
 //! it, because a single row can fail for its own reasons.
 
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::failed_log::FailedLog;
+use crate::failed_order_log::FailedOrderLog;
 use crate::feed::Feed;
 use gateway_store::Store;
 use gateway_store::{Error as StoreError, Probe};
@@ -40,7 +40,7 @@ const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// The state of the database, the queue and the workers. Cheap to clone.
 #[derive(Clone)]
-pub struct Vitals(Arc<Inner>);
+pub struct HealthMonitor(Arc<Inner>);
 
 struct Inner {
     store: Store,
@@ -52,26 +52,26 @@ struct Inner {
     answered: AtomicU64,
     /// A write has failed since the last successful one.
     doubtful: AtomicBool,
-    refused: Mutex<Option<Refused>>,
+    refused: Mutex<Option<WriteRefusal>>,
     /// Time and error of the last push, if it failed.
     pushes: Mutex<Option<(Instant, String)>>,
     /// The users of the queue; `None` if unknown.
     presence: Mutex<Option<Registrations>>,
     streams: AtomicUsize,
     look: Notify,
-    failed: FailedLog,
+    failed: FailedOrderLog,
 }
 
 /// The reason why the database rejects writes.
 #[derive(Debug, Clone, Copy)]
-pub struct Refused {
+pub struct WriteRefusal {
     code: ErrorCode,
     /// For people.
     pub message: &'static str,
     at: Instant,
 }
 
-impl Vitals {
+impl HealthMonitor {
     pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed) -> Self {
         // The gauges exist from the start, so that an alert on 0 fires.
         metrics::gauge!("orders_worker_streams").increment(0.0);
@@ -91,12 +91,12 @@ impl Vitals {
             presence: Mutex::default(),
             streams: AtomicUsize::new(0),
             look: Notify::new(),
-            failed: FailedLog::default(),
+            failed: FailedOrderLog::default(),
         }))
     }
 
     /// Records the outcome of writes: `Ok` when at least one order was written.
-    pub(crate) fn wrote(&self, outcome: Result<(), &Error>) {
+    pub(crate) fn record_write(&self, outcome: Result<(), &Error>) {
         match outcome {
             Ok(()) => {
                 let now = self.now();
@@ -107,7 +107,7 @@ impl Vitals {
                 }
             }
             Err(error) => {
-                if let Some(refused) = refusal(error) {
+                if let Some(refused) = to_write_refusal(error) {
                     self.0.doubtful.store(true, Ordering::Relaxed);
                     // Space is freed slowly, and a small test write may still succeed.
                     if refused.code == ErrorCode::DatabaseFull {
@@ -127,7 +127,7 @@ impl Vitals {
     }
 
     /// Records the outcome of a push to the queue.
-    pub(crate) fn pushed<T>(&self, outcome: &Result<T, broker::Error>) {
+    pub(crate) fn record_push<T>(&self, outcome: &Result<T, broker::Error>) {
         let mut pushes = lock(&self.0.pushes);
         match outcome {
             Ok(_) => *pushes = None,
@@ -136,21 +136,21 @@ impl Vitals {
     }
 
     /// Counts a worker's stream for as long as the guard lives.
-    pub fn stream(&self) -> StreamGuard {
+    pub fn track_worker_stream(&self) -> WorkerStreamGuard {
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("orders_worker_streams").increment(1.0);
-        StreamGuard(self.clone())
+        WorkerStreamGuard(self.clone())
     }
 
     /// The log of failed orders.
-    pub(crate) fn failed(&self) -> &FailedLog {
+    pub(crate) fn failed_orders(&self) -> &FailedOrderLog {
         &self.0.failed
     }
 
     /// The reason why the database rejects writes, if it does.
-    pub fn refused(&self) -> Option<Refused> {
+    pub fn write_refusal(&self) -> Option<WriteRefusal> {
         if self.0.store.has_lost_its_file() {
-            return Some(Refused {
+            return Some(WriteRefusal {
                 code: ErrorCode::DatabaseUnavailable,
                 message: FILE_LOST,
                 at: Instant::now(),
@@ -227,16 +227,16 @@ impl Vitals {
         match self.0.store.probe(probe).await {
             Ok(()) => {
                 self.0.answered.store(self.now(), Ordering::Relaxed);
-                let full = |refused: Refused| {
+                let full = |refused: WriteRefusal| {
                     refused.code == ErrorCode::DatabaseFull && refused.at.elapsed() < FULL_FOR
                 };
-                if !self.refused().is_some_and(full) {
+                if !self.write_refusal().is_some_and(full) {
                     self.accepted();
                 }
             }
             Err(error) => {
                 let error = crate::error::Error::from(error);
-                let Some(refused) = refusal(&error) else { return };
+                let Some(refused) = to_write_refusal(&error) else { return };
                 self.0.doubtful.store(true, Ordering::Relaxed);
                 if lock(&self.0.refused).replace(refused).is_none() {
                     tracing::warn!(code = %refused.code, "the database refuses writes: {}", refused.message);
@@ -288,9 +288,9 @@ impl Vitals {
 }
 
 /// A worker's stream, counted until it is dropped.
-pub struct StreamGuard(Vitals);
+pub struct WorkerStreamGuard(HealthMonitor);
 
-impl Drop for StreamGuard {
+impl Drop for WorkerStreamGuard {
     fn drop(&mut self) {
         self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("orders_worker_streams").decrement(1.0);
@@ -298,13 +298,13 @@ impl Drop for StreamGuard {
 }
 
 /// Extracts the reason why the database as a whole rejects writes.
-fn refusal(error: &Error) -> Option<Refused> {
+fn to_write_refusal(error: &Error) -> Option<WriteRefusal> {
     match error {
         Error::Unavailable { code, message, .. }
             if // The pool says nothing about the database: this gateway uses all of its connections.
             code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted =>
         {
-            Some(Refused { code: *code, message, at: Instant::now() })
+            Some(WriteRefusal { code: *code, message, at: Instant::now() })
         }
         _ => None,
     }

@@ -12,8 +12,8 @@ use crate::direct_enqueue::DirectEnqueue;
 use crate::dispatch::Dispatch;
 use crate::dispatch_wake::Wake;
 use crate::feed::Feed;
-use crate::health_monitor::Vitals;
-use crate::keys::Keys;
+use crate::health_monitor::HealthMonitor;
+use crate::installation_keys::InstallationKeys;
 use crate::maintenance;
 use crate::orders::Orders;
 use crate::publisher::Publisher;
@@ -21,7 +21,7 @@ use crate::queue_capacity::QueueCapacity;
 use crate::retention;
 
 /// The parts that the service is built from.
-pub struct Parts {
+pub struct ServiceParts {
     /// The settings.
     pub config: Config,
     /// The database, migrated.
@@ -39,7 +39,7 @@ pub struct Service {
     /// The live feed.
     pub feed: Feed,
     /// The state of the database, the queue and the workers.
-    pub vitals: Vitals,
+    pub health: HealthMonitor,
     /// The background tasks.
     pub background: Background,
     /// The tasks of batches and of the publisher. They end once every clone of [`Self::orders`] is dropped.
@@ -51,13 +51,13 @@ impl Service {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { config, store, queue, bus } = parts;
+    pub async fn start(parts: ServiceParts) -> Result<Self, StoreError> {
+        let ServiceParts { config, store, queue, bus } = parts;
         let config = Arc::new(config);
         let installation = store.installation().await?;
         let wake = Wake::default();
         let feed = Feed::new(&store);
-        let vitals = Vitals::new(&store, &queue, &feed);
+        let health = HealthMonitor::new(&store, &queue, &feed);
         let writes = TaskTracker::new();
         let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
         let capacity = QueueCapacity::default();
@@ -67,11 +67,17 @@ impl Service {
             queue: queue.clone(),
             config: config.clone(),
             wake: wake.clone(),
-            vitals: vitals.clone(),
+            health: health.clone(),
             tasks: writes.clone(),
         };
-        let orders =
-            Orders::start(&store, Keys::new(&installation), &config, &direct_enqueue, &publisher, &writes);
+        let orders = Orders::start(
+            &store,
+            InstallationKeys::new(&installation),
+            &config,
+            &direct_enqueue,
+            &publisher,
+            &writes,
+        );
         let dispatch = Dispatch {
             store: store.clone(),
             orders: orders.clone(),
@@ -79,10 +85,10 @@ impl Service {
             config,
             wake,
             capacity,
-            vitals: vitals.clone(),
+            health: health.clone(),
         };
-        let background = Background { dispatch, feed: feed.clone(), bus, vitals: vitals.clone(), store };
-        Ok(Self { orders, feed, vitals, background, writes })
+        let background = Background { dispatch, feed: feed.clone(), bus, health: health.clone(), store };
+        Ok(Self { orders, feed, health, background, writes })
     }
 }
 
@@ -91,7 +97,7 @@ pub struct Background {
     dispatch: Dispatch,
     feed: Feed,
     bus: Arc<dyn Bus>,
-    vitals: Vitals,
+    health: HealthMonitor,
     store: Store,
 }
 
@@ -103,12 +109,12 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, feed, bus, vitals, store } = self;
+        let Self { dispatch, feed, bus, health, store } = self;
         let retained = dispatch.config.retention;
-        let (stop_feed, stop_clock, stop_prune, stop_retention, stop_vitals) =
+        let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
             (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (clock, prune) = (store.clone(), store.clone());
-        tasks.spawn(restart_on_panic("vitals", move || vitals.clone().run(stop_vitals.clone())));
+        tasks.spawn(restart_on_panic("health_monitor", move || health.clone().run(stop_health.clone())));
         tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
         tasks.spawn(restart_on_panic("clock", move || {
             maintenance::follow_database(clock.clone(), stop_clock.clone())

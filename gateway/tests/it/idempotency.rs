@@ -60,7 +60,7 @@ on_both!(a_repeated_create_replays_the_original_response, |on| async move {
         assert_eq!(again.headers()["idempotent-replayed"], "true");
         assert_eq!(again.text().await.unwrap(), first);
     }
-    // Keys are compared by their bytes.
+    // InstallationKeys are compared by their bytes.
     let other = post(&gateway, "KEY-1", &laptop()).await;
     assert_eq!(other.headers().get("idempotent-replayed"), None);
     gateway.stop().await;

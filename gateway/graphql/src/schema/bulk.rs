@@ -11,7 +11,7 @@ use crate::schema::mutation::{CreateOrderInput, UserError};
 use crate::schema::types::Order;
 use crate::services::Services;
 use gateway_service::Error;
-use gateway_service::orders::{CreatedRows, Row, RowOutcome};
+use gateway_service::orders::{BulkCreated, BulkRow, BulkRowOutcome};
 
 /// Handling of a bulk create that contains invalid orders.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +90,9 @@ impl BulkMutation {
             Ok(key) => key,
             Err(error) => return Some(Ok(refused(UserError::bad_key(&error)))),
         };
-        let rows = input.orders.into_iter().map(|order| Row::Draft(order.into())).collect();
+        let rows = input.orders.into_iter().map(|order| BulkRow::Draft(order.into())).collect();
         let policy = input.error_policy.map(Into::into).unwrap_or_default();
-        let created = ctx.data_unchecked::<Arc<Services>>().orders.create_rows(rows, policy, key).await;
+        let created = ctx.data_unchecked::<Arc<Services>>().orders.create_bulk(rows, policy, key).await;
         Some(match created {
             Ok(created) => Ok(payload(created, Budget::of(ctx))),
             Err(error @ Error::RowCount(_)) => Ok(refused(whole(&error, &["input", "orders"]))),
@@ -102,14 +102,14 @@ impl BulkMutation {
     }
 }
 
-fn payload(created: CreatedRows, budget: &Budget) -> CreateOrdersPayload {
+fn payload(created: BulkCreated, budget: &Budget) -> CreateOrdersPayload {
     let results = created.rows.into_iter().enumerate().map(|(index, outcome)| match outcome {
-        RowOutcome::Created(order) => CreateOrdersResult {
+        BulkRowOutcome::Created(order) => CreateOrdersResult {
             outcome: CreateOrdersOutcome::Created,
             order: Some(order.into()),
             user_errors: Vec::new(),
         },
-        RowOutcome::Invalid(problems) => {
+        BulkRowOutcome::Invalid(problems) => {
             let shown = budget.take_errors(problems.len());
             let errors = problems.into_iter().take(shown).map(|problem| {
                 let within = ["input".to_owned(), "orders".to_owned(), index.to_string()];
@@ -122,7 +122,7 @@ fn payload(created: CreatedRows, budget: &Budget) -> CreateOrdersPayload {
             let user_errors = errors.collect();
             CreateOrdersResult { outcome: CreateOrdersOutcome::Invalid, order: None, user_errors }
         }
-        RowOutcome::Failed => {
+        BulkRowOutcome::Failed => {
             let index = index.to_string();
             let error = whole(&Error::Internal, &["input", "orders", &index]);
             let mut user_errors = vec![error];
@@ -130,7 +130,7 @@ fn payload(created: CreatedRows, budget: &Budget) -> CreateOrdersPayload {
             CreateOrdersResult { outcome: CreateOrdersOutcome::Failed, order: None, user_errors }
         }
         // GraphQL has read every row.
-        RowOutcome::NotCreated | RowOutcome::Unreadable => CreateOrdersResult {
+        BulkRowOutcome::NotCreated | BulkRowOutcome::Unreadable => CreateOrdersResult {
             outcome: CreateOrdersOutcome::NotCreated,
             order: None,
             user_errors: Vec::new(),

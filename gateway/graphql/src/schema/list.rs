@@ -12,7 +12,7 @@ use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus};
 use crate::services::Services;
 use domain::query::{Filter, Position, Sort};
-use gateway_service::orders::{Criteria, Cursor, InvalidCriterion, Listing, Take};
+use gateway_service::orders::{FilterError, ListQuery, PageCursor, RawFilter, Take};
 use gateway_store::Listed;
 
 /// Orders of a page when the client does not say.
@@ -53,8 +53,8 @@ impl OrderFilter {
         self,
         sort: Sort,
         default_currency: Currency,
-    ) -> std::result::Result<Filter, Vec<InvalidCriterion>> {
-        let criteria = Criteria {
+    ) -> std::result::Result<Filter, Vec<FilterError>> {
+        let raw_filter = RawFilter {
             statuses: self.statuses.unwrap_or_default().into_iter().map(Into::into).collect(),
             customer: self.customer,
             external_reference: self.external_reference,
@@ -66,7 +66,7 @@ impl OrderFilter {
             total_to: self.total_to.map(|total| total.0),
             item_contains: self.item_contains,
         };
-        criteria.check(sort, default_currency)
+        raw_filter.check(sort, default_currency)
     }
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn page(
         bad_input(texts.join("; "))
     })?;
     let place = |name, cursor: &Option<String>| -> Result<Option<Position>> {
-        let read = cursor.as_deref().map(|text| Cursor::read(text, sort, filter.currency)).transpose();
+        let read = cursor.as_deref().map(|text| PageCursor::read(text, sort, filter.currency)).transpose();
         read.map_err(|error| bad_input(format!("{name} {error}")))
     };
     let (take, after, before) =
@@ -185,7 +185,7 @@ pub(crate) async fn page(
     let currency = filter.currency;
     let page = services
         .orders
-        .list(Listing { filter, sort, after, before, take }, services.max_page_bytes)
+        .list(ListQuery { filter, sort, after, before, take }, services.max_page_bytes)
         .await
         .map_err(fault)?;
     if let Some(room) = ctx.data_opt::<Arc<Room>>() {
@@ -193,7 +193,7 @@ pub(crate) async fn page(
         room.read(most as usize, page.items.iter().filter_map(Listed::order));
     }
 
-    let cursor = |item: &Listed| Cursor::at(item.position(), sort, currency).to_string();
+    let cursor = |item: &Listed| PageCursor::at(item.position(), sort, currency).to_string();
     let page_info = PageInfo {
         has_next_page: page.has_next,
         has_previous_page: page.has_previous,

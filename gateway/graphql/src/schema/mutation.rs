@@ -15,7 +15,7 @@ use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
 use crate::services::Services;
 use gateway_service::Error;
-use gateway_service::orders::{InvalidCriterion, Requester};
+use gateway_service::orders::{Actor, FilterError};
 
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]
@@ -90,7 +90,7 @@ pub(crate) struct CancelOrderInput {
 pub(crate) struct RedriveOrderInput {
     /// The id of the order.
     order_id: ID,
-    /// Requester, for the timeline: 1 to 100 characters.
+    /// Actor, for the timeline: 1 to 100 characters.
     requested_by: Option<String>,
     /// Reason for the timeline; truncated to 500 characters.
     reason: Option<String>,
@@ -115,8 +115,8 @@ impl UserError {
     }
 
     /// A part of the input's filter that does not make sense.
-    pub(crate) fn filter(problem: &InvalidCriterion) -> Self {
-        let InvalidCriterion { name, message } = problem;
+    pub(crate) fn filter(problem: &FilterError) -> Self {
+        let FilterError { name, message } = problem;
         let field = ["input", "filter", name].map(str::to_owned).to_vec();
         Self {
             code: ErrorCode::InvalidInput.to_string(),
@@ -135,10 +135,10 @@ impl UserError {
 }
 
 /// Who asks, as they call themselves.
-pub(crate) fn requester(name: Option<String>) -> std::result::Result<Requester, UserError> {
+pub(crate) fn requester(name: Option<String>) -> std::result::Result<Actor, UserError> {
     match name.as_deref().map(|name| strings::validate(name, strings::MAX_REQUESTED_BY)) {
         Some(Err(message)) => Err(UserError::input("requestedBy", message)),
-        Some(Ok(())) | None => Ok(Requester { name, via: "GraphQL" }),
+        Some(Ok(())) | None => Ok(Actor { name, via: "GraphQL" }),
     }
 }
 

@@ -35,7 +35,7 @@ impl OrderQueue {
         self.pause.as_ref().and_then(|pause| pause.until).map(DateTime)
     }
 
-    /// Requester of the pause, if known.
+    /// Actor of the pause, if known.
     async fn paused_by(&self) -> Option<&str> {
         self.pause.as_ref().and_then(|pause| pause.by.as_deref())
     }
@@ -58,7 +58,7 @@ impl OrderQueue {
     /// Number of workers connected to the gateways of this installation; 0 means that orders are
     /// accepted but not processed. Null if unknown.
     async fn workers(&self, ctx: &Context<'_>) -> Option<i32> {
-        let workers = ctx.data_unchecked::<Arc<Services>>().vitals.workers()?;
+        let workers = ctx.data_unchecked::<Arc<Services>>().health.workers()?;
         Some(i32::try_from(workers).unwrap_or(i32::MAX))
     }
 
@@ -108,7 +108,7 @@ impl From<Counts> for OrderCounts {
 pub(crate) struct PauseQueueInput {
     /// Time of the automatic resume. Default: none.
     until: Option<DateTime>,
-    /// Requester: 1 to 100 characters.
+    /// Actor: 1 to 100 characters.
     requested_by: Option<String>,
 }
 

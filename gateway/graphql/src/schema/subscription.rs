@@ -12,7 +12,7 @@ use crate::errors::{fault, field_error};
 use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::services::Services;
 use crate::stream_slot::hand_over;
-use gateway_service::feed::{Cursor, FeedItem};
+use gateway_service::feed::{FeedItem, WatchFrom};
 
 /// Filter of a feed; an event must match all fields that are set.
 #[derive(InputObject, Default)]
@@ -60,7 +60,7 @@ impl Subscription {
         })?;
         let position = ctx.data_opt::<Position>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
-        let cursor = after.map_or(Cursor::Latest, Cursor::After);
+        let cursor = after.map_or(WatchFrom::Latest, WatchFrom::After);
         let events = ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(fault)?;
         let items = events.map(move |event| {
             Some(match event {

@@ -26,7 +26,7 @@ use crate::error::Error;
 use gateway_store::Store;
 
 pub use all_orders::FeedItem;
-pub use watch::Cursor;
+pub use watch::WatchFrom;
 
 use all_orders::AllOrders;
 use topics::Topics;
@@ -71,7 +71,7 @@ impl Feed {
     pub async fn watch(
         &self,
         id: OrderId,
-        cursor: Cursor,
+        cursor: WatchFrom,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
         // Boxed: the stream of the caller keeps this future, and with it memory for the queries.
         Box::pin(watch::watch(self.inner.store.clone(), Arc::clone(&self.inner.topics), id, cursor)).await

@@ -14,7 +14,7 @@ use gateway_store::{FoundOrders, Store, Timelines};
 
 /// The first event that a subscriber of one order receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cursor {
+pub enum WatchFrom {
     /// The latest event.
     Latest,
     /// The event after this sequence; 0 is the first event.
@@ -45,7 +45,7 @@ pub(super) async fn watch(
     store: Store,
     topics: Arc<Topics>,
     id: OrderId,
-    cursor: Cursor,
+    cursor: WatchFrom,
 ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
     // Attached before the database is read: events of the meantime are in the topic.
     let recent = Some(topics.attach(id));
@@ -58,8 +58,8 @@ pub(super) async fn watch(
     }
     let latest = orders.pop().ok_or(Error::NotFound(id))?;
     watch.last = match cursor {
-        Cursor::Latest => latest.version.saturating_sub(1),
-        Cursor::After(sequence) => sequence,
+        WatchFrom::Latest => latest.version.saturating_sub(1),
+        WatchFrom::After(sequence) => sequence,
     };
     if watch.last < latest.version {
         watch.ready = read(store, id, watch.last).await?.into();

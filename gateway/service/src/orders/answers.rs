@@ -8,7 +8,7 @@ use gateway_store::CommandOutcome;
 use crate::error::Error;
 
 /// Returns the order that a command has changed.
-pub(super) fn order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error> {
+pub(super) fn expect_order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error> {
     match applied {
         CommandOutcome::Changed { order, .. } | CommandOutcome::Unchanged { order } => {
             order.map(Arc::unwrap_or_clone).ok_or(Error::Internal)
@@ -24,7 +24,7 @@ pub(super) fn order(id: OrderId, applied: CommandOutcome) -> Result<Order, Error
 
 /// The outcome of a start.
 #[derive(Debug)]
-pub enum Started {
+pub enum StartOutcome {
     /// The order was started.
     Order(Box<Order>),
     /// The order has this number of bytes, more than the start permits, and was not started.
@@ -32,15 +32,15 @@ pub enum Started {
 }
 
 /// Returns the outcome of a start with a size limit.
-pub(super) fn started(id: OrderId, applied: CommandOutcome) -> Result<Started, Error> {
+pub(super) fn expect_started(id: OrderId, applied: CommandOutcome) -> Result<StartOutcome, Error> {
     match applied {
-        CommandOutcome::TooLarge(bytes) => Ok(Started::TooLarge(bytes)),
-        applied => order(id, applied).map(|order| Started::Order(Box::new(order))),
+        CommandOutcome::TooLarge(bytes) => Ok(StartOutcome::TooLarge(bytes)),
+        applied => expect_order(id, applied).map(|order| StartOutcome::Order(Box::new(order))),
     }
 }
 
 /// Returns whether a command succeeded.
-pub(super) fn done(id: OrderId, applied: CommandOutcome) -> Result<(), Error> {
+pub(super) fn expect_done(id: OrderId, applied: CommandOutcome) -> Result<(), Error> {
     match applied {
         CommandOutcome::Changed { .. } | CommandOutcome::Unchanged { .. } => Ok(()),
         CommandOutcome::Refused(refusal) => Err(Error::Refused { id, refusal }),

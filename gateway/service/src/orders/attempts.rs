@@ -4,7 +4,7 @@ use domain::transition::Command;
 use domain::{LeaseToken, Order, OrderId, Outcome};
 use gateway_store::CommandOutcome;
 
-use super::answers::{self, Started};
+use super::answers::{self, StartOutcome};
 use super::use_cases::Orders;
 use crate::error::Error;
 
@@ -27,7 +27,7 @@ impl Orders {
         leases: &[(OrderId, LeaseToken)],
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let commands = leases.iter().map(|(id, lease)| (*id, Command::start(*lease))).collect();
-        self.apply(commands, answers::order).await
+        self.apply(commands, answers::expect_order).await
     }
 
     /// Starts attempts of orders of at most `max_bytes` ([`Order::approximate_bytes`]); larger orders stay as they
@@ -39,9 +39,9 @@ impl Orders {
         &self,
         leases: &[(OrderId, LeaseToken)],
         max_bytes: usize,
-    ) -> Result<Vec<Result<Started, Error>>, Error> {
+    ) -> Result<Vec<Result<StartOutcome, Error>>, Error> {
         let start = |(id, lease): &(OrderId, LeaseToken)| (*id, Command::Start { lease: *lease, max_bytes });
-        self.apply(leases.iter().map(start).collect(), answers::started).await
+        self.apply(leases.iter().map(start).collect(), answers::expect_started).await
     }
 
     /// Renews leases.
@@ -50,7 +50,7 @@ impl Orders {
     /// As [`Self::start_attempts`].
     pub async fn heartbeat(&self, leases: &[(OrderId, LeaseToken)]) -> Result<Vec<Result<(), Error>>, Error> {
         let commands = leases.iter().map(|(id, lease)| (*id, Command::Heartbeat { lease: *lease })).collect();
-        self.apply(commands, answers::done).await
+        self.apply(commands, answers::expect_done).await
     }
 
     /// Records the outcomes of attempts. Repeating a report returns the same result.
@@ -65,7 +65,7 @@ impl Orders {
             .into_iter()
             .map(|(id, lease, outcome)| (id, Command::Finish { lease, outcome }))
             .collect();
-        self.apply(commands, answers::done).await
+        self.apply(commands, answers::expect_done).await
     }
 
     /// Ends expired leases that dispatch has found. Returns their number: another gateway may have ended one, or its worker

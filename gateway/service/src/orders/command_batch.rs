@@ -31,7 +31,7 @@ pub(super) async fn flush_commands(
 ) -> Vec<Result<CommandOutcome, Error>> {
     let results = apply_and_park(&store, rules, commands).await;
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
-        direct_enqueue.vitals.wrote(Err(error));
+        direct_enqueue.health.record_write(Err(error));
     }
     let mut events = Vec::new();
     for applied in results.iter().flatten() {
@@ -39,14 +39,14 @@ pub(super) async fn flush_commands(
             match event.status {
                 Status::Processing => direct_enqueue.wake.started(),
                 Status::Pending => direct_enqueue.wake.due(),
-                Status::Failed => direct_enqueue.vitals.failed().note(event, error_class.as_deref()),
+                Status::Failed => direct_enqueue.health.failed_orders().record(event, error_class.as_deref()),
                 Status::Completed | Status::Cancelled => {}
             }
             events.push(event.clone());
         }
     }
     if !events.is_empty() {
-        direct_enqueue.vitals.wrote(Ok(()));
+        direct_enqueue.health.record_write(Ok(()));
     }
     for status in Status::ALL {
         let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;

@@ -38,7 +38,7 @@ pub enum ErrorPolicy {
 
 /// A row of a bulk create.
 #[derive(Debug, Clone)]
-pub enum Row {
+pub enum BulkRow {
     /// An order.
     Draft(Draft),
     /// A row that the API could not parse; its bytes are part of the request hash.
@@ -47,7 +47,7 @@ pub enum Row {
 
 /// The outcome of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowOutcome {
+pub enum BulkRowOutcome {
     /// The order as created.
     Created(Arc<Order>),
     /// These fields are invalid.
@@ -62,9 +62,9 @@ pub enum RowOutcome {
 
 /// The result of a bulk create: one outcome for each row, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedRows {
+pub struct BulkCreated {
     /// The outcome of each row.
-    pub rows: Vec<RowOutcome>,
+    pub rows: Vec<BulkRowOutcome>,
     /// Whether an earlier request with the same key created them.
     pub replayed: bool,
 }
@@ -74,8 +74,8 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub fn has_room(&self) -> Result<(), Error> {
-        if self.creations.is_full() { Err(self.too_late()) } else { Ok(()) }
+    pub fn check_capacity(&self) -> Result<(), Error> {
+        if self.creations.is_full() { Err(self.timeout_error()) } else { Ok(()) }
     }
 
     /// Creates an order and returns after COMMIT. With a key, the same order within
@@ -95,33 +95,33 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`]: each row reports its invalid fields.
-    pub async fn create_rows(
+    pub async fn create_bulk(
         &self,
-        rows: Vec<Row>,
+        rows: Vec<BulkRow>,
         policy: ErrorPolicy,
         key: Option<IdempotencyKey>,
-    ) -> Result<CreatedRows, Error> {
+    ) -> Result<BulkCreated, Error> {
         if rows.is_empty() || rows.len() > MAX_ROWS {
             return Err(Error::RowCount(rows.len()));
         }
         let currency = self.config.default_currency;
         let Checked { mut outcomes, contents, identities } =
             Checked::new(rows, key.is_some(), |draft| draft.check(currency));
-        if policy == ErrorPolicy::RejectEverything && outcomes.contains(&RowOutcome::Failed) {
+        if policy == ErrorPolicy::RejectEverything && outcomes.contains(&BulkRowOutcome::Failed) {
             return Err(Error::Internal);
         }
         let has_invalid = contents.len() < outcomes.len();
         if contents.is_empty() || (has_invalid && policy == ErrorPolicy::RejectEverything) {
-            return Ok(CreatedRows { rows: outcomes, replayed: false });
+            return Ok(BulkCreated { rows: outcomes, replayed: false });
         }
         let valid_rows_only = policy == ErrorPolicy::RejectFailedRows;
         let hash = key.as_ref().map(|_| bulk_hash(valid_rows_only, &identities));
         let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
-        let valid = outcomes.iter_mut().filter(|outcome| **outcome == RowOutcome::NotCreated);
+        let valid = outcomes.iter_mut().filter(|outcome| **outcome == BulkRowOutcome::NotCreated);
         for (outcome, order) in valid.zip(orders) {
-            *outcome = RowOutcome::Created(order);
+            *outcome = BulkRowOutcome::Created(order);
         }
-        Ok(CreatedRows { rows: outcomes, replayed })
+        Ok(BulkCreated { rows: outcomes, replayed })
     }
 
     /// Creates all orders, or finds those that an earlier request with the same key has created.
@@ -134,7 +134,7 @@ impl Orders {
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
-        let ids = self.keys.run(OrderId::first_of_batch(created_at, contents.len()), contents.len());
+        let ids = self.keys.bulk_ids(OrderId::first_of_batch(created_at, contents.len()), contents.len());
         let orders =
             ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
         let creation = CreateRequest { orders: orders.collect(), idempotency };
@@ -146,7 +146,7 @@ impl Orders {
                     Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
                 Ok(Some(Ok(InsertOutcome::Replayed(id)))) => {
-                    let mut orders = self.as_created(&self.keys.run(id, count)).await?;
+                    let mut orders = self.as_created(&self.keys.bulk_ids(id, count)).await?;
                     if orders.len() < count {
                         // Consecutive ids, as earlier development versions derived them.
                         orders = self.as_created(&id.consecutive(count)).await?;
@@ -164,8 +164,8 @@ impl Orders {
                 }
                 Ok(Some(Err(error))) => Err(error),
                 Ok(None) => Err(Error::Internal),
-                Err(SubmitError::Overloaded) => Err(self.too_late()),
-                Err(SubmitError::NotStarted) => Err(self.too_late()),
+                Err(SubmitError::Overloaded) => Err(self.timeout_error()),
+                Err(SubmitError::NotStarted) => Err(self.timeout_error()),
                 Err(SubmitError::Panicked) => Err(Error::Internal),
             };
         }
@@ -186,8 +186,8 @@ impl Orders {
 
 /// The rows of a bulk create after their check.
 struct Checked {
-    /// [`RowOutcome::NotCreated`] for each valid row.
-    outcomes: Vec<RowOutcome>,
+    /// [`BulkRowOutcome::NotCreated`] for each valid row.
+    outcomes: Vec<BulkRowOutcome>,
     /// The contents of the valid rows.
     contents: Vec<Content>,
     /// The hash of each row, if the create has an idempotency key.
@@ -196,22 +196,28 @@ struct Checked {
 
 impl Checked {
     /// Checks each row separately: a panic is the outcome of its row only.
-    fn new(rows: Vec<Row>, keyed: bool, check: impl Fn(Draft) -> Result<Content, Vec<InvalidField>>) -> Self {
+    fn new(
+        rows: Vec<BulkRow>,
+        keyed: bool,
+        check: impl Fn(Draft) -> Result<Content, Vec<InvalidField>>,
+    ) -> Self {
         let mut checked =
             Self { outcomes: Vec::with_capacity(rows.len()), contents: Vec::new(), identities: Vec::new() };
         for row in rows {
             let (identity, outcome) = match row {
-                Row::Unreadable(bytes) => (keyed.then(|| unreadable_hash(&bytes)), RowOutcome::Unreadable),
-                Row::Draft(draft) => {
+                BulkRow::Unreadable(bytes) => {
+                    (keyed.then(|| unreadable_hash(&bytes)), BulkRowOutcome::Unreadable)
+                }
+                BulkRow::Draft(draft) => {
                     let draft_hash = keyed.then(|| draft_hash(&draft));
                     match panics::catch("bulk", || check(draft)) {
                         Ok(Ok(content)) => {
                             let hash = keyed.then(|| request_hash(&content));
                             checked.contents.push(content);
-                            (hash, RowOutcome::NotCreated)
+                            (hash, BulkRowOutcome::NotCreated)
                         }
-                        Ok(Err(problems)) => (draft_hash, RowOutcome::Invalid(problems)),
-                        Err(Panicked) => (draft_hash, RowOutcome::Failed),
+                        Ok(Err(problems)) => (draft_hash, BulkRowOutcome::Invalid(problems)),
+                        Err(Panicked) => (draft_hash, BulkRowOutcome::Failed),
                     }
                 }
             };
@@ -232,7 +238,7 @@ mod tests {
     fn panic_fails_only_its_row() {
         let draft = |item: &str| {
             let (item, price) = (Some(item.to_owned()), Some("1".to_owned()));
-            Row::Draft(Draft { item, quantity: Some(1), price, ..Draft::default() })
+            BulkRow::Draft(Draft { item, quantity: Some(1), price, ..Draft::default() })
         };
         let rows = vec![draft("first"), draft("defect"), draft(""), draft("last")];
         let checked = Checked::new(rows, true, |draft| {
@@ -241,8 +247,12 @@ mod tests {
         });
         let items = checked.contents.iter().map(|content| content.line_items[0].item.as_str());
         assert_eq!(items.collect::<Vec<_>>(), ["first", "last"]);
-        let [RowOutcome::NotCreated, RowOutcome::Failed, RowOutcome::Invalid(_), RowOutcome::NotCreated] =
-            &checked.outcomes[..]
+        let [
+            BulkRowOutcome::NotCreated,
+            BulkRowOutcome::Failed,
+            BulkRowOutcome::Invalid(_),
+            BulkRowOutcome::NotCreated,
+        ] = &checked.outcomes[..]
         else {
             panic!("{:?}", checked.outcomes)
         };

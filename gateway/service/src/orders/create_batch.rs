@@ -47,8 +47,8 @@ pub(super) async fn flush_creates(
     };
     let written = new().next().is_some();
     match results.iter().find_map(|result| result.as_ref().err()) {
-        _ if written => direct_enqueue.vitals.wrote(Ok(())),
-        Some(error) => direct_enqueue.vitals.wrote(Err(error)),
+        _ if written => direct_enqueue.health.record_write(Ok(())),
+        Some(error) => direct_enqueue.health.record_write(Err(error)),
         None => {}
     }
     match permit {

@@ -18,14 +18,14 @@ pub const MAX_RATE: u32 = 10_000;
 
 /// The actor of a command, for the timeline of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requester {
+pub struct Actor {
     /// The name of the actor.
     pub name: Option<String>,
     /// The API, which is shown without a name: `REST`, `GraphQL`.
     pub via: &'static str,
 }
 
-impl fmt::Display for Requester {
+impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "by {name}"),
@@ -50,7 +50,7 @@ pub struct Redrive {
     /// Maximum starts per second, 1 to [`MAX_RATE`]; unlimited when absent.
     pub rate: Option<u32>,
     /// The actor.
-    pub requester: Requester,
+    pub requester: Actor,
     /// The reason, if given.
     pub reason: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Orders {
     pub async fn redrive(
         &self,
         id: OrderId,
-        requester: &Requester,
+        requester: &Actor,
         reason: Option<&str>,
     ) -> Result<Order, Error> {
         let reason = Some(redrive_reason(requester, reason));
@@ -121,7 +121,7 @@ impl Orders {
 }
 
 /// Returns the reason in the event of a redrive.
-fn redrive_reason(requester: &Requester, reason: Option<&str>) -> String {
+fn redrive_reason(requester: &Actor, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("redriven {requester}: {reason}"),
         None => format!("redriven {requester}"),

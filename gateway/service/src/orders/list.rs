@@ -17,7 +17,7 @@ pub enum Take {
 
 /// The query of one page of a list.
 #[derive(Debug, Clone)]
-pub struct Listing {
+pub struct ListQuery {
     /// The filter of the list.
     pub filter: Filter,
     /// The sort of the list.
@@ -48,8 +48,8 @@ impl Orders {
     /// # Errors
     /// [`Error::Unavailable`]; a search is refused as overloaded while
     /// [`SEARCHES`](gateway_store::SEARCHES) others run.
-    pub async fn list(&self, listing: Listing, max_bytes: usize) -> Result<Page, Error> {
-        let Listing { filter, sort, after, before, take } = listing;
+    pub async fn list(&self, listing: ListQuery, max_bytes: usize) -> Result<Page, Error> {
+        let ListQuery { filter, sort, after, before, take } = listing;
         let (limit, sort, from, end) = match take {
             Take::First(limit) => (limit, sort, after, before),
             Take::Last(limit) => (limit, sort.reversed(), before, after),

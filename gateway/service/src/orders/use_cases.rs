@@ -10,19 +10,19 @@ use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::group_commit::{GroupCommit, GroupCommitLimits, SubmitError};
-use crate::health_monitor::Vitals;
-use crate::keys::Keys;
+use crate::health_monitor::HealthMonitor;
+use crate::installation_keys::InstallationKeys;
 use crate::publisher::Publisher;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
 pub struct Orders {
     pub(super) store: Store,
-    pub(super) keys: Keys,
+    pub(super) keys: InstallationKeys,
     pub(super) config: Arc<Config>,
     pub(super) direct_enqueue: DirectEnqueue,
     pub(super) counts: Arc<counts::Cache>,
-    pub(super) vitals: Vitals,
+    pub(super) health: HealthMonitor,
     pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
     pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
 }
@@ -30,7 +30,7 @@ pub struct Orders {
 impl Orders {
     pub(crate) fn start(
         store: &Store,
-        keys: Keys,
+        keys: InstallationKeys,
         config: &Arc<Config>,
         direct_enqueue: &DirectEnqueue,
         publisher: &Publisher,
@@ -89,7 +89,7 @@ impl Orders {
             config: config.clone(),
             direct_enqueue: direct_enqueue.clone(),
             counts: Arc::default(),
-            vitals: direct_enqueue.vitals.clone(),
+            health: direct_enqueue.health.clone(),
             creations,
             transitions,
         }
@@ -106,19 +106,19 @@ impl Orders {
     }
 
     /// Returns the keys that bind lease tokens to orders.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &InstallationKeys {
         &self.keys
     }
 
     /// The error of a request whose transaction did not begin in time.
-    pub(super) fn too_late(&self) -> Error {
-        let stalled = self.vitals.is_stalled(self.config.request_timeout * 3 / 4);
+    pub(super) fn timeout_error(&self) -> Error {
+        let stalled = self.health.is_stalled(self.config.request_timeout * 3 / 4);
         if self.store.is_unhealthy() || stalled { Error::database_unavailable() } else { Error::overloaded() }
     }
 
     /// Carries out a command that returns the order.
     pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
-        self.apply(vec![(id, command)], answers::order).await?.pop().ok_or(Error::Internal)?
+        self.apply(vec![(id, command)], answers::expect_order).await?.pop().ok_or(Error::Internal)?
     }
 
     /// Carries out commands in one group.
@@ -129,9 +129,9 @@ impl Orders {
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
         let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
-            SubmitError::Overloaded => self.too_late(),
+            SubmitError::Overloaded => self.timeout_error(),
             // The caller may repeat the command: commands recognise their effect.
-            SubmitError::NotStarted => self.too_late(),
+            SubmitError::NotStarted => self.timeout_error(),
             SubmitError::OutcomeUnknown => Error::database_unavailable(),
             SubmitError::Panicked => Error::Internal,
         })?;

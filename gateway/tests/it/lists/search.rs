@@ -56,7 +56,7 @@ on_both!(a_search_matches_item_names_only, |on| async move {
         ("a,b]:{}[", &[8]),
         ("\"item\":\"", &[8]),
         ("wool", &[1, 2]),
-        // Keys, numbers and punctuation of the stored JSON, other fields, strings across two items.
+        // InstallationKeys, numbers and punctuation of the stored JSON, other fields, strings across two items.
         ("quantity", &[]),
         ("priceMinor", &[]),
         ("1234", &[]),

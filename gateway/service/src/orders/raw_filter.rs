@@ -21,7 +21,7 @@ pub const FILTER_FIELDS: [&str; 9] = [
 
 /// A filter as it was sent.
 #[derive(Debug, Clone, Default)]
-pub struct Criteria {
+pub struct RawFilter {
     /// Any of these; empty means all.
     pub statuses: Vec<Status>,
     /// Exactly this customer.
@@ -46,22 +46,22 @@ pub struct Criteria {
 
 /// An invalid field of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidCriterion {
+pub struct FilterError {
     /// The field, as clients name it.
     pub name: &'static str,
     /// What to change; continues the name.
     pub message: String,
 }
 
-impl Criteria {
+impl RawFilter {
     /// Checks the filter. Totals are amounts of one currency: that of the filter or else `default_currency`, also in a
     /// list that is sorted by total.
     ///
     /// # Errors
     /// All invalid fields.
-    pub fn check(self, sort: Sort, default_currency: Currency) -> Result<Filter, Vec<InvalidCriterion>> {
+    pub fn check(self, sort: Sort, default_currency: Currency) -> Result<Filter, Vec<FilterError>> {
         let mut problems = Vec::new();
-        let mut add = |name, message| problems.push(InvalidCriterion { name, message });
+        let mut add = |name, message| problems.push(FilterError { name, message });
         for (name, value, max) in [
             ("customer", &self.customer, strings::MAX_CUSTOMER),
             ("externalReference", &self.external_reference, strings::MAX_EXTERNAL_REFERENCE),
@@ -123,41 +123,41 @@ mod tests {
 
     #[test]
     fn totals_have_one_currency() {
-        let check = |criteria: Criteria, sort| criteria.check(sort, Currency::USD).unwrap();
+        let check = |raw_filter: RawFilter, sort| raw_filter.check(sort, Currency::USD).unwrap();
         let yen = || Some("JPY".to_owned());
         let from = |text: &str| Some(text.to_owned());
-        let all = check(Criteria::default(), Sort::CreatedAscending);
+        let all = check(RawFilter::default(), Sort::CreatedAscending);
         assert_eq!(all, Filter::default());
-        let sorted = check(Criteria::default(), Sort::TotalAscending);
+        let sorted = check(RawFilter::default(), Sort::TotalAscending);
         assert_eq!(sorted.currency, Some(Currency::USD));
-        let range = check(Criteria { total_from: from("12.5"), ..Criteria::default() }, Sort::default());
+        let range = check(RawFilter { total_from: from("12.5"), ..RawFilter::default() }, Sort::default());
         assert_eq!((range.currency, range.total_from), (Some(Currency::USD), Some(1_250)));
-        let named = Criteria { currency: yen(), total_to: from("300"), ..Criteria::default() };
+        let named = RawFilter { currency: yen(), total_to: from("300"), ..RawFilter::default() };
         let named = check(named, Sort::TotalDescending);
         assert_eq!((named.currency.unwrap().code(), named.total_to), ("JPY", Some(300)));
-        let only = check(Criteria { currency: yen(), ..Criteria::default() }, Sort::default());
+        let only = check(RawFilter { currency: yen(), ..RawFilter::default() }, Sort::default());
         assert_eq!(only.currency.unwrap().code(), "JPY");
     }
 
     #[test]
     fn all_invalid_fields_are_named() {
         let long = |length: usize| Some("x".repeat(length));
-        let criteria = Criteria {
+        let raw_filter = RawFilter {
             customer: long(201),
             external_reference: Some(String::new()),
             error_class: long(65),
             total_from: Some("-1".to_owned()),
             total_to: Some("1.999".to_owned()),
             item_contains: long(201),
-            ..Criteria::default()
+            ..RawFilter::default()
         };
-        let names = |criteria: Criteria| -> Vec<&str> {
-            let problems = criteria.check(Sort::default(), Currency::USD).unwrap_err();
+        let names = |raw_filter: RawFilter| -> Vec<&str> {
+            let problems = raw_filter.check(Sort::default(), Currency::USD).unwrap_err();
             problems.into_iter().map(|problem| problem.name).collect()
         };
         let texts = ["customer", "externalReference", "errorClass", "itemContains"];
-        assert_eq!(names(criteria.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
-        let nowhere = Criteria { currency: Some("EURO".to_owned()), ..criteria };
+        assert_eq!(names(raw_filter.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
+        let nowhere = RawFilter { currency: Some("EURO".to_owned()), ..raw_filter };
         assert_eq!(names(nowhere), [&texts[..], &["currency"]].concat());
     }
 }

@@ -20,7 +20,7 @@ const OTHER: &str = "other";
 
 /// The windows by class.
 #[derive(Default)]
-pub(crate) struct FailedLog {
+pub(crate) struct FailedOrderLog {
     windows: Mutex<HashMap<String, Window>>,
 }
 
@@ -29,9 +29,9 @@ struct Window {
     failed: u64,
 }
 
-impl FailedLog {
+impl FailedOrderLog {
     /// Records a failed order.
-    pub(crate) fn note(&self, event: &OrderEvent, class: Option<&str>) {
+    pub(crate) fn record(&self, event: &OrderEvent, class: Option<&str>) {
         let class = class.unwrap_or(domain::transition::CLASS_ERROR);
         let (label, logged) = self.count(class, Instant::now());
         metrics::counter!("orders_failed_total", "error_class" => label).increment(1);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn lines_per_class_are_limited_and_the_rest_is_counted() {
-        let (log, start) = (FailedLog::default(), Instant::now());
+        let (log, start) = (FailedOrderLog::default(), Instant::now());
         let logged = (0..25).filter(|_| log.count("http_503", start).1).count();
         assert_eq!(logged as u64, LINES);
         assert!(log.count("http_402", start).1, "another class");
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn number_of_classes_is_limited() {
-        let (log, start) = (FailedLog::default(), Instant::now());
+        let (log, start) = (FailedOrderLog::default(), Instant::now());
         let labels: std::collections::HashSet<String> =
             (0..500).map(|n| log.count(&format!("class_{n}"), start).0).collect();
         assert_eq!(labels.len(), CLASSES + 1);

@@ -15,7 +15,7 @@ const MAX_LENGTH: usize = 200;
 
 /// A position in a list with one sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub struct PageCursor {
     sort: Sort,
     /// The currency of a sort by total.
     currency: Option<Currency>,
@@ -51,7 +51,7 @@ pub enum InvalidCursor {
     OnlyId,
 }
 
-impl Cursor {
+impl PageCursor {
     /// Returns the cursor of an order in a list.
     pub fn of(order: &Order, sort: Sort) -> Self {
         Self::at(order.into(), sort, Some(order.total.currency()))
@@ -114,7 +114,7 @@ impl Cursor {
     }
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sort, currency, position: Position { total_minor, id } } = self;
         let text = match currency {
@@ -135,10 +135,10 @@ mod tests {
     const ALL: [Sort; 4] =
         [Sort::CreatedDescending, Sort::CreatedAscending, Sort::TotalDescending, Sort::TotalAscending];
 
-    fn cursor(sort: Sort, total_minor: i64) -> Cursor {
+    fn cursor(sort: Sort, total_minor: i64) -> PageCursor {
         let total_minor = if sort.is_by_total() { total_minor } else { 0 };
         let currency = sort.is_by_total().then_some(Currency::USD);
-        Cursor { sort, currency, position: Position { total_minor, id: ID.parse().unwrap() } }
+        PageCursor { sort, currency, position: Position { total_minor, id: ID.parse().unwrap() } }
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             let text = cursor(made_for, i64::MAX).to_string();
             assert!(text.len() <= 100, "{} characters", text.len());
             for used_for in ALL {
-                let read = Cursor::read(&text, used_for, Some(Currency::USD));
+                let read = PageCursor::read(&text, used_for, Some(Currency::USD));
                 if made_for == used_for {
                     assert_eq!(read, Ok(cursor(made_for, i64::MAX).position));
                 } else {
@@ -157,17 +157,17 @@ mod tests {
         }
         let euros = "EUR".parse().unwrap();
         let read =
-            Cursor::read(&cursor(Sort::TotalAscending, 5).to_string(), Sort::TotalAscending, Some(euros));
+            PageCursor::read(&cursor(Sort::TotalAscending, 5).to_string(), Sort::TotalAscending, Some(euros));
         assert!(matches!(read, Err(InvalidCursor::OtherCurrency { .. })));
     }
 
     #[test]
     fn cursors_of_version_1_are_positions_by_time() {
         let text = BASE64.encode(format!("v1:{ID}"));
-        let read = Cursor::read(&text, Sort::default(), None).unwrap();
+        let read = PageCursor::read(&text, Sort::default(), None).unwrap();
         assert_eq!(read.id.to_string(), ID);
         assert!(matches!(
-            Cursor::read(&text, Sort::TotalAscending, None),
+            PageCursor::read(&text, Sort::TotalAscending, None),
             Err(InvalidCursor::OtherSort { .. })
         ));
     }
@@ -175,9 +175,9 @@ mod tests {
     #[test]
     fn id_is_a_cursor_of_a_sort_by_time() {
         for sort in ALL {
-            let read = Cursor::read_or_id(ID, sort, Some(Currency::USD));
+            let read = PageCursor::read_or_id(ID, sort, Some(Currency::USD));
             assert_eq!(read.is_ok(), !sort.is_by_total());
-            assert_eq!(Cursor::read(ID, sort, None), Err(InvalidCursor::Unreadable));
+            assert_eq!(PageCursor::read(ID, sort, None), Err(InvalidCursor::Unreadable));
         }
     }
 
@@ -201,16 +201,16 @@ mod tests {
         ];
         let raw = ["", "x", "=", "djI6", "%00", "ä"].map(str::to_owned);
         for text in made.map(|text| BASE64.encode(text)).into_iter().chain(raw) {
-            assert_eq!(Cursor::parse(&text), None, "{text:.80}");
+            assert_eq!(PageCursor::parse(&text), None, "{text:.80}");
         }
-        assert_eq!(Cursor::parse(&BASE64.encode([0xff, 0xfe, 0])), None);
+        assert_eq!(PageCursor::parse(&BASE64.encode([0xff, 0xfe, 0])), None);
     }
 
     proptest! {
         #[test]
         fn no_string_panics(text in any::<String>(), bytes in any::<Vec<u8>>()) {
-            let _ = Cursor::parse(&text);
-            let _ = Cursor::parse(&BASE64.encode(bytes));
+            let _ = PageCursor::parse(&text);
+            let _ = PageCursor::parse(&BASE64.encode(bytes));
         }
     }
 

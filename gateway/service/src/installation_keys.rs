@@ -8,21 +8,21 @@ use gateway_store::Installation;
 
 /// Derives ids and lease tokens from the secret of the installation. Cheap to clone.
 #[derive(Clone)]
-pub struct Keys(Hmac<Sha256>);
+pub struct InstallationKeys(Hmac<Sha256>);
 
-impl Keys {
+impl InstallationKeys {
     pub(crate) fn new(installation: &Installation) -> Self {
         Self(Hmac::new_from_slice(&installation.secret).expect("HMAC takes keys of every length"))
     }
 
     /// Derives the ids of a bulk create from the first one. Known ids do not reveal the others.
-    pub(crate) fn run(&self, first: OrderId, count: usize) -> Vec<OrderId> {
+    pub(crate) fn bulk_ids(&self, first: OrderId, count: usize) -> Vec<OrderId> {
         first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
     }
 
     /// Converts a lease token to the one that the worker of this order receives, and back. Orders share tokens, but a
     /// received token is valid for its order only.
-    pub fn bound(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
+    pub fn mask_token(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
         // As a token, the mask has no sign.
         let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;
         LeaseToken::from_i64(token.as_i64() ^ mask.cast_signed())
@@ -45,17 +45,17 @@ mod tests {
 
     use super::*;
 
-    fn keys(secret: u8) -> Keys {
-        Keys::new(&Installation { id: [0; 16], secret: [secret; 32] })
+    fn keys(secret: u8) -> InstallationKeys {
+        InstallationKeys::new(&Installation { id: [0; 16], secret: [secret; 32] })
     }
 
     #[test]
     fn bulk_ids_share_only_their_time() {
         let first = OrderId::first_of_batch(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
-        let ids = keys(1).run(first, 1_000);
+        let ids = keys(1).bulk_ids(first, 1_000);
         assert!(ids.is_sorted_by(|a, b| a < b) && ids[0].as_bytes()[..6] == ids[999].as_bytes()[..6]);
-        assert_eq!(keys(1).run(ids[0], 1_000), ids, "the first id determines all");
-        assert_ne!(keys(2).run(ids[0], 1_000)[1..], ids[1..], "but not without the secret");
+        assert_eq!(keys(1).bulk_ids(ids[0], 1_000), ids, "the first id determines all");
+        assert_ne!(keys(2).bulk_ids(ids[0], 1_000)[1..], ids[1..], "but not without the secret");
         let random = |id: &OrderId| u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap()) << 2;
         let mut all: Vec<u64> = ids.iter().map(random).collect();
         // Each bit is set in about half of the ids, and differences do not repeat.
@@ -74,10 +74,10 @@ mod tests {
     fn token_is_bound_to_its_order() {
         let (keys, token) = (keys(1), LeaseToken::random());
         let order = |n| OrderId::from_bytes([n; 16]);
-        let shown = keys.bound(order(1), token).unwrap();
-        assert_eq!(keys.bound(order(1), shown), Some(token));
-        assert_ne!(keys.bound(order(2), shown), Some(token));
-        assert_ne!(keys.bound(order(2), token), Some(shown));
+        let shown = keys.mask_token(order(1), token).unwrap();
+        assert_eq!(keys.mask_token(order(1), shown), Some(token));
+        assert_ne!(keys.mask_token(order(2), shown), Some(token));
+        assert_ne!(keys.mask_token(order(2), token), Some(shown));
         assert_ne!(shown, token);
     }
 }
