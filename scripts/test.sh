@@ -5,8 +5,9 @@
 #   scripts/test.sh -- FILTER…          the checks, then only the tests whose names contain FILTER
 #
 # In this order: installation of missing packages (Debian, Ubuntu; without questions and system services), the licences
-# and sources of the dependencies, the built guide, formatting, lints, the build, the documentation's examples, then every test on a private
-# MariaDB and Redis (scripts/services.sh), through the real binary, with clients in another language, in a real browser,
+# and sources of the dependencies, the English of comments and documents (scripts/prose.py), the built guide
+# (scripts/guide.sh), formatting, lints, the build, the documentation's examples, then every test on a private MariaDB
+# and Redis (scripts/services.sh), through the real binary, with clients in another language, in a real browser,
 # with mutated requests (scripts/fuzz.sh), and while its parts are killed (scripts/faults.sh). The last lines are the test
 # runner's summary; the exit status is the tests'.
 set -euo pipefail
@@ -112,6 +113,9 @@ fi
 [ "${1:-}" != -- ] || shift
 step "dependencies"
 "$tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
+step "English"
+scripts/prose.py --self-test
+scripts/prose.py
 step "guide"
 scripts/guide.sh --check
 step "formatting"

@@ -196,7 +196,7 @@ async fn check<T, E: std::fmt::Display>(
     let detail = match answer {
         Ok(Ok(_)) => None,
         Ok(Err(error)) => {
-            // Addresses and such are for the log, not for whoever can reach this port.
+            // Details such as addresses are for the log, not for the clients of this port.
             tracing::debug!(part = name, %error, "readiness check failed");
             Some(server_word(&error.to_string()).unwrap_or("cannot be reached"))
         }

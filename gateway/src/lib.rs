@@ -1,5 +1,5 @@
-//! The gateway: accepts orders over REST and GraphQL, keeps them in SQL, hands them to processors
-//! and tells everybody who watches what becomes of them.
+//! The gateway: accepts orders over REST and GraphQL, stores them in SQL, dispatches them to processors
+//! and sends their events to subscribers.
 //!
 //! | to see | read |
 //! |---|---|

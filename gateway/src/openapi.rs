@@ -79,7 +79,7 @@ fn complete(mut document: OpenApi) -> OpenApi {
         if let Some(schema) = &mut parameter.schema {
             pattern(schema);
         }
-        // A header is absent or a text, never null.
+        // A header is absent or a string, never null.
         match &mut parameter.schema {
             Some(RefOr::T(Schema::Object(object))) => {
                 if let SchemaType::Array(types) = &object.schema_type
@@ -104,7 +104,7 @@ fn is_null(schema: &RefOr<Schema>) -> bool {
     matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
-/// Adds the pattern of what a client sends. A text whose length is limited is one that `domain::strings` checks, and
+/// Adds the pattern of what a client sends. A string whose length is limited is one that `domain::strings` checks, and
 /// times have a range of years.
 fn pattern(schema: &mut RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else { return };

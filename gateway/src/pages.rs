@@ -36,7 +36,7 @@ const GUIDE: &str = "guide/";
 const TRACK: &str = "track";
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
-/// Only files of this server, no inline script or style, and nobody may frame the page.
+/// Only files of this server, no inline script or style, and no site may frame the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

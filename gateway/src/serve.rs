@@ -6,7 +6,7 @@
 //! 2. dispatch stops: no new jobs;
 //! 3. no new connections; streams and sockets end themselves, spread over the shutdown timeout, and open requests
 //!    finish; first gRPC, so that reports still get in, then HTTP;
-//! 4. what was handed to a batch is written and published. Then whoever opened the store may close it.
+//! 4. what was handed to a batch is written and published. Then the caller that opened the store may close it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let drained_by = tokio::time::Instant::now() + config.shutdown_timeout;
     context.draining.cancel();
     if result.is_ok() {
-        // Dispatch ends with the round it is in; both servers go on meanwhile.
+        // Dispatch ends with the round it is in; both servers continue meanwhile.
         let drained = async {
             let (_, grpc) = tokio::join!(dispatching, &mut grpc_server);
             if let Err(error) = grpc {
@@ -155,7 +155,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     loops.close();
     context.tasks.close();
     let tasks = context.tasks.clone();
-    // Whoever could still hand something to a batch has to go, for the batches to end.
+    // Batches end when every component that can add to them is dropped.
     drop(http_server);
     let finish = async {
         loops.wait().await;
@@ -178,8 +178,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 ///
 /// They are not those of the rest of the gateway: when more clients come than can be served, their
 /// requests wait in line for a thread, and a transaction that had to queue up behind thousands of them
-/// for each of its steps would make everybody wait even longer. Between threads the operating system
-/// sees to it that those with little to do get their turn.
+/// for each of its steps would delay all clients further. The operating system schedules
+/// threads with little work fairly.
 struct HttpRuntime(Option<Runtime>);
 
 impl HttpRuntime {

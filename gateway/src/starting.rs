@@ -50,7 +50,7 @@ impl Starting {
         Ok(Self { stop, server: tokio::spawn(serving) })
     }
 
-    /// Ends it; the connections that wait are accepted by whoever serves the port next.
+    /// Ends it; the connections that wait are accepted by the next server of the port.
     pub async fn end(self) {
         self.stop.cancel();
         if self.server.await.is_err() {

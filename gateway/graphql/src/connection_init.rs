@@ -3,16 +3,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// Decides who may open a websocket, by the payload of its `connection_init`. Everybody may, by
-/// default.
+/// Decides which clients may open a websocket, by the payload of `connection_init`. The default admits
+/// all clients.
 #[derive(Clone)]
 pub struct InitCheck(Arc<CheckInit>);
 
 type CheckInit = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
 impl InitCheck {
-    /// `check` sees the payload, an object or null, and says why somebody is refused. The client is
-    /// told.
+    /// `check` gets the payload, an object or null, and returns the reason of a rejection, which the client
+    /// receives.
     pub fn new(check: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }

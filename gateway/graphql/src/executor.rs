@@ -213,7 +213,7 @@ impl Engine {
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(Some(answer)) => answer,
-            // Only when nobody waits for it, or when it panicked outside of resolvers.
+            // Only when no caller waits for the result, or after a panic outside of resolvers.
             Ok(None) | Err(_) => Answer::failed(panicked()),
         }
     }

@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Orders that the large operations of one gateway hold at the same time: one page of the largest size.
 const ROOM: u32 = 100;
-/// An operation with so many orders is a large one.
+/// The number of orders from which an operation is large.
 const LARGE: u32 = 5;
-/// Orders that together have at most so many bytes take the room of one that is not large.
+/// Orders of at most this size together count as an operation that is not large.
 const SHORT_BYTES: usize = 256 * 1024;
 
 /// The room of one gateway.
@@ -29,12 +29,12 @@ impl Default for Rooms {
 }
 
 impl Rooms {
-    /// Whether an operation with so many orders has to wait for room.
+    /// Whether an operation with this number of orders has to wait for capacity.
     pub(crate) fn is_large(orders: usize) -> bool {
         orders >= LARGE as usize
     }
 
-    /// Waits for the room that so many orders need; all that there is when they need more.
+    /// Waits for the capacity that this number of orders needs, at most the whole capacity.
     pub(crate) async fn enter(&self, orders: usize) -> Option<Arc<Room>> {
         let orders = u32::try_from(orders).unwrap_or(ROOM).min(ROOM);
         // The semaphore is never closed.
@@ -44,9 +44,9 @@ impl Rooms {
 }
 
 impl Room {
-    /// A page of at most so many orders was read: it has these.
+    /// Releases the capacity that a page of at most `orders` does not need.
     pub(crate) fn read<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
-        // What an order and a line item have besides their texts.
+        // The bytes of an order and a line item without their strings.
         let line = |line: &domain::LineItem| line.item.len() + 128;
         let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
         if bytes > SHORT_BYTES {

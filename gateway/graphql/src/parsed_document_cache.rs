@@ -12,10 +12,10 @@ use crate::language::Document;
 
 /// Most documents that are kept.
 const DOCUMENTS: usize = 500;
-/// Most bytes of their texts together. Parsed, a text takes up to about a hundred times its length.
+/// The maximum total length of their sources. A parsed document takes up to about a hundred times its length.
 const BYTES: usize = 64 * 1024;
 
-/// The latest of them by their texts.
+/// The most recently used documents by their sources.
 pub(crate) struct Parsed(Mutex<Kept>);
 
 struct Kept {
@@ -35,7 +35,7 @@ impl Parsed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).documents.get(text).cloned()
     }
 
-    /// Keeps a document, and forgets those that nobody has used for longest.
+    /// Stores a document, and evicts the least recently used ones.
     pub(crate) fn keep(&self, text: &Arc<str>, document: &Arc<Document>) {
         if text.len() > BYTES {
             return;
@@ -60,7 +60,7 @@ mod tests {
     use crate::language::Language;
 
     #[test]
-    fn what_nobody_uses_is_forgotten_first() {
+    fn the_least_recently_used_document_is_evicted() {
         let parsed = Parsed::default();
         let read = Language::new().read("{ __typename }", &Config::default());
         let document = Arc::new(read.ok().unwrap());

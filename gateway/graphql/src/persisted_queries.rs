@@ -2,8 +2,8 @@
 //!
 //! **Automatic persisted queries**, Apollo's protocol: a client sends the hash of a document. When it
 //! is not known here it is told so and sends document and hash, and from then on the hash is enough. Only
-//! documents that could run are remembered, so many and so many bytes of them, and those that nobody
-//! uses are forgotten first.
+//! valid documents are stored, up to a number and a total size; the least recently used ones are
+//! evicted first.
 //!
 //! **Trusted documents**: a list from a file, and nothing else runs. A document may be named by its
 //! name in the list or by its hash, or be sent as it stands in the list.
@@ -250,7 +250,10 @@ mod tests {
         }
         assert!(knows(&mut memory, "a"));
         remember(&mut memory, "d");
-        assert!(knows(&mut memory, "a") && !knows(&mut memory, "b"), "what nobody uses goes first");
+        assert!(
+            knows(&mut memory, "a") && !knows(&mut memory, "b"),
+            "the least recently used one is evicted"
+        );
         remember(&mut memory, &"x".repeat(99));
         assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
         remember(&mut memory, &"y".repeat(101));

@@ -81,7 +81,7 @@ impl Budget {
         self.0.spent.store(true, Ordering::Relaxed);
     }
 
-    /// Takes bytes; false when there are not so many left.
+    /// Takes bytes; false when fewer are left.
     fn take(&self, bytes: usize) -> bool {
         let left = self.left();
         match left.checked_sub(bytes) {
@@ -97,7 +97,7 @@ impl Budget {
         self.0.errors.store(left.saturating_sub(fields.saturating_sub(1)), Ordering::Relaxed);
     }
 
-    /// How many of so many errors may be shown. Errors of the request and user errors count together.
+    /// Takes errors and returns how many of `wanted` may be shown. Request errors and user errors share the limit.
     pub(crate) fn take_errors(&self, wanted: usize) -> usize {
         let left = self.0.errors.load(Ordering::Relaxed);
         let taken = wanted.min(left);

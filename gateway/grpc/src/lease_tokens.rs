@@ -2,8 +2,8 @@
 //!
 //! An order and a token together name a lease, and orders that are started under one token share an
 //! UPDATE. So starts that come close together share a token. No order ever gets the same one twice: to the
-//! store the same token again is the same Start again, and two workers would both be told to go on. What a
-//! worker is shown is bound to its order (see `keys`), so it cannot report another one.
+//! store the same token again is the same Start again, and both of two workers would process it. The token that a
+//! worker gets is bound to its order (see `keys`), so it cannot report another one.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -21,8 +21,8 @@ use gateway_service::Error;
 use gateway_service::feed::WatchFrom;
 use gateway_service::loader::{self, OrderLoader};
 
-/// How much of a status that nobody knows is shown again, in characters: messages travel as headers,
-/// and clients refuse long ones.
+/// The part of an unknown status that the error repeats, in characters: messages are sent as headers,
+/// and clients reject long ones.
 const SHOWN: usize = 100;
 
 pub(super) struct Service {
@@ -120,8 +120,8 @@ impl Service {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(WatchFrom::Latest, WatchFrom::After);
         let events = self.state.feed.watch(id, cursor).await.map_err(to_status)?;
-        // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client goes
-        // on at another gateway, after the sequence that it has.
+        // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client
+        // resumes at another gateway, after its last sequence.
         let draining = self.state.context.draining.clone();
         let stream = futures_util::stream::unfold(Some(events), move |events| {
             let draining = draining.clone();

@@ -1,10 +1,10 @@
 //! The stream of a worker: starts, heartbeats and reports in batches.
 //!
-//! Each request of the worker is carried out in a task of its own and answered by a message with its
+//! Each request of the worker is executed in a separate task and answered by a message with its
 //! id, so starts do not wait for reports. A request that cannot be carried out now is answered with
 //! TryAgain, and single entries of it are refused with `try_again` if the worker knows what that means;
 //! the stream itself fails only when the worker breaks the rules. When the stream ends, so
-//! do these tasks' answers, and nothing else: the leases of the worker go on until they run out, and
+//! do these tasks' answers, and nothing else: the leases of the worker last until they expire, and
 //! it may renew them and report over another stream.
 //!
 //! A Start of large orders is answered in several messages, see `outgoing`. Those that the connection cannot take now

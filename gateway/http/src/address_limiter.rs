@@ -103,9 +103,9 @@ pub(crate) fn exempt(address: IpAddr, limits: &Config) -> bool {
         || (limits.exempt_loopback && address.to_canonical().is_loopback())
 }
 
-/// The address of whoever sent a request: the peer of the connection or, when that is a trusted proxy,
-/// the last hop in `X-Forwarded-For` that is none. What stands before that hop anybody could have
-/// written.
+/// The address of the client of a request: the peer of the connection or, when that is a trusted proxy,
+/// the last hop in `X-Forwarded-For` that is none. Any client can write the hops
+/// before it.
 pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     let mut client = peer.ip();
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(addresses.acquire(Some(ip("10.0.0.3"))).unwrap_err(), LimitReached::Total);
         assert_eq!(addresses.acquire(None).unwrap_err(), LimitReached::Total);
         drop((first, second, other));
-        assert!(addresses.open.lock().unwrap().by_address.is_empty(), "nobody is remembered");
+        assert!(addresses.open.lock().unwrap().by_address.is_empty(), "no address is kept");
         let _again = addresses.acquire(Some(ip("10.0.0.1"))).unwrap();
     }
 

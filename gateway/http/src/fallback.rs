@@ -16,7 +16,7 @@ pub fn too_late(longest: Duration) -> Response {
     Problem::new(ErrorCode::RequestTimeout, detail).retry_after(Duration::from_secs(1)).into_response()
 }
 
-/// The answer when a handler panicked. The request is lost, the gateway goes on.
+/// The answer when a handler panicked. Only the request is affected.
 pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     panics::record("http", &*panic);
     Problem::internal().into_response()

@@ -39,7 +39,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The JSON pointer of a field. It becomes a text only when something is wrong with the field.
+/// The JSON pointer of a field. It is formatted only when the field is invalid.
 #[derive(Debug)]
 pub struct Pointer<'a> {
     object: &'a str,
@@ -104,7 +104,7 @@ impl Decoder {
     /// An array's elements.
     pub fn array<'a>(&mut self, at: impl fmt::Display, value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         self.is("an array", &at, value)?;
-        // An array in a text that is JSON is read without fail.
+        // The value is valid JSON, so reading an array cannot fail.
         serde_json::from_str(value.get()).ok()
     }
 
@@ -145,7 +145,7 @@ impl Decoder {
         Some(value.get() == "true")
     }
 
-    /// A text that is read further; its error says what it "is" not.
+    /// A string that is parsed; its error completes the sentence "is …".
     pub fn parsed<T: FromStr<Err: fmt::Display>>(
         &mut self,
         at: impl fmt::Display,
@@ -157,7 +157,7 @@ impl Decoder {
         }
     }
 
-    /// A text that [`domain::strings::validate`] takes.
+    /// A string that [`domain::strings::validate`] accepts.
     pub fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
         let text = self.text(&at, value)?;
         match domain::strings::validate(&text, max) {

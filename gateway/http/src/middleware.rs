@@ -168,7 +168,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
     };
     headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        // Nobody has to be unable to guess it, so the system is not asked for each.
+        // The id may be guessable, so the random numbers of the process are sufficient.
         let id = uuid::Builder::from_random_bytes(rand::random::<u128>().to_ne_bytes()).into_uuid();
         let mut text = Uuid::encode_buffer();
         HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).expect("a UUID is a header value")

@@ -1,7 +1,7 @@
 //! Counts answers.
 //!
 //! Finding a metric by its labels costs more than adding to it, so it is found once and kept. The labels
-//! are bounded: routes are patterns such as `/orders/{id}`, and methods that nobody knows are one.
+//! are bounded: routes are patterns such as `/orders/{id}`, and unknown methods share one label.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

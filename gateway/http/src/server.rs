@@ -85,7 +85,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were
-/// upgraded to websockets are not waited for: whoever upgraded them ends them.
+/// upgraded to websockets are not waited for: their handlers end them.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -221,7 +221,7 @@ impl Server {
             let (activity, responder) = (activity.clone(), self.responder);
             async move {
                 let answer = answer.await?;
-                // Its body may be on its way still, and nobody is going to read it.
+                // The rest of the body may still arrive, and no handler reads it.
                 if !empty && !answer.status().is_success() {
                     linger.store(true, Ordering::Relaxed);
                 }
@@ -234,7 +234,7 @@ impl Server {
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
 
-        // In a set of its own, because that looks at it only when there is something, and not with every request.
+        // A separate set, which is polled only when it is woken, not with every request.
         let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &watch, false)]);
         loop {
             tokio::select! {

@@ -135,7 +135,7 @@ fn sse(
     let start = Event::default().retry(RETRY);
     let events = events.take_until(leave).map(|event| match event {
         Ok(event) => message(&event),
-        // The stream ends here; the client comes back and goes on where it was.
+        // The stream ends here; the client reconnects and resumes after its last event.
         Err(error) => Event::default().comment(error.code().as_str()),
     });
     stream::once(async { start }).chain(events).map(Ok)

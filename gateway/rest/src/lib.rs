@@ -57,7 +57,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .layer(within(longest + long_poll::LONGEST));
     let bulk =
         OpenApiRouter::new().routes(routes!(bulk_create::create)).layer(within(longest + MAX_BULK_WAIT));
-    // Each step of a create has a limit of its own: reading the body, the wait for the commit, and looking for the
+    // Each step of a create has its own limit: reading the body, the wait for the commit, and looking for the
     // order of a key. A layer with one more timer would make each create cost HTTP a twentieth more.
     let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
     OpenApiRouter::new()
@@ -76,7 +76,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
 }
 
 /// The answer of a route, or of ours when it takes longer than it may, which no cache is to keep. Only
-/// the wait for the head of the answer counts: streams go on.
+/// the wait for the head of the answer counts: streams continue.
 async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<Response, Infallible> {
     let mut response = match tokio::time::timeout(longest, answer).await {
         Ok(Ok(response)) => response,

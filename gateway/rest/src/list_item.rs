@@ -38,7 +38,7 @@ pub(super) fn json(item: &Listed, outlook: &QueueSnapshot) -> Vec<u8> {
         Listed::Order(order) => OrderView::new(order, outlook).json(),
         Listed::Unreadable { unreadable: Unreadable { order_id, detail, .. }, .. } => {
             let order = UnreadableOrder { id: *order_id, unreadable: detail.clone() };
-            // A struct of two texts always has a JSON text.
+            // A struct of two strings can always be written as JSON.
             serde_json::to_vec(&order).unwrap_or_default()
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn of(json: serde_json::Value) -> RefOr<Schema> {
     serde_json::from_value(json).expect("the schemas are constants, and a test reads the document")
 }
 
-/// A text that may be absent or null.
+/// A string that may be absent or null.
 pub(super) fn optional_text(description: &str, max: usize, example: &str) -> serde_json::Value {
     serde_json::json!({
         "type": ["string", "null"], "description": description, "minLength": 1, "maxLength": max, "pattern": TEXT,

@@ -120,7 +120,7 @@ impl Literals<'_> {
                 }
                 _ => Err(Problem::new(pos, format!("{written} is not one of the values of {name}"))),
             },
-            // However long the number is: an ID is a text.
+            // A number of any length: an ID is a string.
             _ => {
                 let value = match &**written {
                     Written::Int(number) if name == "ID" => Some(Value::String(number.as_str().to_owned())),

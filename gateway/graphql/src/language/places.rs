@@ -3,8 +3,8 @@
 use apollo_compiler::parser::SourceSpan;
 use async_graphql::Pos;
 
-/// Lines and columns of a text by byte. A table, because a search in a long line for each of a
-/// thousand fields would take longer than everything else.
+/// Lines and columns of a document by byte. A table, because a search in a long line for each of a
+/// thousand fields would take longer than all other steps.
 pub(super) struct Places(Vec<(u32, u32)>);
 
 impl Places {

@@ -59,7 +59,7 @@ pub(crate) fn json_size(value: &Value) -> usize {
     }
 }
 
-/// How long a text is in JSON, with its quotes and escapes.
+/// The length of a string in JSON, with its quotes and escapes.
 pub(crate) fn text_size(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,

@@ -77,8 +77,8 @@ pub(crate) fn without_descriptions(text: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// The tokens of a text: names, numbers, strings and signs. What is no token of GraphQL counts as one for
-/// each byte; the parser will refuse it.
+/// The tokens of a document: names, numbers, strings and punctuators. Each other byte counts as a token; the
+/// parser rejects it.
 fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -50,7 +50,7 @@ const VARIABLE_BYTES: usize = 1024 * 1024;
 /// Bytes of variables that take as much memory as an order that is read.
 const ORDER_BYTES: usize = 8 * 1024;
 
-/// The schema takes as much memory as so many orders, because it may be asked for many times.
+/// The number of orders that takes as much memory as the schema, which a document may select many times.
 const SCHEMA_ORDERS: usize = 50;
 
 /// Checks what does not depend on variables, so that the document is safe to validate.

@@ -59,7 +59,7 @@ impl OrderQuery {
 }
 
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
-    // A text that is no order id is the id of nothing.
+    // A string that is not an order id identifies no order.
     let Ok(id) = id.parse() else { return Ok(None) };
     match ctx.data_unchecked::<Arc<Services>>().orders.get(id).await {
         Ok(order) => Ok(Some(order.into())),

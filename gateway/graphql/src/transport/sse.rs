@@ -1,7 +1,7 @@
 //! GraphQL over server-sent events, in distinct connections mode: one request, one stream of `next`
 //! events, and a `complete` at the end. A stream that ends without `complete` was cut off; the client
-//! comes back, and a browser's `EventSource` sends the `id` of its last event, which is where it
-//! goes on.
+//! comes back, and a browser's `EventSource` sends the `id` of its last event, after which
+//! the stream continues.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Opera
     let token = context.tasks.token();
     let events =
         results.chain(stream::iter([complete()])).take_until(context.drain_signal()).map(move |event| {
-            // Shutdown waits for whoever holds a token.
+            // Shutdown waits for the holders of tokens.
             let _held = (&token, &open);
             event
         });

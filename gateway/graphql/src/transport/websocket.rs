@@ -5,8 +5,8 @@
 //! How a socket ends:
 //! - the client closes it, or breaks the rules: the close handshake is finished, for a moment;
 //! - no `connection_init` in time: 4408;
-//! - no frame for a ping interval and the grace after it: dropped without a handshake, because nobody
-//!   is there to shake hands;
+//! - no frame for a ping interval and the grace after it: dropped without a handshake, because the
+//!   peer is gone;
 //! - a message takes too long to arrive: 4408; it does not fit beside those of all clients: 1013;
 //! - one send takes longer than that grace, because the client does not read: 4408, for a moment, in
 //!   case it begins to read. What waits for it meanwhile is bounded by the queue and the buffer;
@@ -59,7 +59,7 @@ const STREAM: StreamKind = StreamKind::new("websocket");
 const READ_BUFFER_BYTES: usize = 512;
 const WRITE_BUFFER_BYTES: usize = 512;
 /// Results that wait for the socket, of all its operations together. The queue serves them in turn,
-/// so that a busy operation starves nobody.
+/// so that a busy operation starves no other.
 const QUEUE: usize = 16;
 /// How long the other side gets to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
             let tasks = state.context().tasks.clone();
             let mut session = Session::new(socket, place, &state, protocol);
             session.read_only = access == Access::ReadOnly;
-            // A task of its own: the one of the upgrade keeps room for all that came before.
+            // A separate task: that of the upgrade keeps the memory of all earlier steps.
             tasks.spawn(session.run());
             drop(token);
             ready(())
@@ -163,7 +163,7 @@ enum End {
     Close(Close),
     /// The client has closed it with this code.
     Closed(u16),
-    /// Nobody is there any more.
+    /// The peer is gone.
     Dropped,
 }
 

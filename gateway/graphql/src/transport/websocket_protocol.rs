@@ -10,8 +10,8 @@
 //! | client | connection_init, subscribe, complete, ping, pong | connection_init, start, stop, connection_terminate |
 //! | server | connection_ack, next, error, complete, ping, pong | connection_ack, data, error, complete, ka |
 //!
-//! Whoever breaks the rules is closed with a code of the modern protocol, whichever is spoken:
-//! clients of both only tell apart whether trying again makes sense.
+//! A protocol violation closes the socket with a code of the modern protocol in both protocols:
+//! clients of both only distinguish whether a retry makes sense.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(crate) struct Conversation {
     acknowledged: bool,
     max_operations: usize,
     next_number: u64,
-    /// The running operations. A client may use an id again, so each has a number of its own.
+    /// The running operations. A client may use an id again, so each has a separate number.
     active: HashMap<Arc<str>, u64>,
 }
 
@@ -106,7 +106,7 @@ impl Protocol {
         }
     }
 
-    /// The keepalive message, where the protocol has one of its own.
+    /// The keepalive message, if the protocol has one.
     pub(crate) fn keepalive(self) -> Option<String> {
         match self {
             Self::Modern => None,
@@ -114,7 +114,7 @@ impl Protocol {
         }
     }
 
-    /// A result of an operation that goes on.
+    /// A result of an operation that continues.
     pub(crate) fn next(self, id: &str, answer: &Answer) -> String {
         let kind = match self {
             Self::Modern => "next",

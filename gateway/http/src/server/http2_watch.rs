@@ -246,7 +246,7 @@ mod tests {
         SlowClientLimits { stall: STALL, grace: Duration::from_secs(90), rate: 1_024 };
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_taken_is_not() {
+    async fn a_response_that_is_not_read_is_detected() {
         let (watch, activity) = (Arc::new(Http2Watch::new(LIMITS)), Activity::for_tests());
         let mut taken =
             watch.asked(&activity).answered(Body::from(vec![0; 3 * PIECE + LAST_PIECE]), None).unwrap();

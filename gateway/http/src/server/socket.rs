@@ -24,7 +24,7 @@ use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::inflight::{Arrival, Reservation};
 use crate::problem::{self, OVERLOADED, Problem};
 
-/// How long a refused client may go on sending. Closing before it has stopped would cost it the answer.
+/// How long a rejected client may continue to send. It would lose the response if the socket were closed earlier.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much of that is read, in bytes.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
@@ -131,7 +131,7 @@ impl<T> Socket<T> {
         self.frames.as_mut().map_or(Ok(()), |frames| frames.received(bytes))
     }
 
-    /// Looks whether the first bytes are those of HTTP/2.
+    /// Checks whether the first bytes are those of HTTP/2.
     fn greet(&mut self, bytes: &[u8]) -> io::Result<()> {
         let expected = PREFACE.get(self.greeting..).unwrap_or_default();
         let length = bytes.len().min(expected.len());
@@ -320,7 +320,7 @@ impl Unfinished {
     }
 }
 
-/// What hyper wanted to say, when these bytes are all of an answer of its own: a status, three headers
+/// What hyper wanted to say, when these bytes are a complete response of hyper itself: a status, three headers
 /// and nothing else. No answer of ours has these three alone.
 fn bare_refusal(bytes: &[u8]) -> Option<Problem> {
     let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;

@@ -151,7 +151,7 @@ async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
-async fn whoever_is_still_sending_gets_to_read_the_refusal() {
+async fn a_client_that_is_still_sending_receives_the_rejection() {
     let server = start(limits(), Duration::ZERO, Router::new()).await;
     let length = 2_000_000;
     let head = |line: &str| format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
@@ -162,7 +162,7 @@ async fn whoever_is_still_sending_gets_to_read_the_refusal() {
 }
 
 #[tokio::test]
-async fn one_address_may_have_so_many_connections_and_is_told() {
+async fn connections_of_one_address_are_limited_with_a_response() {
     let server =
         start(Config { max_connections_per_address: Some(2), ..limits() }, Duration::ZERO, Router::new())
             .await;
