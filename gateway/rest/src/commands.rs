@@ -22,11 +22,11 @@ struct Command {
     reason: Option<String>,
 }
 
-/// Actor and reason of a redrive; optional.
+/// Requester and reason of a redrive; optional.
 #[derive(Debug, Default, ToSchema)]
 #[schema(rename_all = "camelCase", example = json!({"requestedBy": "ann", "reason": "the carrier is back"}))]
 struct RedriveCommand {
-    /// Actor: 1 to 100 characters, stored with the event.
+    /// Requester: 1 to 100 characters, stored with the event.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
     /// Reason, stored with the event; truncated to 500 characters.

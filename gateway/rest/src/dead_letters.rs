@@ -40,7 +40,7 @@ struct RedriveDeadLetters {
     /// Start time that continues the rate: `nextStartAt` of the previous response.
     #[schema(format = DateTime)]
     start_at: Option<String>,
-    /// Actor: 1 to 100 characters, stored with the events.
+    /// Requester: 1 to 100 characters, stored with the events.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
     /// Reason, stored with the events; truncated to 500 characters.

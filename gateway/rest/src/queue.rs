@@ -27,7 +27,7 @@ pub(super) struct QueueView {
     /// Time of the automatic resume; null without one.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     paused_until: Option<Timestamp>,
-    /// Actor of the pause, if known.
+    /// Requester of the pause, if known.
     #[schema(required)]
     paused_by: Option<String>,
     /// Number of orders ready to be started. Excludes orders that wait for a retry or their scheduled time.
@@ -92,7 +92,7 @@ struct PauseQueue {
     /// Time of the automatic resume (RFC 3339). Default: none.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// Actor: 1 to 100 characters.
+    /// Requester: 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     requested_by: Option<String>,
 }

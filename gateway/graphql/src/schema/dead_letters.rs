@@ -30,7 +30,7 @@ pub(crate) struct RedriveOrdersInput {
     after: Option<ID>,
     /// Start time that continues the rate: `nextStartAt` of the previous response.
     start_at: Option<DateTime>,
-    /// Actor, for the timelines: 1 to 100 characters.
+    /// Requester, for the timelines: 1 to 100 characters.
     requested_by: Option<String>,
     /// Reason for the timelines; truncated to 500 characters.
     reason: Option<String>,

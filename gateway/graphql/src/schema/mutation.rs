@@ -90,7 +90,7 @@ pub(crate) struct CancelOrderInput {
 pub(crate) struct RedriveOrderInput {
     /// The id of the order.
     order_id: ID,
-    /// Actor, for the timeline: 1 to 100 characters.
+    /// Requester, for the timeline: 1 to 100 characters.
     requested_by: Option<String>,
     /// Reason for the timeline; truncated to 500 characters.
     reason: Option<String>,

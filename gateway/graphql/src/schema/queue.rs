@@ -35,7 +35,7 @@ impl OrderQueue {
         self.pause.as_ref().and_then(|pause| pause.until).map(DateTime)
     }
 
-    /// Actor of the pause, if known.
+    /// Requester of the pause, if known.
     async fn paused_by(&self) -> Option<&str> {
         self.pause.as_ref().and_then(|pause| pause.by.as_deref())
     }
@@ -108,7 +108,7 @@ impl From<Counts> for OrderCounts {
 pub(crate) struct PauseQueueInput {
     /// Time of the automatic resume. Default: none.
     until: Option<DateTime>,
-    /// Actor: 1 to 100 characters.
+    /// Requester: 1 to 100 characters.
     requested_by: Option<String>,
 }
 
