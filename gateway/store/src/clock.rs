@@ -10,9 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
 use domain::transition::CLOCK_STEP;
-
-use super::statement::Statement;
-use super::{Dialect, Error, Store};
+use tokio::sync::OnceCell;
 
 /// While the steady time is behind, it runs faster by one part in this number.
 ///
@@ -149,45 +147,12 @@ pub(super) fn corrected(offset: i64, before: i64, database: i64, after: i64) -> 
     offset.clamp(least, most)
 }
 
-impl Store {
-    /// Returns the database's time: the local clock, corrected by the difference last measured.
-    ///
-    /// Gateways whose clocks differ, or are set while they run, therefore agree on leases, due times and ids.
-    pub fn now(&self) -> Timestamp {
-        self.inner.clock.now()
-    }
-
-    /// Returns the number of clock steps that were detected.
-    pub fn clock_steps(&self) -> u64 {
-        self.inner.clock.steps()
-    }
-
-    /// Reads the database's time and stores the difference. Fails when the database does not respond.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] and [`Error::TimedOut`].
-    pub async fn refresh_clock(&self) -> Result<(), Error> {
-        let query = self.inner.dialect.now();
-        let local = self.inner.clock.local;
-        let (before, database, after) = self
-            .read(move |connection| {
-                Box::pin(async move {
-                    // Without the wait for a connection, which can be long.
-                    let before = local.micros();
-                    let rows = Statement::new(query).fetch(connection).await?;
-                    let database = rows.first().map_or(Ok(0), |row| row.get(0))?;
-                    Ok((before, database, local.micros()))
-                })
-            })
-            .await?;
-        let offset = match self.inner.dialect {
-            Dialect::MySql => corrected(self.inner.clock.offset(), before, database, after),
-            // SQLite reads the clock of this machine in milliseconds; the clock itself is more exact.
-            Dialect::Sqlite => wall_micros().saturating_sub(local.micros()),
-        };
-        self.inner.clock.set(offset);
-        Ok(())
-    }
+/// The record of the steady time as this process knows it (see [`super::steady_time`]).
+#[derive(Default)]
+pub(super) struct SteadyTimeRecord {
+    pub(super) resumed: OnceCell<()>,
+    /// The latest steady time that it has recorded.
+    pub(super) at: AtomicI64,
 }
 
 #[cfg(test)]

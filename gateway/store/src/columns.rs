@@ -11,10 +11,10 @@ use domain::{Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Sta
 
 use super::Error;
 use super::create_request::NewOrder;
-use super::isolate::Unreadable;
 use super::row::{FromColumn, Row};
 use super::rows::{self, DispatchState, HELD, LockedRow, NEVER, WAITING};
 use super::statement::{Statement, Value};
+use super::unreadable::Unreadable;
 
 /// What an INSERT writes into a column.
 enum Insert {

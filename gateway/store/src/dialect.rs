@@ -1,9 +1,5 @@
 //! The differences between MySQL (or MariaDB) and SQLite.
 
-use sqlx::migrate::Migrator;
-
-use super::migrate;
-
 /// The kind of database, chosen by the scheme of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -14,14 +10,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The migrations.
-    pub(super) fn migrations(self) -> &'static Migrator {
-        match self {
-            Self::MySql => &migrate::MYSQL,
-            Self::Sqlite => &migrate::SQLITE,
-        }
-    }
-
     /// Reads the migrations that were begun: version, whether it is complete, description.
     pub(super) fn applied(self) -> &'static str {
         match self {

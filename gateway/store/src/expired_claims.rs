@@ -7,13 +7,14 @@ use domain::transition::Command;
 use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
 
 use super::connection::Connection;
-use super::isolate::{Unreadable, update_orders};
+use super::isolate::update_orders;
 use super::later_clock::ClaimLimits;
 use super::park::{is_parked, parked_end};
 use super::ready::park;
 use super::row::Row;
 use super::rows::DUE_AGAIN;
 use super::statement::{Statement, padded_chunks};
+use super::unreadable::Unreadable;
 use super::{Dialect, Error, Store, rows};
 
 /// Maximum number of waiting orders that dispatch does not find, in one result.

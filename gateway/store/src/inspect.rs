@@ -10,10 +10,11 @@ use domain::{OrderId, Status, Timestamp};
 
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
-use super::isolate::{Cause, LARGEST_ORDER, Unreadable, select_orders};
+use super::isolate::{LARGEST_ORDER, select_orders};
 use super::park::is_parked;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::timeline::{EventRow, InlineEvents};
+use super::unreadable::{Cause, Unreadable};
 use super::{Error, Store, columns, rows, timeline};
 
 /// Orders of one page.

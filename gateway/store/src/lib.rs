@@ -16,8 +16,10 @@ mod abandoned_leases;
 mod address;
 mod backup;
 mod clock;
+mod clock_sync;
 mod columns;
 mod connect;
+mod connect_error;
 mod connection;
 mod counts;
 mod create_request;
@@ -36,12 +38,16 @@ mod isolate;
 mod later_clock;
 mod list;
 mod migrate;
+mod options;
 mod park;
 mod pause;
+mod pause_state;
 mod pools;
 mod primary;
+mod primary_check;
 mod probe;
 mod read;
+mod read_installation;
 mod read_path;
 mod ready;
 mod repair;
@@ -52,6 +58,7 @@ mod row_cache;
 mod rows;
 mod scan;
 mod search;
+mod search_pool;
 mod session;
 mod statement;
 mod steady_time;
@@ -60,6 +67,7 @@ mod tcp_nodelay;
 mod tests;
 mod timeline;
 mod transition;
+mod unreadable;
 mod write_path;
 
 use std::future::Future;
@@ -74,7 +82,7 @@ use connection::Pool;
 
 pub use address::{BadUrl, check as check_database_url};
 pub use backup::{BackupError, back_up};
-pub use connect::{ConnectError, Options};
+pub use connect_error::ConnectError;
 pub use counts::{COUNT_LIMIT, Counts};
 pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder};
 pub use dialect::Dialect;
@@ -82,10 +90,11 @@ pub use error::{Error, Outage};
 pub use expired_claims::ExpiredClaims;
 pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;
-pub use isolate::{Cause, LARGEST_ORDER, Unreadable};
+pub use isolate::LARGEST_ORDER;
 pub use later_clock::ClaimLimits;
 pub use migrate::Schema;
-pub use pause::Pause;
+pub use options::Options;
+pub use pause_state::Pause;
 pub use probe::Probe;
 pub use read::FoundOrders;
 pub use ready::{Claimed, DispatchCursor, ReadyOrder};
@@ -94,9 +103,10 @@ pub use request_hash::{bulk_hash, request_hash};
 pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
-pub use search::{SEARCHES, SearchPass};
+pub use search_pool::{SEARCHES, SearchPass};
 pub use timeline::Timelines;
 pub use transition::CommandOutcome;
+pub use unreadable::{Cause, Unreadable};
 
 /// The database. Cloning it is cheap.
 #[derive(Clone)]
@@ -107,7 +117,7 @@ pub struct Store {
 struct Inner {
     dialect: Dialect,
     readers: Pool,
-    lane: search::SearchPool,
+    lane: search_pool::SearchPool,
     writers: hot_connections::HotConnections,
     /// Host and port, or the file, for messages.
     address: String,
@@ -123,10 +133,10 @@ struct Inner {
     statements: Arc<AtomicU64>,
     log: LogThrottle,
     primary: Arc<primary::Primary>,
-    parking: park::Log,
+    parking: unreadable::ParkingLog,
     installation: tokio::sync::OnceCell<Installation>,
-    pause_seen: pause::Seen,
-    steady: steady_time::Record,
+    pause_seen: pause_state::LastPause,
+    steady: clock::SteadyTimeRecord,
     /// Excludes other processes from an SQLite file while the store exists.
     file: Option<files::Claim>,
 }

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use self::reader::Reader;
 use super::connection::Connection;
 use super::scan::{Listed, Scan, ScanStart, Scanned};
-use super::search::{ReadPath, ResidualFilter, SearchPass, reduced};
+use super::search::{ReadPath, ResidualFilter, reduced};
+use super::search_pool::SearchPass;
 use super::{Error, Store, Work};
 
 impl Store {

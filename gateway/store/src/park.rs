@@ -16,9 +16,10 @@ use domain::transition::CLOCK_STEP;
 use domain::{DEFAULT_TENANT, OrderId, Timestamp};
 use telemetry::LogThrottle;
 
-use super::isolate::{Cause, Unreadable, update_orders};
+use super::isolate::update_orders;
 use super::rows::{DUE_AGAIN, NEVER};
 use super::statement::Statement;
+use super::unreadable::{Cause, Unreadable};
 use super::{Error, Store, rows};
 
 /// Duration of the first parking; each further one is twice as long ...
@@ -39,10 +40,6 @@ pub(super) fn is_parked(due_at: i64) -> bool {
 pub(super) fn parked_end(now: Timestamp) -> i64 {
     (now + PARKED_LONGEST + CLOCK_STEP).as_micros()
 }
-
-/// Limits the log lines about parked orders, for each cause separately.
-#[derive(Default)]
-pub(super) struct Log([LogThrottle; Cause::ALL.len()]);
 
 impl Store {
     /// Parks those of the orders that are not final.

@@ -3,38 +3,18 @@
 //! A transaction that starts orders reads the queue's row in share mode. A pause therefore waits for starts that are in
 //! progress, and once it is committed no other one begins.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use domain::Timestamp;
 use domain::waiting::QueueSnapshot;
 
 use super::connection::Connection;
+use super::pause_state::Pause;
 use super::statement::Statement;
 use super::{Error, Store};
 
 /// The name of the only queue.
 const QUEUE: &str = "orders";
-
-/// A pause of the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// The time at which it began.
-    pub at: Timestamp,
-    /// The time at which the queue resumes automatically; `None` when an operator has to resume it.
-    pub until: Option<Timestamp>,
-    /// The operator who paused it, if known.
-    pub by: Option<String>,
-}
-
-/// The pause as this process last read or wrote it.
-#[derive(Default)]
-pub(super) struct Seen(Mutex<Option<Pause>>);
-
-impl Seen {
-    fn note(&self, pause: Option<Pause>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pause;
-    }
-}
 
 impl Store {
     /// Returns what pending orders wait for, without a statement: dispatch reads the pause twice a second.

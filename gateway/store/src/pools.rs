@@ -16,7 +16,7 @@ use super::address::CAPACITY;
 use super::connection::Pool;
 use super::hot_connections::PING_IF_IDLE_FOR;
 use super::primary::Primary;
-use super::search::CONNECTIONS;
+use super::search_pool::CONNECTIONS;
 use super::session::{self, PrepareError};
 use super::{Options, tcp_nodelay};
 

@@ -16,8 +16,6 @@ use sqlx::MySqlConnection;
 use sqlx::pool::PoolConnectionMetadata;
 
 use super::hot_connections::PING_IF_IDLE_FOR;
-use super::statement::Statement;
-use super::{Dialect, Error, Outage, Store};
 
 /// Time after a change of the server in which older connections are queried before each use. Later, those that were not
 /// used meanwhile are queried because they were idle.
@@ -29,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Queries the identity of the server.
 const SERVER: &str = "SELECT CONCAT_WS('/', @@global.hostname, @@global.port, @@global.server_id)";
 /// Queries whether the server refuses changes. The options are numbers on some servers and words on others.
-const IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
+pub(super) const IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
     NOT IN ('0', 'OFF') AS SIGNED)";
 
 /// State about connections that may lead to a server that is no longer the primary.
@@ -114,7 +112,7 @@ impl Primary {
     }
 
     /// Marks the present connections, unless that was done a short time ago.
-    fn may_leave(&self) -> bool {
+    pub(super) fn may_leave(&self) -> bool {
         let left = self.left_ms.load(Ordering::Relaxed);
         let now = self.now_ms();
         if left > 0 && now < left + millis(PATIENCE) {
@@ -127,36 +125,6 @@ impl Primary {
     fn now_ms(&self) -> u64 {
         // Never 0, which means that no server was abandoned.
         millis(self.opened.elapsed()).saturating_add(1)
-    }
-}
-
-impl Store {
-    /// Queries whether the server has become read-only, and abandons it if so.
-    ///
-    /// For a gateway whose connections are never idle and that has nothing to write.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn check_primary(&self) -> Result<(), Error> {
-        if self.inner.dialect == Dialect::Sqlite {
-            return Ok(());
-        }
-        let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
-        let rows = read.await?;
-        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
-            self.inner.writers.close_idle();
-        }
-        Ok(())
-    }
-
-    /// Closes all connections, those of readers too, after the server has refused a change as read-only.
-    ///
-    /// When one connection leads to a former primary all do, and new ones may reach the new primary.
-    pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
-        if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
-            self.inner.primary.leave();
-            self.inner.writers.close_idle();
-        }
     }
 }
 

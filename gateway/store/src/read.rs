@@ -5,9 +5,10 @@ use std::sync::Arc;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
 use super::connection::Connection;
-use super::isolate::{Unreadable, select_orders};
+use super::isolate::select_orders;
 use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
+use super::unreadable::Unreadable;
 use super::{Error, Store, columns, rows, timeline};
 
 /// The found orders, in any sequence.

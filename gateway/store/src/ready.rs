@@ -8,11 +8,12 @@ use domain::{OrderId, Priority, Timestamp};
 use rand::Rng;
 
 use super::connection::Connection;
-use super::isolate::{Unreadable, update_orders};
+use super::isolate::update_orders;
 use super::park::parked;
 use super::pause;
 use super::rows::DispatchState;
 use super::statement::{Statement, padded_chunks};
+use super::unreadable::Unreadable;
 use super::{Error, Store, rows};
 
 /// An order that a worker can start.

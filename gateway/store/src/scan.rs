@@ -3,7 +3,7 @@
 use domain::Order;
 use domain::query::{Filter, Position, Sort};
 
-use super::isolate::Unreadable;
+use super::unreadable::Unreadable;
 
 /// One entry of a list.
 #[derive(Debug, Clone)]

@@ -3,43 +3,22 @@
 //! A search reads orders along an index and compares them here, so that every database returns the same. It uses short
 //! statements, one after the other, until the page is full, the list ends or the time is over.
 //!
-//! At most [`SEARCHES`] run at a time, on their own connections and threads, so that they take neither from other
+//! At most [`super::SEARCHES`] run at a time, on their own connections and threads, so that they take neither from other
 //! requests; further ones are refused at once. A search whose caller disconnects ends with its statement.
-
-use std::sync::Arc;
 
 use domain::DEFAULT_TENANT;
 use domain::query::{Filter, Sort};
 use telemetry::panics;
-use tokio::runtime::Runtime;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::columns::{Column, OrderRow, Selection};
-use super::connection::{Connection, Pool};
+use super::connection::Connection;
+use super::search_pool::{Permit, SearchPass};
 use super::statement::Statement;
 use super::{Error, Store, Work, rows};
 
-/// Maximum number of concurrent searches.
-pub const SEARCHES: usize = 2;
-/// The connections of all searches.
-pub(super) const CONNECTIONS: u32 = SEARCHES as u32;
 /// Maximum number of orders of one customer that are filtered and sorted without a search.
 const FEW: u32 = 448;
-
-/// The connections, permits and threads of searches.
-pub(super) struct SearchPool {
-    pool: Pool,
-    permits: Arc<Semaphore>,
-    threads: OnceCell<Threads>,
-}
-
-/// The right to run one search.
-pub(super) type Permit = Arc<OwnedSemaphorePermit>;
-
-/// The permit of one request, whose reads of a list are one search.
-#[derive(Default)]
-pub struct SearchPass(Option<Permit>);
 
 /// How a list is read.
 #[derive(Clone)]
@@ -48,64 +27,6 @@ pub(super) enum ReadPath {
     Indexed,
     /// A search reads it.
     Search(Permit),
-}
-
-/// The runtime of the searches.
-struct Threads(Option<Runtime>);
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        // A store may be dropped where waiting for threads is not permitted.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl SearchPool {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, permits: Arc::new(Semaphore::new(SEARCHES)), threads: OnceCell::new() }
-    }
-
-    pub(super) async fn close(&self) {
-        self.pool.close().await;
-    }
-
-    /// Returns the permit of the request or a new one, if one is free.
-    pub(super) fn enter(&self, pass: &mut SearchPass) -> Result<Permit, Error> {
-        let permit = match pass.0.take() {
-            Some(permit) => permit,
-            None => self.permits.clone().try_acquire_owned().map(Arc::new).map_err(|_| {
-                metrics::counter!("orders_searches_rejected_total").increment(1);
-                Error::TooManySearches
-            })?,
-        };
-        Ok(pass.0.insert(permit).clone())
-    }
-
-    async fn spawn<T: Send + 'static>(
-        &self,
-        search: impl Future<Output = T> + Send + 'static,
-    ) -> Result<JoinHandle<T>, Error> {
-        let threads = self.threads.get_or_try_init(|| async {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(SEARCHES).thread_name("search").on_thread_start(yield_to_others);
-            let runtime = builder.enable_all().build();
-            runtime.map(|runtime| Threads(Some(runtime)))
-        });
-        let threads = threads.await.map_err(|error| Error::Defect(error.into()))?;
-        let runtime = threads.0.as_ref().ok_or_else(|| Error::Row("the threads have ended".into()))?;
-        Ok(runtime.spawn(search))
-    }
-}
-
-/// Lowers the priority of the thread, because comparing strings uses a whole processor. On Linux the priority belongs
-/// to the thread.
-fn yield_to_others() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(10) {
-        tracing::debug!(%error, "failed to lower the priority of searches");
-    }
 }
 
 /// Cancels a search when its caller is gone.
@@ -345,7 +266,7 @@ mod tests {
         use limits_page::{row, time};
         row(
             "concurrent searches: lists and redrives by `itemContains` or `errorClass`, and other filters without an index",
-            &SEARCHES.to_string(),
+            &crate::SEARCHES.to_string(),
         );
         row("timeout of a search", &time(super::super::Options::default().deadline * 3 / 4));
     }

@@ -6,25 +6,17 @@
 //! A time without any gateway looks the same as a step and does not count either, so orders are kept for longer and
 //! never for less. The time catches up slowly (`clock.rs`).
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::Timestamp;
-use tokio::sync::OnceCell;
 
+use super::clock::SteadyTimeRecord;
 use super::statement::Statement;
 use super::{Error, Store};
 
 /// Interval of the record, and the time that a restart can lose.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-/// The record as this process knows it.
-#[derive(Default)]
-pub(super) struct Record {
-    resumed: OnceCell<()>,
-    /// The latest steady time that it has recorded.
-    at: AtomicI64,
-}
 
 impl Store {
     /// Returns the steady time, and records it when the record is old.
@@ -32,7 +24,7 @@ impl Store {
     /// # Errors
     /// [`Error`]; without the record nothing may be removed.
     pub(super) async fn steady_now(&self) -> Result<Timestamp, Error> {
-        let Record { resumed, at } = &self.inner.steady;
+        let SteadyTimeRecord { resumed, at } = &self.inner.steady;
         resumed.get_or_try_init(|| self.resume_steady_time()).await?;
         let now = self.inner.clock.steady_now();
         let recorded = Timestamp::from_micros(at.load(Ordering::Relaxed));

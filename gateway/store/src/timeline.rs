@@ -12,9 +12,10 @@ use domain::{OrderEvent, OrderId, Status, Timestamp};
 
 use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
 use super::connection::Connection;
-use super::isolate::{Cause, Unreadable, select_orders};
+use super::isolate::select_orders;
 use super::row::Row;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement, padded_chunks};
+use super::unreadable::{Cause, Unreadable};
 use super::{Error, rows};
 
 /// The columns of [`InlineEvents::new`].

@@ -19,11 +19,11 @@ use domain::transition::{Command, Decision, Refusal, Rules, decide};
 use domain::{Order, OrderEvent, OrderId, OrderMap, Status, Timestamp};
 use rand::Rng;
 
-use self::lock::{Obstacles, lock, skipped_rows};
+use self::lock::{Obstacles, lock, skipped_rows, wants_order};
 use self::update::{Changes, Condition};
-use super::isolate::Unreadable;
 use super::pause::paused;
 use super::row_cache::CachedOrder;
+use super::unreadable::Unreadable;
 use super::{Error, Store};
 
 /// The outcome of one command.
@@ -179,14 +179,6 @@ fn decide_from_cache(
         orders.remove(&commands[*index].0);
     }
     orders
-}
-
-/// Returns whether the outcome of a command contains the order.
-fn wants_order(command: &Command) -> bool {
-    match command {
-        Command::Start { .. } | Command::Cancel { .. } | Command::Redrive { .. } => true,
-        Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => false,
-    }
 }
 
 fn starts(command: &Command) -> bool {

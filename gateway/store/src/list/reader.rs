@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::query::page;
 use crate::columns::{Column, OrderRow, Selection};
 use crate::connection::Connection;
-use crate::isolate::{Unreadable, select_orders};
+use crate::isolate::select_orders;
 use crate::read::FoundOrders;
 use crate::row::Row;
 use crate::scan::{Listed, Scan, ScanStart, Scanned};
 use crate::search::ResidualFilter;
+use crate::unreadable::Unreadable;
 use crate::{Dialect, Error, columns, read, rows};
 
 /// Orders that a search reads in its first statement; each further one reads twice as many.

@@ -6,17 +6,28 @@
 //! The table `_sqlx_migrations` records the executed files, in the form of sqlx. Its checksums are written and not
 //! compared: a file may be rewritten if it leads to the same tables.
 
+mod applied;
+mod privileges;
 mod run;
 mod script;
 
 use sqlx::migrate::Migrator;
 
+use self::applied::AppliedMigration;
+use self::privileges::{READING, WRITING};
 use super::statement::Statement;
 use super::{ConnectError, Dialect, Error, Outage, Store, error};
-use crate::row::Row;
 
-pub(super) static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
-pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
+static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// Returns the migrations of a database.
+fn files(dialect: Dialect) -> &'static Migrator {
+    match dialect {
+        Dialect::MySql => &MYSQL,
+        Dialect::Sqlite => &SQLITE,
+    }
+}
 
 /// How the tables fit this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,21 +41,6 @@ pub enum Schema {
         /// The version that this program needs.
         needed: i64,
     },
-}
-
-/// A migration that was begun.
-#[derive(Debug)]
-struct AppliedMigration {
-    version: i64,
-    complete: bool,
-    description: String,
-}
-
-impl AppliedMigration {
-    fn read(row: &Row) -> Result<Self, Error> {
-        let complete = row.get::<i64>(1)? != 0;
-        Ok(Self { version: row.get(0)?, complete, description: row.get(2)? })
-    }
 }
 
 /// The files of the development versions before the first release, after which 0001 was written anew.
@@ -65,7 +61,7 @@ impl Store {
     /// [`ConnectError::Newer`] when a later version of the program has made them, [`ConnectError::Development`] when one
     /// from before the first release has, and why they cannot be read.
     pub async fn schema(&self) -> Result<Schema, ConnectError> {
-        let files = self.inner.dialect.migrations();
+        let files = files(self.inner.dialect);
         let applied = self.applied().await?;
         if applied.iter().any(|it| DEVELOPMENT.contains(&(it.version, it.description.as_str()))) {
             return Err(ConnectError::Development);
@@ -108,7 +104,7 @@ impl Store {
     pub async fn migrate_while(&self, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
         match self.schema().await? {
             Schema::Current => Ok(()),
-            Schema::Older { .. } => run::run(self, self.inner.dialect.migrations(), proceed).await,
+            Schema::Older { .. } => run::run(self, files(self.inner.dialect), proceed).await,
         }
     }
 
@@ -212,11 +208,6 @@ impl Store {
 }
 
 const NO_SUCH_TABLE: u16 = 1146;
-/// The privileges that are needed to read the tables, to run a gateway, and to change the tables.
-const READING: &str = "SELECT";
-const WRITING: &str = "SELECT, INSERT, UPDATE, DELETE";
-const MIGRATING: &str = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE";
-
 /// The statements of gateways for each table. None of them finds a row.
 const WRITES: [&str; 9] = [
     "SELECT id FROM installation WHERE single = 0",

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use sqlx::migrate::{Migration, Migrator};
 
+use super::applied::AppliedMigration;
+use super::privileges::MIGRATING;
 use super::script::{self, Present, Step};
-use super::{AppliedMigration, MIGRATING};
 use crate::connection::Connection;
 use crate::read_path::ConnectionInUse;
 use crate::row::Row;

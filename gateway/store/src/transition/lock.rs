@@ -6,13 +6,13 @@ use std::sync::Arc;
 use domain::transition::Command;
 use domain::{Order, OrderId, OrderMap, Status, Timestamp};
 
-use super::wants_order;
 use crate::columns::{Column, OrderRow};
 use crate::connection::Connection;
-use crate::isolate::{LARGEST_ORDER, Unreadable, select_orders};
+use crate::isolate::{LARGEST_ORDER, select_orders};
 use crate::park::is_parked;
 use crate::row_cache::CachedOrder;
 use crate::statement::{Statement, bucketed_chunks};
+use crate::unreadable::Unreadable;
 use crate::{Error, columns, rows};
 
 /// Orders of a batch that need special treatment.
@@ -93,4 +93,12 @@ pub(super) async fn skipped_rows(
         }
     }
     Ok(found)
+}
+
+/// Returns whether the outcome of a command contains the order.
+pub(super) fn wants_order(command: &Command) -> bool {
+    match command {
+        Command::Start { .. } | Command::Cancel { .. } | Command::Redrive { .. } => true,
+        Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => false,
+    }
 }

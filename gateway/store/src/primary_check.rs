@@ -1,0 +1,35 @@
+//! Checks whether the server is still the primary, and closes the connections if not.
+
+use super::primary::IS_READ_ONLY;
+use super::statement::Statement;
+use super::{Dialect, Error, Outage, Store};
+
+impl Store {
+    /// Queries whether the server has become read-only, and abandons it if so.
+    ///
+    /// For a gateway whose connections are never idle and that has nothing to write.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn check_primary(&self) -> Result<(), Error> {
+        if self.inner.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
+        let rows = read.await?;
+        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
+            self.inner.writers.close_idle();
+        }
+        Ok(())
+    }
+
+    /// Closes all connections, those of readers too, after the server has refused a change as read-only.
+    ///
+    /// When one connection leads to a former primary all do, and new ones may reach the new primary.
+    pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
+        if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
+            self.inner.primary.leave();
+            self.inner.writers.close_idle();
+        }
+    }
+}
