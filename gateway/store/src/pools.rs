@@ -97,12 +97,19 @@ fn mysql_options(url: &Url, options: &Options) -> Result<MySqlConnectOptions, sq
     Ok(connect)
 }
 
+/// Maximum number of rows that the thread of a connection to SQLite reads ahead. A row takes up to 64 KiB, which the
+/// allocator keeps for each of these threads.
+const ROWS_READ_AHEAD: usize = 8;
+
 /// Opens pools of connections to a file of SQLite, one of which writes.
 ///
 /// # Errors
 /// Why the first connection cannot be made.
 pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, PrepareError> {
-    let connect = SqliteConnectOptions::new().filename(file).disable_statement_logging();
+    let connect = SqliteConnectOptions::new()
+        .filename(file)
+        .disable_statement_logging()
+        .row_buffer_size(ROWS_READ_AHEAD);
     let mut connection = SqliteConnection::connect_with(&connect).await?;
     // The file is not read before the first statement.
     session::prepare_sqlite(&mut connection).await?;

@@ -68,8 +68,7 @@ impl Reader {
 
     /// Reads the orders of one statement. Returns them and the number of rows.
     async fn listed(&self, piece: &Scan, connection: &mut Connection) -> Result<(Vec<Listed>, usize), Error> {
-        match page(self.dialect, piece, &columns::ORDER).fetch(connection).await {
-            Ok(rows) => Ok((rows.iter().filter_map(listed).collect(), rows.len())),
+        match self.decoded(piece, connection).await {
             // One of the rows cannot be received.
             Err(error) if error.cause().is_some() => {
                 let rows = page(self.dialect, piece, &POSITION).fetch(connection).await?;
@@ -77,8 +76,24 @@ impl Reader {
                     rows.iter().filter_map(|row| position(&POSITION.of(row))).collect();
                 Ok((by_ids(&places, connection).await?, rows.len()))
             }
-            Err(error) => Err(error),
+            result => result,
         }
+    }
+
+    /// As [`Self::listed`], where each row can be received. Each row is decoded when it arrives, so that this process does
+    /// not hold large orders twice.
+    async fn decoded(
+        &self,
+        piece: &Scan,
+        connection: &mut Connection,
+    ) -> Result<(Vec<Listed>, usize), Error> {
+        let mut rows = page(self.dialect, piece, &columns::ORDER).stream(connection);
+        let (mut items, mut received) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            received += 1;
+            items.extend(listed(&row));
+        }
+        Ok((items, received))
     }
 
     pub(super) async fn ids(mut self, connection: &mut Connection) -> Result<Vec<OrderId>, Error> {
