@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::errors::{request_error, status, tidy};
 use crate::response_budget::Budget;
 
+/// Bytes that most results fit into.
+const SHORT_JSON: usize = 256;
+
 /// One result of an operation.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -40,13 +43,20 @@ struct Body<'a> {
 
 impl Answer {
     fn new(data: &Value, errors: Vec<ServerError>, stage: Stage) -> Self {
+        Self::sized(data, errors, stage, SHORT_JSON)
+    }
+
+    /// With memory for JSON of `capacity` bytes: JSON that grows is copied, and both copies are in memory.
+    fn sized(data: &Value, errors: Vec<ServerError>, stage: Stage, capacity: usize) -> Self {
         // There is no `data` when nothing ran.
         let shown = match stage {
             Stage::Executed => Some(data),
             Stage::Refused(_) | Stage::Rejected => None,
         };
-        let json = serde_json::to_string(&Body { errors: &errors, data: shown })
+        let mut json = Vec::with_capacity(capacity);
+        serde_json::to_writer(&mut json, &Body { errors: &errors, data: shown })
             .expect("a result has only string keys and no values that JSON lacks");
+        let json = String::from_utf8(json).expect("JSON is UTF-8");
         Self { json, errors, stage, has_data: *data != Value::Null }
     }
 
@@ -77,7 +87,10 @@ impl Answer {
         let Response { data, errors, .. } = response;
         let ran = data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
         let stage = if ran || errors.is_empty() { Stage::Executed } else { Stage::Rejected };
-        let answer = Self::new(&data, tidy(budget.first_errors(errors)), stage);
+        let counted = before.saturating_sub(budget.left()).max(SHORT_JSON);
+        let mut answer = Self::sized(&data, tidy(budget.first_errors(errors)), stage, counted);
+        drop(data);
+        answer.json.shrink_to(2 * answer.json.len());
         match before.checked_sub(answer.json.len()) {
             Some(left) => {
                 budget.settle(left);
