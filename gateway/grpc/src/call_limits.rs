@@ -1,4 +1,4 @@
-//! What happens to every gRPC call, whatever it asks for: limits, and a last line of defence against panics.
+//! The limits of every gRPC call, and the conversion of a panic into the error of its call.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -24,9 +24,11 @@ use gateway_http::header_limits;
 use gateway_http::problem::Problem;
 use gateway_http::streams::{Client, OpenStream, StreamKind};
 
-/// Maximum length of a message of a worker's stream. A full batch of reports with long reasons has about 700 KB.
+/// Maximum length of a message of a worker's stream.
+///
+/// A full batch of reports with long reasons has about 700 KB.
 pub(crate) const MAX_WORKER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum length of a message of all other calls.
+/// Maximum length of a message of every other call.
 const MAX_UNARY_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The stream of a worker.
@@ -36,17 +38,19 @@ const WATCH_ORDER: StreamKind = StreamKind::new("watch_order");
 /// Health and reflection.
 const SERVICE: StreamKind = StreamKind::new("service");
 
-/// Puts the limits around the routes.
+/// Applies the limits to the routes.
 pub(super) fn limited(routes: Router, server: &Server) -> Router {
     let server = server.clone();
     routes.layer(layer_fn(move |mut route: Route| {
         let server = server.clone();
-        service_fn(move |request: Request| around(&server, &mut route, request).map(Ok::<_, Infallible>))
+        service_fn(move |request: Request| {
+            call_with_limits(&server, &mut route, request).map(Ok::<_, Infallible>)
+        })
     }))
 }
 
-/// What is open while a call is answered, when that is a stream.
-fn kind(path: &str) -> Option<StreamKind> {
+/// Returns the kind of the stream of a call, or `None` for a unary call.
+fn stream_kind(path: &str) -> Option<StreamKind> {
     match path {
         "/orders.v1.OrderService/Work" => Some(WORK),
         "/orders.v1.OrderService/WatchOrder" => Some(WATCH_ORDER),
@@ -55,39 +59,39 @@ fn kind(path: &str) -> Option<StreamKind> {
     }
 }
 
-/// How long the messages of a call may be, and how many there are.
-fn rule(kind: Option<StreamKind>, server: &Server) -> MessageLimits {
+/// Returns the maximum length, the number and the timeout of the messages of a call.
+fn message_limits(kind: Option<StreamKind>, server: &Server) -> MessageLimits {
     let step = server.limits.request_read_timeout;
     let (message_bytes, unary) = match kind {
         Some(WORK) => (MAX_WORKER_MESSAGE_BYTES, false),
-        // Reflection asks over a stream.
+        // Reflection sends its requests on a stream.
         Some(SERVICE) => (MAX_UNARY_MESSAGE_BYTES, false),
         _ => (MAX_UNARY_MESSAGE_BYTES, true),
     };
     MessageLimits { message_bytes, unary, step }
 }
 
-fn around(
+fn call_with_limits(
     server: &Server,
     route: &mut Route,
     mut request: Request,
 ) -> impl Future<Output = Response> + Send + use<> {
-    let kind = kind(request.uri().path());
-    let stream = match admitted(server, &request, kind) {
+    let kind = stream_kind(request.uri().path());
+    let stream = match admit(server, &request, kind) {
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
     let held = HeldBytes::new(&server.inflight.bodies);
     request.extensions_mut().insert(held.clone());
-    let rule = rule(kind, server);
-    let request = request.map(|body| Body::new(MessageBody::new(body, rule, &held)));
+    let limits = message_limits(kind, server);
+    let request = request.map(|body| Body::new(MessageBody::new(body, limits, &held)));
     let call = panics::catch_async("grpc", route.call(request));
     Either::Right(call.map(move |outcome| {
-        // The messages are done with.
+        // The call has read its messages.
         drop(held);
         match outcome {
             Ok(Ok(response)) => match stream {
-                Some(stream) => response.map(|body| Body::new(Streamed { body, _stream: stream })),
+                Some(stream) => response.map(|body| Body::new(CountedBody { body, _stream: stream })),
                 None => response,
             },
             Err(panicked) => to_status(panicked.into()).into_http(),
@@ -95,7 +99,8 @@ fn around(
     }))
 }
 
-fn admitted(
+/// Checks the head of a request, and counts the stream that it opens.
+fn admit(
     server: &Server,
     request: &Request,
     kind: Option<StreamKind>,
@@ -107,13 +112,13 @@ fn admitted(
     server.streams.open(kind, client).map(Some)
 }
 
-/// The response of a stream, which counts as open until its end.
-struct Streamed {
+/// The body of a stream. The stream counts as open until the body is dropped.
+struct CountedBody {
     body: Body,
     _stream: OpenStream,
 }
 
-impl hyper::body::Body for Streamed {
+impl hyper::body::Body for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

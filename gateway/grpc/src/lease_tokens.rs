@@ -1,18 +1,19 @@
-//! Lease tokens for starts that come one by one.
+//! Lease tokens for single start calls.
 //!
-//! An order and a token together name a lease, and orders that are started under one token share an
-//! UPDATE. So starts that come close together share a token. No order ever gets the same one twice: to the
-//! store the same token again is the same Start again, and both of two workers would process it. The token that a
-//! worker gets is bound to its order (see `keys`), so it cannot report another one.
+//! An order and a token together identify a lease. Orders that start under one token share an UPDATE, so start calls
+//! that arrive close together share a token. An order never gets the same token twice: the store treats a repeated token
+//! as a repetition of the same start, and two workers would process the order. The token that a worker receives is bound
+//! to its order (`gateway_service::InstallationKeys`), so the worker cannot report another order with it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use domain::{LeaseToken, OrderId};
 
-/// Most orders that share a token; what is remembered of them goes with the token.
-const SHARED_BY: usize = 1_000;
+/// Maximum number of orders that share a token, which limits the memory for their ids.
+const MAX_ORDERS_PER_TOKEN: usize = 1_000;
 
+/// Creates the lease tokens of single start calls.
 pub(super) struct LeaseTokens(Mutex<Shared>);
 
 struct Shared {
@@ -25,10 +26,10 @@ impl LeaseTokens {
         Self(Mutex::new(Shared { token: LeaseToken::random(), orders: HashSet::new() }))
     }
 
-    /// A token that this order has never had.
+    /// Returns a token that this order has never had.
     pub(super) fn token_for(&self, order: OrderId) -> LeaseToken {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.orders.len() == SHARED_BY || !shared.orders.insert(order) {
+        if shared.orders.len() == MAX_ORDERS_PER_TOKEN || !shared.orders.insert(order) {
             *shared = Shared { token: LeaseToken::random(), orders: HashSet::from([order]) };
         }
         shared.token
@@ -44,22 +45,22 @@ mod tests {
     }
 
     #[test]
-    fn orders_share_a_token_that_none_of_them_gets_twice() {
+    fn orders_share_a_token_and_no_order_gets_it_twice() {
         let tokens = LeaseTokens::new();
         let first = tokens.token_for(order(1));
         assert_eq!(tokens.token_for(order(2)), first);
         let again = tokens.token_for(order(1));
         assert_ne!(again, first);
-        assert_eq!(tokens.token_for(order(2)), again, "a token that it has not had");
+        assert_eq!(tokens.token_for(order(2)), again, "the order has not had this token");
         assert_ne!(tokens.token_for(order(2)), again);
     }
 
     #[test]
-    fn what_is_remembered_has_a_limit() {
+    fn a_token_is_shared_by_a_limited_number_of_orders() {
         let tokens = LeaseTokens::new();
         let draw = |n: usize| tokens.token_for(order(n));
         let first = draw(0);
-        assert!((1..SHARED_BY).all(|n| draw(n) == first));
-        assert_ne!(draw(SHARED_BY), first);
+        assert!((1..MAX_ORDERS_PER_TOKEN).all(|n| draw(n) == first));
+        assert_ne!(draw(MAX_ORDERS_PER_TOKEN), first);
     }
 }

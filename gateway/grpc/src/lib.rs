@@ -1,8 +1,8 @@
 //! The gRPC API for processors, and for workers in other languages.
 //!
 //! [`order_service`] serves single calls: status changes and reads. [`worker_stream`] serves the stream of a worker that
-//! runs many orders at once. Both decide nothing: they call the use cases. The routes are served by
-//! [`gateway_http::server`]; [`call_limits`] contains the limits of a call.
+//! runs many orders at once. Both call the use cases and decide nothing. [`gateway_http::server`] serves the routes;
+//! [`call_limits`] contains the limits of a call.
 
 mod call_limits;
 mod lease_tokens;
@@ -31,7 +31,9 @@ use self::status::{overloaded, refusal};
 use gateway_http::problem::Problem;
 use gateway_http::server::{OverloadedTrailers, Port, Responder};
 
-/// The port of workers. Those that report single statuses have many calls open at once, which are served in batches.
+/// The port of workers.
+///
+/// A worker that reports single statuses has many calls open at once; the gateway serves them in batches.
 pub const PORT: Port = Port {
     only_http2: true,
     max_concurrent_requests: 1_000,
@@ -40,7 +42,7 @@ pub const PORT: Port = Port {
     responder: Responder { refuse, overloaded_trailers },
 };
 
-/// A refusal as the client of this request reads it: a gRPC status, or a problem.
+/// Returns a rejection in the form that the client reads: a gRPC status or a problem.
 fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
     if is_grpc(headers) { refusal(&problem) } else { problem.into_response() }
 }
@@ -53,7 +55,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Everything on the gRPC port: orders, health and reflection.
+/// Returns the services of the gRPC port: orders, health and reflection.
 pub async fn router(state: &State) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrderServiceServer<order_service::Service>>().await;
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_connection_is_a_status_for_grpc_and_a_problem_for_others() {
+    fn rejected_connection_is_a_status_on_grpc_and_a_problem_on_http() {
         let problem =
             || Problem::new(domain::ErrorCode::TooManyConnections, "x").retry_after(Duration::from_secs(5));
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);

@@ -1,9 +1,8 @@
-//! The body of a call, watched as it arrives: the length of its messages, the time they take, and the bytes that
-//! are held.
+//! The body of a call: limits the length of its messages, their read timeout, and the memory that they occupy.
 //!
-//! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic reserves the announced
-//! length and keeps what has arrived of a message until it is complete, for as long as the client likes. So it gets
-//! complete messages only, see [`Chunks`].
+//! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic reserves memory for the
+//! announced length, and keeps an incomplete message without a timeout. Therefore this body passes on complete messages
+//! only, and buffers an incomplete one in [`Chunks`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,21 +22,21 @@ use gateway_http::chunks::Chunks;
 use gateway_http::inflight::{Arrival, Budget};
 use gateway_service::Error;
 
-/// Flags and length.
+/// Length of the flags and the length field, in bytes.
 const PREFIX: usize = 5;
 
-/// What a body may be.
+/// The limits of the messages of a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MessageLimits {
-    /// Longest message, in bytes.
+    /// Maximum length of a message, in bytes.
     pub(super) message_bytes: usize,
-    /// One message and the end have to arrive, instead of any number of messages at any time.
+    /// Whether the body is one message and its end. The messages of a stream arrive at any time.
     pub(super) unary: bool,
-    /// See [`Arrival`].
+    /// The read timeout of a part of a message, see [`Arrival`].
     pub(super) step: Duration,
 }
 
-/// The bytes of a call that are held: those of messages that are not complete, or not done.
+/// The bytes of a call in memory: incomplete messages, and messages that are being processed.
 #[derive(Debug)]
 pub(super) struct HeldBytes {
     budget: Arc<Budget>,
@@ -57,7 +56,7 @@ impl HeldBytes {
         fits
     }
 
-    /// Hands what is held over to the work on a message that has arrived.
+    /// Moves the bytes to the task that processes the message. They are released with the returned value.
     pub(super) fn hand_over(&self) -> Arc<Self> {
         let bytes = self.bytes.swap(0, Ordering::Relaxed);
         Arc::new(Self { budget: Arc::clone(&self.budget), bytes: AtomicUsize::new(bytes) })
@@ -70,45 +69,45 @@ impl Drop for HeldBytes {
     }
 }
 
-/// See the module.
+/// A body that passes on complete messages within the limits.
 pub(super) struct MessageBody {
     body: Body,
-    rule: MessageLimits,
+    limits: MessageLimits,
     held: Arc<HeldBytes>,
     prefix: [u8; PREFIX],
-    /// How much of the prefix has arrived.
-    begun: usize,
-    /// How much of the message is still to come.
-    rest: usize,
-    /// What has arrived of an unfinished message.
-    unfinished: Chunks,
+    /// The number of bytes of the prefix that have arrived.
+    prefix_length: usize,
+    /// The number of bytes of the message that have not arrived.
+    missing: usize,
+    /// The part of an incomplete message that has arrived.
+    incomplete: Chunks,
     arrival: Option<Arrival>,
-    /// Runs while a message is awaited.
+    /// Runs while the body expects bytes.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl MessageBody {
-    pub(super) fn new(body: Body, rule: MessageLimits, held: &Arc<HeldBytes>) -> Self {
+    pub(super) fn new(body: Body, limits: MessageLimits, held: &Arc<HeldBytes>) -> Self {
         let held = Arc::clone(held);
         Self {
             body,
-            rule,
+            limits,
             held,
             prefix: [0; PREFIX],
-            begun: 0,
-            rest: 0,
-            unfinished: Chunks::default(),
+            prefix_length: 0,
+            missing: 0,
+            incomplete: Chunks::default(),
             arrival: None,
             timer: None,
         }
     }
 
-    /// Whether something has to arrive.
-    fn is_due(&self) -> bool {
-        self.rule.unary || self.begun > 0 || self.rest > 0
+    /// Returns whether bytes must arrive before the deadline.
+    fn expects_bytes(&self) -> bool {
+        self.limits.unary || self.prefix_length > 0 || self.missing > 0
     }
 
-    /// Takes note of the next bytes; returns how many of them belong to complete messages.
+    /// Counts the next bytes. Returns how many of them belong to complete messages.
     fn advance(&mut self, data: &[u8]) -> Result<usize, Status> {
         let (mut bytes, mut complete) = (data, 0);
         if !self.held.grow(bytes.len()) {
@@ -118,55 +117,55 @@ impl MessageBody {
             arrival.received(bytes.len());
         }
         while !bytes.is_empty() {
-            if self.rest > 0 {
-                let taken = self.rest.min(bytes.len());
-                self.rest -= taken;
+            if self.missing > 0 {
+                let taken = self.missing.min(bytes.len());
+                self.missing -= taken;
                 bytes = &bytes[taken..];
-                if self.rest == 0 {
+                if self.missing == 0 {
                     complete = data.len() - bytes.len();
                 }
                 continue;
             }
-            let taken = (PREFIX - self.begun).min(bytes.len());
-            self.prefix[self.begun..self.begun + taken].copy_from_slice(&bytes[..taken]);
-            self.begun += taken;
+            let taken = (PREFIX - self.prefix_length).min(bytes.len());
+            self.prefix[self.prefix_length..self.prefix_length + taken].copy_from_slice(&bytes[..taken]);
+            self.prefix_length += taken;
             bytes = &bytes[taken..];
-            if self.begun == PREFIX {
+            if self.prefix_length == PREFIX {
                 let [_flags, length @ ..] = self.prefix;
-                self.rest = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                self.begun = 0;
-                if self.rest > self.rule.message_bytes {
-                    return Err(too_long(self.rule.message_bytes));
+                self.missing = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.prefix_length = 0;
+                if self.missing > self.limits.message_bytes {
+                    return Err(too_long(self.limits.message_bytes));
                 }
-                if self.rest == 0 {
+                if self.missing == 0 {
                     complete = data.len() - bytes.len();
                 }
             }
         }
-        if !self.is_due() {
+        if !self.expects_bytes() {
             self.arrival = None;
             self.timer = None;
         }
         Ok(complete)
     }
 
-    /// Passes on what is complete of the next bytes, and keeps the rest.
-    fn passed_on(&mut self, mut data: Bytes) -> Result<Option<Bytes>, Status> {
+    /// Returns the complete messages of the next bytes, and buffers the rest.
+    fn take_complete(&mut self, mut data: Bytes) -> Result<Option<Bytes>, Status> {
         let mut complete = data.split_to(self.advance(&data)?);
-        if !complete.is_empty() && !self.unfinished.is_empty() {
-            self.unfinished.push(&complete);
-            complete = self.unfinished.joined().into();
+        if !complete.is_empty() && !self.incomplete.is_empty() {
+            self.incomplete.push(&complete);
+            complete = self.incomplete.joined().into();
         }
-        self.unfinished.push(&data);
+        self.incomplete.push(&data);
         Ok(Some(complete).filter(|complete| !complete.is_empty()))
     }
 
-    /// Ready when what is due has not arrived in time.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_due() {
+    /// Completes when the expected bytes have not arrived in time.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.expects_bytes() {
             return Poll::Pending;
         }
-        let step = self.rule.step;
+        let step = self.limits.step;
         let deadline = self.arrival.get_or_insert_with(|| Arrival::begin(step)).deadline();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {
@@ -176,12 +175,12 @@ impl MessageBody {
     }
 }
 
-fn too_long(most: usize) -> Status {
+fn too_long(max: usize) -> Status {
     metrics::counter!("orders_http_rejections_total", "reason" => "body").increment(1);
-    refuse(ErrorCode::BodyTooLarge, format!("a message of this call may have at most {most} bytes"))
+    refuse(ErrorCode::BodyTooLarge, format!("a message of this call may have at most {max} bytes"))
 }
 
-fn late() -> Status {
+fn timed_out() -> Status {
     metrics::counter!("orders_http_rejections_total", "reason" => "body_timeout").increment(1);
     refuse(ErrorCode::BodyTimeout, "the message did not arrive in time")
 }
@@ -198,8 +197,8 @@ impl hyper::body::Body for MessageBody {
         loop {
             return match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => match this.passed_on(data).transpose() {
-                        Some(passed_on) => Poll::Ready(Some(passed_on.map(Frame::data))),
+                    Ok(data) => match this.take_complete(data).transpose() {
+                        Some(complete) => Poll::Ready(Some(complete.map(Frame::data))),
                         None => continue,
                     },
                     Err(trailers) => Poll::Ready(Some(Ok(trailers))),
@@ -207,21 +206,21 @@ impl hyper::body::Body for MessageBody {
                 Poll::Ready(Some(Err(error))) => {
                     Poll::Ready(Some(Err(Status::from_error(error.into_inner()))))
                 }
-                // tonic says that a message is unfinished.
-                Poll::Ready(None) if !this.unfinished.is_empty() => {
-                    Poll::Ready(Some(Ok(Frame::data(this.unfinished.joined().into()))))
+                // tonic reports the incomplete message.
+                Poll::Ready(None) if !this.incomplete.is_empty() => {
+                    Poll::Ready(Some(Ok(Frame::data(this.incomplete.joined().into()))))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => {
-                    ready!(this.poll_late(cx));
-                    Poll::Ready(Some(Err(late())))
+                    ready!(this.poll_deadline(cx));
+                    Poll::Ready(Some(Err(timed_out())))
                 }
             };
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.unfinished.is_empty() && self.body.is_end_stream()
+        self.incomplete.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -237,21 +236,21 @@ mod tests {
 
     use super::*;
 
-    const RULE: MessageLimits =
+    const LIMITS: MessageLimits =
         MessageLimits { message_bytes: 100, unary: false, step: Duration::from_secs(10) };
 
     fn message(length: u8) -> Vec<u8> {
         [vec![0, 0, 0, 0, length], vec![7; usize::from(length)]].concat()
     }
 
-    /// These pieces, and then nothing for ever.
+    /// Returns a body that sends these pieces and does not end.
     fn body(pieces: Vec<Vec<u8>>) -> Body {
         let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
         Body::from_stream(pieces.chain(stream::pending()))
     }
 
-    async fn outcome(body: Body, rule: MessageLimits, budget: &Arc<Budget>) -> Option<Code> {
-        let mut messages = MessageBody::new(body, rule, &HeldBytes::new(budget));
+    async fn outcome(body: Body, limits: MessageLimits, budget: &Arc<Budget>) -> Option<Code> {
+        let mut messages = MessageBody::new(body, limits, &HeldBytes::new(budget));
         let end = async {
             loop {
                 if let Err(status) = messages.frame().await.expect("the body does not end") {
@@ -263,33 +262,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_an_unfinished_message_has_a_deadline() {
+    async fn only_an_incomplete_message_has_a_deadline() {
         let budget = Budget::new("test", 1_000);
-        let unary = MessageLimits { unary: true, ..RULE };
+        let unary = MessageLimits { unary: true, ..LIMITS };
         let half = message(9)[..8].to_vec();
-        for (pieces, rule, code) in [
-            (vec![], RULE, None),
-            (vec![message(9), message(0)], RULE, None),
-            (vec![message(9), half.clone()], RULE, Some(Code::DeadlineExceeded)),
-            (vec![vec![0]], RULE, Some(Code::DeadlineExceeded)),
+        for (pieces, limits, code) in [
+            (vec![], LIMITS, None),
+            (vec![message(9), message(0)], LIMITS, None),
+            (vec![message(9), half.clone()], LIMITS, Some(Code::DeadlineExceeded)),
+            (vec![vec![0]], LIMITS, Some(Code::DeadlineExceeded)),
             (vec![], unary, Some(Code::DeadlineExceeded)),
             (vec![message(9)], unary, Some(Code::DeadlineExceeded)),
-            (vec![message(100)], RULE, None),
-            (vec![message(101)], RULE, Some(Code::ResourceExhausted)),
+            (vec![message(100)], LIMITS, None),
+            (vec![message(101)], LIMITS, Some(Code::ResourceExhausted)),
         ] {
-            assert_eq!(outcome(body(pieces.clone()), rule, &budget).await, code, "{pieces:?} {rule:?}");
+            assert_eq!(outcome(body(pieces.clone()), limits, &budget).await, code, "{pieces:?} {limits:?}");
             assert_eq!(budget.used(), 0);
         }
-        assert_eq!(outcome(body(vec![message(100); 20]), RULE, &budget).await, Some(Code::Unavailable));
+        assert_eq!(outcome(body(vec![message(100); 20]), LIMITS, &budget).await, Some(Code::Unavailable));
     }
 
     #[tokio::test]
-    async fn complete_messages_are_passed_on_at_once_and_in_whole() {
+    async fn complete_messages_are_passed_on_at_once() {
         let budget = Budget::new("test", 1_000);
         let all = [message(3), message(0), message(50), message(2)].concat();
         for piece in [1, 4, 7, all.len()] {
             let pieces: Vec<Vec<u8>> = all.chunks(piece).map(<[u8]>::to_vec).collect();
-            let mut messages = MessageBody::new(body(pieces), RULE, &HeldBytes::new(&budget));
+            let mut messages = MessageBody::new(body(pieces), LIMITS, &HeldBytes::new(&budget));
             let mut seen = Vec::new();
             while seen.len() < all.len() {
                 let data = messages.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -298,24 +297,24 @@ mod tests {
             }
             assert_eq!(seen, all, "in pieces of {piece}");
         }
-        // The last message is passed on although the next one has begun.
+        // A complete message is passed on while the next one is incomplete.
         let begun = [message(3), vec![0, 0]].concat();
-        let mut messages = MessageBody::new(body(vec![begun.clone()]), RULE, &HeldBytes::new(&budget));
+        let mut messages = MessageBody::new(body(vec![begun.clone()]), LIMITS, &HeldBytes::new(&budget));
         assert_eq!(messages.frame().await.unwrap().unwrap().into_data().unwrap(), message(3));
-        // The end is that of the client.
-        let messages = MessageBody::new(Body::from(begun), RULE, &HeldBytes::new(&budget));
+        // When the client ends the body, the incomplete message is passed on.
+        let messages = MessageBody::new(Body::from(begun), LIMITS, &HeldBytes::new(&budget));
         assert_eq!(messages.collect().await.unwrap().to_bytes().len(), 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_byte_now_and_then_does_not_move_the_deadline() {
+    async fn single_bytes_do_not_move_the_deadline() {
         let budget = Budget::new("test", 1_000);
         let bytes = stream::iter(message(100)).then(|byte| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok::<_, std::io::Error>(vec![byte])
         });
         let began = tokio::time::Instant::now();
-        let code = outcome(Body::from_stream(bytes), RULE, &budget).await;
+        let code = outcome(Body::from_stream(bytes), LIMITS, &budget).await;
         assert_eq!(code, Some(Code::DeadlineExceeded));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     }

@@ -1,4 +1,4 @@
-//! One call, one order.
+//! The calls for one order: a status change, a read, or the stream of its events.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -21,14 +21,15 @@ use gateway_service::Error;
 use gateway_service::feed::WatchFrom;
 use gateway_service::loader::{self, OrderLoader};
 
-/// The part of an unknown status that the error repeats, in characters: messages are sent as headers,
-/// and clients reject long ones.
-const SHOWN: usize = 100;
+/// Maximum length of an unknown status in the error message, in characters.
+///
+/// The message is sent as a header, and clients reject long headers.
+const MAX_SHOWN_STATUS: usize = 100;
 
 pub(super) struct Service {
     state: State,
     tokens: LeaseTokens,
-    /// Answers show the order; those of many calls are read together.
+    /// Reads the orders of concurrent responses together.
     loader: OrderLoader,
 }
 
@@ -68,7 +69,7 @@ impl OrderService for Service {
     }
 }
 
-/// A panic is the error of its call.
+/// Turns a panic into the error of its call.
 async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(to_status(panicked.into())))
 }
@@ -86,7 +87,7 @@ impl Service {
             text => {
                 let shown =
                     text.parse::<LeaseToken>().map_err(|error| invalid(format!("leaseToken: {error}")))?;
-                // No order has the token that is left when there is none.
+                // A token that cannot be unmasked is passed on as it is: no order has it.
                 Some(self.state.orders.keys().mask_token(id, shown).unwrap_or(shown))
             }
         };
@@ -108,7 +109,7 @@ impl Service {
             }
             other => Err(invalid(format!(
                 "status: '{}' cannot be reported; expected processing, completed, failed or pending",
-                other.chars().take(SHOWN).collect::<String>()
+                other.chars().take(MAX_SHOWN_STATUS).collect::<String>()
             ))),
         }
     }
@@ -120,8 +121,8 @@ impl Service {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(WatchFrom::Latest, WatchFrom::After);
         let events = self.state.feed.watch(id, cursor).await.map_err(to_status)?;
-        // Ends with the order or, when the gateway shuts down first, with UNAVAILABLE: the client
-        // resumes at another gateway, after its last sequence.
+        // The stream ends with the order. If the gateway shuts down first, it ends with UNAVAILABLE, and the client
+        // resumes at another gateway after its last sequence.
         let draining = self.state.context.draining.clone();
         let stream = futures_util::stream::unfold(Some(events), move |events| {
             let draining = draining.clone();
@@ -136,7 +137,7 @@ impl Service {
                 }
             }
         });
-        // A panic while an event is prepared ends the stream with an error.
+        // A panic during the conversion of an event ends the stream with an error.
         let stream = AssertUnwindSafe(stream)
             .catch_unwind()
             .map(|item| item.unwrap_or_else(|panic| Err(to_status(panics::record("grpc", &*panic).into()))));
@@ -145,10 +146,10 @@ impl Service {
 
     async fn order(&self, id: OrderId) -> Result<v1::Order, Status> {
         let order = self.loader.load(id).await.and_then(|order| order.ok_or(Error::NotFound(id)));
-        order.map(|order| self.shown(Arc::unwrap_or_clone(order))).map_err(to_status)
+        order.map(|order| self.to_message(Arc::unwrap_or_clone(order))).map_err(to_status)
     }
 
-    fn shown(&self, order: domain::Order) -> v1::Order {
+    fn to_message(&self, order: domain::Order) -> v1::Order {
         v1::Order::new(order, &self.state.orders.outlook())
     }
 
@@ -158,14 +159,14 @@ impl Service {
         lease: Option<LeaseToken>,
     ) -> Result<v1::UpdateStatusResponse, Status> {
         let (order, lease) = match lease {
-            // The worker shows the token of its attempt: it is still at it.
+            // With the token of its attempt, `processing` is a heartbeat.
             Some(lease) => {
-                only_answer(self.state.orders.heartbeat(&[(id, lease)]).await)?;
+                single_result(self.state.orders.heartbeat(&[(id, lease)]).await)?;
                 (self.order(id).await?, lease)
             }
             None => {
                 let lease = self.tokens.token_for(id);
-                (only_answer(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
+                (single_result(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
             }
         };
         let lease_ms = self.state.orders.config().rules.lease.as_millis();
@@ -194,8 +195,8 @@ impl Service {
                 let (order, lease) = self.state.orders.with_lease(id).await.map_err(to_status)?;
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
-                    // The same report once more.
-                    _ if order.status == wanted => return Ok(answer(self.shown(order))),
+                    // A repeated report succeeds.
+                    _ if order.status == wanted => return Ok(report_response(self.to_message(order))),
                     _ => {
                         return Err(refuse(
                             ErrorCode::OrderNotProcessing,
@@ -208,17 +209,17 @@ impl Service {
                 }
             }
         };
-        only_answer(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
-        Ok(answer(self.order(id).await?))
+        single_result(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
+        Ok(report_response(self.order(id).await?))
     }
 }
 
-fn answer(order: v1::Order) -> v1::UpdateStatusResponse {
+fn report_response(order: v1::Order) -> v1::UpdateStatusResponse {
     v1::UpdateStatusResponse { order: Some(order), ..v1::UpdateStatusResponse::default() }
 }
 
-/// The answer to a group of one.
-fn only_answer<T>(answers: Result<Vec<Result<T, Error>>, Error>) -> Result<T, Status> {
-    let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Err(Error::Internal)));
-    answer.map_err(to_status)
+/// Returns the result of a batch of one entry.
+fn single_result<T>(results: Result<Vec<Result<T, Error>>, Error>) -> Result<T, Status> {
+    let result = results.and_then(|mut results| results.pop().unwrap_or(Err(Error::Internal)));
+    result.map_err(to_status)
 }

@@ -1,3 +1,5 @@
+//! The settings and the dependencies of the gRPC API.
+
 use gateway_http::context::Context;
 use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
@@ -6,12 +8,13 @@ use gateway_service::orders::Orders;
 /// The settings of the gRPC API.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Whether `UpdateStatus` accepts a report without a lease token, which then counts for the running attempt.
-    /// `None` accepts it only on a loopback address.
+    /// Whether `UpdateStatus` accepts a report without a lease token.
+    ///
+    /// Such a report counts for the running attempt. `None` accepts it only on a loopback address.
     pub tokenless_reports: Option<bool>,
 }
 
-/// What the calls of the API need. Cheap to clone.
+/// The dependencies of the calls. A clone is cheap.
 #[derive(Clone)]
 pub struct State {
     /// The settings.
@@ -20,8 +23,8 @@ pub struct State {
     pub orders: Orders,
     /// The live feed.
     pub feed: Feed,
-    /// The number of workers.
+    /// Counts the connected workers.
     pub health: HealthMonitor,
-    /// The server.
+    /// The limits, the tasks and the shutdown signals of the server.
     pub context: Context,
 }

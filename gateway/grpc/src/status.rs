@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use gateway_http::problem::Problem;
 use gateway_service::Error;
 
-/// The status of an error of this kind.
+/// Returns the status code of a kind of error.
 pub fn status(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Malformed
@@ -33,15 +33,15 @@ pub fn status(kind: ErrorKind) -> Code {
     }
 }
 
-/// An error with its code in the metadata.
+/// Creates a status with the error code in its metadata.
 pub(super) fn refuse(code: ErrorCode, detail: impl Into<String>) -> Status {
     let mut refused = Status::new(status(code.kind()), detail);
-    let word = MetadataValue::from_static(code.as_str());
-    refused.metadata_mut().insert(proto::ERROR_METADATA, word);
+    let code = MetadataValue::from_static(code.as_str());
+    refused.metadata_mut().insert(proto::ERROR_METADATA, code);
     refused
 }
 
-/// Shows an error of a use case.
+/// Converts an error of a use case.
 pub(super) fn to_status(error: Error) -> Status {
     let mut refused = refuse(error.code(), error.to_string());
     if let Some(wait) = error.retry_after() {
@@ -50,10 +50,12 @@ pub(super) fn to_status(error: Error) -> Status {
     refused
 }
 
-/// What gRPC calls `Retry-After`, in milliseconds: client libraries that repeat calls obey it.
+/// The metadata that corresponds to `Retry-After`, in milliseconds.
+///
+/// Client libraries that retry calls obey it.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// A refusal of the server, as a response without a body.
+/// Converts a rejection by the server to a response without a body.
 pub(crate) fn refusal(problem: &Problem) -> Response {
     let mut status = refuse(problem.code(), problem.detail());
     if let Some(wait) = problem.wait() {
@@ -62,7 +64,7 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
     status.into_http()
 }
 
-/// The trailers of a call whose response does not fit beside those of all others.
+/// Returns the trailers of a call whose response exceeds the memory for responses.
 pub(crate) fn overloaded() -> Option<HeaderMap> {
     let mut trailers = HeaderMap::new();
     to_status(Error::overloaded()).add_header(&mut trailers).ok().map(|()| trailers)
@@ -73,21 +75,21 @@ fn push_back(status: &mut Status, wait: Duration) {
     status.metadata_mut().insert(PUSHBACK, MetadataValue::from(millis));
 }
 
-/// A message that is not what the interface says.
+/// Creates the status of a message that breaks the interface.
 pub(super) fn invalid(problem: impl Into<String>) -> Status {
     refuse(ErrorCode::InvalidInput, problem)
 }
 
-/// A field that cannot be read.
+/// Creates the status of a field that cannot be parsed.
 pub(super) fn invalid_field(problem: proto::InvalidMessage) -> Status {
     refuse(problem.code(), problem.to_string())
 }
 
-/// The report has no lease token, and the gateway accepts none without.
+/// Creates the status of a report without the lease token that the gateway requires.
 pub(super) fn token_required() -> Status {
     refuse(
         ErrorCode::LeaseTokenRequired,
-        "the report has no lease_token: send the lease_token of the answer to `processing`, or start the gateway with \
+        "the report has no lease_token: send the lease_token of the response to `processing`, or start the gateway with \
          --allow-tokenless-reports (ORDERS_ALLOW_TOKENLESS_REPORTS=on)",
     )
 }

@@ -1,8 +1,9 @@
 //! The messages to one worker, in two channels.
 //!
-//! Answers, cancellations and small orders go first. Large orders go one message at a time, each when nothing else
-//! waits, so on a slow connection they delay each other and nothing else. A large order is started when the
-//! connection has taken the message before: its lease does not run out while it waits to be sent.
+//! The first channel has priority: responses, cancellations and small orders. The second one contains one message with
+//! large orders, which is sent when the first channel is empty. On a slow connection, large orders therefore delay only
+//! each other. A large order starts when the connection has taken the previous message, so its lease does not expire
+//! before it is sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,19 +16,20 @@ use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-/// Most messages that wait for the connection besides large orders.
-pub(super) const MAX_WAITING: usize = 64;
-/// Orders of more bytes are large ([`domain::Order::approximate_bytes`]). A full batch of the others fits into the
-/// 4 MiB that clients of gRPC accept by default.
+/// Maximum number of queued messages without large orders.
+pub(super) const MAX_QUEUED: usize = 64;
+/// Maximum size of a small order ([`domain::Order::approximate_bytes`]).
+///
+/// A full batch of small orders fits into the 4 MiB that gRPC clients accept by default.
 pub(super) const LARGE_ORDER_BYTES: usize = 3 * 1024;
-/// Most bytes of a message with large orders, unless it has one order only.
+/// Maximum size of a message with several large orders.
 pub(super) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
-/// The connection is busy when it has not taken a message with large orders after this time.
+/// Time after which a connection that has not taken a message with large orders is busy.
 pub(super) const BUSY_AFTER: Duration = Duration::from_millis(250);
 
 type Outgoing = Result<GatewayMessage, Status>;
 
-/// Where messages to the worker are sent. The stream ends when every clone is dropped.
+/// Sends messages to the worker. The stream ends when every clone is dropped.
 #[derive(Clone)]
 pub(super) struct Sender {
     first: mpsc::Sender<Outgoing>,
@@ -36,9 +38,9 @@ pub(super) struct Sender {
     sent_large_at: Arc<Mutex<Instant>>,
 }
 
-/// The two ends of a stream of messages.
+/// Creates the stream of messages and its sender.
 pub(super) fn channel() -> (Sender, BoxStream<'static, Outgoing>) {
-    let (first, first_out) = mpsc::channel(MAX_WAITING);
+    let (first, first_out) = mpsc::channel(MAX_QUEUED);
     let (large, large_out) = mpsc::channel(1);
     let sent_large_at = Arc::new(Mutex::new(Instant::now()));
     let stream =
@@ -49,19 +51,19 @@ pub(super) fn channel() -> (Sender, BoxStream<'static, Outgoing>) {
 }
 
 impl Sender {
-    /// Sends an answer or an announcement. A worker that has disconnected asks again over its next stream.
+    /// Sends a response or a notification. A disconnected worker repeats its request on its next stream.
     pub(super) async fn send(&self, request_id: u64, message: Message) {
         let _ = self.first.send(Ok(GatewayMessage { request_id, message: Some(message) })).await;
     }
 
-    /// Sends what can be said of some entries of a Start, unless that is nothing.
+    /// Sends the results of some entries of a Start, if there are any.
     pub(super) async fn send_started(&self, request_id: u64, attempts: Vec<Attempt>, refused: Vec<Refused>) {
         if attempts.len() + refused.len() > 0 {
             self.send(request_id, Message::Started(Started { attempts, refused, more: true })).await;
         }
     }
 
-    /// Sends a message when the connection has taken the large orders before.
+    /// Sends a message after the large orders.
     pub(super) async fn send_after_large(&self, request_id: u64, message: Message) {
         let _ = self.large.send(Ok(GatewayMessage { request_id, message: Some(message) })).await;
     }
@@ -76,14 +78,15 @@ impl Sender {
         self.first.closed().await;
     }
 
-    /// A permit for one message with large orders. `None` when the connection is busy with the message before, or
-    /// closed.
+    /// Returns a permit for one message with large orders.
+    ///
+    /// `None` if the connection is closed, or busy with the previous message.
     pub(super) async fn large_permit(&self) -> Option<LargePermit<'_>> {
         loop {
             let sent_at = self.sent_large_at();
             match timeout_at(sent_at + BUSY_AFTER, self.large.reserve()).await {
                 Ok(permit) => return permit.ok().map(|permit| LargePermit { sender: self, permit }),
-                // Unless another Start has sent a message meanwhile.
+                // The connection is not busy if another Start has sent a message in the meantime.
                 Err(_) if self.sent_large_at() == sent_at => return None,
                 Err(_) => {}
             }
@@ -95,7 +98,7 @@ impl Sender {
     }
 }
 
-/// See [`Sender::large_permit`].
+/// A permit for one message with large orders, see [`Sender::large_permit`].
 pub(super) struct LargePermit<'a> {
     sender: &'a Sender,
     permit: mpsc::Permit<'a, Outgoing>,
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_busy_until_it_takes_the_message_before() {
+    async fn connection_is_busy_until_it_takes_the_previous_message() {
         let (sender, mut messages) = channel();
         sender.large_permit().await.expect("free").send(1, Vec::new());
         let before = Instant::now();
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_documented() {
-        row("messages queued for a worker", &MAX_WAITING.to_string());
+        row("messages queued for a worker", &MAX_QUEUED.to_string());
         row("order sent to a worker in the message of its batch", &bytes(LARGE_ORDER_BYTES));
         row("message to a worker with larger orders", &bytes(LARGE_MESSAGE_BYTES));
         row("write timeout of a message with larger orders", &format!("{} ms", BUSY_AFTER.as_millis()));

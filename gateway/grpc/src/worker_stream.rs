@@ -1,23 +1,21 @@
 //! The stream of a worker: starts, heartbeats and reports in batches.
 //!
-//! Each request of the worker is executed in a separate task and answered by a message with its
-//! id, so starts do not wait for reports. A request that cannot be carried out now is answered with
-//! TryAgain, and single entries of it are refused with `try_again` if the worker knows what that means;
-//! the stream itself fails only when the worker breaks the rules. When the stream ends, so
-//! do these tasks' answers, and nothing else: the leases of the worker last until they expire, and
-//! it may renew them and report over another stream.
+//! A separate task executes each request, and its response has the id of the request, so starts do not wait for reports.
+//! A request that cannot be executed now gets the response TryAgain. Single entries of it are refused with `try_again`,
+//! if the worker supports that. The stream fails only when the worker breaks the protocol. The end of a stream drops the
+//! responses of its tasks, but no lease: the worker can renew its leases and report on another stream until they expire.
 //!
-//! A Start of large orders is answered in several messages, see `outgoing`. Those that the connection cannot take now
-//! are not started; the worker drops them, and any worker gets them when the queue's hold on them ends.
+//! The response to a Start of large orders has several messages, see [`worker_messages`]. Orders that the connection
+//! cannot take now are not started. The worker drops them, and any worker gets them after their visibility timeout.
 //!
-//! At shutdown the worker is told to drain: starts are answered with TryAgain, reports and heartbeats
-//! are carried out as before, and the stream ends once nothing runs that was started over it.
+//! At shutdown the gateway sends Drain. Starts then get the response TryAgain, reports and heartbeats are executed as
+//! before, and the stream ends when no order runs that it has started.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap};
 use futures_util::stream::BoxStream;
-use proto::v1::gateway_message::Message as Answer;
+use proto::v1::gateway_message::Message as Response;
 use proto::v1::worker_message::Message as Request;
 use proto::{MAX_BATCH, v1};
 use telemetry::panics;
@@ -32,8 +30,8 @@ use crate::worker_messages::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sende
 use gateway_service::Error;
 use gateway_service::orders::StartOutcome;
 
-/// Requests of one stream that are carried out at once; the next one waits in the connection.
-const PARALLEL: usize = 64;
+/// Maximum number of concurrent requests of a stream; further ones wait in the connection.
+const MAX_CONCURRENT_REQUESTS: usize = 64;
 
 /// Serves one stream.
 pub(super) fn serve(
@@ -67,12 +65,12 @@ async fn run(
         repeats_entries: false,
     };
     let mut cancelled = state.feed.cancelled();
-    let permits = Arc::new(Semaphore::new(PARALLEL));
+    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS));
     let mut drained = false;
     let mut greeted = false;
     let handled = Arc::new(Notify::new());
     loop {
-        if drained && session.running().is_empty() && permits.available_permits() == PARALLEL {
+        if drained && session.running().is_empty() && permits.available_permits() == MAX_CONCURRENT_REQUESTS {
             return Ok(());
         }
         let request = tokio::select! {
@@ -86,13 +84,13 @@ async fn run(
             }
             () = state.context.draining.cancelled(), if !drained => {
                 drained = true;
-                session.sender.send(0, Answer::Drain(v1::Drain {})).await;
+                session.sender.send(0, Response::Drain(v1::Drain {})).await;
                 continue;
             }
             () = handled.notified(), if drained => continue,
             () = sender.closed() => return Ok(()),
         };
-        // The bytes of the message count until it is answered.
+        // The bytes of the message count until its response is sent.
         let held = held.as_ref().map(|held| held.hand_over());
         let id = request.request_id;
         match request.message {
@@ -118,13 +116,15 @@ async fn run(
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
                 let (session, handled) = (session.clone(), handled.clone());
                 state.context.tasks.spawn(async move {
-                    let answer = panics::catch_async("grpc", session.handle(id, message)).await;
-                    match answer.unwrap_or_else(|panicked| Err(panicked.into())) {
-                        Ok(Reply::Now(answer)) => session.sender.send(id, answer).await,
-                        Ok(Reply::AfterLarge(answer)) => session.sender.send_after_large(id, answer).await,
+                    let reply = panics::catch_async("grpc", session.handle(id, message)).await;
+                    match reply.unwrap_or_else(|panicked| Err(panicked.into())) {
+                        Ok(Reply::Now(response)) => session.sender.send(id, response).await,
+                        Ok(Reply::AfterLarge(response)) => {
+                            session.sender.send_after_large(id, response).await
+                        }
                         Err(error) => {
                             let reason = error.to_string();
-                            session.sender.send(id, Answer::TryAgain(v1::TryAgain { reason })).await;
+                            session.sender.send(id, Response::TryAgain(v1::TryAgain { reason })).await;
                         }
                     }
                     drop((held, permit));
@@ -136,21 +136,20 @@ async fn run(
     }
 }
 
-/// The last message that answers a request.
+/// The last message of a response.
 enum Reply {
-    Now(Answer),
-    /// Large orders that answer the request come first.
-    AfterLarge(Answer),
+    Now(Response),
+    /// The message follows the large orders of the response.
+    AfterLarge(Response),
 }
 
 #[derive(Clone)]
 struct Session {
     state: State,
     sender: Sender,
-    /// The leases that this stream has started or renewed and not reported, to tell their worker
-    /// about cancellations.
+    /// The leases that this stream has started or renewed and not reported. Their worker is told of cancellations.
     running: Arc<Mutex<OrderMap<LeaseToken>>>,
-    /// See the Hello of the interface.
+    /// Whether the worker supports `try_again` for single entries, see `Hello` in the proto file.
     repeats_entries: bool,
 }
 
@@ -160,7 +159,7 @@ impl Session {
         let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome =
             v1::Welcome { lease_ms: millis(lease), heartbeat_interval_ms: millis(lease / 3).max(1) };
-        self.sender.send(request_id, Answer::Welcome(welcome)).await;
+        self.sender.send(request_id, Response::Welcome(welcome)).await;
     }
 
     async fn handle(&self, request_id: u64, message: Request) -> Result<Reply, Error> {
@@ -177,58 +176,58 @@ impl Session {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let answers = self.state.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
-        let answers = none_or_all(answers)?;
-        let mut attempts = Vec::with_capacity(answers.len());
+        let results = self.state.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
+        let results = unless_all_undecided(results)?;
+        let mut attempts = Vec::with_capacity(results.len());
         let mut large = Vec::new();
-        for ((id, token), answer) in leases.into_iter().zip(answers) {
-            match answer {
+        for ((id, token), result) in leases.into_iter().zip(results) {
+            match result {
                 Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
                 Ok(StartOutcome::TooLarge(bytes)) => large.push((bytes, (id, token))),
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }
         }
         if large.is_empty() {
-            return Ok(Reply::Now(Answer::Started(v1::Started { attempts, refused, more: false })));
+            return Ok(Reply::Now(Response::Started(v1::Started { attempts, refused, more: false })));
         }
         self.sender.send_started(request_id, attempts, refused).await;
-        // From the end, the smallest is the next one.
+        // `start_large` takes from the end, so the smallest order is first.
         large.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let refused = self.start_large(request_id, large).await;
-        // The worker frees the slots of these before the connection has taken the large orders, and knows the end of
-        // the answer after them.
+        // The refusals are sent before the large orders, so the worker frees their slots early. The last message follows
+        // the large orders and ends the response.
         self.sender.send_started(request_id, Vec::new(), refused).await;
-        Ok(Reply::AfterLarge(Answer::Started(v1::Started::default())))
+        Ok(Reply::AfterLarge(Response::Started(v1::Started::default())))
     }
 
-    /// Starts orders as the connection takes them. Returns those that were not started.
+    /// Starts orders at the rate at which the connection takes them. Returns refusals of the others.
     async fn start_large(
         &self,
         request_id: u64,
         mut large: Vec<(usize, (OrderId, LeaseToken))>,
     ) -> Vec<v1::Refused> {
         let mut refused = Vec::new();
-        let mut why = ErrorCode::ConnectionBusy;
+        let mut reason = ErrorCode::ConnectionBusy;
         while !large.is_empty() {
             if self.state.context.draining.is_cancelled() {
-                why = self.try_again();
+                reason = self.try_again();
                 break;
             }
             let Some(permit) = self.sender.large_permit().await else { break };
             let leases = next_group(&mut large);
-            let Ok(answers) = self.state.orders.start_attempts_up_to(&leases, usize::MAX).await else {
-                why = self.try_again();
-                refused.extend(leases.into_iter().map(|lease| refuse(lease, why)));
+            let Ok(results) = self.state.orders.start_attempts_up_to(&leases, usize::MAX).await else {
+                reason = self.try_again();
+                refused.extend(leases.into_iter().map(|lease| refuse(lease, reason)));
                 break;
             };
-            let mut attempts = Vec::with_capacity(answers.len());
-            for ((id, token), answer) in leases.into_iter().zip(answers) {
-                match answer {
+            let mut attempts = Vec::with_capacity(results.len());
+            for ((id, token), result) in leases.into_iter().zip(results) {
+                match result {
                     Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
-                    Ok(StartOutcome::TooLarge(_)) => refused.push(refuse((id, token), why)),
+                    Ok(StartOutcome::TooLarge(_)) => refused.push(refuse((id, token), reason)),
                     Err(error) => {
                         let refusal = self.refusal(id, token, error);
-                        refused.push(refusal.unwrap_or_else(|_| refuse((id, token), why)));
+                        refused.push(refusal.unwrap_or_else(|_| refuse((id, token), reason)));
                     }
                 }
             }
@@ -236,7 +235,7 @@ impl Session {
                 permit.send(request_id, attempts);
             }
         }
-        refused.extend(large.into_iter().map(|(_, lease)| refuse(lease, why)));
+        refused.extend(large.into_iter().map(|(_, lease)| refuse(lease, reason)));
         refused
     }
 
@@ -245,20 +244,20 @@ impl Session {
         v1::Attempt { order: Some(order.into()), lease_token: token.to_string() }
     }
 
-    /// The reason for entries that can be sent again at once, if the worker knows it.
+    /// Returns the code for entries that can be sent again at once, if the worker supports it.
     fn try_again(&self) -> ErrorCode {
         if self.repeats_entries { ErrorCode::TryAgain } else { ErrorCode::ConnectionBusy }
     }
 
-    async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Answer, Error> {
+    async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Response, Error> {
         let (leases, mut lost) = parse(heartbeats.leases);
-        let answers = none_or_all(self.state.orders.heartbeat(&leases).await?)?;
-        for ((id, token), answer) in leases.into_iter().zip(answers) {
-            match answer {
+        let results = unless_all_undecided(self.state.orders.heartbeat(&leases).await?)?;
+        for ((id, token), result) in leases.into_iter().zip(results) {
+            match result {
                 Ok(()) => {
                     self.running().insert(id, token);
                 }
-                // Neither renewed nor lost: the next heartbeat comes before the lease runs out.
+                // Neither renewed nor lost: the next heartbeat arrives before the lease expires.
                 Err(Error::Unavailable { .. }) => {}
                 Err(error) => {
                     self.forget(id, token);
@@ -266,10 +265,10 @@ impl Session {
                 }
             }
         }
-        Ok(Answer::Renewed(v1::Renewed { lost }))
+        Ok(Response::Renewed(v1::Renewed { lost }))
     }
 
-    async fn finish(&self, finish: v1::Finish) -> Result<Answer, Error> {
+    async fn finish(&self, finish: v1::Finish) -> Result<Response, Error> {
         let mut refused = Vec::new();
         let mut reports = Vec::with_capacity(finish.reports.len());
         for report in finish.reports {
@@ -280,19 +279,19 @@ impl Session {
             }
         }
         let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
-        let answers = none_or_all(self.state.orders.finish(reports).await?)?;
-        for ((id, token), answer) in leases.into_iter().zip(answers) {
-            if !is_for_later(&answer) {
+        let results = unless_all_undecided(self.state.orders.finish(reports).await?)?;
+        for ((id, token), result) in leases.into_iter().zip(results) {
+            if !is_undecided(&result) {
                 self.forget(id, token);
             }
-            if let Err(error) = answer {
+            if let Err(error) = result {
                 refused.push(self.refusal(id, token, error)?);
             }
         }
-        Ok(Answer::Finished(v1::Finished { refused }))
+        Ok(Response::Finished(v1::Finished { refused }))
     }
 
-    /// Tells the worker to stop what was cancelled, if it is running here.
+    /// Tells the worker to stop cancelled orders that this stream has started.
     async fn cancel(&self, received: Result<OrderId, RecvError>, more: &mut broadcast::Receiver<OrderId>) {
         let mut leases = Vec::new();
         let mut next = received.ok();
@@ -303,16 +302,16 @@ impl Session {
             next = if leases.len() < MAX_BATCH { more.try_recv().ok() } else { None };
         }
         if !leases.is_empty() {
-            self.sender.send(0, Answer::Cancel(v1::Cancel { leases })).await;
+            self.sender.send(0, Response::Cancel(v1::Cancel { leases })).await;
         }
     }
 
-    /// The refusal of one lease; errors that are not about this one concern the whole request.
+    /// Returns the refusal of one lease, or an error that concerns the whole request.
     fn refusal(&self, id: OrderId, token: LeaseToken, error: Error) -> Result<v1::Refused, Error> {
         let status = if let Error::Refused { refusal, .. } = &error { refusal.status() } else { None };
         let status = status.map(|status| status.to_string()).unwrap_or_default();
         let reason = match error {
-            // Asking again would not help: the worker drops the order and frees its slot.
+            // A repetition cannot succeed: the worker drops the order and frees its slot.
             Error::NotFound(_) | Error::Refused { .. } | Error::Unreadable { .. } | Error::Internal => {
                 error.code().to_string()
             }
@@ -340,7 +339,7 @@ impl Session {
     }
 }
 
-/// Takes leases from the end, for one message.
+/// Removes the leases of one message from the end.
 fn next_group(large: &mut Vec<(usize, (OrderId, LeaseToken))>) -> Vec<(OrderId, LeaseToken)> {
     let mut left = LARGE_MESSAGE_BYTES;
     let mut group = Vec::new();
@@ -355,17 +354,17 @@ fn refuse((id, token): (OrderId, LeaseToken), code: ErrorCode) -> v1::Refused {
     v1::Refused { lease: Some(v1::Lease::new(id, token)), reason: code.to_string(), status: String::new() }
 }
 
-/// Separates the leases that can be read from those that cannot.
+/// Parses the leases, and returns a refusal for each invalid one.
 fn parse(leases: Vec<v1::Lease>) -> (Vec<(OrderId, LeaseToken)>, Vec<v1::Refused>) {
-    let mut good = Vec::with_capacity(leases.len());
+    let mut parsed = Vec::with_capacity(leases.len());
     let mut refused = Vec::new();
     for lease in leases {
         match lease.parse() {
-            Ok(lease) => good.push(lease),
+            Ok(lease) => parsed.push(lease),
             Err(problem) => refused.push(unreadable(Some(lease), &problem)),
         }
     }
-    (good, refused)
+    (parsed, refused)
 }
 
 fn unreadable(lease: Option<v1::Lease>, problem: &proto::InvalidMessage) -> v1::Refused {
@@ -373,17 +372,17 @@ fn unreadable(lease: Option<v1::Lease>, problem: &proto::InvalidMessage) -> v1::
     v1::Refused { lease, reason: problem.code().to_string(), status: String::new() }
 }
 
-/// The answers, unless none of them can be given now: then that is the answer to all of them.
-fn none_or_all<T>(answers: Vec<Result<T, Error>>) -> Result<Vec<Result<T, Error>>, Error> {
-    match answers.first() {
-        Some(Err(error)) if answers.iter().all(is_for_later) => Err(error.clone()),
-        Some(_) | None => Ok(answers),
+/// Returns the results, or one error if every entry is undecided.
+fn unless_all_undecided<T>(results: Vec<Result<T, Error>>) -> Result<Vec<Result<T, Error>>, Error> {
+    match results.first() {
+        Some(Err(error)) if results.iter().all(is_undecided) => Err(error.clone()),
+        Some(_) | None => Ok(results),
     }
 }
 
-/// Whether nothing has been decided about this one.
-fn is_for_later<T>(answer: &Result<T, Error>) -> bool {
-    matches!(answer, Err(Error::Unavailable { .. }))
+/// Returns whether the entry is undecided, so the worker can send it again.
+fn is_undecided<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Unavailable { .. }))
 }
 
 #[cfg(test)]
@@ -393,6 +392,6 @@ mod tests {
     #[test]
     fn the_limits_are_documented() {
         limits_page::row("entries in a message of a worker", &limits_page::count(MAX_BATCH));
-        limits_page::row("concurrent messages of a worker", &PARALLEL.to_string());
+        limits_page::row("concurrent messages of a worker", &MAX_CONCURRENT_REQUESTS.to_string());
     }
 }
