@@ -176,8 +176,8 @@ fn workers(health: &HealthMonitor) -> Check {
 }
 
 fn processing(state: &HealthState) -> Check {
-    let outlook = state.orders.outlook();
-    let paused = outlook.paused_at.map(|at| match outlook.paused_until {
+    let snapshot = state.orders.queue_snapshot();
+    let paused = snapshot.paused_at.map(|at| match snapshot.paused_until {
         Some(until) => format!("the queue is paused since {at}, until {until}"),
         None => format!("the queue is paused since {at}, until it is resumed"),
     });

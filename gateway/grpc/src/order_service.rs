@@ -150,7 +150,7 @@ impl Service {
     }
 
     fn to_message(&self, order: domain::Order) -> v1::Order {
-        v1::Order::new(order, &self.state.orders.outlook())
+        v1::Order::new(order, &self.state.orders.queue_snapshot())
     }
 
     async fn start(

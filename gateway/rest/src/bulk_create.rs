@@ -132,7 +132,7 @@ pub(super) async fn create(
     // The rows are copies; their text need not be in memory twice.
     let _held = body.into_held();
     let created = state.orders.create_bulk(rows, policy, key).await?;
-    answer(created, errors, state.context.limits.max_response_size, state.orders.outlook())
+    answer(created, errors, state.context.limits.max_response_size, state.orders.queue_snapshot())
 }
 
 fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
@@ -195,12 +195,12 @@ fn answer(
     created: BulkCreated,
     errors: Vec<Vec<InputError>>,
     bytes: usize,
-    outlook: QueueSnapshot,
+    snapshot: QueueSnapshot,
 ) -> Result<Response, ApiError> {
     let count = created.rows.iter().filter(|row| matches!(row, BulkRowOutcome::Created(_))).count();
     let failed = created.rows.len() - count;
     let mut left =
-        Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS, outlook };
+        Left { bytes: bytes.saturating_sub(ROW_BYTES * errors.len()), errors: MAX_ERRORS, snapshot };
     let outcomes = created.rows.into_iter().zip(errors).enumerate();
     let mut results = outcomes.map(|(index, (outcome, errors))| left.row(index, outcome, errors));
     if count == 0 {
@@ -235,7 +235,7 @@ fn write(body: &mut Vec<u8>, row: &RowResult) {
 struct Left {
     bytes: usize,
     errors: usize,
-    outlook: QueueSnapshot,
+    snapshot: QueueSnapshot,
 }
 
 impl Left {
@@ -266,7 +266,7 @@ impl Left {
     fn order(&mut self, order: &Order) -> Option<Box<RawValue>> {
         // Without writing it when it cannot fit.
         self.bytes.checked_sub(order.approximate_bytes() / 2)?;
-        let text = String::from_utf8(OrderView::created(order, &self.outlook).json()).ok()?;
+        let text = String::from_utf8(OrderView::created(order, &self.snapshot).json()).ok()?;
         self.bytes = self.bytes.checked_sub(text.len())?;
         RawValue::from_string(text).ok()
     }

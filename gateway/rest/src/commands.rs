@@ -98,7 +98,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<OrderView>, ApiError> {
     let command = Command::of(&state, request).await?;
     let order = state.orders.cancel(id, command.reason).await?;
-    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
+    Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
 /// Redrives a failed order: it gets a new set of attempts.
@@ -123,7 +123,7 @@ pub(super) async fn redrive(
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
     let order = state.orders.redrive(id, &requester, command.reason.as_deref()).await?;
-    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
+    Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ async fn accept(state: &RestState, request: Request) -> Result<Response, ApiErro
     let created = state.orders.create(draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
-    let view = OrderView::created(&created.order, &state.orders.outlook());
+    let view = OrderView::created(&created.order, &state.orders.queue_snapshot());
     Ok((StatusCode::CREATED, location, replayed, view).into_response())
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn get(
 ) -> Result<Json<OrderView>, ApiError> {
     let wait = Wait::read(query.as_deref())?;
     let order = order(&state, id, wait, client).await?;
-    Ok(Json(OrderView::new(&order, &state.orders.outlook())))
+    Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
 async fn order(

@@ -218,19 +218,23 @@ async fn page(
 ) -> Result<Response, ApiError> {
     let query = ListRequest::read(query, only, state.orders.config().default_currency)?;
     let mut page = state.orders.list(query.listing.clone(), state.context.limits.max_response_size).await?;
-    let body =
-        body(&mut page, query.listing.take, state.context.limits.max_response_size, &state.orders.outlook());
+    let body = body(
+        &mut page,
+        query.listing.take,
+        state.context.limits.max_response_size,
+        &state.orders.queue_snapshot(),
+    );
     let link = query.links(path, &page).map(|links| [(header::LINK, links)]);
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
 }
 
 /// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
 /// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
-fn body(page: &mut Page, take: Take, bytes: usize, outlook: &QueueSnapshot) -> Vec<u8> {
+fn body(page: &mut Page, take: Take, bytes: usize, snapshot: &QueueSnapshot) -> Vec<u8> {
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;
     let mut fits = |item: &Listed| {
-        let text = list_item::json(item, outlook);
+        let text = list_item::json(item, snapshot);
         length += text.len() + 1;
         let fits = texts.is_empty() || length <= bytes;
         if fits {

@@ -33,9 +33,9 @@ pub(super) struct UnreadableOrder {
 }
 
 /// The JSON text of an entry.
-pub(super) fn json(item: &Listed, outlook: &QueueSnapshot) -> Vec<u8> {
+pub(super) fn json(item: &Listed, snapshot: &QueueSnapshot) -> Vec<u8> {
     match item {
-        Listed::Order(order) => OrderView::new(order, outlook).json(),
+        Listed::Order(order) => OrderView::new(order, snapshot).json(),
         Listed::Unreadable { unreadable: Unreadable { order_id, detail, .. }, .. } => {
             let order = UnreadableOrder { id: *order_id, unreadable: detail.clone() };
             // A struct of two strings can always be written as JSON.

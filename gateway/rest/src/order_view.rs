@@ -108,10 +108,10 @@ struct LineItemView {
 }
 
 impl OrderView {
-    /// The order as it is by this outlook.
-    pub(super) fn new(order: &Order, outlook: &QueueSnapshot) -> Self {
+    /// Builds the view of an order, with the state of the queue at this snapshot.
+    pub(super) fn new(order: &Order, snapshot: &QueueSnapshot) -> Self {
         let first = order.line_items.first();
-        let waiting = order.waiting(outlook);
+        let waiting = order.waiting(snapshot);
         Self {
             order_id: order.id,
             id: order.id,
@@ -140,8 +140,8 @@ impl OrderView {
     }
 
     /// The order as it was at its creation. A repetition of the create is answered with the same text.
-    pub(super) fn created(order: &Order, outlook: &QueueSnapshot) -> Self {
-        Self::new(order, &outlook.at_creation(order.created_at))
+    pub(super) fn created(order: &Order, snapshot: &QueueSnapshot) -> Self {
+        Self::new(order, &snapshot.at_creation(order.created_at))
     }
 }
 

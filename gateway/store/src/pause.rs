@@ -18,7 +18,7 @@ const QUEUE: &str = "orders";
 
 impl Store {
     /// Returns what pending orders wait for, without a statement: dispatch reads the pause twice a second.
-    pub fn outlook(&self) -> QueueSnapshot {
+    pub fn queue_snapshot(&self) -> QueueSnapshot {
         let now = self.now();
         let seen = self.inner.pause_seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = seen.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now));
@@ -29,7 +29,7 @@ impl Store {
         }
     }
 
-    /// Stores the pause for [`Self::outlook`].
+    /// Stores the pause for [`Self::queue_snapshot`].
     pub(super) fn note_pause(&self, pause: Option<Pause>) {
         self.inner.pause_seen.note(pause);
     }

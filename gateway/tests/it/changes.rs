@@ -68,7 +68,7 @@ on_both!(a_postponed_attempt_is_not_counted, |on| async move {
     let order = order(&backend, id).await;
     assert_eq!((order.attempt, order.failures), (1, 0));
     assert!(order.not_before >= before + hour, "{order:?}");
-    let waiting = order.waiting(&backend.store.outlook()).unwrap();
+    let waiting = order.waiting(&backend.store.queue_snapshot()).unwrap();
     assert_eq!(waiting.waits_for, domain::waiting::WaitsFor::Retry);
     assert_eq!(waiting.next_attempt_at, Some(order.not_before));
     // A repeated report.

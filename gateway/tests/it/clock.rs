@@ -191,10 +191,10 @@ on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async mo
     }
     let shown = |ids: Vec<OrderId>| async move {
         let now = store.now();
-        let outlook = QueueSnapshot { now, paused_at: None, paused_until: None };
+        let snapshot = QueueSnapshot { now, paused_at: None, paused_until: None };
         let orders = store.orders(&ids).await.unwrap();
         let orders = ids.iter().map(|id| orders.iter().find(|order| order.id == *id).unwrap());
-        orders.map(|order| order.waiting(&outlook).unwrap().next_attempt_at).collect::<Vec<_>>()
+        orders.map(|order| order.waiting(&snapshot).unwrap().next_attempt_at).collect::<Vec<_>>()
     };
     for step in [Duration::ZERO, STEPS[1], STEPS[2]] {
         for id in &ids {

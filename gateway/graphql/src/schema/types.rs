@@ -205,7 +205,7 @@ impl Order {
 
 impl Order {
     fn waiting(&self, ctx: &Context<'_>) -> Option<Waiting> {
-        self.0.waiting(&ctx.data_unchecked::<Arc<Services>>().orders.outlook())
+        self.0.waiting(&ctx.data_unchecked::<Arc<Services>>().orders.queue_snapshot())
     }
 }
 

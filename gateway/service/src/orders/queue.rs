@@ -45,8 +45,8 @@ impl Orders {
     }
 
     /// Returns what pending orders wait for, as last read.
-    pub fn outlook(&self) -> QueueSnapshot {
-        self.store.outlook()
+    pub fn queue_snapshot(&self) -> QueueSnapshot {
+        self.store.queue_snapshot()
     }
 
     /// Counts the orders in each status. Callers within [`COUNTS_FRESH`](super::COUNTS_FRESH) share a count.
