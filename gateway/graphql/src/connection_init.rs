@@ -6,11 +6,11 @@ use serde_json::Value;
 /// Decides which clients may open a websocket, by the payload of `connection_init`. The default admits
 /// all clients.
 #[derive(Clone)]
-pub struct InitCheck(Arc<CheckInit>);
+pub struct ConnectionInitHook(Arc<HookFn>);
 
-type CheckInit = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
+type HookFn = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
-impl InitCheck {
+impl ConnectionInitHook {
     /// `check` gets the payload, an object or null, and returns the reason of a rejection, which the client
     /// receives.
     pub fn new(check: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
@@ -23,14 +23,14 @@ impl InitCheck {
     }
 }
 
-impl Default for InitCheck {
+impl Default for ConnectionInitHook {
     fn default() -> Self {
         Self::new(|_| Ok(()))
     }
 }
 
-impl fmt::Debug for InitCheck {
+impl fmt::Debug for ConnectionInitHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InitCheck")
+        f.write_str("ConnectionInitHook")
     }
 }

@@ -41,7 +41,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
 pub(crate) const MAX_ERRORS: usize = 10;
 
 /// A use case that did not work, as the error of a resolver.
-pub(crate) fn fault(error: Error) -> async_graphql::Error {
+pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set(CODE, error.code().as_str());
     if let Some(wait) = error.retry_after() {
@@ -100,12 +100,12 @@ pub(crate) fn internal(details: &str) -> ServerError {
 }
 
 /// Makes the errors of a response fit to be seen.
-pub(crate) fn tidy(mut errors: Vec<ServerError>) -> Vec<ServerError> {
+pub(crate) fn normalize_errors(mut errors: Vec<ServerError>) -> Vec<ServerError> {
     errors.truncate(MAX_ERRORS);
-    errors.into_iter().map(tidy_one).collect()
+    errors.into_iter().map(normalize_error).collect()
 }
 
-fn tidy_one(error: ServerError) -> ServerError {
+fn normalize_error(error: ServerError) -> ServerError {
     if has_code(&error) {
         return error;
     }
@@ -140,7 +140,7 @@ mod tests {
     fn unforeseen_errors_do_not_leak() {
         let secret = ServerError::new("connect mysql://root:secret@db", None)
             .with_path(vec![PathSegment::Field("order".to_owned())]);
-        let shown = tidy(vec![secret]).remove(0);
+        let shown = normalize_errors(vec![secret]).remove(0);
         assert!(!shown.message.contains("secret"), "{}", shown.message);
         assert_eq!(code_of(&shown), Some(&Value::from("internal_error")));
         assert_eq!(shown.path.len(), 1);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn faults_keep_their_word_and_say_when_to_come_back() {
-        let shown = fault(Error::overloaded());
+        let shown = to_graphql_error(Error::overloaded());
         let values = shown.extensions.unwrap();
         assert_eq!(values.get(CODE), Some(&Value::from("overloaded")));
         assert_eq!(values.get("retryAfterSeconds"), Some(&Value::from(1)));
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn there_are_at_most_ten() {
         let many = (0..11).map(|_| request_error(ErrorCode::InvalidInput, "x")).collect();
-        assert_eq!(tidy(many).len(), MAX_ERRORS);
+        assert_eq!(normalize_errors(many).len(), MAX_ERRORS);
     }
 
     #[test]

@@ -14,19 +14,19 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answer;
 use crate::config::Config;
 use crate::errors::{internal, limit_error, request_error, with_code};
-use crate::language::{Document, Language, Unusable};
-use crate::large_operations::Rooms;
-use crate::limits::{self, Price, TooMuch};
-use crate::parsed_document_cache::Parsed;
-use crate::persisted_queries::{Documents, TrustedDocuments};
+use crate::execution_result::ExecutionResult;
+use crate::language::{Document, DocumentError, Language};
+use crate::large_operations::LargeOperationLimiter;
+use crate::limits::{self, LimitExceeded, OperationCost};
+use crate::parsed_document_cache::ParsedDocumentCache;
+use crate::persisted_queries::{DocumentSource, TrustedDocuments};
 use crate::request::Params;
 use crate::response_budget::Budget;
 use crate::schema::OrdersSchema;
-use crate::schema::subscription::Position;
-use crate::stream_slot::Handover;
+use crate::schema::subscription::EventPosition;
+use crate::stream_slot::StreamSlot;
 use telemetry::panics::{self, Panicked};
 
 /// The same schema twice.
@@ -40,23 +40,23 @@ pub(crate) struct Schemas {
 
 /// Cheap to clone: each request takes one.
 #[derive(Clone)]
-pub(crate) struct Engine(Arc<Shared>);
+pub(crate) struct Executor(Arc<Shared>);
 
 struct Shared {
     schemas: Schemas,
     config: Arc<Config>,
     max_response_size: usize,
     language: Language,
-    documents: Documents,
-    parsed: Parsed,
-    rooms: Rooms,
+    document_source: DocumentSource,
+    parsed_documents: ParsedDocumentCache,
+    large_operations: LargeOperationLimiter,
 }
 
 /// An operation that may run: validated, within the limits, its variables coerced.
 pub(crate) struct Operation {
     kind: OperationType,
     request: Request,
-    price: Price,
+    cost: OperationCost,
     /// Fields at its root.
     fields: usize,
     has_lists: bool,
@@ -70,31 +70,31 @@ impl Operation {
 
     /// What it costs; a batch costs the sum.
     pub(crate) fn complexity(&self) -> usize {
-        self.price.complexity
+        self.cost.complexity
     }
 
     /// Lets a subscription resume, and follow it.
-    pub(crate) fn at(self, position: Position) -> Self {
+    pub(crate) fn at(self, position: EventPosition) -> Self {
         Self { request: self.request.data(position), ..self }
     }
 }
 
-impl Engine {
+impl Executor {
     pub(crate) fn new(
         schemas: Schemas,
         config: Arc<Config>,
         trusted_documents: Option<Arc<TrustedDocuments>>,
         max_response_size: usize,
     ) -> Self {
-        let documents = Documents::new(&config, trusted_documents);
+        let document_source = DocumentSource::new(&config, trusted_documents);
         Self(Arc::new(Shared {
             schemas,
             config,
             max_response_size,
             language: Language::new(),
-            documents,
-            parsed: Parsed::default(),
-            rooms: Rooms::default(),
+            document_source,
+            parsed_documents: ParsedDocumentCache::default(),
+            large_operations: LargeOperationLimiter::default(),
         }))
     }
 
@@ -105,32 +105,32 @@ impl Engine {
 
     /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
     /// error is the whole answer.
-    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, Answer> {
+    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, ExecutionResult> {
         panics::catch("graphql", || self.prepare_or_panic(params))
-            .unwrap_or_else(|Panicked| Err(Answer::failed(panicked())))
+            .unwrap_or_else(|Panicked| Err(ExecutionResult::failed(panicked())))
     }
 
-    fn prepare_or_panic(&self, params: Params) -> Result<Operation, Answer> {
+    fn prepare_or_panic(&self, params: Params) -> Result<Operation, ExecutionResult> {
         let limits = &self.0.config;
-        let found = self.0.documents.find(&params)?;
-        let document = self.document(&found.text)?;
-        if let Some(hash) = found.register {
-            self.0.documents.register(hash, &found.text);
+        let resolved = self.0.document_source.find(&params)?;
+        let document = self.document(&resolved.text)?;
+        if let Some(hash) = resolved.register {
+            self.0.document_source.register(hash, &resolved.text);
         }
         let name = params.operation_name.as_deref();
-        let plan = document
-            .operation(name)
-            .map_err(|message| Answer::rejected(vec![request_error(ErrorCode::ValidationFailed, message)]))?;
+        let plan = document.operation(name).map_err(|message| {
+            ExecutionResult::rejected(vec![request_error(ErrorCode::ValidationFailed, message)])
+        })?;
         if params.read_only && plan.kind == OperationType::Mutation {
             let message = "pages of other sites may only read here; the operators can allow a site by its name with \
                            --cors-origins";
             let code = ErrorCode::OriginNotAllowed;
-            return Err(Answer::refused(code, request_error(code, message)));
+            return Err(ExecutionResult::refused(code, request_error(code, message)));
         }
-        let wrong_input = |error| Answer::rejected(vec![with_code(error, ErrorCode::InvalidInput)]);
+        let wrong_input = |error| ExecutionResult::rejected(vec![with_code(error, ErrorCode::InvalidInput)]);
         let variables = self.0.language.coerce(plan, params.variables).map_err(wrong_input)?;
-        let price = limits::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
-            .map_err(refuse)?;
+        let cost = limits::check_variables(&document.ast, plan.name.as_deref(), &variables, limits)
+            .map_err(limit_result)?;
         let operation = plan.select(&variables).map_err(wrong_input)?;
         let (kind, has_lists) = (plan.kind, plan.has_lists);
         let fields = operation.selection_set.node.items.len();
@@ -139,24 +139,24 @@ impl Engine {
             operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
             fragments: Default::default(),
         });
-        Ok(Operation { kind, request, price, fields, has_lists })
+        Ok(Operation { kind, request, cost, fields, has_lists })
     }
 
-    fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, Answer> {
-        if let Some(document) = self.0.parsed.get(text) {
+    fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, ExecutionResult> {
+        if let Some(document) = self.0.parsed_documents.get(text) {
             return Ok(document);
         }
         let read = self.0.language.read(text, &self.0.config);
-        let document = Arc::new(read.map_err(|unusable| match unusable {
-            Unusable::TooMuch(too_much) => refuse(too_much),
-            Unusable::Wrong(errors) => Answer::rejected(errors),
+        let document = Arc::new(read.map_err(|error| match error {
+            DocumentError::LimitExceeded(exceeded) => limit_result(exceeded),
+            DocumentError::Invalid(errors) => ExecutionResult::rejected(errors),
         })?);
-        self.0.parsed.keep(text, &document);
+        self.0.parsed_documents.insert(text, &document);
         Ok(document)
     }
 
     /// Runs a query or a mutation. Stops when it takes too long, or when the caller goes away.
-    pub(crate) async fn run(&self, operation: Operation) -> Answer {
+    pub(crate) async fn run(&self, operation: Operation) -> ExecutionResult {
         self.run_until(operation, self.deadline(), self.budget()).await
     }
 
@@ -166,17 +166,22 @@ impl Engine {
     }
 
     /// The same for one of several operations that share their time and the length of the response.
-    pub(crate) async fn run_until(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+    pub(crate) async fn run_until(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+        budget: Budget,
+    ) -> ExecutionResult {
         if Instant::now() >= deadline {
             let message = "the operation was not run: those before it took all the time";
-            return Answer::failed(request_error(ErrorCode::RequestTimeout, message));
+            return ExecutionResult::failed(request_error(ErrorCode::RequestTimeout, message));
         }
         // Its result could not be shown.
         if budget.is_spent() {
-            return Answer::failed(budget.exceeded());
+            return ExecutionResult::failed(budget.exceeded());
         }
         budget.reserve_errors(operation.fields);
-        if Rooms::is_large(operation.price.orders) {
+        if LargeOperationLimiter::is_large(operation.cost.orders) {
             // Boxed, because few operations need its room.
             Box::pin(self.execute_large(operation, deadline, budget)).await
         } else {
@@ -184,45 +189,51 @@ impl Engine {
         }
     }
 
-    async fn execute(&self, operation: Operation, deadline: Instant, budget: Budget) -> Answer {
+    async fn execute(&self, operation: Operation, deadline: Instant, budget: Budget) -> ExecutionResult {
         let before = budget.left();
         let schema = self.schema(&operation);
         let request = operation.request.data(budget.clone());
         let work = panics::catch_async("graphql", schema.execute(request));
         match tokio::time::timeout_at(deadline, work).await {
-            Ok(Ok(response)) => Answer::from_response(response, &budget, before),
-            Ok(Err(Panicked)) => Answer::failed(panicked()),
-            Err(_) => self.too_slow(),
+            Ok(Ok(response)) => ExecutionResult::from_response(response, &budget, before),
+            Ok(Err(Panicked)) => ExecutionResult::failed(panicked()),
+            Err(_) => self.timed_out(),
         }
     }
 
     /// Waits until there is room, and does not run where short requests wait for their turn.
-    async fn execute_large(&self, mut operation: Operation, deadline: Instant, budget: Budget) -> Answer {
-        let room = tokio::time::timeout_at(deadline, self.0.rooms.enter(operation.price.orders));
-        let Ok(Some(room)) = room.await else { return self.too_slow() };
-        operation.request = operation.request.data(Arc::clone(&room));
+    async fn execute_large(
+        &self,
+        mut operation: Operation,
+        deadline: Instant,
+        budget: Budget,
+    ) -> ExecutionResult {
+        let permit =
+            tokio::time::timeout_at(deadline, self.0.large_operations.acquire(operation.cost.orders));
+        let Ok(Some(permit)) = permit.await else { return self.timed_out() };
+        operation.request = operation.request.data(Arc::clone(&permit));
         let caller_left = CancellationToken::new();
         // Cancelled when this future is dropped.
         let _caller = caller_left.clone().drop_guard();
-        let (engine, runtime) = (self.clone(), Handle::current());
+        let (executor, runtime) = (self.clone(), Handle::current());
         let work = move || {
-            let work = caller_left.run_until_cancelled(engine.execute(operation, deadline, budget));
-            let answer = runtime.block_on(work);
-            drop(room);
-            answer
+            let work = caller_left.run_until_cancelled(executor.execute(operation, deadline, budget));
+            let result = runtime.block_on(work);
+            drop(permit);
+            result
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(Some(answer)) => answer,
+            Ok(Some(result)) => result,
             // Only when no caller waits for the result, or after a panic outside of resolvers.
-            Ok(None) | Err(_) => Answer::failed(panicked()),
+            Ok(None) | Err(_) => ExecutionResult::failed(panicked()),
         }
     }
 
-    fn too_slow(&self) -> Answer {
+    fn timed_out(&self) -> ExecutionResult {
         counter!("orders_graphql_rejections_total", "reason" => "execution_time").increment(1);
         let limit = self.0.config.execution_timeout;
         let message = format!("the operation was stopped after {} ms", limit.as_millis());
-        Answer::failed(request_error(ErrorCode::RequestTimeout, message))
+        ExecutionResult::failed(request_error(ErrorCode::RequestTimeout, message))
     }
 
     fn schema(&self, operation: &Operation) -> &OrdersSchema {
@@ -230,53 +241,53 @@ impl Engine {
     }
 
     /// Runs a subscription until it ends or the stream is dropped.
-    pub(crate) fn stream(&self, operation: Operation) -> BoxStream<'static, Answer> {
-        let active = Active::new();
-        let handover = Handover::default();
+    pub(crate) fn stream(&self, operation: Operation) -> BoxStream<'static, ExecutionResult> {
+        let active = ActiveSubscription::new();
+        let slot = StreamSlot::default();
         let budget = self.budget();
         let before = budget.left();
         let schema = self.schema(&operation);
-        let request = operation.request.data(handover.taker()).data(budget.clone());
+        let request = operation.request.data(slot.writer()).data(budget.clone());
         let begun = schema.execute_stream(request);
-        let answers = begun.chain(stream::once(async move { handover.take() }).flatten());
-        let answers = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
+        let results = begun.chain(stream::once(async move { slot.take() }).flatten());
+        let results = AssertUnwindSafe(results).catch_unwind().map(move |result| {
             let _active = &active;
-            let answer = match answer {
+            let result = match result {
                 Ok(response) => {
                     counter!("orders_graphql_events_sent_total").increment(1);
-                    Answer::from_response(response, &budget, before)
+                    ExecutionResult::from_response(response, &budget, before)
                 }
                 Err(panic) => {
                     panics::record("graphql", &*panic);
-                    Answer::failed(panicked())
+                    ExecutionResult::failed(panicked())
                 }
             };
             budget.renew();
-            answer
+            result
         });
-        answers.boxed()
+        results.boxed()
     }
 }
 
 /// Counts a subscription for as long as it lives.
-struct Active;
+struct ActiveSubscription;
 
-impl Active {
+impl ActiveSubscription {
     fn new() -> Self {
         gauge!("orders_graphql_subscriptions").increment(1.0);
         Self
     }
 }
 
-impl Drop for Active {
+impl Drop for ActiveSubscription {
     fn drop(&mut self) {
         gauge!("orders_graphql_subscriptions").decrement(1.0);
     }
 }
 
-fn refuse(too_much: TooMuch) -> Answer {
-    let TooMuch { limit, code, message } = too_much;
-    Answer::refused(code, limit_error(code, limit, message))
+fn limit_result(exceeded: LimitExceeded) -> ExecutionResult {
+    let LimitExceeded { limit, code, message } = exceeded;
+    ExecutionResult::refused(code, limit_error(code, limit, message))
 }
 
 /// The answer to a panic, which was counted and logged.

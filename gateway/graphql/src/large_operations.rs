@@ -9,43 +9,43 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Orders that the large operations of one gateway hold at the same time: one page of the largest size.
-const ROOM: u32 = 100;
+const MAX_ORDERS: u32 = 100;
 /// The number of orders from which an operation is large.
-const LARGE: u32 = 5;
+const MIN_LARGE: u32 = 5;
 /// Orders of at most this size together count as an operation that is not large.
 const SHORT_BYTES: usize = 256 * 1024;
 
 /// The room of one gateway.
 #[derive(Clone)]
-pub(crate) struct Rooms(Arc<Semaphore>);
+pub(crate) struct LargeOperationLimiter(Arc<Semaphore>);
 
 /// The room of one operation.
-pub(crate) struct Room(Mutex<OwnedSemaphorePermit>);
+pub(crate) struct LargeOperationPermit(Mutex<OwnedSemaphorePermit>);
 
-impl Default for Rooms {
+impl Default for LargeOperationLimiter {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM as usize)))
+        Self(Arc::new(Semaphore::new(MAX_ORDERS as usize)))
     }
 }
 
-impl Rooms {
+impl LargeOperationLimiter {
     /// Whether an operation with this number of orders has to wait for capacity.
     pub(crate) fn is_large(orders: usize) -> bool {
-        orders >= LARGE as usize
+        orders >= MIN_LARGE as usize
     }
 
     /// Waits for the capacity that this number of orders needs, at most the whole capacity.
-    pub(crate) async fn enter(&self, orders: usize) -> Option<Arc<Room>> {
-        let orders = u32::try_from(orders).unwrap_or(ROOM).min(ROOM);
+    pub(crate) async fn acquire(&self, orders: usize) -> Option<Arc<LargeOperationPermit>> {
+        let orders = u32::try_from(orders).unwrap_or(MAX_ORDERS).min(MAX_ORDERS);
         // The semaphore is never closed.
         let permit = Arc::clone(&self.0).acquire_many_owned(orders).await.ok()?;
-        Some(Arc::new(Room(Mutex::new(permit))))
+        Some(Arc::new(LargeOperationPermit(Mutex::new(permit))))
     }
 }
 
-impl Room {
+impl LargeOperationPermit {
     /// Releases the capacity that a page of at most `orders` does not need.
-    pub(crate) fn read<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
+    pub(crate) fn release_unneeded<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
         // The bytes of an order and a line item without their strings.
         let line = |line: &domain::LineItem| line.item.len() + 128;
         let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
@@ -53,7 +53,7 @@ impl Room {
             return;
         }
         let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let spare = orders.min(permit.num_permits()).saturating_sub(LARGE as usize - 1);
+        let spare = orders.min(permit.num_permits()).saturating_sub(MIN_LARGE as usize - 1);
         drop(permit.split(spare));
     }
 }
@@ -66,7 +66,7 @@ mod tests {
     fn the_limits_are_documented() {
         limits_page::row(
             "orders that the large operations of a gateway may hold together",
-            &format!("{ROOM}; others wait"),
+            &format!("{MAX_ORDERS}; others wait"),
         );
     }
 }

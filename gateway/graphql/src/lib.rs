@@ -18,10 +18,10 @@
 //! 200, and let one small document occupy a processor for minutes. Of async-graphql-axum the extractor of the websocket
 //! subprotocol is used.
 
-mod answer;
 mod config;
 mod connection_init;
 mod errors;
+mod execution_result;
 mod executor;
 mod language;
 mod large_operations;
@@ -40,7 +40,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 
 pub use self::config::Config;
-pub use self::connection_init::InitCheck;
+pub use self::connection_init::ConnectionInitHook;
 pub use self::errors::status;
 pub use self::persisted_queries::TrustedDocuments;
 pub use self::schema::sdl;

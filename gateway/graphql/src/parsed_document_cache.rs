@@ -11,45 +11,45 @@ use hashlink::LruCache;
 use crate::language::Document;
 
 /// Most documents that are kept.
-const DOCUMENTS: usize = 500;
+const MAX_DOCUMENTS: usize = 500;
 /// The maximum total length of their sources. A parsed document takes up to about a hundred times its length.
-const BYTES: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// The most recently used documents by their sources.
-pub(crate) struct Parsed(Mutex<Kept>);
+pub(crate) struct ParsedDocumentCache(Mutex<Entries>);
 
-struct Kept {
+struct Entries {
     documents: LruCache<Arc<str>, Arc<Document>>,
     bytes: usize,
 }
 
-impl Default for Parsed {
+impl Default for ParsedDocumentCache {
     fn default() -> Self {
-        Self(Mutex::new(Kept { documents: LruCache::new(DOCUMENTS), bytes: 0 }))
+        Self(Mutex::new(Entries { documents: LruCache::new(MAX_DOCUMENTS), bytes: 0 }))
     }
 }
 
-impl Parsed {
+impl ParsedDocumentCache {
     /// The document with this text, if it is kept.
     pub(crate) fn get(&self, text: &str) -> Option<Arc<Document>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).documents.get(text).cloned()
     }
 
     /// Stores a document, and evicts the least recently used ones.
-    pub(crate) fn keep(&self, text: &Arc<str>, document: &Arc<Document>) {
-        if text.len() > BYTES {
+    pub(crate) fn insert(&self, text: &Arc<str>, document: &Arc<Document>) {
+        if text.len() > MAX_BYTES {
             return;
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.documents.contains_key(text) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.documents.contains_key(text) {
             return;
         }
-        while kept.documents.len() >= DOCUMENTS || kept.bytes + text.len() > BYTES {
-            let Some((forgotten, _)) = kept.documents.remove_lru() else { break };
-            kept.bytes -= forgotten.len();
+        while entries.documents.len() >= MAX_DOCUMENTS || entries.bytes + text.len() > MAX_BYTES {
+            let Some((evicted, _)) = entries.documents.remove_lru() else { break };
+            entries.bytes -= evicted.len();
         }
-        kept.bytes += text.len();
-        kept.documents.insert(Arc::clone(text), Arc::clone(document));
+        entries.bytes += text.len();
+        entries.documents.insert(Arc::clone(text), Arc::clone(document));
     }
 }
 
@@ -61,22 +61,22 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_document_is_evicted() {
-        let parsed = Parsed::default();
+        let cache = ParsedDocumentCache::default();
         let read = Language::new().read("{ __typename }", &Config::default());
         let document = Arc::new(read.ok().unwrap());
         let text = |n: usize, length: usize| Arc::<str>::from(format!("{}{n:04}", " ".repeat(length - 4)));
-        for n in 0..DOCUMENTS {
-            parsed.keep(&text(n, 4), &document);
-            parsed.keep(&text(n, 4), &document);
+        for n in 0..MAX_DOCUMENTS {
+            cache.insert(&text(n, 4), &document);
+            cache.insert(&text(n, 4), &document);
         }
-        assert!(parsed.get(&text(0, 4)).is_some(), "and used just now");
-        parsed.keep(&text(DOCUMENTS, 4), &document);
-        assert!(parsed.get(&text(0, 4)).is_some() && parsed.get(&text(1, 4)).is_none());
+        assert!(cache.get(&text(0, 4)).is_some(), "and used just now");
+        cache.insert(&text(MAX_DOCUMENTS, 4), &document);
+        assert!(cache.get(&text(0, 4)).is_some() && cache.get(&text(1, 4)).is_none());
         // One that takes all the room.
-        parsed.keep(&text(0, BYTES + 1), &document);
-        assert!(parsed.get(&text(0, BYTES + 1)).is_none() && parsed.get(&text(0, 4)).is_some());
-        parsed.keep(&text(0, BYTES), &document);
-        assert!(parsed.get(&text(0, BYTES)).is_some() && parsed.get(&text(0, 4)).is_none());
-        assert_eq!(parsed.0.lock().unwrap().bytes, BYTES);
+        cache.insert(&text(0, MAX_BYTES + 1), &document);
+        assert!(cache.get(&text(0, MAX_BYTES + 1)).is_none() && cache.get(&text(0, 4)).is_some());
+        cache.insert(&text(0, MAX_BYTES), &document);
+        assert!(cache.get(&text(0, MAX_BYTES)).is_some() && cache.get(&text(0, 4)).is_none());
+        assert_eq!(cache.0.lock().unwrap().bytes, MAX_BYTES);
     }
 }

@@ -16,10 +16,10 @@ use hashlink::LruCache;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
-use crate::answer::Answer;
 use crate::config::Config;
 use crate::errors::request_error;
-use crate::language::{Coerced, Language, Unusable};
+use crate::execution_result::ExecutionResult;
+use crate::language::{Coerced, DocumentError, Language};
 use crate::limits;
 use crate::request::{Params, PersistedQuery};
 
@@ -29,47 +29,47 @@ const SHA256: &str = "sha256:";
 type Hash = [u8; 32];
 
 /// Where the documents of requests come from.
-pub(crate) enum Documents {
+pub(crate) enum DocumentSource {
     /// Whatever clients send.
-    Sent,
+    Inline,
     /// What clients send, and what they sent before.
-    Remembered(Mutex<Memory>),
+    Persisted(Mutex<PersistedQueryStore>),
     /// These and no others.
     Trusted(Arc<TrustedDocuments>),
 }
 
 /// The document of a request.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct ResolvedDocument {
     pub(crate) text: Arc<str>,
     /// What it is to be remembered by, once it is known to be good.
     pub(crate) register: Option<Hash>,
 }
 
-impl Documents {
+impl DocumentSource {
     pub(crate) fn new(limits: &Config, trusted: Option<Arc<TrustedDocuments>>) -> Self {
         match trusted {
             Some(trusted) => Self::Trusted(trusted),
-            None if limits.max_persisted_queries == 0 => Self::Sent,
-            None => Self::Remembered(Mutex::new(Memory::new(limits))),
+            None if limits.max_persisted_queries == 0 => Self::Inline,
+            None => Self::Persisted(Mutex::new(PersistedQueryStore::new(limits))),
         }
     }
 
     /// The document that is meant.
-    pub(crate) fn find(&self, params: &Params) -> Result<Found, Answer> {
+    pub(crate) fn find(&self, params: &Params) -> Result<ResolvedDocument, ExecutionResult> {
         if params.persisted.as_ref().is_some_and(|persisted| persisted.version != 1) {
             return Err(refused(ErrorCode::InvalidInput, "Unsupported persisted query version"));
         }
         match self {
             Self::Trusted(trusted) => trusted.find(params),
-            Self::Remembered(memory) => {
-                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                memory.find(params)
+            Self::Persisted(store) => {
+                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+                store.find(params)
             }
-            Self::Sent => match (&params.persisted, &params.query) {
-                (None, Some(text)) => Ok(Found { text: text.as_str().into(), register: None }),
+            Self::Inline => match (&params.persisted, &params.query) {
+                (None, Some(text)) => Ok(ResolvedDocument { text: text.as_str().into(), register: None }),
                 // Clients take this for the sign to send nothing but documents.
-                _ => Err(unknown(ErrorCode::PersistedQueryNotSupported, "PersistedQueryNotSupported")),
+                _ => Err(not_found(ErrorCode::PersistedQueryNotSupported, "PersistedQueryNotSupported")),
             },
         }
     }
@@ -77,39 +77,39 @@ impl Documents {
     /// Remembers a document that could run.
     pub(crate) fn register(&self, hash: Hash, text: &Arc<str>) {
         match self {
-            Self::Remembered(memory) => {
-                memory.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::clone(text));
+            Self::Persisted(store) => {
+                store.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::clone(text));
                 counter!("orders_graphql_persisted_queries_total", "outcome" => "registered").increment(1);
             }
-            Self::Sent | Self::Trusted(_) => {}
+            Self::Inline | Self::Trusted(_) => {}
         }
     }
 }
 
 /// Apollo's clients read the message, and expect 200.
-fn unknown(code: ErrorCode, message: &str) -> Answer {
+fn not_found(code: ErrorCode, message: &str) -> ExecutionResult {
     counter!("orders_graphql_persisted_queries_total", "outcome" => "miss").increment(1);
     refused(code, message)
 }
 
-fn refused(code: ErrorCode, message: &str) -> Answer {
-    Answer::refused(code, request_error(code, message))
+fn refused(code: ErrorCode, message: &str) -> ExecutionResult {
+    ExecutionResult::refused(code, request_error(code, message))
 }
 
 /// The latest documents by their hashes.
-pub(crate) struct Memory {
+pub(crate) struct PersistedQueryStore {
     documents: LruCache<Hash, Arc<str>>,
     bytes: usize,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
-impl Memory {
+impl PersistedQueryStore {
     fn new(limits: &Config) -> Self {
         let documents = LruCache::new(limits.max_persisted_queries);
-        Self { documents, bytes: 0, most_bytes: limits.max_persisted_query_bytes }
+        Self { documents, bytes: 0, max_bytes: limits.max_persisted_query_bytes }
     }
 
-    fn find(&mut self, params: &Params) -> Result<Found, Answer> {
+    fn find(&mut self, params: &Params) -> Result<ResolvedDocument, ExecutionResult> {
         let id = params.document_id.as_deref().map(|id| id.strip_prefix(SHA256).unwrap_or(id));
         let hash = params.persisted.as_ref().map(|persisted| persisted.hash.as_str());
         let Some(text) = &params.query else {
@@ -117,9 +117,9 @@ impl Memory {
             return match known {
                 Some(text) => {
                     counter!("orders_graphql_persisted_queries_total", "outcome" => "hit").increment(1);
-                    Ok(Found { text: Arc::clone(text), register: None })
+                    Ok(ResolvedDocument { text: Arc::clone(text), register: None })
                 }
-                None => Err(unknown(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound")),
+                None => Err(not_found(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound")),
             };
         };
         let register = match hash {
@@ -132,23 +132,23 @@ impl Memory {
                 Some(computed).filter(|hash| self.documents.get(hash).is_none())
             }
         };
-        Ok(Found { text: text.as_str().into(), register })
+        Ok(ResolvedDocument { text: text.as_str().into(), register })
     }
 
     fn insert(&mut self, hash: Hash, text: Arc<str>) {
-        if text.len() > self.most_bytes || self.documents.contains_key(&hash) {
+        if text.len() > self.max_bytes || self.documents.contains_key(&hash) {
             return;
         }
-        while self.documents.len() >= self.documents.capacity() || self.bytes + text.len() > self.most_bytes {
-            let Some((_, forgotten)) = self.documents.remove_lru() else { break };
-            self.bytes -= forgotten.len();
+        while self.documents.len() >= self.documents.capacity() || self.bytes + text.len() > self.max_bytes {
+            let Some((_, evicted)) = self.documents.remove_lru() else { break };
+            self.bytes -= evicted.len();
         }
         self.bytes += text.len();
         self.documents.insert(hash, text);
     }
 }
 
-fn mismatch() -> Answer {
+fn mismatch() -> ExecutionResult {
     refused(ErrorCode::InvalidInput, "provided sha does not match query")
 }
 
@@ -176,16 +176,17 @@ impl TrustedDocuments {
         let language = Language::new();
         let mut documents = Self::default();
         for (name, text) in listed {
-            let wrong = |problem: String| format!("the document {name:?} {problem}");
-            let over = |much: limits::TooMuch| wrong(format!("is over a limit: {}", much.message));
-            let document = language.read(&text, limits).map_err(|unusable| match unusable {
-                Unusable::TooMuch(much) => over(much),
-                Unusable::Wrong(errors) => {
+            let failure = |problem: String| format!("the document {name:?} {problem}");
+            let over_limit =
+                |exceeded: limits::LimitExceeded| failure(format!("is over a limit: {}", exceeded.message));
+            let document = language.read(&text, limits).map_err(|error| match error {
+                DocumentError::LimitExceeded(exceeded) => over_limit(exceeded),
+                DocumentError::Invalid(errors) => {
                     let texts: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
-                    wrong(format!("cannot be used: {}", texts.join("; ")))
+                    failure(format!("cannot be used: {}", texts.join("; ")))
                 }
             })?;
-            limits::check_variables(&document.ast, None, &Coerced::default(), limits).map_err(over)?;
+            limits::check_variables(&document.ast, None, &Coerced::default(), limits).map_err(over_limit)?;
             let text: Arc<str> = text.into();
             documents.hashed.insert(sha256(&text), Arc::clone(&text));
             documents.named.insert(name.strip_prefix(SHA256).unwrap_or(&name).to_owned(), text);
@@ -193,7 +194,7 @@ impl TrustedDocuments {
         Ok(documents)
     }
 
-    fn find(&self, params: &Params) -> Result<Found, Answer> {
+    fn find(&self, params: &Params) -> Result<ResolvedDocument, ExecutionResult> {
         let named = |name: &str| {
             let name = name.strip_prefix(SHA256).unwrap_or(name);
             self.named.get(name).or_else(|| self.hashed.get(&from_hex(name)?))
@@ -206,7 +207,7 @@ impl TrustedDocuments {
         };
         match text {
             Some(text) if params.query.as_deref().is_some_and(|sent| sent != &**text) => Err(mismatch()),
-            Some(text) => Ok(Found { text: Arc::clone(text), register: None }),
+            Some(text) => Ok(ResolvedDocument { text: Arc::clone(text), register: None }),
             None => {
                 counter!("orders_graphql_rejections_total", "reason" => "trusted_documents").increment(1);
                 let message = "only listed documents run here, and this one is not listed";
@@ -241,23 +242,27 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_in_number_and_bytes() {
-        let mut memory =
-            Memory::new(&Config { max_persisted_queries: 3, max_persisted_query_bytes: 100, ..limits() });
-        let remember = |memory: &mut Memory, text: &str| memory.insert(sha256(text), text.into());
-        let knows = |memory: &mut Memory, text: &str| memory.documents.get(&sha256(text)).is_some();
+        let mut store = PersistedQueryStore::new(&Config {
+            max_persisted_queries: 3,
+            max_persisted_query_bytes: 100,
+            ..limits()
+        });
+        let insert = |store: &mut PersistedQueryStore, text: &str| store.insert(sha256(text), text.into());
+        let contains =
+            |store: &mut PersistedQueryStore, text: &str| store.documents.get(&sha256(text)).is_some();
         for text in ["a", "b", "c"] {
-            remember(&mut memory, text);
+            insert(&mut store, text);
         }
-        assert!(knows(&mut memory, "a"));
-        remember(&mut memory, "d");
+        assert!(contains(&mut store, "a"));
+        insert(&mut store, "d");
         assert!(
-            knows(&mut memory, "a") && !knows(&mut memory, "b"),
+            contains(&mut store, "a") && !contains(&mut store, "b"),
             "the least recently used one is evicted"
         );
-        remember(&mut memory, &"x".repeat(99));
-        assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
-        remember(&mut memory, &"y".repeat(101));
-        assert_eq!((memory.documents.len(), memory.bytes), (2, 100));
+        insert(&mut store, &"x".repeat(99));
+        assert_eq!((store.documents.len(), store.bytes), (2, 100));
+        insert(&mut store, &"y".repeat(101));
+        assert_eq!((store.documents.len(), store.bytes), (2, 100));
     }
 
     #[test]

@@ -42,12 +42,12 @@ pub(crate) enum Requests {
 /// What is wrong with the parameters, as a sentence.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
-pub(crate) struct BadParams {
+pub(crate) struct InvalidParams {
     pub(crate) code: ErrorCode,
     message: String,
 }
 
-impl BadParams {
+impl InvalidParams {
     fn new(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::InvalidInput, message: message.into() }
     }
@@ -55,10 +55,10 @@ impl BadParams {
 
 impl Params {
     /// From a JSON value. Members with other names are ignored, as the specification asks.
-    pub(crate) fn from_json(json: Value) -> Result<Self, BadParams> {
+    pub(crate) fn from_json(json: Value) -> Result<Self, InvalidParams> {
         let mut members = match json {
             Value::Object(members) => members,
-            _ => return Err(BadParams::new("the request must be a JSON object")),
+            _ => return Err(InvalidParams::new("the request must be a JSON object")),
         };
         let operation_name = string("operationName", members.remove("operationName"))?;
         let document_id = string("documentId", members.remove("documentId"))?;
@@ -68,25 +68,25 @@ impl Params {
         let query = match members.remove("query") {
             Some(Value::String(query)) => Some(query),
             None | Some(Value::Null) if persisted.is_some() || document_id.is_some() => None,
-            Some(_) => return Err(BadParams::new("query must be a string")),
-            None => return Err(BadParams::new("query is missing: it must be a GraphQL document")),
+            Some(_) => return Err(InvalidParams::new("query must be a string")),
+            None => return Err(InvalidParams::new("query is missing: it must be a GraphQL document")),
         };
         Ok(Self { query, persisted, document_id, operation_name, variables, read_only: false })
     }
 
     /// From the query of a URL. Empty parameters count as absent.
-    pub(crate) fn from_url_query(text: &str) -> Result<Self, BadParams> {
+    pub(crate) fn from_url_query(text: &str) -> Result<Self, InvalidParams> {
         let mut members = Map::new();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             let value = match name.as_ref() {
                 _ if value.is_empty() => continue,
                 "query" | "operationName" | "documentId" => Value::String(value.into_owned()),
                 "variables" | "extensions" => serde_json::from_str(&value)
-                    .map_err(|error| BadParams::new(format!("{name} is not JSON: {error}")))?,
+                    .map_err(|error| InvalidParams::new(format!("{name} is not JSON: {error}")))?,
                 _ => continue,
             };
             if members.insert(name.clone().into_owned(), value).is_some() {
-                return Err(BadParams::new(format!("{name} is given more than once")));
+                return Err(InvalidParams::new(format!("{name} is given more than once")));
             }
         }
         Self::from_json(Value::Object(members))
@@ -95,22 +95,22 @@ impl Params {
 
 impl Requests {
     /// From the bytes of a body.
-    pub(crate) fn from_body(body: &[u8]) -> Result<Self, BadParams> {
-        let json = serde_json::from_slice(body).map_err(|error| BadParams {
+    pub(crate) fn from_body(body: &[u8]) -> Result<Self, InvalidParams> {
+        let json = serde_json::from_slice(body).map_err(|error| InvalidParams {
             code: ErrorCode::MalformedJson,
             message: format!("the body is not JSON: {error}"),
         })?;
         let Value::Array(operations) = json else { return Params::from_json(json).map(Self::One) };
         let read = |(n, json)| {
-            Params::from_json(json).map_err(|error| BadParams::new(format!("operation {n}: {error}")))
+            Params::from_json(json).map_err(|error| InvalidParams::new(format!("operation {n}: {error}")))
         };
         operations.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self::Batch)
     }
 }
 
-fn persisted(value: Value) -> Result<PersistedQuery, BadParams> {
+fn persisted(value: Value) -> Result<PersistedQuery, InvalidParams> {
     let wrong = || {
-        BadParams::new(
+        InvalidParams::new(
             "extensions.persistedQuery must be an object with a version and a sha256Hash, which is a string",
         )
     };
@@ -122,19 +122,19 @@ fn persisted(value: Value) -> Result<PersistedQuery, BadParams> {
 }
 
 /// Empty counts as absent.
-fn string(name: &str, value: Option<Value>) -> Result<Option<String>, BadParams> {
+fn string(name: &str, value: Option<Value>) -> Result<Option<String>, InvalidParams> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(_) => Err(BadParams::new(format!("{name} must be a string or null"))),
+        Some(_) => Err(InvalidParams::new(format!("{name} must be a string or null"))),
     }
 }
 
-fn object(name: &str, value: Option<Value>) -> Result<Map<String, Value>, BadParams> {
+fn object(name: &str, value: Option<Value>) -> Result<Map<String, Value>, InvalidParams> {
     match value {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err(BadParams::new(format!("{name} must be an object or null"))),
+        Some(_) => Err(InvalidParams::new(format!("{name} must be an object or null"))),
     }
 }
 
@@ -142,7 +142,7 @@ fn object(name: &str, value: Option<Value>) -> Result<Map<String, Value>, BadPar
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<Params, BadParams> {
+    fn read(body: &str) -> Result<Params, InvalidParams> {
         match Requests::from_body(body.as_bytes())? {
             Requests::One(params) => Ok(params),
             Requests::Batch(_) => panic!("{body} is one operation"),

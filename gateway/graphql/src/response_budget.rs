@@ -35,7 +35,7 @@ const VALUE_BYTES: usize = 64;
 pub(crate) struct Budget(Arc<Inner>);
 
 struct Inner {
-    most: usize,
+    max_bytes: usize,
     left: AtomicUsize,
     spent: AtomicBool,
     errors: AtomicUsize,
@@ -43,9 +43,9 @@ struct Inner {
 
 impl Budget {
     /// For a response of at most this many bytes.
-    pub(crate) fn new(most: usize) -> Self {
-        let (left, errors) = (AtomicUsize::new(most), AtomicUsize::new(MAX_ERRORS));
-        Self(Arc::new(Inner { most, left, spent: AtomicBool::new(false), errors }))
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        let (left, errors) = (AtomicUsize::new(max_bytes), AtomicUsize::new(MAX_ERRORS));
+        Self(Arc::new(Inner { max_bytes, left, spent: AtomicBool::new(false), errors }))
     }
 
     /// The one of the operation that is executed.
@@ -55,7 +55,7 @@ impl Budget {
 
     /// Makes it whole again, for the next result of a stream.
     pub(crate) fn renew(&self) {
-        self.0.left.store(self.0.most, Ordering::Relaxed);
+        self.0.left.store(self.0.max_bytes, Ordering::Relaxed);
         self.0.spent.store(false, Ordering::Relaxed);
         self.0.errors.store(MAX_ERRORS, Ordering::Relaxed);
     }
@@ -66,7 +66,7 @@ impl Budget {
     }
 
     /// Sets what is left, once the real length of a part is known.
-    pub(crate) fn settle(&self, left: usize) {
+    pub(crate) fn set_left(&self, left: usize) {
         self.0.left.store(left, Ordering::Relaxed);
     }
 
@@ -85,7 +85,7 @@ impl Budget {
     fn take(&self, bytes: usize) -> bool {
         let left = self.left();
         match left.checked_sub(bytes) {
-            Some(left) => self.settle(left),
+            Some(left) => self.set_left(left),
             None => self.spend(),
         }
         left >= bytes
@@ -113,11 +113,11 @@ impl Budget {
 
     /// The error that takes the place of the response.
     pub(crate) fn exceeded(&self) -> ServerError {
-        let most = self.0.most;
+        let max_bytes = self.0.max_bytes;
         limit_error(
             ErrorCode::LimitExceeded,
             "response",
-            format!("the response would be longer than {most} bytes: select less"),
+            format!("the response would be longer than {max_bytes} bytes: select less"),
         )
     }
 }

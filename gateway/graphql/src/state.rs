@@ -3,8 +3,8 @@ use std::sync::Arc;
 use broker::Queue;
 
 use crate::config::Config;
-use crate::connection_init::InitCheck;
-use crate::executor::{Engine, Schemas};
+use crate::connection_init::ConnectionInitHook;
+use crate::executor::{Executor, Schemas};
 use crate::persisted_queries::TrustedDocuments;
 use crate::schema;
 use crate::services::Services;
@@ -20,7 +20,7 @@ pub struct Hooks {
     /// The only documents that run; `None` permits every document.
     pub trusted_documents: Option<Arc<TrustedDocuments>>,
     /// Decides whether a websocket may be opened, by the payload of `connection_init`.
-    pub connection_init: InitCheck,
+    pub connection_init: ConnectionInitHook,
 }
 
 /// The parts that the API is built from.
@@ -46,9 +46,9 @@ pub struct StateParts {
 pub struct State(Arc<Shared>);
 
 struct Shared {
-    engine: Engine,
+    executor: Executor,
     config: Arc<Config>,
-    connection_init: InitCheck,
+    connection_init: ConnectionInitHook,
     context: Context,
 }
 
@@ -70,20 +70,20 @@ impl State {
         let schemas =
             Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };
         let config = Arc::new(config);
-        let engine =
-            Engine::new(schemas, Arc::clone(&config), trusted_documents, context.limits.max_response_size);
-        Self(Arc::new(Shared { engine, config, connection_init, context }))
+        let executor =
+            Executor::new(schemas, Arc::clone(&config), trusted_documents, context.limits.max_response_size);
+        Self(Arc::new(Shared { executor, config, connection_init, context }))
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.0.executor
     }
 
     pub(crate) fn config(&self) -> &Arc<Config> {
         &self.0.config
     }
 
-    pub(crate) fn connection_init(&self) -> &InitCheck {
+    pub(crate) fn connection_init(&self) -> &ConnectionInitHook {
         &self.0.connection_init
     }
 

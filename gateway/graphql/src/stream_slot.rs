@@ -16,56 +16,56 @@ use futures_util::{FutureExt, Stream, StreamExt};
 
 /// Where the engine finds the stream of an operation.
 #[derive(Default)]
-pub(crate) struct Handover(Arc<Slot>);
+pub(crate) struct StreamSlot(Arc<SharedStream>);
 
 /// Where a root field puts it: part of the request. Weak, because the stream knows its request.
-pub(crate) struct Taker(Weak<Slot>);
+pub(crate) struct SlotWriter(Weak<SharedStream>);
 
-type Slot = Mutex<Option<BoxStream<'static, Response>>>;
+type SharedStream = Mutex<Option<BoxStream<'static, Response>>>;
 
-impl Handover {
-    pub(crate) fn taker(&self) -> Taker {
-        Taker(Arc::downgrade(&self.0))
+impl StreamSlot {
+    pub(crate) fn writer(&self) -> SlotWriter {
+        SlotWriter(Arc::downgrade(&self.0))
     }
 
     /// What was handed over; nothing follows when nothing was.
     pub(crate) fn take(self) -> BoxStream<'static, Response> {
-        let handed_over = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        handed_over.unwrap_or_else(|| stream::empty().boxed())
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.unwrap_or_else(|| stream::empty().boxed())
     }
 }
 
 /// Hands the items of a root field over. What is returned is for async-graphql.
-pub(crate) fn hand_over<T: OutputType + Send + Sync + 'static>(
+pub(crate) fn attach<T: OutputType + Send + Sync + 'static>(
     ctx: &Context<'_>,
     items: impl Stream<Item = T> + Send + 'static,
 ) -> BoxStream<'static, T> {
-    let Some(slot) = ctx.data_opt::<Taker>().and_then(|taker| taker.0.upgrade()) else {
+    let Some(slot) = ctx.data_opt::<SlotWriter>().and_then(|writer| writer.0.upgrade()) else {
         return items.boxed();
     };
-    let origin = Arc::new(Origin {
+    let field = Arc::new(SubscribedField {
         schema: ctx.schema_env.clone(),
         query: ctx.query_env.clone(),
         field: ctx.item.clone(),
     });
     let responses = items.then(move |item| {
-        let origin = Arc::clone(&origin);
+        let field = Arc::clone(&field);
         // Boxed, so that it takes room only while there is an item.
-        async move { origin.show(&item).await }.boxed()
+        async move { field.resolve_item(&item).await }.boxed()
     });
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(responses.boxed());
     stream::empty().boxed()
 }
 
 /// Where items come from and what their subscriber wants to see of them.
-struct Origin {
+struct SubscribedField {
     schema: SchemaEnv,
     query: QueryEnv,
     field: Positioned<Field>,
 }
 
-impl Origin {
-    async fn show(&self, item: &impl OutputType) -> Response {
+impl SubscribedField {
+    async fn resolve_item(&self, item: &impl OutputType) -> Response {
         let name = &self.field.node.response_key().node;
         let path = QueryPathNode { parent: None, segment: QueryPathSegment::Name(name) };
         let selected = &self.field.node.selection_set;

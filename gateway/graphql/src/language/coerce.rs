@@ -6,14 +6,14 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, ServerError, Value, Variables};
 use serde_json::{Map, Value as Json};
 
+use super::located_error::LocatedError;
 use super::plan::Plan;
-use super::problem::Problem;
 use super::scalar::{cut, show};
 use super::type_system::Language;
 use super::values::Coerced;
 
 /// What is wrong with a value, and the way to it from the innermost step outwards.
-struct Fault {
+struct CoercionError {
     /// Empty when it is a null.
     message: String,
     path: Vec<Step>,
@@ -25,7 +25,7 @@ enum Step {
     Index(usize),
 }
 
-impl Fault {
+impl CoercionError {
     fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), path: Vec::new() }
     }
@@ -35,7 +35,7 @@ impl Fault {
         self
     }
 
-    fn of_variable(&self, name: &str, ty: &Type) -> String {
+    fn message_for(&self, name: &str, ty: &Type) -> String {
         if self.message.is_empty() && self.path.is_empty() {
             return format!("the variable ${name} of type {ty} is required");
         }
@@ -67,26 +67,27 @@ impl Language {
             let value = match (variables.remove(name.as_str()), &definition.default) {
                 (Some(value), _) => self.value(ty, value),
                 (None, Some(default)) => Ok(default.clone()),
-                (None, None) if ty.is_non_null() => Err(Fault::new("")),
+                (None, None) if ty.is_non_null() => Err(CoercionError::new("")),
                 (None, None) => continue,
             };
-            let value = value
-                .map_err(|fault| Problem::new(definition.pos, fault.of_variable(name, ty)).into_error())?;
+            let value = value.map_err(|error| {
+                LocatedError::new(definition.pos, error.message_for(name, ty)).into_error()
+            })?;
             coerced.insert(Name::new(name), value);
         }
         Ok(coerced.into())
     }
 
-    fn value(&self, ty: &Type, value: Json) -> Result<Value, Fault> {
+    fn value(&self, ty: &Type, value: Json) -> Result<Value, CoercionError> {
         if value.is_null() {
-            return if ty.is_non_null() { Err(Fault::new("")) } else { Ok(Value::Null) };
+            return if ty.is_non_null() { Err(CoercionError::new("")) } else { Ok(Value::Null) };
         }
         if ty.is_list() {
             let Json::Array(items) = value else {
                 return self.value(ty.item_type(), value).map(|item| Value::List(vec![item]));
             };
             let item = |(index, item)| {
-                self.value(ty.item_type(), item).map_err(|fault| fault.within(Step::Index(index)))
+                self.value(ty.item_type(), item).map_err(|error| error.within(Step::Index(index)))
             };
             return items.into_iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::List);
         }
@@ -97,27 +98,28 @@ impl Language {
                 Json::String(text) if definition.values.contains_key(text.as_str()) => {
                     Ok(Value::Enum(Name::new(text)))
                 }
-                other => {
-                    Err(Fault::new(format!("{} is not one of the values of {name}", show(&plain(other)))))
-                }
+                other => Err(CoercionError::new(format!(
+                    "{} is not one of the values of {name}",
+                    show(&plain(other))
+                ))),
             },
-            _ => self.scalar(name, plain(value), true).map_err(Fault::new),
+            _ => self.scalar(name, plain(value), true).map_err(CoercionError::new),
         }
     }
 
-    fn input_object(&self, definition: &InputObjectType, value: Json) -> Result<Value, Fault> {
+    fn input_object(&self, definition: &InputObjectType, value: Json) -> Result<Value, CoercionError> {
         let name = &definition.name;
         let Json::Object(fields) = value else {
-            return Err(Fault::new(format!("an object of type {name} is needed")));
+            return Err(CoercionError::new(format!("an object of type {name} is needed")));
         };
         let mut coerced = IndexMap::with_capacity(fields.len());
         for (field, value) in fields {
             let Some(wanted) = definition.fields.get(field.as_str()) else {
-                return Err(Fault::new(format!("{name} has no field {}", cut(&field))));
+                return Err(CoercionError::new(format!("{name} has no field {}", cut(&field))));
             };
             match self.value(&wanted.ty, value) {
                 Ok(value) => drop(coerced.insert(Name::new(field), value)),
-                Err(fault) => return Err(fault.within(Step::Field(field))),
+                Err(error) => return Err(error.within(Step::Field(field))),
             }
         }
         let missing = definition
@@ -125,9 +127,10 @@ impl Language {
             .iter()
             .find(|(field, wanted)| wanted.is_required() && !coerced.contains_key(field.as_str()));
         match missing {
-            Some((field, wanted)) => {
-                Err(Fault::new(format!("the field {field} of {name} is required, its type is {}", wanted.ty)))
-            }
+            Some((field, wanted)) => Err(CoercionError::new(format!(
+                "the field {field} of {name} is required, its type is {}",
+                wanted.ty
+            ))),
             None => Ok(Value::Object(coerced)),
         }
     }

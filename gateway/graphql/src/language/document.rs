@@ -7,17 +7,17 @@ use apollo_compiler::validation::DiagnosticList;
 use async_graphql::ServerError;
 use domain::ErrorCode;
 
-use super::places::Places;
+use super::line_index::LineIndex;
 use super::plan::Plan;
 use super::planner::plans;
 use super::type_system::Language;
 use crate::config::Config;
 use crate::errors::{MAX_ERRORS, with_code};
-use crate::limits::{self, TooMuch};
+use crate::limits::{self, LimitExceeded};
 
 /// Deepest recursion of the parser, which calls itself for each selection set, list and object. The
 /// guard's limit of brackets is below it.
-const RECURSION: usize = 200;
+const MAX_RECURSION: usize = 200;
 
 /// A document whose operations can be executed.
 pub(crate) struct Document {
@@ -27,11 +27,11 @@ pub(crate) struct Document {
 }
 
 /// Why a document cannot be executed.
-pub(crate) enum Unusable {
+pub(crate) enum DocumentError {
     /// It is over a limit.
-    TooMuch(TooMuch),
+    LimitExceeded(LimitExceeded),
     /// It does not parse or does not fit the schema. At least one error.
-    Wrong(Vec<ServerError>),
+    Invalid(Vec<ServerError>),
 }
 
 impl Document {
@@ -50,22 +50,23 @@ impl Document {
 
 impl Language {
     /// Parses a document, measures it, validates it and plans its operations.
-    pub(crate) fn read(&self, text: &str, limits: &Config) -> Result<Document, Unusable> {
-        limits::check_text(text, limits).map_err(Unusable::TooMuch)?;
-        let places = Places::new(text);
-        let mut parser = Parser::new().recursion_limit(RECURSION);
-        let ast = parser
-            .parse_ast(limits::without_descriptions(text), "document.graphql")
-            .map_err(|partial| Unusable::Wrong(errors(&partial.errors, &places, ErrorCode::ParseFailed)))?;
-        limits::check_structure(&ast, limits).map_err(Unusable::TooMuch)?;
-        let document = self.validate(&ast, &places)?;
-        let plans = plans(self, &document, &ast, &places)
-            .map_err(|misfit| Unusable::Wrong(vec![misfit.into_error()]))?;
-        plans.iter().try_for_each(Plan::check_root).map_err(Unusable::TooMuch)?;
+    pub(crate) fn read(&self, text: &str, limits: &Config) -> Result<Document, DocumentError> {
+        limits::check_text(text, limits).map_err(DocumentError::LimitExceeded)?;
+        let lines = LineIndex::new(text);
+        let mut parser = Parser::new().recursion_limit(MAX_RECURSION);
+        let ast =
+            parser.parse_ast(limits::without_descriptions(text), "document.graphql").map_err(|partial| {
+                DocumentError::Invalid(errors(&partial.errors, &lines, ErrorCode::ParseFailed))
+            })?;
+        limits::check_structure(&ast, limits).map_err(DocumentError::LimitExceeded)?;
+        let document = self.validate(&ast, &lines)?;
+        let plans = plans(self, &document, &ast, &lines)
+            .map_err(|error| DocumentError::Invalid(vec![error.into_error()]))?;
+        plans.iter().try_for_each(Plan::check_root).map_err(DocumentError::LimitExceeded)?;
         Ok(Document { ast, plans })
     }
 
-    fn validate(&self, ast: &ast::Document, places: &Places) -> Result<ExecutableDocument, Unusable> {
+    fn validate(&self, ast: &ast::Document, lines: &LineIndex) -> Result<ExecutableDocument, DocumentError> {
         let found = match ast.to_executable_validate(&self.schema) {
             Ok(document) => return Ok(document.into_inner()),
             Err(found) => found,
@@ -73,17 +74,17 @@ impl Language {
         let unknown = ast.to_executable(&self.schema).err();
         // What follows from an unknown name, such as a field that seems to select nothing, is not shown.
         let problems = unknown.map_or_else(
-            || errors(&found.errors, places, ErrorCode::ValidationFailed),
-            |unknown| errors(&unknown.errors, places, ErrorCode::ValidationFailed),
+            || errors(&found.errors, lines, ErrorCode::ValidationFailed),
+            |unknown| errors(&unknown.errors, lines, ErrorCode::ValidationFailed),
         );
-        if problems.is_empty() { Ok(found.partial) } else { Err(Unusable::Wrong(problems)) }
+        if problems.is_empty() { Ok(found.partial) } else { Err(DocumentError::Invalid(problems)) }
     }
 }
 
 /// What apollo-compiler found. Two of its rules about the root of a subscription are left out: one of them
 /// is stricter than the specification was when most clients were written, the other one counts fields
 /// that are merged. [`super::plan`] has the rule.
-fn errors(found: &DiagnosticList, places: &Places, code: ErrorCode) -> Vec<ServerError> {
+fn errors(found: &DiagnosticList, lines: &LineIndex, code: ErrorCode) -> Vec<ServerError> {
     let own_rules = ["SubscriptionUsesConditionalSelection", "SubscriptionUsesMultipleFields"];
     let found = found
         .iter()
@@ -91,7 +92,7 @@ fn errors(found: &DiagnosticList, places: &Places, code: ErrorCode) -> Vec<Serve
     let show = |problem: apollo_compiler::diagnostic::Diagnostic<'_, _>| {
         let error: &apollo_compiler::validation::DiagnosticData = problem.error;
         let message = error.unstable_compat_message().unwrap_or_else(|| error.to_string());
-        let pos = error_location(error).map(|span| places.at(span.offset()));
+        let pos = error_location(error).map(|span| lines.at(span.offset()));
         with_code(ServerError::new(message, pos), code)
     };
     found.take(MAX_ERRORS).map(show).collect()

@@ -7,8 +7,8 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Number, Pos, Value};
 use async_graphql_value::Value as Argument;
 
-use super::places::Places;
-use super::problem::Problem;
+use super::line_index::LineIndex;
+use super::located_error::LocatedError;
 use super::type_system::Language;
 use super::values::Coerced;
 
@@ -33,20 +33,20 @@ pub(super) struct Usage {
 impl Literal {
     /// What is executed for it; `None` when it is a variable without a value. Variables with a value stay
     /// variables, which the engine copies when it needs them.
-    pub(super) fn argument(&self, variables: &Coerced) -> Result<Option<Argument>, Problem> {
+    pub(super) fn argument(&self, variables: &Coerced) -> Result<Option<Argument>, LocatedError> {
         Ok(Some(match self {
             Self::Constant(value) => value.clone().into_value(),
             Self::Variable { name, non_null, pos } => match variables.get(name) {
                 Some(Value::Null) if *non_null => {
                     let message = format!("the variable ${name} is null where a value is required");
-                    return Err(Problem::new(*pos, message));
+                    return Err(LocatedError::new(*pos, message));
                 }
                 Some(_) => Argument::Variable(Name::new(name)),
                 None => return Ok(None),
             },
             Self::List(items) => {
                 let argument = |item: &Self| Ok(item.argument(variables)?.unwrap_or(Argument::Null));
-                Argument::List(items.iter().map(argument).collect::<Result<_, Problem>>()?)
+                Argument::List(items.iter().map(argument).collect::<Result<_, LocatedError>>()?)
             }
             Self::Object(fields) => {
                 let mut object = IndexMap::with_capacity(fields.len());
@@ -77,7 +77,7 @@ impl Literal {
 /// Reads the literals of one operation or fragment.
 pub(super) struct Literals<'a> {
     pub(super) language: &'a Language,
-    pub(super) places: &'a Places,
+    pub(super) lines: &'a LineIndex,
     /// The variables that were met.
     pub(super) usages: Vec<Usage>,
 }
@@ -89,8 +89,8 @@ impl Literals<'_> {
         ty: &Type,
         has_default: bool,
         written: &Node<Written>,
-    ) -> Result<Literal, Problem> {
-        let pos = self.places.of(written.location());
+    ) -> Result<Literal, LocatedError> {
+        let pos = self.lines.of(written.location());
         if let Written::Variable(name) = &**written {
             let name = name.to_string();
             self.usages.push(Usage { name: name.clone(), ty: ty.clone(), has_default, pos });
@@ -98,7 +98,7 @@ impl Literals<'_> {
         }
         if written.is_null() {
             return if ty.is_non_null() {
-                Err(Problem::new(pos, format!("null is given where {ty} is required")))
+                Err(LocatedError::new(pos, format!("null is given where {ty} is required")))
             } else {
                 Ok(Literal::Constant(Value::Null))
             };
@@ -118,7 +118,7 @@ impl Literals<'_> {
                 Written::Enum(value) if definition.values.contains_key(value) => {
                     Ok(Literal::Constant(Value::Enum(Name::new(value))))
                 }
-                _ => Err(Problem::new(pos, format!("{written} is not one of the values of {name}"))),
+                _ => Err(LocatedError::new(pos, format!("{written} is not one of the values of {name}"))),
             },
             // A number of any length: an ID is a string.
             _ => {
@@ -126,29 +126,32 @@ impl Literals<'_> {
                     Written::Int(number) if name == "ID" => Some(Value::String(number.as_str().to_owned())),
                     other => constant(other),
                 };
-                let value =
-                    value.ok_or_else(|| Problem::new(pos, format!("{written} is not a value of {name}")))?;
+                let value = value
+                    .ok_or_else(|| LocatedError::new(pos, format!("{written} is not a value of {name}")))?;
                 let value = self.language.scalar(name, value, false);
-                value.map(Literal::Constant).map_err(|problem| Problem::new(pos, problem))
+                value.map(Literal::Constant).map_err(|problem| LocatedError::new(pos, problem))
             }
         }
     }
 
-    fn object(&mut self, name: &str, pos: Pos, written: &Node<Written>) -> Result<Literal, Problem> {
+    fn object(&mut self, name: &str, pos: Pos, written: &Node<Written>) -> Result<Literal, LocatedError> {
         let language = self.language;
         let (Some(definition), Written::Object(fields)) =
             (language.schema.get_input_object(name), &**written)
         else {
-            return Err(Problem::new(pos, format!("an object of type {name} is needed here")));
+            return Err(LocatedError::new(pos, format!("an object of type {name} is needed here")));
         };
         let mut read: Vec<(Name, Literal)> = Vec::with_capacity(fields.len());
         for (field, value) in fields {
-            let pos = self.places.of(field.location());
+            let pos = self.lines.of(field.location());
             if read.iter().any(|(known, _)| known == field.as_str()) {
-                return Err(Problem::new(pos, format!("the input field {field} is given more than once")));
+                return Err(LocatedError::new(
+                    pos,
+                    format!("the input field {field} is given more than once"),
+                ));
             }
             let Some(wanted) = definition.fields.get(field) else {
-                return Err(Problem::new(pos, format!("{name} has no field {field}")));
+                return Err(LocatedError::new(pos, format!("{name} has no field {field}")));
             };
             let literal = self.read(&wanted.ty, wanted.default_value.is_some(), value)?;
             read.push((Name::new(field), literal));
@@ -156,7 +159,7 @@ impl Literals<'_> {
         for (field, wanted) in &definition.fields {
             if wanted.is_required() && !read.iter().any(|(known, _)| known == field.as_str()) {
                 let message = format!("the field {field} of {name} is required, its type is {}", wanted.ty);
-                return Err(Problem::new(pos, message));
+                return Err(LocatedError::new(pos, message));
             }
         }
         Ok(object(read))

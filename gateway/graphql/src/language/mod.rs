@@ -16,17 +16,17 @@
 
 mod coerce;
 mod document;
+mod line_index;
 mod literal;
-mod places;
+mod located_error;
 mod plan;
 mod planner;
-mod problem;
 mod scalar;
 mod select;
 mod type_system;
 mod values;
 
-pub(crate) use self::document::{Document, Unusable};
+pub(crate) use self::document::{Document, DocumentError};
 pub(crate) use self::type_system::Language;
 pub(crate) use self::values::{Coerced, json_size, text_size};
 

@@ -9,10 +9,10 @@ use apollo_compiler::executable::{self, ExecutableDocument, Operation, Selection
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Pos, Value};
 
+use super::line_index::LineIndex;
 use super::literal::{Literal, Literals, Usage};
-use super::places::Places;
+use super::located_error::{LocatedError, PlanError};
 use super::plan::{Condition, Field, Group, Plan, Selection, Selections, Variable};
-use super::problem::{Misfit, Problem};
 use super::type_system::Language;
 
 /// The type of `userErrors`.
@@ -23,22 +23,22 @@ pub(super) fn plans(
     language: &Language,
     document: &ExecutableDocument,
     ast: &ast::Document,
-    places: &Places,
-) -> Result<Vec<Plan>, Misfit> {
-    let mut planner = Planner { language, document, places, fragments: HashMap::new() };
-    repeated_definitions(ast, places)?;
+    lines: &LineIndex,
+) -> Result<Vec<Plan>, PlanError> {
+    let mut planner = Planner { language, document, lines, fragments: HashMap::new() };
+    repeated_definitions(ast, lines)?;
     document.operations.iter().map(|operation| planner.operation(operation)).collect()
 }
 
 /// The compiler keeps the first definition of a name, and says so. What it does not keep must not run.
-fn repeated_definitions(ast: &ast::Document, places: &Places) -> Result<(), Misfit> {
+fn repeated_definitions(ast: &ast::Document, lines: &LineIndex) -> Result<(), PlanError> {
     let mut names = HashSet::new();
     for definition in &ast.definitions {
         if let Some(name) = definition.name()
             && !names.insert((definition.as_fragment_definition().is_some(), name))
         {
             let message = format!("{name} is defined more than once");
-            return Err(Misfit::rule(Problem::new(places.of(definition.location()), message)));
+            return Err(PlanError::rule(LocatedError::new(lines.of(definition.location()), message)));
         }
     }
     Ok(())
@@ -47,12 +47,12 @@ fn repeated_definitions(ast: &ast::Document, places: &Places) -> Result<(), Misf
 struct Planner<'a> {
     language: &'a Language,
     document: &'a ExecutableDocument,
-    places: &'a Places,
-    fragments: HashMap<&'a str, Arc<Part>>,
+    lines: &'a LineIndex,
+    fragments: HashMap<&'a str, Arc<PlannedSet>>,
 }
 
 /// An operation or a fragment: what it selects, and what it uses.
-struct Part {
+struct PlannedSet {
     selections: Selections,
     usages: Vec<Usage>,
     has_lists: bool,
@@ -62,15 +62,15 @@ struct Part {
 }
 
 impl<'a> Planner<'a> {
-    fn operation(&mut self, operation: &'a Node<Operation>) -> Result<Plan, Misfit> {
-        let pos = self.places.of(operation.location());
-        let part = self.part(&operation.selection_set)?;
+    fn operation(&mut self, operation: &'a Node<Operation>) -> Result<Plan, PlanError> {
+        let pos = self.lines.of(operation.location());
+        let planned_set = self.planned_set(&operation.selection_set)?;
         let variables = self.variables(operation)?;
-        for usage in &part.usages {
+        for usage in &planned_set.usages {
             check_position(&variables, usage)?;
         }
-        let (mut has_lists, mut has_conditions) = (part.has_lists, part.has_conditions);
-        for spread in &part.spreads {
+        let (mut has_lists, mut has_conditions) = (planned_set.has_lists, planned_set.has_conditions);
+        for spread in &planned_set.spreads {
             if let Some(fragment) = self.fragments.get(spread.as_str()) {
                 has_lists |= fragment.has_lists;
                 has_conditions |= fragment.has_conditions;
@@ -86,7 +86,7 @@ impl<'a> Planner<'a> {
         };
         let root = operation.object_type().to_string();
         let name = operation.name.as_ref().map(ToString::to_string);
-        let selections = part.selections;
+        let selections = planned_set.selections;
         let mut plan = Plan { name, kind, has_lists, pos, root, variables, selections, complete: None };
         if !has_conditions {
             plan.complete = plan.with_all_variables();
@@ -94,24 +94,24 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    fn variables(&self, operation: &Operation) -> Result<Vec<Variable>, Misfit> {
+    fn variables(&self, operation: &Operation) -> Result<Vec<Variable>, PlanError> {
         let read = |definition: &Node<ast::VariableDefinition>| {
             let default = match &definition.default_value {
                 Some(written) => match self.literals().read(&definition.ty, false, written)? {
                     Literal::Constant(value) => Some(value),
                     Literal::Variable { pos, .. } => {
                         let message = "a default value must not hold variables".to_owned();
-                        return Err(Misfit::rule(Problem::new(pos, message)));
+                        return Err(PlanError::rule(LocatedError::new(pos, message)));
                     }
                     Literal::List(_) | Literal::Object(_) => {
-                        let pos = self.places.of(written.location());
+                        let pos = self.lines.of(written.location());
                         let message = "a default value must not hold variables".to_owned();
-                        return Err(Misfit::rule(Problem::new(pos, message)));
+                        return Err(PlanError::rule(LocatedError::new(pos, message)));
                     }
                 },
                 None => None,
             };
-            let pos = self.places.of(definition.location());
+            let pos = self.lines.of(definition.location());
             let ty = Type::clone(&definition.ty);
             Ok(Variable { name: definition.name.to_string(), ty, default, pos })
         };
@@ -119,57 +119,64 @@ impl<'a> Planner<'a> {
     }
 
     fn literals(&self) -> Literals<'a> {
-        Literals { language: self.language, places: self.places, usages: Vec::new() }
+        Literals { language: self.language, lines: self.lines, usages: Vec::new() }
     }
 
-    fn part(&mut self, set: &'a SelectionSet) -> Result<Part, Misfit> {
-        let mut gather = Gather {
+    fn planned_set(&mut self, set: &'a SelectionSet) -> Result<PlannedSet, PlanError> {
+        let mut collector = Collector {
             literals: self.literals(),
             spreads: BTreeSet::new(),
             has_lists: false,
             has_conditions: false,
         };
-        let selections = self.selections(set, &mut gather)?;
-        let Gather { literals, spreads, has_lists, has_conditions } = gather;
-        Ok(Part { selections, usages: literals.usages, has_lists, has_conditions, spreads })
+        let selections = self.selections(set, &mut collector)?;
+        let Collector { literals, spreads, has_lists, has_conditions } = collector;
+        Ok(PlannedSet { selections, usages: literals.usages, has_lists, has_conditions, spreads })
     }
 
     /// A fragment is planned once. The guard found no circles.
-    fn fragment(&mut self, fragment: &'a executable::Fragment) -> Result<Arc<Part>, Misfit> {
+    fn fragment(&mut self, fragment: &'a executable::Fragment) -> Result<Arc<PlannedSet>, PlanError> {
         if let Some(known) = self.fragments.get(fragment.name.as_str()) {
             return Ok(Arc::clone(known));
         }
-        let part = Arc::new(self.part(&fragment.selection_set)?);
-        self.fragments.insert(fragment.name.as_str(), Arc::clone(&part));
-        Ok(part)
+        let planned_set = Arc::new(self.planned_set(&fragment.selection_set)?);
+        self.fragments.insert(fragment.name.as_str(), Arc::clone(&planned_set));
+        Ok(planned_set)
     }
 
-    fn selections(&mut self, set: &'a SelectionSet, gather: &mut Gather<'a>) -> Result<Selections, Misfit> {
+    fn selections(
+        &mut self,
+        set: &'a SelectionSet,
+        collector: &mut Collector<'a>,
+    ) -> Result<Selections, PlanError> {
         let mut selections = Vec::with_capacity(set.selections.len());
         for selection in &set.selections {
             selections.push(match selection {
                 executable::Selection::Field(field) => {
-                    gather.has_lists |= field.ty().is_list() && !is_short_list(&set.ty, field);
-                    Selection::Field(self.field(field, gather)?)
+                    collector.has_lists |= field.ty().is_list() && !is_short_list(&set.ty, field);
+                    Selection::Field(self.field(field, collector)?)
                 }
                 executable::Selection::InlineFragment(inline) => Selection::Group(Group {
-                    conditions: gather.conditions(&inline.directives)?,
+                    conditions: collector.conditions(&inline.directives)?,
                     objects: inline.type_condition.as_ref().map(|name| self.language.objects(name).into()),
-                    selections: self.selections(&inline.selection_set, gather)?,
+                    selections: self.selections(&inline.selection_set, collector)?,
                 }),
                 executable::Selection::FragmentSpread(spread) => {
                     let name = spread.fragment_name.as_str();
                     let Some(fragment) = self.document.fragments.get(name) else {
-                        let pos = self.places.of(spread.location());
-                        return Err(Misfit::rule(Problem::new(pos, format!("there is no fragment {name}"))));
+                        let pos = self.lines.of(spread.location());
+                        return Err(PlanError::rule(LocatedError::new(
+                            pos,
+                            format!("there is no fragment {name}"),
+                        )));
                     };
-                    let part = self.fragment(fragment)?;
-                    gather.spreads.insert(name.to_owned());
-                    gather.spreads.extend(part.spreads.iter().cloned());
+                    let planned_set = self.fragment(fragment)?;
+                    collector.spreads.insert(name.to_owned());
+                    collector.spreads.extend(planned_set.spreads.iter().cloned());
                     Selection::Group(Group {
-                        conditions: gather.conditions(&spread.directives)?,
+                        conditions: collector.conditions(&spread.directives)?,
                         objects: Some(self.language.objects(fragment.type_condition()).into()),
-                        selections: Arc::clone(&part.selections),
+                        selections: Arc::clone(&planned_set.selections),
                     })
                 }
             });
@@ -180,8 +187,8 @@ impl<'a> Planner<'a> {
     fn field(
         &mut self,
         field: &'a Node<executable::Field>,
-        gather: &mut Gather<'a>,
-    ) -> Result<Field, Misfit> {
+        collector: &mut Collector<'a>,
+    ) -> Result<Field, PlanError> {
         let ty = field.ty();
         let objects = if field.selection_set.selections.is_empty() {
             Vec::new()
@@ -192,12 +199,12 @@ impl<'a> Planner<'a> {
         Ok(Field {
             alias: field.alias.as_ref().map(Name::new),
             name: Name::new(&field.name),
-            pos: self.places.of(field.location()),
-            arguments: gather.arguments(&field.definition.arguments, &field.arguments)?,
-            conditions: gather.conditions(&field.directives)?,
+            pos: self.lines.of(field.location()),
+            arguments: collector.arguments(&field.definition.arguments, &field.arguments)?,
+            conditions: collector.conditions(&field.directives)?,
             objects: objects.into(),
             is_abstract,
-            selections: self.selections(&field.selection_set, gather)?,
+            selections: self.selections(&field.selection_set, collector)?,
         })
     }
 }
@@ -210,25 +217,25 @@ fn is_short_list(parent: &str, field: &executable::Field) -> bool {
 }
 
 /// What is found on the way through an operation or a fragment.
-struct Gather<'a> {
+struct Collector<'a> {
     literals: Literals<'a>,
     spreads: BTreeSet<String>,
     has_lists: bool,
     has_conditions: bool,
 }
 
-impl Gather<'_> {
+impl Collector<'_> {
     fn arguments(
         &mut self,
         definitions: &[Node<InputValueDefinition>],
         arguments: &[Node<Argument>],
-    ) -> Result<Vec<(Name, Pos, Literal)>, Misfit> {
+    ) -> Result<Vec<(Name, Pos, Literal)>, PlanError> {
         let mut read = Vec::with_capacity(arguments.len());
         for argument in arguments {
-            let pos = self.literals.places.of(argument.location());
+            let pos = self.literals.lines.of(argument.location());
             let Some(definition) = definitions.iter().find(|known| known.name == argument.name) else {
                 let message = format!("there is no argument {}", argument.name);
-                return Err(Misfit::rule(Problem::new(pos, message)));
+                return Err(PlanError::rule(LocatedError::new(pos, message)));
             };
             let has_default = definition.default_value.is_some();
             let literal = self.literals.read(&definition.ty, has_default, &argument.value)?;
@@ -237,24 +244,24 @@ impl Gather<'_> {
         Ok(read)
     }
 
-    fn conditions(&mut self, directives: &DirectiveList) -> Result<Vec<Condition>, Misfit> {
+    fn conditions(&mut self, directives: &DirectiveList) -> Result<Vec<Condition>, PlanError> {
         self.has_conditions |= !directives.is_empty();
         let mut conditions = Vec::with_capacity(directives.len());
         for directive in directives.iter() {
-            let pos = self.literals.places.of(directive.location());
+            let pos = self.literals.lines.of(directive.location());
             let wanted = match directive.name.as_str() {
                 "include" => true,
                 "skip" => false,
                 name => {
                     let message = format!("there is no directive @{name} for this place");
-                    return Err(Misfit::rule(Problem::new(pos, message)));
+                    return Err(PlanError::rule(LocatedError::new(pos, message)));
                 }
             };
             let definition = self.literals.language.schema.directive_definitions.get(&directive.name);
             let definitions = definition.map(|definition| definition.arguments.as_slice());
             let read = self.arguments(definitions.unwrap_or_default(), &directive.arguments)?;
             let Some((_, _, value)) = read.into_iter().find(|(name, _, _)| name == "if") else {
-                return Err(Misfit::rule(Problem::new(pos, "the argument if is required")));
+                return Err(PlanError::rule(LocatedError::new(pos, "the argument if is required")));
             };
             conditions.push(Condition { wanted, value, pos });
         }
@@ -263,11 +270,11 @@ impl Gather<'_> {
 }
 
 /// Whether a variable may stand where it does: IsVariableUsageAllowed of the specification.
-fn check_position(variables: &[Variable], usage: &Usage) -> Result<(), Misfit> {
+fn check_position(variables: &[Variable], usage: &Usage) -> Result<(), PlanError> {
     let name = &usage.name;
     let Some(variable) = variables.iter().find(|variable| variable.name == *name) else {
         let message = format!("the variable ${name} is not declared by every operation that uses it");
-        return Err(Misfit::rule(Problem::new(usage.pos, message)));
+        return Err(PlanError::rule(LocatedError::new(usage.pos, message)));
     };
     let has_value = variable.default.as_ref().is_some_and(|default| *default != Value::Null);
     let needed = if usage.ty.is_non_null() && (has_value || usage.has_default) {
@@ -280,5 +287,5 @@ fn check_position(variables: &[Variable], usage: &Usage) -> Result<(), Misfit> {
     }
     let message =
         format!("the variable ${name} of type {} is used where {} is required", variable.ty, usage.ty);
-    Err(Misfit::rule(Problem::new(usage.pos, message)))
+    Err(PlanError::rule(LocatedError::new(usage.pos, message)))
 }

@@ -6,7 +6,7 @@ use super::type_system::Language;
 use crate::schema::scalars::{DateTime, Decimal};
 
 /// Most characters of a value in a message.
-const SHOWN: usize = 60;
+const MAX_SHOWN_CHARS: usize = 60;
 
 impl Language {
     /// A scalar that is not null. In JSON a number with an empty fraction is an integer.
@@ -58,7 +58,7 @@ pub(super) fn show(value: &Value) -> String {
 }
 
 pub(super) fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -8,10 +8,10 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Pos, Positioned, ServerError};
 
+use super::located_error::LocatedError;
 use super::plan::{Condition, Field, Plan, Selection, Selections};
-use super::problem::Problem;
 use super::values::Coerced;
-use crate::limits::TooMuch;
+use crate::limits::LimitExceeded;
 
 /// The fields of one object, by their keys, in the order of the result.
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
@@ -36,7 +36,8 @@ impl Plan {
     }
 
     fn merged(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
-        let set = Select { variables }.set(&[&self.selections], &self.root).map_err(Problem::into_error)?;
+        let set =
+            Select { variables }.set(&[&self.selections], &self.root).map_err(LocatedError::into_error)?;
         Ok(OperationDefinition {
             ty: self.kind,
             variable_definitions: self.variables.iter().map(|variable| variable.defined()).collect(),
@@ -46,7 +47,7 @@ impl Plan {
     }
 
     /// A subscription has one field at its root, however it is written. Conditions are not looked at.
-    pub(super) fn check_root(&self) -> Result<(), TooMuch> {
+    pub(super) fn check_root(&self) -> Result<(), LimitExceeded> {
         if self.kind != OperationType::Subscription {
             return Ok(());
         }
@@ -56,7 +57,7 @@ impl Plan {
             return Ok(());
         }
         let message = "a subscription must have exactly one field at its root".to_owned();
-        Err(TooMuch::new("subscription_fields", message))
+        Err(LimitExceeded::new("subscription_fields", message))
     }
 }
 
@@ -65,7 +66,7 @@ struct Select<'a> {
 }
 
 impl Select<'_> {
-    fn set(&self, sets: &[&Selections], object: &str) -> Result<SelectionSet, Problem> {
+    fn set(&self, sets: &[&Selections], object: &str) -> Result<SelectionSet, LocatedError> {
         let mut fields = Collected::default();
         for set in sets {
             collect(&mut fields, set, object, &mut |conditions| self.holds(conditions))?;
@@ -76,7 +77,7 @@ impl Select<'_> {
 
     /// Fields with the same key are one field, which selects what any of them does. Validation found that
     /// they have the same name and arguments.
-    fn field(&self, same: &[&Field]) -> Result<Positioned<Item>, Problem> {
+    fn field(&self, same: &[&Field]) -> Result<Positioned<Item>, LocatedError> {
         let first = same[0];
         let sets: Vec<&Selections> = same.iter().map(|field| &field.selections).collect();
         let selected = if first.is_abstract {
@@ -106,7 +107,7 @@ impl Select<'_> {
     }
 
     /// What is selected of a value that may be of several types, when it is of this one.
-    fn object(&self, sets: &[&Selections], object: &str, pos: Pos) -> Result<Positioned<Item>, Problem> {
+    fn object(&self, sets: &[&Selections], object: &str, pos: Pos) -> Result<Positioned<Item>, LocatedError> {
         let on = Positioned::new(Name::new(object), pos);
         let fragment = InlineFragment {
             type_condition: Some(Positioned::new(TypeCondition { on }, pos)),
@@ -116,7 +117,7 @@ impl Select<'_> {
         Ok(Positioned::new(Item::InlineFragment(Positioned::new(fragment, pos)), pos))
     }
 
-    fn holds(&self, conditions: &[Condition]) -> Result<bool, Problem> {
+    fn holds(&self, conditions: &[Condition]) -> Result<bool, LocatedError> {
         for condition in conditions {
             match condition.value.boolean(self.variables) {
                 Some(value) if value == condition.wanted => {}
@@ -124,7 +125,7 @@ impl Select<'_> {
                 // A null: a variable without a value is not allowed there.
                 None => {
                     let message = "the argument if of @skip and @include must be true or false, and is null";
-                    return Err(Problem::new(condition.pos, message));
+                    return Err(LocatedError::new(condition.pos, message));
                 }
             }
         }
@@ -136,8 +137,8 @@ fn collect<'a>(
     fields: &mut Collected<'a>,
     selections: &'a Selections,
     object: &str,
-    holds: &mut impl FnMut(&[Condition]) -> Result<bool, Problem>,
-) -> Result<(), Problem> {
+    holds: &mut impl FnMut(&[Condition]) -> Result<bool, LocatedError>,
+) -> Result<(), LocatedError> {
     for selection in selections.iter() {
         match selection {
             Selection::Field(field) => {

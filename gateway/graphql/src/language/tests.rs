@@ -4,7 +4,7 @@ use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Name, ServerError};
 use serde_json::{Value as Json, json};
 
-use super::{Coerced, Language, Unusable};
+use super::{Coerced, DocumentError, Language};
 use crate::config::Config;
 
 fn limits() -> Config {
@@ -14,9 +14,9 @@ fn limits() -> Config {
 /// The operation that is executed, written in one line.
 fn selected(text: &str, name: Option<&str>, variables: Json) -> Result<String, Vec<ServerError>> {
     let language = Language::new();
-    let document = language.read(text, &limits()).map_err(|unusable| match unusable {
-        Unusable::TooMuch(much) => vec![ServerError::new(much.message, None)],
-        Unusable::Wrong(errors) => errors,
+    let document = language.read(text, &limits()).map_err(|error| match error {
+        DocumentError::LimitExceeded(exceeded) => vec![ServerError::new(exceeded.message, None)],
+        DocumentError::Invalid(errors) => errors,
     })?;
     let plan = document.operation(name).unwrap();
     let one = |error| vec![error];
@@ -259,7 +259,7 @@ fn errors_say_where() {
         ("{\r\n  order(id: 1) { nope }\r\n}", 2, 18),
         ("{ orders(first: 99999999999) { nodes { id } } }", 1, 17),
     ] {
-        let Err(Unusable::Wrong(errors)) = language.read(text, &limits()) else { panic!("{text}") };
+        let Err(DocumentError::Invalid(errors)) = language.read(text, &limits()) else { panic!("{text}") };
         let place = errors[0].locations[0];
         assert_eq!((place.line, place.column), (line, column), "{text}: {errors:?}");
     }

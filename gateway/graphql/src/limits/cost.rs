@@ -26,7 +26,7 @@ pub(super) struct Cost {
 
 impl Cost {
     /// The cost of both parts, one after the other.
-    pub(super) fn beside(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
             selections: self.selections.saturating_add(other.selections),
             aliases: self.aliases.saturating_add(other.aliases),
@@ -44,7 +44,7 @@ impl Cost {
 
     /// The cost of a fragment where it is used.
     pub(super) fn inside_fragment(self, directives: Self) -> Self {
-        let inside = self.beside(directives);
+        let inside = self.plus(directives);
         Self { selections: inside.selections.saturating_add(1), ..inside }
     }
 }

@@ -4,18 +4,18 @@ use std::borrow::Cow;
 
 use domain::ErrorCode;
 
-use super::limit_exceeded::TooMuch;
+use super::limit_exceeded::LimitExceeded;
 use crate::config::Config;
 
 /// Most open brackets of any kind in the text. The parser calls itself for each.
 const MAX_BRACKETS: usize = 64;
 
 /// Checks the text in one pass, so that it is safe to parse.
-pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), TooMuch> {
+pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), LimitExceeded> {
     if text.len() > limits.max_document_size {
         let (length, most) = (text.len(), limits.max_document_size);
         let message = format!("the document has {length} bytes: the most is {most}");
-        return Err(TooMuch { limit: "document", code: ErrorCode::DocumentTooLarge, message });
+        return Err(LimitExceeded { limit: "document", code: ErrorCode::DocumentTooLarge, message });
     }
     // Brackets in strings and comments count too: whatever the parser takes for one, it is counted
     // here, and no honest document has that many unbalanced ones.
@@ -27,11 +27,11 @@ pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), TooMuch> {
             _ => {}
         }
         if open > MAX_BRACKETS {
-            return Err(TooMuch::over("brackets", "nested brackets", MAX_BRACKETS));
+            return Err(LimitExceeded::over("brackets", "nested brackets", MAX_BRACKETS));
         }
     }
     if tokens(text.as_bytes()).count() > limits.max_tokens {
-        return Err(TooMuch::over("tokens", "tokens", limits.max_tokens));
+        return Err(LimitExceeded::over("tokens", "tokens", limits.max_tokens));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@ use domain::ErrorCode;
 
 /// A document that is too much, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooMuch {
+pub(crate) struct LimitExceeded {
     /// A stable word for the limit.
     pub(crate) limit: &'static str,
     /// The code of the error.
@@ -11,7 +11,7 @@ pub(crate) struct TooMuch {
     pub(crate) message: String,
 }
 
-impl TooMuch {
+impl LimitExceeded {
     pub(crate) fn new(limit: &'static str, message: String) -> Self {
         Self { limit, code: ErrorCode::LimitExceeded, message }
     }

@@ -20,12 +20,12 @@ use apollo_compiler::Node;
 use apollo_compiler::ast::{
     Argument, Document, Field, FragmentDefinition, OperationDefinition, Selection, Value,
 };
-use async_graphql::Value as Given;
+use async_graphql::Value as GraphqlValue;
 use domain::ErrorCode;
 
 use self::cost::Cost;
 pub(crate) use self::document_text::{check_text, without_descriptions};
-pub(crate) use self::limit_exceeded::TooMuch;
+pub(crate) use self::limit_exceeded::LimitExceeded;
 use crate::config::Config;
 use crate::language::{Coerced, json_size};
 use crate::schema::list::{DEFAULT_PAGE, MAX_PAGE};
@@ -39,22 +39,22 @@ const MAX_NESTING: usize = 32;
 const MAX_INTROSPECTION_LISTS: usize = 2;
 /// How many events an order is taken to have where their number multiplies: with timelines inside
 /// timelines. One level of them is read for a whole page at once and costs as much as any other field.
-const TIMELINE: usize = 10;
+const EVENTS_PER_ORDER: usize = 10;
 /// How often the fields of a line item count. The largest number with which a page of 100 orders may still
 /// show every field (decision 10). An order has up to 200 line items; how long the response really is is
 /// counted while it is built ([`super::budget`]).
-const LINE_ITEMS: usize = 2;
+const LINE_ITEM_WEIGHT: usize = 2;
 /// Most bytes of variables in one operation. A variable counts as often as it is used, with its
 /// length in JSON, because execution copies it for each use.
-const VARIABLE_BYTES: usize = 1024 * 1024;
+const MAX_VARIABLE_BYTES: usize = 1024 * 1024;
 /// Bytes of variables that take as much memory as an order that is read.
-const ORDER_BYTES: usize = 8 * 1024;
+const VARIABLE_BYTES_PER_ORDER: usize = 8 * 1024;
 
 /// The number of orders that takes as much memory as the schema, which a document may select many times.
-const SCHEMA_ORDERS: usize = 50;
+const ORDERS_PER_SCHEMA_FIELD: usize = 50;
 
 /// Checks what does not depend on variables, so that the document is safe to validate.
-pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<(), TooMuch> {
+pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<(), LimitExceeded> {
     let mut walk = Walk::new(document, limits, None);
     let (total, _) = walk.document(limits, None)?;
     for (limit, what, count, most) in [
@@ -65,7 +65,7 @@ pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<()
         ("introspection", "nested lists of introspection", total.lists, MAX_INTROSPECTION_LISTS),
     ] {
         if count > most {
-            return Err(TooMuch::over(limit, what, most));
+            return Err(LimitExceeded::over(limit, what, most));
         }
     }
     Ok(())
@@ -73,7 +73,7 @@ pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<()
 
 /// What an operation costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Price {
+pub(crate) struct OperationCost {
     /// Fields times page sizes, of the whole document.
     pub(crate) complexity: usize,
     /// How much memory it may take, in orders: those that it reads, and the length of its variables.
@@ -86,22 +86,22 @@ pub(crate) fn check_variables(
     operation: Option<&str>,
     variables: &Coerced,
     limits: &Config,
-) -> Result<Price, TooMuch> {
+) -> Result<OperationCost, LimitExceeded> {
     let mut walk = Walk::new(document, limits, Some(variables));
     let (total, selected) = walk.document(limits, operation)?;
     if total.complexity > limits.max_complexity {
-        return Err(TooMuch::over("complexity", "fields times page sizes", limits.max_complexity));
+        return Err(LimitExceeded::over("complexity", "fields times page sizes", limits.max_complexity));
     }
-    if selected.variables > VARIABLE_BYTES {
+    if selected.variables > MAX_VARIABLE_BYTES {
         let message = format!(
             "the operation uses {} bytes of variables, each counted as often as it is used: the most is \
-             {VARIABLE_BYTES}",
+             {MAX_VARIABLE_BYTES}",
             selected.variables
         );
-        return Err(TooMuch::new("variables", message));
+        return Err(LimitExceeded::new("variables", message));
     }
-    let orders = selected.orders.saturating_add(selected.variables / ORDER_BYTES);
-    Ok(Price { complexity: total.complexity, orders })
+    let orders = selected.orders.saturating_add(selected.variables / VARIABLE_BYTES_PER_ORDER);
+    Ok(OperationCost { complexity: total.complexity, orders })
 }
 
 struct Walk<'a> {
@@ -137,7 +137,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The cost of everything, and that of the operation with this name or without one.
-    fn document(&mut self, limits: &Config, selected: Option<&str>) -> Result<(Cost, Cost), TooMuch> {
+    fn document(&mut self, limits: &Config, selected: Option<&str>) -> Result<(Cost, Cost), LimitExceeded> {
         let (mut total, mut of_selected) = (Cost::default(), Cost::default());
         let mut roots = 0;
         for definition in &self.document.definitions {
@@ -147,10 +147,10 @@ impl<'a> Walk<'a> {
             if selected.is_none() || operation.name.as_ref().map(|name| name.as_str()) == selected {
                 of_selected = cost;
             }
-            total = total.beside(cost);
+            total = total.plus(cost);
         }
         if roots > limits.max_root_fields {
-            return Err(TooMuch::over("root_fields", "fields at the root", limits.max_root_fields));
+            return Err(LimitExceeded::over("root_fields", "fields at the root", limits.max_root_fields));
         }
         let spread = spread_fragments(self.document);
         let mut seen = HashSet::new();
@@ -164,30 +164,30 @@ impl<'a> Walk<'a> {
                 self.set(&fragment.selection_set, 0)?
             };
             if !spread.contains(name) {
-                total = total.beside(cost);
+                total = total.plus(cost);
             }
         }
         Ok((total, of_selected))
     }
 
-    fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, TooMuch> {
+    fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, LimitExceeded> {
         let mut cost = self.set(&operation.selection_set, 0)?;
         let fields = cost.fields;
-        cost = cost.beside(self.directives(&operation.directives));
+        cost = cost.plus(self.directives(&operation.directives));
         for variable in &operation.variables {
-            cost = cost.beside(self.directives(&variable.directives));
+            cost = cost.plus(self.directives(&variable.directives));
         }
         Ok(Cost { fields, ..cost })
     }
 
     /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
-    fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, TooMuch> {
+    fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, LimitExceeded> {
         if level > MAX_NESTING {
-            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
+            return Err(LimitExceeded::over("depth", "nested selections", MAX_NESTING));
         }
         let mut total = Cost::default();
         for selection in set {
-            total = total.beside(match selection {
+            total = total.plus(match selection {
                 Selection::Field(field) => self.field(field, level)?,
                 Selection::InlineFragment(inline) => {
                     let directives = self.directives(&inline.directives);
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         }
         total.nesting += 1;
         if level + total.nesting > MAX_NESTING + 1 {
-            return Err(TooMuch::over("depth", "nested selections", MAX_NESTING));
+            return Err(LimitExceeded::over("depth", "nested selections", MAX_NESTING));
         }
         Ok(total)
     }
@@ -216,26 +216,28 @@ impl<'a> Walk<'a> {
         name: &'a str,
         fragment: &'a Node<FragmentDefinition>,
         level: usize,
-    ) -> Result<Cost, TooMuch> {
+    ) -> Result<Cost, LimitExceeded> {
         match self.known.get(name) {
             Some(Some(cost)) => Ok(*cost),
-            Some(None) => Err(TooMuch::new("fragment_cycle", format!("the fragment {name} contains itself"))),
+            Some(None) => {
+                Err(LimitExceeded::new("fragment_cycle", format!("the fragment {name} contains itself")))
+            }
             None => {
                 self.known.insert(name, None);
                 let cost = self.set(&fragment.selection_set, level)?;
-                let cost = cost.beside(self.directives(&fragment.directives));
+                let cost = cost.plus(self.directives(&fragment.directives));
                 self.known.insert(name, Some(cost));
                 Ok(cost)
             }
         }
     }
 
-    fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, TooMuch> {
+    fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, LimitExceeded> {
         let name = field.name.as_str();
         if !self.introspection && matches!(name, "__schema" | "__type") {
             let message = format!("introspection is switched off here, so {name} cannot be asked for");
             let code = ErrorCode::IntrospectionDisabled;
-            return Err(TooMuch { limit: code.as_str(), code, message });
+            return Err(LimitExceeded { limit: code.as_str(), code, message });
         }
         let inner = if field.selection_set.is_empty() {
             Cost::default()
@@ -246,14 +248,14 @@ impl<'a> Walk<'a> {
             "orders" => self.page_size(field),
             // The rows of a bulk create are there already; only what is read for each of them counts.
             "createOrders" if inner.reads => MAX_ROWS,
-            "events" if inner.reads => TIMELINE,
-            "lineItems" => LINE_ITEMS,
+            "events" if inner.reads => EVENTS_PER_ORDER,
+            "lineItems" => LINE_ITEM_WEIGHT,
             _ => 1,
         };
         let (read_alone, page) = match name {
             "order" | "node" => (1, 0),
             "orders" => (0, times),
-            "__schema" | "__type" => (SCHEMA_ORDERS, 0),
+            "__schema" | "__type" => (ORDERS_PER_SCHEMA_FIELD, 0),
             _ => (0, 0),
         };
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
@@ -317,7 +319,7 @@ impl<'a> Walk<'a> {
             let size = match &*argument.value {
                 Value::Int(number) => number.as_str().parse().unwrap_or(i64::MAX),
                 Value::Variable(name) => match self.variables.and_then(|known| known.get(name)) {
-                    Some(Given::Number(number)) => number.as_i64()?,
+                    Some(GraphqlValue::Number(number)) => number.as_i64()?,
                     Some(_) => return None,
                     None => *self.defaults.get(name.as_str())?,
                 },

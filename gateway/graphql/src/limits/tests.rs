@@ -23,7 +23,7 @@ fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
     let refused = check_text(text, &limits())
         .and_then(|()| check_structure(&document, &limits()))
         .and_then(|()| check_variables(&document, None, &variables, &limits()));
-    refused.err().map(|too_much| too_much.limit)
+    refused.err().map(|exceeded| exceeded.limit)
 }
 
 fn refused(text: &str) -> Option<&'static str> {
@@ -173,7 +173,7 @@ fn the_schema_is_hidden_when_introspection_is_off() {
         ),
     ] {
         let outcome = check_structure(&parsed(text), &limits);
-        assert_eq!(outcome.err().map(|too_much| too_much.code), code, "{text}");
+        assert_eq!(outcome.err().map(|exceeded| exceeded.code), code, "{text}");
     }
 }
 
@@ -192,7 +192,7 @@ fn variables_count_as_often_as_they_are_used() {
     let refused = |text: &str, value: &serde_json::Value| {
         let variables = Coerced::unchecked(Variables::from_json(value.clone()));
         let checked = check_variables(&parsed(text), None, &variables, &roomy);
-        checked.err().map(|too_much| too_much.limit)
+        checked.err().map(|exceeded| exceeded.limit)
     };
     for document in [&inline(1_024), &spread(64)] {
         assert_eq!(refused(document, &value), None);
@@ -227,6 +227,6 @@ fn the_limits_are_documented() {
     let depth = Config::default().max_depth;
     limits_page::row("depth", &format!("{depth}; {MAX_NESTING} with fragments and introspection"));
     limits_page::row("nested lists of introspection", &MAX_INTROSPECTION_LISTS.to_string());
-    let variables = limits_page::bytes(VARIABLE_BYTES);
+    let variables = limits_page::bytes(MAX_VARIABLE_BYTES);
     limits_page::row("variables: their JSON, each as often as the operation uses it", &variables);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 use domain::ErrorCode;
 
-use crate::errors::fault;
+use crate::errors::to_graphql_error;
 use crate::response_budget::Budget;
 use crate::schema::mutation::{CreateOrderInput, UserError};
 use crate::schema::types::Order;
@@ -97,7 +97,7 @@ impl BulkMutation {
             Ok(created) => Ok(payload(created, Budget::of(ctx))),
             Err(error @ Error::RowCount(_)) => Ok(refused(whole(&error, &["input", "orders"]))),
             Err(error @ Error::KeyReused) => Ok(refused(whole(&error, &["idempotencyKey"]))),
-            Err(error) => Err(fault(error)),
+            Err(error) => Err(to_graphql_error(error)),
         })
     }
 }

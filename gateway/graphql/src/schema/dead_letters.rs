@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Currency, OrderId};
 
-use crate::errors::fault;
+use crate::errors::to_graphql_error;
 use crate::schema::list::OrderFilter;
 use crate::schema::mutation::{UserError, requester};
 use crate::schema::scalars::DateTime;
@@ -74,7 +74,7 @@ impl DeadLetterMutation {
         };
         let redriven = services.orders.redrive_all(&redrive).await;
         let id = |id: OrderId| ID(id.to_string());
-        Some(redriven.map_err(fault).map(|redriven| RedriveOrdersPayload {
+        Some(redriven.map_err(to_graphql_error).map(|redriven| RedriveOrdersPayload {
             count: i32::try_from(redriven.orders.len()).unwrap_or(i32::MAX),
             order_ids: redriven.orders.into_iter().map(id).collect(),
             next: redriven.next.map(id),

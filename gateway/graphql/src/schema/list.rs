@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
 use domain::Currency;
 
-use crate::errors::{bad_input, fault};
-use crate::large_operations::Room;
+use crate::errors::{bad_input, to_graphql_error};
+use crate::large_operations::LargeOperationPermit;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus};
 use crate::services::Services;
@@ -141,14 +141,14 @@ pub(crate) struct PageInfo {
 }
 
 /// The arguments that choose a page.
-pub(crate) struct Window {
+pub(crate) struct ConnectionArgs {
     pub(crate) first: Option<i32>,
     pub(crate) after: Option<String>,
     pub(crate) last: Option<i32>,
     pub(crate) before: Option<String>,
 }
 
-impl Window {
+impl ConnectionArgs {
     fn take(&self) -> Result<Take> {
         match (self.first, self.last) {
             (Some(_), Some(_)) => Err(bad_input("first and last contradict each other: give one of them")),
@@ -165,7 +165,7 @@ fn size(name: &str, size: i32) -> Result<u32> {
 
 pub(crate) async fn page(
     ctx: &Context<'_>,
-    window: Window,
+    args: ConnectionArgs,
     filter: OrderFilter,
     sort: Option<OrderSort>,
 ) -> Result<OrderConnection> {
@@ -176,21 +176,21 @@ pub(crate) async fn page(
             problems.iter().map(|problem| format!("filter.{} {}", problem.name, problem.message)).collect();
         bad_input(texts.join("; "))
     })?;
-    let place = |name, cursor: &Option<String>| -> Result<Option<Position>> {
+    let position = |name, cursor: &Option<String>| -> Result<Option<Position>> {
         let read = cursor.as_deref().map(|text| PageCursor::read(text, sort, filter.currency)).transpose();
         read.map_err(|error| bad_input(format!("{name} {error}")))
     };
     let (take, after, before) =
-        (window.take()?, place("after", &window.after)?, place("before", &window.before)?);
+        (args.take()?, position("after", &args.after)?, position("before", &args.before)?);
     let currency = filter.currency;
     let page = services
         .orders
         .list(ListQuery { filter, sort, after, before, take }, services.max_page_bytes)
         .await
-        .map_err(fault)?;
-    if let Some(room) = ctx.data_opt::<Arc<Room>>() {
+        .map_err(to_graphql_error)?;
+    if let Some(permit) = ctx.data_opt::<Arc<LargeOperationPermit>>() {
         let (Take::First(most) | Take::Last(most)) = take;
-        room.read(most as usize, page.items.iter().filter_map(Listed::order));
+        permit.release_unneeded(most as usize, page.items.iter().filter_map(Listed::order));
     }
 
     let cursor = |item: &Listed| PageCursor::at(item.position(), sort, currency).to_string();

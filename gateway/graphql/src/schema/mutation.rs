@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, strings};
 
-use crate::errors::fault;
+use crate::errors::to_graphql_error;
 use crate::response_budget::Budget;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
@@ -198,7 +198,7 @@ impl OrderMutation {
         };
         let created = ctx.data_unchecked::<Arc<Services>>().orders.create(input.into(), key).await;
         let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
-        let outcome = settle(created.map(|created| created.order.into()));
+        let outcome = split_outcome(created.map(|created| created.order.into()));
         Some(outcome.map(|(order, user_errors)| {
             let user_errors = Budget::of(ctx).first_errors(user_errors);
             CreateOrderPayload { order, idempotent_replay, user_errors }
@@ -214,7 +214,7 @@ impl OrderMutation {
     ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => settle(orders.cancel(id, input.reason).await.map(Into::into)),
+            Ok(id) => split_outcome(orders.cancel(id, input.reason).await.map(Into::into)),
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
@@ -231,7 +231,7 @@ impl OrderMutation {
             Ok(id) => match requester(input.requested_by) {
                 Ok(requester) => {
                     let order = orders.redrive(id, &requester, input.reason.as_deref()).await;
-                    settle(order.map(Into::into))
+                    split_outcome(order.map(Into::into))
                 }
                 Err(error) => Ok((None, vec![error])),
             },
@@ -250,7 +250,7 @@ fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
 }
 
 /// Sorts an outcome into order, user errors and faults.
-fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
+fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
     let error = match outcome {
         Ok(order) => return Ok((Some(order), Vec::new())),
         Err(error) => error,
@@ -278,7 +278,7 @@ fn settle(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, 
             Ok((None, vec![UserError { code, message, field: None }]))
         }
         Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Unreadable { .. } | Error::Internal => {
-            Err(fault(error))
+            Err(to_graphql_error(error))
         }
     }
 }
@@ -294,19 +294,19 @@ mod tests {
     fn what_the_client_can_change_is_data_and_the_rest_is_a_fault() {
         let id = OrderId::new(Timestamp::from_micros(1));
         let invalid = Draft::default().check(Currency::USD).unwrap_err();
-        let (order, errors) = settle(Err(Error::Invalid(invalid))).unwrap();
+        let (order, errors) = split_outcome(Err(Error::Invalid(invalid))).unwrap();
         assert!(order.is_none());
         let fields: Vec<_> = errors.into_iter().filter_map(|error| error.field).collect();
         assert_eq!(fields, [["input", "item"], ["input", "quantity"], ["input", "price"]]);
 
         let refusal = Refusal::Final(Status::Completed);
-        let (_, errors) = settle(Err(Error::Refused { id, refusal })).unwrap();
+        let (_, errors) = split_outcome(Err(Error::Refused { id, refusal })).unwrap();
         assert_eq!(errors[0].code, ErrorCode::OrderFinal.as_str());
-        let (_, errors) = settle(Err(Error::NotFound(id))).unwrap();
+        let (_, errors) = split_outcome(Err(Error::NotFound(id))).unwrap();
         assert_eq!(errors[0].code, ErrorCode::OrderNotFound.as_str());
 
-        for fault in [Error::overloaded(), Error::OutcomeUnknown(id), Error::Internal] {
-            assert!(settle(Err(fault)).is_err());
+        for error in [Error::overloaded(), Error::OutcomeUnknown(id), Error::Internal] {
+            assert!(split_outcome(Err(error)).is_err());
         }
     }
 }

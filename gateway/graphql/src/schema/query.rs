@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result};
 
-use crate::errors::fault;
-use crate::schema::list::{OrderConnection, OrderFilter, OrderSort, Window, page};
+use crate::errors::to_graphql_error;
+use crate::schema::list::{ConnectionArgs, OrderConnection, OrderFilter, OrderSort, page};
 use crate::schema::types::{Node, Order};
 use crate::services::Services;
 use gateway_service::Error;
@@ -53,8 +53,8 @@ impl OrderQuery {
         #[graphql(desc = "Filter.")] filter: Option<OrderFilter>,
         #[graphql(desc = "Sort order. Default: CREATED_AT_DESC.")] sort: Option<OrderSort>,
     ) -> Option<Result<OrderConnection>> {
-        let window = Window { first, after, last, before };
-        Some(page(ctx, window, filter.unwrap_or_default(), sort).await)
+        let args = ConnectionArgs { first, after, last, before };
+        Some(page(ctx, args, filter.unwrap_or_default(), sort).await)
     }
 }
 
@@ -64,6 +64,6 @@ async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
     match ctx.data_unchecked::<Arc<Services>>().orders.get(id).await {
         Ok(order) => Ok(Some(order.into())),
         Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(fault(error)),
+        Err(error) => Err(to_graphql_error(error)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::Status;
 
-use crate::errors::fault;
+use crate::errors::to_graphql_error;
 use crate::schema::mutation::{UserError, requester};
 use crate::schema::scalars::DateTime;
 use crate::services::Services;
@@ -65,7 +65,7 @@ impl OrderQueue {
     /// Number of orders in each status, including those outside the queue.
     async fn counts(&self, ctx: &Context<'_>) -> Option<Result<OrderCounts>> {
         let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await;
-        Some(counts.map(OrderCounts::from).map_err(fault))
+        Some(counts.map(OrderCounts::from).map_err(to_graphql_error))
     }
 }
 
@@ -131,7 +131,7 @@ impl QueueQuery {
     /// Returns the state of the queue and the number of orders in each status.
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
         let paused = ctx.data_unchecked::<Arc<Services>>().orders.paused().await;
-        Some(paused.map(|pause| OrderQueue { pause }).map_err(fault))
+        Some(paused.map(|pause| OrderQueue { pause }).map_err(to_graphql_error))
     }
 }
 
@@ -161,13 +161,13 @@ impl QueueMutation {
             return refused(UserError::input("until", format!("must be in the future; it is {now}")));
         }
         let paused = orders.pause(until, requester.name).await;
-        Some(paused.map(|pause| after(Some(pause))).map_err(fault))
+        Some(paused.map(|pause| after(Some(pause))).map_err(to_graphql_error))
     }
 
     /// Resumes a paused queue; no effect if it is not paused.
     async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
         let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume().await;
-        Some(resumed.map(|_| after(None)).map_err(fault))
+        Some(resumed.map(|_| after(None)).map_err(to_graphql_error))
     }
 }
 

@@ -8,10 +8,10 @@ use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use crate::errors::{fault, field_error};
+use crate::errors::{field_error, to_graphql_error};
 use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::services::Services;
-use crate::stream_slot::hand_over;
+use crate::stream_slot::attach;
 use gateway_service::feed::{FeedItem, WatchFrom};
 
 /// Filter of a feed; an event must match all fields that are set.
@@ -24,9 +24,9 @@ pub(crate) struct OrderEventFilter {
 /// How far a subscriber of one order is. A transport that can resume puts one into the request:
 /// what it holds at the start takes the place of a lower `after`, and it follows the events.
 #[derive(Clone, Default)]
-pub(crate) struct Position(Arc<AtomicU32>);
+pub(crate) struct EventPosition(Arc<AtomicU32>);
 
-impl Position {
+impl EventPosition {
     /// Begins after this sequence; 0 means that nothing is known.
     pub(crate) fn new(after: u32) -> Self {
         Self(Arc::new(AtomicU32::new(after)))
@@ -58,20 +58,21 @@ impl Subscription {
         let id = order_id.parse().map_err(|error: domain::InvalidOrderId| {
             field_error(ErrorCode::InvalidOrderId, error.to_string())
         })?;
-        let position = ctx.data_opt::<Position>().cloned().unwrap_or_default();
+        let position = ctx.data_opt::<EventPosition>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
         let cursor = after.map_or(WatchFrom::Latest, WatchFrom::After);
-        let events = ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(fault)?;
+        let events =
+            ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(to_graphql_error)?;
         let items = events.map(move |event| {
             Some(match event {
                 Ok(event) => {
                     position.0.store(event.sequence, Ordering::Relaxed);
                     Ok(OrderStatusEvent(event))
                 }
-                Err(error) => Err(fault(error)),
+                Err(error) => Err(to_graphql_error(error)),
             })
         });
-        Ok(hand_over(ctx, items))
+        Ok(attach(ctx, items))
     }
 
     /// Streams new events of all orders, for dashboards. A slow subscriber receives the number of
@@ -94,6 +95,6 @@ impl Subscription {
                 }
             })
         });
-        hand_over(ctx, items)
+        attach(ctx, items)
     }
 }

@@ -7,7 +7,7 @@ use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, 
 
 use domain::waiting::Waiting;
 
-use crate::errors::{bad_input, fault};
+use crate::errors::{bad_input, to_graphql_error};
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::services::Services;
 use gateway_service::Error;
@@ -198,7 +198,7 @@ impl Order {
             Err(error) => return Some(Err(error)),
         };
         let services = ctx.data_unchecked::<Arc<Services>>();
-        let events = services.event_loader.load((self.0.id, after)).await.map_err(fault);
+        let events = services.event_loader.load((self.0.id, after)).await.map_err(to_graphql_error);
         Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
     }
 }
@@ -233,7 +233,7 @@ impl LineItem {
     /// Quantity multiplied by the unit price.
     async fn total(&self) -> Result<Decimal> {
         // A stored order was checked: its total fits, so each part of it does.
-        self.0.total().map(Decimal::from).map_err(|_| fault(Error::Internal))
+        self.0.total().map(Decimal::from).map_err(|_| to_graphql_error(Error::Internal))
     }
 }
 
@@ -253,8 +253,8 @@ impl OrderStatusEvent {
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
         let services = ctx.data_unchecked::<Arc<Services>>();
         let id = self.0.order_id;
-        let order = services.order_loader.load(id).await.map_err(fault)?;
-        order.map(Order).ok_or_else(|| fault(Error::NotFound(id)))
+        let order = services.order_loader.load(id).await.map_err(to_graphql_error)?;
+        order.map(Order).ok_or_else(|| to_graphql_error(Error::NotFound(id)))
     }
 
     /// New status.

@@ -20,8 +20,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::ErrorCode;
 
-use crate::answer::{Answer, Stage};
 use crate::errors::{limit_error, request_error};
+use crate::execution_result::{ExecutionResult, Stage};
 use crate::executor::Operation;
 use crate::request::{Params, Requests};
 use crate::state::State;
@@ -46,7 +46,7 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
     };
     let body = match receive(body, rule, &state.context().inflight.bodies).await {
         Err(Failure::Late) => {
-            return refusal(ErrorCode::BodyTimeout, "the body did not come in time");
+            return error_response(ErrorCode::BodyTimeout, "the body did not come in time");
         }
         Err(Failure::Overloaded) => return overloaded(),
         body => body,
@@ -54,29 +54,29 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     if !is_json(&parts.headers) {
         let message = "the body must be application/json in UTF-8";
-        return refusal(ErrorCode::UnsupportedMediaType, message);
+        return error_response(ErrorCode::UnsupportedMediaType, message);
     }
     let body = match body {
         Ok(body) => body,
         Err(Failure::TooLarge) => {
             let message = format!("the body has more than {} bytes", limits.max_body_size);
-            return over(ErrorCode::BodyTooLarge, "body", &message);
+            return limit_response(ErrorCode::BodyTooLarge, "body", &message);
         }
         Err(Failure::Broken | Failure::Late | Failure::Overloaded) => {
-            return refusal(ErrorCode::BodyIncomplete, "the body could not be read");
+            return error_response(ErrorCode::BodyIncomplete, "the body could not be read");
         }
     };
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            let operation = state.engine().prepare(Params { read_only, ..params });
-            answer(&state, &parts, accepts, operation).await
+            let operation = state.executor().prepare(Params { read_only, ..params });
+            respond_to_operation(&state, &parts, accepts, operation).await
         }
         Ok(Requests::Batch(batch)) => {
             let batch = batch.into_iter().map(|params| Params { read_only, ..params });
-            several(&state, accepts, batch.collect()).await
+            run_batch(&state, accepts, batch.collect()).await
         }
-        Err(error) => refusal(error.code, &error.to_string()),
+        Err(error) => error_response(error.code, &error.to_string()),
     }
 }
 
@@ -89,75 +89,75 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, request: R
     let Some(accepts) = accepted(&parts.headers) else { return not_acceptable() };
     let params = match Params::from_url_query(parts.uri.query().unwrap_or_default()) {
         Ok(params) => params,
-        Err(error) => return refusal(error.code, &error.to_string()),
+        Err(error) => return error_response(error.code, &error.to_string()),
     };
-    let operation = state.engine().prepare(params);
+    let operation = state.executor().prepare(params);
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
-        let mut response = refusal(ErrorCode::MethodNotAllowed, message);
+        let mut response = error_response(ErrorCode::MethodNotAllowed, message);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    answer(&state, &parts, accepts, operation).await
+    respond_to_operation(&state, &parts, accepts, operation).await
 }
 
-async fn answer(
+async fn respond_to_operation(
     state: &State,
     parts: &Parts,
     accepts: Accepted,
-    operation: Result<Operation, Answer>,
+    operation: Result<Operation, ExecutionResult>,
 ) -> Response {
     let stream = |operation| match last_event_id(parts.uri.query(), &parts.headers) {
         Ok(after) => {
             let client = Client::of(parts, &state.context().limits);
             sse::stream(state, client, after.unwrap_or(0), operation)
         }
-        Err(error) => refusal(ErrorCode::InvalidInput, &error.to_string()),
+        Err(error) => error_response(ErrorCode::InvalidInput, &error.to_string()),
     };
     let Some(media) = accepts.media else {
         // Only a stream is accepted, so everything that got as far as an operation becomes one.
         return match operation {
             Ok(operation) => stream(operation),
-            Err(answer) => match answer.stage() {
-                Stage::Refused(_) => respond(Media::Json, answer),
-                Stage::Rejected | Stage::Executed => sse::single(answer),
+            Err(result) => match result.stage() {
+                Stage::Refused(_) => respond(Media::Json, result),
+                Stage::Rejected | Stage::Executed => sse::single(result),
             },
         };
     };
     match operation {
-        Err(answer) => respond(media, answer),
+        Err(result) => respond(media, result),
         Ok(operation) if operation.kind() != OperationType::Subscription => {
-            respond(media, state.engine().run(operation).await)
+            respond(media, state.executor().run(operation).await)
         }
         Ok(operation) if accepts.event_stream => stream(operation),
         Ok(_) => {
             let message = "a subscription is a stream: accept text/event-stream, or use a websocket";
-            refusal(ErrorCode::NotAcceptable, message)
+            error_response(ErrorCode::NotAcceptable, message)
         }
     }
 }
 
 /// Runs operations one after the other. They share the time, the complexity and the length of the response
 /// of one.
-async fn several(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
+async fn run_batch(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
     let limits = state.config();
     if limits.max_batch_size < 2 {
         let message = "several operations in one request are not accepted here: send each by itself";
-        return refusal(ErrorCode::InvalidInput, message);
+        return error_response(ErrorCode::InvalidInput, message);
     }
     let Some(media) = accepts.media else { return not_acceptable() };
     if batch.is_empty() {
-        return refusal(ErrorCode::InvalidInput, "the batch has no operation");
+        return error_response(ErrorCode::InvalidInput, "the batch has no operation");
     }
     if batch.len() > limits.max_batch_size {
         let (length, most) = (batch.len(), limits.max_batch_size);
         let message = format!("the batch has {length} operations: the most is {most}");
-        return over(ErrorCode::LimitExceeded, "batch", &message);
+        return limit_response(ErrorCode::LimitExceeded, "batch", &message);
     }
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
     for params in batch {
-        let operation = state.engine().prepare(params);
+        let operation = state.executor().prepare(params);
         complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
         operations.push(operation);
     }
@@ -165,47 +165,47 @@ async fn several(state: &State, accepts: Accepted, batch: Vec<Params>) -> Respon
         let most = limits.max_complexity;
         let message =
             format!("the operations of the batch have too many fields times page sizes: the most is {most}");
-        return over(ErrorCode::LimitExceeded, "complexity", &message);
+        return limit_response(ErrorCode::LimitExceeded, "complexity", &message);
     }
-    let deadline = state.engine().deadline();
-    let budget = state.engine().budget();
-    let mut answers = Vec::with_capacity(operations.len());
+    let deadline = state.executor().deadline();
+    let budget = state.executor().budget();
+    let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
-        let answer = match operation {
+        let result = match operation {
             Ok(operation) if operation.kind() == OperationType::Subscription => {
                 let message = "a subscription cannot be part of a batch";
                 let code = ErrorCode::InvalidInput;
-                Answer::refused(code, request_error(code, message))
+                ExecutionResult::refused(code, request_error(code, message))
             }
-            Ok(operation) => state.engine().run_until(operation, deadline, budget.clone()).await,
-            Err(answer) => answer,
+            Ok(operation) => state.executor().run_until(operation, deadline, budget.clone()).await,
+            Err(result) => result,
         };
-        answers.push(answer.into_json());
+        results.push(result.into_json());
     }
-    write(StatusCode::OK, media, format!("[{}]", answers.join(",")))
+    write(StatusCode::OK, media, format!("[{}]", results.join(",")))
 }
 
 fn not_acceptable() -> Response {
     let message = "accept application/graphql-response+json, application/json or text/event-stream";
-    refusal(ErrorCode::NotAcceptable, message)
+    error_response(ErrorCode::NotAcceptable, message)
 }
 
-fn refusal(code: ErrorCode, message: &str) -> Response {
-    respond(Media::Json, Answer::refused(code, request_error(code, message)))
+fn error_response(code: ErrorCode, message: &str) -> Response {
+    respond(Media::Json, ExecutionResult::refused(code, request_error(code, message)))
 }
 
-fn over(code: ErrorCode, limit: &'static str, message: &str) -> Response {
-    respond(Media::Json, Answer::refused(code, limit_error(code, limit, message)))
+fn limit_response(code: ErrorCode, limit: &'static str, message: &str) -> Response {
+    respond(Media::Json, ExecutionResult::refused(code, limit_error(code, limit, message)))
 }
 
 /// Instead of a response that does not fit beside those of all others.
 fn overloaded() -> Response {
-    respond(Media::Json, Answer::overloaded())
+    respond(Media::Json, ExecutionResult::overloaded())
 }
 
-fn respond(media: Media, answer: Answer) -> Response {
-    let status = media.status(answer.stage());
-    let mut response = write(status, media, answer.into_json());
+fn respond(media: Media, result: ExecutionResult) -> Response {
+    let status = media.status(result.stage());
+    let mut response = write(status, media, result.into_json());
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

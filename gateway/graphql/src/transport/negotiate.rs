@@ -3,7 +3,7 @@
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 
-use crate::answer::Stage;
+use crate::execution_result::Stage;
 use gateway_http::media::is_utf8;
 
 /// The kinds of answers that are no streams.

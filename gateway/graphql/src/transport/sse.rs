@@ -12,9 +12,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 
-use crate::answer::Answer;
+use crate::execution_result::ExecutionResult;
 use crate::executor::Operation;
-use crate::schema::subscription::Position;
+use crate::schema::subscription::EventPosition;
 use crate::state::State;
 use gateway_http::streams::{Client, StreamKind};
 
@@ -32,16 +32,16 @@ pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Opera
         Ok(open) => open,
         Err(problem) => return problem.into_response(),
     };
-    let position = Position::new(after);
+    let position = EventPosition::new(after);
     let results = match operation.kind() {
         OperationType::Subscription => {
             let at = position.clone();
-            let results = state.engine().stream(operation.at(position));
-            results.map(move |answer| next(&answer, at.get())).boxed()
+            let results = state.executor().stream(operation.at(position));
+            results.map(move |result| next(&result, at.get())).boxed()
         }
         OperationType::Query | OperationType::Mutation => {
-            let engine = state.engine().clone();
-            async move { next(&engine.run(operation).await, None) }.into_stream().boxed()
+            let executor = state.executor().clone();
+            async move { next(&executor.run(operation).await, None) }.into_stream().boxed()
         }
     };
     let token = context.tasks.token();
@@ -55,13 +55,13 @@ pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Opera
 }
 
 /// A stream of one result.
-pub(crate) fn single(answer: Answer) -> Response {
-    response(stream::iter([next(&answer, None), complete()]), Duration::MAX)
+pub(crate) fn single(result: ExecutionResult) -> Response {
+    response(stream::iter([next(&result, None), complete()]), Duration::MAX)
 }
 
 /// `keep_alive` is how long the stream may be silent.
 fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Duration) -> Response {
-    let alive = stream::unfold(events.boxed(), move |mut events| async move {
+    let with_keep_alive = stream::unfold(events.boxed(), move |mut events| async move {
         match tokio::time::timeout(keep_alive, events.next()).await {
             Ok(Some(event)) => Some((event, events)),
             Ok(None) => None,
@@ -69,7 +69,7 @@ fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Dur
         }
     });
     // The first comment lets clients and proxies see at once that the stream is open.
-    let text = stream::iter([COMMENT.to_owned()]).chain(alive);
+    let text = stream::iter([COMMENT.to_owned()]).chain(with_keep_alive);
     let headers = [
         (CONTENT_TYPE.as_str(), "text/event-stream"),
         (CACHE_CONTROL.as_str(), "no-cache"),
@@ -80,8 +80,8 @@ fn response(events: impl Stream<Item = String> + Send + 'static, keep_alive: Dur
 }
 
 /// JSON as we write it has no line breaks, so it is one line of data.
-fn next(answer: &Answer, sequence: Option<u32>) -> String {
-    let json = answer.json();
+fn next(result: &ExecutionResult, sequence: Option<u32>) -> String {
+    let json = result.json();
     match sequence {
         Some(sequence) => format!("id: {sequence}\nevent: next\ndata: {json}\n\n"),
         None => format!("event: next\ndata: {json}\n\n"),
@@ -103,8 +103,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_has_a_comment_its_results_and_an_end() {
-        let answer = Answer::refused(ErrorCode::InvalidInput, ServerError::new("a\nb", None));
-        let body = single(answer).into_body().collect().await.unwrap().to_bytes();
+        let result = ExecutionResult::refused(ErrorCode::InvalidInput, ServerError::new("a\nb", None));
+        let body = single(result).into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
         let expected =
             ":\n\nevent: next\ndata: {\"errors\":[{\"message\":\"a\\nb\"}]}\n\nevent: complete\ndata: \n\n";

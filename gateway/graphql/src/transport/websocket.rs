@@ -39,12 +39,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::answer::Answer;
 use crate::config::Config;
-use crate::executor::Engine;
+use crate::execution_result::ExecutionResult;
+use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
-use crate::transport::websocket_protocol::{Action, Close, Conversation, LEGACY, MODERN, Protocol};
+use crate::transport::websocket_protocol::{Action, Close, LEGACY, MODERN, Protocol, ProtocolState};
 use gateway_http::inflight::{Budget, InFlight, Reservation};
 use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
@@ -60,11 +60,11 @@ const READ_BUFFER_BYTES: usize = 512;
 const WRITE_BUFFER_BYTES: usize = 512;
 /// Results that wait for the socket, of all its operations together. The queue serves them in turn,
 /// so that a busy operation starves no other.
-const QUEUE: usize = 16;
+const MAX_QUEUED_RESULTS: usize = 16;
 /// How long the other side gets to answer a close frame.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How the metrics count a socket that ended without a close frame.
-const DROPPED: u16 = 1006;
+const ABNORMAL_CLOSURE: u16 = 1006;
 
 /// Whether a request wants to become a websocket.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -88,8 +88,8 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
         Err(rejection) => return handshake(rejection.body_text()),
     };
     let Client(client) = Client::of(&parts, limits);
-    let place = match context.streams.open(STREAM, client) {
-        Ok(place) => place,
+    let open_stream = match context.streams.open(STREAM, client) {
+        Ok(open_stream) => open_stream,
         Err(problem) => return problem.into_response(),
     };
     let legacy = upgrade.selected_protocol().is_some_and(|name| name.as_bytes() == LEGACY.as_bytes());
@@ -103,7 +103,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
         .max_frame_size(state.config().max_message_size)
         .on_upgrade(move |socket| {
             let tasks = state.context().tasks.clone();
-            let mut session = Session::new(socket, place, &state, protocol);
+            let mut session = Session::new(socket, open_stream, &state, protocol);
             session.read_only = access == Access::ReadOnly;
             // A separate task: that of the upgrade keeps the memory of all earlier steps.
             tasks.spawn(session.run());
@@ -122,16 +122,16 @@ fn refused(limit: &'static str, problem: Problem) -> Response {
 }
 
 /// Counts a socket for as long as it is open.
-struct Open(Protocol);
+struct OpenSocket(Protocol);
 
-impl Open {
+impl OpenSocket {
     fn new(protocol: Protocol) -> Self {
         gauge!("orders_graphql_websockets", "protocol" => protocol.name()).increment(1.0);
         Self(protocol)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenSocket {
     fn drop(&mut self) {
         gauge!("orders_graphql_websockets", "protocol" => self.0.name()).decrement(1.0);
     }
@@ -149,16 +149,16 @@ struct Outgoing {
 }
 
 /// Stops an operation when it is dropped.
-struct Running(AbortHandle);
+struct AbortOnDrop(AbortHandle);
 
-impl Drop for Running {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// How a socket ends.
-enum End {
+enum SocketEnd {
     /// We close it.
     Close(Close),
     /// The client has closed it with this code.
@@ -171,7 +171,7 @@ enum End {
 #[derive(Default)]
 struct Step {
     messages: Vec<Message>,
-    end: Option<End>,
+    end: Option<SocketEnd>,
 }
 
 impl From<Vec<Message>> for Step {
@@ -180,43 +180,43 @@ impl From<Vec<Message>> for Step {
     }
 }
 
-impl From<End> for Step {
-    fn from(end: End) -> Self {
+impl From<SocketEnd> for Step {
+    fn from(end: SocketEnd) -> Self {
         Self { messages: Vec::new(), end: Some(end) }
     }
 }
 
 struct Session {
     socket: WebSocket,
-    _place: OpenStream,
-    _open: Open,
-    engine: Engine,
+    _open_stream: OpenStream,
+    _open: OpenSocket,
+    executor: Executor,
     tasks: TaskTracker,
     inflight: InFlight,
     /// What is being sent.
     sending: Vec<Reservation>,
     config: Arc<Config>,
-    conversation: Conversation,
+    state: ProtocolState,
     /// Whether the page that opened it may only read.
     read_only: bool,
-    running: HashMap<u64, Running>,
+    running: HashMap<u64, AbortOnDrop>,
     // Boxed, because a channel keeps room for 32.
     queue: mpsc::Sender<Box<Outgoing>>,
     outgoing: mpsc::Receiver<Box<Outgoing>>,
-    leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
+    drain_signal: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Session {
     /// Boxed, so that the futures that work on it do not each keep room for it.
-    fn new(socket: WebSocket, place: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
-        let (queue, outgoing) = mpsc::channel(QUEUE);
+    fn new(socket: WebSocket, open_stream: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
+        let (queue, outgoing) = mpsc::channel(MAX_QUEUED_RESULTS);
         let context = state.context();
         Box::new(Self {
             socket,
-            _place: place,
-            _open: Open::new(protocol),
-            engine: state.engine().clone(),
-            conversation: Conversation::new(
+            _open_stream: open_stream,
+            _open: OpenSocket::new(protocol),
+            executor: state.executor().clone(),
+            state: ProtocolState::new(
                 protocol,
                 state.config().max_operations_per_socket,
                 state.connection_init().clone(),
@@ -225,7 +225,7 @@ impl Session {
             running: HashMap::new(),
             queue,
             outgoing,
-            leaving: Box::pin(context.drain_signal()),
+            drain_signal: Box::pin(context.drain_signal()),
             tasks: context.tasks.clone(),
             inflight: context.inflight.clone(),
             sending: Vec::new(),
@@ -237,14 +237,14 @@ impl Session {
     async fn run(mut self: Box<Self>) {
         let end = self.serve().await;
         self.running.clear();
-        let code = Box::pin(self.leave(end)).await;
+        let code = Box::pin(self.close(end)).await;
         counter!("orders_graphql_websocket_closes_total", "code" => code.to_string()).increment(1);
     }
 
     /// Takes leave, and says with which code.
-    async fn leave(&mut self, end: End) -> u16 {
+    async fn close(&mut self, end: SocketEnd) -> u16 {
         match end {
-            End::Close(close) => {
+            SocketEnd::Close(close) => {
                 let code = close.code;
                 let handshake = async {
                     let frame = CloseFrame { code, reason: Utf8Bytes::from(close.reason) };
@@ -253,26 +253,25 @@ impl Session {
                     }
                 };
                 // A client that does not answer is dropped; it was told.
-                let _ = timeout(CLOSE_WAIT, handshake).await;
+                let _ = timeout(CLOSE_TIMEOUT, handshake).await;
                 code
             }
-            End::Closed(code) => {
+            SocketEnd::Closed(code) => {
                 // The library answers a close frame with the next thing we do.
-                let _ = timeout(CLOSE_WAIT, self.socket.recv()).await;
+                let _ = timeout(CLOSE_TIMEOUT, self.socket.recv()).await;
                 code
             }
-            End::Dropped => DROPPED,
+            SocketEnd::Dropped => ABNORMAL_CLOSURE,
         }
     }
 
-    async fn serve(&mut self) -> End {
+    async fn serve(&mut self) -> SocketEnd {
         let opened = Instant::now();
         let silence = self.config.ping_interval + self.config.pong_timeout;
         let (mut last_frame, mut ping) = (opened, opened + self.config.ping_interval);
         loop {
             let dead = last_frame + silence;
-            let init =
-                (!self.conversation.is_acknowledged()).then(|| opened + self.config.connection_init_timeout);
+            let init = (!self.state.is_acknowledged()).then(|| opened + self.config.connection_init_timeout);
             // One timer for all three.
             let wake = ping.min(dead).min(init.unwrap_or(dead));
             let step = tokio::select! {
@@ -280,18 +279,18 @@ impl Session {
                     last_frame = Instant::now();
                     self.receive(frame)
                 }
-                Some(outgoing) = self.outgoing.recv() => self.deliver(outgoing).into(),
+                Some(outgoing) = self.outgoing.recv() => self.take_queued(outgoing).into(),
                 () = sleep_until(wake) => {
                     if wake == dead {
-                        End::Dropped.into()
+                        SocketEnd::Dropped.into()
                     } else if Some(wake) == init {
-                        End::Close(Close::new(4408, "Connection initialisation timeout")).into()
+                        SocketEnd::Close(Close::new(4408, "Connection initialisation timeout")).into()
                     } else {
                         ping = Instant::now() + self.config.ping_interval;
                         self.ping().into()
                     }
                 }
-                () = &mut self.leaving => End::Close(Close::new(1012, "the gateway is restarting")).into(),
+                () = &mut self.drain_signal => SocketEnd::Close(Close::new(1012, "the gateway is restarting")).into(),
             };
             if !step.messages.is_empty()
                 && let Err(end) = self.send(step.messages).await
@@ -310,72 +309,73 @@ impl Session {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Step::default(),
             Some(Ok(Message::Binary(_))) => {
-                return End::Close(Close::new(4400, "messages must be text")).into();
+                return SocketEnd::Close(Close::new(4400, "messages must be text")).into();
             }
             Some(Ok(Message::Close(frame))) => {
-                return End::Closed(frame.map_or(1005, |frame| frame.code)).into();
+                return SocketEnd::Closed(frame.map_or(1005, |frame| frame.code)).into();
             }
             Some(Err(error)) => return read_error(&error).into(),
-            None => return End::Dropped.into(),
+            None => return SocketEnd::Dropped.into(),
         };
-        match self.conversation.receive(&text) {
+        match self.state.receive(&text) {
             Action::Nothing => Step::default(),
             Action::Send(messages) => messages.into_iter().map(as_text).collect::<Vec<_>>().into(),
-            Action::Close(close) => End::Close(close).into(),
-            Action::Refuse { message, close } => {
-                Step { messages: message.into_iter().map(as_text).collect(), end: Some(End::Close(close)) }
-            }
+            Action::Close(close) => SocketEnd::Close(close).into(),
+            Action::Refuse { message, close } => Step {
+                messages: message.into_iter().map(as_text).collect(),
+                end: Some(SocketEnd::Close(close)),
+            },
             Action::Stop { number } => {
                 self.running.remove(&number);
                 Step::default()
             }
             Action::Start { id, number, params } => {
-                let protocol = self.conversation.protocol();
+                let protocol = self.state.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed: what preparing needs is given back while the operation waits for news.
                 let held = self.inflight.bodies.reserve(text.len());
-                let answers = Box::pin(answers(self.engine.clone(), params, held));
+                let results = Box::pin(results(self.executor.clone(), params, held));
                 // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
-                let task = self.tasks.spawn(operate(
-                    answers,
+                let task = self.tasks.spawn(forward_results(
+                    results,
                     protocol,
                     id,
                     number,
                     self.queue.clone(),
                     self.inflight.responses.clone(),
                 ));
-                self.running.insert(number, Running(task.abort_handle()));
+                self.running.insert(number, AbortOnDrop(task.abort_handle()));
                 Step::default()
             }
         }
     }
 
     /// What waits in the queue, to be sent in one go.
-    fn deliver(&mut self, first: Box<Outgoing>) -> Vec<Message> {
+    fn take_queued(&mut self, first: Box<Outgoing>) -> Vec<Message> {
         let mut messages = Vec::new();
         let mut next = Some(first);
         while let Some(outgoing) = next {
             // A stopped operation may have left something in the queue.
-            if self.conversation.is_running(&outgoing.id, outgoing.number) {
+            if self.state.is_running(&outgoing.id, outgoing.number) {
                 if outgoing.last {
-                    self.conversation.ended(&outgoing.id);
+                    self.state.ended(&outgoing.id);
                     self.running.remove(&outgoing.number);
                 }
                 messages.push(as_text(outgoing.text));
                 self.sending.extend(outgoing.held);
             }
-            next = if messages.len() < QUEUE { self.outgoing.try_recv().ok() } else { None };
+            next = if messages.len() < MAX_QUEUED_RESULTS { self.outgoing.try_recv().ok() } else { None };
         }
         messages
     }
 
     fn ping(&self) -> Vec<Message> {
-        let keepalive = self.conversation.protocol().keepalive();
-        let keepalive = keepalive.filter(|_| self.conversation.is_acknowledged());
+        let keepalive = self.state.protocol().keepalive();
+        let keepalive = keepalive.filter(|_| self.state.is_acknowledged());
         std::iter::once(Message::Ping(Default::default())).chain(keepalive.map(as_text)).collect()
     }
 
-    async fn send(&mut self, messages: Vec<Message>) -> Result<(), End> {
+    async fn send(&mut self, messages: Vec<Message>) -> Result<(), SocketEnd> {
         let deadline = self.config.pong_timeout;
         let work = async {
             for message in messages {
@@ -385,8 +385,8 @@ impl Session {
         };
         match timeout(deadline, work).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Dropped),
-            Err(_) => Err(End::Close(Close::new(4408, "the client does not read fast enough"))),
+            Ok(Err(_)) => Err(SocketEnd::Dropped),
+            Err(_) => Err(SocketEnd::Close(Close::new(4408, "the client does not read fast enough"))),
         }
     }
 }
@@ -398,59 +398,63 @@ fn as_text(text: String) -> Message {
 /// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with a
 /// code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the tests hold
 /// the library to it.
-fn read_error(error: &axum::Error) -> End {
+fn read_error(error: &axum::Error) -> SocketEnd {
     let text = error.to_string();
     if text.contains("Message too long") {
-        End::Close(Close::new(1009, "the message is too long"))
+        SocketEnd::Close(Close::new(1009, "the message is too long"))
     } else if text.contains("UTF-8") {
-        End::Close(Close::new(1007, "messages must be UTF-8"))
+        SocketEnd::Close(Close::new(1007, "messages must be UTF-8"))
     } else if text.contains(LATE) {
-        End::Close(Close::new(4408, "the message did not arrive in time"))
+        SocketEnd::Close(Close::new(4408, "the message did not arrive in time"))
     } else if text.contains(&Error::overloaded().to_string()) {
-        End::Close(Close::new(1013, "the gateway is overloaded: try again later"))
+        SocketEnd::Close(Close::new(1013, "the gateway is overloaded: try again later"))
     } else {
-        End::Dropped
+        SocketEnd::Dropped
     }
 }
 
 /// What an operation answers, one result or many.
-async fn answers(engine: Engine, params: Params, held: Option<Reservation>) -> BoxStream<'static, Answer> {
-    let Some(held) = held else { return stream::once(ready(Answer::overloaded())).boxed() };
-    match engine.prepare(params) {
-        Ok(operation) if operation.kind() == OperationType::Subscription => engine.stream(operation),
+async fn results(
+    executor: Executor,
+    params: Params,
+    held: Option<Reservation>,
+) -> BoxStream<'static, ExecutionResult> {
+    let Some(held) = held else { return stream::once(ready(ExecutionResult::overloaded())).boxed() };
+    match executor.prepare(params) {
+        Ok(operation) if operation.kind() == OperationType::Subscription => executor.stream(operation),
         Ok(operation) => {
-            let answer = async move {
+            let result = async move {
                 let _held = held;
-                engine.run(operation).await
+                executor.run(operation).await
             };
-            stream::once(answer).boxed()
+            stream::once(result).boxed()
         }
-        Err(answer) => stream::once(ready(answer)).boxed(),
+        Err(result) => stream::once(ready(result)).boxed(),
     }
 }
 
 /// Runs one operation and hands over its results. A stalled socket makes it wait here.
-async fn operate(
-    answers: Pin<Box<impl Future<Output = BoxStream<'static, Answer>>>>,
+async fn forward_results(
+    results: Pin<Box<impl Future<Output = BoxStream<'static, ExecutionResult>>>>,
     protocol: Protocol,
     id: Arc<str>,
     number: u64,
     queue: mpsc::Sender<Box<Outgoing>>,
     responses: Arc<Budget>,
 ) {
-    let mut answers = answers.await;
+    let mut results = results.await;
     let mut first = true;
     loop {
-        let (mut text, mut last) = match answers.next().await {
+        let (mut text, mut last) = match results.next().await {
             // An operation that came to nothing has an error and no result.
-            Some(answer) if first && answer.is_failure() => (protocol.error(&id, &answer), true),
-            Some(answer) => (protocol.next(&id, &answer), false),
+            Some(result) if first && result.is_failure() => (protocol.error(&id, &result), true),
+            Some(result) => (protocol.next(&id, &result), false),
             None => (protocol.complete(&id), true),
         };
         first = false;
         let held = responses.reserve(text.len());
         if held.is_none() {
-            (text, last) = (protocol.error(&id, &Answer::overloaded()), true);
+            (text, last) = (protocol.error(&id, &ExecutionResult::overloaded()), true);
         }
         let outgoing = Box::new(Outgoing { id: Arc::clone(&id), number, text, last, held });
         if queue.send(outgoing).await.is_err() || last {

@@ -20,9 +20,9 @@ use domain::ErrorCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::answer::Answer;
-use crate::connection_init::InitCheck;
+use crate::connection_init::ConnectionInitHook;
 use crate::errors::limit_error;
+use crate::execution_result::ExecutionResult;
 use crate::request::Params;
 
 /// Longest reason of a close frame, in bytes. With a longer one clients see code 1006.
@@ -66,9 +66,9 @@ pub(crate) enum Action {
 
 /// The state of one conversation.
 #[derive(Debug)]
-pub(crate) struct Conversation {
+pub(crate) struct ProtocolState {
     protocol: Protocol,
-    init_check: InitCheck,
+    init_hook: ConnectionInitHook,
     acknowledged: bool,
     max_operations: usize,
     next_number: u64,
@@ -115,17 +115,17 @@ impl Protocol {
     }
 
     /// A result of an operation that continues.
-    pub(crate) fn next(self, id: &str, answer: &Answer) -> String {
+    pub(crate) fn next(self, id: &str, result: &ExecutionResult) -> String {
         let kind = match self {
             Self::Modern => "next",
             Self::Legacy => "data",
         };
-        message(kind, id, Some(answer.json()))
+        message(kind, id, Some(result.json()))
     }
 
     /// The end of an operation that did not work.
-    pub(crate) fn error(self, id: &str, answer: &Answer) -> String {
-        let errors = answer.errors();
+    pub(crate) fn error(self, id: &str, result: &ExecutionResult) -> String {
+        let errors = result.errors();
         let payload = match self {
             Self::Modern => serde_json::to_string(errors),
             // One error, not a list.
@@ -150,10 +150,10 @@ fn message(kind: &str, id: &str, payload: Option<&str>) -> String {
     }
 }
 
-impl Conversation {
-    pub(crate) fn new(protocol: Protocol, max_operations: usize, init_check: InitCheck) -> Self {
+impl ProtocolState {
+    pub(crate) fn new(protocol: Protocol, max_operations: usize, init_hook: ConnectionInitHook) -> Self {
         let active = HashMap::new();
-        Self { protocol, init_check, acknowledged: false, max_operations, next_number: 0, active }
+        Self { protocol, init_hook, acknowledged: false, max_operations, next_number: 0, active }
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -205,7 +205,7 @@ impl Conversation {
         if self.acknowledged {
             return Action::Close(Close::new(4429, "Too many initialisation requests"));
         }
-        if let Err(reason) = self.init_check.check(payload.unwrap_or(&Value::Null)) {
+        if let Err(reason) = self.init_hook.check(payload.unwrap_or(&Value::Null)) {
             let message = match self.protocol {
                 Protocol::Modern => None,
                 Protocol::Legacy => {
@@ -238,8 +238,8 @@ impl Conversation {
         if self.active.len() >= self.max_operations {
             let text = format!("the connection has {} operations already", self.max_operations);
             let error = limit_error(ErrorCode::LimitExceeded, "operations", text);
-            let answer = Answer::refused(ErrorCode::LimitExceeded, error);
-            return Action::Send(vec![self.protocol.error(&id, &answer)]);
+            let result = ExecutionResult::refused(ErrorCode::LimitExceeded, error);
+            return Action::Send(vec![self.protocol.error(&id, &result)]);
         }
         let (id, number) = (Arc::from(id), self.next_number);
         self.next_number += 1;
@@ -268,14 +268,14 @@ fn pong(payload: Option<Value>) -> String {
 mod tests {
     use super::*;
 
-    fn new(protocol: Protocol) -> Conversation {
-        Conversation::new(protocol, 2, InitCheck::default())
+    fn new(protocol: Protocol) -> ProtocolState {
+        ProtocolState::new(protocol, 2, ConnectionInitHook::default())
     }
 
-    fn ready(protocol: Protocol) -> Conversation {
-        let mut conversation = new(protocol);
-        assert!(matches!(conversation.receive(r#"{"type":"connection_init"}"#), Action::Send(_)));
-        conversation
+    fn ready(protocol: Protocol) -> ProtocolState {
+        let mut state = new(protocol);
+        assert!(matches!(state.receive(r#"{"type":"connection_init"}"#), Action::Send(_)));
+        state
     }
 
     fn subscribe(id: &str) -> String {
@@ -297,10 +297,10 @@ mod tests {
             (Protocol::Legacy, vec![ack, r#"{"type":"ka"}"#.to_owned()]),
         ] {
             for payload in ["", r#","payload":null"#, r#","payload":{"token":"x"}"#] {
-                let mut conversation = new(protocol);
-                let action = conversation.receive(&format!(r#"{{"type":"connection_init"{payload}}}"#));
+                let mut state = new(protocol);
+                let action = state.receive(&format!(r#"{{"type":"connection_init"{payload}}}"#));
                 assert_eq!(action, Action::Send(expected.clone()));
-                assert!(conversation.is_acknowledged());
+                assert!(state.is_acknowledged());
             }
         }
     }
@@ -338,86 +338,86 @@ mod tests {
 
     #[test]
     fn order_and_ids_are_kept() {
-        let mut conversation = new(Protocol::Modern);
-        assert_eq!(code(&conversation.receive(&subscribe("1"))), Some(4401));
+        let mut state = new(Protocol::Modern);
+        assert_eq!(code(&state.receive(&subscribe("1"))), Some(4401));
 
-        let mut conversation = ready(Protocol::Modern);
-        assert_eq!(code(&conversation.receive(r#"{"type":"connection_init"}"#)), Some(4429));
+        let mut state = ready(Protocol::Modern);
+        assert_eq!(code(&state.receive(r#"{"type":"connection_init"}"#)), Some(4429));
 
-        let mut conversation = ready(Protocol::Modern);
-        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 0, .. }));
-        assert_eq!(code(&conversation.receive(&subscribe("1"))), Some(4409));
+        let mut state = ready(Protocol::Modern);
+        assert!(matches!(state.receive(&subscribe("1")), Action::Start { number: 0, .. }));
+        assert_eq!(code(&state.receive(&subscribe("1"))), Some(4409));
     }
 
     #[test]
     fn an_id_can_be_used_again_and_old_results_do_not_count() {
-        let mut conversation = ready(Protocol::Modern);
-        conversation.receive(&subscribe("1"));
-        assert!(conversation.is_running("1", 0));
-        assert_eq!(conversation.receive(r#"{"type":"complete","id":"1"}"#), Action::Stop { number: 0 });
-        assert!(!conversation.is_running("1", 0));
-        assert_eq!(conversation.receive(r#"{"type":"complete","id":"1"}"#), Action::Nothing);
-        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 1, .. }));
-        assert!(!conversation.is_running("1", 0) && conversation.is_running("1", 1));
-        conversation.ended("1");
-        assert!(matches!(conversation.receive(&subscribe("1")), Action::Start { number: 2, .. }));
+        let mut state = ready(Protocol::Modern);
+        state.receive(&subscribe("1"));
+        assert!(state.is_running("1", 0));
+        assert_eq!(state.receive(r#"{"type":"complete","id":"1"}"#), Action::Stop { number: 0 });
+        assert!(!state.is_running("1", 0));
+        assert_eq!(state.receive(r#"{"type":"complete","id":"1"}"#), Action::Nothing);
+        assert!(matches!(state.receive(&subscribe("1")), Action::Start { number: 1, .. }));
+        assert!(!state.is_running("1", 0) && state.is_running("1", 1));
+        state.ended("1");
+        assert!(matches!(state.receive(&subscribe("1")), Action::Start { number: 2, .. }));
     }
 
     #[test]
     fn one_operation_too_many_is_an_error_for_its_id() {
-        let mut conversation = ready(Protocol::Modern);
-        conversation.receive(&subscribe("1"));
-        conversation.receive(&subscribe("2"));
-        match conversation.receive(&subscribe("3")) {
+        let mut state = ready(Protocol::Modern);
+        state.receive(&subscribe("1"));
+        state.receive(&subscribe("2"));
+        match state.receive(&subscribe("3")) {
             Action::Send(messages) => {
                 assert!(messages[0].starts_with(r#"{"id":"3","type":"error","payload":[{"#), "{messages:?}");
             }
             other => panic!("{other:?}"),
         }
-        conversation.ended("1");
-        assert!(matches!(conversation.receive(&subscribe("3")), Action::Start { .. }));
+        state.ended("1");
+        assert!(matches!(state.receive(&subscribe("3")), Action::Start { .. }));
     }
 
     #[test]
     fn pings_are_answered_with_their_payload() {
-        let mut conversation = new(Protocol::Modern);
+        let mut state = new(Protocol::Modern);
         let pong = Action::Send(vec![r#"{"type":"pong","payload":{"a":1}}"#.to_owned()]);
-        assert_eq!(conversation.receive(r#"{"type":"ping","payload":{"a":1}}"#), pong);
-        assert_eq!(conversation.receive(r#"{"type":"pong"}"#), Action::Nothing);
+        assert_eq!(state.receive(r#"{"type":"ping","payload":{"a":1}}"#), pong);
+        assert_eq!(state.receive(r#"{"type":"pong"}"#), Action::Nothing);
     }
 
     #[test]
     fn who_is_refused_is_told_in_both_protocols() {
-        let check = InitCheck::new(|payload| match payload["token"].as_str() {
+        let check = ConnectionInitHook::new(|payload| match payload["token"].as_str() {
             Some("good") => Ok(()),
             _ => Err("the token is \"wrong\"".to_owned()),
         });
         let error =
             r#"{"type":"connection_error","payload":{"message":"the token is \"wrong\""}}"#.to_owned();
         for (protocol, message) in [(Protocol::Modern, None), (Protocol::Legacy, Some(error))] {
-            let conversation = || Conversation::new(protocol, 2, check.clone());
+            let state = || ProtocolState::new(protocol, 2, check.clone());
             let close = Close::new(4403, "the token is \"wrong\"");
             let refused = Action::Refuse { message, close };
             for payload in ["", r#","payload":{"token":"bad"}"#] {
                 let init = format!(r#"{{"type":"connection_init"{payload}}}"#);
-                let mut conversation = conversation();
-                assert_eq!(conversation.receive(&init), refused);
-                assert!(!conversation.is_acknowledged());
+                let mut state = state();
+                assert_eq!(state.receive(&init), refused);
+                assert!(!state.is_acknowledged());
             }
             let good = r#"{"type":"connection_init","payload":{"token":"good"}}"#;
-            assert!(matches!(conversation().receive(good), Action::Send(_)));
+            assert!(matches!(state().receive(good), Action::Send(_)));
         }
     }
 
     #[test]
     fn legacy_words() {
-        let mut conversation = ready(Protocol::Legacy);
+        let mut state = ready(Protocol::Legacy);
         let start = r#"{"type":"start","id":"1","payload":{"query":"{a}"}}"#;
-        assert!(matches!(conversation.receive(start), Action::Start { .. }));
-        assert_eq!(conversation.receive(r#"{"type":"stop","id":"1"}"#), Action::Stop { number: 0 });
-        assert_eq!(code(&conversation.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
+        assert!(matches!(state.receive(start), Action::Start { .. }));
+        assert_eq!(state.receive(r#"{"type":"stop","id":"1"}"#), Action::Stop { number: 0 });
+        assert_eq!(code(&state.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
         let error = limit_error(ErrorCode::LimitExceeded, "x", "x");
-        let error = Answer::refused(ErrorCode::LimitExceeded, error);
+        let error = ExecutionResult::refused(ErrorCode::LimitExceeded, error);
         assert!(Protocol::Legacy.error("1", &error).contains(r#""payload":{"message""#));
         assert!(Protocol::Modern.error("1", &error).contains(r#""payload":[{"message""#));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::graphql::InitCheck;
+use gateway::graphql::ConnectionInitHook;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
@@ -20,10 +20,11 @@ async fn code(gateway: &Gateway<'_>, headers: &[(&'static str, &str)]) -> Option
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_connection_init_receives_the_reason() {
     let mut config = config();
-    config.graphql_hooks.connection_init = InitCheck::new(|payload| match payload["token"].as_str() {
-        Some("good") => Ok(()),
-        _ => Err("the token is wrong".to_owned()),
-    });
+    config.graphql_hooks.connection_init =
+        ConnectionInitHook::new(|payload| match payload["token"].as_str() {
+            Some("good") => Ok(()),
+            _ => Err("the token is wrong".to_owned()),
+        });
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(config).await;
     let init = |token| json!({"type": "connection_init", "payload": {"token": token}});

@@ -7,12 +7,12 @@ use crate::errors::with_code;
 
 /// What is wrong with a value: a sentence and where.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct LocatedError {
     message: String,
     pos: Pos,
 }
 
-impl Problem {
+impl LocatedError {
     pub(super) fn new(pos: Pos, message: impl Into<String>) -> Self {
         Self { message: message.into(), pos }
     }
@@ -23,25 +23,25 @@ impl Problem {
 }
 
 /// What is wrong with a plan, and which code that has.
-pub(super) struct Misfit {
-    problem: Problem,
+pub(super) struct PlanError {
+    error: LocatedError,
     code: ErrorCode,
 }
 
-impl Misfit {
+impl PlanError {
     /// A rule of validation is broken.
-    pub(super) fn rule(problem: Problem) -> Self {
-        Self { problem, code: ErrorCode::ValidationFailed }
+    pub(super) fn rule(error: LocatedError) -> Self {
+        Self { error, code: ErrorCode::ValidationFailed }
     }
 
     pub(super) fn into_error(self) -> ServerError {
-        with_code(self.problem.into_error(), self.code)
+        with_code(self.error.into_error(), self.code)
     }
 }
 
 /// A literal has a value that its type does not take.
-impl From<Problem> for Misfit {
-    fn from(problem: Problem) -> Self {
-        Self { problem, code: ErrorCode::InvalidInput }
+impl From<LocatedError> for PlanError {
+    fn from(error: LocatedError) -> Self {
+        Self { error, code: ErrorCode::InvalidInput }
     }
 }

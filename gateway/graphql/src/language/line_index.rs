@@ -5,23 +5,23 @@ use async_graphql::Pos;
 
 /// Lines and columns of a document by byte. A table, because a search in a long line for each of a
 /// thousand fields would take longer than all other steps.
-pub(super) struct Places(Vec<(u32, u32)>);
+pub(super) struct LineIndex(Vec<(u32, u32)>);
 
-impl Places {
+impl LineIndex {
     pub(super) fn new(text: &str) -> Self {
-        let mut places = Vec::with_capacity(text.len() + 1);
+        let mut lines = Vec::with_capacity(text.len() + 1);
         let (mut line, mut column) = (1, 1);
         let mut before = '\0';
         for character in text.chars() {
             if before == '\n' || (before == '\r' && character != '\n') {
                 (line, column) = (line + 1, 1);
             }
-            places.extend(std::iter::repeat_n((line, column), character.len_utf8()));
+            lines.extend(std::iter::repeat_n((line, column), character.len_utf8()));
             column += 1;
             before = character;
         }
-        places.push((line, column));
-        Self(places)
+        lines.push((line, column));
+        Self(lines)
     }
 
     /// Of the byte with this number.

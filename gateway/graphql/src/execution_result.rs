@@ -6,15 +6,15 @@ use domain::ErrorCode;
 use gateway_service::Error;
 use serde::Serialize;
 
-use crate::errors::{request_error, status, tidy};
+use crate::errors::{normalize_errors, request_error, status};
 use crate::response_budget::Budget;
 
 /// Bytes that most results fit into.
-const SHORT_JSON: usize = 256;
+const INITIAL_JSON_CAPACITY: usize = 256;
 
 /// One result of an operation.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ExecutionResult {
     json: String,
     errors: Vec<ServerError>,
     stage: Stage,
@@ -41,13 +41,13 @@ struct Body<'a> {
     data: Option<&'a Value>,
 }
 
-impl Answer {
+impl ExecutionResult {
     fn new(data: &Value, errors: Vec<ServerError>, stage: Stage) -> Self {
-        Self::sized(data, errors, stage, SHORT_JSON)
+        Self::with_capacity_for(data, errors, stage, INITIAL_JSON_CAPACITY)
     }
 
     /// With memory for JSON of `capacity` bytes: JSON that grows is copied, and both copies are in memory.
-    fn sized(data: &Value, errors: Vec<ServerError>, stage: Stage, capacity: usize) -> Self {
+    fn with_capacity_for(data: &Value, errors: Vec<ServerError>, stage: Stage, capacity: usize) -> Self {
         // There is no `data` when nothing ran.
         let shown = match stage {
             Stage::Executed => Some(data),
@@ -87,14 +87,15 @@ impl Answer {
         let Response { data, errors, .. } = response;
         let ran = data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
         let stage = if ran || errors.is_empty() { Stage::Executed } else { Stage::Rejected };
-        let counted = before.saturating_sub(budget.left()).max(SHORT_JSON);
-        let mut answer = Self::sized(&data, tidy(budget.first_errors(errors)), stage, counted);
+        let counted = before.saturating_sub(budget.left()).max(INITIAL_JSON_CAPACITY);
+        let mut result =
+            Self::with_capacity_for(&data, normalize_errors(budget.first_errors(errors)), stage, counted);
         drop(data);
-        answer.json.shrink_to(2 * answer.json.len());
-        match before.checked_sub(answer.json.len()) {
+        result.json.shrink_to(2 * result.json.len());
+        match before.checked_sub(result.json.len()) {
             Some(left) => {
-                budget.settle(left);
-                answer
+                budget.set_left(left);
+                result
             }
             None => {
                 budget.spend();
