@@ -31,9 +31,9 @@ pub struct Config {
     pub execution_timeout: Duration,
     /// Timeout of `connection_init` on a websocket.
     pub connection_init_timeout: Duration,
-    /// How often a websocket is pinged.
+    /// Interval between the pings of a websocket.
     pub ping_interval: Duration,
-    /// How long a websocket may be silent after a ping, and how long one send may take.
+    /// Timeout of the response to a ping, and of one send.
     pub pong_timeout: Duration,
     /// Maximum number of concurrent operations on one websocket.
     pub max_operations_per_socket: usize,

@@ -3,16 +3,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// Decides which clients may open a websocket, by the payload of `connection_init`. The default admits
-/// all clients.
+/// Accepts or rejects a websocket by the payload of `connection_init`. The default accepts all clients.
 #[derive(Clone)]
 pub struct ConnectionInitHook(Arc<HookFn>);
 
 type HookFn = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
 impl ConnectionInitHook {
-    /// `check` gets the payload, an object or null, and returns the reason of a rejection, which the client
-    /// receives.
+    /// Creates a hook from a function.
+    ///
+    /// `check` receives the payload, an object or null, and returns the reason of a rejection. The client receives the
+    /// reason.
     pub fn new(check: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }

@@ -1,7 +1,7 @@
-//! The `errors` of a response: their codes, and what clients must not see.
+//! The `errors` of a response: assigns their codes and masks internal errors.
 //!
-//! Every error carries `extensions.code`, a [`domain::ErrorCode`]. An error without one is a defect: it is logged
-//! under an id, and the client sees only that id.
+//! Every error carries `extensions.code`, a [`domain::ErrorCode`]. An error without a code is a defect: it is logged
+//! with an id, and the client receives only that id.
 
 use async_graphql::{ErrorExtensionValues, ServerError};
 use axum::http::StatusCode;
@@ -12,14 +12,15 @@ use gateway_service::Error;
 /// The key of the code within `extensions`.
 pub(crate) const CODE: &str = "code";
 
-/// The HTTP status of a response whose request was refused with an error of this kind. Errors of an operation that
-/// ran, and documents that are rejected under `application/json`, have 200.
+/// Returns the HTTP status of a request that is refused with an error of this kind.
+///
+/// Errors of an operation that was executed, and documents that are rejected under `application/json`, have 200.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Malformed => StatusCode::BAD_REQUEST,
         // Clients of persisted queries expect 200.
         ErrorKind::Document => StatusCode::OK,
-        // Only operations that ran have these.
+        // Only operations that were executed have these errors.
         ErrorKind::RuleBroken | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Internal => {
             StatusCode::OK
         }
@@ -37,10 +38,11 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// Most `errors` in one response. Together with user errors it has at most [`crate::response_budget::MAX_ERRORS`].
+/// Maximum number of `errors` in one response. The limit of `errors` and user errors together is
+/// [`crate::response_budget::MAX_ERRORS`].
 pub(crate) const MAX_ERRORS: usize = 10;
 
-/// A use case that did not work, as the error of a resolver.
+/// Converts the error of a use case to the error of a resolver.
 pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set(CODE, error.code().as_str());
@@ -55,26 +57,26 @@ pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
     graphql
 }
 
-/// An argument with a value outside its range.
+/// Returns the error of an argument whose value is outside its range.
 pub(crate) fn bad_input(message: impl Into<String>) -> async_graphql::Error {
     field_error(ErrorCode::InvalidInput, message)
 }
 
-/// The error of a resolver.
+/// Returns the error of a resolver.
 pub(crate) fn field_error(code: ErrorCode, message: impl Into<String>) -> async_graphql::Error {
     let mut error = async_graphql::Error::new(message);
     error.extensions = Some(extensions(code));
     error
 }
 
-/// An error about the request as a whole.
+/// Returns an error of the whole request.
 pub(crate) fn request_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
     let mut error = ServerError::new(message, None);
     error.extensions = Some(extensions(code));
     error
 }
 
-/// A limit that was exceeded, with its name in `extensions.limit`.
+/// Counts an exceeded limit and returns its error, with the name in `extensions.limit`.
 pub(crate) fn limit_error(code: ErrorCode, limit: &'static str, message: impl Into<String>) -> ServerError {
     metrics::counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
     let mut error = request_error(code, message);
@@ -82,7 +84,7 @@ pub(crate) fn limit_error(code: ErrorCode, limit: &'static str, message: impl In
     error
 }
 
-/// `error` with a code, unless it has one.
+/// Sets the code of an error that has none.
 pub(crate) fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
     if !has_code(&error) {
         error.extensions.get_or_insert_with(ErrorExtensionValues::default).set(CODE, code.as_str());
@@ -90,7 +92,7 @@ pub(crate) fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError 
     error
 }
 
-/// What a client sees instead of something that went wrong inside. `details` go to the log.
+/// Logs `details` of an internal error and returns the error that the client receives.
 pub(crate) fn internal(details: &str) -> ServerError {
     let id = format!("{:08x}", rand::random::<u32>());
     tracing::error!(error_id = %id, error = details, "GraphQL operation failed with an internal error");
@@ -99,7 +101,7 @@ pub(crate) fn internal(details: &str) -> ServerError {
     error
 }
 
-/// Makes the errors of a response fit to be seen.
+/// Truncates the errors of a response and masks errors without a code.
 pub(crate) fn normalize_errors(mut errors: Vec<ServerError>) -> Vec<ServerError> {
     errors.truncate(MAX_ERRORS);
     errors.into_iter().map(normalize_error).collect()
@@ -110,7 +112,7 @@ fn normalize_error(error: ServerError) -> ServerError {
         return error;
     }
     if error.path.is_empty() {
-        // Found before anything ran.
+        // Validation found it, before a resolver ran.
         return with_code(error, ErrorCode::ValidationFailed);
     }
     let masked = internal(&error.message);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn unforeseen_errors_do_not_leak() {
+    fn error_without_a_code_is_masked() {
         let secret = ServerError::new("connect mysql://root:secret@db", None)
             .with_path(vec![PathSegment::Field("order".to_owned())]);
         let shown = normalize_errors(vec![secret]).remove(0);
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_keep_their_word_and_say_when_to_come_back() {
+    fn use_case_error_keeps_its_code_and_retry_time() {
         let shown = to_graphql_error(Error::overloaded());
         let values = shown.extensions.unwrap();
         assert_eq!(values.get(CODE), Some(&Value::from("overloaded")));
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_at_most_ten() {
+    fn errors_are_truncated_to_the_maximum() {
         let many = (0..11).map(|_| request_error(ErrorCode::InvalidInput, "x")).collect();
         assert_eq!(normalize_errors(many).len(), MAX_ERRORS);
     }

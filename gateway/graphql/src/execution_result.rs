@@ -1,4 +1,4 @@
-//! The result of an operation as JSON, and how far the operation came.
+//! The result of an operation as JSON, with the stage that the operation reached.
 
 use async_graphql::{Response, ServerError, Value};
 use axum::http::StatusCode;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::errors::{normalize_errors, request_error, status};
 use crate::response_budget::Budget;
 
-/// Bytes that most results fit into.
+/// The capacity of a buffer for JSON, in bytes; most results fit.
 const INITIAL_JSON_CAPACITY: usize = 256;
 
-/// One result of an operation.
+/// The result of an operation, or one result of a subscription.
 #[derive(Debug)]
 pub(crate) struct ExecutionResult {
     json: String,
@@ -21,15 +21,15 @@ pub(crate) struct ExecutionResult {
     has_data: bool,
 }
 
-/// How far an operation came. The status over HTTP depends on it.
+/// The stage that an operation reached. The HTTP status depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// A limit refused it.
+    /// The request was refused, for example by a limit, and has this HTTP status.
     Refused(StatusCode),
-    /// It was found wrong before anything ran: it did not parse, did not validate, or a variable is
-    /// missing or cannot be coerced.
+    /// A request error: the document does not parse or validate, or a variable is missing or cannot be coerced. No
+    /// resolver ran.
     Rejected,
-    /// It ran. Fields may have failed.
+    /// The operation was executed. Fields may have failed.
     Executed,
 }
 
@@ -46,9 +46,9 @@ impl ExecutionResult {
         Self::with_capacity_for(data, errors, stage, INITIAL_JSON_CAPACITY)
     }
 
-    /// With memory for JSON of `capacity` bytes: JSON that grows is copied, and both copies are in memory.
+    /// Writes the JSON into a buffer of `capacity` bytes. A buffer that grows is copied, and both copies use memory.
     fn with_capacity_for(data: &Value, errors: Vec<ServerError>, stage: Stage, capacity: usize) -> Self {
-        // There is no `data` when nothing ran.
+        // A result without execution has no `data`.
         let shown = match stage {
             Stage::Executed => Some(data),
             Stage::Refused(_) | Stage::Rejected => None,
@@ -60,26 +60,30 @@ impl ExecutionResult {
         Self { json, errors, stage, has_data: *data != Value::Null }
     }
 
-    /// A request that did not come to an operation.
+    /// Returns the result of a request that was refused before an operation ran.
     pub(crate) fn refused(code: ErrorCode, error: ServerError) -> Self {
         Self::new(&Value::Null, vec![error], Stage::Refused(status(code.kind())))
     }
 
-    /// All requests together hold too many bytes.
+    /// Returns the error that the requests together hold too many bytes.
     pub(crate) fn overloaded() -> Self {
         let error = Error::overloaded();
         Self::refused(error.code(), request_error(error.code(), error.to_string()))
     }
 
+    /// Returns the result of an operation with request errors.
     pub(crate) fn rejected(errors: Vec<ServerError>) -> Self {
         Self::new(&Value::Null, errors, Stage::Rejected)
     }
 
+    /// Returns the result of an operation that was executed and has no data.
     pub(crate) fn failed(error: ServerError) -> Self {
         Self::new(&Value::Null, vec![error], Stage::Executed)
     }
 
-    /// The result of an operation, or the error that it is too long.
+    /// Returns the result of a response, or the error that the response exceeds its budget.
+    ///
+    /// `before` is what was left of the budget when the operation began.
     pub(crate) fn from_response(response: Response, budget: &Budget, before: usize) -> Self {
         if budget.is_spent() {
             return Self::failed(budget.exceeded());
@@ -104,27 +108,27 @@ impl ExecutionResult {
         }
     }
 
-    /// How far it came.
+    /// Returns the stage that the operation reached.
     pub(crate) fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Its errors.
+    /// Returns the errors.
     pub(crate) fn errors(&self) -> &[ServerError] {
         &self.errors
     }
 
-    /// Whether there is no data at all.
+    /// Returns whether there are errors and no data.
     pub(crate) fn is_failure(&self) -> bool {
         !self.has_data && !self.errors.is_empty()
     }
 
-    /// The JSON of the result.
+    /// Returns the JSON of the result.
     pub(crate) fn json(&self) -> &str {
         &self.json
     }
 
-    /// The same.
+    /// Returns the JSON of the result as an owned string.
     pub(crate) fn into_json(self) -> String {
         self.json
     }

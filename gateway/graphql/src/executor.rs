@@ -1,5 +1,5 @@
-//! Runs operations. HTTP, SSE and websockets all come through here, so that limits, masking,
-//! deadlines and metrics are the same whichever way an operation came.
+//! Runs operations. HTTP, server-sent events and websockets use this executor, so that limits, masking of errors,
+//! deadlines and metrics do not depend on the transport.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,16 +29,16 @@ use crate::schema::subscription::EventPosition;
 use crate::stream_slot::StreamSlot;
 use telemetry::panics::{self, Panicked};
 
-/// The same schema twice.
+/// The schema with and without metering.
 #[derive(Clone)]
 pub(crate) struct Schemas {
-    /// Counts the bytes of what is resolved.
+    /// Counts the bytes of resolved values.
     pub(crate) metered: OrdersSchema,
-    /// Does not, which takes less time: for operations that select no lists.
+    /// Does not count bytes, which takes less time. For operations that select no lists.
     pub(crate) plain: OrdersSchema,
 }
 
-/// Cheap to clone: each request takes one.
+/// Prepares and runs operations. Cheap to clone: each request clones it.
 #[derive(Clone)]
 pub(crate) struct Executor(Arc<Shared>);
 
@@ -52,28 +52,28 @@ struct Shared {
     large_operations: LargeOperationLimiter,
 }
 
-/// An operation that may run: validated, within the limits, its variables coerced.
+/// An operation that is ready to run: validated, within the limits, with coerced variables.
 pub(crate) struct Operation {
     kind: OperationType,
     request: Request,
     cost: OperationCost,
-    /// Fields at its root.
+    /// Number of root fields.
     fields: usize,
     has_lists: bool,
 }
 
 impl Operation {
-    /// Query, mutation or subscription.
+    /// Returns whether it is a query, a mutation or a subscription.
     pub(crate) fn kind(&self) -> OperationType {
         self.kind
     }
 
-    /// What it costs; a batch costs the sum.
+    /// Returns its complexity. The complexity of a batch is the sum.
     pub(crate) fn complexity(&self) -> usize {
         self.cost.complexity
     }
 
-    /// Lets a subscription resume, and follow it.
+    /// Sets the position at which a subscription resumes and which follows its events.
     pub(crate) fn at(self, position: EventPosition) -> Self {
         Self { request: self.request.data(position), ..self }
     }
@@ -98,13 +98,12 @@ impl Executor {
         }))
     }
 
-    /// The budget of a new response.
+    /// Returns the budget of a new response.
     pub(crate) fn budget(&self) -> Budget {
         Budget::new(self.0.max_response_size)
     }
 
-    /// Reads a document once, chooses its operation and coerces the variables. What is returned as an
-    /// error is the whole answer.
+    /// Reads the document, selects its operation and coerces the variables. An error is the whole result.
     pub(crate) fn prepare(&self, params: Params) -> Result<Operation, ExecutionResult> {
         panics::catch("graphql", || self.prepare_or_panic(params))
             .unwrap_or_else(|Panicked| Err(ExecutionResult::failed(panicked())))
@@ -155,17 +154,17 @@ impl Executor {
         Ok(document)
     }
 
-    /// Runs a query or a mutation. Stops when it takes too long, or when the caller goes away.
+    /// Runs a query or a mutation. Stops at the deadline, or when the caller drops the future.
     pub(crate) async fn run(&self, operation: Operation) -> ExecutionResult {
         self.run_until(operation, self.deadline(), self.budget()).await
     }
 
-    /// When an operation that begins now has to be done.
+    /// Returns the deadline of an operation that begins now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.0.config.execution_timeout
     }
 
-    /// The same for one of several operations that share their time and the length of the response.
+    /// Runs one operation of a batch, whose operations share the deadline and the budget of the response.
     pub(crate) async fn run_until(
         &self,
         operation: Operation,
@@ -176,13 +175,13 @@ impl Executor {
             let message = "the operation was not run: those before it took all the time";
             return ExecutionResult::failed(request_error(ErrorCode::RequestTimeout, message));
         }
-        // Its result could not be shown.
+        // The response has no room for its result.
         if budget.is_spent() {
             return ExecutionResult::failed(budget.exceeded());
         }
         budget.reserve_errors(operation.fields);
         if LargeOperationLimiter::is_large(operation.cost.orders) {
-            // Boxed, because few operations need its room.
+            // Boxed: its future is large, and few operations need it.
             Box::pin(self.execute_large(operation, deadline, budget)).await
         } else {
             self.execute(operation, deadline, budget).await
@@ -201,7 +200,7 @@ impl Executor {
         }
     }
 
-    /// Waits until there is room, and does not run where short requests wait for their turn.
+    /// Waits for a permit, then runs on a blocking thread, so that short requests are not delayed.
     async fn execute_large(
         &self,
         mut operation: Operation,
@@ -224,7 +223,7 @@ impl Executor {
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(Some(result)) => result,
-            // Only when no caller waits for the result, or after a panic outside of resolvers.
+            // The caller is gone, or a panic occurred outside of resolvers.
             Ok(None) | Err(_) => ExecutionResult::failed(panicked()),
         }
     }
@@ -269,7 +268,7 @@ impl Executor {
     }
 }
 
-/// Counts a subscription for as long as it lives.
+/// Counts a subscription while it is active.
 struct ActiveSubscription;
 
 impl ActiveSubscription {
@@ -290,7 +289,7 @@ fn limit_result(exceeded: LimitExceeded) -> ExecutionResult {
     ExecutionResult::refused(code, limit_error(code, limit, message))
 }
 
-/// The answer to a panic, which was counted and logged.
+/// Returns the error of a panic, which was counted and logged before.
 fn panicked() -> ServerError {
     internal("it panicked")
 }

@@ -1,25 +1,25 @@
-//! Room for large operations: what they may hold in memory together.
+//! Limits the memory that large operations use together.
 //!
-//! An order takes up to 64 KiB, several times while it is read and shown. So operations take as much room as
-//! they may read orders, and wait until there is as much. Those that read few take none. A page gives most
-//! of its room back once it is known that its orders are short, which they nearly always are.
+//! An order has up to 64 KiB, and several copies exist while it is read and written as JSON. A large operation acquires
+//! one permit for each order that it may read, and waits until the permits are available. Small operations need none.
+//! After a page is read and its orders are short, as nearly all are, it releases most of its permits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Orders that the large operations of one gateway hold at the same time: one page of the largest size.
+/// Maximum number of orders of all large operations of a gateway together: one page of the maximum size.
 const MAX_ORDERS: u32 = 100;
-/// The number of orders from which an operation is large.
+/// Minimum number of orders of a large operation.
 const MIN_LARGE: u32 = 5;
-/// Orders of at most this size together count as an operation that is not large.
+/// Maximum size of all orders of a page that counts as small, in bytes.
 const SHORT_BYTES: usize = 256 * 1024;
 
-/// The room of one gateway.
+/// The permits of one gateway.
 #[derive(Clone)]
 pub(crate) struct LargeOperationLimiter(Arc<Semaphore>);
 
-/// The room of one operation.
+/// The permits of one operation.
 pub(crate) struct LargeOperationPermit(Mutex<OwnedSemaphorePermit>);
 
 impl Default for LargeOperationLimiter {
@@ -29,12 +29,12 @@ impl Default for LargeOperationLimiter {
 }
 
 impl LargeOperationLimiter {
-    /// Whether an operation with this number of orders has to wait for capacity.
+    /// Returns whether an operation with this number of orders needs a permit.
     pub(crate) fn is_large(orders: usize) -> bool {
         orders >= MIN_LARGE as usize
     }
 
-    /// Waits for the capacity that this number of orders needs, at most the whole capacity.
+    /// Waits for one permit per order, at most for all permits.
     pub(crate) async fn acquire(&self, orders: usize) -> Option<Arc<LargeOperationPermit>> {
         let orders = u32::try_from(orders).unwrap_or(MAX_ORDERS).min(MAX_ORDERS);
         // The semaphore is never closed.
@@ -44,9 +44,9 @@ impl LargeOperationLimiter {
 }
 
 impl LargeOperationPermit {
-    /// Releases the capacity that a page of at most `orders` does not need.
+    /// Releases most permits of a page of at most `orders` if its orders are short.
     pub(crate) fn release_unneeded<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
-        // The bytes of an order and a line item without their strings.
+        // 128 and 512 are the bytes of a line item and of an order without their strings.
         let line = |line: &domain::LineItem| line.item.len() + 128;
         let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
         if bytes > SHORT_BYTES {

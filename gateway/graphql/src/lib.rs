@@ -3,20 +3,21 @@
 //! | to see | read |
 //! |---|---|
 //! | the schema | [`schema`] |
-//! | which documents are rejected | [`limits`] |
+//! | the limits of a document | [`limits`] |
 //! | how a document is parsed, validated and coerced | [`language`] |
 //! | how the length of a response is limited | [`response_budget`] |
 //! | how the memory of large operations is limited | [`large_operations`] |
 //! | persisted queries and trusted documents | [`persisted_queries`] |
 //! | the cache of parsed documents | [`parsed_document_cache`] |
-//! | how an operation runs | [`executor`], and for a waiting subscription [`stream_slot`] |
+//! | how an operation runs | [`executor`], and for an idle subscription [`stream_slot`] |
 //! | HTTP, server-sent events and websockets | [`transport`] |
 //! | the codes of errors | [`errors`] |
 //!
-//! Resolvers call the use cases, the feed and, for reads, the loaders and the counts. The handlers of async-graphql are
-//! not used for requests: they run mutations by `GET` and from forms of other sites, respond to malformed requests with
-//! 200, and let one small document occupy a processor for minutes. Of async-graphql-axum the extractor of the websocket
-//! subprotocol is used.
+//! Resolvers call the use cases, the feed and, for reads, the loaders and the counts.
+//!
+//! async-graphql executes operations. The handlers of async-graphql-axum are not used, except the extractor of the
+//! websocket subprotocol. The other handlers run mutations by `GET` and from forms of other sites, respond to malformed
+//! requests with 200, and let one small document occupy a processor for minutes.
 
 mod config;
 mod connection_init;
@@ -46,7 +47,7 @@ pub use self::persisted_queries::TrustedDocuments;
 pub use self::schema::sdl;
 pub use self::state::{Hooks, State, StateParts};
 
-/// The routes.
+/// Returns the routes of the API.
 pub fn routes<S>(state: State) -> Router<S> {
     let methods = MethodRouter::new().get(transport::http::get).post(transport::http::post);
     Router::new().route("/graphql", methods).with_state(state)

@@ -1,12 +1,16 @@
-//! Documents that are named instead of sent.
+//! Resolves documents that a client identifies by a hash or a name.
 //!
-//! **Automatic persisted queries**, Apollo's protocol: a client sends the hash of a document. When it
-//! is not known here it is told so and sends document and hash, and from then on the hash is enough. Only
-//! valid documents are stored, up to a number and a total size; the least recently used ones are
-//! evicted first.
+//! **Automatic persisted queries**, Apollo's protocol: a client sends the hash of a document. If the gateway does not
+//! know the hash, it responds with an error and the client sends the document with its hash. Later requests need only
+//! the hash. Only valid documents are stored, up to a number and a total size; the least recently used ones are evicted
+//! first.
 //!
-//! **Trusted documents**: a list from a file, and nothing else runs. A document may be named by its
-//! name in the list or by its hash, or be sent as it stands in the list.
+//! **Trusted documents**: only the documents of a file run. A request identifies a document by its name in the file, by
+//! its hash, or by its exact source.
+//!
+//! Hand-written: the extension of async-graphql (`apollo_persisted_queries`) stores a document before it is validated,
+//! which lets invalid documents evict valid ones, and it has no trusted documents. The map is hashlink's `LruCache`;
+//! this file adds the limit of bytes. The weighted caches quick_cache and moka were not measured.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,18 +27,18 @@ use crate::language::{Coerced, DocumentError, Language};
 use crate::limits;
 use crate::request::{Params, PersistedQuery};
 
-/// How a hash may begin in the name of a document.
+/// Optional prefix of a hash in `documentId`.
 const SHA256: &str = "sha256:";
 
 type Hash = [u8; 32];
 
-/// Where the documents of requests come from.
+/// The source of the documents of requests.
 pub(crate) enum DocumentSource {
-    /// Whatever clients send.
+    /// Each request contains its document.
     Inline,
-    /// What clients send, and what they sent before.
+    /// A request contains its document, or the hash of a document that was sent before.
     Persisted(Mutex<PersistedQueryStore>),
-    /// These and no others.
+    /// Only these documents run.
     Trusted(Arc<TrustedDocuments>),
 }
 
@@ -42,7 +46,7 @@ pub(crate) enum DocumentSource {
 #[derive(Debug)]
 pub(crate) struct ResolvedDocument {
     pub(crate) text: Arc<str>,
-    /// What it is to be remembered by, once it is known to be good.
+    /// The hash under which it is stored after it passed validation.
     pub(crate) register: Option<Hash>,
 }
 
@@ -55,7 +59,7 @@ impl DocumentSource {
         }
     }
 
-    /// The document that is meant.
+    /// Returns the document of a request.
     pub(crate) fn find(&self, params: &Params) -> Result<ResolvedDocument, ExecutionResult> {
         if params.persisted.as_ref().is_some_and(|persisted| persisted.version != 1) {
             return Err(refused(ErrorCode::InvalidInput, "Unsupported persisted query version"));
@@ -68,13 +72,13 @@ impl DocumentSource {
             }
             Self::Inline => match (&params.persisted, &params.query) {
                 (None, Some(text)) => Ok(ResolvedDocument { text: text.as_str().into(), register: None }),
-                // Clients take this for the sign to send nothing but documents.
+                // After this error clients send only whole documents.
                 _ => Err(not_found(ErrorCode::PersistedQueryNotSupported, "PersistedQueryNotSupported")),
             },
         }
     }
 
-    /// Remembers a document that could run.
+    /// Stores a valid document under its hash.
     pub(crate) fn register(&self, hash: Hash, text: &Arc<str>) {
         match self {
             Self::Persisted(store) => {
@@ -86,7 +90,7 @@ impl DocumentSource {
     }
 }
 
-/// Apollo's clients read the message, and expect 200.
+/// Counts a miss and returns its error. Apollo's clients read the message and expect status 200.
 fn not_found(code: ErrorCode, message: &str) -> ExecutionResult {
     counter!("orders_graphql_persisted_queries_total", "outcome" => "miss").increment(1);
     refused(code, message)
@@ -96,7 +100,7 @@ fn refused(code: ErrorCode, message: &str) -> ExecutionResult {
     ExecutionResult::refused(code, request_error(code, message))
 }
 
-/// The latest documents by their hashes.
+/// The most recently used documents, by hash.
 pub(crate) struct PersistedQueryStore {
     documents: LruCache<Hash, Arc<str>>,
     bytes: usize,
@@ -152,21 +156,22 @@ fn mismatch() -> ExecutionResult {
     refused(ErrorCode::InvalidInput, "provided sha does not match query")
 }
 
-/// The only documents that a gateway runs.
+/// The documents of the file; a gateway with trusted documents runs no others.
 #[derive(Debug, Default)]
 pub struct TrustedDocuments {
-    /// By their names, without `sha256:`.
+    /// By name, without `sha256:`.
     named: HashMap<String, Arc<str>>,
     hashed: HashMap<Hash, Arc<str>>,
 }
 
 impl TrustedDocuments {
-    /// Reads a JSON object of names and documents, as GraphQL Code Generator writes it to
-    /// `persisted-documents.json`, and checks every document.
+    /// Reads a JSON object of names and documents, and validates every document.
+    ///
+    /// GraphQL Code Generator writes this format to `persisted-documents.json`.
     ///
     /// # Errors
-    /// A sentence about the first thing that is wrong: the JSON, or a document that does not parse, is
-    /// over a limit or does not fit the schema.
+    /// A sentence about the first error: the JSON is invalid, or a document does not parse, exceeds a limit or does not fit
+    /// the schema.
     pub fn read(json: &str, limits: &Config) -> Result<Self, String> {
         let listed: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
             .map_err(|error| format!("it is not a JSON object of names and documents: {error}"))?;
@@ -241,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_in_number_and_bytes() {
+    fn store_is_limited_in_number_and_bytes() {
         let mut store = PersistedQueryStore::new(&Config {
             max_persisted_queries: 3,
             max_persisted_query_bytes: 100,
@@ -266,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_something_wrong_is_refused_by_name() {
+    fn error_of_a_list_names_the_document() {
         for (json, words) in [
             ("[]", "not a JSON object"),
             ("{}", "no documents"),
@@ -281,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_document_is_found_by_every_name() {
+    fn listed_document_is_found_by_name_hash_and_source() {
         let text = "{ __typename }";
         let hash: String = sha256(text).iter().map(|byte| format!("{byte:02x}")).collect();
         let persisted = |hash: &str| PersistedQuery { version: 1.into(), hash: hash.to_owned() };

@@ -1,45 +1,46 @@
-//! Reads the parameters of a request, from the JSON of a body or a websocket message or from the
-//! query of a URL. Strict about types, so that a client's mistake is named and not guessed away.
+//! Reads the parameters of a request from the JSON of a body or a websocket message, or from the query of a URL.
+//!
+//! A parameter of a wrong type is an error that names the parameter; the gateway never guesses.
 
 use domain::ErrorCode;
 use serde_json::{Map, Value};
 
-/// What a client wants to run.
+/// The parameters of one operation.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Params {
-    /// The document. Without it one of the next two is there.
+    /// The document. Without it, the request has `persisted` or `document_id`.
     pub(crate) query: Option<String>,
-    /// Its hash, as automatic persisted queries have it.
+    /// The hash of the document, for automatic persisted queries.
     pub(crate) persisted: Option<PersistedQuery>,
-    /// Its name in the list of trusted documents.
+    /// The name of a trusted document, or a hash.
     pub(crate) document_id: Option<String>,
-    /// Which of its operations.
+    /// The name of the operation to run.
     pub(crate) operation_name: Option<String>,
-    /// The values of its variables.
+    /// The values of the variables.
     pub(crate) variables: Map<String, Value>,
-    /// Whether the page that sent it may only read.
+    /// Whether the request comes from a page that may only read.
     pub(crate) read_only: bool,
 }
 
 /// `extensions.persistedQuery`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PersistedQuery {
-    /// Of the protocol. There is only 1.
+    /// Version of the protocol; only 1 exists.
     pub(crate) version: Value,
     /// SHA-256 of the document, in hexadecimal.
     pub(crate) hash: String,
 }
 
-/// What a body asks for.
+/// The operations of a body.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Requests {
     /// One operation.
     One(Params),
-    /// Several, to be run one after the other.
+    /// Several operations, which run one after the other.
     Batch(Vec<Params>),
 }
 
-/// What is wrong with the parameters, as a sentence.
+/// Invalid parameters; the message is a sentence.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
 pub(crate) struct InvalidParams {
@@ -54,7 +55,7 @@ impl InvalidParams {
 }
 
 impl Params {
-    /// From a JSON value. Members with other names are ignored, as the specification asks.
+    /// Reads a JSON value. Unknown members are ignored, as the specification requires.
     pub(crate) fn from_json(json: Value) -> Result<Self, InvalidParams> {
         let mut members = match json {
             Value::Object(members) => members,
@@ -74,7 +75,7 @@ impl Params {
         Ok(Self { query, persisted, document_id, operation_name, variables, read_only: false })
     }
 
-    /// From the query of a URL. Empty parameters count as absent.
+    /// Reads the query of a URL. Empty parameters count as absent.
     pub(crate) fn from_url_query(text: &str) -> Result<Self, InvalidParams> {
         let mut members = Map::new();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
@@ -94,7 +95,7 @@ impl Params {
 }
 
 impl Requests {
-    /// From the bytes of a body.
+    /// Reads the bytes of a body.
     pub(crate) fn from_body(body: &[u8]) -> Result<Self, InvalidParams> {
         let json = serde_json::from_slice(body).map_err(|error| InvalidParams {
             code: ErrorCode::MalformedJson,
@@ -121,7 +122,7 @@ fn persisted(value: Value) -> Result<PersistedQuery, InvalidParams> {
     }
 }
 
-/// Empty counts as absent.
+/// Reads an optional string. An empty string counts as absent.
 fn string(name: &str, value: Option<Value>) -> Result<Option<String>, InvalidParams> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_request_is_read() {
+    fn request_with_all_members_is_read() {
         let body = r#"{"query":"query A { a }","operationName":"A","variables":{"x":[1]},"extensions":{},"other":1}"#;
         let params = read(body).unwrap();
         assert_eq!(params.query.as_deref(), Some("query A { a }"));
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_can_be_named_instead_of_sent() {
+    fn hash_or_name_replaces_the_document() {
         let hash = r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}}"#;
         let persisted = PersistedQuery { version: 1.into(), hash: "ab".to_owned() };
         let expected = Params { persisted: Some(persisted), ..Params::default() };
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_shapes_are_named() {
+    fn error_names_the_invalid_member() {
         for (body, word) in [
             ("", "not JSON"),
             ("{", "not JSON"),

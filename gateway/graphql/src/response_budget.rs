@@ -1,14 +1,16 @@
-//! What one response may hold: bytes and errors.
+//! Limits the bytes and the errors of one response.
 //!
-//! Bytes are counted while the response is built. An extension of async-graphql sees every field and every
-//! item of a list when it is resolved, and charges the name, the text and the punctuation. When the budget
-//! is spent it resolves nothing more, and the engine answers with an error instead of the data. So a
-//! request that asks for a gigabyte costs what the budget allows, and not a gigabyte.
+//! Bytes are counted while the response is built. An extension of async-graphql is called for every field and every
+//! item of a list, and charges the key, the value and the punctuation. When the budget is spent, no further field is
+//! resolved, and the executor responds with an error instead of the data. A request for a gigabyte therefore uses no
+//! more memory than the budget permits.
 //!
-//! A value takes more memory than its JSON, so each counts as at least [`VALUE_BYTES`].
+//! A value uses more memory than its JSON, so each value counts as at least [`VALUE_BYTES`].
 //!
-//! Operations that select no list do not need the extension: their results cannot be longer than what
-//! the guard lets through. The length of the finished JSON is checked in any case.
+//! Operations that select no list do not need the extension: the query limits bound the length of their results. The
+//! length of the finished JSON is checked for every operation.
+//!
+//! Hand-written: the limits of async-graphql (depth, complexity) are applied before execution and know no bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,15 +24,14 @@ use domain::ErrorCode;
 use crate::errors::limit_error;
 use crate::language::text_size;
 
-/// Most errors in one response: `errors`, and the `userErrors` of all fields and rows.
+/// Maximum number of errors in one response: `errors`, and the `userErrors` of all fields and rows.
 pub(crate) const MAX_ERRORS: usize = 100;
-/// What a value counts at least: about half of the memory that it takes until the response is written.
+/// Minimum size of a value: about half of the memory that it uses until the response is written.
 const VALUE_BYTES: usize = 64;
 
-/// The budget of one response. A batch is one response; of a stream each result has all of it.
+/// The budget of one response. A batch is one response; each result of a stream has a full budget.
 ///
-/// One response is built by one task at a time, so its numbers need no more than relaxed loads and
-/// stores.
+/// One task at a time builds a response, so relaxed loads and stores are sufficient.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Inner>);
 
@@ -42,46 +43,46 @@ struct Inner {
 }
 
 impl Budget {
-    /// For a response of at most this many bytes.
+    /// Creates the budget of a response of at most `max_bytes`.
     pub(crate) fn new(max_bytes: usize) -> Self {
         let (left, errors) = (AtomicUsize::new(max_bytes), AtomicUsize::new(MAX_ERRORS));
         Self(Arc::new(Inner { max_bytes, left, spent: AtomicBool::new(false), errors }))
     }
 
-    /// The one of the operation that is executed.
+    /// Returns the budget of the operation that is executed.
     pub(crate) fn of<'a>(ctx: &Context<'a>) -> &'a Self {
         ctx.data_unchecked()
     }
 
-    /// Makes it whole again, for the next result of a stream.
+    /// Resets the budget for the next result of a stream.
     pub(crate) fn renew(&self) {
         self.0.left.store(self.0.max_bytes, Ordering::Relaxed);
         self.0.spent.store(false, Ordering::Relaxed);
         self.0.errors.store(MAX_ERRORS, Ordering::Relaxed);
     }
 
-    /// Bytes that are left.
+    /// Returns the remaining bytes.
     pub(crate) fn left(&self) -> usize {
         self.0.left.load(Ordering::Relaxed)
     }
 
-    /// Sets what is left, once the real length of a part is known.
+    /// Sets the remaining bytes after the exact length of a part is known.
     pub(crate) fn set_left(&self, left: usize) {
         self.0.left.store(left, Ordering::Relaxed);
     }
 
-    /// Whether more was asked for than there was.
+    /// Returns whether the budget was exceeded.
     pub(crate) fn is_spent(&self) -> bool {
         self.0.spent.load(Ordering::Relaxed)
     }
 
-    /// Nothing is left.
+    /// Marks the budget as exceeded.
     pub(crate) fn spend(&self) {
         self.0.left.store(0, Ordering::Relaxed);
         self.0.spent.store(true, Ordering::Relaxed);
     }
 
-    /// Takes bytes; false when fewer are left.
+    /// Takes bytes; returns false if fewer remain.
     fn take(&self, bytes: usize) -> bool {
         let left = self.left();
         match left.checked_sub(bytes) {
@@ -91,13 +92,13 @@ impl Budget {
         left >= bytes
     }
 
-    /// Keeps errors back for the other fields of a mutation: each may show one in any case.
+    /// Reserves one error for each further root field of an operation.
     pub(crate) fn reserve_errors(&self, fields: usize) {
         let left = self.0.errors.load(Ordering::Relaxed);
         self.0.errors.store(left.saturating_sub(fields.saturating_sub(1)), Ordering::Relaxed);
     }
 
-    /// Takes errors and returns how many of `wanted` may be shown. Request errors and user errors share the limit.
+    /// Takes up to `wanted` errors and returns their number. Request errors and user errors share the limit.
     pub(crate) fn take_errors(&self, wanted: usize) -> usize {
         let left = self.0.errors.load(Ordering::Relaxed);
         let taken = wanted.min(left);
@@ -105,13 +106,13 @@ impl Budget {
         taken
     }
 
-    /// The first errors of a field or of a request, at least one of them.
+    /// Returns the first errors of a field or of a request, at least one.
     pub(crate) fn first_errors<T>(&self, mut errors: Vec<T>) -> Vec<T> {
         errors.truncate(self.take_errors(errors.len()).max(1));
         errors
     }
 
-    /// The error that takes the place of the response.
+    /// Returns the error that replaces the response.
     pub(crate) fn exceeded(&self) -> ServerError {
         let max_bytes = self.0.max_bytes;
         limit_error(
@@ -122,7 +123,7 @@ impl Budget {
     }
 }
 
-/// Makes the extension for each operation.
+/// Creates the extension for each operation.
 pub(crate) struct Metered;
 
 impl ExtensionFactory for Metered {
@@ -133,7 +134,7 @@ impl ExtensionFactory for Metered {
 
 struct Meter;
 
-/// Ends the resolving; never seen, because the engine answers with [`Budget::exceeded`].
+/// Stops the execution. Clients never receive it: the executor responds with [`Budget::exceeded`].
 const TOO_LONG: &str = "the response is too long";
 
 #[async_trait]
@@ -149,7 +150,7 @@ impl Extension for Meter {
             QueryPathSegment::Name(name) => name.len() + 4,
             QueryPathSegment::Index(_) => 1,
         };
-        // An object's own names of its type are resolved without asking extensions.
+        // async-graphql resolves `__typename` without a call of the extensions.
         let names = if info.field.selection_set.node.items.is_empty() {
             0
         } else {
@@ -168,8 +169,9 @@ impl Extension for Meter {
     }
 }
 
-/// How long a value is in JSON without what is in it: that was charged when it was resolved. Lists of
-/// scalars that are no resolvers' lists do not exist.
+/// Returns the length of a value in JSON without its items and fields, which were charged when they were resolved.
+///
+/// The schema has no list of scalars that is resolved as one value.
 fn own_size(value: &Value) -> usize {
     match value {
         Value::Null => 4,
@@ -190,7 +192,7 @@ fn digits(number: i64) -> usize {
     sign + number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// What `__typename` adds to each object.
+/// Returns the bytes that `__typename` adds to each object.
 fn type_names(set: &SelectionSet, length: usize) -> usize {
     let one = |selection: &Selection| match selection {
         Selection::Field(field) if field.node.name.node == "__typename" => {
@@ -207,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_those_of_json() {
+    fn size_of_a_value_is_the_length_of_its_json() {
         for value in [
             Value::Null,
             Value::from(0),
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_spent_once_and_renewed() {
+    fn renewed_budget_is_full() {
         let budget = Budget::new(10);
         assert!(budget.take(10) && !budget.is_spent());
         assert!(!budget.take(1) && budget.is_spent());

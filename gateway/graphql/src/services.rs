@@ -8,7 +8,7 @@ use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
 
-/// What resolvers work with.
+/// The use cases and components that resolvers call.
 pub(crate) struct Services {
     pub(crate) orders: Orders,
     pub(crate) feed: Feed,

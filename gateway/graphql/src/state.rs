@@ -14,12 +14,12 @@ use gateway_service::feed::Feed;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
 
-/// Code of the embedding program that the API calls.
+/// Callbacks and documents of the embedding program.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks {
     /// The only documents that run; `None` permits every document.
     pub trusted_documents: Option<Arc<TrustedDocuments>>,
-    /// Decides whether a websocket may be opened, by the payload of `connection_init`.
+    /// Accepts or rejects a websocket by the payload of `connection_init`.
     pub connection_init: ConnectionInitHook,
 }
 
@@ -27,7 +27,7 @@ pub struct Hooks {
 pub struct StateParts {
     /// The limits.
     pub config: Config,
-    /// Code of the embedding program.
+    /// Callbacks and documents of the embedding program.
     pub hooks: Hooks,
     /// The use cases.
     pub orders: Orders,
@@ -41,7 +41,7 @@ pub struct StateParts {
     pub context: Context,
 }
 
-/// What the handlers of the API need. One pointer, because each request clones it.
+/// The state of the handlers. One pointer, because each request clones it.
 #[derive(Clone)]
 pub struct State(Arc<Shared>);
 

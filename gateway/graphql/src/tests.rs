@@ -43,7 +43,7 @@ fn list<'a>(json: &'a Json, name: &str) -> impl Iterator<Item = &'a Json> {
 }
 
 #[tokio::test]
-async fn everything_is_described() {
+async fn all_types_and_fields_have_descriptions() {
     let schema = introspect().await;
     let mut missing = Vec::new();
     let mut described = 0;
@@ -53,7 +53,7 @@ async fn everything_is_described() {
     };
     for kind in list(&schema["__schema"], "types") {
         let name = kind["name"].as_str().unwrap();
-        // Those of the specification itself describe themselves.
+        // The types of the specification have their own descriptions.
         if name.starts_with("__") || ["Boolean", "Float", "ID", "Int", "String"].contains(&name) {
             continue;
         }
@@ -73,7 +73,7 @@ async fn everything_is_described() {
 }
 
 #[tokio::test]
-async fn our_scalars_say_what_specifies_them() {
+async fn custom_scalars_have_a_specification_url() {
     let schema = introspect().await;
     for name in ["Decimal", "DateTime"] {
         let scalar = list(&schema["__schema"], "types").find(|kind| kind["name"] == name).unwrap();
@@ -82,7 +82,7 @@ async fn our_scalars_say_what_specifies_them() {
 }
 
 #[test]
-fn the_committed_schema_is_that_of_the_code() {
+fn committed_schema_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema.graphql");
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
@@ -91,9 +91,9 @@ fn the_committed_schema_is_that_of_the_code() {
     );
 }
 
-/// What a tool asks about the schema is within our limits.
+/// The introspection query of tools is within the default limits.
 #[test]
-fn full_introspection_passes_the_guard() {
+fn full_introspection_is_within_the_limits() {
     let limits = Config::default();
     let document = Language::new().read(INTROSPECTION, &limits).ok().unwrap();
     crate::limits::check_variables(&document.ast, None, &Coerced::default(), &limits).unwrap();

@@ -17,8 +17,8 @@ use crate::limits::LimitExceeded;
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
 
 impl Plan {
-    /// The operation that is executed. Every variable in it has a value of the right type, and no key occurs twice in one of its
-    /// selection sets.
+    /// The operation that is executed. Every variable in it has a value of the right type, and no key occurs twice in
+    /// one of its selection sets.
     pub(crate) fn select(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
         if let Some(complete) = &self.complete
             && self.variables.iter().all(|variable| variables.has_value(&variable.name))

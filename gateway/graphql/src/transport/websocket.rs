@@ -395,9 +395,9 @@ fn as_text(text: String) -> Message {
     Message::Text(text.into())
 }
 
-/// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with a
-/// code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the tests hold
-/// the library to it.
+/// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with
+/// a code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the
+/// tests hold the library to it.
 fn read_error(error: &axum::Error) -> SocketEnd {
     let text = error.to_string();
     if text.contains("Message too long") {
