@@ -23,7 +23,7 @@ pub struct Config {
     pub introspection: bool,
     /// Maximum number of operations in one request; 0 and 1 disable batches.
     pub max_batch_size: usize,
-    /// Maximum number of automatic persisted queries that are kept; 0 disables them.
+    /// Maximum number of stored automatic persisted queries; 0 disables them.
     pub max_persisted_queries: usize,
     /// Maximum total length of their documents, in bytes.
     pub max_persisted_query_bytes: usize,

@@ -83,7 +83,7 @@ impl ExecutionResult {
 
     /// Returns the result of a response, or the error that the response exceeds its budget.
     ///
-    /// `before` is what was left of the budget when the operation began.
+    /// `before` is the remaining budget at the start of the operation.
     pub(crate) fn from_response(response: Response, budget: &Budget, before: usize) -> Self {
         if budget.is_spent() {
             return Self::failed(budget.exceeded());

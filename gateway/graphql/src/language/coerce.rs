@@ -1,4 +1,4 @@
-//! Values of variables, as the specification has it in CoerceVariableValues.
+//! Coerces the values of variables (CoerceVariableValues of the specification).
 
 use apollo_compiler::ast::Type;
 use apollo_compiler::schema::{ExtendedType, InputObjectType};
@@ -12,14 +12,14 @@ use super::scalar::{cut, show};
 use super::type_system::Language;
 use super::values::Coerced;
 
-/// What is wrong with a value, and the way to it from the innermost step outwards.
+/// An invalid value and the path to it, from the innermost step outwards.
 struct CoercionError {
-    /// Empty when it is a null.
+    /// Empty if the value is null or absent where one is required.
     message: String,
     path: Vec<Step>,
 }
 
-/// A step from a value into it.
+/// A step of the path into a value.
 enum Step {
     Field(String),
     Index(usize),
@@ -55,7 +55,7 @@ impl CoercionError {
 }
 
 impl Language {
-    /// Coerces the variables of an operation; others are ignored.
+    /// Coerces the variables of an operation; undeclared variables are ignored.
     pub(crate) fn coerce(
         &self,
         plan: &Plan,
@@ -136,7 +136,7 @@ impl Language {
     }
 }
 
-/// A value that is not looked into: no scalar takes a list or an object.
+/// Converts a value for a scalar. Lists and objects become empty, because no scalar accepts them.
 fn plain(value: Json) -> Value {
     match value {
         Json::Null => Value::Null,

@@ -1,4 +1,4 @@
-//! From the text of a document to its plans.
+//! Reads a document and makes the plans of its operations.
 
 use apollo_compiler::ast;
 use apollo_compiler::executable::ExecutableDocument;
@@ -15,27 +15,27 @@ use crate::config::Config;
 use crate::errors::{MAX_ERRORS, with_code};
 use crate::limits::{self, LimitExceeded};
 
-/// Deepest recursion of the parser, which calls itself for each selection set, list and object. The
-/// guard's limit of brackets is below it.
+/// Maximum recursion of the parser, which recurses for each selection set, list and object. The limit of brackets is
+/// lower.
 const MAX_RECURSION: usize = 200;
 
-/// A document whose operations can be executed.
+/// A valid document.
 pub(crate) struct Document {
-    /// For the guard, which measures it with the variables of each request.
+    /// For the limits that depend on the variables of each request.
     pub(crate) ast: ast::Document,
     plans: Vec<Plan>,
 }
 
-/// Why a document cannot be executed.
+/// The reason why a document cannot be executed.
 pub(crate) enum DocumentError {
-    /// It is over a limit.
+    /// It exceeds a limit.
     LimitExceeded(LimitExceeded),
     /// It does not parse or does not fit the schema. At least one error.
     Invalid(Vec<ServerError>),
 }
 
 impl Document {
-    /// Its operation with this name, or its only one.
+    /// Returns the operation with this name, or the only operation.
     pub(crate) fn operation(&self, name: Option<&str>) -> Result<&Plan, String> {
         match (name, self.plans.as_slice()) {
             (None, [plan]) => Ok(plan),
@@ -49,7 +49,7 @@ impl Document {
 }
 
 impl Language {
-    /// Parses a document, measures it, validates it and plans its operations.
+    /// Parses a document, checks its limits, validates it and plans its operations.
     pub(crate) fn read(&self, text: &str, limits: &Config) -> Result<Document, DocumentError> {
         limits::check_text(text, limits).map_err(DocumentError::LimitExceeded)?;
         let lines = LineIndex::new(text);
@@ -72,7 +72,7 @@ impl Language {
             Err(found) => found,
         };
         let unknown = ast.to_executable(&self.schema).err();
-        // What follows from an unknown name, such as a field that seems to select nothing, is not shown.
+        // Errors that follow from an unknown name, such as a missing selection, are left out.
         let problems = unknown.map_or_else(
             || errors(&found.errors, lines, ErrorCode::ValidationFailed),
             |unknown| errors(&unknown.errors, lines, ErrorCode::ValidationFailed),
@@ -81,9 +81,10 @@ impl Language {
     }
 }
 
-/// What apollo-compiler found. Two of its rules about the root of a subscription are left out: one of them
-/// is stricter than the specification was when most clients were written, the other one counts fields
-/// that are merged. [`super::plan`] has the rule.
+/// Converts the errors of apollo-compiler.
+///
+/// Two of its rules about the root of a subscription are left out: one is stricter than the specification was when most
+/// clients were written, the other counts fields that are merged. `Plan::check_root` applies the rule instead.
 fn errors(found: &DiagnosticList, lines: &LineIndex, code: ErrorCode) -> Vec<ServerError> {
     let own_rules = ["SubscriptionUsesConditionalSelection", "SubscriptionUsesMultipleFields"];
     let found = found

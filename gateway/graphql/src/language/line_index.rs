@@ -1,10 +1,11 @@
-//! Positions in a document.
+//! Converts byte offsets of a document to lines and columns.
 
 use apollo_compiler::parser::SourceSpan;
 use async_graphql::Pos;
 
-/// Lines and columns of a document by byte. A table, because a search in a long line for each of a
-/// thousand fields would take longer than all other steps.
+/// The line and column of each byte of a document.
+///
+/// A table: one search per field in a long line would take longer than all other steps.
 pub(super) struct LineIndex(Vec<(u32, u32)>);
 
 impl LineIndex {
@@ -24,12 +25,13 @@ impl LineIndex {
         Self(lines)
     }
 
-    /// Of the byte with this number.
+    /// Returns the position of a byte offset.
     pub(super) fn at(&self, offset: usize) -> Pos {
         let (line, column) = self.0.get(offset).or(self.0.last()).copied().unwrap_or((1, 1));
         Pos { line: line as usize, column: column as usize }
     }
 
+    /// Returns the position of the start of a span.
     pub(super) fn of(&self, span: Option<SourceSpan>) -> Pos {
         self.at(span.map_or(0, |span| span.offset()))
     }

@@ -1,4 +1,4 @@
-//! Values that are written in a document, at the types that they are needed for.
+//! Reads the literals of a document and coerces them to the types where they are used.
 
 use apollo_compiler::Node;
 use apollo_compiler::ast::{Type, Value as Written};
@@ -12,7 +12,7 @@ use super::located_error::LocatedError;
 use super::type_system::Language;
 use super::values::Coerced;
 
-/// A value of a document. What holds no variable was coerced already.
+/// A value of a document. Values without variables are coerced constants.
 #[derive(Debug, Clone)]
 pub(super) enum Literal {
     Constant(Value),
@@ -21,18 +21,19 @@ pub(super) enum Literal {
     Object(Vec<(Name, Literal)>),
 }
 
-/// Where a variable is used.
+/// A use of a variable.
 pub(super) struct Usage {
     pub(super) name: String,
     pub(super) ty: Type,
-    /// Whether something is there when the variable is absent.
+    /// Whether the argument or input field has a default for an absent variable.
     pub(super) has_default: bool,
     pub(super) pos: Pos,
 }
 
 impl Literal {
-    /// What is executed for it; `None` when it is a variable without a value. Variables with a value stay
-    /// variables, which the engine copies when it needs them.
+    /// Returns the argument that is executed; `None` for a variable without a value.
+    ///
+    /// Variables with a value stay variables; async-graphql copies their values when it resolves a field.
     pub(super) fn argument(&self, variables: &Coerced) -> Result<Option<Argument>, LocatedError> {
         Ok(Some(match self {
             Self::Constant(value) => value.clone().into_value(),
@@ -60,7 +61,7 @@ impl Literal {
         }))
     }
 
-    /// Its value, when that is true or false.
+    /// Returns its value if it is a boolean.
     pub(super) fn boolean(&self, variables: &Coerced) -> Option<bool> {
         let value = match self {
             Self::Constant(value) => value,
@@ -78,12 +79,12 @@ impl Literal {
 pub(super) struct Literals<'a> {
     pub(super) language: &'a Language,
     pub(super) lines: &'a LineIndex,
-    /// The variables that were met.
+    /// The uses of variables so far.
     pub(super) usages: Vec<Usage>,
 }
 
 impl Literals<'_> {
-    /// A value at a type. `has_default` says whether the argument or the input field has one.
+    /// Reads a value of a type. `has_default` is true if the argument or input field has a default.
     pub(super) fn read(
         &mut self,
         ty: &Type,
@@ -120,7 +121,7 @@ impl Literals<'_> {
                 }
                 _ => Err(LocatedError::new(pos, format!("{written} is not one of the values of {name}"))),
             },
-            // A number of any length: an ID is a string.
+            // An ID may be an integer of any length, because it is a string.
             _ => {
                 let value = match &**written {
                     Written::Int(number) if name == "ID" => Some(Value::String(number.as_str().to_owned())),
@@ -188,7 +189,7 @@ fn object(fields: Vec<(Name, Literal)>) -> Literal {
     Literal::Constant(Value::Object(values.collect()))
 }
 
-/// A scalar as it is written; `None` when it is something else, or a number that no number holds.
+/// Returns a scalar as written; `None` for other values and for numbers out of range.
 fn constant(written: &Written) -> Option<Value> {
     match written {
         Written::String(text) => Some(Value::String(text.clone())),

@@ -1,11 +1,11 @@
-//! What is wrong with a document, and where.
+//! Errors of a document, with their positions.
 
 use async_graphql::{Pos, ServerError};
 use domain::ErrorCode;
 
 use crate::errors::with_code;
 
-/// What is wrong with a value: a sentence and where.
+/// An error in a document: a sentence and its position.
 #[derive(Debug)]
 pub(super) struct LocatedError {
     message: String,
@@ -22,14 +22,14 @@ impl LocatedError {
     }
 }
 
-/// What is wrong with a plan, and which code that has.
+/// An error of a plan and its code.
 pub(super) struct PlanError {
     error: LocatedError,
     code: ErrorCode,
 }
 
 impl PlanError {
-    /// A rule of validation is broken.
+    /// Returns the error of a broken validation rule.
     pub(super) fn rule(error: LocatedError) -> Self {
         Self { error, code: ErrorCode::ValidationFailed }
     }
@@ -39,7 +39,7 @@ impl PlanError {
     }
 }
 
-/// A literal has a value that its type does not take.
+/// The error of a literal that is not a value of its type.
 impl From<LocatedError> for PlanError {
     fn from(error: LocatedError) -> Self {
         Self { error, code: ErrorCode::InvalidInput }

@@ -1,15 +1,17 @@
-//! The GraphQL language: parse, validate and coerce, before anything is executed.
+//! The GraphQL language: parses, validates and coerces before an operation is executed.
 //!
-//! async-graphql executes operations; this module decides what it is given. apollo-compiler parses and
-//! validates a document once. What it does not check is checked here: repeated input fields, the
-//! positions of variables inside lists and input objects, and the values of our own scalars. Then each
-//! operation is turned into a plan. For each request the variables are coerced, and the plan becomes one
-//! operation without variables, directives and fragments, in which each response key occurs once. So
-//! a value that cannot be coerced is an error before a resolver runs.
+//! apollo-compiler parses and validates a document once. This module checks what apollo-compiler does not: repeated
+//! input fields, variables inside lists and input objects, and the values of custom scalars. It then makes a plan of
+//! each operation. For each request it coerces the variables and makes one operation of the plan, without directives
+//! and fragments, in which each response key occurs once. async-graphql executes that operation. A value that cannot be
+//! coerced is therefore an error before a resolver runs.
+//!
+//! async-graphql alone is not sufficient: it does not coerce variables, does not check their positions or overlapping
+//! fields, and executes a field twice that is selected twice. A test compares the results with graphql-js.
 //!
 //! | step | how often | in |
 //! |---|---|---|
-//! | parse, measure, validate | once for each document | [`document`] |
+//! | parse, check limits, validate | once for each document | [`document`] |
 //! | plan: types, literals, positions of variables | once for each document | [`planner`], [`literal`] |
 //! | coerce variables | for each request | [`coerce`], [`scalar`] |
 //! | collect fields | for each request | [`select`] |

@@ -1,4 +1,4 @@
-//! What an operation selects, with the types of the schema: what is known before there are variables.
+//! The plan of an operation: its selections with the types of the schema, before variables are known.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use super::literal::Literal;
 pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     pub(crate) kind: OperationType,
-    /// Whether it selects a list that may be long, so that the length of its result depends on more than its text.
+    /// Whether it selects a list that may be long; the length of its result then depends on the data.
     pub(crate) has_lists: bool,
     pub(super) pos: Pos,
     /// The name of the root type.
     pub(super) root: String,
     pub(super) variables: Vec<Variable>,
     pub(super) selections: Selections,
-    /// The operation of every request that gives all variables a value; `None` when `@skip` or `@include` is in it.
+    /// The operation of a request with values for all variables; `None` if it has `@skip` or `@include`.
     pub(super) complete: Option<OperationDefinition>,
 }
 
@@ -39,38 +39,38 @@ pub(super) enum Selection {
     Group(Group),
 }
 
-/// A field as it is written.
+/// A field of the document.
 pub(super) struct Field {
     pub(super) alias: Option<Name>,
     pub(super) name: Name,
     pub(super) pos: Pos,
     pub(super) arguments: Vec<(Name, Pos, Literal)>,
     pub(super) conditions: Vec<Condition>,
-    /// The object types that its value can have; empty for scalars and enums.
+    /// The possible object types of its value; empty for scalars and enums.
     pub(super) objects: Arc<[String]>,
     /// Whether its type is an interface or a union.
     pub(super) is_abstract: bool,
     pub(super) selections: Selections,
 }
 
-/// An inline fragment or a spread.
+/// An inline fragment or a fragment spread.
 pub(super) struct Group {
     pub(super) conditions: Vec<Condition>,
-    /// The object types that it applies to; `None` for all.
+    /// The object types to which it applies; `None` for all.
     pub(super) objects: Option<Arc<[String]>>,
     pub(super) selections: Selections,
 }
 
 /// `@skip` or `@include`.
 pub(super) struct Condition {
-    /// What `if` has to be for the selection to be there.
+    /// The value of `if` that includes the selection.
     pub(super) wanted: bool,
     pub(super) value: Literal,
     pub(super) pos: Pos,
 }
 
 impl Variable {
-    /// For the engine, which looks for a definition when it needs a value. The type was seen to before.
+    /// Returns the definition that async-graphql requires for a variable. The value is already coerced to its type.
     pub(super) fn defined(&self) -> Positioned<VariableDefinition> {
         let ty = Kind { base: BaseType::Named(Name::new(self.ty.inner_named_type())), nullable: true };
         let definition = VariableDefinition {
@@ -84,7 +84,7 @@ impl Variable {
 }
 
 impl Field {
-    /// Its key in the result.
+    /// Returns its response key.
     pub(super) fn key(&self) -> &Name {
         self.alias.as_ref().unwrap_or(&self.name)
     }

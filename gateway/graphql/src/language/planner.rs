@@ -1,4 +1,4 @@
-//! From a document that fits the schema to the plans of its operations.
+//! Makes the plans of the operations of a valid document.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::type_system::Language;
 /// The type of `userErrors`.
 const USER_ERROR: &str = "UserError";
 
-/// Plans every operation of a document that fits the schema.
+/// Plans every operation of a valid document.
 pub(super) fn plans(
     language: &Language,
     document: &ExecutableDocument,
@@ -30,7 +30,7 @@ pub(super) fn plans(
     document.operations.iter().map(|operation| planner.operation(operation)).collect()
 }
 
-/// The compiler keeps the first definition of a name, and says so. What it does not keep must not run.
+/// Rejects repeated names: apollo-compiler keeps the first definition, and the others must not run.
 fn repeated_definitions(ast: &ast::Document, lines: &LineIndex) -> Result<(), PlanError> {
     let mut names = HashSet::new();
     for definition in &ast.definitions {
@@ -51,13 +51,13 @@ struct Planner<'a> {
     fragments: HashMap<&'a str, Arc<PlannedSet>>,
 }
 
-/// An operation or a fragment: what it selects, and what it uses.
+/// The selections of an operation or a fragment, and its uses of variables and fragments.
 struct PlannedSet {
     selections: Selections,
     usages: Vec<Usage>,
     has_lists: bool,
     has_conditions: bool,
-    /// Every fragment that is spread in it, at any depth.
+    /// Every fragment that it spreads, at any depth.
     spreads: BTreeSet<String>,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Planner<'a> {
         Ok(PlannedSet { selections, usages: literals.usages, has_lists, has_conditions, spreads })
     }
 
-    /// A fragment is planned once. The guard found no circles.
+    /// Plans a fragment once. The limits have excluded cycles.
     fn fragment(&mut self, fragment: &'a executable::Fragment) -> Result<Arc<PlannedSet>, PlanError> {
         if let Some(known) = self.fragments.get(fragment.name.as_str()) {
             return Ok(Arc::clone(known));
@@ -209,14 +209,16 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// `userErrors` and what is in them: a response has at most [`MAX_ERRORS`] of them, of one sentence each.
+/// Returns whether a list is short: `userErrors` and their fields.
+///
+/// A response has at most [`MAX_ERRORS`] of them, each with one sentence.
 ///
 /// [`MAX_ERRORS`]: crate::response_budget::MAX_ERRORS
 fn is_short_list(parent: &str, field: &executable::Field) -> bool {
     parent == USER_ERROR || field.ty().inner_named_type() == USER_ERROR
 }
 
-/// What is found on the way through an operation or a fragment.
+/// Collects the properties of an operation or a fragment.
 struct Collector<'a> {
     literals: Literals<'a>,
     spreads: BTreeSet<String>,
@@ -269,7 +271,7 @@ impl Collector<'_> {
     }
 }
 
-/// Whether a variable may stand where it does: IsVariableUsageAllowed of the specification.
+/// Checks the use of a variable (IsVariableUsageAllowed of the specification).
 fn check_position(variables: &[Variable], usage: &Usage) -> Result<(), PlanError> {
     let name = &usage.name;
     let Some(variable) = variables.iter().find(|variable| variable.name == *name) else {

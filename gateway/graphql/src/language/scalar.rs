@@ -1,19 +1,19 @@
-//! Coercion of scalars, our own included.
+//! Coerces built-in and custom scalars.
 
 use async_graphql::{Number, ScalarType, Value};
 
 use super::type_system::Language;
 use crate::schema::scalars::{DateTime, Decimal};
 
-/// Most characters of a value in a message.
+/// Maximum number of characters of a value in a message.
 const MAX_SHOWN_CHARS: usize = 60;
 
 impl Language {
-    /// A scalar that is not null. In JSON a number with an empty fraction is an integer.
+    /// Coerces a scalar that is not null. In JSON a number with a zero fraction is an integer.
     pub(super) fn scalar(&self, name: &str, value: Value, json: bool) -> Result<Value, String> {
         let whole = |number: &Number| match number.as_i64() {
             Some(number) => Some(number),
-            // Up to here a double holds every whole number.
+            // 2^53: a double represents every integer up to here.
             None => {
                 let number = number.as_f64().filter(|_| json)?;
                 (number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0).then_some(number as i64)
@@ -37,7 +37,7 @@ impl Language {
     }
 }
 
-/// Asks one of our own scalars, which is asked again by the resolver's argument.
+/// Validates the value of a custom scalar, which async-graphql parses again for the resolver.
 fn parsed<T: ScalarType + async_graphql::InputType>(name: &str, value: Value) -> Result<Value, String> {
     let Err(error) = <T as ScalarType>::parse(value.clone()) else { return Ok(value) };
     let reason = error.into_server_error(async_graphql::Pos::default()).message;
@@ -46,10 +46,10 @@ fn parsed<T: ScalarType + async_graphql::InputType>(name: &str, value: Value) ->
     Err(format!("{} is not a value of {name}: {reason}", show(&value)))
 }
 
-/// A value in a message.
+/// Formats a value for a message.
 pub(super) fn show(value: &Value) -> String {
     match value {
-        // Not written out: it may be long.
+        // Not formatted, because it may be long.
         Value::List(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         Value::String(text) => format!("{:?}", cut(text)),

@@ -1,5 +1,5 @@
-//! From a plan and the variables of a request to an operation that is executed as it stands: CollectFields
-//! and MergeSelectionSets of the specification, with every argument coerced.
+//! Makes the operation that is executed from a plan and the variables of a request (CollectFields and MergeSelectionSets
+//! of the specification), with coerced arguments.
 
 use apollo_compiler::collections::IndexMap;
 use async_graphql::parser::types::{
@@ -13,12 +13,13 @@ use super::plan::{Condition, Field, Plan, Selection, Selections};
 use super::values::Coerced;
 use crate::limits::LimitExceeded;
 
-/// The fields of one object, by their keys, in the order of the result.
+/// The fields of one object by response key, in the order of the result.
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
 
 impl Plan {
-    /// The operation that is executed. Every variable in it has a value of the right type, and no key occurs twice in
-    /// one of its selection sets.
+    /// Returns the operation that is executed.
+    ///
+    /// Every variable in it has a value of its type, and each response key occurs once per selection set.
     pub(crate) fn select(&self, variables: &Coerced) -> Result<OperationDefinition, ServerError> {
         if let Some(complete) = &self.complete
             && self.variables.iter().all(|variable| variables.has_value(&variable.name))
@@ -28,8 +29,9 @@ impl Plan {
         self.merged(variables)
     }
 
-    /// The operation for requests that give every variable a value other than null. The values do not matter: they stay
-    /// variables.
+    /// Returns the operation of a request in which no variable is null or absent.
+    ///
+    /// It does not depend on the values, because they stay variables.
     pub(super) fn with_all_variables(&self) -> Option<OperationDefinition> {
         let names = self.variables.iter().map(|variable| variable.name.as_str());
         self.merged(&Coerced::with_values(names)).ok()
@@ -46,7 +48,7 @@ impl Plan {
         })
     }
 
-    /// A subscription has one field at its root, however it is written. Conditions are not looked at.
+    /// Checks that a subscription has one root field after fragments are merged. Ignores `@skip` and `@include`.
     pub(super) fn check_root(&self) -> Result<(), LimitExceeded> {
         if self.kind != OperationType::Subscription {
             return Ok(());
@@ -75,8 +77,9 @@ impl Select<'_> {
         Ok(SelectionSet { items: items.collect::<Result<_, _>>()? })
     }
 
-    /// Fields with the same key are one field, which selects what any of them does. Validation found that
-    /// they have the same name and arguments.
+    /// Merges fields with the same key into one, which has the selections of all.
+    ///
+    /// Validation ensures that they have the same name and arguments.
     fn field(&self, same: &[&Field]) -> Result<Positioned<Item>, LocatedError> {
         let first = same[0];
         let sets: Vec<&Selections> = same.iter().map(|field| &field.selections).collect();
@@ -106,7 +109,7 @@ impl Select<'_> {
         Ok(Positioned::new(Item::Field(Positioned::new(field, first.pos)), first.pos))
     }
 
-    /// What is selected of a value that may be of several types, when it is of this one.
+    /// Returns the selections of an abstract type for one of its object types.
     fn object(&self, sets: &[&Selections], object: &str, pos: Pos) -> Result<Positioned<Item>, LocatedError> {
         let on = Positioned::new(Name::new(object), pos);
         let fragment = InlineFragment {
@@ -122,7 +125,7 @@ impl Select<'_> {
             match condition.value.boolean(self.variables) {
                 Some(value) if value == condition.wanted => {}
                 Some(_) => return Ok(false),
-                // A null: a variable without a value is not allowed there.
+                // The value is null: validation permits no variable without a value here.
                 None => {
                     let message = "the argument if of @skip and @include must be true or false, and is null";
                     return Err(LocatedError::new(condition.pos, message));

@@ -1,4 +1,4 @@
-//! What the language accepts, and what an operation becomes.
+//! Tests which documents are valid, and which operation is executed.
 
 use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Name, ServerError};
@@ -11,7 +11,7 @@ fn limits() -> Config {
     Config::default()
 }
 
-/// The operation that is executed, written in one line.
+/// Returns the executed operation in one line.
 fn selected(text: &str, name: Option<&str>, variables: Json) -> Result<String, Vec<ServerError>> {
     let language = Language::new();
     let document = language.read(text, &limits()).map_err(|error| match error {
@@ -58,10 +58,10 @@ fn written(set: &SelectionSet, variables: &Coerced) -> String {
 }
 
 #[test]
-fn an_operation_becomes_fields_with_values() {
+fn operation_becomes_fields_with_values() {
     for (text, variables, expected) in [
         ("{orders(first:1){nodes{id}}}", json!({}), "{orders(first:1){nodes{id}}}"),
-        // Fields with the same key are merged, whatever they are in.
+        // Fields with the same key are merged, also from fragments.
         (
             "{orders(first:1){nodes{id}} ...F} fragment F on Query{orders(first:1){nodes{id status}}}",
             json!({}),
@@ -84,7 +84,7 @@ fn an_operation_becomes_fields_with_values() {
             "{orderEvents{...OrderStatusEvent{__typename} ...OrderFeedLag{__typename}}}",
         ),
         ("subscription($b:Boolean=true){orderEvents@skip(if:$b){__typename}}", json!({}), "{}"),
-        // Defaults, given values, and what is left out.
+        // Defaults, given values, and absent variables.
         (
             "query($w:Boolean!=true){orders(first:1){nodes{id status@include(if:$w)}}}",
             json!({}),
@@ -104,7 +104,7 @@ fn an_operation_becomes_fields_with_values() {
             json!({}),
             "{redriveOrders(input:{filter: {}}){count}}",
         ),
-        // A single value is a list of it.
+        // A single value becomes a list.
         (
             "{orders(filter:{statuses:FAILED}){nodes{id}}}",
             json!({}),
@@ -133,7 +133,7 @@ fn an_operation_becomes_fields_with_values() {
 }
 
 #[test]
-fn operations_of_one_document_do_not_meet() {
+fn operations_of_one_document_have_separate_variables() {
     let text = "mutation Create($input:CreateOrderInput!){createOrder(input:$input){...P}} \
                 mutation Cancel($input:CancelOrderInput!){cancelOrder(input:$input){order{id}}} \
                 fragment P on CreateOrderPayload{order{id}}";
@@ -145,7 +145,7 @@ fn operations_of_one_document_do_not_meet() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_it_runs() {
+fn invalid_operations_are_refused_before_execution() {
     let refused = |text: &str, variables: Json| {
         let errors = selected(text, None, variables).unwrap_err();
         errors.into_iter().next().unwrap().message
@@ -228,7 +228,7 @@ fn what_does_not_fit_is_refused_before_it_runs() {
             json!({}),
             "x",
         ),
-        // The rest.
+        // Other rules.
         ("{__typename@nope}", json!({}), "nope"),
         ("{__typename@skip(iff:true)}", json!({}), "if"),
         ("{__typename@skip(if:true)@skip(if:true)}", json!({}), "skip"),
@@ -252,7 +252,7 @@ fn what_does_not_fit_is_refused_before_it_runs() {
 }
 
 #[test]
-fn errors_say_where() {
+fn errors_have_locations() {
     let language = Language::new();
     for (text, line, column) in [
         ("{\n  é: __typename }", 2, 3),
@@ -265,7 +265,7 @@ fn errors_say_where() {
     }
 }
 
-/// Whatever nests is refused before it exhausts a small stack.
+/// Every kind of nesting is limited before it exhausts a stack of 1 MiB.
 #[test]
 fn deep_documents_do_not_exhaust_a_small_stack() {
     let nested =
@@ -289,7 +289,7 @@ fn deep_documents_do_not_exhaust_a_small_stack() {
     let read = move || {
         let language = Language::new();
         for document in documents {
-            // Whether it is wrong or too much does not matter here.
+            // The test passes with either kind of error.
             drop(language.read(&document, &limits()));
         }
     };
@@ -297,7 +297,7 @@ fn deep_documents_do_not_exhaust_a_small_stack() {
 }
 
 #[test]
-fn lists_that_may_be_long_are_known() {
+fn plan_knows_whether_it_selects_long_lists() {
     let language = Language::new();
     let input = "input: {item: \"x\", quantity: 1, price: \"1\"}";
     for (selected, long) in [
@@ -317,7 +317,7 @@ fn lists_that_may_be_long_are_known() {
 }
 
 #[test]
-fn an_operation_follows_the_variables_of_each_request() {
+fn operation_depends_on_the_variables_of_each_request() {
     let text = "mutation ($input: CreateOrderInput!, $key: String) {
         createOrder(input: $input, idempotencyKey: $key) { order { id id } order { status } }
     }";

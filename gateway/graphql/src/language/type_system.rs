@@ -2,13 +2,13 @@ use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::Valid;
 
-/// The language with the types of our schema.
+/// The GraphQL language with the types of the schema.
 pub(crate) struct Language {
     pub(super) schema: Valid<Schema>,
 }
 
 impl Language {
-    /// Reads the schema that the code defines.
+    /// Parses the SDL of the schema that the code defines.
     pub(crate) fn new() -> Self {
         let schema = Schema::parse_and_validate(crate::schema::sdl(), "schema.graphql")
             .map_err(|problems| problems.errors.to_string())
@@ -16,7 +16,7 @@ impl Language {
         Self { schema }
     }
 
-    /// The object types that a composite type can be at run time.
+    /// Returns the possible object types of a composite type.
     pub(super) fn objects(&self, name: &str) -> Vec<String> {
         match self.schema.types.get(name) {
             Some(ExtendedType::Union(union)) => {

@@ -1,9 +1,8 @@
-//! The values of variables after coercion, and the size of values in JSON.
+//! Coerced values of variables, and the size of values in JSON.
 
 use async_graphql::{Name, Value, Variables};
 
-/// The values of the variables of one request. A variable that was left out and has no default is
-/// not in it.
+/// The coerced variables of one request, without absent variables that have no default.
 #[derive(Debug, Default)]
 pub(crate) struct Coerced(Variables);
 
@@ -12,12 +11,12 @@ impl Coerced {
         self.0.get(name)
     }
 
-    /// Whether a variable is there and not null.
+    /// Returns whether a variable has a value other than null.
     pub(super) fn has_value(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| *value != Value::Null)
     }
 
-    /// Variables with some value each.
+    /// Returns variables that each have a value.
     pub(super) fn with_values<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut variables = Variables::default();
         for name in names {
@@ -26,7 +25,7 @@ impl Coerced {
         Self(variables)
     }
 
-    /// For the engine.
+    /// Returns the variables for async-graphql.
     pub(crate) fn into_variables(self) -> Variables {
         self.0
     }
@@ -43,7 +42,7 @@ impl From<Variables> for Coerced {
     }
 }
 
-/// How long a value is in JSON.
+/// Returns the length of a value in JSON.
 pub(crate) fn json_size(value: &Value) -> usize {
     match value {
         Value::Null => 4,
@@ -59,7 +58,7 @@ pub(crate) fn json_size(value: &Value) -> usize {
     }
 }
 
-/// The length of a string in JSON, with its quotes and escapes.
+/// Returns the length of a string in JSON, with quotes and escapes.
 pub(crate) fn text_size(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,

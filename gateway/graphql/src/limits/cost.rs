@@ -1,31 +1,31 @@
-//! What the guard counts.
+//! The cost of a document, which the limits compare.
 
-/// What a part of a document costs.
+/// The cost of a part of a document.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Cost {
-    /// Fields, spreads and inline fragments, expanded.
+    /// Number of fields, spreads and inline fragments, with fragments expanded.
     pub(super) selections: usize,
     pub(super) aliases: usize,
     pub(super) directives: usize,
     pub(super) complexity: usize,
-    /// Whether something is read from the database for each order.
+    /// Whether it reads the database for each order.
     pub(super) reads: bool,
-    /// Fields at the top of this part.
+    /// Number of fields at the top of this part.
     pub(super) fields: usize,
-    /// Fields inside each other, introspection not counted.
+    /// Nesting of fields, without introspection.
     pub(super) depth: usize,
-    /// Selection sets inside each other, fragments counted.
+    /// Nesting of selection sets, with fragments.
     pub(super) nesting: usize,
-    /// Lists of introspection inside each other.
+    /// Nesting of introspection lists.
     pub(super) lists: usize,
-    /// Orders that are read or written.
+    /// Number of orders that it reads or writes.
     pub(super) orders: usize,
-    /// Bytes of variables, each as often as it is used.
+    /// Bytes of variables, counted once per use.
     pub(super) variables: usize,
 }
 
 impl Cost {
-    /// The cost of both parts, one after the other.
+    /// Returns the cost of two parts that follow each other.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             selections: self.selections.saturating_add(other.selections),
@@ -42,7 +42,7 @@ impl Cost {
         }
     }
 
-    /// The cost of a fragment where it is used.
+    /// Returns the cost of a fragment at its spread.
     pub(super) fn inside_fragment(self, directives: Self) -> Self {
         let inside = self.plus(directives);
         Self { selections: inside.selections.saturating_add(1), ..inside }

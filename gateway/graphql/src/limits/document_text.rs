@@ -1,4 +1,4 @@
-//! What the text of a document may be like before it is parsed.
+//! Checks the source of a document before it is parsed.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use domain::ErrorCode;
 use super::limit_exceeded::LimitExceeded;
 use crate::config::Config;
 
-/// Most open brackets of any kind in the text. The parser calls itself for each.
+/// Maximum number of open brackets of any kind. The parser recurses for each.
 const MAX_BRACKETS: usize = 64;
 
-/// Checks the text in one pass, so that it is safe to parse.
+/// Checks that a source is safe to parse, in linear time.
 pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), LimitExceeded> {
     if text.len() > limits.max_document_size {
         let (length, most) = (text.len(), limits.max_document_size);
         let message = format!("the document has {length} bytes: the most is {most}");
         return Err(LimitExceeded { limit: "document", code: ErrorCode::DocumentTooLarge, message });
     }
-    // Brackets in strings and comments count too: whatever the parser takes for one, it is counted
-    // here, and no honest document has that many unbalanced ones.
+    // Brackets in strings and comments count as well: so every bracket that the parser sees is counted, and real
+    // documents do not have this number of unbalanced ones.
     let mut open: usize = 0;
     for byte in text.bytes() {
         match byte {
@@ -36,8 +36,9 @@ pub(crate) fn check_text(text: &str, limits: &Config) -> Result<(), LimitExceede
     Ok(())
 }
 
-/// The text with spaces in the place of descriptions, which operations, fragments and variables may have
-/// since the specification of 2025 and the parser does not know. Every other byte stays where it is.
+/// Replaces the descriptions of operations, fragments and variables by spaces.
+///
+/// The specification permits them since 2025, and the parser does not support them. All other bytes keep their offsets.
 pub(crate) fn without_descriptions(text: &str) -> Cow<'_, str> {
     if !text.contains('"') {
         return Cow::Borrowed(text);
@@ -77,8 +78,7 @@ pub(crate) fn without_descriptions(text: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// The tokens of a document: names, numbers, strings and punctuators. Each other byte counts as a token; the
-/// parser rejects it.
+/// Returns the tokens: names, numbers, strings and punctuators. Any other byte is a token, which the parser rejects.
 fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -88,7 +88,7 @@ fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the next token begins, and how long it is.
+/// Returns the offset and the length of the next token.
 fn token(text: &[u8], mut at: usize) -> Option<(usize, usize)> {
     while let Some(&byte) = text.get(at) {
         let rest = &text[at..];
@@ -121,7 +121,7 @@ fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|byte| belongs(**byte)).count()
 }
 
-/// The length of a string, which ends with its line at the latest.
+/// Returns the length of a string, which ends at the end of its line at the latest.
 fn string(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = text.get(at) {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_left_out_and_nothing_else_is() {
+    fn only_descriptions_are_replaced() {
         for (text, expected) in [
             (r#""a" query{b}"#, "    query{b}"),
             (
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_counted_in_one_pass() {
+    fn replacing_descriptions_keeps_the_length() {
         for piece in ["{", "[", "\"", "\\", "#", ".", "\"\"\"", "-", "ä", "a", "[[{(", "\"\\\"\"\""] {
             let text = piece.repeat(16 * 1024 / piece.len());
             assert!(tokens(text.as_bytes()).count() <= text.len());

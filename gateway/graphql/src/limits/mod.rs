@@ -1,14 +1,15 @@
-//! Refuses hostile documents before anything walks them.
+//! Refuses expensive documents before they are validated and executed.
 //!
-//! Fragments that spread other fragments twice grow exponentially: 25 of them, in less than a
-//! kilobyte, are thirty million fields. Validation and execution follow every spread, so they must
-//! never see such a document. This walk remembers what each fragment costs, visits every part of
-//! the document once, and counts with saturating numbers, so it takes microseconds for any document
-//! within the size limit.
+//! Fragments that spread other fragments twice grow exponentially: 25 of them, in less than a kilobyte, expand to
+//! thirty million fields. Validation and execution follow every spread, so they must never process such a document. The
+//! walk of this module stores the cost of each fragment, visits every part of the document once, and counts with
+//! saturating numbers. It therefore takes microseconds for any document within the size limit.
 //!
-//! It counts over all operations of the document and over fragments that nothing spreads, because
-//! validation visits those too. Only the bytes of variables are counted for the selected operation
-//! alone: they belong to it.
+//! The walk counts all operations of the document and unused fragments, because validation visits them too. Only the
+//! bytes of variables are counted for the selected operation alone, because the variables belong to it.
+//!
+//! Hand-written: the limits of async-graphql 7.0.19 follow every spread, so such a document occupies a processor for
+//! minutes. A test requires that this module refuses it within a second.
 
 mod cost;
 mod document_text;
@@ -31,29 +32,28 @@ use crate::language::{Coerced, json_size};
 use crate::schema::list::{DEFAULT_PAGE, MAX_PAGE};
 use gateway_service::MAX_ROWS;
 
-/// Most selection sets inside each other, through fragments and introspection too. Tools' full
-/// introspection query has 15.
+/// Maximum nesting of selection sets, with fragments and introspection. The introspection query of tools has 15.
 const MAX_NESTING: usize = 32;
-/// Most lists inside each other in introspection (`fields` of the types of `fields` …): each level
-/// multiplies the answer by the size of the schema.
+/// Maximum nesting of introspection lists (`fields` of the types of `fields`). Each level multiplies the length of the
+/// response by the size of the schema.
 const MAX_INTROSPECTION_LISTS: usize = 2;
-/// How many events an order is taken to have where their number multiplies: with timelines inside
-/// timelines. One level of them is read for a whole page at once and costs as much as any other field.
+/// Assumed number of events of an order in nested timelines, where it multiplies the cost. The timelines of a page are
+/// read in one query, so one level costs as much as any other field.
 const EVENTS_PER_ORDER: usize = 10;
-/// How often the fields of a line item count. The largest number with which a page of 100 orders may still
-/// show every field (decision 10). An order has up to 200 line items; how long the response really is is
-/// counted while it is built ([`super::budget`]).
+/// Weight of the fields of a line item: the largest with which a page of 100 orders may select every field (decision
+/// 10). An order has up to 200 line items; the budget ([`crate::response_budget`]) counts the real length of the
+/// response.
 const LINE_ITEM_WEIGHT: usize = 2;
-/// Most bytes of variables in one operation. A variable counts as often as it is used, with its
-/// length in JSON, because execution copies it for each use.
+/// Maximum bytes of variables in one operation. The length of a variable in JSON counts once per use, because execution
+/// copies it for each use.
 const MAX_VARIABLE_BYTES: usize = 1024 * 1024;
-/// Bytes of variables that take as much memory as an order that is read.
+/// Bytes of variables that use as much memory as one order.
 const VARIABLE_BYTES_PER_ORDER: usize = 8 * 1024;
 
-/// The number of orders that takes as much memory as the schema, which a document may select many times.
+/// Number of orders that use as much memory as one introspection of the schema.
 const ORDERS_PER_SCHEMA_FIELD: usize = 50;
 
-/// Checks what does not depend on variables, so that the document is safe to validate.
+/// Checks the limits that do not depend on variables, so that the document is safe to validate.
 pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<(), LimitExceeded> {
     let mut walk = Walk::new(document, limits, None);
     let (total, _) = walk.document(limits, None)?;
@@ -71,16 +71,16 @@ pub(crate) fn check_structure(document: &Document, limits: &Config) -> Result<()
     Ok(())
 }
 
-/// What an operation costs.
+/// The cost of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OperationCost {
-    /// Fields times page sizes, of the whole document.
+    /// Fields times page sizes of the whole document.
     pub(crate) complexity: usize,
-    /// How much memory it may take, in orders: those that it reads, and the length of its variables.
+    /// Memory that it may use, in orders: the orders that it reads, and the length of its variables.
     pub(crate) orders: usize,
 }
 
-/// Checks what depends on the variables of the selected operation. Returns what it costs.
+/// Checks the limits that depend on the variables of the selected operation. Returns its cost.
 pub(crate) fn check_variables(
     document: &Document,
     operation: Option<&str>,
@@ -108,13 +108,13 @@ struct Walk<'a> {
     fragments: HashMap<&'a str, &'a Node<FragmentDefinition>>,
     document: &'a Document,
     variables: Option<&'a Coerced>,
-    /// Whether the schema may be asked for.
+    /// Whether introspection is permitted.
     introspection: bool,
     /// Default values of variables that are numbers, by name.
     defaults: HashMap<&'a str, i64>,
-    /// Fragments that were seen; `None` while one is being looked at.
+    /// The costs of visited fragments; `None` during the visit.
     known: HashMap<&'a str, Option<Cost>>,
-    /// How long variables are, of those that were met.
+    /// The lengths of variables that were used so far.
     sizes: HashMap<&'a str, usize>,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Walk<'a> {
     fn new(document: &'a Document, limits: &Config, variables: Option<&'a Coerced>) -> Self {
         let mut fragments = HashMap::new();
         for fragment in document.definitions.iter().filter_map(|known| known.as_fragment_definition()) {
-            // Of two with the same name the compiler keeps the first, too.
+            // apollo-compiler also keeps the first of two definitions with the same name.
             fragments.entry(fragment.name.as_str()).or_insert(fragment);
         }
         Self {
@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The cost of everything, and that of the operation with this name or without one.
+    /// Returns the cost of the document, and the cost of the selected operation.
     fn document(&mut self, limits: &Config, selected: Option<&str>) -> Result<(Cost, Cost), LimitExceeded> {
         let (mut total, mut of_selected) = (Cost::default(), Cost::default());
         let mut roots = 0;
@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
             let Some(fragment) = definition.as_fragment_definition() else { continue };
             let name = fragment.name.as_str();
             let cost = if seen.insert(name) {
-                // Fragments that only spread each other in a circle are found in no operation.
+                // Fragments that only spread each other in a cycle are in no operation.
                 self.fragment(name, fragment, 0)?
             } else {
                 self.set(&fragment.selection_set, 0)?
@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
         Ok(Cost { fields, ..cost })
     }
 
-    /// `level` is how many sets this one is in; it bounds how deep this function calls itself.
+    /// Returns the cost of a selection set. `level` is its nesting, which limits the recursion of this function.
     fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, LimitExceeded> {
         if level > MAX_NESTING {
             return Err(LimitExceeded::over("depth", "nested selections", MAX_NESTING));
@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
                 }
                 Selection::FragmentSpread(spread) => {
                     let name = spread.fragment_name.as_str();
-                    // Validation says it when there is no such fragment.
+                    // Validation reports an unknown fragment.
                     let cost = match self.fragments.get(name).copied() {
                         Some(fragment) => self.fragment(name, fragment, level + 1)?,
                         None => Cost::default(),
@@ -246,7 +246,7 @@ impl<'a> Walk<'a> {
         };
         let times = match name {
             "orders" => self.page_size(field),
-            // The rows of a bulk create are there already; only what is read for each of them counts.
+            // The rows of a bulk create are in memory; only reads for each row count.
             "createOrders" if inner.reads => MAX_ROWS,
             "events" if inner.reads => EVENTS_PER_ORDER,
             "lineItems" => LINE_ITEM_WEIGHT,
@@ -286,7 +286,7 @@ impl<'a> Walk<'a> {
         cost
     }
 
-    /// The bytes of the variables in arguments. The parser limits how deep values are.
+    /// Returns the bytes of the variables in arguments. The parser limits the nesting of values.
     fn arguments(&mut self, arguments: &'a [Node<Argument>]) -> usize {
         if self.variables.is_none() {
             return 0;
@@ -311,8 +311,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The page that a list will have, from whichever end. A size that is not allowed counts as the
-    /// largest one; the resolver refuses it.
+    /// Returns the page size of a list, by `first` or `last`. An invalid size counts as the maximum; the resolver
+    /// refuses it.
     fn page_size(&self, field: &Field) -> usize {
         let size = |name| {
             let argument = field.arguments.iter().find(|argument| argument.name == name)?;
@@ -332,7 +332,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where several operations have a variable of the same name, the largest default counts.
+/// Returns the numeric defaults of variables. The largest default counts if several operations declare the same name.
 fn defaults(document: &Document) -> HashMap<&str, i64> {
     let mut found: HashMap<&str, i64> = HashMap::new();
     for operation in document.definitions.iter().filter_map(|known| known.as_operation_definition()) {

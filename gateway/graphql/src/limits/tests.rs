@@ -1,4 +1,4 @@
-//! Each limit where it holds and where it breaks, and the documents that others fell for.
+//! Tests each limit at its maximum and above, and documents that exhaust other servers.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn parsed(text: &str) -> Document {
     Document::parse(text, "test.graphql").unwrap()
 }
 
-/// As [`check_variables`] without a schema: the variables are what is given, and the defaults.
+/// Runs all checks without a schema, with uncoerced variables. Returns the exceeded limit.
 fn checked(text: &str, variables: serde_json::Value) -> Option<&'static str> {
     let document = parsed(text);
     let variables = Coerced::unchecked(Variables::from_json(variables));
@@ -35,7 +35,7 @@ fn times(count: usize, piece: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
+fn each_limit_permits_its_maximum_and_refuses_one_more() {
     type Document = Box<dyn Fn(usize) -> String>;
     let cases: [(&str, usize, Document); 10] = [
         ("document", 16 * 1024, Box::new(|n| format!("{{ a }}{}", " ".repeat(n - 5)))),
@@ -52,7 +52,7 @@ fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
             "selections",
             1_000,
             Box::new(|n| {
-                // 10 in the operation, then spreads of a fragment with 98 fields: 99 each.
+                // Spreads of a fragment with 98 fields count 99 each; the rest are fields.
                 let (spreads, rest) = ((n - 1) / 99, (n - 1) % 99);
                 let fields = times(98, |_| "f".to_owned());
                 let more = times(rest, |_| "f".to_owned());
@@ -79,7 +79,7 @@ fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
             "complexity",
             1_000,
             Box::new(|n| {
-                // 9 nodes at 100 each and the rest outside of the list.
+                // 9 selections of the page count 100 each; the rest is outside of the list.
                 let fields = times(8, |_| "f".to_owned());
                 let rest = times(n - 902, |_| "f".to_owned());
                 format!("{{ orders(first: 100) {{ nodes {{ {fields} }} }} x {{ {rest} }} }}")
@@ -93,20 +93,20 @@ fn each_limit_holds_at_n_and_breaks_at_n_plus_1() {
 }
 
 #[test]
-fn exponential_spreads_are_refused_at_once() {
+fn exponential_spreads_are_refused_immediately() {
     let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
     let bomb = format!("{{ order(id: 1) {{ ...f0 }} }} {fragments} fragment f25 on Order {{ id }}");
     assert!(bomb.len() < 1_500);
     let document = parsed(&bomb);
     let start = Instant::now();
     let refused = check_structure(&document, &limits()).unwrap_err();
-    // Followed one by one, the spreads would take minutes.
+    // A walk that follows every spread takes minutes.
     assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
     assert_eq!(refused.limit, "selections");
 }
 
 #[test]
-fn a_bomb_that_nothing_spreads_is_refused_too() {
+fn unused_exponential_fragments_are_refused() {
     let fragments = times(25, |n| format!("fragment f{n} on Order {{ ...f{} ...f{} }}", n + 1, n + 1));
     assert_eq!(refused(&format!("{{ a }} {fragments} fragment f25 on Order {{ id }}")), Some("selections"));
 }
@@ -115,14 +115,14 @@ fn a_bomb_that_nothing_spreads_is_refused_too() {
 fn long_chains_of_fragments_do_not_exhaust_the_stack() {
     let fragments = times(400, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
     assert_eq!(refused(&format!("{{ ...f0 }} {fragments}")), Some("depth"));
-    // A fragment that was looked at before keeps its height.
+    // The nesting of a visited fragment is stored.
     let fragments = times(22, |n| format!("fragment f{n} on O {{ ...f{} }}", n + 1));
     let deep = format!("{}...f0{}", "{ a ".repeat(11) + "{", "}".repeat(12));
     assert_eq!(refused(&format!("{deep} {fragments} fragment f22 on O {{ id }}")), Some("depth"));
 }
 
 #[test]
-fn circles_are_refused_wherever_they_are() {
+fn fragment_cycles_are_refused_in_used_and_unused_fragments() {
     assert_eq!(refused("{ ...A } fragment A on Q { ...A }"), Some("fragment_cycle"));
     let two = "fragment A on Q { a { ...B } } fragment B on Q { b { ...A } }";
     assert_eq!(refused(&format!("{{ ...A }} {two}")), Some("fragment_cycle"));
@@ -130,7 +130,7 @@ fn circles_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn the_page_size_counts_however_it_is_given() {
+fn page_size_counts_from_literals_variables_and_defaults() {
     let list = |first: &str| format!("{first} nodes {{ {} }} }} }}", times(10, |_| "f".to_owned()));
     let literal = |n: &str| list(&format!("{{ orders(first: {n}) {{"));
     assert_eq!(refused(&literal("50")), None);
@@ -149,7 +149,7 @@ fn the_page_size_counts_however_it_is_given() {
 }
 
 #[test]
-fn timelines_are_fields_and_those_inside_each_other_multiply() {
+fn nested_timelines_multiply_the_complexity() {
     let page = |of: &str| format!("{{ orders(first: 100) {{ nodes {{ {of} }} }} }}");
     assert_eq!(refused(&page("events { sequence status occurredAt }")), None);
     assert_eq!(refused(&page("events { order { status } }")), None);
@@ -161,7 +161,7 @@ fn timelines_are_fields_and_those_inside_each_other_multiply() {
 }
 
 #[test]
-fn the_schema_is_hidden_when_introspection_is_off() {
+fn introspection_is_refused_when_disabled() {
     let limits = Config { introspection: false, ..limits() };
     for (text, code) in [
         ("{ __typename a { __typename } }", None),
@@ -178,11 +178,11 @@ fn the_schema_is_hidden_when_introspection_is_off() {
 }
 
 #[test]
-fn variables_count_as_often_as_they_are_used() {
+fn variables_count_once_per_use() {
     // 1,024 bytes of JSON.
     let value = serde_json::json!({"v": "x".repeat(1_022)});
     let inline = |n: usize| format!("{{ a(b: [{}]) }}", times(n, |_| "{c: $v}".to_owned()));
-    // 64 times 16 fields that use it, over a fragment and over directives.
+    // 64 spreads of 16 uses each, by fields of a fragment and by a directive.
     let fields = times(15, |_| "a(b: $v)".to_owned());
     let spread = |n: usize| {
         let spreads = times(n, |_| "...F".to_owned());
@@ -198,7 +198,7 @@ fn variables_count_as_often_as_they_are_used() {
         assert_eq!(refused(document, &value), None);
         assert_eq!(refused(document, &serde_json::json!({"v": "x".repeat(1_023)})), Some("variables"));
     }
-    // Another operation has other variables.
+    // Only the uses of the selected operation count.
     let other = format!("query A {{ a }} query B {}", inline(1_025));
     let variables = Coerced::unchecked(Variables::from_json(value));
     let with = |name| check_variables(&parsed(&other), Some(name), &variables, &roomy).map(drop);
@@ -208,7 +208,7 @@ fn variables_count_as_often_as_they_are_used() {
 
 /// Decision 10: every field of a page of 100 orders, without the orders of its events.
 #[test]
-fn a_page_of_a_hundred_orders_shows_every_field() {
+fn page_of_100_orders_may_select_every_field() {
     let limits = Config::default();
     let fields = "id lineItems { item quantity price total } total currency quantity customer \
                   externalReference status sequence attempt failures maxAttempts priority processAfter \

@@ -1,4 +1,4 @@
-//! Many orders in one mutation.
+//! Creates many orders in one mutation.
 
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ fn payload(created: BulkCreated, budget: &Budget) -> CreateOrdersPayload {
             user_errors.truncate(budget.take_errors(1));
             CreateOrdersResult { outcome: CreateOrdersOutcome::Failed, order: None, user_errors }
         }
-        // GraphQL has read every row.
+        // `Unreadable` does not occur: GraphQL has read every row.
         BulkRowOutcome::NotCreated | BulkRowOutcome::Unreadable => CreateOrdersResult {
             outcome: CreateOrdersOutcome::NotCreated,
             order: None,

@@ -1,5 +1,4 @@
-//! Redriving the dead letters that match a filter. They are listed with `orders(filter: {statuses:
-//! [FAILED], …})`.
+//! Redrives the dead letters that match a filter. `orders(filter: {statuses: [FAILED], …})` lists them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! The list of orders: its filter, its sort, and its pages as the Relay cursor connections specification
-//! has them.
+//! The list of orders: filter, sort, and pages as in the Relay cursor connections specification.
 
 use std::sync::Arc;
 
@@ -15,9 +14,9 @@ use domain::query::{Filter, Position, Sort};
 use gateway_service::orders::{FilterError, ListQuery, PageCursor, RawFilter, Take};
 use gateway_store::Listed;
 
-/// Orders of a page when the client does not say.
+/// Default number of orders of a page.
 pub(crate) const DEFAULT_PAGE: i32 = 20;
-/// Most orders of a page.
+/// Maximum number of orders of a page.
 pub(crate) const MAX_PAGE: i32 = 100;
 
 /// Filter of a list; an order must match all fields that are set.
@@ -48,7 +47,7 @@ pub(crate) struct OrderFilter {
 }
 
 impl OrderFilter {
-    /// The filter that is meant, or what is wrong with it.
+    /// Validates the filter; returns the filter or all its errors.
     pub(crate) fn check(
         self,
         sort: Sort,
@@ -140,7 +139,7 @@ pub(crate) struct PageInfo {
     end_cursor: Option<String>,
 }
 
-/// The arguments that choose a page.
+/// The arguments that select a page.
 pub(crate) struct ConnectionArgs {
     pub(crate) first: Option<i32>,
     pub(crate) after: Option<String>,
@@ -163,6 +162,7 @@ fn size(name: &str, size: i32) -> Result<u32> {
     given.ok_or_else(|| bad_input(format!("{name} must be 1 to {MAX_PAGE}, is {size}")))
 }
 
+/// Returns a page of orders.
 pub(crate) async fn page(
     ctx: &Context<'_>,
     args: ConnectionArgs,

@@ -1,4 +1,4 @@
-//! The schema, assembled from its parts. The doc comments of its types are the descriptions that clients see.
+//! The schema, assembled from its parts. The doc comments of its types are the descriptions for clients.
 
 mod bulk;
 mod dead_letters;
@@ -33,17 +33,17 @@ pub(crate) struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, Queu
 
 pub(crate) type OrdersSchema = Schema<Query, Mutation, Subscription>;
 
-/// The schema that counts the bytes of what is resolved.
+/// Returns the schema that counts the bytes of resolved values.
 pub(crate) fn metered(services: Arc<Services>) -> OrdersSchema {
     builder().data(services).extension(Metered).finish()
 }
 
-/// The schema that does not count bytes.
+/// Returns the schema that does not count bytes.
 pub(crate) fn plain(services: Arc<Services>) -> OrdersSchema {
     builder().data(services).finish()
 }
 
-/// The schema in SDL, as `schema.graphql` contains it.
+/// Returns the SDL of the schema, the content of `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new()
         .sorted_fields()
@@ -56,7 +56,7 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options)
 }
 
-/// Operations are validated before they are executed (`language`).
+/// Returns the builder of the schema. The module `language` validates operations before async-graphql executes them.
 pub(crate) fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query::default(), Mutation::default(), Subscription).validation_mode(ValidationMode::Fast)
 }

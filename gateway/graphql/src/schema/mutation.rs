@@ -1,6 +1,7 @@
-//! What can be changed. A refusal that belongs to the business (a wrong order, an order that is
-//! final) is data: it goes to `userErrors`. Whatever the client cannot change by sending something
-//! else (the database is away) goes to `errors`.
+//! Mutations of one order.
+//!
+//! An error that the client can avoid with another input (an invalid order, a final order) is data in `userErrors`. An
+//! error that does not depend on the input (an unreachable database) is in `errors`.
 
 use std::fmt::Display;
 
@@ -108,13 +109,13 @@ pub(crate) struct UserError {
 }
 
 impl UserError {
-    /// An argument of the input that does not make sense.
+    /// Returns the error of an invalid field of the input.
     pub(crate) fn input(name: &str, message: impl Display) -> Self {
         let field = Some(vec!["input".to_owned(), name.to_owned()]);
         Self { code: ErrorCode::InvalidInput.to_string(), message: format!("{name} {message}"), field }
     }
 
-    /// A part of the input's filter that does not make sense.
+    /// Returns the error of an invalid field of the filter.
     pub(crate) fn filter(problem: &FilterError) -> Self {
         let FilterError { name, message } = problem;
         let field = ["input", "filter", name].map(str::to_owned).to_vec();
@@ -125,6 +126,7 @@ impl UserError {
         }
     }
 
+    /// Returns the error of an invalid idempotency key.
     pub(crate) fn bad_key(error: &InvalidIdempotencyKey) -> Self {
         Self {
             code: ErrorCode::InvalidIdempotencyKey.to_string(),
@@ -134,7 +136,7 @@ impl UserError {
     }
 }
 
-/// Who asks, as they call themselves.
+/// Returns the actor of a change, with the name that the client sent.
 pub(crate) fn requester(name: Option<String>) -> std::result::Result<Actor, UserError> {
     match name.as_deref().map(|name| strings::validate(name, strings::MAX_REQUESTED_BY)) {
         Some(Err(message)) => Err(UserError::input("requestedBy", message)),
@@ -172,11 +174,11 @@ pub(crate) struct RedriveOrderPayload {
     user_errors: Vec<UserError>,
 }
 
-/// What can be changed about one order.
+/// Mutations of one order.
 #[derive(Default)]
 pub(crate) struct OrderMutation;
 
-/// What can be changed about one order.
+/// Mutations of one order.
 #[Object]
 impl OrderMutation {
     /// Creates an order. On success the order is stored durably and will be processed.
@@ -249,7 +251,7 @@ fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
     })
 }
 
-/// Sorts an outcome into order, user errors and faults.
+/// Splits an outcome into the order, user errors and a GraphQL error.
 fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
     let error = match outcome {
         Ok(order) => return Ok((Some(order), Vec::new())),
@@ -291,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_client_can_change_is_data_and_the_rest_is_a_fault() {
+    fn avoidable_errors_are_user_errors_and_others_graphql_errors() {
         let id = OrderId::new(Timestamp::from_micros(1));
         let invalid = Draft::default().check(Currency::USD).unwrap_err();
         let (order, errors) = split_outcome(Err(Error::Invalid(invalid))).unwrap();

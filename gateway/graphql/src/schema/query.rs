@@ -1,7 +1,7 @@
-//! What can be asked.
+//! Queries of orders.
 //!
-//! Fields that can fail are `Option<Result<…>>` and not the other way round: so a field that failed
-//! is null and its neighbours are still answered. An outer `Result` would take the parent down.
+//! A field that can fail returns `Option<Result<…>>`, so that only this field is null after an error. With
+//! `Result<Option<…>>`, async-graphql sets the parent to null.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::schema::types::{Node, Order};
 use crate::services::Services;
 use gateway_service::Error;
 
-/// What can be asked about orders.
+/// Queries of orders.
 #[derive(Default)]
 pub(crate) struct OrderQuery;
 
-/// What can be asked about orders.
+/// Queries of orders.
 #[Object]
 impl OrderQuery {
     /// Returns an object by its id; null if it does not exist.

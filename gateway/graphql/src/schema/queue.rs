@@ -1,4 +1,4 @@
-//! The queue as a whole: whether it is paused, how much waits in it, and how many orders there are.
+//! The queue: its pause, its length, and the number of orders in each status.
 
 use std::sync::Arc;
 
@@ -121,11 +121,11 @@ pub(crate) struct QueuePayload {
     user_errors: Vec<UserError>,
 }
 
-/// What can be asked about the queue.
+/// Queries of the queue.
 #[derive(Default)]
 pub(crate) struct QueueQuery;
 
-/// What can be asked about the queue.
+/// Queries of the queue.
 #[Object]
 impl QueueQuery {
     /// Returns the state of the queue and the number of orders in each status.
@@ -135,11 +135,11 @@ impl QueueQuery {
     }
 }
 
-/// What can be done to the queue.
+/// Mutations of the queue.
 #[derive(Default)]
 pub(crate) struct QueueMutation;
 
-/// What can be done to the queue.
+/// Mutations of the queue.
 #[Object]
 impl QueueMutation {
     /// Pauses the queue. A paused queue accepts orders but starts none; running orders finish. The

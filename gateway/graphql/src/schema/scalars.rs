@@ -1,17 +1,17 @@
-//! Scalars of our own. Both are text on the way out: a number or a local time in JSON would lose
-//! what it stands for on the way to the client.
+//! Custom scalars. The output of both is a string: a number in JSON may be rounded by the client, and a local time has
+//! no zone.
 
 use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
 use domain::{ErrorCode, Money, Timestamp};
 
 use crate::errors::CODE;
 
-/// An exact decimal number: the text that a client sent, or that of an amount.
+/// An exact decimal number: the string that a client sent, or that of an amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decimal(pub(crate) String);
 
-/// The numbers that a double carries exactly, for any amount with up to four decimals: below this,
-/// two such amounts are never the same double, and 15 digits are always enough to tell them apart.
+/// Upper bound of the numbers that a double represents unambiguously, for amounts with up to four decimals. Below it,
+/// two such amounts are never the same double, and 15 digits always distinguish them.
 const EXACT_BELOW: f64 = 1e11;
 const EXACT_DIGITS: usize = 15;
 
@@ -44,7 +44,7 @@ impl From<Money> for Decimal {
     }
 }
 
-/// The text of a number, if it provably is what was written.
+/// Returns a number as a string if it is certain to be the number that the client wrote.
 fn exact_text(number: &Number) -> Option<String> {
     if number.is_i64() || number.is_u64() {
         return Some(number.to_string());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_only_when_nothing_was_lost() {
+    fn numbers_are_accepted_only_if_exact() {
         for (json, text) in [
             (r#""1299.990""#, Some("1299.990")),
             (r#""1e3""#, Some("1e3")),
@@ -105,9 +105,9 @@ mod tests {
             ("9223372036854775807", Some("9223372036854775807")),
             ("18446744073709551615", Some("18446744073709551615")),
             ("99999999999.9999", Some("99999999999.9999")),
-            // More digits than a double holds.
+            // More digits than a double represents.
             ("1299.9900000000002", None),
-            // These two read as the round numbers 10^15 and 10^22.
+            // A double rounds these two to 10^15 and 10^22.
             ("999999999999999.99", None),
             ("9999999999999999999999", None),
             ("true", None),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn every_amount_with_four_decimals_below_the_bound_survives() {
+    fn amounts_with_four_decimals_below_the_bound_are_exact() {
         for minor in [1_i64, 9_999, 10_001, 123_456_789_012_345, 999_999_999_999_999] {
             let text = format!("{}.{:04}", minor / 10_000, minor % 10_000);
             let read = decimal(&text).unwrap();

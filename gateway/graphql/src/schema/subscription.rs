@@ -1,4 +1,4 @@
-//! What can be watched.
+//! Subscriptions to the events of one order and of all orders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,18 +21,20 @@ pub(crate) struct OrderEventFilter {
     statuses: Option<Vec<OrderStatus>>,
 }
 
-/// How far a subscriber of one order is. A transport that can resume puts one into the request:
-/// what it holds at the start takes the place of a lower `after`, and it follows the events.
+/// The sequence of the last event that a subscriber of one order received.
+///
+/// A transport that can resume adds one to the request. Its initial value replaces a lower `after`; afterwards it
+/// follows the events.
 #[derive(Clone, Default)]
 pub(crate) struct EventPosition(Arc<AtomicU32>);
 
 impl EventPosition {
-    /// Begins after this sequence; 0 means that nothing is known.
+    /// Creates a position after this sequence; 0 is unknown.
     pub(crate) fn new(after: u32) -> Self {
         Self(Arc::new(AtomicU32::new(after)))
     }
 
-    /// The sequence of the latest event, once there was one.
+    /// Returns the sequence of the latest event, if there was one.
     pub(crate) fn get(&self) -> Option<u32> {
         Some(self.0.load(Ordering::Relaxed)).filter(|sequence| *sequence > 0)
     }

@@ -1,5 +1,4 @@
-//! The types of the schema that clients read. Their doc comments are the descriptions that clients
-//! see, so they are written for them.
+//! The output types of the schema. Their doc comments are the descriptions for clients.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::schema::scalars::{DateTime, Decimal};
 use crate::services::Services;
 use gateway_service::Error;
 
-/// Where an order is in its life.
+/// Status of an order.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::Status")]
 pub(crate) enum OrderStatus {
@@ -232,7 +231,7 @@ impl LineItem {
 
     /// Quantity multiplied by the unit price.
     async fn total(&self) -> Result<Decimal> {
-        // A stored order was checked: its total fits, so each part of it does.
+        // A stored order is valid: its total is in range, so each part of it is.
         self.0.total().map(Decimal::from).map_err(|_| to_graphql_error(Error::Internal))
     }
 }
@@ -308,12 +307,12 @@ pub(crate) struct OrderFeedLag {
     pub(crate) missed: i32,
 }
 
-/// A sequence that a client sent.
+/// Validates a sequence from a client.
 pub(crate) fn sequence(after: Option<i32>) -> Result<Option<u32>> {
     after.map(|after| u32::try_from(after).map_err(|_| bad_input("after must be 0 or more"))).transpose()
 }
 
-/// GraphQL's Int ends at 2^31 - 1; none of our counters comes near it.
+/// Converts a counter to GraphQL's Int, whose maximum is 2^31 - 1. No counter reaches it.
 fn int(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

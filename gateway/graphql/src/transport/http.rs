@@ -1,16 +1,19 @@
-//! GraphQL over HTTP: `POST` with JSON for everything, `GET` for queries and for streams of events.
+//! GraphQL over HTTP: `POST` with JSON for all operations, `GET` for queries and event streams.
 //!
-//! | answer | when |
+//! | status | condition |
 //! |---|---|
-//! | 200 | it ran, or it was rejected and the client asked for `application/json` |
-//! | 400 | not a GraphQL request; over a limit; a hash that is not that of its document; or it was rejected and the client asked for `application/graphql-response+json` |
-//! | 403 | only listed documents run here, and this is none |
+//! | 200 | the operation was executed, or was rejected and the client accepts `application/json` |
+//! | 400 | not a GraphQL request, a limit exceeded, a hash of another document, or the operation was rejected and the client accepts `application/graphql-response+json` |
+//! | 403 | the document is not in the list of trusted documents |
 //! | 405 | a mutation by `GET` |
-//! | 406 | nothing that we can answer is accepted |
-//! | 408 | the body did not come in time |
+//! | 406 | the client accepts no supported media type |
+//! | 408 | the body did not arrive in time |
 //! | 413 | the body or the document is too long |
 //! | 415 | the body is not JSON |
 //! | 503 | all requests together hold too many bytes |
+//!
+//! Hand-written: the handlers of async-graphql-axum run mutations by `GET` and from forms of other sites, and respond
+//! to malformed requests with 200. `docs/graphql-audits.md` has the results of graphql-http's audits of this module.
 
 use async_graphql::parser::types::OperationType;
 use axum::extract::{self, Request};
@@ -35,7 +38,7 @@ use gateway_http::resume::last_event_id;
 use gateway_http::server::Overloaded;
 use gateway_http::streams::Client;
 
-/// `POST /graphql`.
+/// Handles `POST /graphql`.
 pub(crate) async fn post(extract::State(state): extract::State<State>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let limits = &state.context().limits;
@@ -80,7 +83,7 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
     }
 }
 
-/// `GET /graphql`, also as the beginning of a websocket.
+/// Handles `GET /graphql`, also the upgrade to a websocket.
 pub(crate) async fn get(extract::State(state): extract::State<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     if websocket::is_upgrade(&parts.headers) {
@@ -115,7 +118,7 @@ async fn respond_to_operation(
         Err(error) => error_response(ErrorCode::InvalidInput, &error.to_string()),
     };
     let Some(media) = accepts.media else {
-        // Only a stream is accepted, so everything that got as far as an operation becomes one.
+        // The client accepts only an event stream, so every result except a refusal becomes one.
         return match operation {
             Ok(operation) => stream(operation),
             Err(result) => match result.stage() {
@@ -137,8 +140,9 @@ async fn respond_to_operation(
     }
 }
 
-/// Runs operations one after the other. They share the time, the complexity and the length of the response
-/// of one.
+/// Runs the operations of a batch one after the other.
+///
+/// Together they have the time, the complexity and the length of the response of one operation.
 async fn run_batch(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
     let limits = state.config();
     if limits.max_batch_size < 2 {
@@ -198,7 +202,7 @@ fn limit_response(code: ErrorCode, limit: &'static str, message: &str) -> Respon
     respond(Media::Json, ExecutionResult::refused(code, limit_error(code, limit, message)))
 }
 
-/// Instead of a response that does not fit beside those of all others.
+/// Returns the response that replaces one which does not fit into the shared buffer of responses.
 fn overloaded() -> Response {
     respond(Media::Json, ExecutionResult::overloaded())
 }

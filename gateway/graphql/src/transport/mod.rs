@@ -1,4 +1,4 @@
-//! The three transports: HTTP, server-sent events and websockets.
+//! The transports: HTTP, server-sent events and websockets.
 
 pub(crate) mod http;
 mod negotiate;

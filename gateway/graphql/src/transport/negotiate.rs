@@ -1,4 +1,8 @@
-//! Which kind of answer a client wants, and which status that kind has.
+//! Selects the media type of a response by `Accept`, and its status.
+//!
+//! Hand-written: the media type decides about the status of a rejected operation, equal weights prefer the newer type
+//! only if it is named, and an encoding other than UTF-8 is not acceptable. The crates mime and headers-accept were not
+//! measured.
 
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
@@ -6,26 +10,26 @@ use axum::http::{HeaderMap, StatusCode};
 use crate::execution_result::Stage;
 use gateway_http::media::is_utf8;
 
-/// The kinds of answers that are no streams.
+/// The media types of responses that are no event streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
-    /// `application/json`: 200 for everything that is well-formed GraphQL over HTTP.
+    /// `application/json`: 200 for every well-formed GraphQL request.
     Json,
-    /// `application/graphql-response+json`: 400 for what was rejected before it ran.
+    /// `application/graphql-response+json`: 400 for an operation that is rejected before execution.
     GraphqlResponse,
 }
 
-/// What a client takes.
+/// The media types that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// The best of those that are no streams.
+    /// The preferred one that is no event stream.
     pub(crate) media: Option<Media>,
-    /// Whether a stream of events is fine too.
+    /// Whether an event stream is acceptable.
     pub(crate) event_stream: bool,
 }
 
 impl Media {
-    /// The `Content-Type`.
+    /// Returns the `Content-Type`.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json; charset=utf-8",
@@ -33,7 +37,7 @@ impl Media {
         }
     }
 
-    /// The one place that decides about statuses.
+    /// Returns the status of a result. All statuses of results are decided here.
     pub(crate) fn status(self, stage: Stage) -> StatusCode {
         match (stage, self) {
             (Stage::Executed, _) | (Stage::Rejected, Self::Json) => StatusCode::OK,
@@ -43,7 +47,7 @@ impl Media {
     }
 }
 
-/// Reads `Accept`. `None` when it has nothing that we could answer.
+/// Reads `Accept`; `None` if it contains no supported media type.
 pub(crate) fn accepted(headers: &HeaderMap) -> Option<Accepted> {
     let lines: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
     if lines.iter().all(|line| line.trim().is_empty()) {
@@ -56,7 +60,7 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Option<Accepted> {
         (None, None) => None,
         (Some(_), None) => Some(Media::Json),
         (None, Some(_)) => Some(Media::GraphqlResponse),
-        // With equal weight the newer kind wins if it was asked for by name.
+        // With equal weight the newer type has precedence if `Accept` names it.
         (Some(json), Some(graphql)) => Some(match graphql.weight.cmp(&json.weight) {
             std::cmp::Ordering::Greater => Media::GraphqlResponse,
             std::cmp::Ordering::Equal if graphql.subtype != "*" => Media::GraphqlResponse,
@@ -83,7 +87,7 @@ fn range(text: &str) -> Option<Range<'_>> {
         match parameter.split_once('=') {
             Some((name, value)) if name.trim().eq_ignore_ascii_case("q") => {
                 let q: f32 = value.trim().parse().ok().filter(|q| (0.0..=1.0).contains(q))?;
-                // Between 0 and 1000 by the line above.
+                // Between 0 and 1000, because `q` is between 0 and 1.
                 weight = (q * 1_000.0).round() as u16;
             }
             _ if is_utf8(parameter) => {}
@@ -93,7 +97,7 @@ fn range(text: &str) -> Option<Range<'_>> {
     Some(Range { kind, subtype, weight })
 }
 
-/// The most specific range that covers a kind, unless it excludes it.
+/// Returns the most specific range that matches a media type, unless its weight is 0.
 fn best<'a>(ranges: &[Range<'a>], kind: &str, subtype: &str) -> Option<Range<'a>> {
     let specificity = |range: &Range<'_>| {
         if range.kind.eq_ignore_ascii_case(kind) && range.subtype.eq_ignore_ascii_case(subtype) {
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_chooses_the_kind() {
+    fn accept_selects_the_media_type() {
         use Media::{GraphqlResponse, Json};
         for (accept, media, event_stream) in [
             ("", Some(Json), true),
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_depend_on_the_kind() {
+    fn status_depends_on_the_media_type() {
         let limit = Stage::Refused(StatusCode::PAYLOAD_TOO_LARGE);
         for media in [Media::Json, Media::GraphqlResponse] {
             assert_eq!(media.status(Stage::Executed), 200);

@@ -1,20 +1,23 @@
-//! The websocket of [`super::protocol`]: one task that reads and writes, and one task for each
-//! operation, which hands its results over a short queue. When a reader is slow the queue fills and
-//! the operations wait; the feed behind them counts what they miss.
+//! The websocket of [`super::websocket_protocol`]. One task reads and writes, and one task per operation sends its
+//! results to a short queue. With a slow client the queue fills and the operations wait; the feed counts the events
+//! that they miss.
 //!
-//! How a socket ends:
-//! - the client closes it, or breaks the rules: the close handshake is finished, for a moment;
-//! - no `connection_init` in time: 4408;
-//! - no frame for a ping interval and the grace after it: dropped without a handshake, because the
+//! A socket ends when:
+//! - the client closes it or violates the protocol: the close handshake has a short timeout;
+//! - `connection_init` does not arrive in time: 4408;
+//! - no frame arrives for a ping interval and the pong timeout: the socket is dropped without a handshake, because the
 //!   peer is gone;
-//! - a message takes too long to arrive: 4408; it does not fit beside those of all clients: 1013;
-//! - one send takes longer than that grace, because the client does not read: 4408, for a moment, in
-//!   case it begins to read. What waits for it meanwhile is bounded by the queue and the buffer;
-//! - the gateway shuts down: 1012 at a random moment of the drain window. Clients come back on 1012,
-//!   and do not on 1011 or 1002.
+//! - a message arrives too slowly: 4408; a message does not fit into the shared buffer of requests: 1013;
+//! - one send takes longer than the pong timeout, because the client does not read: 4408, with the short timeout of a
+//!   close handshake. The queue and the write buffer limit the bytes that wait meanwhile;
+//! - the gateway shuts down: 1012 at a random moment of the drain window. Clients reconnect after 1012, but not after
+//!   1011 or 1002.
 //!
-//! Whatever the reason, its operations are aborted then. Writes to the database are not: the use
-//! cases run those to their end by themselves.
+//! In each case its operations are aborted. Writes to the database are not aborted: the use cases complete them in
+//! separate tasks.
+//!
+//! Hand-written: async-graphql's `WebSocket` 7.0.19 limits neither the operations of a socket nor the time of a send,
+//! sends no pings, and closes after a rejected `connection_init` with 1002 instead of 4403.
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
@@ -55,27 +58,28 @@ use gateway_service::Error;
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("websocket");
 
-/// Small buffers, which grow for the messages that need it: the defaults cost 132 KiB for each socket.
+/// Initial size of the read buffer, in bytes. Buffers grow for longer messages; the defaults use 132 KiB per socket.
 const READ_BUFFER_BYTES: usize = 512;
+/// Initial size of the write buffer, in bytes.
 const WRITE_BUFFER_BYTES: usize = 512;
-/// Results that wait for the socket, of all its operations together. The queue serves them in turn,
-/// so that a busy operation starves no other.
+/// Maximum number of queued results of all operations of a socket. The queue is first in, first out, so a busy
+/// operation does not starve others.
 const MAX_QUEUED_RESULTS: usize = 16;
-/// How long the other side gets to answer a close frame.
+/// Timeout of a close handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How the metrics count a socket that ended without a close frame.
+/// Close code in the metrics of a socket that ended without a close frame.
 const ABNORMAL_CLOSURE: u16 = 1006;
 
-/// Whether a request wants to become a websocket.
+/// Returns whether a request is an upgrade to a websocket.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Turns a request into a websocket, or says why not. Nothing is upgraded before everything is checked.
+/// Upgrades a request to a websocket, or returns an error. All checks precede the upgrade.
 pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
     let context = state.context();
     let limits = &context.limits;
-    // A page of another site would act with whatever its user may do here.
+    // A page of another site would act with the permissions of its user.
     let access = access(&parts.uri, &parts.headers, &limits.cors_origins);
     if access == Access::Foreign {
         return refused("origin", cross_origin_problem());
@@ -94,7 +98,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
     };
     let legacy = upgrade.selected_protocol().is_some_and(|name| name.as_bytes() == LEGACY.as_bytes());
     let protocol = if legacy { Protocol::Legacy } else { Protocol::Modern };
-    // Taken before the upgrade, so that shutdown waits for a socket that is only just opening.
+    // Created before the upgrade, so that shutdown also waits for a socket that is opening.
     let token = context.tasks.token();
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -105,7 +109,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
             let tasks = state.context().tasks.clone();
             let mut session = Session::new(socket, open_stream, &state, protocol);
             session.read_only = access == Access::ReadOnly;
-            // A separate task: that of the upgrade keeps the memory of all earlier steps.
+            // A separate task, because the task of the upgrade keeps the memory of all earlier steps.
             tasks.spawn(session.run());
             drop(token);
             ready(())
@@ -121,7 +125,7 @@ fn refused(limit: &'static str, problem: Problem) -> Response {
     problem.into_response()
 }
 
-/// Counts a socket for as long as it is open.
+/// Counts a socket while it is open.
 struct OpenSocket(Protocol);
 
 impl OpenSocket {
@@ -137,18 +141,18 @@ impl Drop for OpenSocket {
     }
 }
 
-/// What an operation hands to the socket.
+/// A message of an operation for the socket.
 struct Outgoing {
     id: Arc<str>,
     number: u64,
     text: String,
-    /// Whether the operation has ended with this.
+    /// Whether it is the last message of the operation.
     last: bool,
-    /// The bytes of the text count until they are sent.
+    /// Reserves the bytes of the message until they are sent.
     held: Option<Reservation>,
 }
 
-/// Stops an operation when it is dropped.
+/// Aborts an operation when it is dropped.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -157,9 +161,9 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// How a socket ends.
+/// The end of a socket.
 enum SocketEnd {
-    /// We close it.
+    /// The gateway closes it.
     Close(Close),
     /// The client has closed it with this code.
     Closed(u16),
@@ -167,7 +171,7 @@ enum SocketEnd {
     Dropped,
 }
 
-/// What follows from something that has happened: this is sent, and then it may be over.
+/// The reaction to an event: messages to send, and then optionally the end.
 #[derive(Default)]
 struct Step {
     messages: Vec<Message>,
@@ -193,21 +197,21 @@ struct Session {
     executor: Executor,
     tasks: TaskTracker,
     inflight: InFlight,
-    /// What is being sent.
+    /// Reservations of the messages that are being sent.
     sending: Vec<Reservation>,
     config: Arc<Config>,
     state: ProtocolState,
-    /// Whether the page that opened it may only read.
+    /// Whether the page that opened the socket may only read.
     read_only: bool,
     running: HashMap<u64, AbortOnDrop>,
-    // Boxed, because a channel keeps room for 32.
+    // Boxed, because a channel allocates blocks of 32 messages.
     queue: mpsc::Sender<Box<Outgoing>>,
     outgoing: mpsc::Receiver<Box<Outgoing>>,
     drain_signal: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Session {
-    /// Boxed, so that the futures that work on it do not each keep room for it.
+    /// Creates a session. Boxed, so that the futures that own it stay small.
     fn new(socket: WebSocket, open_stream: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
         let (queue, outgoing) = mpsc::channel(MAX_QUEUED_RESULTS);
         let context = state.context();
@@ -233,7 +237,7 @@ impl Session {
         })
     }
 
-    /// Serves the socket to its end.
+    /// Serves the socket until it ends.
     async fn run(mut self: Box<Self>) {
         let end = self.serve().await;
         self.running.clear();
@@ -241,7 +245,7 @@ impl Session {
         counter!("orders_graphql_websocket_closes_total", "code" => code.to_string()).increment(1);
     }
 
-    /// Takes leave, and says with which code.
+    /// Closes the socket and returns the close code.
     async fn close(&mut self, end: SocketEnd) -> u16 {
         match end {
             SocketEnd::Close(close) => {
@@ -252,12 +256,12 @@ impl Session {
                         while let Some(Ok(_)) = self.socket.recv().await {}
                     }
                 };
-                // A client that does not answer is dropped; it was told.
+                // A client that does not respond is dropped.
                 let _ = timeout(CLOSE_TIMEOUT, handshake).await;
                 code
             }
             SocketEnd::Closed(code) => {
-                // The library answers a close frame with the next thing we do.
+                // The library responds to a close frame during the next call.
                 let _ = timeout(CLOSE_TIMEOUT, self.socket.recv()).await;
                 code
             }
@@ -272,7 +276,7 @@ impl Session {
         loop {
             let dead = last_frame + silence;
             let init = (!self.state.is_acknowledged()).then(|| opened + self.config.connection_init_timeout);
-            // One timer for all three.
+            // One timer for all three deadlines.
             let wake = ping.min(dead).min(init.unwrap_or(dead));
             let step = tokio::select! {
                 frame = self.socket.recv() => {
@@ -332,10 +336,10 @@ impl Session {
             Action::Start { id, number, params } => {
                 let protocol = self.state.protocol();
                 let params = Params { read_only: self.read_only, ..params };
-                // Boxed: what preparing needs is given back while the operation waits for news.
+                // Boxed, so that the memory of the preparation is freed while a subscription waits for events.
                 let held = self.inflight.bodies.reserve(text.len());
                 let results = Box::pin(results(self.executor.clone(), params, held));
-                // Ends with the operation, or is aborted with the socket. Its panics are caught inside.
+                // Ends with the operation, or is aborted with the socket. The executor catches panics.
                 let task = self.tasks.spawn(forward_results(
                     results,
                     protocol,
@@ -350,12 +354,12 @@ impl Session {
         }
     }
 
-    /// What waits in the queue, to be sent in one go.
+    /// Takes the queued messages, to send them in one flush.
     fn take_queued(&mut self, first: Box<Outgoing>) -> Vec<Message> {
         let mut messages = Vec::new();
         let mut next = Some(first);
         while let Some(outgoing) = next {
-            // A stopped operation may have left something in the queue.
+            // A stopped operation may have left messages in the queue.
             if self.state.is_running(&outgoing.id, outgoing.number) {
                 if outgoing.last {
                     self.state.ended(&outgoing.id);
@@ -395,9 +399,10 @@ fn as_text(text: String) -> Message {
     Message::Text(text.into())
 }
 
-/// A message that is too long, too slow, not UTF-8, or that does not fit beside those of other clients is refused with
-/// a code; after any other error the connection is gone. axum hides the type of the error, so its text has to do; the
-/// tests hold the library to it.
+/// Returns the end of a socket after a read error.
+///
+/// A message that is too long, too slow, not UTF-8, or too large for the shared buffer has a close code. After any other
+/// error the connection is gone. axum hides the type of the error, so its message is compared; tests check each message.
 fn read_error(error: &axum::Error) -> SocketEnd {
     let text = error.to_string();
     if text.contains("Message too long") {
@@ -413,7 +418,7 @@ fn read_error(error: &axum::Error) -> SocketEnd {
     }
 }
 
-/// What an operation answers, one result or many.
+/// Prepares an operation and returns its results.
 async fn results(
     executor: Executor,
     params: Params,
@@ -433,7 +438,7 @@ async fn results(
     }
 }
 
-/// Runs one operation and hands over its results. A stalled socket makes it wait here.
+/// Sends the results of one operation to the queue. Waits here while the socket is stalled.
 async fn forward_results(
     results: Pin<Box<impl Future<Output = BoxStream<'static, ExecutionResult>>>>,
     protocol: Protocol,
@@ -446,7 +451,7 @@ async fn forward_results(
     let mut first = true;
     loop {
         let (mut text, mut last) = match results.next().await {
-            // An operation that came to nothing has an error and no result.
+            // A first result without data is sent as an error.
             Some(result) if first && result.is_failure() => (protocol.error(&id, &result), true),
             Some(result) => (protocol.next(&id, &result), false),
             None => (protocol.complete(&id), true),

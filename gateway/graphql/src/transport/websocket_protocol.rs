@@ -1,17 +1,16 @@
-//! What is said on a websocket, without the socket: reads messages, keeps the state that decides
-//! what they mean, and writes replies. No I/O, no time.
+//! The protocols of a websocket without the socket: reads messages, keeps the state of the connection, and writes
+//! replies. No I/O and no time.
 //!
-//! Two protocols. The modern one, `graphql-transport-ws`, is that of the graphql-ws library; the
-//! legacy one is called `graphql-ws` and is that of subscriptions-transport-ws, which GraphQL
-//! Playground speaks.
+//! There are two protocols. The modern one, `graphql-transport-ws`, is that of the library graphql-ws. The legacy one
+//! has the name `graphql-ws` and is that of subscriptions-transport-ws, which GraphQL Playground uses.
 //!
 //! | | modern | legacy |
 //! |---|---|---|
 //! | client | connection_init, subscribe, complete, ping, pong | connection_init, start, stop, connection_terminate |
 //! | server | connection_ack, next, error, complete, ping, pong | connection_ack, data, error, complete, ka |
 //!
-//! A protocol violation closes the socket with a code of the modern protocol in both protocols:
-//! clients of both only distinguish whether a retry makes sense.
+//! A protocol violation closes the socket with a code of the modern protocol in both protocols: clients only
+//! distinguish codes after which they reconnect.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::errors::limit_error;
 use crate::execution_result::ExecutionResult;
 use crate::request::Params;
 
-/// Longest reason of a close frame, in bytes. With a longer one clients see code 1006.
+/// Maximum length of the reason of a close frame, in bytes. With a longer one clients report code 1006.
 const MAX_REASON_BYTES: usize = 123;
 
 /// The name of the modern protocol.
@@ -33,38 +32,38 @@ pub(crate) const MODERN: &str = "graphql-transport-ws";
 /// The name of the legacy protocol.
 pub(crate) const LEGACY: &str = "graphql-ws";
 
-/// Which protocol is spoken.
+/// The protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Modern,
     Legacy,
 }
 
-/// Why and how the server closes a socket.
+/// The code and the reason with which the gateway closes a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: u16,
     pub(crate) reason: String,
 }
 
-/// What has to be done about a message.
+/// The reaction to a message.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     /// Nothing.
     Nothing,
-    /// Send these, in this order.
+    /// Send these messages in this order.
     Send(Vec<String>),
-    /// Run an operation, and report each result with its id and number.
+    /// Run an operation; its results carry the id and the number.
     Start { id: Arc<str>, number: u64, params: Params },
     /// Stop the operation with this number.
     Stop { number: u64 },
-    /// Send this, then close the socket.
+    /// Send the message, then close the socket.
     Refuse { message: Option<String>, close: Close },
     /// Close the socket.
     Close(Close),
 }
 
-/// The state of one conversation.
+/// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct ProtocolState {
     protocol: Protocol,
@@ -72,7 +71,7 @@ pub(crate) struct ProtocolState {
     acknowledged: bool,
     max_operations: usize,
     next_number: u64,
-    /// The running operations. A client may use an id again, so each has a separate number.
+    /// The running operations. A client may reuse an id, so each operation has a unique number.
     active: HashMap<Arc<str>, u64>,
 }
 
@@ -106,7 +105,7 @@ impl Protocol {
         }
     }
 
-    /// The keepalive message, if the protocol has one.
+    /// Returns the keepalive message, if the protocol has one.
     pub(crate) fn keepalive(self) -> Option<String> {
         match self {
             Self::Modern => None,
@@ -114,7 +113,7 @@ impl Protocol {
         }
     }
 
-    /// A result of an operation that continues.
+    /// Returns the message of a result of a running operation.
     pub(crate) fn next(self, id: &str, result: &ExecutionResult) -> String {
         let kind = match self {
             Self::Modern => "next",
@@ -123,25 +122,25 @@ impl Protocol {
         message(kind, id, Some(result.json()))
     }
 
-    /// The end of an operation that did not work.
+    /// Returns the message that ends a failed operation.
     pub(crate) fn error(self, id: &str, result: &ExecutionResult) -> String {
         let errors = result.errors();
         let payload = match self {
             Self::Modern => serde_json::to_string(errors),
-            // One error, not a list.
+            // The legacy protocol has one error instead of a list.
             Self::Legacy => serde_json::to_string(&errors.first()),
         };
         let payload = payload.expect("errors have only string keys and no values that JSON lacks");
         message("error", id, Some(&payload))
     }
 
-    /// The end of an operation.
+    /// Returns the message that ends an operation.
     pub(crate) fn complete(self, id: &str) -> String {
         message("complete", id, None)
     }
 }
 
-/// `payload` is JSON already.
+/// Writes a message; `payload` is JSON.
 fn message(kind: &str, id: &str, payload: Option<&str>) -> String {
     let id = Value::from(id);
     match payload {
@@ -160,29 +159,29 @@ impl ProtocolState {
         self.protocol
     }
 
-    /// Whether the client has introduced itself.
+    /// Returns whether `connection_init` was accepted.
     pub(crate) fn is_acknowledged(&self) -> bool {
         self.acknowledged
     }
 
-    /// Whether a result still belongs to a running operation.
+    /// Returns whether the operation with this id and number is running.
     pub(crate) fn is_running(&self, id: &str, number: u64) -> bool {
         self.active.get(id) == Some(&number)
     }
 
-    /// An operation has ended by itself.
+    /// Removes an operation that has ended.
     pub(crate) fn ended(&mut self, id: &str) {
         self.active.remove(id);
     }
 
-    /// What a message means.
+    /// Handles a message and returns the reaction.
     pub(crate) fn receive(&mut self, text: &str) -> Action {
-        // The library would also read an array of the right length, field by field.
+        // serde would also read an array of the right length as the fields of a message.
         let is_array = text.trim_start().starts_with('[');
         let message: Message = match serde_json::from_str(text) {
             Ok(message) if !is_array => message,
             Err(error) if !error.is_data() => return Close::malformed(&format!("not a message: {error}")),
-            // Said in our words: the library's name types of this program.
+            // A separate message, because serde's messages contain type names of this program.
             Ok(_) | Err(_) => {
                 return Close::malformed("a message is an object with a type, and an id that is a string");
             }
@@ -249,7 +248,7 @@ impl ProtocolState {
 
     fn stop(&mut self, id: Option<&str>) -> Action {
         let Some(id) = id else { return Close::malformed("the message has no id") };
-        // The operation may have ended while this message was on its way.
+        // The operation may have ended while this message was in transit.
         match self.active.remove(id) {
             Some(number) => Action::Stop { number },
             None => Action::Nothing,
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_is_acknowledged_in_both_protocols() {
+    fn connection_init_is_acknowledged_in_both_protocols() {
         let ack = r#"{"type":"connection_ack"}"#.to_owned();
         for (protocol, expected) in [
             (Protocol::Modern, vec![ack.clone()]),
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_messages_close_with_4400() {
+    fn malformed_messages_close_with_4400() {
         for text in [
             "",
             "5",
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_ids_are_kept() {
+    fn wrong_order_and_repeated_ids_close_the_socket() {
         let mut state = new(Protocol::Modern);
         assert_eq!(code(&state.receive(&subscribe("1"))), Some(4401));
 
@@ -350,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_can_be_used_again_and_old_results_do_not_count() {
+    fn reused_id_does_not_receive_results_of_the_old_operation() {
         let mut state = ready(Protocol::Modern);
         state.receive(&subscribe("1"));
         assert!(state.is_running("1", 0));
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn one_operation_too_many_is_an_error_for_its_id() {
+    fn operation_over_the_limit_receives_an_error() {
         let mut state = ready(Protocol::Modern);
         state.receive(&subscribe("1"));
         state.receive(&subscribe("2"));
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_are_answered_with_their_payload() {
+    fn pong_has_the_payload_of_the_ping() {
         let mut state = new(Protocol::Modern);
         let pong = Action::Send(vec![r#"{"type":"pong","payload":{"a":1}}"#.to_owned()]);
         assert_eq!(state.receive(r#"{"type":"ping","payload":{"a":1}}"#), pong);
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_in_both_protocols() {
+    fn rejected_client_receives_the_reason_in_both_protocols() {
         let check = ConnectionInitHook::new(|payload| match payload["token"].as_str() {
             Some("good") => Ok(()),
             _ => Err("the token is \"wrong\"".to_owned()),
@@ -410,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_words() {
+    fn legacy_protocol_has_its_own_message_types() {
         let mut state = ready(Protocol::Legacy);
         let start = r#"{"type":"start","id":"1","payload":{"query":"{a}"}}"#;
         assert!(matches!(state.receive(start), Action::Start { .. }));
@@ -423,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_reasons_are_safe_to_send() {
+    fn ids_are_escaped_and_reasons_truncated() {
         assert_eq!(Protocol::Modern.complete("a\"b"), r#"{"id":"a\"b","type":"complete"}"#);
         let close = Close::new(4400, &"ä".repeat(100));
         assert_eq!(close.reason.len(), 122);
