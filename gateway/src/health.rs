@@ -48,6 +48,8 @@ pub(crate) fn routes() -> OpenApiRouter<HealthState> {
 
 /// State of the gateway or a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+// Generated clients have this name.
+#[schema(as = Condition)]
 #[serde(rename_all = "lowercase")]
 enum HealthStatus {
     /// All is well.

@@ -6,6 +6,7 @@
 //! database as a whole never counts as that of a row ([`cause`]): otherwise an outage would park every order.
 
 use domain::OrderId;
+use futures_util::TryStreamExt;
 
 use super::Error;
 use super::columns::{OrderRow, Selection};
@@ -52,6 +53,41 @@ pub(super) async fn select_orders(
         }
     }
     Ok(all)
+}
+
+/// As [`select_orders`], and decodes each row when it arrives, so that this process does not hold large orders twice.
+pub(super) async fn decode_orders<T>(
+    connection: &mut Connection,
+    selection: &'static Selection,
+    ids: &[OrderId],
+    decode: impl Fn(&OrderRow<'_>) -> Result<T, Error>,
+) -> Result<(Vec<T>, Vec<Unreadable>), Error> {
+    let (mut decoded, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
+    let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).rev().collect();
+    while let Some(piece) = pieces.pop() {
+        let mut sql = Statement::new("SELECT ");
+        selection.push(&mut sql);
+        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied());
+        let complete = decoded.len();
+        let mut rows = sql.stream(connection);
+        let failed = loop {
+            match rows.try_next().await {
+                Ok(Some(row)) => decoded.push(decode(&selection.of(&row))?),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let Some(error) = failed else { continue };
+        if cause(&error).is_none() {
+            return Err(error);
+        }
+        decoded.truncate(complete);
+        match piece {
+            [id] => unreadable.push(Unreadable::new(*id, &error)),
+            _ => pieces.extend(halves(piece)),
+        }
+    }
+    Ok((decoded, unreadable))
 }
 
 /// Executes a statement for orders, in as few chunks as possible.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
 use super::connection::Connection;
-use super::isolate::select_orders;
+use super::columns::OrderRow;
+use super::isolate::{decode_orders, select_orders};
 use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
 use super::unreadable::Unreadable;
@@ -121,14 +122,14 @@ impl Store {
 
 /// Those of the orders that exist.
 pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<FoundOrders, Error> {
-    let rows = select_orders(connection, &columns::ORDER, ids, "").await?;
-    let mut found = FoundOrders { orders: Vec::with_capacity(rows.iter().len()), unreadable: Vec::new() };
-    for row in rows.iter() {
-        match columns::whole(&row)?.1 {
+    let decode = |row: &OrderRow<'_>| Ok(columns::whole(row)?.1);
+    let (decoded, unreadable) = decode_orders(connection, &columns::ORDER, ids, decode).await?;
+    let mut found = FoundOrders { orders: Vec::with_capacity(decoded.len()), unreadable };
+    for order in decoded {
+        match order {
             Ok(order) => found.orders.push(order),
             Err(unreadable) => found.unreadable.push(unreadable),
         }
     }
-    found.unreadable.extend(rows.unreadable);
     Ok(found)
 }
