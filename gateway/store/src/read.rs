@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::{LeaseToken, Order, OrderEvent, OrderId};
 
-use super::connection::Connection;
 use super::columns::OrderRow;
+use super::connection::Connection;
 use super::isolate::{decode_orders, select_orders};
 use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
