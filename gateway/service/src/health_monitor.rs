@@ -300,16 +300,44 @@ impl Drop for WorkerStreamGuard {
 /// Extracts the reason why the database as a whole rejects writes.
 fn to_write_refusal(error: &Error) -> Option<WriteRefusal> {
     match error {
-        Error::Unavailable { code, message, .. }
-            if // The pool says nothing about the database: this gateway uses all of its connections.
-            code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted =>
-        {
+        Error::Unavailable { code, message, .. } if is_database_failure(*code) => {
             Some(WriteRefusal { code: *code, message, at: Instant::now() })
         }
         _ => None,
     }
 }
 
+/// Returns whether the code means that the database as a whole rejects writes.
+///
+/// `DatabasePoolExhausted` does not: this gateway uses all of its connections.
+fn is_database_failure(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DatabaseUnavailable
+            | ErrorCode::DatabaseConnectionLimit
+            | ErrorCode::DatabaseReadOnly
+            | ErrorCode::DatabaseFull
+            | ErrorCode::DatabaseAccessDenied
+            | ErrorCode::DatabaseStatementLimit
+            | ErrorCode::DatabaseStatementTimeout
+            | ErrorCode::DatabasePacketLimit
+            | ErrorCode::DatabaseMisconfigured
+    )
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_database_code_but_the_exhausted_pool_is_a_failure() {
+        for code in ErrorCode::ALL {
+            let expected = code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted;
+            assert_eq!(is_database_failure(*code), expected, "{code}");
+        }
+    }
 }
