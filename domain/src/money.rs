@@ -2,7 +2,8 @@
 //!
 //! The table of currencies is written by hand, because `iso_currency` 0.7.1 accepts other codes: it lacks ANG, and has
 //! four withdrawn ones (CUC, HRK, SLL, ZWL) and 14 that are no money, such as XAU and XTS. The parser adds up digits
-//! without a string between them: checking a draft takes 1,680 instructions instead of 2,680 (commit ce66b99).
+//! without a string between them. That was measured against joining and trimming strings before `str::parse`: checking a
+//! draft takes 1,680 instructions instead of 2,680, and a create takes 69,000. `bench accept` measures creates.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! Times as microseconds since 1970, and their RFC 3339 form.
 //!
 //! The `time` crate parses; the output is written by hand. With the formatter of serde's `Display` adapter, the two times
-//! of a response took 1,810 instructions instead of 1,300 (commit 09cdc54).
+//! of a response took 1,810 instructions instead of 1,300. `bench accept` measures creates, whose response has both.
 
 use std::fmt;
 use std::ops::{Add, Sub};

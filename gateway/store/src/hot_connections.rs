@@ -4,8 +4,8 @@
 //! that has just committed is therefore kept here for the next transaction. It returns to the pool as soon as a caller
 //! waits there, or after a short idle time.
 //!
-//! Written by hand: the pool of sqlx has no such mode and costs one round trip and one task more for each transaction.
-//! That was counted, not timed (commit 5e29a8b, decision 36).
+//! Written by hand: the pool of sqlx has no such mode, and costs one more round trip and one more task for each
+//! transaction. That was counted and not timed, so no command measures it; decision 36 has the reason.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
