@@ -18,8 +18,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use gateway_http::buffer_limits::Budget;
 use gateway_http::context::Context;
-use gateway_http::inflight::Budget;
 use gateway_service::HealthMonitor;
 use gateway_service::orders::Orders;
 use gateway_store::Store;
@@ -243,8 +243,8 @@ fn overall(checks: &[Check], draining: bool) -> HealthStatus {
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(State(state): State<HealthState>) -> Response {
     let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
-    metrics::gauge!("orders_request_buffer_bytes").set(used(&state.context.inflight.bodies));
-    metrics::gauge!("orders_response_buffer_bytes").set(used(&state.context.inflight.responses));
+    metrics::gauge!("orders_request_buffer_bytes").set(used(&state.context.buffers.bodies));
+    metrics::gauge!("orders_response_buffer_bytes").set(used(&state.context.buffers.responses));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, telemetry::recorder::render()).into_response()
 }

@@ -101,7 +101,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
 
     let stop_http = CancellationToken::new();
-    let connections = Connections::sharing(&config.http, context.inflight.clone());
+    let connections = Connections::sharing(&config.http, context.buffers.clone());
     let router = crate::router::router(&config, rest, graphql, probes);
     let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(

@@ -81,7 +81,7 @@ fn call_with_limits(
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
-    let held = HeldBytes::new(&server.inflight.bodies);
+    let held = HeldBytes::new(&server.buffers.bodies);
     request.extensions_mut().insert(held.clone());
     let limits = message_limits(kind, server);
     let request = request.map(|body| Body::new(MessageBody::new(body, limits, &held)));

@@ -2,7 +2,7 @@
 //!
 //! A message of gRPC is a byte of flags, four bytes with its length, and the message. tonic reserves memory for the
 //! announced length, and keeps an incomplete message without a timeout. Therefore this body passes on complete messages
-//! only, and buffers an incomplete one in [`Chunks`].
+//! only, and buffers an incomplete one in [`ChunkedBuffer`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use crate::status::{refuse, to_status};
-use gateway_http::chunks::Chunks;
-use gateway_http::inflight::{Arrival, Budget};
+use gateway_http::buffer_limits::{Budget, ReadDeadline};
+use gateway_http::chunked_buffer::ChunkedBuffer;
 use gateway_service::Error;
 
 /// Length of the flags and the length field, in bytes.
@@ -32,7 +32,7 @@ pub(super) struct MessageLimits {
     pub(super) message_bytes: usize,
     /// Whether the body is one message and its end. The messages of a stream arrive at any time.
     pub(super) unary: bool,
-    /// The read timeout of a part of a message, see [`Arrival`].
+    /// The read timeout of a part of a message, see [`ReadDeadline`].
     pub(super) step: Duration,
 }
 
@@ -80,8 +80,8 @@ pub(super) struct MessageBody {
     /// The number of bytes of the message that have not arrived.
     missing: usize,
     /// The part of an incomplete message that has arrived.
-    incomplete: Chunks,
-    arrival: Option<Arrival>,
+    incomplete: ChunkedBuffer,
+    read_deadline: Option<ReadDeadline>,
     /// Runs while the body expects bytes.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -96,8 +96,8 @@ impl MessageBody {
             prefix: [0; PREFIX],
             prefix_length: 0,
             missing: 0,
-            incomplete: Chunks::default(),
-            arrival: None,
+            incomplete: ChunkedBuffer::default(),
+            read_deadline: None,
             timer: None,
         }
     }
@@ -113,8 +113,8 @@ impl MessageBody {
         if !self.held.grow(bytes.len()) {
             return Err(to_status(Error::overloaded()));
         }
-        if let Some(arrival) = &mut self.arrival {
-            arrival.received(bytes.len());
+        if let Some(read_deadline) = &mut self.read_deadline {
+            read_deadline.received(bytes.len());
         }
         while !bytes.is_empty() {
             if self.missing > 0 {
@@ -143,7 +143,7 @@ impl MessageBody {
             }
         }
         if !self.expects_bytes() {
-            self.arrival = None;
+            self.read_deadline = None;
             self.timer = None;
         }
         Ok(complete)
@@ -166,7 +166,7 @@ impl MessageBody {
             return Poll::Pending;
         }
         let step = self.limits.step;
-        let deadline = self.arrival.get_or_insert_with(|| Arrival::begin(step)).deadline();
+        let deadline = self.read_deadline.get_or_insert_with(|| ReadDeadline::begin(step)).deadline();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);

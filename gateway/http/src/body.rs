@@ -17,8 +17,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::timeout_at;
 
-use super::chunks::Chunks;
-use super::inflight::{Arrival, Budget, Reservation};
+use super::buffer_limits::{Budget, ReadDeadline, Reservation};
+use super::chunked_buffer::ChunkedBuffer;
 use super::media::{is_json, without_bom};
 use super::problem::Problem;
 use crate::Config;
@@ -125,7 +125,7 @@ impl Deref for Received {
 pub struct Rule {
     /// Longest body.
     pub bytes: usize,
-    /// See [`Arrival`].
+    /// See [`ReadDeadline`].
     pub step: Duration,
     /// Whether the rest of a body that is too large is read, so that the client sees the refusal.
     pub drain: bool,
@@ -150,11 +150,11 @@ pub async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result
     if announced > rule.bytes {
         return Err(too_large(&mut body, rule).await);
     }
-    let mut arrival = Arrival::begin(rule.step);
+    let mut read_deadline = ReadDeadline::begin(rule.step);
     let mut held = budget.reserve(0).ok_or(Failure::Overloaded)?;
-    let mut collected = Chunks::default();
+    let mut collected = ChunkedBuffer::default();
     loop {
-        let frame = match timeout_at(arrival.deadline(), body.frame()).await {
+        let frame = match timeout_at(read_deadline.deadline(), body.frame()).await {
             Ok(Some(frame)) => frame.map_err(|_| Failure::Broken)?,
             Ok(None) => return Ok(Received { bytes: without_bom(collected.joined().into()), held }),
             Err(_) => return Err(Failure::Late),
@@ -170,7 +170,7 @@ pub async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result
             // Nearly every body comes in one piece.
             return Ok(Received { bytes: without_bom(data), held });
         }
-        arrival.received(data.len());
+        read_deadline.received(data.len());
         collected.push(&data);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::inflight::InFlight;
+use super::buffer_limits::BufferLimits;
 use super::streams::Streams;
 use crate::Config;
 
@@ -17,7 +17,7 @@ pub struct Context {
     /// The limits of the server.
     pub limits: Arc<Config>,
     /// The bytes that requests and responses hold.
-    pub inflight: InFlight,
+    pub buffers: BufferLimits,
     /// The open streams.
     pub streams: Arc<Streams>,
     /// Ends when the gateway receives the shutdown signal: readiness turns off, and everything is served as before for
@@ -35,7 +35,7 @@ impl Context {
     pub fn new(limits: &Config, shutdown_timeout: Duration) -> Self {
         Self {
             limits: Arc::new(limits.clone()),
-            inflight: InFlight::new(limits),
+            buffers: BufferLimits::new(limits),
             streams: Arc::new(Streams::new(limits)),
             departing: CancellationToken::new(),
             draining: CancellationToken::new(),

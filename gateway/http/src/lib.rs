@@ -10,17 +10,17 @@ pub mod server;
 
 mod address_limiter;
 pub mod body;
-pub mod chunks;
+pub mod buffer_limits;
+pub mod chunked_buffer;
 pub mod context;
 pub mod fallback;
 pub mod header_limits;
-pub mod inflight;
 pub mod json;
+pub mod last_event_id;
 pub mod media;
 pub mod middleware;
 pub mod origins;
 pub mod query;
-pub mod resume;
 pub mod streams;
 
 mod request_metrics;

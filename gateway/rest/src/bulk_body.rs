@@ -7,7 +7,7 @@ use domain::ErrorCode;
 
 use gateway_http::Config as HttpConfig;
 use gateway_http::body::{self, Received};
-use gateway_http::inflight::{Budget, Reservation};
+use gateway_http::buffer_limits::{Budget, Reservation};
 use gateway_http::media::{is_json, is_of_type};
 use gateway_http::problem::Problem;
 

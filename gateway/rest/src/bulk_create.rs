@@ -116,7 +116,7 @@ pub(super) async fn create(
         request,
         &state.context.limits,
         state.config.max_bulk_body_size,
-        &state.context.inflight.bodies,
+        &state.context.buffers.bodies,
     )
     .await?;
     let _working = state.bulk_limiter().enter(body.len()).await?;

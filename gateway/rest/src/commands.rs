@@ -71,8 +71,7 @@ impl Command {
     }
 
     async fn of(state: &RestState, request: Request) -> Result<Self, Problem> {
-        let body =
-            body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+        let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
         body.map_or(Ok(Self::default()), |body| Self::read(&body))
     }
 }
@@ -119,7 +118,7 @@ pub(super) async fn redrive(
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
-    let body = body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
     let order = state.orders.redrive(id, &requester, command.reason.as_deref()).await?;

@@ -43,7 +43,7 @@ pub(super) async fn create(State(state): State<RestState>, request: Request) -> 
 async fn accept(state: &RestState, request: Request) -> Result<Response, ApiError> {
     state.orders.check_capacity()?;
     let key = idempotency_key(request.headers())?;
-    let body = body::json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let body = body::json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let draft = draft::read(&body)?;
     let _held = body.into_held();
     let created = state.orders.create(draft, key).await?;

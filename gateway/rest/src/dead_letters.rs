@@ -86,7 +86,7 @@ pub(super) async fn redrive(
     State(state): State<RestState>,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, ApiError> {
-    let body = body::json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let body = body::json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let redrive = read(&body, state.orders.config().default_currency)?;
     let redriven = state.orders.redrive_all(&redrive).await?;
     Ok(Json(RedrivenDeadLetters {

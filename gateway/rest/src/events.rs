@@ -22,9 +22,9 @@ use super::order_path::OrderPath;
 use super::order_view::EventView;
 use super::schema;
 use crate::RestState;
+use gateway_http::last_event_id::{self, InvalidEventId, last_event_id};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
-use gateway_http::resume::{self, InvalidEventId, last_event_id};
 use gateway_http::streams::{Client, StreamKind};
 use gateway_service::Error;
 use gateway_service::feed::WatchFrom;
@@ -82,7 +82,7 @@ pub(super) async fn events(
     client: Client,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(query.as_deref(), &headers);
-    let mut query = Query::new(query.as_deref(), &["after", "timeout", resume::PARAMETER]);
+    let mut query = Query::new(query.as_deref(), &["after", "timeout", last_event_id::PARAMETER]);
     let after = query.one("after").map(|text| {
         text.parse().unwrap_or_else(|_| {
             query.add("after", "must be a whole number, the sequence of an event");
@@ -90,7 +90,7 @@ pub(super) async fn events(
         })
     });
     if resumed == Err(InvalidEventId::Parameter) {
-        query.add(resume::PARAMETER, "must be a whole number, the sequence of an event");
+        query.add(last_event_id::PARAMETER, "must be a whole number, the sequence of an event");
     }
     let longest = long_poll::timeout(&mut query).unwrap_or_default();
     query.finish()?;

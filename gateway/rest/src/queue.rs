@@ -142,7 +142,7 @@ pub(super) async fn pause(
     State(state): State<RestState>,
     request: Request,
 ) -> Result<Json<QueueView>, ApiError> {
-    let body = body::optional_json(request, &state.context.limits, &state.context.inflight.bodies).await?;
+    let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, state.orders.now()))?;
     let pause = state.orders.pause(pause.until, pause.requested_by).await?;
     Ok(Json(view(&state, Some(pause)).await))

@@ -336,7 +336,8 @@ mod tests {
     #[test]
     fn every_database_code_but_the_exhausted_pool_is_a_failure() {
         for code in ErrorCode::ALL {
-            let expected = code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted;
+            let expected =
+                code.as_str().starts_with("database_") && *code != ErrorCode::DatabasePoolExhausted;
             assert_eq!(is_database_failure(*code), expected, "{code}");
         }
     }

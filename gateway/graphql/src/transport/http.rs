@@ -32,9 +32,9 @@ use crate::transport::negotiate::{Accepted, Media, accepted};
 use crate::transport::sse;
 use crate::transport::websocket;
 use gateway_http::body::{Failure, Rule, receive};
+use gateway_http::last_event_id::last_event_id;
 use gateway_http::media::is_json;
 use gateway_http::origins::ReadOnly;
-use gateway_http::resume::last_event_id;
 use gateway_http::server::Overloaded;
 use gateway_http::streams::Client;
 
@@ -47,7 +47,7 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
         step: limits.request_read_timeout,
         drain: !parts.headers.contains_key(EXPECT),
     };
-    let body = match receive(body, rule, &state.context().inflight.bodies).await {
+    let body = match receive(body, rule, &state.context().buffers.bodies).await {
         Err(Failure::Late) => {
             return error_response(ErrorCode::BodyTimeout, "the body did not come in time");
         }

@@ -48,7 +48,7 @@ use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
 use crate::transport::websocket_protocol::{Action, Close, LEGACY, MODERN, Protocol, ProtocolState};
-use gateway_http::inflight::{Budget, InFlight, Reservation};
+use gateway_http::buffer_limits::{Budget, BufferLimits, Reservation};
 use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
 use gateway_http::server::LATE;
@@ -196,7 +196,7 @@ struct Session {
     _open: OpenSocket,
     executor: Executor,
     tasks: TaskTracker,
-    inflight: InFlight,
+    buffers: BufferLimits,
     /// Reservations of the messages that are being sent.
     sending: Vec<Reservation>,
     config: Arc<Config>,
@@ -231,7 +231,7 @@ impl Session {
             outgoing,
             drain_signal: Box::pin(context.drain_signal()),
             tasks: context.tasks.clone(),
-            inflight: context.inflight.clone(),
+            buffers: context.buffers.clone(),
             sending: Vec::new(),
             config: Arc::clone(state.config()),
         })
@@ -337,7 +337,7 @@ impl Session {
                 let protocol = self.state.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed, so that the memory of the preparation is freed while a subscription waits for events.
-                let held = self.inflight.bodies.reserve(text.len());
+                let held = self.buffers.bodies.reserve(text.len());
                 let results = Box::pin(results(self.executor.clone(), params, held));
                 // Ends with the operation, or is aborted with the socket. The executor catches panics.
                 let task = self.tasks.spawn(forward_results(
@@ -346,7 +346,7 @@ impl Session {
                     id,
                     number,
                     self.queue.clone(),
-                    self.inflight.responses.clone(),
+                    self.buffers.responses.clone(),
                 ));
                 self.running.insert(number, AbortOnDrop(task.abort_handle()));
                 Step::default()

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::Config;
 use crate::address_limiter::{AddressLimiter, AddressPermit, exempt};
-use crate::inflight::InFlight;
+use crate::buffer_limits::BufferLimits;
 
 /// How often idle connections are looked for while a client waits for a slot.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ pub struct Connections {
     addresses: Arc<AddressLimiter>,
     open: Mutex<Open>,
     started: Instant,
-    inflight: InFlight,
+    buffers: BufferLimits,
 }
 
 #[derive(Debug, Default)]
@@ -42,13 +42,13 @@ struct Open {
 impl Connections {
     /// Limits for all listeners that get this.
     pub fn new(limits: &Config) -> Arc<Self> {
-        Self::sharing(limits, InFlight::new(limits))
+        Self::sharing(limits, BufferLimits::new(limits))
     }
 
     /// The same with budgets that others use as well.
-    pub fn sharing(limits: &Config, inflight: InFlight) -> Arc<Self> {
+    pub fn sharing(limits: &Config, buffers: BufferLimits) -> Arc<Self> {
         Arc::new(Self {
-            inflight,
+            buffers,
             slots: Arc::new(Semaphore::new(limits.max_connections)),
             addresses: AddressLimiter::new(usize::MAX, limits.max_connections_per_address()),
             open: Mutex::default(),
@@ -97,7 +97,7 @@ impl Connections {
     pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
         let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
         let place = self.addresses.acquire(address).ok()?;
-        let activity = Arc::new(Activity::new(self.started, &self.inflight));
+        let activity = Arc::new(Activity::new(self.started, &self.buffers));
         let mut open = self.open();
         open.next += 1;
         let number = open.next;
@@ -122,7 +122,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// How long a message may take, see [`crate::inflight::Arrival`].
+    /// How long a message may take, see [`crate::buffer_limits::ReadDeadline`].
     pub(super) fn message_timeout(&self) -> Duration {
         self.connections.limits.request_read_timeout
     }
@@ -148,7 +148,7 @@ pub(super) struct Activity {
     greeted: AtomicBool,
     /// Another client needs the slot.
     pub(super) make_room: Notify,
-    pub(super) inflight: InFlight,
+    pub(super) buffers: BufferLimits,
     /// HTTP/1: bytes of responses that are reserved and not with the kernel yet.
     unsent: AtomicUsize,
     /// It is a websocket now.
@@ -156,10 +156,10 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    fn new(started: Instant, inflight: &InFlight) -> Self {
+    fn new(started: Instant, buffers: &BufferLimits) -> Self {
         Self {
             started,
-            inflight: inflight.clone(),
+            buffers: buffers.clone(),
             unsent: AtomicUsize::new(0),
             upgraded: AtomicBool::new(false),
             running: AtomicUsize::new(0),
@@ -187,7 +187,7 @@ impl Activity {
 
     /// HTTP/1: reserves bytes of a response until the next [`Self::flushed`]; `false` when they do not fit.
     pub(super) fn hold(&self, bytes: usize) -> bool {
-        let fits = self.inflight.responses.take(bytes, 0);
+        let fits = self.buffers.responses.take(bytes, 0);
         if fits {
             self.unsent.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -205,7 +205,7 @@ impl Activity {
     /// Everything that was written is with the kernel.
     pub(super) fn flushed(&self) {
         if self.unsent.load(Ordering::Relaxed) > 0 {
-            self.inflight.responses.release(self.unsent.swap(0, Ordering::Relaxed));
+            self.buffers.responses.release(self.unsent.swap(0, Ordering::Relaxed));
         }
         if self.answered.load(Ordering::Relaxed) {
             self.answered.store(false, Ordering::Relaxed);
@@ -234,14 +234,14 @@ impl Activity {
 
 impl Drop for Activity {
     fn drop(&mut self) {
-        self.inflight.responses.release(*self.unsent.get_mut());
+        self.buffers.responses.release(*self.unsent.get_mut());
     }
 }
 
 #[cfg(test)]
 impl Activity {
     pub(super) fn for_tests() -> Arc<Self> {
-        Arc::new(Self::new(Instant::now(), &InFlight::new(&crate::Config::default())))
+        Arc::new(Self::new(Instant::now(), &BufferLimits::new(&crate::Config::default())))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connections::{Activity, Running};
 use super::port::OverloadedTrailers;
 use super::slow_client::{PendingWrite, SlowClientLimits};
-use crate::inflight::Reservation;
+use crate::buffer_limits::Reservation;
 use crate::problem::OVERLOADED;
 
 /// Most bytes of one answer that are handed over without room for them.
@@ -92,7 +92,7 @@ impl RequestGuard {
     /// Wraps the answer; `None` when its bytes do not fit. The trailers end a stream that grows too large.
     pub(super) fn answered(mut self, body: Body, trailers: Option<OverloadedTrailers>) -> Option<Body> {
         let running = self.running.take()?;
-        let responses = &running.activity().inflight.responses;
+        let responses = &running.activity().buffers.responses;
         let exact = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let held = responses.reserve(exact.unwrap_or(0))?;
         let id = {

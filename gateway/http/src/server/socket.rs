@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::connections::Connection;
 use super::frames::{Frames, Protocol};
 use super::slow_client::{PendingWrite, SlowClientLimits};
-use crate::inflight::{Arrival, Reservation};
+use crate::buffer_limits::{ReadDeadline, Reservation};
 use crate::problem::{self, OVERLOADED, Problem};
 
 /// How long a rejected client may continue to send. It would lose the response if the socket were closed earlier.
@@ -271,7 +271,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 struct Unfinished {
     frames: Frames,
     step: Duration,
-    arrival: Option<Arrival>,
+    read_deadline: Option<ReadDeadline>,
     late: Option<Pin<Box<Sleep>>>,
     /// What has arrived of an unfinished message of a websocket. HTTP/2 reserves what it reads.
     held: Option<Reservation>,
@@ -279,11 +279,11 @@ struct Unfinished {
 
 impl Unfinished {
     fn new(protocol: Protocol, connection: &Connection) -> Self {
-        let held = (protocol == Protocol::Websocket).then(|| connection.activity.inflight.bodies.reserve(0));
+        let held = (protocol == Protocol::Websocket).then(|| connection.activity.buffers.bodies.reserve(0));
         Self {
             frames: Frames::new(protocol),
             step: connection.message_timeout(),
-            arrival: None,
+            read_deadline: None,
             late: None,
             held: held.flatten(),
         }
@@ -291,7 +291,7 @@ impl Unfinished {
 
     fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.frames.advance(bytes) {
-            self.arrival = None;
+            self.read_deadline = None;
             self.late = None;
             if let Some(held) = &mut self.held {
                 held.clear();
@@ -301,7 +301,7 @@ impl Unfinished {
             return Ok(());
         }
         let step = self.step;
-        self.arrival.get_or_insert_with(|| Arrival::begin(step)).received(bytes.len());
+        self.read_deadline.get_or_insert_with(|| ReadDeadline::begin(step)).received(bytes.len());
         match self.held.as_mut().is_none_or(|held| held.grow(bytes.len())) {
             true => Ok(()),
             false => Err(io::Error::other(OVERLOADED)),
@@ -310,8 +310,8 @@ impl Unfinished {
 
     /// Ready when what was begun has not arrived in time.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(arrival) = &self.arrival else { return Poll::Pending };
-        let deadline = arrival.deadline();
+        let Some(read_deadline) = &self.read_deadline else { return Poll::Pending };
+        let deadline = read_deadline.deadline();
         let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if late.deadline() != deadline {
             late.as_mut().reset(deadline);

@@ -1,21 +1,21 @@
-//! Bytes that arrive one after the other and are needed as a whole.
+//! A buffer of chunks for bytes that arrive in parts and are used as a whole.
 //!
-//! A buffer of the announced length would be reserved before the bytes arrive, and what other requests free meanwhile
-//! could not be used for them; a growing one is copied again and again. Chunks take less than twice the bytes that
-//! have arrived, and those of refused requests are reused at once. The frames themselves are parts of larger buffers of
-//! the connection, so they are not kept.
+//! A buffer of the announced length would be allocated before the bytes arrive, and could not use memory that other
+//! requests free in the meantime. A growing buffer is copied repeatedly. Chunks take less than twice the bytes that have
+//! arrived, and the chunks of rejected requests are reused at once. The frames are parts of larger buffers of the
+//! connection, so they are not kept.
 
-/// Longest chunk, in bytes.
+/// Maximum length of a chunk, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What has arrived.
+/// The bytes that have arrived.
 #[derive(Debug, Default)]
-pub struct Chunks {
+pub struct ChunkedBuffer {
     chunks: Vec<Vec<u8>>,
     length: usize,
 }
 
-impl Chunks {
+impl ChunkedBuffer {
     /// Returns the number of bytes that have arrived.
     pub fn len(&self) -> usize {
         self.length
@@ -41,7 +41,7 @@ impl Chunks {
         }
     }
 
-    /// Returns all bytes and starts again without any.
+    /// Returns all bytes and clears the buffer.
     pub fn joined(&mut self) -> Vec<u8> {
         let Self { mut chunks, length } = std::mem::take(self);
         if chunks.len() == 1 {
@@ -61,9 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_joined_as_they_came_and_take_less_than_twice_their_length() {
+    fn bytes_are_joined_in_order_and_take_less_than_twice_their_length() {
         let bytes: Vec<u8> = (0..=255).cycle().take(5 * CHUNK_BYTES + 7).collect();
-        let mut chunks = Chunks::default();
+        let mut chunks = ChunkedBuffer::default();
         for piece in [1, 100, 16 * 1024, bytes.len()] {
             for piece in bytes.chunks(piece) {
                 chunks.push(piece);

@@ -1,14 +1,14 @@
-//! Where a client resumes a stream of server-sent events.
+//! The id of the last event that a client of server-sent events has received.
 
 use http::{HeaderMap, HeaderName};
 use url::form_urlencoded;
 
-/// Browsers send it when they reconnect.
+/// The header that browsers send when they reconnect.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The query parameter that replacements of `EventSource` send instead: they cannot set headers.
+/// The query parameter that replacements of `EventSource` send, because they cannot set headers.
 pub const PARAMETER: &str = "lastEventId";
 
-/// Where the value that cannot be used was.
+/// The place of an invalid value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEventId {
     #[error("`Last-Event-ID` must be the sequence of an event, a whole number")]
@@ -19,7 +19,9 @@ pub enum InvalidEventId {
     Parameter,
 }
 
-/// The sequence that the client saw last. The header goes before the parameter; empty values count as absent.
+/// Returns the sequence that the client received last.
+///
+/// The header has priority over the parameter. Empty values count as absent.
 pub fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<u32>, InvalidEventId> {
     let header = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
     let header = header.map(|value| {
@@ -33,7 +35,7 @@ pub fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     if named.next().is_some() {
         return Err(InvalidEventId::Parameter);
     }
-    // Both have to make sense, whichever counts.
+    // Both must be valid, also the one without effect.
     Ok(header.transpose()?.or(parameter.transpose()?))
 }
 
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_header_goes_before_the_parameter() {
+    fn header_has_priority_over_the_parameter() {
         for (header, query, found) in [
             (None, "", Ok(None)),
             (Some("3"), "", Ok(Some(3))),

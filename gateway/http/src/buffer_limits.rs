@@ -1,8 +1,8 @@
-//! The bytes that requests and responses hold at once, over all clients and transports.
+//! The memory for requests and responses, over all clients and transports.
 //!
-//! Bytes of a body are reserved as they arrive and released when the request is done; bytes of a response are
-//! reserved when it exists and released when the last of them is with the kernel. A budget is one counter, and
-//! nothing waits for it: what does not fit is refused as `overloaded`.
+//! Bytes of a body are reserved when they arrive and released when the request ends. Bytes of a response are reserved
+//! when it is complete and released when the kernel has taken the last of them. A budget is one counter, and no request
+//! waits for it: bytes that exceed it are rejected as `overloaded`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,25 +13,25 @@ use tokio::time::Instant;
 
 use crate::Config;
 
-/// A message is small up to this size.
+/// Maximum size of a small message.
 const SMALL_BYTES: usize = 64 * 1024;
-/// This part of a budget is for small messages, so large ones cannot keep them out.
+/// The divisor of the part of a budget that only small messages use, so large ones cannot exclude them.
 const RESERVE: usize = 8;
-/// A client has to send this much in each [`Config::request_read_timeout`].
+/// Bytes that a client must send in each [`Config::request_read_timeout`].
 const STEP_BYTES: usize = 64 * 1024;
-/// A message may take this many of these times in all.
+/// Maximum duration of a message, in these timeouts.
 const STEPS: u32 = 6;
 
 /// The budgets of a process.
 #[derive(Debug, Clone)]
-pub struct InFlight {
+pub struct BufferLimits {
     /// The memory for request bodies.
     pub bodies: Arc<Budget>,
     /// The memory for responses.
     pub responses: Arc<Budget>,
 }
 
-impl InFlight {
+impl BufferLimits {
     /// Creates the budgets of a process.
     pub fn new(limits: &Config) -> Self {
         Self {
@@ -41,10 +41,10 @@ impl InFlight {
     }
 }
 
-/// Bytes that may be held at once.
+/// A limit of bytes in memory.
 #[derive(Debug)]
 pub struct Budget {
-    /// How its refusals are counted.
+    /// The reason under which rejections are counted.
     name: &'static str,
     limit: usize,
     used: AtomicUsize,
@@ -56,7 +56,7 @@ impl Budget {
         Arc::new(Self { name, limit, used: AtomicUsize::new(0) })
     }
 
-    /// How many bytes are held now.
+    /// Returns the number of reserved bytes.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -67,8 +67,9 @@ impl Budget {
         reservation.grow(bytes).then_some(reservation)
     }
 
-    /// Whether the bytes fit, beside those that one message `holds` already. Then they have to be given back with
-    /// [`Self::release`].
+    /// Reserves bytes of a message that `holds` others already, and returns whether they fit.
+    ///
+    /// If they fit, the caller must return them with [`Self::release`].
     pub fn take(&self, bytes: usize, holds: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let reserve = if holds.saturating_add(bytes) > SMALL_BYTES { self.limit / RESERVE } else { 0 };
@@ -80,13 +81,13 @@ impl Budget {
         fits
     }
 
-    /// Gives bytes back that [`Self::take`] took.
+    /// Releases bytes that [`Self::take`] reserved.
     pub fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// Bytes of a budget, for as long as this lives.
+/// Reserved bytes of a budget; the drop releases them.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
@@ -94,7 +95,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Gives everything back.
+    /// Releases all bytes.
     pub fn clear(&mut self) {
         self.budget.release(std::mem::take(&mut self.bytes));
     }
@@ -115,23 +116,23 @@ impl Drop for Reservation {
     }
 }
 
-/// Until when a message has to arrive: each 64 KiB of it within one step, all of it within six.
+/// The read deadline of a message: one step for each 64 KiB, and six steps for the whole.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct ReadDeadline {
     step: Duration,
     received: usize,
     step_ends: Instant,
     ends: Instant,
 }
 
-impl Arrival {
-    /// A message that begins now.
+impl ReadDeadline {
+    /// Starts the timeouts of a message.
     pub fn begin(step: Duration) -> Self {
         let now = Instant::now();
         Self { step, received: 0, step_ends: now + step, ends: now + step * STEPS }
     }
 
-    /// Notes bytes that have arrived.
+    /// Counts bytes that have arrived.
     pub fn received(&mut self, bytes: usize) {
         self.received += bytes;
         if self.received >= STEP_BYTES {
@@ -140,7 +141,7 @@ impl Arrival {
         }
     }
 
-    /// Returns the time by which the next bytes have to arrive.
+    /// Returns the time by which the next bytes must arrive.
     pub fn deadline(&self) -> Instant {
         self.step_ends
     }
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_refuses_what_does_not_fit_and_gets_everything_back() {
+    fn budget_rejects_bytes_over_its_limit_and_gets_all_back() {
         let budget = Budget::new("test", 10);
         let mut first = budget.reserve(6).unwrap();
         assert!(budget.reserve(5).is_none());
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn large_messages_leave_room_for_small_ones() {
+    fn large_messages_leave_memory_for_small_ones() {
         let budget = Budget::new("test", 16 * SMALL_BYTES);
         let mut large = budget.reserve(SMALL_BYTES).unwrap();
         while large.grow(SMALL_BYTES) {}
@@ -174,22 +175,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_has_a_time_for_each_step_and_one_for_all() {
+    async fn message_has_a_timeout_for_each_step_and_one_for_the_whole() {
         let step = Duration::from_secs(10);
         let began = Instant::now();
-        let mut arrival = Arrival::begin(step);
+        let mut read_deadline = ReadDeadline::begin(step);
         for _ in 0..STEP_BYTES - 1 {
-            arrival.received(1);
+            read_deadline.received(1);
         }
-        assert_eq!(arrival.deadline(), began + step, "a few bytes at a time do not move it");
+        assert_eq!(read_deadline.deadline(), began + step, "a few bytes at a time do not move it");
         tokio::time::sleep(Duration::from_secs(9)).await;
-        arrival.received(1);
-        assert_eq!(arrival.deadline(), began + Duration::from_secs(19));
+        read_deadline.received(1);
+        assert_eq!(read_deadline.deadline(), began + Duration::from_secs(19));
         for _ in 0..9 {
             tokio::time::sleep(Duration::from_secs(9)).await;
-            arrival.received(STEP_BYTES);
+            read_deadline.received(STEP_BYTES);
         }
-        assert_eq!(arrival.deadline(), began + step * STEPS);
+        assert_eq!(read_deadline.deadline(), began + step * STEPS);
     }
 
     #[test]
