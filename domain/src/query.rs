@@ -1,4 +1,4 @@
-//! The filter and the sort of an order list.
+//! The filter and the sort of an order list, and the check of a filter for REST, GraphQL and the command line.
 //!
 //! A position in a list is the key of an order ([`Position`]) and not an offset. Therefore orders that are created or
 //! change between two pages never shift a page. No sort uses the time of the last change: an order would move within the
@@ -7,10 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::order::Order;
 use crate::order_id::OrderId;
 use crate::status::Status;
+use crate::strings;
 use crate::timestamp::Timestamp;
 
 /// The filter of a list; an order must match all fields that are set.
@@ -36,6 +37,120 @@ pub struct Filter {
     pub total_to: Option<i64>,
     /// A substring of at least one item name, compared without case.
     pub item_contains: Option<String>,
+}
+
+/// Maximum length of an item search, in characters.
+const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
+
+/// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
+pub const FILTER_FIELDS: [&str; 9] = [
+    "customer",
+    "externalReference",
+    "errorClass",
+    "itemContains",
+    "currency",
+    "totalFrom",
+    "totalTo",
+    "createdFrom",
+    "createdBefore",
+];
+
+/// A filter as it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct RawFilter {
+    /// Any of these; empty means all.
+    pub statuses: Vec<Status>,
+    /// Exactly this customer.
+    pub customer: Option<String>,
+    /// Exactly this reference.
+    pub external_reference: Option<String>,
+    /// Exactly this error class.
+    pub error_class: Option<String>,
+    /// Created at or after this time.
+    pub created_from: Option<Timestamp>,
+    /// Created before this time.
+    pub created_before: Option<Timestamp>,
+    /// In this currency.
+    pub currency: Option<String>,
+    /// Minimum total, inclusive.
+    pub total_from: Option<String>,
+    /// Maximum total, inclusive.
+    pub total_to: Option<String>,
+    /// In the name of a line item.
+    pub item_contains: Option<String>,
+}
+
+/// An invalid field of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterError {
+    /// The field, as clients name it.
+    pub name: &'static str,
+    /// What to change; continues the name.
+    pub message: String,
+}
+
+impl RawFilter {
+    /// Checks the filter. Totals are amounts of one currency: that of the filter or else `default_currency`, also in a
+    /// list that is sorted by total.
+    ///
+    /// # Errors
+    /// All invalid fields.
+    pub fn check(self, sort: Sort, default_currency: Currency) -> Result<Filter, Vec<FilterError>> {
+        let mut problems = Vec::new();
+        let mut add = |name, message| problems.push(FilterError { name, message });
+        for (name, value, max) in [
+            ("customer", &self.customer, strings::MAX_CUSTOMER),
+            ("externalReference", &self.external_reference, strings::MAX_EXTERNAL_REFERENCE),
+            ("errorClass", &self.error_class, strings::MAX_ERROR_CLASS),
+            ("itemContains", &self.item_contains, MAX_ITEM_CONTAINS),
+        ] {
+            if let Some(Err(message)) = value.as_deref().map(|value| strings::validate(value, max)) {
+                add(name, message);
+            }
+        }
+        let named = self.currency.as_deref().map(str::parse::<Currency>);
+        // An amount cannot be parsed without its currency.
+        let amounts_in = match &named {
+            None => Some(default_currency),
+            Some(Ok(currency)) => Some(*currency),
+            Some(Err(error)) => {
+                add("currency", error.to_string());
+                None
+            }
+        };
+        let compares_totals = sort.is_by_total() || self.total_from.is_some() || self.total_to.is_some();
+        let currency = amounts_in.filter(|_| named.is_some() || compares_totals);
+        let mut total = |name, value: Option<String>| match Money::parse(&value?, amounts_in?) {
+            Ok(total) => Some(total.minor()),
+            Err(error) => {
+                add(name, error.to_string());
+                None
+            }
+        };
+        let total_from = total("totalFrom", self.total_from);
+        let total_to = total("totalTo", self.total_to);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut statuses = Vec::new();
+        for status in self.statuses {
+            if !statuses.contains(&status) {
+                statuses.push(status);
+            }
+        }
+        Ok(Filter {
+            statuses,
+            customer: self.customer,
+            external_reference: self.external_reference,
+            error_class: self.error_class,
+            created_from: self.created_from,
+            created_before: self.created_before,
+            currency,
+            total_from,
+            total_to,
+            item_contains: self.item_contains,
+        })
+    }
 }
 
 /// The sort of a list.
@@ -116,5 +231,50 @@ pub struct Position {
 impl From<&Order> for Position {
     fn from(order: &Order) -> Self {
         Self { total_minor: order.total.minor(), id: order.id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_have_one_currency() {
+        let check = |raw_filter: RawFilter, sort| raw_filter.check(sort, Currency::USD).unwrap();
+        let yen = || Some("JPY".to_owned());
+        let from = |text: &str| Some(text.to_owned());
+        let all = check(RawFilter::default(), Sort::CreatedAscending);
+        assert_eq!(all, Filter::default());
+        let sorted = check(RawFilter::default(), Sort::TotalAscending);
+        assert_eq!(sorted.currency, Some(Currency::USD));
+        let range = check(RawFilter { total_from: from("12.5"), ..RawFilter::default() }, Sort::default());
+        assert_eq!((range.currency, range.total_from), (Some(Currency::USD), Some(1_250)));
+        let named = RawFilter { currency: yen(), total_to: from("300"), ..RawFilter::default() };
+        let named = check(named, Sort::TotalDescending);
+        assert_eq!((named.currency.unwrap().code(), named.total_to), ("JPY", Some(300)));
+        let only = check(RawFilter { currency: yen(), ..RawFilter::default() }, Sort::default());
+        assert_eq!(only.currency.unwrap().code(), "JPY");
+    }
+
+    #[test]
+    fn all_invalid_fields_are_named() {
+        let long = |length: usize| Some("x".repeat(length));
+        let raw_filter = RawFilter {
+            customer: long(201),
+            external_reference: Some(String::new()),
+            error_class: long(65),
+            total_from: Some("-1".to_owned()),
+            total_to: Some("1.999".to_owned()),
+            item_contains: long(201),
+            ..RawFilter::default()
+        };
+        let names = |raw_filter: RawFilter| -> Vec<&str> {
+            let problems = raw_filter.check(Sort::default(), Currency::USD).unwrap_err();
+            problems.into_iter().map(|problem| problem.name).collect()
+        };
+        let texts = ["customer", "externalReference", "errorClass", "itemContains"];
+        assert_eq!(names(raw_filter.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
+        let nowhere = RawFilter { currency: Some("EURO".to_owned()), ..raw_filter };
+        assert_eq!(names(nowhere), [&texts[..], &["currency"]].concat());
     }
 }

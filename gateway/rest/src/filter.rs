@@ -1,6 +1,6 @@
 //! The filter of lists and of redrives: one description and one reader for query strings and JSON bodies.
 
-use domain::query::{Filter, Sort};
+use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
 use domain::{Currency, Status, Timestamp};
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
@@ -9,7 +9,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::schema::{self, CurrencyCode, DecimalText};
 use gateway_http::json::{Decoder, Object, Pointer};
 use gateway_http::query::Query;
-use gateway_service::orders::{FILTER_FIELDS, RawFilter};
 
 /// Filter of orders; an order must match all fields that are set.
 #[derive(Debug, ToSchema, IntoParams)]

@@ -13,10 +13,10 @@ use super::list_item::{self, ListedOrder};
 use super::order_view::StatusWord;
 use super::schema;
 use crate::RestState;
-use domain::query::{Position, Sort};
+use domain::query::{FILTER_FIELDS, Position, Sort};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
-use gateway_service::orders::{FILTER_FIELDS, ListQuery, Page, PageCursor, Take};
+use gateway_service::orders::{ListQuery, Page, PageCursor, Take};
 use gateway_store::Listed;
 
 const DEFAULT_LIMIT: u32 = 100;

@@ -175,6 +175,6 @@ mod tests {
             created_before: time(),
         };
         let given: BTreeSet<&str> = filter.set_filters().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(given, BTreeSet::from(gateway::service::orders::FILTER_FIELDS));
+        assert_eq!(given, BTreeSet::from(domain::query::FILTER_FIELDS));
     }
 }

@@ -10,8 +10,8 @@ use crate::large_operations::LargeOperationPermit;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus};
 use crate::services::Services;
-use domain::query::{Filter, Position, Sort};
-use gateway_service::orders::{FilterError, ListQuery, PageCursor, RawFilter, Take};
+use domain::query::{Filter, FilterError, Position, RawFilter, Sort};
+use gateway_service::orders::{ListQuery, PageCursor, Take};
 use gateway_store::Listed;
 
 /// Default number of orders of a page.

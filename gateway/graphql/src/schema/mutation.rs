@@ -15,8 +15,9 @@ use crate::response_budget::Budget;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
 use crate::services::Services;
+use domain::query::FilterError;
 use gateway_service::Error;
-use gateway_service::orders::{Actor, FilterError};
+use gateway_service::orders::Actor;
 
 /// A new order. Either `item`, `quantity` and `price` of a single line item, or `lineItems`.
 #[derive(InputObject)]

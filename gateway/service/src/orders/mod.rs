@@ -14,7 +14,6 @@ mod dead_letters;
 mod list;
 mod page_cursor;
 mod queue;
-mod raw_filter;
 mod read;
 mod use_cases;
 
@@ -24,5 +23,4 @@ pub use create::{BulkCreated, BulkRow, BulkRowOutcome, Created, ErrorPolicy};
 pub use dead_letters::{Actor, MAX_RATE, MAX_REDRIVEN, Redrive, Redriven};
 pub use list::{ListQuery, Page, Take};
 pub use page_cursor::{InvalidCursor, PageCursor};
-pub use raw_filter::{FILTER_FIELDS, FilterError, MAX_ITEM_CONTAINS, RawFilter};
 pub use use_cases::Orders;
