@@ -13,7 +13,7 @@
 //! | lease | the right of one worker to finish one attempt, limited in time and identified by a token |
 //! | sequence | the number of an event within its order: 1, 2, 3 … without gaps |
 //! | due | the time at which a pending order is to be pushed to the queue |
-//! | claimed | in the queue or with a worker, until the end of the visibility timeout or of the lease |
+//! | held | in the queue or with a worker, until the end of the visibility timeout or of the lease; a claim makes an order held |
 //! | dead letter | an order that ended as `failed` |
 //! | error code | a stable word that a program compares, the same on every API |
 //! | error class | one word for the kind of a failure |
