@@ -1,5 +1,4 @@
-//! Who is there, by address: how many connections or websockets each has open, and who a client
-//! behind a proxy is.
+//! Limits open connections and streams for each address, and finds the address of a client behind a proxy.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,10 +10,10 @@ use ipnet::IpNet;
 
 use crate::Config;
 
-/// Where a proxy says for whom it speaks, the client first.
+/// The header in which proxies list the client and the proxies before them.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Places for a number of guests in all and for each address.
+/// Limits what is open, in total and for each address.
 #[derive(Debug)]
 pub(crate) struct AddressLimiter {
     most: usize,
@@ -28,20 +27,20 @@ struct Open {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why there is no place.
+/// The limit that rejected a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LimitReached {
-    /// The address has as many as it may.
+    /// The limit of the address.
     Address,
-    /// There are as many as there may be.
+    /// The total limit.
     Total,
 }
 
-/// A place, for as long as this lives.
+/// A permit; the drop releases it.
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
     addresses: Arc<AddressLimiter>,
-    /// `None` counts in all only.
+    /// `None` counts towards the total only.
     address: Option<IpAddr>,
 }
 
@@ -50,7 +49,7 @@ impl AddressLimiter {
         Arc::new(Self { most, most_per_address, open: Mutex::default() })
     }
 
-    /// Takes a place. Without an address only the limit of all counts.
+    /// Acquires a permit. Without an address, only the total limit applies.
     pub(crate) fn acquire(self: &Arc<Self>, address: Option<IpAddr>) -> Result<AddressPermit, LimitReached> {
         let address = address.map(group);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +82,9 @@ impl Drop for AddressPermit {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the IPv6 network that one customer gets.
+/// Returns what counts as one address: an IPv4 address, or the /64 network of an IPv6 address.
+///
+/// One customer usually gets a whole /64 network.
 fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -91,21 +92,24 @@ fn group(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is that of a trusted proxy.
+/// Returns whether an address is that of a trusted proxy.
 pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     let address = address.to_canonical();
     proxies.iter().any(|network| network.contains(&address))
 }
 
-/// Whether an address may have as many connections and streams as there are. A proxy speaks for many clients.
+/// Returns whether the limits for one address do not apply to an address.
+///
+/// A proxy connects on behalf of many clients.
 pub(crate) fn exempt(address: IpAddr, limits: &Config) -> bool {
     is_trusted(address, &limits.trusted_proxies)
         || (limits.exempt_loopback && address.to_canonical().is_loopback())
 }
 
-/// The address of the client of a request: the peer of the connection or, when that is a trusted proxy,
-/// the last hop in `X-Forwarded-For` that is none. Any client can write the hops
-/// before it.
+/// Returns the address of the client of a request.
+///
+/// It is the peer of the connection. If the peer is a trusted proxy, it is the last hop in `X-Forwarded-For` that is no
+/// trusted proxy. The hops before that one are ignored, because any client can write them.
 pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     let mut client = peer.ip();
@@ -123,7 +127,7 @@ pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, proxies: &[Ip
     Some(client)
 }
 
-/// Some proxies add the port.
+/// Parses the address of a hop. Some proxies add the port.
 fn address_of(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
     bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_limited_for_each_address_and_in_all() {
+    fn permits_are_limited_for_each_address_and_in_total() {
         let addresses = AddressLimiter::new(3, 2);
         let first = addresses.acquire(Some(ip("10.0.0.1"))).unwrap();
         let second = addresses.acquire(Some(ip("::ffff:10.0.0.1"))).unwrap();
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn forwarded_addresses_are_used_only_from_trusted_proxies() {
         let proxies = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         for (peer, forwarded, client_is) in [
             ("192.0.2.1:5", "203.0.113.9", "192.0.2.1"),

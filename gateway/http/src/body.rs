@@ -1,8 +1,8 @@
 //! Reads request bodies within limits of size and time.
 //!
-//! A client that is still sending when we answer and close loses the answer, because its own
-//! unread bytes make the kernel reset the connection. So the rest of a body that is too large is
-//! read and dropped, up to a bound, before the refusal is sent.
+//! If the server responds and closes while the client is still sending, the client loses the response: its own unread
+//! bytes make the kernel reset the connection. The rest of a body that is too large is therefore read and dropped, up
+//! to a limit, before the rejection is sent.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use super::media::{is_json, without_bom};
 use super::problem::Problem;
 use crate::Config;
 
-/// How much of a body that is too large is read to let the client see the refusal, in bytes.
+/// Maximum number of bytes of a too large body that are drained before the rejection.
 const DRAIN_BYTES: usize = 4 * 1024 * 1024;
-/// How long that may take.
+/// Maximum duration of the drain.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// A body that must be there and be JSON.
+/// Reads a required JSON body.
 pub async fn json(request: Request, limits: &Config, budget: &Arc<Budget>) -> Result<Received, Problem> {
     check_encoding(request.headers())?;
     if !is_json(request.headers()) {
@@ -40,7 +40,7 @@ pub async fn json(request: Request, limits: &Config, budget: &Arc<Budget>) -> Re
     read(request, limits, limits.max_body_size, budget).await
 }
 
-/// A JSON body, or `None` for no body and for `null`.
+/// Reads an optional JSON body; `None` for no body and for `null`.
 pub async fn optional_json(
     request: Request,
     limits: &Config,
@@ -50,10 +50,10 @@ pub async fn optional_json(
     let named = request.headers().contains_key(header::CONTENT_TYPE);
     if named && is_json(request.headers()) {
         let body = read(request, limits, limits.max_body_size, budget).await?;
-        // `null` is the same as absent, as everywhere.
+        // `null` means absent, as in all other inputs.
         return Ok(Some(body).filter(|body| !body.is_empty() && body.trim_ascii() != b"null"));
     }
-    // Clients name all sorts of types for a body that is empty; what counts is what comes.
+    // Clients send various content types with an empty body, so the length decides.
     match read(request, limits, limits.max_body_size, budget).await?.is_empty() {
         true => Ok(None),
         false => Err(Problem::new(
@@ -63,7 +63,9 @@ pub async fn optional_json(
     }
 }
 
-/// Bodies are taken as they are. Nothing is unpacked, so that a small body cannot become a large one.
+/// Rejects a body with a content encoding.
+///
+/// Bodies are not decompressed, so a small body cannot become a large one.
 pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     match headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
@@ -75,16 +77,16 @@ pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads a body of at most this many bytes.
+/// Reads a body of at most `bytes` bytes.
 pub async fn read(
     request: Request,
     limits: &Config,
     bytes: usize,
     budget: &Arc<Budget>,
 ) -> Result<Received, Problem> {
-    // Such a client waits for our word before it sends anything, so there is nothing to drain.
+    // A client with `Expect` waits for `100 Continue` before it sends the body, so there is nothing to drain.
     let waits = request.headers().contains_key(header::EXPECT);
-    // Without its head the request is small enough to be moved about.
+    // Only the body is passed on, because moving the whole request is expensive.
     let rule = Rule { bytes, step: limits.request_read_timeout, drain: !waits };
     receive(request.into_body(), rule, budget).await.map_err(|failure| match failure {
         Failure::TooLarge => {
@@ -98,7 +100,7 @@ pub async fn read(
     })
 }
 
-/// A body that has arrived. Its bytes count as held until this is dropped.
+/// A complete body. Its bytes stay reserved until the drop.
 #[derive(Debug)]
 pub struct Received {
     bytes: Bytes,
@@ -106,7 +108,9 @@ pub struct Received {
 }
 
 impl Received {
-    /// Drops the bytes, which are a part of the connection's buffer, and counts what was made of them.
+    /// Drops the bytes and keeps their reservation, for the value that was parsed from them.
+    ///
+    /// The bytes are a part of the buffer of the connection.
     pub fn into_held(self) -> Reservation {
         self.held
     }
@@ -120,31 +124,31 @@ impl Deref for Received {
     }
 }
 
-/// How a body is read.
+/// The rules for reading a body.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// Longest body.
+    /// Maximum size of the body, in bytes.
     pub bytes: usize,
-    /// See [`ReadDeadline`].
+    /// Duration of a step of [`ReadDeadline`].
     pub step: Duration,
-    /// Whether the rest of a body that is too large is read, so that the client sees the refusal.
+    /// Whether the rest of a too large body is drained, so that the client receives the rejection.
     pub drain: bool,
 }
 
-/// Why a body is not there.
+/// The reason why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It has too many bytes.
+    /// The body is too large.
     TooLarge,
-    /// It broke off.
+    /// The body is incomplete or invalid.
     Broken,
-    /// It did not arrive in time.
+    /// The body missed its read deadline.
     Late,
-    /// All requests together hold too many bytes.
+    /// The memory for request bodies is exhausted.
     Overloaded,
 }
 
-/// Reads a body, without a byte order mark. Its bytes are reserved as they arrive.
+/// Reads a body and removes its byte order mark. The bytes are reserved as they arrive.
 pub async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result<Received, Failure> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > rule.bytes {
@@ -167,7 +171,7 @@ pub async fn receive(mut body: Body, rule: Rule, budget: &Arc<Budget>) -> Result
             return Err(Failure::Overloaded);
         }
         if collected.is_empty() && body.is_end_stream() {
-            // Nearly every body comes in one piece.
+            // Fast path: almost every body arrives in one frame.
             return Ok(Received { bytes: without_bom(data), held });
         }
         read_deadline.received(data.len());
@@ -194,7 +198,7 @@ async fn drain(body: &mut Body) {
             }
         }
     };
-    // A client that takes longer does not get to see the refusal.
+    // A client that sends for longer may lose the rejection.
     let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_json_in_utf8_is_taken() {
+    async fn only_json_in_utf8_is_accepted() {
         for (kind, taken) in [
             ("application/json", true),
             ("application/json; charset=utf-8", true),
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_body_needs_no_type() {
+    async fn empty_body_needs_no_content_type() {
         let none = optional_json(Request::new(Body::empty()), &limits(), &budget()).await.unwrap();
         assert!(none.is_none());
         let untyped = optional_json(Request::new(Body::from("{}")), &limits(), &budget()).await.unwrap_err();
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn size_is_limited_whether_announced_or_not() {
+    async fn size_is_limited_with_and_without_content_length() {
         assert_eq!(
             json(request("application/json", Body::from("1234567890")), &limits(), &budget())
                 .await
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_packed_body_is_refused_as_such() {
+    async fn compressed_body_is_rejected() {
         for (encoding, taken) in [("identity", true), ("gzip", false), ("identity, br", false)] {
             let mut packed = request("application/json", Body::from("{}"));
             packed.headers_mut().insert(header::CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_is_not_called_late() {
+    async fn incomplete_body_is_not_reported_as_late() {
         let broken = stream::iter([Ok("{"), Err(std::io::Error::other("reset"))]);
         let error = json(request("application/json", Body::from_stream(broken)), &limits(), &budget())
             .await
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stalls_is_given_up() {
+    async fn stalled_body_times_out() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let error = json(request("application/json", stalled), &limits(), &budget()).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::BodyTimeout);

@@ -6,60 +6,60 @@ use ipnet::IpNet;
 
 use crate::{Hosts, Origins};
 
-/// One address gets at most this part of what there is for all, unless configured.
+/// The divisor of a total limit that gives the default limit of one address.
 const ONE_ADDRESS: usize = 10;
 
 /// Limits of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Longest request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub max_body_size: usize,
-    /// Longest response of one request on any transport, in bytes. The bytes are counted while the
-    /// response is built.
+    /// Maximum size of the response to one request on any transport, in bytes. It is counted while the response is
+    /// built.
     pub max_response_size: usize,
-    /// Longest wait for the complete head of a request.
+    /// Maximum time to receive the head of a request, and duration of a step of the read deadline of messages.
     pub request_read_timeout: Duration,
-    /// Largest head of a request, in bytes.
+    /// Maximum size of the head of a request, in bytes.
     pub max_head_size: usize,
-    /// Longest path with its query string, in bytes.
+    /// Maximum length of a path with its query string, in bytes.
     pub max_target_size: usize,
-    /// Most open connections, over all ports of the process.
+    /// Maximum number of open connections, over all ports of the process.
     pub max_connections: usize,
-    /// Most open connections of one address; `None` is a tenth of all. Trusted proxies are exempt.
+    /// Maximum number of open connections of one address; `None` is a tenth of the total. Trusted proxies are exempt.
     pub max_connections_per_address: Option<usize>,
-    /// Whether clients on this machine are exempt from the limits for one address.
+    /// Whether clients on a loopback address are exempt from the limits for one address.
     pub exempt_loopback: bool,
-    /// How long an HTTP/2 connection may stay open without a request.
+    /// Maximum time for which an HTTP/2 connection stays open without a request.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of what waits for it.
+    /// Maximum time for which a client reads nothing while bytes wait for it.
     pub write_timeout: Duration,
-    /// A client that has had bytes waiting for this long has to take them at the rate below, on average.
+    /// Time after which a client with pending bytes must read at `min_read_rate` on average.
     pub slow_client_grace: Duration,
-    /// Slowest rate at which a client may take a response, in bytes per second.
+    /// Minimum rate at which a client must read a response, in bytes per second.
     pub min_read_rate: usize,
-    /// Most bytes of request bodies that are held at once.
+    /// Memory for request bodies over all clients, in bytes.
     pub request_buffer_limit: usize,
-    /// Most bytes of responses that are held at once.
+    /// Memory for responses over all clients, in bytes.
     pub response_buffer_limit: usize,
-    /// Most open max_streams: websockets, event streams, long polls, and streams of gRPC.
+    /// Maximum number of open streams: websockets, event streams, long polls and gRPC streams.
     pub max_streams: usize,
-    /// Most open streams of one client's address; `None` is a tenth of all.
+    /// Maximum number of open streams of the address of one client; `None` is a tenth of the total.
     pub max_streams_per_address: Option<usize>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is used.
     pub trusted_proxies: Vec<IpNet>,
-    /// The hosts that the gateway answers for.
+    /// The hosts for which the gateway accepts requests.
     pub allowed_hosts: Hosts,
-    /// Other sites whose pages may use the interface.
+    /// The other sites whose pages can use the interface.
     pub cors_origins: Origins,
 }
 
 impl Config {
-    /// Most open connections of one address.
+    /// Returns the maximum number of open connections of one address.
     pub fn max_connections_per_address(&self) -> usize {
         self.max_connections_per_address.unwrap_or(self.max_connections.div_ceil(ONE_ADDRESS))
     }
 
-    /// Most open streams of one client's address.
+    /// Returns the maximum number of open streams of the address of one client.
     pub fn max_streams_per_address(&self) -> usize {
         self.max_streams_per_address.unwrap_or(self.max_streams.div_ceil(ONE_ADDRESS))
     }

@@ -20,10 +20,11 @@ pub struct Context {
     pub buffers: BufferLimits,
     /// The open streams.
     pub streams: Arc<Streams>,
-    /// Ends when the gateway receives the shutdown signal: readiness turns off, and everything is served as before for
-    /// the shutdown delay.
+    /// Cancelled when the gateway receives the shutdown signal.
+    ///
+    /// Readiness turns off, and requests are served as before for the shutdown delay.
     pub departing: CancellationToken,
-    /// Ends after that: streams end, spread over the shutdown timeout.
+    /// Cancelled after the shutdown delay: streams end, spread over the shutdown timeout.
     pub draining: CancellationToken,
     /// Tracks tasks that outlive their request (websockets, streams), so that shutdown can wait for them.
     pub tasks: TaskTracker,
@@ -44,8 +45,9 @@ impl Context {
         }
     }
 
-    /// Completes at a random time in the first half of the shutdown timeout, so that clients do not reconnect to the
-    /// next gateway all at once. The second half is for closing handshakes.
+    /// Completes at a random time in the first half of the shutdown timeout.
+    ///
+    /// Clients therefore do not all reconnect to the next gateway at once. The second half is for closing handshakes.
     pub fn drain_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let (draining, window) = (self.draining.clone(), self.shutdown_timeout / 2);
         async move {

@@ -1,15 +1,17 @@
-//! Refuses requests whose head is too long, with an answer that says so. hyper would do it too, at
-//! larger limits.
+//! Rejects requests whose head is too large, with a problem that states the limit.
+//!
+//! hyper has limits too, but they are larger and its responses have no body.
 
 use domain::ErrorCode;
 
 use super::problem::Problem;
 
-/// Most headers of a request.
+/// Maximum number of headers of a request.
 pub const HEADERS: usize = 100;
 
-/// Says why a request is refused for the length of its head. The limits are those of the whole head and
-/// of the path with its query string.
+/// Rejects a request whose head exceeds a limit.
+///
+/// The limits are those of the whole head and of the path with its query string, in bytes.
 pub fn check<B>(
     request: &http::Request<B>,
     max_head_size: usize,
@@ -26,7 +28,7 @@ fn too_long<B>(request: &http::Request<B>, max_head_size: usize, max_target_size
         let detail = format!("the path with its query string may have at most {max_target_size} bytes");
         return Some(Problem::new(ErrorCode::UriTooLong, detail));
     }
-    // A colon, a blank and a line break go with each.
+    // Each header also has a colon, a space and a line break.
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.saturating_add(target) > max_head_size {

@@ -1,8 +1,7 @@
-//! Checks which host a request names.
+//! Checks the host of a request, against DNS rebinding.
 //!
-//! A page of another site can make a browser resolve the site's own name to the address of this
-//! gateway (DNS rebinding). To the browser both are then one site, so no rule about origins applies.
-//! Only the name in the request gives it away.
+//! A page of another site can make a browser resolve that site's name to the address of this gateway. The browser then
+//! treats both as one site, so the rules about origins do not apply. Only the host of the request reveals it.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,21 +14,23 @@ use http::{HeaderMap, Request, Uri, Version};
 
 use super::problem::Problem;
 
-/// The hosts that a gateway answers for.
+/// The hosts for which a gateway accepts requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Hosts {
-    /// Loopback names on a loopback listener, every host on any other.
+    /// Loopback names on a loopback listener, and every host on any other listener.
     #[default]
     Automatic,
     /// `localhost` and loopback addresses.
     Loopback,
     /// Every host.
     Any,
-    /// These and loopback names. In lower case, without a port; IPv6 addresses without brackets.
+    /// The listed hosts and loopback names.
+    ///
+    /// The hosts are in lower case and without a port, IPv6 addresses without brackets.
     Named(Arc<[String]>),
 }
 
-/// Why an entry is not a host.
+/// An entry that is not a host.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a host name")]
 pub struct InvalidHost(pub String);
@@ -37,7 +38,7 @@ pub struct InvalidHost(pub String);
 impl FromStr for Hosts {
     type Err = InvalidHost;
 
-    /// Reads a list such as `shop.example,10.0.0.5`, or `*` for every host.
+    /// Parses a list such as `shop.example,10.0.0.5`, or `*` for every host.
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
         let mut names = Vec::new();
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
@@ -51,7 +52,7 @@ impl FromStr for Hosts {
 }
 
 impl Hosts {
-    /// Decides what `Automatic` means for a listener.
+    /// Resolves `Automatic` for a listener.
     #[must_use]
     pub fn on(self, listener: SocketAddr) -> Self {
         match self {
@@ -72,7 +73,7 @@ impl Hosts {
     }
 }
 
-/// Refuses a request for a host that is not ours, and one that does not name its host as RFC 9112 asks.
+/// Rejects a request whose host is not allowed, or whose `Host` header violates RFC 9112.
 pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Problem> {
     let mut named = request.headers().get_all(HOST).iter();
     let header = named.next();
@@ -80,7 +81,7 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
         return Err(refused(ErrorCode::MalformedRequest, "the request has more than one Host header"));
     }
     let authority = match request.uri().authority() {
-        // The header does not count then.
+        // The authority of the target has priority over the header.
         Some(authority) => authority.as_str(),
         None => match header.map(|value| value.to_str()) {
             Some(Ok(value)) => value,
@@ -90,7 +91,7 @@ pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Proble
             None if request.version() == Version::HTTP_11 => {
                 return Err(refused(ErrorCode::MalformedRequest, "the request has no Host header"));
             }
-            // HTTP/1.0 has none. Every browser sends one.
+            // HTTP/1.0 has no `Host` header. Every browser sends one.
             None => return Ok(()),
         },
     };
@@ -109,8 +110,9 @@ fn refused(code: ErrorCode, detail: &'static str) -> Problem {
     Problem::new(code, detail)
 }
 
-/// The host that a request is for, and its port where it has one: that of the request's target or, when it
-/// is a bare path, that of the `Host` header.
+/// Returns the host of a request, and its port if there is one.
+///
+/// It is the authority of the request target or, if the target is a path, the `Host` header.
 pub(super) fn of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Option<u16>)> {
     let authority = match uri.authority() {
         Some(authority) => authority.as_str(),
@@ -119,7 +121,9 @@ pub(super) fn of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, O
     name_and_port(authority)
 }
 
-/// Splits `host:port`. IPv6 addresses lose their brackets, names a dot at their end. `None` when it is neither.
+/// Splits `host:port`; `None` if the input is not a host.
+///
+/// The brackets of an IPv6 address and a final dot of a name are removed.
 fn name_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -146,7 +150,7 @@ fn is_loopback(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    // Most hosts are names, which do not begin with a digit and have no colon.
+    // Fast path: most hosts are names, which do not begin with a digit and have no colon.
     match host.as_bytes().first() {
         Some(first) if first.is_ascii_digit() && !host.contains(':') => {
             host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
@@ -158,7 +162,7 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// A host of the settings: a name or an address, without scheme, port and path.
+/// Parses a host of the settings: a name or an address, without scheme, port and path.
 fn configured(entry: &str) -> Option<String> {
     let bracketed: Cow<'_, str> = match entry.parse::<Ipv6Addr>() {
         Ok(address) => format!("[{address}]").into(),
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_listener_answers_for_loopback_names_only() {
+    fn loopback_listener_accepts_loopback_names_only() {
         let hosts = Hosts::default().on("127.0.0.1:3000".parse().unwrap());
         for good in [
             "localhost",
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_is_named() {
+    fn request_has_exactly_one_host() {
         let hosts = Hosts::Loopback;
         assert_eq!(code(&hosts, "/", &[]), Some(ErrorCode::MalformedRequest));
         assert_eq!(code(&hosts, "/", &["localhost", "localhost"]), Some(ErrorCode::MalformedRequest));
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_of_a_request_goes_before_its_header() {
+    fn request_target_has_priority_over_the_host_header() {
         let hosts = Hosts::Loopback;
         assert_eq!(code(&hosts, "http://localhost:3000/orders", &["evil.example"]), None);
         assert_eq!(
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_hosts_are_answered_beside_loopback_names() {
+    fn listed_hosts_and_loopback_names_are_accepted() {
         let hosts: Hosts = "Shop.example, 10.0.0.5, 2001:db8::1".parse().unwrap();
         for good in ["shop.example", "SHOP.EXAMPLE:8443", "10.0.0.5:3000", "[2001:db8::1]", "localhost:3000"]
         {
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn other_listeners_answer_for_every_host_unless_some_are_listed() {
+    fn other_listeners_accept_every_host_unless_some_are_listed() {
         for listener in ["0.0.0.0:3000", "[::]:3000", "192.0.2.1:3000"] {
             let hosts = Hosts::default().on(listener.parse().unwrap());
             assert_eq!(code(&hosts, "/", &["shop.example"]), None, "{listener}");

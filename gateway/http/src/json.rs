@@ -1,8 +1,8 @@
-//! Reads JSON bodies strictly: every field is known, none is repeated, every type is right, and
-//! what is not is named by its JSON pointer, all of it at once.
+//! Decodes JSON bodies strictly, and reports all errors with their JSON pointers.
 //!
-//! Values are read from the text of the body itself, so a price never goes through a float. Types, lengths and ranges
-//! that the type of a field implies are checked here; the rules about orders are in `domain`.
+//! Unknown fields, repeated fields and wrong types are errors. Values are parsed from the bytes of the body, so a price
+//! is never converted to a float. Types, lengths and ranges that the type of a field implies are checked here. The
+//! rules about orders are in `domain`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ use serde_json::value::RawValue;
 
 use super::problem::{InputError, MAX_ERRORS, Problem};
 
-/// Longest piece of a name that the client sent and gets to see again, in characters.
+/// Maximum length of a name of the client in an error, in characters.
 const MAX_NAME: usize = 100;
 
-/// One body, and what is wrong with its shape so far.
+/// Decodes one body and collects its errors.
 #[derive(Debug, Default)]
 pub struct Decoder {
     errors: Vec<InputError>,
@@ -32,7 +32,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The field and its pointer, if it is there and not null.
+    /// Returns the field and its pointer, if it is present and not null.
     pub fn get(&self, name: &str) -> Option<(Pointer<'_>, &'a RawValue)> {
         let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
         (value.get() != "null").then_some((Pointer { object: &self.at, name }, value))
@@ -52,13 +52,13 @@ impl fmt::Display for Pointer<'_> {
     }
 }
 
-/// The whole body as one JSON value.
+/// Parses the body as one JSON value.
 pub fn document(body: &[u8]) -> Result<&RawValue, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::MalformedJson, error.to_string()))
 }
 
 impl Decoder {
-    /// Ends the reading.
+    /// Returns the collected errors as a problem.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
@@ -67,12 +67,12 @@ impl Decoder {
         }
     }
 
-    /// Ends the reading of one part of a body.
+    /// Returns the collected errors of a part of a body.
     pub fn into_errors(self) -> Vec<InputError> {
         self.errors
     }
 
-    /// An object with no other fields than the `known` ones.
+    /// Decodes an object whose fields are all `known`.
     pub fn object<'a>(
         &mut self,
         at: impl fmt::Display,
@@ -82,7 +82,7 @@ impl Decoder {
         self.is("an object", &at, value)?;
         let entries = match serde_json::Deserializer::from_str(value.get()).deserialize_map(Entries) {
             Ok(entries) => entries,
-            // The text is JSON already; what is left are escapes that are no characters.
+            // The value is valid JSON. The remaining errors are escapes that do not form a character.
             Err(_) => return self.add(at, "has a field name that is not valid text"),
         };
         let mut fields: Vec<(&'static str, &RawValue)> = Vec::new();
@@ -101,14 +101,14 @@ impl Decoder {
         Some(Object { at: at.to_string(), fields })
     }
 
-    /// An array's elements.
+    /// Returns the elements of an array.
     pub fn array<'a>(&mut self, at: impl fmt::Display, value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         self.is("an array", &at, value)?;
         // The value is valid JSON, so reading an array cannot fail.
         serde_json::from_str(value.get()).ok()
     }
 
-    /// A string.
+    /// Decodes a string.
     pub fn text(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         self.is("a string", &at, value)?;
         match serde_json::from_str(value.get()) {
@@ -117,7 +117,7 @@ impl Decoder {
         }
     }
 
-    /// A whole number. As in JSON Schema, `2.0` and `2e0` are whole.
+    /// Decodes a whole number. As in JSON Schema, `2.0` and `2e0` are whole.
     pub fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
         self.is("a number", &at, value)?;
         let text = value.get();
@@ -130,7 +130,7 @@ impl Decoder {
         }
     }
 
-    /// A number, or a decimal number as a string: its text.
+    /// Returns the digits of a number, or of a decimal number in a string.
     pub fn decimal(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<String> {
         match kind(value) {
             "a number" => Some(value.get().to_owned()),
@@ -139,13 +139,13 @@ impl Decoder {
         }
     }
 
-    /// `true` or `false`.
+    /// Decodes a boolean.
     pub fn boolean(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<bool> {
         self.is("a boolean", &at, value)?;
         Some(value.get() == "true")
     }
 
-    /// A string that is parsed; its error completes the sentence "is …".
+    /// Decodes a string and parses it. The parse error completes the sentence "is …".
     pub fn parsed<T: FromStr<Err: fmt::Display>>(
         &mut self,
         at: impl fmt::Display,
@@ -157,7 +157,7 @@ impl Decoder {
         }
     }
 
-    /// A string that [`domain::strings::validate`] accepts.
+    /// Decodes a string that [`domain::strings::validate`] accepts.
     pub fn checked(&mut self, at: impl fmt::Display, value: &RawValue, max: usize) -> Option<String> {
         let text = self.text(&at, value)?;
         match domain::strings::validate(&text, max) {
@@ -166,7 +166,7 @@ impl Decoder {
         }
     }
 
-    /// A whole number from 1 to `max`.
+    /// Decodes a whole number from 1 to `max`.
     pub fn count(&mut self, at: impl fmt::Display, value: &RawValue, max: u32) -> Option<u32> {
         let number = self.whole(&at, value)?;
         match u32::try_from(number) {
@@ -195,7 +195,7 @@ impl Decoder {
     }
 }
 
-/// The value of a JSON number that has a fraction or an exponent, if it is whole all the same.
+/// Returns the value of a JSON number with a fraction or an exponent, if it is whole.
 fn whole(number: &str) -> Option<i64> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let exponent: i32 = exponent.parse().ok()?;
@@ -216,7 +216,7 @@ fn whole(number: &str) -> Option<i64> {
     }
 }
 
-/// What a JSON value is, by its first byte: the text is known to be JSON.
+/// Returns the type of a JSON value by its first byte, because the value is known to be JSON.
 fn kind(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -237,7 +237,7 @@ fn pointer_part(name: &str) -> String {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// All entries of an object in their order, repeated ones as well.
+/// Collects all entries of an object in their order, including repeated ones.
 struct Entries;
 
 impl<'de> Visitor<'de> for Entries {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_text_is_named_by_line_and_column() {
+    fn malformed_json_is_reported_with_line_and_column() {
         for (body, at) in [
             (&b"{\n  \"item\": }"[..], "line 2 column 11"),
             (b"", "line 1 column 0"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_repeated_fields_are_refused_by_name() {
+    fn unknown_and_repeated_fields_are_rejected_by_name() {
         let body = document(br#"{"a":1,"b/~":2,"a":null}"#).unwrap();
         let mut decoder = Decoder::default();
         let object = decoder.object("", body, &["a"]).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_refused() {
+    fn wrong_types_are_rejected() {
         let mut decoder = Decoder::default();
         let value = |text: &'static str| document(text.as_bytes()).unwrap();
         assert_eq!(decoder.text("/1", value("1")), None);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_text() {
+    fn decimals_keep_their_digits() {
         let mut decoder = Decoder::default();
         for text in ["1299.99", "1e3", "0.10", "123456789012345678.90"] {
             assert_eq!(decoder.decimal("", document(text.as_bytes()).unwrap()).as_deref(), Some(text));
@@ -353,11 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_or_hostile_body_ends_in_an_error() {
+    fn deeply_nested_body_is_rejected_and_errors_are_limited() {
         let deep = "[".repeat(100_000);
         assert!(document(deep.as_bytes()).is_err());
         let closed = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        // Either outcome is fine, as long as it is one.
+        // Both outcomes are valid; the call must only return.
         let _ = document(closed.as_bytes());
         let many = format!("{{{}}}", (0..1_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
         let mut decoder = Decoder::default();

@@ -35,7 +35,7 @@ pub fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     if named.next().is_some() {
         return Err(InvalidEventId::Parameter);
     }
-    // Both must be valid, also the one without effect.
+    // Both must be valid, even the one without effect.
     Ok(header.transpose()?.or(parameter.transpose()?))
 }
 

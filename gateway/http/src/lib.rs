@@ -1,7 +1,7 @@
-//! HTTP without any order: connections, limits, bodies, origins, errors.
+//! The HTTP server without the order APIs: connections, limits, bodies, origins and errors.
 //!
-//! [`server`] accepts the connections; [`middleware`] is what happens to every request; [`problem`] is the form of
-//! errors. The routes are those of the APIs. Pages of other sites are kept out unless [`origins`] lets them in.
+//! [`server`] accepts connections, [`middleware`] processes every request, and [`problem`] is the format of errors. The
+//! APIs define the routes. [`origins`] rejects requests from pages of other sites unless their origins are allowed.
 
 mod config;
 pub mod hosts;

@@ -3,19 +3,20 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// JSON, which is always in UTF-8.
+/// The media type of JSON, which is always in UTF-8.
 const JSON: &str = "application/json";
-/// The names of UTF-8 (WHATWG Encoding, section 4.2). JSON has no other encoding, so one that differs is refused
-/// instead of ignored.
+/// The labels of UTF-8 (WHATWG Encoding, section 4.2).
+///
+/// JSON has no other encoding, so a body with another label is rejected and the label is not ignored.
 const UTF8: [&str; 6] =
     ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
 
-/// Whether the body is JSON in UTF-8.
+/// Returns whether the body is JSON in UTF-8.
 pub fn is_json(headers: &HeaderMap) -> bool {
     is_of_type(headers, JSON)
 }
 
-/// Whether the body has this type and, where it names an encoding, is in UTF-8.
+/// Returns whether the body has this media type and, if it has a charset, is in UTF-8.
 pub fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;
@@ -25,7 +26,7 @@ pub fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     is_kind && parts.all(is_utf8)
 }
 
-/// Whether a parameter of a media type is anything but the name of another encoding.
+/// Returns whether a parameter of a media type is not a charset other than UTF-8.
 pub fn is_utf8(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
@@ -36,8 +37,9 @@ pub fn is_utf8(parameter: &str) -> bool {
     }
 }
 
-/// The text without a byte order mark. Some editors and libraries put one in front of UTF-8; RFC 8259 allows to
-/// ignore it.
+/// Removes a byte order mark.
+///
+/// Some editors and libraries write one before UTF-8, and RFC 8259 allows parsers to ignore it.
 pub fn without_bom(text: bytes::Bytes) -> bytes::Bytes {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     if text.starts_with(MARK) { text.slice(MARK.len()..) } else { text }
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_in_utf8_whatever_that_is_called() {
+    fn json_is_accepted_with_every_label_of_utf8() {
         for (value, good) in [
             ("application/json", true),
             ("Application/JSON", true),
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mark_in_front_is_ignored() {
+    fn one_byte_order_mark_is_removed() {
         for (sent, read) in [
             (&b"\xef\xbb\xbf{}"[..], &b"{}"[..]),
             (b"{}", b"{}"),

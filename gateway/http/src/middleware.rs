@@ -1,9 +1,9 @@
-//! What happens to every request, whatever it asks for: an id, measuring, limits of its head, the check
-//! where it comes from, a last line of defence against panics, and headers that tell browsers to be
-//! careful.
+//! Processes every request before and after its handler.
 //!
-//! It is one layer and not one for each of these, because each layer of a router costs a request about
-//! as much as reading its body.
+//! The layer assigns a request id, measures, limits the head, checks the host and the origin, catches panics and adds
+//! security headers for browsers.
+//!
+//! It is one layer, because each layer of a router costs a request about as much as reading its body.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -33,12 +33,12 @@ use super::{fallback, header_limits};
 use crate::Config;
 use telemetry::LogThrottle;
 
-/// Names a request in answers and logs.
+/// The header that identifies a request in responses and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest request id that is taken over from a client or a proxy.
+/// Maximum length of a request id that is accepted from a client or a proxy, in characters.
 const MAX_REQUEST_ID: usize = 64;
 
-/// Headers for browsers. Pages add their own content security policy.
+/// Security headers for browsers. Pages add their own content security policy.
 const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -51,7 +51,7 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Puts what happens to every request around the routes.
+/// Wraps the routes in the layer.
 pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Config) -> Router<S> {
     let layer = Arc::new(RequestLayer::new(limits));
     routes.layer(layer_fn(move |mut route| {
@@ -60,7 +60,7 @@ pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Conf
     }))
 }
 
-/// What all requests share.
+/// The state that all requests share.
 struct RequestLayer {
     max_head_size: usize,
     max_target_size: usize,
@@ -68,7 +68,7 @@ struct RequestLayer {
     origins: Origins,
     cors: Option<CorsLayer>,
     metrics: RequestMetrics,
-    /// Refusals because of a part that is away come by the thousand and share a line in the log.
+    /// Combines the log lines of the many 503 responses during an outage.
     outage: LogThrottle,
 }
 
@@ -85,7 +85,7 @@ impl RequestLayer {
         }
     }
 
-    /// Gives the request an id, counts it, and logs it when it went wrong on our side.
+    /// Assigns a request id, counts the request, and logs it if the status is a server error.
     fn handle(
         self: Arc<Self>,
         route: &mut Route,
@@ -115,14 +115,14 @@ impl RequestLayer {
             for (name, value) in HEADERS {
                 headers.insert(name, value);
             }
-            // Caches keep only what says that they may.
+            // Caches store only responses that allow it.
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             headers.insert(REQUEST_ID, id);
             Ok(response)
         }
     }
 
-    /// Refuses the request, or has it answered.
+    /// Rejects the request, or passes it to the route.
     fn work(&self, route: &mut Route, mut request: Request) -> impl Future<Output = Response> + Send + use<> {
         let checked = header_limits::check(&request, self.max_head_size, self.max_target_size)
             .and_then(|()| hosts::check(&request, &self.hosts))
@@ -130,7 +130,7 @@ impl RequestLayer {
         if let Err(problem) = checked {
             return Either::Left(ready(problem.into_response()));
         }
-        // The metrics are not for pages.
+        // Pages of other sites do not get the metrics.
         match self.cors.as_ref().filter(|_| request.uri().path() != "/metrics") {
             None => Either::Right(Either::Left(caught(route, request))),
             Some(cors) => {
@@ -152,7 +152,7 @@ impl RequestLayer {
     }
 }
 
-/// The answer of the route, or that of a handler that panicked.
+/// Returns the response of the route, or that of [`fallback::panicked`].
 fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
     AssertUnwindSafe(route.call(request)).catch_unwind().map(|outcome| match outcome {
         Ok(Ok(response)) => response,
@@ -160,7 +160,7 @@ fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response>
     })
 }
 
-/// A sane id that came with the request, or a new one.
+/// Returns the valid id of the request, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -168,7 +168,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
     };
     headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        // The id may be guessable, so the random numbers of the process are sufficient.
+        // The id need not be unguessable, so the fast random numbers of the process are sufficient.
         let id = uuid::Builder::from_random_bytes(rand::random::<u128>().to_ne_bytes()).into_uuid();
         let mut text = Uuid::encode_buffer();
         HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).expect("a UUID is a header value")
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_id_is_kept_when_it_is_sane() {
+    fn valid_request_id_is_kept() {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1.2_3"));
         assert_eq!(request_id(&headers), "abc-1.2_3");

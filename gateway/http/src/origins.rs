@@ -1,7 +1,7 @@
-//! Which pages of other sites may use the interface.
+//! Decides which pages of other sites can use the interface.
 //!
-//! By default none may: they get no CORS headers, and their changes and websockets are refused, whatever
-//! their content type. A list of sites allows those for everything. `*` allows every site to read.
+//! By default none can: their responses have no CORS headers, and their changes and websockets are rejected, whatever
+//! their content type. Listed sites can read and change everything. `*` lets every site read.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use url::Url;
 use super::hosts;
 use super::problem::Problem;
 
-/// How long a browser may remember the answer to a preflight request.
+/// Time for which a browser can cache the response to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// The path where a request that reads comes by POST as well.
+/// The path at which a POST request can be a read.
 const GRAPHQL: &str = "/graphql";
 
-/// The sites whose pages may use the interface besides its own.
+/// The other sites whose pages can use the interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// These, with cookies and other credentials.
+    /// The listed sites, with cookies and other credentials.
     Exactly(Arc<[String]>),
-    /// All, for reading only, without credentials.
+    /// All sites, for reading only and without credentials.
     Any,
 }
 
@@ -37,10 +37,10 @@ impl Default for Origins {
 }
 
 impl Origins {
-    /// From a list as `https://shop.example`, or `*` alone.
+    /// Parses a list of origins such as `https://shop.example`, or `*`.
     ///
     /// # Errors
-    /// The entry that is no origin.
+    /// Returns the entry that is not an origin.
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut origins = Vec::new();
         for entry in entries {
@@ -52,7 +52,7 @@ impl Origins {
         Ok(Self::Exactly(origins.into()))
     }
 
-    /// Whether pages of this origin may use the interface.
+    /// Returns whether pages of this origin can use the interface.
     pub fn allows(&self, given: &HeaderValue) -> bool {
         match self {
             Self::Any => true,
@@ -73,7 +73,7 @@ impl FromStr for Origins {
     }
 }
 
-/// An origin as browsers write it, without the default port.
+/// Returns an origin as browsers format it, without the default port.
 fn origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -82,28 +82,30 @@ fn origin(text: &str) -> Option<String> {
         .then(|| url.origin().ascii_serialization())
 }
 
-/// What a request may do, by the page that sent it.
+/// The access of a request, by the page that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything: it comes from a page of this host, of an allowed site, or from a program.
+    /// Full access: the request is from a page of this host or of an allowed site, or from a program.
     LimitReached,
-    /// Read, because every site may.
+    /// Read access, because every site has it.
     ReadOnly,
-    /// Read without seeing the response: it comes from a page of a site that is not allowed.
+    /// Read requests only, and the browser hides the response: the site of the page is not allowed.
     Foreign,
 }
 
-/// Marks a GraphQL request that must not change anything.
+/// Marks a GraphQL request that is not allowed to change anything.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOnly;
 
-/// Decides by `Origin` and `Sec-Fetch-Site`, which pages cannot set. Programs send neither.
+/// Determines the access by `Origin` and `Sec-Fetch-Site`.
+///
+/// Pages cannot set these headers, and programs send neither.
 pub fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let own = match headers.get(ORIGIN) {
-        // A proxy may have changed the host, but not what the browser found out.
+        // A proxy can change the host, but not `Sec-Fetch-Site` of the browser.
         Some(origin) => site == Some(b"same-origin") || is_same_host(origin, uri, headers),
-        // Browsers send an origin with every change, except for odd cases that have this header.
+        // Browsers send `Origin` with every change, except in rare cases, which have `Sec-Fetch-Site`.
         None => !matches!(site, Some(b"cross-site" | b"same-site")),
     };
     match (allowed, headers.get(ORIGIN)) {
@@ -129,8 +131,9 @@ fn is_same_host(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     read().unwrap_or(false)
 }
 
-/// Answers preflight requests of the allowed sites and lets their pages read answers. The metrics are
-/// not for pages.
+/// Builds the layer that responds to preflight requests and lets allowed pages read responses.
+///
+/// The middleware does not apply it to the metrics.
 pub(super) fn cors(allowed: &Origins) -> Option<CorsLayer> {
     if allowed.is_closed() {
         return None;
@@ -158,8 +161,10 @@ pub(super) fn cors(allowed: &Origins) -> Option<CorsLayer> {
     })
 }
 
-/// Refuses changes by pages of other sites. Of those that may read, a GraphQL request is marked instead: only
-/// its document says whether it changes something.
+/// Rejects changes by pages of other sites.
+///
+/// A GraphQL request of a site with read access is marked [`ReadOnly`] instead, because only its document states
+/// whether it changes anything.
 pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Result<(), Problem> {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
@@ -177,7 +182,7 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
     }
 }
 
-/// The refusal of a page of another site.
+/// Returns the rejection of a page of another site.
 pub fn cross_origin_problem() -> Problem {
     Problem::new(
         ErrorCode::OriginNotAllowed,
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_the_same_host_get_in() {
+    fn only_pages_of_the_same_host_have_access() {
         for (host, origin, same) in [
             ("localhost:3000", "http://localhost:3000", true),
             ("LOCALHOST:3000", "http://localhost:3000", true),
@@ -206,7 +211,7 @@ mod tests {
             ("shop.example", "http://shop.example:80", true),
             ("shop.example:443", "https://shop.example", true),
             ("[::1]:3000", "http://[::1]:3000", true),
-            // A proxy that passes the name on without the port.
+            // A proxy that forwards the host name without the port.
             ("127.0.0.1", "http://127.0.0.1:18081", true),
             ("[::1]", "http://[::1]:3000", true),
             ("localhost:3000", "http://localhost:4000", false),
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_browser_says_counts() {
+    fn sec_fetch_site_decides_the_access() {
         let behind_a_proxy =
             [("host", "inside"), ("origin", "https://out"), ("sec-fetch-site", "same-origin")];
         assert_eq!(access_of(&behind_a_proxy, ""), Access::LimitReached);
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_sites_may_do_everything_and_all_sites_may_read() {
+    fn listed_sites_have_full_access_and_the_wildcard_gives_read_access() {
         let page = [("host", "inside"), ("origin", "https://out")];
         assert_eq!(access_of(&page, "https://out"), Access::LimitReached);
         assert_eq!(access_of(&page, "https://other"), Access::Foreign);
@@ -257,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_by_other_sites_are_refused_whatever_their_type() {
+    fn changes_by_other_sites_are_rejected_for_any_content_type() {
         let send = |method: &str, path: &str, allowed: &str| {
             let mut request = http::Request::builder()
                 .method(method)

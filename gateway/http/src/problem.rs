@@ -70,24 +70,26 @@ pub struct InputError {
 }
 
 impl InputError {
-    /// Something is wrong with a field of the body.
+    /// Creates an error of a field of the body.
     pub fn field(pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
     }
 
-    /// Something is wrong with a query parameter.
+    /// Creates an error of a query parameter.
     pub fn parameter(name: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
     }
 }
 
 impl Problem {
-    /// A problem with this code.
+    /// Creates a problem with this code.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), members: Vec::new(), retry_after: None }
     }
 
-    /// A problem with the input, whose detail is the list of what is wrong. The first 100 errors are listed.
+    /// Creates a problem of invalid input.
+    ///
+    /// The detail describes the first three errors. The first 100 errors are listed.
     pub fn input(code: ErrorCode, mut errors: Vec<InputError>) -> Self {
         let mut detail = String::new();
         for error in errors.iter().take(3) {
@@ -108,17 +110,19 @@ impl Problem {
         Self { errors, ..Self::new(code, detail) }
     }
 
-    /// The refusal of a request for which there is no memory or no capacity at the moment.
+    /// Returns the rejection of a request for which there is no memory or no capacity at the moment.
     pub fn overloaded() -> Self {
         Self::new(ErrorCode::Overloaded, OVERLOADED).retry_after(Duration::from_secs(1))
     }
 
-    /// The response to a request that failed because of a defect of ours.
+    /// Returns the response to a request that failed because of a defect of the gateway.
     pub fn internal() -> Self {
         Self::new(ErrorCode::InternalError, "an internal error; it has been logged")
     }
 
-    /// Adds an extension member. It is left out if it cannot be serialised, which no struct of strings and numbers is.
+    /// Adds an extension member.
+    ///
+    /// A value that cannot be serialised is omitted, which no struct of strings and numbers is.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &impl Serialize) -> Self {
         if let Ok(value) = serde_json::value::to_raw_value(value) {
@@ -127,33 +131,33 @@ impl Problem {
         self
     }
 
-    /// The same with a `Retry-After` header.
+    /// Adds a `Retry-After` header.
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 
-    /// Its text.
+    /// Serialises the problem as JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        // A struct of strings and numbers always has a JSON text.
+        // A struct of strings and numbers can always be serialised.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What programs compare.
+    /// Returns the error code, which programs compare.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// What went wrong, for people.
+    /// Returns the description for people.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// When it is worth trying again, if it is.
+    /// Returns the delay of `Retry-After`, if there is one.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         status(self.code.kind())
     }
@@ -173,7 +177,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The status of a response with an error of this kind.
+/// Returns the HTTP status of this kind of error.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Malformed | ErrorKind::Document => StatusCode::BAD_REQUEST,
@@ -200,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wire_form_has_the_members_in_their_order() {
+    fn serialized_problem_has_its_members_in_order() {
         let errors = vec![InputError::field("/a", "is wrong")];
         let problem = Problem::input(ErrorCode::InvalidInput, errors).with("orderId", &"x").with("n", &1);
         assert_eq!(

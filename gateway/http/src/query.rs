@@ -1,4 +1,4 @@
-//! Reads query strings strictly: every parameter is known, and those that take one value have one.
+//! Parses query strings strictly: unknown parameters, and repeated ones with a single value, are errors.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,10 +9,10 @@ use url::form_urlencoded;
 
 use super::problem::{InputError, MAX_ERRORS, Problem};
 
-/// Longest name that the client sent and gets to see again, in characters.
+/// Maximum length of a name of the client in an error, in characters.
 const MAX_NAME: usize = 100;
 
-/// The parameters of one request, and what is wrong with them so far.
+/// The parameters of one request and their errors.
 #[derive(Debug)]
 pub struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -20,7 +20,7 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Takes the query string apart; whatever is not `known` is a problem.
+    /// Parses the query string. A parameter that is not `known` is an error.
     pub fn new(query: Option<&'a str>, known: &[&str]) -> Self {
         let mut errors = Vec::new();
         let (pairs, unknown): (Vec<_>, Vec<_>) = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
@@ -36,18 +36,18 @@ impl<'a> Query<'a> {
         Self { pairs, errors }
     }
 
-    /// Every known parameter but those with these names, to be sent again.
+    /// Returns all known parameters except those with these names, for a link.
     pub fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
         let kept = self.pairs.iter().filter(|(key, _)| !names.contains(&key.as_ref()));
         kept.map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
-    /// Every value of the parameter.
+    /// Returns all values of the parameter.
     pub fn all(&self, name: &str) -> Vec<String> {
         self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.to_string()).collect()
     }
 
-    /// The parameter's only value.
+    /// Returns the single value of the parameter. A repetition is an error.
     pub fn one(&mut self, name: &'static str) -> Option<String> {
         let mut values = self.all(name);
         if values.len() > 1 {
@@ -56,7 +56,7 @@ impl<'a> Query<'a> {
         values.pop()
     }
 
-    /// The parameter's only value, read. The type's error says what the value "is".
+    /// Parses the single value of the parameter. The parse error completes the sentence "is …".
     pub fn parse<T: FromStr>(&mut self, name: &'static str) -> Option<T>
     where
         T::Err: Display,
@@ -71,12 +71,12 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Notes that a parameter has an unusable value.
+    /// Adds the error of a parameter.
     pub fn add(&mut self, name: &'static str, detail: impl Into<Cow<'static, str>>) {
         self.errors.push(InputError::parameter(name, detail));
     }
 
-    /// Ends the reading.
+    /// Returns the collected errors as a problem.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_repeated_and_unreadable_parameters_are_named() {
+    fn unknown_repeated_and_invalid_parameters_are_reported() {
         let mut query = Query::new(Some("limit=x&after=1&after=2&%66oo=1"), &["limit", "after"]);
         assert_eq!(query.parse::<u32>("limit"), None);
         query.one("after");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn no_query_is_fine() {
+    fn missing_query_is_accepted() {
         let mut query = Query::new(None, &["limit"]);
         assert_eq!(query.one("limit"), None);
         assert!(query.finish().is_ok());

@@ -1,7 +1,7 @@
-//! Counts answers.
+//! Counts responses and measures their duration.
 //!
-//! Finding a metric by its labels costs more than adding to it, so it is found once and kept. The labels
-//! are bounded: routes are patterns such as `/orders/{id}`, and unknown methods share one label.
+//! The lookup of a metric by its labels costs more than the increment, so each metric is looked up once and kept. The
+//! labels are bounded: routes are patterns such as `/orders/{id}`, and unknown methods share one label.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -10,13 +10,13 @@ use std::time::Duration;
 use http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 
-/// The metrics of all routes so far.
+/// The metrics of all routes that have had a request.
 #[derive(Default)]
 pub(super) struct RequestMetrics {
     routes: RwLock<HashMap<String, Vec<Series>>>,
 }
 
-/// Those of one kind of answer.
+/// The metrics of one route, method and status.
 struct Series {
     method: &'static str,
     status: StatusCode,
@@ -25,7 +25,7 @@ struct Series {
 }
 
 impl RequestMetrics {
-    /// Counts an answer.
+    /// Counts a response.
     pub(super) fn record(&self, method: &'static str, route: &str, status: StatusCode, took: Duration) {
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let series = known.get(route).map(Vec::as_slice).unwrap_or_default();
@@ -37,7 +37,7 @@ impl RequestMetrics {
         let series = Series::new(method, route, status);
         series.record(took);
         let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        // Two may come here at once for the same kind; the second of them is never looked at again.
+        // Two requests can add the same series at once. The second entry is never used, and both share one metric.
         known.entry(route.to_owned()).or_default().push(series);
     }
 }

@@ -1,19 +1,20 @@
-//! Accepts connections and speaks HTTP/1.1 and HTTP/2 (without TLS) on them, within limits. Every port of the
-//! program is served here: HTTP, gRPC and the processor's health.
+//! Accepts connections and serves HTTP/1.1 and HTTP/2 without TLS on them, within limits.
 //!
-//! | what a client may do | what it gets |
+//! All ports of the program are served here: HTTP, gRPC and the health port of the processor.
+//!
+//! | client behaviour | response of the server |
 //! |---|---|
-//! | connect and send no complete request head | the connection is closed after the limit |
-//! | send a head that is too large, or is not HTTP | 431, 414 or 400 as a problem |
-//! | open more connections than an address may | 429 as a problem or a gRPC status, or closed when many do at once |
-//! | open connections without end | those that were idle longest are closed; when none is, the next ones wait in the kernel's queue |
-//! | keep an HTTP/2 connection open without a request | the connection is closed after the limit |
-//! | take nothing of what waits for it | the connection is closed after the limit |
-//! | ask over HTTP/2 and take back, again and again | GOAWAY, and the connection is closed |
-//! | stop answering HTTP/2 pings | the connection is closed |
+//! | sends no complete request head | the connection is closed after the read timeout |
+//! | sends a head that is too large, or is not HTTP | 431, 414 or 400 as a problem |
+//! | exceeds the connection limit of its address | 429 as a problem or a gRPC status, or a close if many are rejected |
+//! | opens all connections of the process | those idle longest are closed; if none is, new ones wait in the kernel |
+//! | keeps an HTTP/2 connection open without a request | the connection is closed after the idle timeout |
+//! | does not read its response | the connection is closed after the write timeout |
+//! | sends and resets HTTP/2 requests repeatedly (rapid reset) | GOAWAY, and the connection is closed |
+//! | does not acknowledge HTTP/2 pings | the connection is closed |
 //!
-//! At shutdown: nothing new is accepted, open requests are finished, and what is still open after
-//! the grace is cut.
+//! At shutdown, the server accepts no new connections and finishes open requests. Connections that are still open after
+//! the shutdown timeout are closed.
 
 use std::convert::Infallible;
 use std::io;
@@ -60,32 +61,36 @@ mod port;
 mod slow_client;
 mod socket;
 
-/// The last line before [`super::header_limits`], which refuses sooner: what is read of a head at most. A connection's buffer
-/// grows up to this as well while a body arrives. hyper calls a target too long beyond 64 KiB.
+/// Maximum size of the read buffer of a connection, in bytes.
+///
+/// It also limits the head of a request. [`super::header_limits`] has a lower limit, so this one applies only to heads
+/// that hyper rejects itself. While a body arrives, the buffer can grow to this size too. hyper rejects a target of
+/// more than 64 KiB as too long.
 const READ_BYTES: usize = 72 * 1024;
-/// Most streams of HTTP/2 that were reset and that we have not looked at yet.
+/// Maximum number of HTTP/2 streams that the client reset before the server accepted them.
 const RESETS: usize = 20;
-/// Most resets of our own that a client of HTTP/2 may make us send.
+/// Maximum number of resets that a client of HTTP/2 can cause the server to send.
 const LOCAL_RESETS: usize = 100;
-/// What is kept for one stream of HTTP/2 whose client takes nothing, in bytes.
+/// Size of the send buffer of one HTTP/2 stream, in bytes.
 const SEND_BYTES: usize = 64 * 1024;
-/// What a client may send over HTTP/2 before it is read, in bytes: for one stream, and for the connection.
+/// HTTP/2 flow-control windows for received data, in bytes: of a stream, and of the connection.
 const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
-/// Maximum number of rejected connections that are answered at the same time; further ones are closed at once.
+/// Maximum number of rejected connections that get a response at the same time; others are closed at once.
 const MAX_REJECTIONS: usize = 64;
 /// Maximum time of the response to a rejected connection, or of closing an idle one.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// When to come back then.
+/// `Retry-After` of the response to a rejected connection.
 const COME_BACK: Duration = Duration::from_secs(5);
-/// How long a connection that makes room for another one may take to say goodbye.
+/// Maximum time to close an idle connection whose slot another client needs.
 const FAREWELL: Duration = Duration::from_millis(100);
-/// How long to wait after a failed accept: no file descriptors left, usually.
+/// Delay after a failed accept. The usual cause is that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often failed accepts are logged at most.
+/// Minimum interval between log lines about failed accepts.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown`, then finishes open requests for up to `grace`. Connections that were
-/// upgraded to websockets are not waited for: their handlers end them.
+/// Serves until `shutdown`, then finishes open requests for at most `grace`.
+///
+/// The server does not wait for connections that were upgraded to websockets: their handlers close them.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -107,7 +112,8 @@ pub async fn serve(
     let mut accepting = Accepting::default();
 
     loop {
-        // One client is accepted before there is a slot, so that it is known that one is needed.
+        // A connection is accepted before a slot is reserved, so that idle connections are closed only if a client
+        // waits.
         let accept = async {
             let accepted = listener.accept().await?;
             Ok((accepted, server.connections.slot().await))
@@ -119,8 +125,8 @@ pub async fn serve(
         };
         match accepted {
             Ok(((stream, peer), slot)) => {
-                // Without it a small answer waits until the client has acknowledged the one before. A connection
-                // that has just ended has no options.
+                // Without this option, a small response waits until the client has acknowledged the previous one.
+                // Setting it on a connection that has just ended fails, which has no effect.
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
                 match server.connections.acquire(peer.ip(), slot) {
@@ -167,8 +173,8 @@ fn builder(port: Port, request_read_timeout: Duration) -> Builder<TokioExecutor>
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(request_read_timeout)
-        // No `max_headers`: hyper's own limit is that of `header_limits`, and one that is set costs each request two
-        // allocations of its size.
+        // No `max_headers`: hyper's default equals the limit of `header_limits`, and an explicit limit costs each
+        // request two allocations of its size.
         .max_buf_size(READ_BYTES);
     builder
         .http2()
@@ -185,14 +191,14 @@ fn builder(port: Port, request_read_timeout: Duration) -> Builder<TokioExecutor>
     builder
 }
 
-/// What all connections of one port share.
+/// The state that all connections of one port share.
 struct Server {
     http: Builder<TokioExecutor>,
     responder: Responder,
     router: Router,
     connections: Arc<Connections>,
     shutdown: CancellationToken,
-    /// The grace is over.
+    /// Cancelled when the shutdown timeout has elapsed.
     cut: CancellationToken,
 }
 
@@ -206,22 +212,22 @@ impl Server {
         let watch = Arc::new(Http2Watch::new(slow_client));
         let service = service_fn(|mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            // Over HTTP/1 the socket alone shows whether the client takes what it asked for.
+            // Over HTTP/1, the socket alone shows whether the client reads its response.
             let guard = (request.version() == Version::HTTP_2).then(|| watch.asked(&activity));
             if guard.is_none() {
                 activity.begin();
             }
             let (linger, empty) = (linger.clone(), request.body().is_end_stream());
             request.extensions_mut().insert(ConnectInfo(peer));
-            // No handler reads such a body, and unread it would stay in the connection's window.
+            // No handler reads the body of a GET or HEAD request. Unread, it would occupy the window of the connection.
             let unread = matches!(*request.method(), Method::GET | Method::HEAD) && guard.is_some() && !empty;
             let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
-            // A router is always ready.
+            // A router is always ready, so `poll_ready` is not called.
             let answer = self.router.clone().call(request);
             let (activity, responder) = (activity.clone(), self.responder);
             async move {
                 let answer = answer.await?;
-                // The rest of the body may still arrive, and no handler reads it.
+                // The rest of the request body can still arrive, and no handler reads it.
                 if !empty && !answer.status().is_success() {
                     linger.store(true, Ordering::Relaxed);
                 }
@@ -234,7 +240,7 @@ impl Server {
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
 
-        // A separate set, which is polled only when it is woken, not with every request.
+        // A separate set is polled only when it is woken, and not with every request.
         let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &watch, false)]);
         loop {
             tokio::select! {
@@ -257,7 +263,7 @@ impl Server {
                             counter!("orders_http_rejections_total", "reason" => limit).increment(1);
                         }
                         connection.as_mut().graceful_shutdown();
-                        // Long enough for the word that it is over.
+                        // Gives the client time to receive the GOAWAY or the end of the connection.
                         let _ = tokio::time::timeout(farewell, connection).await;
                         return;
                     }
@@ -271,7 +277,9 @@ impl Server {
         }
     }
 
-    /// What ends a connection next. `ending` says that it knows of the shutdown.
+    /// Waits for the next event that ends a connection.
+    ///
+    /// `ending` means that the connection has already started its graceful shutdown.
     async fn event(
         &self,
         asked: &AtomicBool,
@@ -280,8 +288,8 @@ impl Server {
         ending: bool,
     ) -> Event {
         let limits = &self.connections.limits;
-        // hyper limits the wait for a head only once it knows the version of HTTP, for which a
-        // client has to send something.
+        // hyper starts the timeout for a head only when it knows the HTTP version, for which the client must send
+        // bytes.
         let silent = async {
             tokio::time::sleep(limits.request_read_timeout).await;
             if asked.load(Ordering::Relaxed) || activity.has_greeted() {
@@ -293,7 +301,7 @@ impl Server {
         tokio::select! {
             event = silent => event,
             limit = watch.exceeded() => Event::Exceeded(Some(limit), REJECTION_TIMEOUT),
-            // Counted where it was decided.
+            // `close_idle` counts these.
             () = activity.make_room.notified() => Event::Exceeded(None, FAREWELL),
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
             () = self.cut.cancelled() => Event::Cut,
@@ -301,7 +309,9 @@ impl Server {
     }
 }
 
-/// Returns when nothing was open for this long. Costs a timer for each of these spans.
+/// Returns when the connection has been idle for the duration `longest`.
+///
+/// Each such duration costs one timer.
 async fn idle(activity: &Activity, longest: Duration) {
     loop {
         let idle = activity.idle_for().unwrap_or_default();
@@ -312,10 +322,12 @@ async fn idle(activity: &Activity, longest: Duration) {
     }
 }
 
-/// Reserves the answer, and notes when it is complete. The usual one is in hyper's buffer at once and has left with
-/// it; one that comes bit by bit is watched.
+/// Reserves the memory of an HTTP/1 response and tracks when it is complete.
+///
+/// A response of known length is in hyper's buffer at once, and the flush of the socket completes it. A streamed
+/// response is wrapped in [`Http1Stream`].
 fn over_http1(answer: Response, activity: &Arc<Activity>, responder: Responder) -> Response {
-    // A websocket is open until its connection is closed.
+    // A websocket stays open until its connection is closed.
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         activity.upgrade();
         return answer;
@@ -339,7 +351,9 @@ fn over_http2(answer: Response, guard: RequestGuard, responder: Responder) -> Re
     }
 }
 
-/// In place of an answer that does not fit beside those of all others. What was done stays done.
+/// Returns the response that replaces one that exceeds the memory for responses.
+///
+/// The effects of the request remain.
 fn overloaded(answer: &Response, responder: Responder) -> Response {
     match answer.extensions().get::<Overloaded>() {
         Some(Overloaded(instead)) => instead(),
@@ -347,24 +361,24 @@ fn overloaded(answer: &Response, responder: Responder) -> Response {
     }
 }
 
-/// What a transport answers instead, where a problem is not understood.
+/// Response extension of a transport whose clients do not understand a problem: builds the replacement.
 #[derive(Clone, Copy)]
 pub struct Overloaded(pub fn() -> Response);
 
-/// What may happen to a connection besides requests.
+/// Events that end a connection.
 enum Event {
-    /// Nothing was asked in time.
+    /// The client sent no request before the read timeout.
     Silent,
-    /// It is over this limit, or in the way of another one, and may take this long to say goodbye.
+    /// The connection exceeds this limit, or another client needs its slot; the duration limits the close.
     Exceeded(Option<&'static str>, Duration),
-    /// Nothing more is to be asked: the server is shut down.
+    /// The server shuts down, so the connection accepts no more requests.
     Ending,
-    /// The grace is over.
+    /// The shutdown timeout has elapsed.
     Cut,
 }
 
 impl Server {
-    /// Answers the first request of a connection that is one too many, whatever it asks for.
+    /// Responds to the first request of a rejected connection with `too_many_connections`.
     async fn reject_connection(self: Arc<Self>, stream: Socket<TcpStream>) {
         let responder = self.responder;
         let service = service_fn(move |request: Request<Incoming>| async move {
@@ -384,7 +398,7 @@ impl Server {
     }
 }
 
-/// What to do when the kernel hands out no connection.
+/// Handles failed accepts.
 #[derive(Default)]
 struct Accepting {
     logged: Option<Instant>,
@@ -392,7 +406,7 @@ struct Accepting {
 
 impl Accepting {
     async fn failed(&mut self, error: &io::Error) {
-        // These are about one client that left before it was accepted.
+        // These errors concern one client that disconnected before it was accepted.
         if matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

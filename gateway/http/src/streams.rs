@@ -1,5 +1,6 @@
-//! What stays open between requests and events: websockets, event streams, long polls, and streams of gRPC.
-//! All kinds share one limit, in total and for one client's address.
+//! Limits the open streams: websockets, event streams, long polls and gRPC streams.
+//!
+//! All kinds share one limit, in total and for the address of one client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,15 +15,15 @@ use super::address_limiter::{AddressLimiter, AddressPermit, LimitReached, client
 use super::problem::Problem;
 use crate::Config;
 
-/// When to come back after a refusal.
+/// `Retry-After` of a rejection.
 const COME_BACK: Duration = Duration::from_secs(5);
 
-/// What is open: the label `kind` of the metric `orders_open_streams`.
+/// The kind of a stream: the label `kind` of the metric `orders_open_streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamKind(&'static str);
 
 impl StreamKind {
-    /// A kind with this label.
+    /// Creates a kind with this label.
     pub const fn new(label: &'static str) -> Self {
         Self(label)
     }
@@ -42,10 +43,10 @@ impl Streams {
         Self { addresses, limits: limits.clone() }
     }
 
-    /// Counts a stream of this client.
+    /// Counts a stream of this client until the drop of the result.
     ///
     /// # Errors
-    /// `too_many_streams` or `streams_exhausted`.
+    /// `too_many_streams` if the address has reached its limit, `streams_exhausted` if the process has.
     pub fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
         let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
         let place = self.addresses.acquire(client.filter(|ip| !exempt(ip))).map_err(|full| {
@@ -68,7 +69,7 @@ impl Streams {
     }
 }
 
-/// An open stream, for as long as this lives.
+/// An open stream; the drop releases its permit.
 #[derive(Debug)]
 pub struct OpenStream {
     kind: StreamKind,
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_gets_a_tenth_and_this_machine_may_be_exempt() {
+    fn one_address_gets_a_tenth_and_loopback_can_be_exempt() {
         let limits = Config { max_streams: 20, ..crate::Config::default() };
         for (exempt_loopback, most) in [(false, 2), (true, 20)] {
             let streams = Streams::new(&Config { exempt_loopback, ..limits.clone() });

@@ -1,8 +1,8 @@
-//! The connections of a process, over all its ports: how many there are, and which of them are idle.
+//! Counts the connections of a process over all its ports, and tracks which of them are idle.
 //!
-//! When all slots are taken, those that were idle longest are closed to make room, so clients that hold
-//! connections without using them cannot keep others out. A connection with an open request, stream or
-//! websocket is never closed for that.
+//! When all slots are taken, the connections that were idle longest are closed. Clients that hold connections without
+//! using them therefore cannot exclude others. A connection with an open request, stream or websocket is never closed
+//! for this reason.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ use crate::Config;
 use crate::address_limiter::{AddressLimiter, AddressPermit, exempt};
 use crate::buffer_limits::BufferLimits;
 
-/// How often idle connections are looked for while a client waits for a slot.
+/// Interval of the search for idle connections while a client waits for a slot.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Looking for idle connections reads all of them, so one in this many is closed at a time.
+/// Each search closes the maximum number of connections divided by this, because it reads all of them.
 const CLOSED_TOGETHER: usize = 64;
 
-/// What all listeners of a process share.
+/// The connections of a process and their limits, shared by all its listeners.
 #[derive(Debug)]
 pub struct Connections {
     pub(super) limits: Config,
@@ -40,12 +40,12 @@ struct Open {
 }
 
 impl Connections {
-    /// Limits for all listeners that get this.
+    /// Creates the limits for all listeners that share the value.
     pub fn new(limits: &Config) -> Arc<Self> {
         Self::sharing(limits, BufferLimits::new(limits))
     }
 
-    /// The same with budgets that others use as well.
+    /// Creates the limits with memory budgets that other components share.
     pub fn sharing(limits: &Config, buffers: BufferLimits) -> Arc<Self> {
         Arc::new(Self {
             buffers,
@@ -61,14 +61,14 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a slot; closes idle connections when there is none.
+    /// Waits for a slot, and closes idle connections if none is free.
     pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
             return slot;
         }
         loop {
             self.close_idle();
-            // Later another connection may have become idle.
+            // By the next search, another connection can have become idle.
             if let Ok(slot) = tokio::time::timeout(LOOK_AGAIN, self.slots.clone().acquire_owned()).await {
                 return slot.expect("the semaphore is never closed");
             }
@@ -86,14 +86,14 @@ impl Connections {
         }
         idle.select_nth_unstable_by_key(most - 1, |(since, _)| *since);
         for (_, activity) in &idle[..most] {
-            // It does not count as idle any more, so the next look finds another one.
+            // The connection no longer counts as idle, so the next search finds another one.
             activity.running.fetch_add(1, Ordering::Relaxed);
             activity.make_room.notify_one();
             counter!("orders_http_rejections_total", "reason" => "connections").increment(1);
         }
     }
 
-    /// A place among the connections of this address; `None` when it has as many as it may.
+    /// Registers a connection; `None` if its address has reached its limit.
     pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
         let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
         let place = self.addresses.acquire(address).ok()?;
@@ -111,7 +111,7 @@ fn micros_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// An accepted connection. Gives its slot back when it is dropped.
+/// An accepted connection; the drop releases its slot.
 #[derive(Debug)]
 pub(super) struct Connection {
     connections: Arc<Connections>,
@@ -122,7 +122,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// How long a message may take, see [`crate::buffer_limits::ReadDeadline`].
+    /// Returns the duration of a step of [`crate::buffer_limits::ReadDeadline`].
     pub(super) fn message_timeout(&self) -> Duration {
         self.connections.limits.request_read_timeout
     }
@@ -134,24 +134,24 @@ impl Drop for Connection {
     }
 }
 
-/// What happens on one connection. The connection's own task writes it, except for the streams of HTTP/2.
+/// The activity of one connection. Its task writes it, except for the streams of HTTP/2.
 #[derive(Debug)]
 pub(super) struct Activity {
     started: Instant,
-    /// Requests, streams and websockets that are open.
+    /// Number of open requests, streams and websockets.
     running: AtomicUsize,
-    /// In microseconds since `started`; means nothing while something runs.
+    /// Start of the idle time in microseconds since `started`; not valid while something is running.
     idle_since: AtomicU64,
-    /// HTTP/1: the whole response is in the connection's buffer.
+    /// HTTP/1: the complete response is in the buffer of the connection.
     answered: AtomicBool,
-    /// The client has sent the first bytes of HTTP/2.
+    /// The client has sent the connection preface of HTTP/2.
     greeted: AtomicBool,
-    /// Another client needs the slot.
+    /// Notified when another client needs the slot.
     pub(super) make_room: Notify,
     pub(super) buffers: BufferLimits,
-    /// HTTP/1: bytes of responses that are reserved and not with the kernel yet.
+    /// HTTP/1: reserved bytes of responses that the kernel has not taken yet.
     unsent: AtomicUsize,
-    /// It is a websocket now.
+    /// The connection is upgraded to a websocket.
     upgraded: AtomicBool,
 }
 
@@ -180,7 +180,7 @@ impl Activity {
         }
     }
 
-    /// HTTP/1: what [`Self::begin`] began ends with the next [`Self::flushed`].
+    /// HTTP/1: lets the next [`Self::flushed`] end the request that [`Self::begin`] started.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
@@ -202,7 +202,7 @@ impl Activity {
         self.upgraded.load(Ordering::Relaxed)
     }
 
-    /// Everything that was written is with the kernel.
+    /// Records that the kernel has taken all written bytes.
     pub(super) fn flushed(&self) {
         if self.unsent.load(Ordering::Relaxed) > 0 {
             self.buffers.responses.release(self.unsent.swap(0, Ordering::Relaxed));
@@ -225,7 +225,7 @@ impl Activity {
         (self.running.load(Ordering::Relaxed) == 0).then(|| self.idle_since.load(Ordering::Relaxed))
     }
 
-    /// How long nothing was open; `None` while something is.
+    /// Returns the idle time; `None` while something is running.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let since = self.idle_since()?;
         Some(Duration::from_micros(micros_since(self.started).saturating_sub(since)))
@@ -245,12 +245,12 @@ impl Activity {
     }
 }
 
-/// Something that is open on a connection, for as long as this lives.
+/// An open request, stream or websocket of a connection; the drop ends it.
 #[derive(Debug)]
 pub(super) struct Running(Arc<Activity>);
 
 impl Running {
-    /// Begins, and ends when it is dropped.
+    /// Starts it.
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
         activity.begin();
         Self::begun(activity)
@@ -260,7 +260,7 @@ impl Running {
         &self.0
     }
 
-    /// Ends what has begun already.
+    /// Takes over one that [`Activity::begin`] has started.
     pub(super) fn begun(activity: &Arc<Activity>) -> Self {
         Self(Arc::clone(activity))
     }

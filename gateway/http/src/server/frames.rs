@@ -1,30 +1,30 @@
-//! Follows the frames that a client sends over HTTP/2 or a websocket, to see whether one is unfinished.
+//! Follows the frames that a client sends over HTTP/2 or a websocket, and detects unfinished ones.
 //!
-//! Neither library has a time for a frame: a client that sends one byte now and then, or a message in many
-//! fragments, would keep what it has begun for as long as it likes. Only lengths and flags are read here.
+//! Neither library has a timeout for a frame. A client that sends single bytes, or a message in many fragments, could
+//! keep a frame unfinished without a limit. Only lengths and flags are parsed here.
 
-/// Longest head of a frame, in bytes: that of a websocket with its mask.
+/// Maximum length of a frame header, in bytes: that of a websocket frame with its mask.
 const LONGEST_HEAD: usize = 14;
-/// The length of a head of HTTP/2.
+/// Length of a frame header of HTTP/2, in bytes.
 const HTTP2_HEAD: usize = 9;
 
-/// What the frames are.
+/// The protocol of the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http2,
     Websocket,
 }
 
-/// Where a client is within its frames.
+/// The position of a client within its frames.
 #[derive(Debug)]
 pub(super) struct Frames {
     protocol: Protocol,
     head: [u8; LONGEST_HEAD],
-    /// How much of the head has come.
+    /// Number of bytes of the frame header that have arrived.
     begun: usize,
-    /// How much of the payload is still to come.
+    /// Number of bytes of the payload that have not arrived yet.
     rest: u64,
-    /// More frames belong to the same block of headers, or to the same message.
+    /// Whether more frames of the same header block or message must follow.
     open: bool,
 }
 
@@ -33,12 +33,12 @@ impl Frames {
         Self { protocol, head: [0; LONGEST_HEAD], begun: 0, rest: 0, open: false }
     }
 
-    /// Whether something has to follow.
+    /// Returns whether a frame or message is unfinished.
     pub(super) fn is_unfinished(&self) -> bool {
         self.begun > 0 || self.rest > 0 || self.open
     }
 
-    /// Follows the next bytes; whether something was finished in them.
+    /// Follows the next bytes, and returns whether a frame or message was completed in them.
     pub(super) fn advance(&mut self, mut bytes: &[u8]) -> bool {
         let mut finished = false;
         while !bytes.is_empty() {
@@ -59,7 +59,7 @@ impl Frames {
         finished
     }
 
-    /// The length of the payload, when the head is complete.
+    /// Returns the length of the payload if the frame header is complete.
     fn payload(&mut self) -> Option<u64> {
         match self.protocol {
             Protocol::Http2 => {
@@ -89,7 +89,7 @@ impl Frames {
                 if self.begun < 2 + extended + mask {
                     return None;
                 }
-                // Control frames may come between the fragments of a message.
+                // Control frames can be sent between the fragments of a message.
                 if first & 0x08 == 0 {
                     self.open = first & 0x80 == 0;
                 }
@@ -104,7 +104,7 @@ impl Frames {
 mod tests {
     use super::*;
 
-    /// After each of these bytes: whether something is unfinished.
+    /// Returns for each byte whether a frame is unfinished after it.
     fn unfinished(protocol: Protocol, bytes: &[u8]) -> Vec<bool> {
         let mut frames = Frames::new(protocol);
         let one_by_one = bytes.iter().map(|byte| {

@@ -1,4 +1,4 @@
-//! A response over HTTP/1 whose length is not known before its end.
+//! An HTTP/1 response whose length is not known in advance.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use hyper::body::{Frame, SizeHint};
 
 use super::connections::{Activity, Running};
 
-/// Keeps its connection from counting as idle, and reserves the bytes that are on their way.
+/// Keeps the connection from counting as idle, and reserves the bytes that are not sent yet.
 pub(super) struct Http1Stream {
     body: Body,
     running: Running,
 }
 
 impl Http1Stream {
-    /// Takes over what [`Activity::begin`] began.
+    /// Takes over the request that [`Activity::begin`] started.
     pub(super) fn new(body: Body, activity: &Arc<Activity>) -> Self {
         Self { body, running: Running::begun(activity) }
     }

@@ -1,8 +1,8 @@
-//! Watches the clients of HTTP/2, where a connection can be busy while its streams stand still.
+//! Detects HTTP/2 clients that stall their streams while the connection looks active.
 //!
-//! A client that opens no window for what it asked for, or that asks and takes back without end, is
-//! not seen by the limits of the socket. So each answer is handed over in small pieces, and the
-//! connection notes since when it waits for room.
+//! The limits of the socket do not detect a client that opens no flow-control window for its responses, or that sends
+//! and resets requests repeatedly. Each response is therefore passed to hyper in small pieces, and the connection
+//! records since when each one has waited for its window.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::buffer_limits::Reservation;
 use crate::problem::OVERLOADED;
 
-/// Most bytes of one answer that are handed over without room for them.
+/// Maximum size of a piece, in bytes: what hyper holds of a response without a window for it.
 const PIECE: usize = 16 * 1024;
-/// Most bytes of the last piece.
+/// Maximum size of the last piece, in bytes.
 const LAST_PIECE: usize = 1024;
-/// Most requests that a client may take back beyond those that were answered.
+/// Maximum number of requests that a client can reset in excess of the number of responses.
 pub(super) const MAX_ABANDONED: usize = 200;
 
-/// What is noted about one connection.
+/// The stalled streams and reset requests of one connection.
 #[derive(Debug)]
 pub(super) struct Http2Watch {
     slow_client: SlowClientLimits,
@@ -39,9 +39,9 @@ pub(super) struct Http2Watch {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// Until when the client has to make room for each answer.
+    /// The deadline by which the client must open the window, for each response.
     waiting: BTreeMap<u64, Instant>,
-    /// Requests taken back, less those answered.
+    /// Number of reset requests minus the number of responses, at least 0.
     abandoned: usize,
 }
 
@@ -54,7 +54,7 @@ impl Http2Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends with the name of the limit when a client goes too far.
+    /// Waits until the client exceeds a limit, and returns the name of the limit.
     pub(super) async fn exceeded(&self) -> &'static str {
         loop {
             let deadline = {
@@ -75,21 +75,23 @@ impl Http2Watch {
         }
     }
 
-    /// A request has come.
+    /// Registers a request.
     pub(super) fn asked(self: &Arc<Self>, activity: &Arc<Activity>) -> RequestGuard {
         RequestGuard { watch: Arc::clone(self), running: Some(Running::new(activity)) }
     }
 }
 
-/// A request that is being worked on. Dropped without an answer, it was taken back.
+/// A request in progress. A drop without a response counts as a reset by the client.
 pub(super) struct RequestGuard {
     watch: Arc<Http2Watch>,
-    /// `None` once it is answered.
+    /// `None` when it has its response.
     running: Option<Running>,
 }
 
 impl RequestGuard {
-    /// Wraps the answer; `None` when its bytes do not fit. The trailers end a stream that grows too large.
+    /// Wraps the body of the response; `None` if its bytes exceed the budget.
+    ///
+    /// The trailers end a streamed response that exceeds the budget later.
     pub(super) fn answered(mut self, body: Body, trailers: Option<OverloadedTrailers>) -> Option<Body> {
         let running = self.running.take()?;
         let responses = &running.activity().buffers.responses;
@@ -130,19 +132,19 @@ impl Drop for RequestGuard {
     }
 }
 
-/// An answer in pieces. hyper asks for the next one when there is room for it.
+/// A response body in pieces. hyper polls the next one when the flow-control window has room for it.
 struct WatchedBody {
     body: Body,
     rest: Bytes,
     id: u64,
     watch: Arc<Http2Watch>,
-    /// While there is something to send.
+    /// The pending write, while there is something to send.
     waiting: Option<PendingWrite>,
-    /// The whole answer, or the part of a stream that is on its way.
+    /// Memory of the complete response, or of the current frame of a streamed one.
     held: Reservation,
-    /// The whole answer is reserved.
+    /// Whether the complete response is reserved.
     counted: bool,
-    /// The end of a stream for which there is no memory; without it the stream breaks off.
+    /// Trailers of a stream that exceeds the budget; without them, the stream is aborted.
     trailers: Option<OverloadedTrailers>,
     _running: Running,
 }
@@ -156,7 +158,7 @@ impl WatchedBody {
         state.waiting.insert(self.id, waiting.deadline(&self.watch.slow_client));
     }
 
-    /// The end of a stream for which there is no room any more.
+    /// Returns the last frame of a stream that exceeds the budget.
     fn overloaded(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
         self.body = Body::empty();
         self.rest = Bytes::new();
@@ -179,7 +181,7 @@ impl hyper::body::Body for WatchedBody {
         this.watch.state().waiting.remove(&this.id);
         if this.rest.is_empty() {
             let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(cx) else {
-                // A stream that has nothing to send is not slow.
+                // A stream without data to send is not slow.
                 this.waiting = None;
                 return Poll::Pending;
             };
@@ -198,14 +200,14 @@ impl hyper::body::Body for WatchedBody {
             }
         }
         let mut length = this.rest.len().min(PIECE);
-        // The last piece is not watched any more when hyper has it, so it is a small one.
+        // When hyper has the last piece, its delivery is not tracked any more, so this piece is small.
         if length == this.rest.len() && length > LAST_PIECE && this.body.is_end_stream() {
             length -= LAST_PIECE;
         }
         let piece = this.rest.split_to(length);
         let mut waiting = this.waiting.unwrap_or_else(PendingWrite::begin);
         this.waits(waiting);
-        // When the next piece is asked for, this one was taken.
+        // hyper polls the next piece only after it has sent this one.
         waiting.took(length);
         this.waiting = Some(waiting);
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -258,7 +260,7 @@ mod tests {
         assert_eq!(last.len(), LAST_PIECE, "the end is watched too");
         assert!(taken.frame().await.is_none());
         drop(taken);
-        // One that waits for news and not for room.
+        // A stream that waits for data and not for its window.
         let mut silent = watch
             .asked(&activity)
             .answered(
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn taking_back_is_for_now_and_then() {
+    async fn resets_are_limited_relative_to_responses() {
         let (watch, activity) = (Arc::new(Http2Watch::new(LIMITS)), Activity::for_tests());
         for _ in 0..=MAX_ABANDONED {
             drop(watch.asked(&activity));

@@ -1,4 +1,4 @@
-//! What differs between the ports of a process: the protocol, its limits, and the form of an error.
+//! The settings that differ between the ports of a process: the protocol, its limits and the format of errors.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use http::HeaderMap;
 
 use crate::problem::Problem;
 
-/// What differs between the ports of a process.
+/// The settings that differ between the ports of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct Port {
-    /// HTTP/2 without HTTP/1.
+    /// Whether the port accepts only HTTP/2.
     pub only_http2: bool,
     /// Maximum number of concurrent requests on one HTTP/2 connection.
     pub max_concurrent_requests: u32,
     /// Interval of the pings on an HTTP/2 connection.
     pub ping_interval: Duration,
-    /// Maximum wait for the answer to a ping.
+    /// Maximum wait for the acknowledgement of a ping.
     pub ping_timeout: Duration,
-    /// How the server itself refuses a request.
+    /// The responses of the server itself.
     pub responder: Responder,
 }
 
 impl Port {
-    /// Browsers and other clients of HTTP.
+    /// The port for browsers and other HTTP clients.
     pub const HTTP: Self = Self {
         only_http2: false,
         max_concurrent_requests: 100,
@@ -33,14 +33,14 @@ impl Port {
     };
 }
 
-/// How the server itself refuses a request: each protocol has its own form of an error.
+/// Builds the responses with which the server itself rejects a request, in the error format of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Responder {
     /// Returns the response with this problem. The headers are those of the request, or of the response that it
     /// replaces.
     pub refuse: fn(&HeaderMap, Problem) -> Response,
     /// Returns the trailers that end a response with these headers when its body exceeds the memory for responses.
-    /// Without trailers the response is broken off.
+    /// Without trailers, the response is aborted.
     pub overloaded_trailers: fn(&HeaderMap) -> Option<OverloadedTrailers>,
 }
 

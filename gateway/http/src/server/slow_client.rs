@@ -1,4 +1,4 @@
-//! How slowly a client may take what waits for it.
+//! Limits how slowly a client can read the bytes that are written to it.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::Config;
 
-/// The limits.
+/// Limits for the speed of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlowClientLimits {
-    /// How long it may take nothing.
+    /// Maximum time without any byte read.
     pub(super) stall: Duration,
-    /// How long it may be slow.
+    /// Time for which the client can be slower than `rate`.
     pub(super) grace: Duration,
-    /// Slowest average rate after that, in bytes per second.
+    /// Minimum average rate after that, in bytes per second.
     pub(super) rate: usize,
 }
 
@@ -27,11 +27,11 @@ impl From<&Config> for SlowClientLimits {
     }
 }
 
-/// A time in which something waits for a client without a break.
+/// A period in which bytes wait for a client without interruption.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingWrite {
     since: Instant,
-    /// Bytes that it took since.
+    /// Number of bytes that the client has read in the period.
     taken: usize,
     last: Instant,
 }
@@ -47,7 +47,7 @@ impl PendingWrite {
         self.last = Instant::now();
     }
 
-    /// When the client is too slow, unless it takes more before.
+    /// Returns the time at which the client is too slow if it reads nothing more.
     pub(super) fn deadline(&self, slow_client: &SlowClientLimits) -> Instant {
         let earned = Duration::from_secs_f64(self.taken as f64 / slow_client.rate as f64);
         (self.last + slow_client.stall).min(self.since + slow_client.grace + earned)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_may_be_slow_for_a_while_and_take_nothing_for_less() {
+    async fn client_can_be_slow_for_the_grace_period_and_stall_for_less() {
         let slow_client =
             SlowClientLimits { stall: Duration::from_secs(20), grace: Duration::from_secs(30), rate: 1_000 };
         let began = Instant::now();

@@ -1,8 +1,9 @@
-//! A connection that holds its slot until it is closed, also as a websocket; that gives up on a client
-//! which takes nothing; and that explains what hyper refuses by itself.
+//! A socket that holds the slot of its connection, detects slow clients and replaces hyper's error responses.
 //!
-//! hyper answers a head that it cannot read with a status and no body. Such an answer is told from
-//! ours by its exact text, and a problem is sent instead.
+//! It holds the slot until it is closed, also as a websocket, and fails if the client does not read what is written.
+//!
+//! hyper rejects a head that it cannot parse with a status and no body. The socket recognises such a response by its
+//! exact bytes and sends a problem instead.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -24,39 +25,39 @@ use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::buffer_limits::{ReadDeadline, Reservation};
 use crate::problem::{self, OVERLOADED, Problem};
 
-/// How long a rejected client may continue to send. It would lose the response if the socket were closed earlier.
+/// Maximum time for which a rejected client can continue to send. An earlier close would lose the response.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much of that is read, in bytes.
+/// Maximum number of bytes that are read in this time.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
-/// The first bytes of HTTP/2.
+/// The connection preface of HTTP/2.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a read fails with when a frame, or a message of a websocket, takes too long.
+/// Error message of a read whose frame, or websocket message, misses its deadline.
 pub const LATE: &str = "a frame did not arrive in time";
 
-/// Counts for a connection of HTTP/1, which does not begin so.
+/// Value of `greeting` for a connection of HTTP/1, which does not start with the preface.
 const HTTP1: usize = usize::MAX;
 
-/// Gives its slot back when it is dropped. hyper moves the whole of it into an upgrade.
+/// A socket whose drop releases its slot. An upgrade takes over the whole socket from hyper.
 pub(super) struct Socket<T> {
     io: T,
     slow_client: SlowClientLimits,
-    /// While something waits for the client.
+    /// The pending write, while bytes wait for the client.
     waiting: Option<PendingWrite>,
-    /// Runs while the client takes nothing.
+    /// The timer of the pending write, while the client does not read.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// What the client sends, once it is not HTTP/1.
+    /// The frames that the client sends over HTTP/2 or a websocket.
     frames: Option<Unfinished>,
-    /// Our words instead of hyper's, not sent yet.
+    /// The problem that replaces hyper's response, as far as it is not sent yet.
     explanation: Bytes,
-    /// Whether a refused client may be sending still.
+    /// Whether a rejected client may still be sending.
     linger: Arc<AtomicBool>,
     linger_left: usize,
     lingering: Option<Pin<Box<Sleep>>>,
-    /// `None` for one that is only told that there is no slot for it.
+    /// `None` for a rejected connection, which holds no slot.
     connection: Option<Connection>,
-    /// Bytes of HTTP/2's opening words that came so far.
+    /// Number of bytes of the HTTP/2 preface that have arrived.
     greeting: usize,
 }
 
@@ -78,12 +79,12 @@ impl<T> Socket<T> {
         }
     }
 
-    /// Turned on, it lets the client finish what it is sending before it is closed.
+    /// Returns the switch that makes a close wait until the client has stopped sending.
     pub(super) fn linger(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.linger)
     }
 
-    /// Passes the outcome of a write on, or an error when the client is too slow.
+    /// Returns the outcome of a write, or an error if the client reads too slowly.
     fn watched<V>(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +109,7 @@ impl<T> Socket<T> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
     }
 
-    /// Everything is with the kernel.
+    /// Records that the kernel has taken all bytes.
     fn flushed(&mut self) {
         self.waiting = None;
         self.stalled = None;
@@ -117,7 +118,7 @@ impl<T> Socket<T> {
         }
     }
 
-    /// Notes what the client has sent.
+    /// Follows the bytes that the client has sent.
     fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(connection) = &self.connection else { return Ok(()) };
         if self.frames.is_none() {
@@ -131,7 +132,7 @@ impl<T> Socket<T> {
         self.frames.as_mut().map_or(Ok(()), |frames| frames.received(bytes))
     }
 
-    /// Checks whether the first bytes are those of HTTP/2.
+    /// Checks whether the connection starts with the preface of HTTP/2.
     fn greet(&mut self, bytes: &[u8]) -> io::Result<()> {
         let expected = PREFACE.get(self.greeting..).unwrap_or_default();
         let length = bytes.len().min(expected.len());
@@ -152,7 +153,7 @@ impl<T> Socket<T> {
         Ok(())
     }
 
-    /// Takes over an answer that hyper gave by itself.
+    /// Replaces a response of hyper itself with a problem, and returns whether it did.
     fn explain(&mut self, bytes: &[u8]) -> bool {
         let Some(problem) = bare_refusal(bytes) else { return false };
         counter!("orders_http_rejections_total", "reason" => problem.code().as_str()).increment(1);
@@ -177,7 +178,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
 }
 
 impl<T: AsyncRead + Unpin> Socket<T> {
-    /// Reads and drops what still comes, for a moment.
+    /// Reads and drops what the client still sends, until [`LINGER`] or [`LINGER_BYTES`].
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.linger.load(Ordering::Relaxed) {
             return Poll::Ready(());
@@ -267,13 +268,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     }
 }
 
-/// What a client has begun to send over HTTP/2 or a websocket.
+/// The unfinished frame or message of a client over HTTP/2 or a websocket.
 struct Unfinished {
     frames: Frames,
     step: Duration,
     read_deadline: Option<ReadDeadline>,
     late: Option<Pin<Box<Sleep>>>,
-    /// What has arrived of an unfinished message of a websocket. HTTP/2 reserves what it reads.
+    /// Memory of an unfinished websocket message. HTTP/2 bodies reserve theirs when they are read.
     held: Option<Reservation>,
 }
 
@@ -308,7 +309,7 @@ impl Unfinished {
         }
     }
 
-    /// Ready when what was begun has not arrived in time.
+    /// Completes when the unfinished frame or message has missed its deadline.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(read_deadline) = &self.read_deadline else { return Poll::Pending };
         let deadline = read_deadline.deadline();
@@ -320,8 +321,9 @@ impl Unfinished {
     }
 }
 
-/// What hyper wanted to say, when these bytes are a complete response of hyper itself: a status, three headers
-/// and nothing else. No answer of ours has these three alone.
+/// Returns the problem for a complete error response of hyper itself.
+///
+/// Such a response has a status, three headers and nothing else. No response of ours has only these three headers.
 fn bare_refusal(bytes: &[u8]) -> Option<Problem> {
     let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
     let (line, headers) = text.strip_prefix("HTTP/1.1 ")?.split_once("\r\n")?;

@@ -1,4 +1,4 @@
-//! Raw sockets against the accept loop.
+//! Tests of the accept loop with raw sockets.
 
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -40,7 +40,7 @@ async fn start(limits: Config, grace: Duration, routes: Router) -> Running {
     Running { address, shutdown, task }
 }
 
-/// How long a test looks for something that must not happen.
+/// Time for which a test waits for an event that must not happen.
 const LOOK: Duration = Duration::from_millis(300);
 
 fn limits() -> Config {
@@ -56,7 +56,7 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Everything the server says to these bytes until it closes.
+    /// Sends the bytes, and returns all that the server sends until it closes the connection.
     async fn say(&self, bytes: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -73,7 +73,7 @@ async fn until_closed(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn handlers_know_the_peer_and_every_answer_has_the_safe_headers_once() {
+async fn handlers_know_the_peer_and_responses_have_the_security_headers_once() {
     let named = get(|| async { [("x-content-type-options", "nosniff"), ("x-request-id", "another")] });
     let server = start(limits(), Duration::ZERO, Router::new().route("/named", named)).await;
     let answer =
@@ -107,9 +107,9 @@ async fn errors_of_the_server_itself_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_given_up() {
+async fn connection_with_an_incomplete_head_is_closed() {
     let server = start(short(), Duration::ZERO, Router::new()).await;
-    // Nothing, one byte, a part of each version's first words, half a head.
+    // No byte, one byte, a part of the preface of HTTP/2, an incomplete head.
     for start in ["", "G", "PRI * HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         let answer = server.say(start).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{start:?}: {answer}");
@@ -117,20 +117,20 @@ async fn a_head_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_head_that_cannot_be_read_is_refused_with_a_problem() {
+async fn invalid_heads_are_rejected_with_a_problem() {
     let server = start(limits(), Duration::ZERO, Router::new()).await;
     let many = |count| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
     let get = |headers: &str| format!("GET /peer HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
     let long = |length| format!("x: {}\r\n", "y".repeat(length));
     for (request, status, code) in [
-        // What the layer sees.
+        // Requests that the middleware rejects.
         (get(&long(limits().max_head_size)), "431", "head_too_large"),
         (
             format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(limits().max_target_size)),
             "414",
             "uri_too_long",
         ),
-        // What hyper refuses by itself.
+        // Requests that hyper itself rejects.
         (get(&long(READ_BYTES)), "431", "head_too_large"),
         (get(&long(4 * READ_BYTES)), "431", "head_too_large"),
         (get(&many(101)), "431", "head_too_large"),
@@ -179,7 +179,7 @@ async fn connections_of_one_address_are_limited_with_a_response() {
     let request = Request::get(format!("http://{}/peer", server.address)).body(Body::empty()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), 429);
     drop((held, sender));
-    // The places are free again as soon as the server has seen the ends.
+    // The permits are released as soon as the server has seen the connections end.
     loop {
         let answer = server.say("GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         if answer.starts_with("HTTP/1.1 200") {
@@ -189,7 +189,7 @@ async fn connections_of_one_address_are_limited_with_a_response() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_may_have_more() {
+async fn trusted_proxies_are_exempt_from_the_connection_limit_of_an_address() {
     let limits = Config {
         max_connections_per_address: Some(1),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
@@ -201,7 +201,7 @@ async fn a_trusted_proxy_may_have_more() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// More than any socket takes without a reader.
+/// A response that exceeds the buffers of any socket.
 fn endless() -> Router {
     let chunk = || Ok::<_, Infallible>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]));
     let body = move || async move { Body::from_stream(futures_util::stream::repeat_with(chunk)) };
@@ -209,13 +209,13 @@ fn endless() -> Router {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_is_cut_off() {
+async fn clients_that_do_not_read_are_disconnected() {
     let server =
         start(Config { write_timeout: Duration::from_millis(300), ..limits() }, Duration::ZERO, endless())
             .await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    // Writing fails once the server has closed; nothing is read meanwhile.
+    // Writing fails when the server has closed the connection. The client reads nothing before.
     let gone = async {
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -223,7 +223,7 @@ async fn who_takes_nothing_is_cut_off() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the server closes the connection");
 
-    // Over HTTP/2 the connection stays busy while one stream stands still.
+    // Over HTTP/2, the connection stays active while one stream is stalled.
     let stream = server.connect().await;
     let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -241,7 +241,7 @@ async fn who_takes_nothing_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_a_little_at_a_time_is_cut_off() {
+async fn clients_that_read_too_slowly_are_disconnected() {
     // The client reads at 50 KB/s.
     let limits = Config { slow_client_grace: Duration::from_millis(300), min_read_rate: 4 << 20, ..limits() };
     let server = start(limits, Duration::ZERO, endless()).await;
@@ -249,7 +249,7 @@ async fn who_takes_a_little_at_a_time_is_cut_off() {
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     let mut stream = socket.connect(server.address).await.unwrap();
     stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    // What is in the kernel's buffers is read for a while after the end.
+    // The client can still read the kernel's buffers after the server has closed the connection.
     let closed = async {
         while stream.write_all(b"x").await.is_ok() {
             let mut space = [0; 1024];
@@ -259,7 +259,7 @@ async fn who_takes_a_little_at_a_time_is_cut_off() {
     };
     tokio::time::timeout(Duration::from_secs(30), closed).await.expect("the server closes the connection");
 
-    // Over HTTP/2 the window of one stream is opened a little at a time.
+    // Over HTTP/2, the client opens the window of the stream in small steps.
     let (mut sender, connection) = h2::client::handshake(server.connect().await).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = Request::get(format!("http://{}/endless", server.address)).body(()).unwrap();
@@ -277,10 +277,10 @@ async fn who_takes_a_little_at_a_time_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_frame_that_never_ends_is_given_up() {
+async fn connection_with_an_incomplete_frame_is_closed() {
     let server = start(short(), Duration::ZERO, Router::new()).await;
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // A part of a head, a part of a payload, headers without their last frame.
+    // An incomplete frame header, an incomplete payload, a header block without its last frame.
     for unfinished in [&[0, 0][..], &[0, 0, 9, 1, 4, 0, 0, 0, 1, 7, 7], &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]] {
         let mut stream = server.connect().await;
         stream.write_all(socket::PREFACE).await.unwrap();
@@ -293,7 +293,7 @@ async fn a_frame_that_never_ends_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_are_limited_together() {
+async fn all_responses_share_one_memory_limit() {
     let length = 5 << 20;
     let routes = Router::new().route("/large", get(move || async move { vec![b'x'; length] }));
     let limits = Config { response_buffer_limit: 8 << 20, ..limits() };
@@ -312,7 +312,7 @@ async fn responses_are_limited_together() {
     tokio::spawn(connection);
     let over_http2 = Request::get(format!("http://{}/large", server.address)).body(()).unwrap();
     assert_eq!(sender.send_request(over_http2, true).unwrap().0.await.unwrap().status(), 503);
-    // What is small still fits, and what was held is given back.
+    // Small responses still fit, and the drop of the connection releases its reservation.
     let small = "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(server.say(small).await.starts_with("HTTP/1.1 200"));
     drop(deaf);
@@ -320,10 +320,10 @@ async fn responses_are_limited_together() {
 }
 
 #[tokio::test]
-async fn asking_and_taking_back_without_end_ends() {
+async fn rapid_resets_close_the_connection() {
     let stuck = get(std::future::pending::<()>);
     let server = start(limits(), Duration::ZERO, Router::new().route("/stuck", stuck)).await;
-    // Many in one go, and so slowly that the server begins to work on each.
+    // Many requests at once, and one at a time, so that the server starts each of them.
     for at_once in [50, 1] {
         let stream = server.connect().await;
         let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
@@ -341,7 +341,7 @@ async fn asking_and_taking_back_without_end_ends() {
                     let request = Request::get(format!("http://{}/stuck", server.address)).body(()).unwrap();
                     streams.extend(sender.send_request(request, true));
                 }
-                // What is taken back before it is sent is not sent at all.
+                // A request that is reset before it is sent is not sent at all.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 for (_, mut stream) in streams {
                     stream.send_reset(h2::Reason::CANCEL);
@@ -362,7 +362,7 @@ async fn asking_and_taking_back_without_end_ends() {
 }
 
 impl Running {
-    /// A connection that has been served once and is kept open.
+    /// Returns a connection that has received one response and is kept open.
     async fn keep_alive(&self) -> TcpStream {
         let mut stream = self.connect().await;
         stream.write_all(b"GET /empty HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -376,7 +376,7 @@ impl Running {
     }
 }
 
-/// A route that says when it is entered, and answers when the gate opens.
+/// A route that signals when it is entered, and responds when the gate opens.
 fn gated(gate: &CancellationToken, entered: &CancellationToken) -> axum::routing::MethodRouter {
     let (opened, arrived) = (gate.clone(), entered.clone());
     get(move || async move {
@@ -386,7 +386,7 @@ fn gated(gate: &CancellationToken, entered: &CancellationToken) -> axum::routing
 }
 
 #[tokio::test]
-async fn a_full_server_closes_the_connection_that_was_idle_longest() {
+async fn full_server_closes_the_connection_that_was_idle_longest() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
     let routes = Router::new().route("/slow", slow).route("/empty", get(|| async { StatusCode::NO_CONTENT }));
@@ -411,7 +411,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 }
 
 #[tokio::test]
-async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
+async fn new_connections_wait_while_a_full_server_has_no_idle_one() {
     let (gate, entered) = (CancellationToken::new(), CancellationToken::new());
     let slow = gated(&gate, &entered);
     let limits = Config { max_connections: 1, max_connections_per_address: Some(9), ..limits() };
@@ -430,7 +430,7 @@ async fn a_full_server_without_an_idle_connection_lets_the_next_one_wait() {
 }
 
 #[tokio::test]
-async fn a_listener_counts_the_connections_of_the_others() {
+async fn listeners_share_the_connection_limits() {
     let limits = Config { max_connections_per_address: Some(1), ..limits() };
     let connections = Connections::new(&limits);
     let mut addresses = Vec::new();
@@ -494,7 +494,7 @@ async fn an_http2_connection_without_a_request_is_closed_and_one_with_a_stream_i
 }
 
 #[tokio::test]
-async fn shutdown_finishes_what_is_open_and_closes_what_is_idle() {
+async fn shutdown_finishes_open_requests_and_closes_idle_connections() {
     let gate = CancellationToken::new();
     let entered = CancellationToken::new();
     let (opened, arrived) = (gate.clone(), entered.clone());
@@ -522,7 +522,7 @@ async fn shutdown_finishes_what_is_open_and_closes_what_is_idle() {
 }
 
 #[tokio::test]
-async fn after_the_grace_everything_is_cut() {
+async fn connections_are_closed_after_the_shutdown_timeout() {
     let entered = CancellationToken::new();
     let arrived = entered.clone();
     let stuck = get(move || async move {
@@ -539,7 +539,7 @@ async fn after_the_grace_everything_is_cut() {
 }
 
 #[tokio::test]
-async fn http2_without_tls_is_spoken() {
+async fn http2_without_tls_is_served() {
     let server = start(limits(), Duration::ZERO, Router::new()).await;
     let stream = TokioIo::new(server.connect().await);
     let (mut sender, connection) =
