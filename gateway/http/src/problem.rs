@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn serialized_problem_has_its_members_in_order() {
+    fn serialised_problem_has_its_members_in_order() {
         let errors = vec![InputError::field("/a", "is wrong")];
         let problem = Problem::input(ErrorCode::InvalidInput, errors).with("orderId", &"x").with("n", &1);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The errors of the use cases as problems, and the schema of a problem for the reference.
+//! Maps the errors of the use cases to problems, and defines the schema of a problem for the reference.
 
 use axum::response::{IntoResponse, Response};
 use domain::{Api, ErrorCode, OrderId, Status};
@@ -11,18 +11,18 @@ use super::schema;
 use gateway_http::problem::{InputError, Problem};
 use gateway_service::Error;
 
-/// The 503 of reads, for the reference.
+/// Description of the 503 of reads, for the reference.
 pub(super) const UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: nothing \
     was changed, try again after `Retry-After`";
-/// The 503 of a list.
+/// Description of the 503 of a list.
 pub(super) const LIST_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: try \
     again after `Retry-After`. `query_timeout`: the filter leaves too many orders to read through, narrow it down";
-/// The 503 of a create.
+/// Description of the 503 of a create.
 pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: \
     nothing was stored, try again after `Retry-After`. `outcome_unknown`: after `Retry-After` repeat it with the same `Idempotency-Key`, \
     which answers the order or makes it, or look for the order in `orderId` first";
 
-/// An error of a handler, sent as a problem.
+/// The error of a handler, which is sent as a problem.
 #[derive(Debug)]
 pub(super) struct ApiError(Problem);
 
@@ -32,7 +32,7 @@ impl From<Problem> for ApiError {
     }
 }
 
-/// The problem names the order that the error is about.
+/// The problem has the id of the order that the error is about.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let mut problem = Problem::new(error.code(), error.to_string());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_is_a_problem_with_all_that_is_wrong() {
+    fn response_is_a_problem_with_all_errors() {
         let draft = Draft { item: Some("x".into()), quantity: Some(0), ..Draft::default() };
         let ApiError(problem) = ApiError::from(Error::Invalid(draft.check(Currency::USD).unwrap_err()));
         let json = serde_json::to_value(&problem).unwrap();

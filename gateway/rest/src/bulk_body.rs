@@ -21,7 +21,7 @@ pub(super) enum BulkBody {
 }
 
 impl BulkBody {
-    /// Drops the bytes and returns what they count.
+    /// Drops the bytes and returns their memory reservation.
     pub(super) fn into_held(self) -> Reservation {
         match self {
             Self::Array(body) | Self::Lines(body) => body.into_held(),
@@ -39,7 +39,7 @@ impl BulkBody {
 /// The media types of one JSON value on each line.
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Reads a body, which may be longer than that of other requests.
+/// Reads a body of at most `max_bytes`, which is more than the limit of other requests.
 pub(super) async fn read(
     request: Request,
     limits: &HttpConfig,

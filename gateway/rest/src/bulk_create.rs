@@ -1,4 +1,4 @@
-//! Many orders in one request.
+//! Creates many orders in one request.
 
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +28,7 @@ use telemetry::panics;
 const REJECT_EVERYTHING: &str = "REJECT_EVERYTHING";
 const REJECT_FAILED_ROWS: &str = "REJECT_FAILED_ROWS";
 
-/// The rows of a bulk create, for the documentation.
+/// The schema of the rows of a bulk create, for the documentation.
 struct NewOrders;
 
 impl PartialSchema for NewOrders {
@@ -47,7 +47,7 @@ impl ToSchema for NewOrders {
     }
 }
 
-/// What is done when some rows are wrong, for the documentation.
+/// The schema of the handling of invalid rows, for the documentation.
 struct ErrorPolicyWord;
 
 impl PartialSchema for ErrorPolicyWord {
@@ -62,7 +62,7 @@ impl ToSchema for ErrorPolicyWord {
     }
 }
 
-/// What the result of a row takes in a response besides its order and its errors, at most.
+/// Maximum size of the result of a row without its order and its errors, in bytes.
 const ROW_BYTES: usize = 128;
 
 /// Result of a bulk create.
@@ -129,7 +129,7 @@ pub(super) async fn create(
         rows.push(row);
         errors.push(wrong);
     }
-    // The rows are copies; their text need not be in memory twice.
+    // The rows are copies, so the bytes of the body are dropped.
     let _held = body.into_held();
     let created = state.orders.create_bulk(rows, policy, key).await?;
     answer(created, errors, state.context.limits.max_response_size, state.orders.queue_snapshot())
@@ -149,7 +149,7 @@ fn policy(query: Option<&str>) -> Result<ErrorPolicy, Problem> {
     Ok(policy)
 }
 
-/// A row that was read, or its bytes and what is wrong with its shape.
+/// A parsed row, or its bytes and the errors of its shape.
 type ReadRow<'a> = Result<Draft, (&'a [u8], Vec<InputError>)>;
 
 fn read(body: &BulkBody) -> Result<Vec<ReadRow<'_>>, ApiError> {
@@ -176,7 +176,7 @@ fn read(body: &BulkBody) -> Result<Vec<ReadRow<'_>>, ApiError> {
     }
 }
 
-/// Too many rows are not even read.
+/// Checks the number of rows before they are parsed.
 fn checked(count: usize) -> Result<(), ApiError> {
     if (1..=MAX_ROWS).contains(&count) { Ok(()) } else { Err(Error::RowCount(count).into()) }
 }
@@ -186,7 +186,7 @@ fn read_row(document: &RawValue) -> ReadRow<'_> {
     read.map_err(|errors| (document.get().as_bytes(), errors))
 }
 
-/// What a row says that could not be read or checked.
+/// Returns the error of a row that failed because of a defect of the gateway.
 fn defect() -> InputError {
     InputError::field("", Error::Internal.to_string())
 }
@@ -206,7 +206,7 @@ fn answer(
     if count == 0 {
         return Err(not_created(&results.collect::<Vec<_>>()).into());
     }
-    // Written row by row, so that no order is in memory twice.
+    // The rows are serialised one by one, so that no order is in memory twice.
     let mut body = format!("{{\"created\":{count},\"failed\":{failed},\"results\":[").into_bytes();
     if let Some(first) = results.next() {
         write(&mut body, &first);
@@ -221,7 +221,7 @@ fn answer(
     Ok((status, replayed, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// The problem of a bulk create of which no row was created.
+/// Returns the problem of a bulk create that created no row.
 fn not_created(results: &[RowResult]) -> Problem {
     let errors = results.iter().flat_map(RowResult::errors).collect();
     Problem::input(ErrorCode::InvalidOrder, errors).with("results", &results)
@@ -231,7 +231,7 @@ fn write(body: &mut Vec<u8>, row: &RowResult) {
     serde_json::to_writer(body, row).expect("strings and numbers have a JSON text");
 }
 
-/// What the response may still hold.
+/// The remaining space for orders and errors in the response.
 struct Left {
     bytes: usize,
     errors: usize,
@@ -262,9 +262,9 @@ impl Left {
         }
     }
 
-    /// The JSON text of an order, if it fits.
+    /// Serialises an order, if it fits.
     fn order(&mut self, order: &Order) -> Option<Box<RawValue>> {
-        // Without writing it when it cannot fit.
+        // An order that cannot fit is not serialised.
         self.bytes.checked_sub(order.approximate_bytes() / 2)?;
         let text = String::from_utf8(OrderView::created(order, &self.snapshot).json()).ok()?;
         self.bytes = self.bytes.checked_sub(text.len())?;

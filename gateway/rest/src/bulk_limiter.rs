@@ -7,13 +7,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use gateway_http::problem::Problem;
 
-/// How long a bulk create waits for others, beside the time that it may take itself.
+/// Maximum time that a bulk create waits for others, in addition to its own timeout.
 pub const MAX_BULK_WAIT: Duration = Duration::from_secs(30);
-/// The bodies of bulk creates that are worked on at once. Their orders, statements and responses take several times
-/// their memory, so together they are no longer than one of the longest; the others wait.
+/// Limits the total size of the bodies of concurrent bulk creates.
+///
+/// The orders, statements and responses of a body take several times its memory. The total is therefore limited to the
+/// maximum size of one body, and the other requests wait.
 #[derive(Debug)]
 pub(crate) struct BulkLimiter {
-    /// In KiB.
+    /// One permit for each KiB.
     permits: Semaphore,
     most: u32,
 }
@@ -24,10 +26,10 @@ impl BulkLimiter {
         Self { permits: Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)), most }
     }
 
-    /// Waits for its turn.
+    /// Waits until the body fits.
     ///
     /// # Errors
-    /// `overloaded` when that takes too long.
+    /// `overloaded` after [`MAX_BULK_WAIT`].
     pub(crate) async fn enter(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
         let size = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.most);
         let permits = tokio::time::timeout(MAX_BULK_WAIT, self.permits.acquire_many(size)).await;

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::{HeaderValue, header};
 
-/// Tells caches not to store the response, unless it has a `Cache-Control` already.
+/// Adds `Cache-Control: no-store`, unless the response has a `Cache-Control` already.
 pub(super) fn forbid_storing(response: &mut Response) {
     let caching = response.headers_mut().entry(header::CACHE_CONTROL);
     caching.or_insert(HeaderValue::from_static("no-store"));

@@ -1,4 +1,4 @@
-//! What can be done to an order: cancel it, redrive it.
+//! The commands on an order: cancel and redrive.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -47,12 +47,12 @@ impl RedriveCommand {
     }
 }
 
-/// Who asks for something.
+/// Decodes the requester of a command.
 pub(super) fn requested_by(decoder: &mut Decoder, fields: &json::Object<'_>) -> Option<String> {
     fields.get("requestedBy").and_then(|(at, value)| decoder.checked(&at, value, strings::MAX_REQUESTED_BY))
 }
 
-/// A requester who uses this interface.
+/// Returns the actor of a command over REST.
 pub(super) fn requester(name: Option<String>) -> Actor {
     Actor { name, via: "REST" }
 }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_all_that_a_command_takes() {
+    fn command_accepts_only_a_reason() {
         assert_eq!(Command::read(b"{}").unwrap().reason, None);
         assert_eq!(Command::read(br#"{"reason":"x"}"#).unwrap().reason.as_deref(), Some("x"));
         for bad in [&br#"{"why":"x"}"#[..], br#"{"reason":1}"#, b"[]"] {

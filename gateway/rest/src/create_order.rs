@@ -53,7 +53,7 @@ async fn accept(state: &RestState, request: Request) -> Result<Response, ApiErro
     Ok((StatusCode::CREATED, location, replayed, view).into_response())
 }
 
-/// The key as the IETF draft writes it, in quotes, or bare as most clients send it.
+/// Parses the key, in quotes as in the IETF draft, or without quotes as most clients send it.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let refuse = |why: &dyn std::fmt::Display| {
         Problem::new(ErrorCode::InvalidIdempotencyKey, format!("`Idempotency-Key` {why}"))
@@ -65,7 +65,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
     }
     let text = value.to_str().unwrap_or_default();
     let bare = match text.strip_prefix('"') {
-        // What is not closed is no key.
+        // A key without a closing quote is invalid.
         Some(quoted) => quoted.strip_suffix('"').unwrap_or_default(),
         None => text,
     };

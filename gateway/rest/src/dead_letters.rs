@@ -1,4 +1,4 @@
-//! Redriving the dead letters that match a filter.
+//! Redrives the dead letters that match a filter.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -116,7 +116,7 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
             Some((at, value)) => {
                 redrive.filter = filter::from_json(&mut decoder, &at, value, default_currency)
             }
-            // Redriving everything has to be said.
+            // A redrive of all orders requires an explicit empty filter.
             None => decoder.note("/filter", "is required; {} means every failed order"),
         }
         redrive.dry_run =
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_read() {
+    fn all_fields_are_decoded() {
         let body =
             br#"{"filter":{"customer":"Ann","errorClass":"http_503","createdFrom":"2026-01-31T12:00:00Z"},
             "dryRun":true,"ratePerSecond":50,"limit":7,"requestedBy":"ann","reason":"it is back"}"#;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_everything_is_not_redriven_by_accident() {
+    fn errors_are_reported_and_a_missing_filter_is_rejected() {
         for (body, pointer) in [
             ("{}", "/filter"),
             (r#"{"filter":{"class":"x"}}"#, "/filter/class"),

@@ -1,4 +1,4 @@
-//! What a client sends to create an order: its schema, and how it is read into a [`Draft`].
+//! The schema of an order to create, and its conversion to a [`Draft`].
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ const ORDER_FIELDS: &[&str] = &[
 ];
 const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
 
-/// The fields of a line item, which the short form of an order has as well.
+/// Returns the schema of the fields that a line item and the short form share.
 fn line_item_fields() -> Value {
     json!({
         "item": {
@@ -43,7 +43,7 @@ fn line_item_fields() -> Value {
     })
 }
 
-/// One of the two forms of an order: its own fields, and those that both have.
+/// Returns the schema of one of the two forms of an order, with its own fields and the common ones.
 fn form(description: &str, own: Value, required: &[&str], example: Value) -> RefOr<Schema> {
     let mut properties = json!({
         "currency": {
@@ -138,7 +138,7 @@ impl PartialSchema for NewLineItem {
 
 impl ToSchema for NewLineItem {}
 
-/// The schema of an order to create, which the document calls `NewOrder`. The program reads it into a [`Draft`].
+/// The schema of an order to create, `NewOrder` in the document. Requests are parsed into a [`Draft`].
 pub(super) struct DraftSchema;
 
 impl PartialSchema for DraftSchema {
@@ -171,7 +171,7 @@ impl ToSchema for DraftSchema {
     }
 }
 
-/// Reads the body of a create. Only its shape is checked here; [`Draft::check`] has the rules.
+/// Parses the body of a create. Only its shape is checked here; [`Draft::check`] has the rules.
 pub(super) fn read(body: &[u8]) -> Result<Draft, Problem> {
     let document = json::document(body)?;
     let mut decoder = Decoder::default();
@@ -181,7 +181,7 @@ pub(super) fn read(body: &[u8]) -> Result<Draft, Problem> {
     draft.ok_or_else(|| Problem::new(ErrorCode::InvalidInput, "the body is not an order"))
 }
 
-/// Reads one row of a bulk create, and returns all errors of its shape.
+/// Parses one row of a bulk create, or returns all errors of its shape.
 pub(super) fn read_row(document: &RawValue) -> Result<Draft, Vec<InputError>> {
     let mut decoder = Decoder::default();
     let draft = draft(&mut decoder, document);
@@ -209,7 +209,7 @@ fn draft(decoder: &mut Decoder, document: &RawValue) -> Option<Draft> {
 fn line_items(decoder: &mut Decoder, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<DraftLineItem>> {
     let elements = decoder.array(at, value)?.into_iter().enumerate();
     let lines = elements.map(|(index, element)| {
-        // Too many are rejected as a whole, so the others are only counted.
+        // An order with too many line items is rejected as a whole, so the excess ones are only counted.
         if index >= MAX_LINE_ITEMS {
             return DraftLineItem::default();
         }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_the_shape_is_said_at_once() {
+    fn all_errors_of_the_shape_are_reported_at_once() {
         let body = r#"{"lineItems":[{"item":"x","quantity":1,"price":1},{"item":7,"quantity":1.5,
             "price":[],"sku":"a"},3],"currency":1,"cust/omer":"x","maxAttempts":"3","maxAttempts":3}"#;
         assert_eq!(
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_line_items_are_counted_but_not_read() {
+    fn excess_line_items_are_counted_but_not_parsed() {
         let lines = vec![r#"{"item":"x","quantity":1,"price":1}"#; 201].join(",");
         let draft = read(&format!(r#"{{"lineItems":[{lines}]}}"#)).unwrap();
         let problems = draft.check(Currency::USD).unwrap_err();

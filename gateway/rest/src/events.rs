@@ -1,4 +1,4 @@
-//! The timeline of one order, as a list or as a live stream of server-sent events.
+//! Returns the timeline of one order, as a list or as a stream of server-sent events.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -32,12 +32,12 @@ use gateway_service::feed::WatchFrom;
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("events");
 
-/// How often a stream without news says that it lives; proxies cut silent ones after a minute.
+/// Interval of the keep-alive comments of a stream. Proxies close silent streams after a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(12);
-/// How long a client waits before it comes back.
+/// Time that a client waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where a stream resumes, for the documentation.
+/// The schema of the event id after which a stream resumes, for the documentation.
 struct LastEventId;
 
 impl PartialSchema for LastEventId {
@@ -116,14 +116,14 @@ async fn live(state: &RestState, client: Client, id: OrderId, after: u32) -> Res
     let events = state.feed.watch(id, WatchFrom::After(after)).await?;
     let open = state.context.streams.open(STREAM, client.0)?;
     let body = sse(events, state.context.drain_signal()).map(move |event| {
-        // It is open until the end of the response.
+        // The stream counts as open until the end of the response.
         let _open = &open;
         event
     });
     let mut response = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    // nginx would hold events back to fill its buffer.
+    // Otherwise nginx buffers events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -142,7 +142,7 @@ fn sse(
 }
 
 fn message(event: &OrderEvent) -> Event {
-    // A struct of strings and numbers always has a JSON text, and that has no line breaks.
+    // A struct of strings and numbers can always be serialised, and its JSON has no line breaks.
     let json = serde_json::to_string(event).unwrap_or_default();
     Event::default().id(event.sequence.to_string()).data(json)
 }
@@ -152,7 +152,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
         let is_stream = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
-        // A weight of 0 says that exactly this is not wanted.
+        // A weight of 0 excludes the media type.
         let is_excluded = |parameter: &str| {
             let weight = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
             weight.and_then(|(_, weight)| weight.trim().parse::<f32>().ok()) == Some(0.0)
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_has_retry_ids_and_one_line_of_json_for_each_event() {
+    async fn stream_has_a_retry_time_and_an_id_and_one_line_of_json_for_each_event() {
         let text = text(vec![Ok(event(1)), Ok(event(2))], std::future::pending()).await;
         let blocks: Vec<&str> = text.trim_end().split("\n\n").collect();
         assert_eq!(blocks[0], "retry: 1000");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_accept_header_decides() {
+    fn accept_header_selects_the_stream() {
         let accept = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(value));

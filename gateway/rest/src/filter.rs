@@ -1,4 +1,4 @@
-//! The filter of lists and of redrives: one description and one reader for query strings and JSON bodies.
+//! The filter of lists and redrives: one schema and one parser for query strings and JSON bodies.
 
 use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
 use domain::{Currency, Status, Timestamp};
@@ -69,7 +69,7 @@ fn total_to() -> RefOr<Schema> {
     schema::or_null("AmountInput", "Maximum total, inclusive.")
 }
 
-/// Where the fields of a filter come from.
+/// The source of the fields of a filter.
 trait Source {
     fn text(&mut self, name: &'static str) -> Option<String>;
     fn amount(&mut self, name: &'static str) -> Option<String>;
@@ -77,7 +77,7 @@ trait Source {
     fn add(&mut self, name: &'static str, message: String);
 }
 
-/// Reads the filter of a query string.
+/// Parses the filter of a query string.
 pub(super) fn from_query(
     query: &mut Query<'_>,
     statuses: Vec<Status>,
@@ -87,7 +87,7 @@ pub(super) fn from_query(
     read(query, statuses, sort, default_currency)
 }
 
-/// Reads the filter of a JSON body.
+/// Parses the filter of a JSON body.
 pub(super) fn from_json(
     decoder: &mut Decoder,
     at: &Pointer<'_>,
@@ -128,7 +128,7 @@ impl Source for Query<'_> {
     }
 
     fn time(&mut self, name: &'static str) -> Option<Timestamp> {
-        // An offset's `+` that the client forgot to escape arrives as a space, which no time has.
+        // An unescaped `+` of an offset arrives as a space, which no valid time contains.
         let text = self.one(name)?.replace(' ', "+");
         match text.parse() {
             Ok(time) => Some(time),
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_has_every_field() {
+    fn schema_has_every_field_of_a_filter() {
         let schema = serde_json::to_value(<FilterParams as utoipa::PartialSchema>::schema()).unwrap();
         let mut described: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
         let mut fields = FILTER_FIELDS.to_vec();

@@ -57,7 +57,7 @@ async fn order(
 
 #[derive(Debug, PartialEq)]
 struct Wait {
-    /// `None` means the next one.
+    /// `None` is the next sequence.
     sequence: Option<u32>,
     longest: std::time::Duration,
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_has_a_sequence_and_a_limit() {
+    fn wait_has_a_sequence_and_a_timeout() {
         let wait = |sequence, seconds| {
             Some(Wait { sequence: Some(sequence), longest: Duration::from_secs(seconds) })
         };

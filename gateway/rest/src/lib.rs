@@ -1,6 +1,6 @@
-//! REST: `/orders` and what belongs to an order.
+//! The REST API: `/orders`, dead letters and the queue.
 //!
-//! A handler reads its input, calls one use case and shows the outcome; nothing is decided here.
+//! A handler parses its input, calls one use case and returns the outcome. It makes no decisions.
 
 mod api_error;
 mod bulk_body;
@@ -44,7 +44,7 @@ pub use self::state::{Config, RestState, StateParts};
 
 /// Returns the routes with their documentation.
 ///
-/// A request is read and answered within `longest`. Streams begin within it and may last longer.
+/// `longest` is the maximum time from the request to the response head. Streams begin within it and can last longer.
 pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
     let within = |longest| {
         layer_fn(move |mut route: Route| {
@@ -57,8 +57,8 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .layer(within(longest + long_poll::LONGEST));
     let bulk =
         OpenApiRouter::new().routes(routes!(bulk_create::create)).layer(within(longest + MAX_BULK_WAIT));
-    // Each step of a create has its own limit: reading the body, the wait for the commit, and looking for the
-    // order of a key. A layer with one more timer would make each create cost HTTP a twentieth more.
+    // Each step of a create has its own deadline: reading the body, the wait for the commit, and the lookup of the
+    // order of a key. One more timer in a layer would increase the cost of each create over HTTP by a twentieth.
     let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
     OpenApiRouter::new()
         .routes(routes!(list::list))
@@ -75,8 +75,9 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .merge(bounded)
 }
 
-/// The answer of a route, or of ours when it takes longer than it may, which no cache is to keep. Only
-/// the wait for the head of the answer counts: streams continue.
+/// Returns the response of a route, or a timeout after `longest`, and forbids caches to store it.
+///
+/// Only the wait for the response head is limited: streams continue.
 async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<Response, Infallible> {
     let mut response = match tokio::time::timeout(longest, answer).await {
         Ok(Ok(response)) => response,

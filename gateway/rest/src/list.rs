@@ -23,10 +23,10 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 /// The parameters of the page, in the order of [`PageParams`]. The others are those of the filter.
 const PAGE: [&str; 4] = ["limit", "sort", "after", "before"];
-/// What a list of orders can be asked for besides.
+/// The additional parameter of a list of all orders.
 const STATUS: &str = "status";
 
-/// The orders in which a list can be, for the documentation.
+/// The schema of the sort orders, for the documentation.
 struct SortWord;
 
 impl PartialSchema for SortWord {
@@ -75,16 +75,16 @@ struct StatusParam {
     status: (),
 }
 
-/// What a list request asks for.
+/// A parsed list request.
 #[derive(Debug)]
 struct ListRequest {
     listing: ListQuery,
-    /// The parameters of the list without those of the page, as they were sent.
+    /// The parameters of the request without the cursors, for the links.
     pairs: Vec<(String, String)>,
 }
 
 impl ListRequest {
-    /// `only` are the statuses of a list that cannot be asked for others.
+    /// Parses a query string. `only` is the fixed status of a list that cannot be filtered by status.
     fn read(query: Option<&str>, only: Option<Status>, default_currency: Currency) -> Result<Self, Problem> {
         let status = if only.is_some() { None } else { Some(STATUS) };
         let known: Vec<&str> = PAGE.into_iter().chain(FILTER_FIELDS).chain(status).collect();
@@ -103,7 +103,7 @@ impl ListRequest {
         Ok(Self { listing: ListQuery { filter, sort, after, before, take }, pairs })
     }
 
-    /// The `Link` header of a page at `path`, if there is anything around it.
+    /// Returns the `Link` header of a page at `path`; `None` without any link.
     fn links(&self, path: &str, page: &Page) -> Option<String> {
         let sort = self.listing.sort;
         let link = |relation: &str, place: Option<(&str, PageCursor)>| {
@@ -228,8 +228,10 @@ async fn page(
     Ok(([(header::CONTENT_TYPE, "application/json")], link, body).into_response())
 }
 
-/// The JSON array of a page. A page that would take more than `bytes` bytes loses the orders that are farthest from
-/// where it was read from, so that the link to the next or previous page leads to them. At least one order stays.
+/// Serialises a page as a JSON array of at most `bytes` bytes.
+///
+/// Orders that do not fit are removed from the end that is farthest from the cursor, so that the link to the next or
+/// previous page leads to them. At least one order remains.
 fn body(page: &mut Page, take: Take, bytes: usize, snapshot: &QueueSnapshot) -> Vec<u8> {
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn without_parameters_there_is_a_page_of_everything() {
+    fn page_without_parameters_has_no_filter() {
         let ListQuery { filter, sort, after, before, take } =
             ListRequest::read(None, None, Currency::USD).unwrap().listing;
         assert_eq!((filter, sort), (Filter::default(), Sort::default()));
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_filter_survives_in_the_links() {
+    fn links_keep_every_filter() {
         let query = format!(
             "limit=7&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
              &errorClass=http_503&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_between_two_cursors_begins_at_the_first() {
+    fn page_between_two_cursors_begins_at_the_first() {
         let list = read(&format!("limit=7&after={ID}&before={ID}")).unwrap().listing;
         assert!(list.after.is_some() && list.before.is_some());
         assert_eq!(list.take, Take::First(7));
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_parameters_are_named() {
+    fn invalid_parameters_are_reported() {
         for (query, name) in [
             ("limit=0", "limit"),
             ("limit=1001", "limit"),

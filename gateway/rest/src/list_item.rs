@@ -32,13 +32,13 @@ pub(super) struct UnreadableOrder {
     unreadable: String,
 }
 
-/// The JSON text of an entry.
+/// Serialises an entry as JSON.
 pub(super) fn json(item: &Listed, snapshot: &QueueSnapshot) -> Vec<u8> {
     match item {
         Listed::Order(order) => OrderView::new(order, snapshot).json(),
         Listed::Unreadable { unreadable: Unreadable { order_id, detail, .. }, .. } => {
             let order = UnreadableOrder { id: *order_id, unreadable: detail.clone() };
-            // A struct of two strings can always be written as JSON.
+            // A struct of two strings can always be serialised.
             serde_json::to_vec(&order).unwrap_or_default()
         }
     }

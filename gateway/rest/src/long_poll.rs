@@ -1,4 +1,4 @@
-//! Long polling: an answer that waits for news, for clients that can do nothing but ask.
+//! Long polling: a response that waits for an event, for clients that cannot keep a stream.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use gateway_service::feed::WatchFrom;
 /// The kind of an open stream.
 const LONG_POLL: StreamKind = StreamKind::new("long_poll");
 
-/// How long an answer waits when the client does not say.
+/// Default wait, if the client sends no `timeout`.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
-/// Longest wait. Common proxies cut a connection that is silent for a minute, so the response comes earlier.
+/// Maximum wait. Common proxies close a connection that is silent for a minute, so the response is sent earlier.
 pub(super) const LONGEST: Duration = Duration::from_secs(55);
-/// Longest wait that a client may ask for, in seconds. It is cut to [`LONGEST`].
+/// Maximum value of `timeout`, in seconds. The wait is limited to [`LONGEST`].
 const MAX_TIMEOUT_S: u64 = 60;
 
-/// The parameter `timeout`, at most [`LONGEST`].
+/// Parses the parameter `timeout`, limited to [`LONGEST`].
 pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
     let text = query.one("timeout")?;
     let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_TIMEOUT_S);
@@ -31,11 +31,12 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
-/// Waits until the order has an event with the sequence `wanted`, or can have none any more. Gives up
-/// after `longest`, and when the gateway shuts down.
+/// Waits until the order has an event with the sequence `wanted`, or cannot have one any more.
+///
+/// The wait ends after `longest`, and when the gateway shuts down.
 ///
 /// # Errors
-/// When there is no such order, it cannot be read, or too many streams are open.
+/// If the order does not exist or is unreadable, or if too many streams are open.
 pub(super) async fn for_sequence(
     state: &RestState,
     client: Client,

@@ -11,7 +11,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // A path that is no text, as with %ff, is no id either.
+        // A path that is not UTF-8, such as `%ff`, is not an id either.
         let path = Path::<String>::from_request_parts(parts, state).await;
         let id = path.map_err(|_| domain::InvalidOrderId).and_then(|Path(text)| text.parse());
         id.map(Self).map_err(|error| Problem::new(ErrorCode::InvalidOrderId, error.to_string()))

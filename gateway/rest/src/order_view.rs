@@ -1,4 +1,4 @@
-//! What an order and its events look like in JSON.
+//! The JSON format of orders and their events.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -139,19 +139,19 @@ impl OrderView {
         }
     }
 
-    /// The order as it was at its creation. A repetition of the create is answered with the same text.
+    /// Builds the view of an order at its creation. A repeated create therefore returns the same bytes.
     pub(super) fn created(order: &Order, snapshot: &QueueSnapshot) -> Self {
         Self::new(order, &snapshot.at_creation(order.created_at))
     }
 }
 
-/// No answer with an order has more headers than this.
+/// Maximum number of headers of a response with an order.
 const ALL_HEADERS: usize = 10;
 
 impl IntoResponse for OrderView {
     fn into_response(self) -> Response {
         let mut response = Response::new(self.json().into());
-        // With room for those that are added on the way out: a map that grows is built anew.
+        // Reserves space for the headers that the middleware adds, because a header map that grows is rebuilt.
         let headers = response.headers_mut();
         headers.reserve(ALL_HEADERS);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -160,12 +160,12 @@ impl IntoResponse for OrderView {
 }
 
 impl OrderView {
-    /// Its JSON text.
+    /// Serialises the order as JSON.
     ///
-    /// By hand, because it is the answer to every order that is accepted: serde writes each name in five pieces and
-    /// looks for letters in it that JSON has to escape.
+    /// It is written by hand, because every accepted order is returned in it. serde writes each name in five pieces and
+    /// searches it for characters that JSON escapes.
     pub(super) fn json(&self) -> Vec<u8> {
-        // Room for most orders, so that the text is not moved as it grows.
+        // The capacity is sufficient for most orders, so that the buffer is not reallocated.
         let mut text = JsonBuffer(Vec::with_capacity(1_024));
         text.value(r#"{"id":"#, &self.id);
         text.value(r#","orderId":"#, &self.order_id);
@@ -202,7 +202,7 @@ impl OrderView {
     }
 }
 
-/// The same text as a part of a longer one.
+/// Embeds the same JSON in a larger document.
 impl Serialize for OrderView {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.json();
@@ -211,7 +211,7 @@ impl Serialize for OrderView {
     }
 }
 
-/// A JSON text that grows, each value behind the names and signs that come before it.
+/// A buffer of JSON. Each value is written after the names and punctuation that precede it.
 struct JsonBuffer(Vec<u8>);
 
 impl JsonBuffer {
@@ -224,7 +224,7 @@ impl JsonBuffer {
         serde_json::to_writer(&mut self.0, value).expect("strings and numbers have a JSON text");
     }
 
-    /// As a number with all decimals of the currency, digit by digit.
+    /// Writes the amount as a number with all decimals of the currency.
     fn amount(&mut self, before: &str, Amount(money): &Amount) {
         self.plain(before);
         write!(self.0, "{money}").expect("a vector takes all that is written");
@@ -234,7 +234,7 @@ impl JsonBuffer {
 impl LineItemView {
     fn new(line: &LineItem, order_total: Money) -> Self {
         Self {
-            // It is a part of the order's total, which fits.
+            // The total of a line item does not overflow, because it is a part of the order's total.
             total: line.total().unwrap_or(order_total).into(),
             item: line.item.clone(),
             quantity: line.quantity,
@@ -291,7 +291,7 @@ fn status_schema(description: &str) -> ObjectBuilder {
         .examples([serde_json::json!("pending")])
 }
 
-/// An event, the same JSON as everywhere else.
+/// An event, in the same JSON format as in all other outputs.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct EventView(Arc<OrderEvent>);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_of_an_order_is_exact() {
+    fn json_of_an_order_is_exact() {
         let json = serde_json::to_string(&view(&order())).unwrap();
         assert_eq!(
             json,
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_has_a_json_text() {
+    fn every_order_is_serialised_as_valid_json() {
         let line = |item: &str| LineItem { item: item.into(), quantity: 1, price: order().total };
         for line_items in [vec![], vec![line("x")], vec![line("\"ä\u{7f}"), line("\\n"), line("z")]] {
             let lines = line_items.len();
@@ -413,9 +413,9 @@ mod tests {
         assert_eq!(text.0, b"92233720368547758.07");
     }
 
-    /// The names in the documentation are the names on the wire.
+    /// The documented names must equal the serialised ones.
     #[test]
-    fn the_schemas_describe_what_is_sent() {
+    fn schemas_describe_the_serialised_fields() {
         fn names(schema: RefOr<Schema>) -> Vec<String> {
             let schema = serde_json::to_value(schema).unwrap();
             let mut names: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();

@@ -1,4 +1,4 @@
-//! The queue as a whole: whether it is paused, how much waits in it, and how many orders there are.
+//! The state of the queue: its pause, its length and the number of orders in each status.
 
 use axum::Json;
 use axum::extract::{Request, State};

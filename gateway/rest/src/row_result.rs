@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::order_view::OrderView;
 use super::schema;
 
-/// What became of a row, for the documentation.
+/// The schema of the status of a row, for the documentation.
 struct RowStatus;
 
 impl PartialSchema for RowStatus {
@@ -50,7 +50,7 @@ pub(super) struct RowResult {
 }
 
 impl RowResult {
-    /// Its errors, with pointers that begin at the whole body.
+    /// Returns the errors, with pointers from the root of the body.
     pub(super) fn errors(&self) -> impl Iterator<Item = InputError> {
         self.errors.iter().map(|error| {
             let within = error.pointer.as_deref().unwrap_or_default();

@@ -1,24 +1,24 @@
-//! Schemas of what clients send, written as JSON Schema where a derived one would say less than the reader checks.
+//! JSON Schemas of request fields that are stricter than derived ones.
 //!
-//! A `default` is never given in them: generators make such a field required.
+//! They have no `default`, because generators make a field with a default required.
 
 use domain::waiting::WaitsFor;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Any character but control characters, one of them at least not blank.
+/// Pattern of a string without control characters and with at least one character that is not blank.
 pub const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
-/// The beginning of a time from 1970 to 9999.
+/// Pattern of the beginning of a time from 1970 to 9999.
 pub const TIME: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
-/// A decimal number without a sign.
+/// Pattern of a decimal number without a sign.
 const DECIMAL: &str = "^[0-9]+(\\.[0-9]+)?$";
 
-/// The schema that a JSON text describes.
+/// Converts JSON to a schema.
 pub(super) fn of(json: serde_json::Value) -> RefOr<Schema> {
     serde_json::from_value(json).expect("the schemas are constants, and a test reads the document")
 }
 
-/// A string that may be absent or null.
+/// Returns the schema of a string that can be absent or null.
 pub(super) fn optional_text(description: &str, max: usize, example: &str) -> serde_json::Value {
     serde_json::json!({
         "type": ["string", "null"], "description": description, "minLength": 1, "maxLength": max, "pattern": TEXT,
@@ -26,13 +26,13 @@ pub(super) fn optional_text(description: &str, max: usize, example: &str) -> ser
     })
 }
 
-/// A value of a named schema, or null, which means absent.
+/// Returns the schema of a value of a named schema, or null, which means absent.
 pub(super) fn or_null(name: &str, description: &str) -> RefOr<Schema> {
     let reference = format!("#/components/schemas/{name}");
     of(serde_json::json!({"description": description, "oneOf": [{"$ref": reference}, {"type": "null"}]}))
 }
 
-/// The code of a currency.
+/// The schema of a currency code.
 pub(super) struct CurrencyCode;
 
 impl PartialSchema for CurrencyCode {
@@ -50,7 +50,7 @@ impl ToSchema for CurrencyCode {
     }
 }
 
-/// How urgent an order is.
+/// The schema of a priority.
 pub(super) struct PriorityWord;
 
 impl PartialSchema for PriorityWord {
@@ -69,7 +69,7 @@ impl ToSchema for PriorityWord {
     }
 }
 
-/// What an order waits for, or null.
+/// Returns the schema of `waitsFor`.
 pub(super) fn waits_for() -> RefOr<Schema> {
     let words = WaitsFor::ALL.map(|word| Some(word.as_str())).into_iter().chain([None]);
     of(serde_json::json!({
@@ -79,7 +79,7 @@ pub(super) fn waits_for() -> RefOr<Schema> {
     }))
 }
 
-/// An amount as clients send it.
+/// The schema of an amount in a request body.
 pub(super) struct AmountInput;
 
 impl PartialSchema for AmountInput {
@@ -97,7 +97,7 @@ impl PartialSchema for AmountInput {
 
 impl ToSchema for AmountInput {}
 
-/// An amount in a query string.
+/// The schema of an amount in a query string.
 pub(super) struct DecimalText;
 
 impl PartialSchema for DecimalText {

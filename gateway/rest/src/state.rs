@@ -1,4 +1,4 @@
-//! The settings of the REST API, and what its handlers share.
+//! The settings of the REST API and the state that its handlers share.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -34,17 +34,17 @@ pub struct StateParts {
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
     pub health: HealthMonitor,
-    /// What all APIs share.
+    /// The state that all APIs share.
     pub context: Context,
 }
 
-/// What the handlers need. Each request clones it several times, so it is one pointer.
+/// The state of the handlers. Each request clones it several times, so it is one pointer.
 #[derive(Clone)]
 pub struct RestState(Arc<Shared>);
 
 struct Shared {
     parts: StateParts,
-    /// The bulk creates that are being processed.
+    /// Limits the bulk creates that are processed at the same time.
     bulk_limiter: BulkLimiter,
 }
 
