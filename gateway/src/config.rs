@@ -1,12 +1,14 @@
-//! The settings of a gateway: the sum of those of its parts. Limits that operators do not set are constants in the
-//! modules that enforce them; docs/reference/limits.md lists both.
+//! The settings of a gateway, which combine those of its parts.
+//!
+//! Limits that operators cannot set are constants in the modules that enforce them; docs/reference/limits.md lists
+//! both.
 
 use std::time::Duration;
 
 use crate::{graphql, grpc};
 use gateway_service as service;
 
-/// All settings of one gateway; [`Config::default`] is what the product ships with.
+/// All settings of one gateway; [`Config::default`] has the defaults of the product.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The use cases and the background tasks.
@@ -21,14 +23,14 @@ pub struct Config {
     pub graphql_hooks: graphql::Hooks,
     /// The gRPC API.
     pub grpc: grpc::Config,
-    /// How long the gateway keeps serving at shutdown after it has withdrawn its readiness.
+    /// Time for which the gateway still serves requests at shutdown after readiness has turned off.
     pub shutdown_delay: Duration,
-    /// How long open requests, streams and sockets may take to end after that.
+    /// Maximum time for open requests, streams and sockets to end after the shutdown delay.
     pub shutdown_timeout: Duration,
 }
 
 impl Config {
-    /// Returns the longest time from the head of a REST request to the head of its response.
+    /// Returns the maximum time from the head of a REST request to the head of its response.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.http.request_read_timeout + self.service.request_timeout
     }

@@ -1,4 +1,4 @@
-//! The page that explains every error code; the `type` of a problem points at its entry.
+//! The page that explains every error code; the `type` of a problem links to its entry.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use http::header;
 
 use gateway_http::problem::status;
 
-/// The page.
+/// Returns the page.
 pub(crate) async fn page() -> Response {
     let mut rows = String::new();
     for &code in ErrorCode::ALL {
@@ -33,7 +33,7 @@ pub(crate) async fn page() -> Response {
     (policy, Html(format!("{head}<dl>{rows}</dl></main></html>"))).into_response()
 }
 
-/// Marks what is between backticks as code. The strings are constants without HTML.
+/// Converts backticks to `<code>` elements. The strings are constants without HTML.
 fn code_marks(text: &str) -> String {
     text.split('`').enumerate().fold(String::new(), |mut marked, (n, part)| {
         let _ = if n % 2 == 1 { write!(marked, "<code>{part}</code>") } else { write!(marked, "{part}") };
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_page_shows_no_backticks() {
+    async fn page_shows_no_backticks() {
         let body = axum::body::to_bytes(page().await.into_body(), usize::MAX).await.unwrap();
         let page = String::from_utf8(body.to_vec()).unwrap();
         assert!(!page.contains('`') && page.contains("<main") && page.contains("<a href"), "{page}");

@@ -1,8 +1,8 @@
-//! What orchestrators, load balancers and Prometheus ask.
+//! Health checks for orchestrators and load balancers, and metrics for Prometheus.
 //!
-//! Alive means the process runs: a restart would not bring a database back. Ready means it can accept orders: the
-//! database answers and takes writes. Without the queue or a worker, and while the queue is paused, orders are accepted
-//! and wait in the database, so that is `degraded` and still 200.
+//! Liveness means that the process runs: a restart would not repair the database. Readiness means that the gateway can
+//! accept orders: the database responds and accepts writes. Without the queue or a worker, and while the queue is
+//! paused, orders are accepted and wait in the database. This state is `degraded` and has status 200.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use gateway_service::HealthMonitor;
 use gateway_service::orders::Orders;
 use gateway_store::Store;
 
-/// How long a part may take to answer a check.
+/// Maximum duration of the check of a component.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// What the endpoints ask.
+/// The components that the endpoints check.
 #[derive(Clone)]
 pub(crate) struct HealthState {
     pub(crate) orders: Orders,
@@ -37,7 +37,7 @@ pub(crate) struct HealthState {
     pub(crate) context: Context,
 }
 
-/// The routes with their documentation.
+/// Returns the routes with their documentation.
 pub(crate) fn routes() -> OpenApiRouter<HealthState> {
     OpenApiRouter::new()
         .routes(routes!(livez))
@@ -52,13 +52,13 @@ pub(crate) fn routes() -> OpenApiRouter<HealthState> {
 #[schema(as = Condition)]
 #[serde(rename_all = "lowercase")]
 enum HealthStatus {
-    /// All is well.
+    /// All components work.
     Ok,
-    /// It works, but something that it can do without for a while is away.
+    /// Orders are accepted, but an optional component is unavailable.
     Degraded,
-    /// It cannot work.
+    /// Orders cannot be accepted.
     Unavailable,
-    /// It is going away and wants no new requests.
+    /// The gateway shuts down and must receive no new requests.
     Draining,
 }
 
@@ -135,7 +135,7 @@ async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> 
 }
 
 impl Check {
-    /// A part whose state is known without asking.
+    /// Creates the check of a component whose state is already known.
     fn known(
         name: &'static str,
         when_wrong: HealthStatus,
@@ -146,12 +146,12 @@ impl Check {
     }
 }
 
-/// Whether the database takes writes.
+/// Checks whether the database accepts writes.
 fn writes(health: &HealthMonitor) -> Check {
     Check::known("writes", HealthStatus::Unavailable, health.write_refusal().map(|refused| refused.message))
 }
 
-/// The queue that was asked, with the reason why it refuses jobs.
+/// Adds the reason why the queue rejects jobs to its check.
 fn pushes(asked: Check, health: &HealthMonitor) -> Check {
     let failed = health.push_failure().filter(|_| asked.detail.is_none());
     match failed {
@@ -186,7 +186,7 @@ fn processing(state: &HealthState) -> Check {
     Check::known("processing", HealthStatus::Degraded, paused)
 }
 
-/// Asks one part; `when_away` is what it means for the whole when there is no answer.
+/// Checks one component; `when_away` is the status if it fails or does not respond in time.
 async fn check<T, E: std::fmt::Display>(
     name: &'static str,
     when_away: HealthStatus,
@@ -198,7 +198,7 @@ async fn check<T, E: std::fmt::Display>(
     let detail = match answer {
         Ok(Ok(_)) => None,
         Ok(Err(error)) => {
-            // Details such as addresses are for the log, not for the clients of this port.
+            // Details such as addresses are logged and not sent to the clients of this port.
             tracing::debug!(part = name, %error, "readiness check failed");
             Some(server_word(&error.to_string()).unwrap_or("cannot be reached"))
         }
@@ -207,7 +207,7 @@ async fn check<T, E: std::fmt::Display>(
     Check { ms, ..Check::known(name, when_away, detail) }
 }
 
-/// The words by which Redis says why it refuses, and what they mean.
+/// The error codes of Redis and their meaning.
 const SERVER_WORDS: [(&str, &str); 8] = [
     ("READONLY", "the Redis server is a read-only replica (READONLY)"),
     ("OOM", "the Redis server is out of memory (OOM)"),
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_part_decides() {
+    fn worst_component_decides() {
         let part = |status| Check { status, ..Check::known("part", HealthStatus::Ok, None::<&str>) };
         let fine = || part(HealthStatus::Ok);
         assert_eq!(overall(&[fine(), fine()], false), HealthStatus::Ok);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_hangs_is_not_waited_for() {
+    async fn check_of_a_component_times_out() {
         let hung = check("part", HealthStatus::Degraded, std::future::pending::<Result<(), &str>>()).await;
         assert_eq!(
             (hung.status, hung.detail.as_deref()),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_word_of_redis_is_explained() {
+    async fn error_codes_of_redis_are_explained() {
         for (error, word) in [
             ("Redis at redis://h: READONLY: You can't write against a read only replica.", "READONLY"),
             ("Redis at redis://h: OOM command not allowed when used memory > 'maxmemory'.", "OOM"),

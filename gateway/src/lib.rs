@@ -1,11 +1,11 @@
 //! The gateway: accepts orders over REST and GraphQL, stores them in SQL, dispatches them to processors
 //! and sends their events to subscribers.
 //!
-//! | to see | read |
+//! | topic | where to read |
 //! |---|---|
-//! | where an order is accepted | [`rest`], [`graphql`] → [`service::orders::Orders::create`] |
-//! | where processors connect | [`grpc`] |
-//! | what the use cases are | [`service`] |
+//! | creation of an order | [`rest`], [`graphql`] → [`service::orders::Orders::create`] |
+//! | connections of processors | [`grpc`] |
+//! | use cases | [`service`] |
 //! | all SQL | [`store`] |
 
 pub mod config;

@@ -9,7 +9,7 @@ use gateway_http::server::Port;
 
 #[test]
 fn every_row_of_the_page_is_tested() {
-    // The crates of the gateway are below its folder.
+    // The crates of the gateway are in subfolders.
     let mut sources = String::new();
     collect(Path::new(env!("CARGO_MANIFEST_DIR")), &mut sources);
     let untested: Vec<_> =
@@ -31,7 +31,7 @@ fn collect(folder: &Path, sources: &mut String) {
 }
 
 #[test]
-fn the_settings_have_the_defaults_of_the_page() {
+fn settings_have_the_defaults_of_the_page() {
     let config = Config::default();
     let (http, graphql) = (&config.http, &config.graphql);
     row("open connections on all ports", &count(http.max_connections));

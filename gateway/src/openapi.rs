@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers themselves.
+//! Generates the OpenAPI document from the handlers.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -9,7 +9,7 @@ use crate::Config;
 use crate::health::{self, HealthState};
 use gateway_rest::{RestState, schema};
 
-/// What the document says besides the routes.
+/// The parts of the document that are not generated from routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -32,7 +32,7 @@ use gateway_rest::{RestState, schema};
 )]
 struct Document;
 
-/// The documented routes and the document about them.
+/// The documented routes and their document.
 pub(crate) struct Documented {
     pub(crate) rest: Router<RestState>,
     pub(crate) health: Router<HealthState>,
@@ -54,11 +54,11 @@ pub fn openapi() -> OpenApi {
     documented(&Config::default()).document
 }
 
-/// What clients send as objects. None of them takes other fields.
+/// The schemas of request bodies, which have no additional properties.
 const REQUESTS: [&str; 5] =
     ["Command", "DeadLetterFilter", "PauseQueue", "RedriveCommand", "RedriveDeadLetters"];
 
-/// Adds what the attributes of handlers and types cannot say.
+/// Adds what the attributes of handlers and types cannot express.
 fn complete(mut document: OpenApi) -> OpenApi {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (_, schema) in schemas.filter(|(name, _)| REQUESTS.contains(&name.as_str())) {
@@ -67,7 +67,7 @@ fn complete(mut document: OpenApi) -> OpenApi {
             object.properties.values_mut().for_each(pattern);
         }
     }
-    // Readers show summaries as plain text.
+    // Viewers show summaries as plain text.
     let paths = document.paths.paths.values_mut();
     for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
         operation.summary = operation.summary.take().map(|summary| summary.replace('`', ""));
@@ -104,8 +104,9 @@ fn is_null(schema: &RefOr<Schema>) -> bool {
     matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
-/// Adds the pattern of what a client sends. A string whose length is limited is one that `domain::strings` checks, and
-/// times have a range of years.
+/// Adds the pattern of a field of a request.
+///
+/// A string with a maximum length is checked by `domain::strings`, and times have a range of years.
 fn pattern(schema: &mut RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else { return };
     if object.pattern.is_some() {
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_is_in_it() {
+    fn document_has_every_route() {
         let document = document();
         let paths = document["paths"].as_object().unwrap();
         let mut found: Vec<String> = paths
@@ -162,9 +163,9 @@ mod tests {
         );
     }
 
-    /// Clients are generated from this: nothing may be nameless or point nowhere.
+    /// Clients are generated from the document, so every field needs a description and every reference a target.
     #[test]
-    fn every_field_is_described_and_every_reference_leads_somewhere() {
+    fn every_field_is_described_and_every_reference_has_a_target() {
         let document = document();
         let mut bare = Vec::new();
         for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Generators make a field with a default required, and readers of a response take an extra field for an error.
+    /// Generators make a field with a default required, and strict clients reject extra fields of a response.
     #[test]
     fn requests_are_closed_and_have_no_defaults() {
         let document = document();

@@ -1,9 +1,7 @@
-//! The page at `/`, the tracking page for customers at `/track/{id}`, GraphQL Playground, GraphiQL and the REST
-//! reference, all from inside the binary.
+//! Serves the page at `/`, the tracking page at `/track/{id}`, GraphQL Playground, GraphiQL and the REST reference.
 //!
-//! Every file of `web/` is compiled in, so a copied binary needs no folder beside it, no network and no build step.
-//! Nothing here depends on a request but its caching and encoding headers: no file is read and no template is filled at
-//! run time.
+//! Every file of `web/` is compiled in, so a copied binary needs no folder, no network and no build step. No file is
+//! read and no template is filled at run time. Only the caching and encoding headers depend on the request.
 
 use std::borrow::Cow;
 
@@ -23,8 +21,10 @@ use bytes::Bytes;
 
 use gateway_http::fallback::nothing_at;
 
-/// The files of `web/`: `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as
-/// `/x` with `Content-Encoding: gzip`, and `guide/x` as `/guide/x`. Licences and notes about them are not served.
+/// The files of `web/`; licences and notes about the files are not served.
+///
+/// `index.html` is served as `/`, `track.html` as `/track/{id}`, another `x.html` as `/x`, `x.gz` as `/x` with
+/// `Content-Encoding: gzip`, and `guide/x` as `/guide/x`.
 #[derive(rust_embed::Embed)]
 #[folder = "../web"]
 struct Web;
@@ -32,26 +32,29 @@ struct Web;
 /// The folder of the guide, which mdBook builds from `docs/`.
 const GUIDE: &str = "guide/";
 
-/// The page for customers. Their orders are no business of search engines.
+/// The tracking page for customers. Search engines must not index it.
 const TRACK: &str = "track";
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
-/// Only files of this server, no inline script or style, and no site may frame the page.
+/// Content security policy: only files of this server, no inline script or style, and no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// As [`POLICY`], but Playground inserts empty `<style>` elements and fills them by script: it is the hash of the
-/// empty string that lets them in.
+/// Content security policy of Playground, which inserts empty `<style>` elements and fills them by script.
+///
+/// The hash is that of the empty string and allows these elements.
 const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// As [`POLICY`], but Swagger UI, and mdBook in tables, set styles on their elements.
+/// Content security policy of Swagger UI and of tables of mdBook, which set styles on their elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// A route for every file, and one for the guide. Axum answers HEAD with what GET would answer, without the body.
+/// Returns a route for every file, and one for the guide.
+///
+/// Axum responds to HEAD as to GET, without the body.
 pub(crate) fn routes() -> Router {
     with_files(Router::new())
 }
@@ -70,7 +73,7 @@ fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> 
     })
 }
 
-/// A file of the guide. Its pages link to each other by relative paths that end in `.html`.
+/// Returns a file of the guide. Its pages link to each other by relative paths that end in `.html`.
 async fn guide(Path(path): Path<String>, headers: HeaderMap) -> Response {
     match File::new(&format!("{GUIDE}{path}")) {
         Some(file) => file.answer(&headers),
@@ -78,7 +81,7 @@ async fn guide(Path(path): Path<String>, headers: HeaderMap) -> Response {
     }
 }
 
-/// One file, ready to be sent.
+/// One file with its headers.
 #[derive(Clone)]
 struct File {
     /// Its path, without `.gz`.
@@ -90,7 +93,7 @@ struct File {
 }
 
 impl File {
-    /// The file with this path in `web/`. `None` if there is none, or if it is not served.
+    /// Returns the file with this path in `web/`; `None` if it does not exist or is not served.
     fn new(path: &str) -> Option<Self> {
         let gzip = path.ends_with(".gz");
         let served = path.strip_suffix(".gz").unwrap_or(path);
@@ -108,7 +111,7 @@ impl File {
     fn routes(&self) -> Vec<String> {
         match self.path.strip_suffix(".html") {
             Some("index") => vec!["/".to_owned()],
-            // It reads the id from its address, and says in words for customers when there is no such order.
+            // The page reads the id from its URL and shows a message for customers if the order does not exist.
             Some(TRACK) => vec![format!("/{TRACK}"), format!("/{TRACK}/"), format!("/{TRACK}/{{id}}")],
             Some(page) => vec![format!("/{page}")],
             None => vec![format!("/{}", self.path)],
@@ -124,8 +127,10 @@ impl File {
         }
     }
 
-    /// `no-cache` lets a browser keep the file but ask each time whether it changed: a page never mixes the files of
-    /// two versions for longer than one load, and an unchanged file costs one 304.
+    /// Returns the file, or 304 if the client has it.
+    ///
+    /// With `no-cache`, a browser keeps the file but revalidates it each time. A page therefore mixes the files of two
+    /// versions for at most one load, and an unchanged file costs one 304.
     fn answer(&self, request: &HeaderMap) -> Response {
         if self.gzip && !takes_gzip(request) {
             return needs_gzip();
@@ -157,7 +162,7 @@ impl File {
     }
 }
 
-/// The media type by the name of a file. `None` for the files about the others, such as licences.
+/// Returns the media type by the extension; `None` for files such as licences, which are not served.
 fn media_type(path: &str) -> Option<&'static str> {
     Some(match path.rsplit_once('.')?.1 {
         "html" => "text/html; charset=utf-8",
@@ -170,14 +175,16 @@ fn media_type(path: &str) -> Option<&'static str> {
     })
 }
 
-/// The large files exist only compressed: every browser accepts gzip, and no client needs code that unpacks them.
+/// Returns 406 for a client that does not accept gzip.
+///
+/// The large files exist only compressed. Every browser accepts gzip, so the server needs no decompression.
 fn needs_gzip() -> Response {
     let vary = [(VARY, "accept-encoding")];
     (StatusCode::NOT_ACCEPTABLE, vary, "This file is kept compressed: send `Accept-Encoding: gzip`.\n")
         .into_response()
 }
 
-/// Whether `Accept-Encoding` allows gzip.
+/// Returns whether `Accept-Encoding` allows gzip.
 fn takes_gzip(request: &HeaderMap) -> bool {
     let offers = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut any = false;
@@ -195,7 +202,7 @@ fn takes_gzip(request: &HeaderMap) -> bool {
     any
 }
 
-/// Whether a value of `If-None-Match` has this tag, weak or strong, or is `*`.
+/// Returns whether a value of `If-None-Match` has this tag, weak or strong, or is `*`.
 fn names(tags: &HeaderValue, etag: &HeaderValue) -> bool {
     tags.to_str().is_ok_and(|tags| {
         tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
@@ -218,7 +225,7 @@ mod tests {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web")
     }
 
-    /// Every file below `folder`, by its path in it.
+    /// Returns the paths of all files below `folder`, relative to it.
     fn files_below(folder: &std::path::Path) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut folders = vec![folder.to_owned()];
@@ -267,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_guide_has_a_folder() {
+    async fn guide_is_served_below_its_folder() {
         let folder = ask(Method::GET, "/guide", &[]).await;
         assert_eq!(folder.status(), 308);
         assert_eq!(folder.headers()["location"], "/guide/");
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn other_peoples_files_are_unchanged() {
+    fn vendored_files_are_unchanged() {
         let vendor = web().join("vendor");
         let sums = std::fs::read_to_string(vendor.join("SHA256SUMS")).unwrap();
         let mut listed = BTreeSet::from(["README.md".to_owned(), "SHA256SUMS".to_owned()]);
@@ -296,7 +303,7 @@ mod tests {
         assert_eq!(files_below(&vendor), listed);
     }
 
-    /// Nothing on the pages may come from another host, and nothing may be inline: the policy would block it.
+    /// Pages must not refer to other hosts and must not have inline code: the policy would block both.
     #[tokio::test]
     async fn pages_refer_only_to_files_that_are_served() {
         for page in ["/", "/track/x", "/playground", "/graphiql"] {
@@ -334,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn types_and_policies() {
+    async fn files_have_their_media_types_and_policies() {
         let page = ask(Method::GET, "/", &[]).await;
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
@@ -352,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_tracking_address_shows_the_page_and_keeps_search_engines_away() {
+    async fn every_tracking_url_shows_the_page_and_is_not_indexed() {
         for path in ["/track", "/track/", "/track/01a21350-c2de-7da6-b8ed-e61509e83ca9", "/track/%3Cb%3E"] {
             let page = ask(Method::GET, path, &[]).await;
             assert_eq!(page.status(), 200, "{path}");
@@ -363,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn compressed_files_need_a_client_that_takes_gzip() {
+    async fn compressed_files_require_a_client_that_accepts_gzip() {
         let path = "/vendor/playground/middleware.js";
         for (accepts, status) in [
             ("gzip", 200),
@@ -383,7 +390,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unchanged_file_is_not_sent_again() {
+    async fn unchanged_file_is_not_sent_again() {
         let first = ask(Method::GET, "/style.css", &[]).await;
         let etag = first.headers()[ETAG].to_str().unwrap().to_owned();
         assert!(!body(first).await.is_empty());
@@ -397,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn head_answers_as_get_without_the_body() {
+    async fn head_returns_the_headers_of_get_without_a_body() {
         let get = ask(Method::GET, "/", &[]).await;
         let head = ask(Method::HEAD, "/", &[]).await;
         assert_eq!(head.status(), 200);

@@ -1,12 +1,12 @@
-//! A whole gateway, from its parts to its last open socket.
+//! Starts a gateway from its parts, and shuts it down gracefully.
 //!
-//! Shutdown goes from the outside in, so that nothing is cut off that could still finish:
-//! 1. readiness turns off and health reports NOT_SERVING; all is served as before for the shutdown delay, so that load
-//!    balancers notice; then workers are told to drain;
-//! 2. dispatch stops: no new jobs;
-//! 3. no new connections; streams and sockets end themselves, spread over the shutdown timeout, and open requests
-//!    finish; first gRPC, so that reports still get in, then HTTP;
-//! 4. what was handed to a batch is written and published. Then the caller that opened the store may close it.
+//! The shutdown proceeds from the listeners to the database, so that everything that can still finish does:
+//! 1. Readiness turns off and health reports NOT_SERVING. All requests are served as before for the shutdown delay, so
+//!    that load balancers notice. Then workers are told to drain.
+//! 2. Dispatch stops, so there are no new jobs.
+//! 3. No new connections are accepted. Streams and sockets end, spread over the shutdown timeout, and open requests
+//!    finish. gRPC ends before HTTP, so that reports of workers still arrive.
+//! 4. Submitted batches are written and published. Then the caller that opened the store can close it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,30 +27,29 @@ use gateway_http::context::Context;
 use gateway_http::server::{self, Connections, Port};
 use gateway_rest::RestState;
 
-/// What a gateway is put together from. The listeners are bound already, so that a busy port is
-/// known before anything starts.
+/// The parts of a gateway. The listeners are bound already, so a port in use is detected before the start.
 pub struct Parts {
     /// The settings.
     pub config: Config,
-    /// The database, migrated. The caller closes it, after the gateway has ended.
+    /// The migrated database. The caller closes it after the gateway has ended.
     pub store: Store,
-    /// Where jobs go.
+    /// Receives jobs.
     pub queue: Arc<dyn Queue>,
-    /// Where events go and come from.
+    /// Carries events between gateways.
     pub bus: Arc<dyn Bus>,
-    /// REST, GraphQL and the page.
+    /// The listener for REST, GraphQL and the page.
     pub http: TcpListener,
-    /// Processors.
+    /// The listener for gRPC.
     pub grpc: TcpListener,
 }
 
-/// How long batches and publishing may take at the very end.
+/// Maximum time of the last batches and of publishing, after the shutdown timeout.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
-/// Runs a gateway until `shutdown` ends, then drains it.
+/// Runs a gateway until `shutdown` completes, then drains it.
 ///
 /// # Errors
-/// When a listener fails.
+/// If a listener fails.
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
     let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener } = parts;
     config.http.allowed_hosts = config.http.allowed_hosts.on(http_listener.local_addr()?);
@@ -88,14 +87,14 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     });
     let grpc = grpc::State {
         config: config.grpc.clone(),
-        // Moved: the batches end when nothing holds the use cases any more.
+        // Moved, because the batches end when the last clone of the use cases is dropped.
         orders,
         feed,
         health,
         context: context.clone(),
     };
 
-    // Background loops: they stop with their token and must not end before.
+    // Background loops stop with their token and must not end before.
     let loops = TaskTracker::new();
     let stop_loops = CancellationToken::new();
     let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
@@ -138,7 +137,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let drained_by = tokio::time::Instant::now() + config.shutdown_timeout;
     context.draining.cancel();
     if result.is_ok() {
-        // Dispatch ends with the round it is in; both servers continue meanwhile.
+        // Dispatch ends after its current round; both servers continue meanwhile.
         let drained = async {
             let (_, grpc) = tokio::join!(dispatching, &mut grpc_server);
             if let Err(error) = grpc {
@@ -161,7 +160,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         loops.wait().await;
         tasks.wait().await;
     };
-    // Sockets and streams may use the whole drain; what answers them last gets a little longer.
+    // Sockets and streams can use the whole shutdown timeout, so their tasks get a little longer.
     if tokio::time::timeout_at(drained_by + LAST_WRITES, finish).await.is_err() {
         tracing::warn!("tasks exceeded the shutdown timeout");
     }
@@ -174,12 +173,11 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     result
 }
 
-/// The threads that serve HTTP.
+/// The threads that serve HTTP, separate from those of the rest of the gateway.
 ///
-/// They are not those of the rest of the gateway: when more clients come than can be served, their
-/// requests wait in line for a thread, and a transaction that had to queue up behind thousands of them
-/// for each of its steps would delay all clients further. The operating system schedules
-/// threads with little work fairly.
+/// Under overload, requests queue for a thread. On shared threads, each step of a transaction would queue behind
+/// thousands of requests, which would delay all clients further. The operating system schedules threads with little
+/// work fairly.
 struct HttpRuntime(Option<Runtime>);
 
 impl HttpRuntime {
@@ -191,7 +189,7 @@ impl HttpRuntime {
     fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         match &self.0 {
             Some(runtime) => runtime.spawn(server),
-            // Only while it is being dropped.
+            // `None` only during the drop.
             None => tokio::spawn(server),
         }
     }
@@ -199,7 +197,7 @@ impl HttpRuntime {
 
 impl Drop for HttpRuntime {
     fn drop(&mut self) {
-        // Waiting for threads is not allowed here, and what was worth waiting for has ended.
+        // Blocking is not allowed in an async context, and the tasks that matter have ended.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

@@ -1,7 +1,8 @@
-//! The HTTP port before the gateway can serve: the database is not there yet.
+//! Serves the HTTP port while the process starts and waits for the database.
 //!
-//! A liveness probe that gets no answer would kill a process that only waits. So the port answers from the first moment:
-//! `/livez` with 200, everything else with 503. Once the database is there the gateway takes the port over.
+//! A liveness probe without a response would kill a process that only waits. The port therefore responds from the
+//! start: `/livez`, `/healthz` and `/metrics` with 200, all other paths with 503. When the database responds, the
+//! gateway takes over the port.
 
 use std::io;
 use std::time::Duration;
@@ -21,20 +22,20 @@ use gateway_http::Config as HttpConfig;
 use gateway_http::problem::Problem;
 use gateway_http::server::{self, Connections, Port};
 
-/// When to ask again.
+/// `Retry-After` of the responses.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// A port that answers while the process starts.
+/// A server that responds while the process starts.
 pub struct Starting {
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
 
 impl Starting {
-    /// Answers on another handle of the listener, so that the port is never closed in between.
+    /// Serves on another handle of the listener, so that the port is never closed in between.
     ///
     /// # Errors
-    /// When the listener cannot be shared.
+    /// If the listener cannot be duplicated.
     pub fn serve(listener: &TcpListener, limits: &HttpConfig) -> Result<Self, io::Error> {
         use std::os::fd::AsFd;
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
@@ -50,11 +51,11 @@ impl Starting {
         Ok(Self { stop, server: tokio::spawn(serving) })
     }
 
-    /// Ends it; the connections that wait are accepted by the next server of the port.
+    /// Stops the server. The next server of the port accepts the waiting connections.
     pub async fn end(self) {
         self.stop.cancel();
         if self.server.await.is_err() {
-            // It answers nothing that matters.
+            // Its responses are not important.
             tracing::debug!("startup server failed");
         }
     }
@@ -74,7 +75,7 @@ fn router() -> Router<()> {
         .fallback(other)
 }
 
-/// As `/readyz?verbose` answers, whether or not that was asked for.
+/// Returns the response of `/readyz?verbose`, also without `verbose`.
 fn not_ready() -> Response {
     let check = json!({
         "name": "database", "status": "unavailable", "ms": 0, "detail": "starting: waits for the database",
