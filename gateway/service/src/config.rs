@@ -15,21 +15,21 @@ pub struct Config {
     pub default_currency: Currency,
     /// Lease and retry rules.
     pub rules: Rules,
-    /// How long a pushed job may wait in the queue before its order is pushed again.
+    /// Maximum time of a job in the queue before its order is pushed again.
     pub visibility_timeout: Duration,
     /// Maximum number of jobs in the queue; further orders wait in the database.
     pub max_queue_depth: u32,
     /// Maximum number of rows in one transaction.
     pub batch_size: usize,
-    /// Maximum number of requests that wait for a transaction; further ones are refused as overloaded.
+    /// Maximum number of requests that wait for a transaction; further ones are rejected as overloaded.
     pub batch_backlog: usize,
     /// Number of concurrent transactions of one kind.
     pub writers: usize,
-    /// How long an idempotency key is remembered.
+    /// Time for which an idempotency key is stored.
     pub idempotency_ttl: Duration,
-    /// How long final orders are kept; at least [`Self::idempotency_ttl`].
+    /// Time for which final orders are kept; at least [`Self::idempotency_ttl`].
     pub retention: Retention,
-    /// How long a request may wait for the database.
+    /// Maximum time that a request waits for the database.
     pub request_timeout: Duration,
 }
 

@@ -1,9 +1,10 @@
 //! Direct enqueue: pushes new orders to the queue right after their COMMIT.
 //!
-//! While dispatch finds no ready order, it publishes the free capacity of the queue ([`QueueCapacity`]). New orders that
-//! can start immediately reserve it. They are written as if dispatch had claimed them (held until their visibility
-//! timeout) and pushed after the response. This saves one search and one UPDATE per order. When the capacity is used up,
-//! or an order waits in the table, new orders wait there as well, so that at most one batch overtakes a waiting order.
+//! While dispatch finds no ready order, it publishes the free capacity of the queue ([`QueueCapacity`]). New orders
+//! that can start immediately reserve it. They are written as if dispatch had claimed them (held until their visibility
+//! timeout) and pushed after the response. This saves one search and one UPDATE per order. When the capacity is used
+//! up, or an order waits in the table, new orders wait there as well. At most one batch therefore overtakes a waiting
+//! order.
 //!
 //! When a push fails, its orders wait in the table. When the process is lost before a push, its orders wait for the
 //! visibility timeout, like those of every lost job.
@@ -40,7 +41,7 @@ pub(crate) struct EnqueuePermit {
 }
 
 impl DirectEnqueue {
-    /// Reserves capacity for the orders that can start immediately; `None` if dispatch has to push them.
+    /// Reserves capacity for the orders that can start immediately; `None` without enough capacity.
     pub(crate) fn reserve(&self, creations: &[CreateRequest]) -> Option<EnqueuePermit> {
         let orders = creations.iter().flat_map(|creation| &*creation.orders);
         let jobs = orders.filter(|order| order.starts_at_once()).count() as u64;

@@ -1,17 +1,17 @@
 //! Pushes ready orders to the queue and ends expired claims.
 //!
-//! An order waits until it is due (`orders.due_at`), is held by the queue or a worker until a time (`held_until`), or is
-//! final. This loop pushes due orders and releases those that were held for too long. Its only input is the table:
+//! An order waits until it is due (`orders.due_at`), is held by the queue or a worker until a time (`held_until`), or
+//! is final. This loop pushes due orders and releases those that were held for too long. Its only input is the table:
 //! wake-ups only make it read earlier, and the first pass after a crash is like any other.
 //!
 //! The queue is kept short. A job is a hint with a visibility timeout: an order that is not started within
-//! `visibility_timeout` waits again, so a lost job costs this time and no job has to be acknowledged. The backlog waits in
-//! the table, where its order can still change. While orders of all priorities wait, of ten pushed orders six have high
-//! priority, three normal and one low, and high ones are pushed to the front of the queue. Nothing is pushed while the
-//! queue is paused.
+//! `visibility_timeout` waits again, so a lost job costs this time and no job has to be acknowledged. The backlog waits
+//! in the table, where its order can still change. While orders of all priorities wait, of ten pushed orders six have
+//! high priority, three normal and one low, and high ones are pushed to the front of the queue. Nothing is pushed while
+//! the queue is paused.
 //!
-//! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do not
-//! use this path (see `direct_enqueue`).
+//! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do
+//! not use this path (see `direct_enqueue`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,19 +34,22 @@ const IDLE_PAUSE: Duration = Duration::from_millis(500);
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// Pause after an error of the queue or the database.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
-/// How often the database's clock is read, and the delay after which a step is found.
+/// Interval of reading the database's clock: the maximum delay until a step is detected.
 pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long waiting orders are rescheduled after a clock step: other gateways find it later and write by the old clock.
+/// Time for which waiting orders are rescheduled after a clock step.
+///
+/// Other gateways detect the step later, and write by the old clock until then.
 const CLOCK_SETTLE_TIME: Duration = Duration::from_secs(15);
 /// Maximum number of expired claims in one pass, and in one transaction.
 const MAX_EXPIRED_PER_PASS: u32 = 10_000;
 const MAX_EXPIRED_PER_TRANSACTION: usize = 1_000;
-/// A scan that begins later than planned by half a lease, and by at least this, follows a stop of the process, such as a
-/// paused virtual machine or a frozen container.
+/// Minimum delay of a scan that counts as a stop of the process.
+///
+/// The scan must also be late by half a lease. Causes are a paused virtual machine or a frozen container.
 const STALL_THRESHOLD: Duration = Duration::from_secs(2);
-/// The scan for expired claims takes at most one part in this number of the time ...
+/// Reciprocal of the maximum share of time that the scans for expired claims use.
 const SCAN_TIME_SHARE: u32 = 20;
-/// ... unless the interval would exceed this.
+/// Maximum interval of the scans; it has priority over [`SCAN_TIME_SHARE`].
 const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
@@ -173,8 +176,8 @@ impl Dispatch {
     }
 
     /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the
-    /// process, workers first get half a lease to renew theirs: an attempt must not count as failed because its heartbeats
-    /// could not be written. Returns the pause before the next scan.
+    /// process, workers first get half a lease to renew theirs: an attempt must not count as failed because its
+    /// heartbeats could not be written. Returns the pause before the next scan.
     async fn scan_expired(&self, scan: &mut ExpiryScan) -> Duration {
         let begin = Instant::now();
         let limits = ClaimLimits {
@@ -230,8 +233,8 @@ impl Dispatch {
 }
 
 impl Dispatch {
-    /// Handles a clock step. Leases are not ended before every gateway has found the step and every worker has renewed its
-    /// leases by the new clock. Orders that would wait for the length of the step are rescheduled.
+    /// Handles a clock step. Leases are not ended before every gateway has found the step and every worker has renewed
+    /// its leases by the new clock. Orders that would wait for the length of the step are rescheduled.
     async fn handle_clock_step(&self, scan: &mut ExpiryScan, now: Instant) {
         let steps = self.store.clock_steps();
         if steps != scan.steps {
@@ -247,7 +250,7 @@ impl Dispatch {
     }
 }
 
-/// The hints about these orders.
+/// Returns the jobs of these orders.
 fn jobs(orders: Vec<ReadyOrder>) -> Vec<Job> {
     orders.into_iter().map(|ReadyOrder { order_id, quantity }| Job { order_id, quantity }).collect()
 }

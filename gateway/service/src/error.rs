@@ -72,7 +72,7 @@ impl From<Panicked> for Error {
 }
 
 impl Error {
-    /// The code of the error, the same on every API.
+    /// Returns the code of the error, the same on every API.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound(_) => ErrorCode::OrderNotFound,
@@ -88,7 +88,7 @@ impl Error {
         }
     }
 
-    /// When to retry, for errors that can be retried.
+    /// Returns the delay before a retry, for errors that can be retried.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
@@ -104,7 +104,7 @@ impl Error {
         }
     }
 
-    /// The backlog of requests is full.
+    /// Returns the error of a full backlog of requests.
     pub fn overloaded() -> Self {
         Self::Unavailable {
             code: ErrorCode::Overloaded,
@@ -113,7 +113,7 @@ impl Error {
         }
     }
 
-    /// The maximum number of searches is running.
+    /// Returns the error of a search beyond the maximum number of concurrent ones.
     pub fn too_many_searches() -> Self {
         Self::Unavailable {
             code: ErrorCode::Overloaded,
@@ -122,7 +122,7 @@ impl Error {
         }
     }
 
-    /// The database cannot be reached or does not respond in time.
+    /// Returns the error of a database that cannot be reached or does not respond in time.
     pub fn database_unavailable() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseUnavailable,
@@ -131,7 +131,7 @@ impl Error {
         }
     }
 
-    /// No connection of the pool became free in time.
+    /// Returns the error of a pool without a free connection in time.
     pub fn database_pool_exhausted() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabasePoolExhausted,
@@ -140,7 +140,7 @@ impl Error {
         }
     }
 
-    /// The database has reached its connection limit.
+    /// Returns the error of a database that has reached its connection limit.
     pub fn database_connection_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseConnectionLimit,
@@ -149,7 +149,7 @@ impl Error {
         }
     }
 
-    /// The filter of a list leaves too many orders to scan.
+    /// Returns the error of a list whose filter leaves too many orders to scan.
     pub fn query_timeout() -> Self {
         Self::Unavailable {
             code: ErrorCode::QueryTimeout,
@@ -159,7 +159,7 @@ impl Error {
         }
     }
 
-    /// The database is read-only, usually until another server has taken over.
+    /// Returns the error of a read-only database, usually until another server has taken over.
     pub fn database_read_only() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseReadOnly,
@@ -168,7 +168,7 @@ impl Error {
         }
     }
 
-    /// The database has no space left. Operators have to add some.
+    /// Returns the error of a database without free space. Operators have to add some.
     pub fn database_full() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseFull,
@@ -177,7 +177,7 @@ impl Error {
         }
     }
 
-    /// The database rejects the gateway's user. Operators have to change that.
+    /// Returns the error of a database that rejects the gateway's user. Operators have to change that.
     pub fn database_access_denied() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseAccessDenied,
@@ -187,7 +187,7 @@ impl Error {
         }
     }
 
-    /// The database has reached its limit of prepared statements.
+    /// Returns the error of a database that has reached its limit of prepared statements.
     pub fn database_statement_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseStatementLimit,
@@ -196,7 +196,7 @@ impl Error {
         }
     }
 
-    /// The database ended a statement that exceeded its time limit.
+    /// Returns the error of a statement that the database ended after its time limit.
     pub fn database_statement_timeout() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseStatementTimeout,
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// The database does not accept a statement of this length.
+    /// Returns the error of a statement that is too long for the database.
     pub fn database_packet_limit() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabasePacketLimit,
@@ -215,7 +215,7 @@ impl Error {
         }
     }
 
-    /// A setting of the database prevents writes, or tables are missing.
+    /// Returns the error of missing tables, or of a setting that prevents writes.
     pub fn database_misconfigured() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseMisconfigured,
@@ -224,7 +224,9 @@ impl Error {
         }
     }
 
-    /// A hanging transaction keeps the order locked until the database ends it.
+    /// Returns the error of an order that a hanging transaction has locked.
+    ///
+    /// The lock lasts until the database ends the transaction.
     pub fn order_locked() -> Self {
         Self::Unavailable {
             code: ErrorCode::DatabaseUnavailable,
@@ -233,7 +235,7 @@ impl Error {
         }
     }
 
-    /// The gateway is shutting down.
+    /// Returns the error of a gateway that is shutting down.
     pub fn shutting_down() -> Self {
         Self::Unavailable {
             code: ErrorCode::ShuttingDown,

@@ -4,16 +4,17 @@
 //! is free. There is no timer: at low load a batch is one group and no group waits; at high load a batch is what was
 //! submitted during the previous write.
 //!
-//! No group is taken before the database is ready. While it is unavailable, groups only wait, and a caller whose deadline
-//! passes knows that nothing was done.
+//! No group is taken before the database is ready. While it is unavailable, groups only wait, and a caller whose
+//! deadline passes knows that nothing was done.
 //!
-//! A flush that panics is repeated for each of its groups separately, so that only the group that causes the panic fails.
+//! A flush that panics is repeated for each of its groups separately, so that only the group that causes the panic
+//! fails.
 //!
-//! A flush runs in its own task. A caller that disconnects therefore never interrupts a write; if its group was not taken
-//! yet, the group is dropped.
+//! A flush runs in its own task. A caller that disconnects therefore never interrupts a write; if its group was not
+//! taken yet, the group is dropped.
 //!
-//! Hand-written: ultra-batch lacks a linger policy that depends on free writers, the withdrawal of a group whose caller is
-//! gone, and the repetition of each group after a panic. No measurement was made.
+//! Hand-written: ultra-batch lacks a linger policy that depends on free writers, the withdrawal of a group whose caller
+//! is gone, and the repetition of each group after a panic. No measurement was made.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use telemetry::panics;
 pub(crate) struct GroupCommitLimits {
     /// A batch is closed once its items reach this weight; a group is never split.
     pub(crate) size: usize,
-    /// Maximum number of waiting groups; further ones are refused.
+    /// Maximum number of waiting groups; further ones are rejected.
     pub(crate) backlog: usize,
     /// Number of concurrent flushes.
     pub(crate) writers: usize,
@@ -38,7 +39,7 @@ pub(crate) struct GroupCommitLimits {
     pub(crate) deadline: Duration,
 }
 
-/// Why a group has no results.
+/// The reason why a group has no results.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SubmitError {
     /// The backlog is full. Nothing was done.
@@ -74,7 +75,9 @@ impl<T, R> Clone for GroupCommit<T, R> {
 
 struct Group<T, R> {
     items: Vec<T>,
-    /// Whether the caller has withdrawn the group or the task has taken it; the first of them decides.
+    /// Whether the caller has withdrawn the group or the task has taken it.
+    ///
+    /// The first of the two decides.
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Vec<R>>,
 }
@@ -105,7 +108,7 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> GroupCommit<T, R> {
         Self { sender, deadline: limits.deadline }
     }
 
-    /// Whether the next group would be refused.
+    /// Returns whether the next group would be rejected.
     pub(crate) fn is_full(&self) -> bool {
         self.sender.capacity() == 0
     }

@@ -1,9 +1,9 @@
-//! What real work reports about the parts that the gateway depends on.
+//! The state of the database, the queue and the workers, as requests and background tasks report it.
 //!
 //! Readiness and metrics read it. A successful read says nothing about writes: a database that is read-only or full
-//! answers every query. So creates, transitions and pushes record their outcome here, and [`HealthMonitor::run`] makes a test
-//! write when there was no write for a while or the last one failed. An error is reported once a test write has confirmed
-//! it, because a single row can fail for its own reasons.
+//! responds to every query. Creates, transitions and pushes therefore record their outcome here. [`HealthMonitor::run`]
+//! makes a test write when there was no write for a while or the last one failed. An error is reported once a test
+//! write has confirmed it, because a single row can fail for its own reasons.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,22 +20,24 @@ use crate::feed::Feed;
 use gateway_store::Store;
 use gateway_store::{Error as StoreError, Probe};
 
-/// How often the state is updated.
+/// Interval of the updates of the state.
 const ROUND: Duration = Duration::from_secs(2);
-/// No test write is made after a successful write within this time.
+/// Time after a successful write for which no test write is made.
 const FRESH: Duration = Duration::from_secs(3);
-/// How long a failed push counts.
+/// Time for which a failed push counts.
 const PUSH_FRESH: Duration = Duration::from_secs(30);
-/// How long workers without a stream count after a start.
+/// Time after a start for which a worker without a stream counts.
 const STARTED_FRESH: Duration = Duration::from_secs(60);
-/// How long a full database counts as full, unless an order is written: a small write may still succeed.
+/// Time for which a full database counts as full, unless an order is written.
+///
+/// A small write can still succeed in a full database.
 const FULL_FOR: Duration = Duration::from_secs(10);
 /// The error of an embedded database without its file.
 const FILE_LOST: &str =
     "the file of the database was removed or replaced; nothing is accepted until a restart";
-/// Measuring the queue takes at most one part in this number of the time ...
+/// Reciprocal of the maximum share of time that measuring the queue uses.
 const MEASURE_PARTS: u32 = 20;
-/// ... unless the interval would exceed this.
+/// Maximum interval of the measurements; it has priority over the share.
 const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// The state of the database, the queue and the workers. Cheap to clone.
@@ -47,7 +49,9 @@ struct Inner {
     queue: Arc<dyn Queue>,
     feed: Feed,
     begun: Instant,
-    /// Times of the last written order and of the last successful write or test write, in milliseconds since `begun`.
+    /// Times of the last written order and the last successful write, in milliseconds since `begun`.
+    ///
+    /// Test writes count as writes, but not as written orders.
     written: AtomicU64,
     answered: AtomicU64,
     /// A write has failed since the last successful one.
@@ -66,7 +70,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub struct WriteRefusal {
     code: ErrorCode,
-    /// For people.
+    /// The message for people.
     pub message: &'static str,
     at: Instant,
 }
@@ -142,12 +146,12 @@ impl HealthMonitor {
         WorkerStreamGuard(self.clone())
     }
 
-    /// The log of failed orders.
+    /// Returns the log of failed orders.
     pub(crate) fn failed_orders(&self) -> &FailedOrderLog {
         &self.0.failed
     }
 
-    /// The reason why the database rejects writes, if it does.
+    /// Returns the reason why the database rejects writes, if it does.
     pub fn write_refusal(&self) -> Option<WriteRefusal> {
         if self.0.store.has_lost_its_file() {
             return Some(WriteRefusal {
@@ -159,15 +163,18 @@ impl HealthMonitor {
         *lock(&self.0.refused)
     }
 
-    /// The error of the last push, if it failed recently. Orders whose push failed are pushed again within seconds, if any
-    /// are left.
+    /// Returns the error of the last push, if it failed recently.
+    ///
+    /// The orders of a failed push are pushed again within seconds.
     pub fn push_failure(&self) -> Option<String> {
         let failed = lock(&self.0.pushes).clone();
         failed.filter(|(at, _)| at.elapsed() < PUSH_FRESH).map(|(_, error)| error)
     }
 
-    /// Number of known workers: processors that pull from the queue or have a stream to this gateway. At least 1 while
-    /// other workers start orders. `None` when the queue is unavailable and no worker is known otherwise.
+    /// Returns the number of known workers; `None` if the queue is unavailable and none is known.
+    ///
+    /// Workers are processors that pull from the queue or have a stream to this gateway. The number is at least 1 while
+    /// other workers start orders.
     pub fn workers(&self) -> Option<u64> {
         let streams = self.0.streams.load(Ordering::Relaxed) as u64;
         let others = u64::from(self.0.feed.has_started_within(STARTED_FRESH));
@@ -178,13 +185,16 @@ impl HealthMonitor {
         }
     }
 
-    /// Number of installations that push to the queue. More than one is a configuration error.
+    /// Returns the number of installations that push to the queue.
+    ///
+    /// More than one is a configuration error.
     pub fn installations(&self) -> u64 {
         lock(&self.0.presence).map_or(1, |presence| presence.installations)
     }
 
-    /// Whether no write has succeeded for this time. An overloaded gateway keeps writing; one whose database hangs does
-    /// not.
+    /// Returns whether no write has succeeded for this time.
+    ///
+    /// An overloaded gateway still writes; one whose database hangs does not.
     pub fn is_stalled(&self, time: Duration) -> bool {
         !self.is_fresh(&self.0.answered, time)
     }
@@ -263,7 +273,7 @@ impl HealthMonitor {
         }
     }
 
-    /// Measures the queue; returns the pause before the next measurement.
+    /// Measures the queue, and returns the pause before the next measurement.
     async fn measure(&self) -> Duration {
         let begin = Instant::now();
         let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;

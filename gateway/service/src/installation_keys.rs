@@ -20,8 +20,9 @@ impl InstallationKeys {
         first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
     }
 
-    /// Converts a lease token to the one that the worker of this order receives, and back. Orders share tokens, but a
-    /// received token is valid for its order only.
+    /// Converts a lease token to that of the worker of this order, and back.
+    ///
+    /// Orders share tokens, but a received token is valid for its order only.
     pub fn mask_token(&self, order: OrderId, token: LeaseToken) -> Option<LeaseToken> {
         // As a token, the mask has no sign.
         let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;

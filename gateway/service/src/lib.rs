@@ -1,13 +1,13 @@
 //! The use cases of the gateway and its background tasks. No transport, no SQL.
 //!
-//! | to see | read |
+//! | topic | where to read |
 //! |---|---|
-//! | what clients and workers can do | [`orders`] |
-//! | how many requests share a transaction | `group_commit` |
-//! | how orders get to the queue | `dispatch`, `direct_enqueue` |
-//! | how subscribers receive events | [`feed`], `publisher` |
-//! | what readiness and metrics report | `health_monitor` |
-//! | how the parts are started | `service` |
+//! | commands of clients and workers | [`orders`] |
+//! | group commit of many requests | `group_commit` |
+//! | the way of an order to the queue | `dispatch`, `direct_enqueue` |
+//! | events for subscribers | [`feed`], `publisher` |
+//! | readiness and metrics | `health_monitor` |
+//! | start of the parts | `service` |
 
 pub mod feed;
 pub mod loader;

@@ -1,13 +1,15 @@
-//! Loads keys that are requested together in one statement, so that a list of events with their orders, or of orders with
-//! their events, costs one or two queries instead of one per line.
+//! Loads keys that are requested together in one statement.
 //!
-//! One loader serves the whole gateway: an order that a thousand subscribers request with its change is read once. Nothing
-//! is cached: every caller receives the order as read by a query that began after its request. There is no task and no
-//! timer. The first caller yields to the scheduler a few times, then loads all registered keys; callers that register
-//! meanwhile form the next batch.
+//! A list of events with their orders, or of orders with their events, costs one or two queries instead of one per
+//! line.
 //!
-//! Hand-written: the DataLoader of async-graphql batches within one request and waits for a timer, and ultra-batch 0.3.0
-//! was not measured.
+//! One loader serves the whole gateway: an order that a thousand subscribers request with its change is read once.
+//! Nothing is cached: every caller receives the order as read by a query that began after its request. There is no task
+//! and no timer. The first caller yields to the scheduler a few times, then loads all registered keys; callers that
+//! register meanwhile form the next batch.
+//!
+//! Hand-written: the DataLoader of async-graphql batches within one request and waits for a timer, and ultra-batch
+//! 0.3.0 was not measured.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::CLOCK_INTERVAL;
 
-/// How often expired idempotency keys are removed.
+/// Interval of removing expired idempotency keys.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Follows the database until `stop`: its clock, whether it is read-only, and the number of parked orders.
+/// Updates the database's clock, its read-only state and the number of parked orders, until `stop`.
 pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
     loop {
         tokio::select! {

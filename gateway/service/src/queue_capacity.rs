@@ -1,4 +1,4 @@
-//! How many new orders may be pushed to the queue without dispatch.
+//! The number of new orders that can be pushed to the queue without dispatch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +9,11 @@ pub(crate) struct QueueCapacity(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     open: bool,
-    /// How often it was closed; tells [`QueueCapacity::open`] about a close since its mark.
+    /// Number of closes, by which [`QueueCapacity::open`] detects a close since its mark.
     closings: u64,
-    /// Jobs that fit into the queue at the last check.
+    /// Number of jobs that fitted into the queue at the last check.
     free: u64,
-    /// Jobs that are being pushed.
+    /// Number of jobs that are being pushed.
     reserved: u64,
 }
 
@@ -30,13 +30,13 @@ impl QueueCapacity {
         state.free = free;
     }
 
-    /// Makes new orders wait for dispatch.
+    /// Closes the capacity: new orders wait for dispatch.
     pub(crate) fn close(&self) {
         self.lock().close();
     }
 
-    /// Reserves capacity for `jobs`. Without enough capacity it is closed: a later, smaller batch must not overtake this
-    /// one.
+    /// Reserves capacity for `jobs`. Without enough capacity it is closed: a later, smaller batch must not overtake
+    /// this one.
     pub(crate) fn reserve(&self, jobs: u64) -> Option<CapacityReservation> {
         let mut state = self.lock();
         if !state.open || state.reserved + jobs > state.free {

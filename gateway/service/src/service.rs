@@ -50,7 +50,7 @@ impl Service {
     /// Starts the batches and the publisher.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// If the database does not respond.
     pub async fn start(parts: ServiceParts) -> Result<Self, StoreError> {
         let ServiceParts { config, store, queue, bus } = parts;
         let config = Arc::new(config);

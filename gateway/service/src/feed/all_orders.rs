@@ -1,8 +1,8 @@
 //! The feed of all orders.
 //!
-//! An event may arrive twice (directly and over the bus), late, or not at all. Events of one order are delivered in order
-//! and without repeats; skipped ones are reported. Events of the bus are delivered only while they are fresh: a recorded
-//! message of a gateway may be replayed after this gateway has forgotten it.
+//! An event may arrive twice (directly and over the bus), late, or not at all. Events of one order are delivered in
+//! order and without repeats; skipped ones are reported. Events of the bus are delivered only while they are fresh: a
+//! recorded message of a gateway may be replayed after this gateway has forgotten it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,13 +21,15 @@ const BACKLOG: usize = 4_096;
 /// Minimum number of orders whose position is remembered; at most twice as many are.
 const REMEMBERED: usize = 32_768;
 
-/// What a subscriber of all orders receives.
+/// An item that a subscriber of all orders receives.
 #[derive(Debug, Clone)]
 pub enum FeedItem {
     /// A change of an order. Those of one order arrive in order, each at most once.
     Event(Arc<OrderEvent>),
-    /// Number of skipped events, because the subscriber was too slow or they were lost; 0 when the gateway was
-    /// disconnected from the bus and the number is unknown.
+    /// Number of skipped events; 0 if it is unknown.
+    ///
+    /// The subscriber was too slow, or events were lost. The number is unknown when the gateway was disconnected from
+    /// the bus.
     Lagged(u64),
 }
 
@@ -100,8 +102,8 @@ impl AllOrders {
     }
 }
 
-/// The delivered sequences of the orders that changed latest. When the newer half is full the older half is forgotten; the
-/// next event of a forgotten order is delivered in any case.
+/// The delivered sequences of the orders that changed latest. When the newer half is full the older half is forgotten;
+/// the next event of a forgotten order is delivered in any case.
 #[derive(Default)]
 struct Passed {
     newer: OrderMap<Span>,
@@ -120,7 +122,7 @@ struct Span {
 }
 
 impl Passed {
-    /// Returns the number of events to report as skipped, and whether this one is to be delivered.
+    /// Returns the number of skipped events, and whether this event must be delivered.
     fn place(&mut self, id: OrderId, sequence: u32) -> (u32, bool) {
         let outages = self.outages;
         let known = self.newer.get(&id).or_else(|| self.older.get(&id)).copied();
@@ -163,7 +165,7 @@ mod tests {
         })
     }
 
-    /// The received items: `order.sequence` for an event, `+n` for `n` skipped events.
+    /// Returns the received items: `order.sequence` for an event, `+n` for `n` skipped events.
     fn seen(items: &mut BoxStream<'static, FeedItem>) -> String {
         let mut seen = Vec::new();
         while let Some(Some(item)) = items.next().now_or_never() {
@@ -190,7 +192,7 @@ mod tests {
         let mut items = all.subscribe(Timestamp::from_micros(0));
         all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
         assert_eq!(seen(&mut items), "1.2 +2 1.5 +1 1.6");
-        // An outage tells of everything before it, whatever it was.
+        // An outage reports all losses before it.
         all.missed();
         all.deliver(&[event(1, 9), event(2, 7), event(1, 11)]);
         assert_eq!(seen(&mut items), "+0 1.9 2.7 +1 1.11");
@@ -237,12 +239,12 @@ mod tests {
         let at = |order, sequence, time| {
             Arc::new(OrderEvent { occurred_at: second(time), ..(*event(order, sequence)).clone() })
         };
-        // From before the subscription, and from just now.
+        // One event from before the subscription, and one from after it.
         all.deliver_from_bus(&[at(1, 1, 990), at(2, 1, 1_001)], second(1_001));
         assert_eq!(seen(&mut items), "2.1");
         all.deliver_from_bus(&[at(3, 7, 1_930), at(2, 2, 1_990), at(3, 8, 1_999)], second(2_000));
         assert_eq!(seen(&mut items), "2.2 3.8");
-        // What this gateway has done itself is news in any case.
+        // Events of this gateway are delivered whatever their age.
         all.deliver(&[at(4, 1, 5)]);
         assert_eq!(seen(&mut items), "4.1");
     }

@@ -1,13 +1,13 @@
 //! Feeds subscribers: past events, then new ones, each once and in order.
 //!
 //! One subscription to the bus serves the whole gateway. Each watched order has a topic with its latest events. A
-//! subscriber keeps its position and takes the next event from the topic, or from the database if the topic no longer has
-//! it. So no subscriber has a queue that could overflow, a slow one delays no other, and a lost, repeated or late message
-//! of the bus does not change what subscribers receive.
+//! subscriber keeps its position and takes the next event from the topic, or from the database if the topic no longer
+//! has it. So no subscriber has a queue that could overflow, a slow one delays no other, and a lost, repeated or late
+//! message of the bus does not change what subscribers receive.
 //!
 //! Events that this gateway has committed go directly to its subscribers. The bus carries those of other gateways, and
-//! this gateway's once more. Events that the bus lost are found by comparing the versions of all watched orders with the
-//! database, after each reconnect and periodically.
+//! this gateway's once more. Events that the bus lost are found by comparing the versions of all watched orders with
+//! the database, after each reconnect and periodically.
 
 mod all_orders;
 mod topics;
@@ -31,7 +31,7 @@ pub use watch::WatchFrom;
 use all_orders::AllOrders;
 use topics::Topics;
 
-/// How often the versions of all watched orders are compared with the delivered events.
+/// Interval of comparing the versions of all watched orders with the delivered events.
 const RESYNC: Duration = Duration::from_secs(2);
 /// Cancellations buffered for a worker's stream; heartbeats report them as well.
 const CANCELLED_BACKLOG: usize = 1_024;
@@ -87,7 +87,7 @@ impl Feed {
         self.inner.cancelled.subscribe()
     }
 
-    /// Whether an order was started within this time, as far as the bus reports.
+    /// Returns whether the bus has reported a start of an order within this time.
     pub(crate) fn has_started_within(&self, time: Duration) -> bool {
         self.started().is_some_and(|at| at.elapsed() <= time)
     }

@@ -11,7 +11,7 @@ use domain::OrderMap;
 /// Maximum number of events in a topic. A subscriber that is further behind reads the database.
 const MAX_TOPIC_EVENTS: usize = 16;
 
-/// The latest events of one order by sequence, and the highest sequence that was delivered to all subscribers.
+/// The latest events of one order, and the highest sequence that all subscribers have.
 #[derive(Default)]
 pub(super) struct TopicEvents {
     events: VecDeque<Arc<OrderEvent>>,
@@ -20,7 +20,9 @@ pub(super) struct TopicEvents {
     missing: u32,
 }
 
-/// Comparisons without the order after which it counts as removed: one may read a replica that is behind.
+/// Number of comparisons without the order after which it counts as removed.
+///
+/// A single one is not sufficient, because it can read a replica that is behind.
 const GONE_AFTER: u32 = 2;
 
 impl TopicEvents {
@@ -40,17 +42,17 @@ impl TopicEvents {
         }
     }
 
-    /// Whether the order has been removed.
+    /// Returns whether the order has been removed.
     pub(super) fn is_gone(&self) -> bool {
         self.missing >= GONE_AFTER
     }
 
-    /// Whether the latest event came after `sequence` and is final.
+    /// Returns whether the latest event is after `sequence` and final.
     pub(super) fn is_final_since(&self, sequence: u32) -> bool {
         self.events.back().is_some_and(|event| event.sequence > sequence && event.status.is_final())
     }
 
-    /// The events that directly follow `last`, and whether there is a hole before later ones.
+    /// Returns the events that directly follow `last`, and whether a gap follows them.
     pub(super) fn after(&self, last: u32) -> (Vec<Arc<OrderEvent>>, bool) {
         let mut found = Vec::new();
         let mut expected = last;

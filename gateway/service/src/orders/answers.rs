@@ -1,4 +1,4 @@
-//! What the outcome of a command means for its caller.
+//! Converts the outcome of a command to the result of its caller.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) fn expect_order(id: OrderId, applied: CommandOutcome) -> Result<Order
 pub enum StartOutcome {
     /// The order was started.
     Order(Box<Order>),
-    /// The order has this number of bytes, more than the start permits, and was not started.
+    /// The order was not started, because it has this number of bytes, which exceeds the limit.
     TooLarge(usize),
 }
 

@@ -68,8 +68,8 @@ impl Orders {
         self.apply(commands, answers::expect_done).await
     }
 
-    /// Ends expired leases that dispatch has found. Returns their number: another gateway may have ended one, or its worker
-    /// may have renewed it.
+    /// Ends expired leases that dispatch has found. Returns their number: another gateway may have ended one, or its
+    /// worker may have renewed it.
     pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {
         let answers =
             self.apply(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;

@@ -1,7 +1,8 @@
 //! Carries out a batch of commands on existing orders in one transaction.
 //!
-//! A batch that fails because of one order is halved until that order is alone, so that only its command fails. The order
-//! is parked (`store::park`) and its command returns `order_unreadable`, which is final for a worker: it frees its slot.
+//! A batch that fails because of one order is halved until that order is alone, so that only its command fails. The
+//! order is parked (`store::park`) and its command returns `order_unreadable`, which is final for a worker: it frees
+//! its slot.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use crate::publisher::Publisher;
 use gateway_store::{Cause, CommandOutcome, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
 
-/// How long a batch is halved that exceeds its deadline. Its callers have timed out long before; when they repeat their
-/// commands, they find those that were carried out.
+/// Maximum time of halving a batch that exceeds its deadline.
+///
+/// Its callers have timed out long before. When they repeat their commands, they find those that were carried out.
 const HALVED_FOR: Duration = Duration::from_secs(20);
 
 /// Carries out a batch of commands, and reports the changes to dispatch, subscribers and metrics.
@@ -118,8 +120,8 @@ where
             })),
         }
     }
-    // A short delay of the database must not park an order: the order has to be slow again, after a write to another row
-    // was not.
+    // A short delay of the database must not park an order: the order has to be slow again, after a write to another
+    // row was not.
     if !slow.is_empty() && writes().await {
         for index in slow {
             let command = &commands[index..=index];
@@ -139,8 +141,9 @@ fn is_slow(error: &StoreError) -> bool {
     matches!(error, StoreError::TimedOut | StoreError::Unavailable(Outage::StatementTime(_)))
 }
 
-/// Whether halves of a failed batch may succeed: one order caused the error, or the database responds and the batch
-/// exceeded its deadline.
+/// Returns whether halves of a failed batch can succeed.
+///
+/// They can if one order caused the error, or if the database responds and the batch exceeded its deadline.
 async fn may_be_halved<T, B: Future<Output = bool>>(
     failed: &Result<Result<T, StoreError>, Panicked>,
     answers: impl Fn() -> B,
@@ -199,7 +202,7 @@ mod tests {
         Ok(piece.iter().map(|_| CommandOutcome::Unchanged { order: None }).collect())
     }
 
-    /// The causes of parked orders by their index in the batch.
+    /// Returns the causes of parked orders by their index in the batch.
     fn parked(results: &[Result<CommandOutcome, Error>]) -> Vec<(usize, Cause)> {
         let parked = results.iter().enumerate().filter_map(|(n, result)| match result {
             Ok(CommandOutcome::Unreadable(one)) => Some((n, one.cause)),

@@ -9,7 +9,9 @@ use gateway_store::{Counts, Store};
 /// Minimum interval between two counts of the orders.
 pub const COUNTS_FRESH: Duration = Duration::from_secs(1);
 
-/// A count is kept for this multiple of its duration, so that counting uses at most a twentieth of the database's time.
+/// Multiple of the duration of a count for which the count is kept.
+///
+/// Counting therefore uses at most a twentieth of the database's time.
 const KEEP_FOR_DURATIONS: u32 = 20;
 
 /// The last count and the end of its validity. Concurrent callers wait for the lock and share the result, including an

@@ -26,7 +26,7 @@ pub struct Created {
     pub replayed: bool,
 }
 
-/// What a bulk create does with valid rows when others are invalid.
+/// The handling of valid rows of a bulk create when others are invalid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ErrorPolicy {
     /// Creates no order unless every row is valid.
@@ -41,7 +41,7 @@ pub enum ErrorPolicy {
 pub enum BulkRow {
     /// An order.
     Draft(Draft),
-    /// A row that the API could not parse; its bytes are part of the request hash.
+    /// A row that the API could not parse. Its bytes are part of the request hash.
     Unreadable(Vec<u8>),
 }
 
@@ -94,7 +94,8 @@ impl Orders {
     /// request returns the first result and creates no other orders.
     ///
     /// # Errors
-    /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`]: each row reports its invalid fields.
+    /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`]: each row reports its invalid
+    /// fields.
     pub async fn create_bulk(
         &self,
         rows: Vec<BulkRow>,
@@ -124,7 +125,7 @@ impl Orders {
         Ok(BulkCreated { rows: outcomes, replayed })
     }
 
-    /// Creates all orders, or finds those that an earlier request with the same key has created.
+    /// Creates all orders, or finds those of an earlier request with the same key.
     async fn create_contents(
         &self,
         contents: Vec<Content>,
@@ -174,7 +175,9 @@ impl Orders {
 }
 
 impl Orders {
-    /// See [`gateway_store::Store::orders_as_created`]. An unreadable order exists, so its create must not be repeated.
+    /// Calls [`gateway_store::Store::orders_as_created`].
+    ///
+    /// An unreadable order exists, so its create must not be repeated.
     async fn as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
         let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
         match unreadable.pop() {

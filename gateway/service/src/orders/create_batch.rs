@@ -1,4 +1,4 @@
-//! Writes a batch of creates in one transaction, or in several when single creates are the reason that it fails.
+//! Writes a batch of creates in one transaction, or in several if single creates fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,11 +61,13 @@ pub(super) async fn flush_creates(
     results
 }
 
-/// How long creates are inserted individually. Each locked key takes a second.
+/// Maximum time of inserting creates individually. Each locked key takes a second.
 const INSERT_INDIVIDUALLY_FOR: Duration = Duration::from_secs(3);
 
-/// Inserts creates with a key individually and all others together, so that a key locked by a hanging transaction delays
-/// only its own create. Creates that are not reached in time are not started.
+/// Inserts creates with a key individually, and all others together.
+///
+/// A key that a hanging transaction has locked therefore delays only its own create. Creates that are not reached in
+/// time are not started.
 async fn insert_individually(
     store: &Store,
     creations: &[CreateRequest],
@@ -96,11 +98,14 @@ async fn insert_individually(
     results
 }
 
-/// How long a batch is halved that exceeds the time of a statement. Callers that time out look their orders up by id.
+/// Maximum time of halving a batch that exceeds the time of a statement.
+///
+/// Callers that time out look their orders up by id.
 const HALVED_FOR: Duration = Duration::from_secs(20);
 
-/// Halves the batch until each create that the database rejects (too large, violates a constraint, too slow) is alone, and
-/// writes the others.
+/// Halves the batch until each rejected create is alone, and writes the others.
+///
+/// The database rejects a create that is too large, violates a constraint or is too slow.
 async fn insert_in_halves(store: &Store, creations: &[CreateRequest]) -> Vec<Result<InsertOutcome, Error>> {
     let until = Instant::now() + HALVED_FOR;
     let mut results = Vec::with_capacity(creations.len());
@@ -118,7 +123,9 @@ async fn insert_in_halves(store: &Store, creations: &[CreateRequest]) -> Vec<Res
     results
 }
 
-/// Whether a single create may have caused the error of its transaction. Nothing was written.
+/// Returns whether a single create can have caused the error of its transaction.
+///
+/// Nothing was written.
 fn may_be_caused_by_one(error: &StoreError) -> bool {
     error.cause().is_some() || matches!(error, StoreError::Unavailable(Outage::StatementTime(_)))
 }

@@ -82,8 +82,8 @@ impl Orders {
         self.change(id, Command::Redrive { reason, not_before: None }).await
     }
 
-    /// Redrives the dead letters that match, newest first. With a rate, each order stores its earliest start, so the rate
-    /// survives restarts. An order that another request has redriven meanwhile is skipped.
+    /// Redrives the dead letters that match, newest first. With a rate, each order stores its earliest start, so the
+    /// rate survives restarts. An order that another request has redriven meanwhile is skipped.
     ///
     /// # Errors
     /// [`Error::Unavailable`]. Orders redriven before the error stay redriven; repeating the request continues.

@@ -1,8 +1,8 @@
 //! The use cases. The APIs change orders only through them.
 //!
 //! A create, a cancellation and a command of a worker run in a group commit with other requests of their kind (see
-//! `group_commit`), in one transaction; reads, pausing and resuming do not. After COMMIT the use case wakes dispatch and
-//! publishes the events in background tasks, so a client never waits for the queue or the bus.
+//! `group_commit`). The group is one transaction. Reads, pausing and resuming do not use it. After COMMIT the use case
+//! wakes dispatch and publishes the events in background tasks, so a client never waits for the queue or the bus.
 
 mod answers;
 mod attempts;

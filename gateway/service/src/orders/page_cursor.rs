@@ -22,7 +22,9 @@ pub struct PageCursor {
     position: Position,
 }
 
-/// The reason why a string is not a cursor of a list; continues the name of the parameter.
+/// The reason why a string is not a cursor of a list.
+///
+/// The message continues the name of the parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCursor {
     /// It is not a cursor.
@@ -79,7 +81,7 @@ impl PageCursor {
         }
     }
 
-    /// As [`Self::read`], and accepts the id of an order as well, where the sort depends on the id only.
+    /// Parses a cursor, or the id of an order if the sort depends only on the id.
     ///
     /// # Errors
     /// [`InvalidCursor`].

@@ -8,8 +8,9 @@ use super::use_cases::Orders;
 use crate::error::Error;
 
 impl Orders {
-    /// Pauses the queue until `until` or until it is resumed: orders are accepted but not started, running orders finish.
-    /// Pausing a paused queue changes its end.
+    /// Pauses the queue until `until` or until it is resumed.
+    ///
+    /// Orders are accepted but not started, and running orders finish. Pausing a paused queue changes its end.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -21,7 +21,9 @@ impl Orders {
         }
     }
 
-    /// Reads an order and the lease token of its latest attempt, for workers that do not keep the token.
+    /// Reads an order and the lease token of its latest attempt.
+    ///
+    /// It is for workers that do not keep the token.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -53,7 +55,7 @@ impl Orders {
         }
     }
 
-    /// Reads the events of each order with a sequence above the given one, for batched loading.
+    /// Reads the events of each order above the given sequence, for batched loading.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

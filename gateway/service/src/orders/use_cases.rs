@@ -110,7 +110,7 @@ impl Orders {
         &self.keys
     }
 
-    /// The error of a request whose transaction did not begin in time.
+    /// Returns the error of a request whose transaction did not begin in time.
     pub(super) fn timeout_error(&self) -> Error {
         let stalled = self.health.is_stalled(self.config.request_timeout * 3 / 4);
         if self.store.is_unhealthy() || stalled { Error::database_unavailable() } else { Error::overloaded() }
