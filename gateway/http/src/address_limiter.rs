@@ -1,4 +1,4 @@
-//! Limits open connections and streams for each address, and finds the address of a client behind a proxy.
+//! Limits open connections and streams for each address, and finds clients behind proxies.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -82,7 +82,7 @@ impl Drop for AddressPermit {
     }
 }
 
-/// Returns what counts as one address: an IPv4 address, or the /64 network of an IPv6 address.
+/// Returns what counts as one address: an IPv4 address or an IPv6 /64 network.
 ///
 /// One customer usually gets a whole /64 network.
 fn group(address: IpAddr) -> IpAddr {

@@ -131,7 +131,7 @@ pub struct Rule {
     pub bytes: usize,
     /// Duration of a step of [`ReadDeadline`].
     pub step: Duration,
-    /// Whether the rest of a too large body is drained, so that the client receives the rejection.
+    /// Whether the rest of a too large body is drained, so that the rejection arrives.
     pub drain: bool,
 }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{Hosts, Origins};
 
-/// The divisor of a total limit that gives the default limit of one address.
+/// Reciprocal of the default share of one address in a total limit.
 const ONE_ADDRESS: usize = 10;
 
 /// Limits of the HTTP server.
@@ -17,7 +17,9 @@ pub struct Config {
     /// Maximum size of the response to one request on any transport, in bytes. It is counted while the response is
     /// built.
     pub max_response_size: usize,
-    /// Maximum time to receive the head of a request, and duration of a step of the read deadline of messages.
+    /// Maximum time to receive the head of a request.
+    ///
+    /// It is also the duration of a step of [`ReadDeadline`](crate::buffer_limits::ReadDeadline).
     pub request_read_timeout: Duration,
     /// Maximum size of the head of a request, in bytes.
     pub max_head_size: usize,
@@ -43,7 +45,7 @@ pub struct Config {
     pub response_buffer_limit: usize,
     /// Maximum number of open streams: websockets, event streams, long polls and gRPC streams.
     pub max_streams: usize,
-    /// Maximum number of open streams of the address of one client; `None` is a tenth of the total.
+    /// Maximum number of open streams of a client address; `None` is a tenth of the total.
     pub max_streams_per_address: Option<usize>,
     /// The proxies whose `X-Forwarded-For` is used.
     pub trusted_proxies: Vec<IpNet>,

@@ -1,4 +1,6 @@
-//! What the APIs of a process share: limits, memory budgets, open streams and the state of the shutdown.
+//! The state that the APIs of a process share.
+//!
+//! It consists of the limits, the memory budgets, the open streams and the state of the shutdown.
 
 use std::future::Future;
 use std::sync::Arc;

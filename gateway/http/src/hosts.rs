@@ -162,7 +162,7 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Parses a host of the settings: a name or an address, without scheme, port and path.
+/// Parses a configured host: a name or an address, without scheme, port and path.
 fn configured(entry: &str) -> Option<String> {
     let bracketed: Cow<'_, str> = match entry.parse::<Ipv6Addr>() {
         Ok(address) => format!("[{address}]").into(),

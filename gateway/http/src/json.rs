@@ -195,7 +195,7 @@ impl Decoder {
     }
 }
 
-/// Returns the value of a JSON number with a fraction or an exponent, if it is whole.
+/// Returns the value of a number with a fraction or an exponent, if it is whole.
 fn whole(number: &str) -> Option<i64> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let exponent: i32 = exponent.parse().ok()?;
@@ -216,7 +216,7 @@ fn whole(number: &str) -> Option<i64> {
     }
 }
 
-/// Returns the type of a JSON value by its first byte, because the value is known to be JSON.
+/// Returns the type of a JSON value. The first byte suffices, because the value is valid JSON.
 fn kind(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",

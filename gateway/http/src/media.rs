@@ -16,7 +16,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     is_of_type(headers, JSON)
 }
 
-/// Returns whether the body has this media type and, if it has a charset, is in UTF-8.
+/// Returns whether the body has this media type and no charset other than UTF-8.
 pub fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;

@@ -35,7 +35,7 @@ use telemetry::LogThrottle;
 
 /// The header that identifies a request in responses and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Maximum length of a request id that is accepted from a client or a proxy, in characters.
+/// Maximum length of a request id of a client or a proxy, in characters.
 const MAX_REQUEST_ID: usize = 64;
 
 /// Security headers for browsers. Pages add their own content security policy.
@@ -85,7 +85,7 @@ impl RequestLayer {
         }
     }
 
-    /// Assigns a request id, counts the request, and logs it if the status is a server error.
+    /// Assigns a request id, counts the request, and logs server errors.
     fn handle(
         self: Arc<Self>,
         route: &mut Route,

@@ -85,11 +85,11 @@ fn origin(text: &str) -> Option<String> {
 /// The access of a request, by the page that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Full access: the request is from a page of this host or of an allowed site, or from a program.
+    /// Full access: a page of this host, a page of an allowed site, or a program.
     LimitReached,
     /// Read access, because every site has it.
     ReadOnly,
-    /// Read requests only, and the browser hides the response: the site of the page is not allowed.
+    /// Read requests without access to the response: the site of the page is not allowed.
     Foreign,
 }
 
@@ -116,8 +116,9 @@ pub fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
     }
 }
 
-/// Whether an origin has the host of the request. The ports are compared where the request names one: some
-/// proxies pass a host on without it.
+/// Returns whether an origin has the host of the request.
+///
+/// The ports are compared only if the request has one, because some proxies forward a host without its port.
 fn is_same_host(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     let read = || {
         let origin = Url::parse(origin.to_str().ok()?).ok()?;

@@ -110,7 +110,7 @@ impl Problem {
         Self { errors, ..Self::new(code, detail) }
     }
 
-    /// Returns the rejection of a request for which there is no memory or no capacity at the moment.
+    /// Returns the rejection for temporarily missing memory or capacity.
     pub fn overloaded() -> Self {
         Self::new(ErrorCode::Overloaded, OVERLOADED).retry_after(Duration::from_secs(1))
     }

@@ -75,7 +75,7 @@ const LOCAL_RESETS: usize = 100;
 const SEND_BYTES: usize = 64 * 1024;
 /// HTTP/2 flow-control windows for received data, in bytes: of a stream, and of the connection.
 const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
-/// Maximum number of rejected connections that get a response at the same time; others are closed at once.
+/// Maximum number of concurrent responses to rejected connections; further connections are closed at once.
 const MAX_REJECTIONS: usize = 64;
 /// Maximum time of the response to a rejected connection, or of closing an idle one.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -369,7 +369,9 @@ pub struct Overloaded(pub fn() -> Response);
 enum Event {
     /// The client sent no request before the read timeout.
     Silent,
-    /// The connection exceeds this limit, or another client needs its slot; the duration limits the close.
+    /// The connection exceeds this limit, or another client needs its slot.
+    ///
+    /// The duration is the maximum time of the close.
     Exceeded(Option<&'static str>, Duration),
     /// The server shuts down, so the connection accepts no more requests.
     Ending,

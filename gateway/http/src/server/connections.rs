@@ -1,4 +1,4 @@
-//! Counts the connections of a process over all its ports, and tracks which of them are idle.
+//! Counts the connections of a process over all its ports, and closes idle ones.
 //!
 //! When all slots are taken, the connections that were idle longest are closed. Clients that hold connections without
 //! using them therefore cannot exclude others. A connection with an open request, stream or websocket is never closed
@@ -19,7 +19,9 @@ use crate::buffer_limits::BufferLimits;
 
 /// Interval of the search for idle connections while a client waits for a slot.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Each search closes the maximum number of connections divided by this, because it reads all of them.
+/// Reciprocal of the share of all connections that one search closes.
+///
+/// A search reads all connections, so it closes several at once.
 const CLOSED_TOGETHER: usize = 64;
 
 /// The connections of a process and their limits, shared by all its listeners.
@@ -180,12 +182,12 @@ impl Activity {
         }
     }
 
-    /// HTTP/1: lets the next [`Self::flushed`] end the request that [`Self::begin`] started.
+    /// Lets the next [`Self::flushed`] end the request that [`Self::begin`] started (HTTP/1).
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// HTTP/1: reserves bytes of a response until the next [`Self::flushed`]; `false` when they do not fit.
+    /// Reserves bytes until the next [`Self::flushed`] (HTTP/1); `false` when they do not fit.
     pub(super) fn hold(&self, bytes: usize) -> bool {
         let fits = self.buffers.responses.take(bytes, 0);
         if fits {

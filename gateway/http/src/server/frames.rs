@@ -1,9 +1,9 @@
-//! Follows the frames that a client sends over HTTP/2 or a websocket, and detects unfinished ones.
+//! Follows the frames of a client over HTTP/2 or a websocket, and detects unfinished ones.
 //!
 //! Neither library has a timeout for a frame. A client that sends single bytes, or a message in many fragments, could
 //! keep a frame unfinished without a limit. Only lengths and flags are parsed here.
 
-/// Maximum length of a frame header, in bytes: that of a websocket frame with its mask.
+/// Maximum length of a frame header: that of a masked websocket frame, in bytes.
 const LONGEST_HEAD: usize = 14;
 /// Length of a frame header of HTTP/2, in bytes.
 const HTTP2_HEAD: usize = 9;

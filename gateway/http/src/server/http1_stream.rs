@@ -10,7 +10,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::connections::{Activity, Running};
 
-/// Keeps the connection from counting as idle, and reserves the bytes that are not sent yet.
+/// A streamed body that marks its connection as active and reserves its unsent bytes.
 pub(super) struct Http1Stream {
     body: Body,
     running: Running,

@@ -21,11 +21,13 @@ use super::slow_client::{PendingWrite, SlowClientLimits};
 use crate::buffer_limits::Reservation;
 use crate::problem::OVERLOADED;
 
-/// Maximum size of a piece, in bytes: what hyper holds of a response without a window for it.
+/// Maximum size of a piece, in bytes.
+///
+/// hyper holds one piece of a response while the flow-control window has no room.
 const PIECE: usize = 16 * 1024;
 /// Maximum size of the last piece, in bytes.
 const LAST_PIECE: usize = 1024;
-/// Maximum number of requests that a client can reset in excess of the number of responses.
+/// Maximum number of resets in excess of the number of responses.
 pub(super) const MAX_ABANDONED: usize = 200;
 
 /// The stalled streams and reset requests of one connection.

@@ -1,4 +1,4 @@
-//! The settings that differ between the ports of a process: the protocol, its limits and the format of errors.
+//! The settings that differ between the ports: protocol, limits and format of errors.
 
 use std::time::Duration;
 
@@ -33,14 +33,15 @@ impl Port {
     };
 }
 
-/// Builds the responses with which the server itself rejects a request, in the error format of the protocol.
+/// Builds the responses of the server itself, in the error format of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Responder {
     /// Returns the response with this problem. The headers are those of the request, or of the response that it
     /// replaces.
     pub refuse: fn(&HeaderMap, Problem) -> Response,
-    /// Returns the trailers that end a response with these headers when its body exceeds the memory for responses.
-    /// Without trailers, the response is aborted.
+    /// Returns the trailers for a response that exceeds the memory for responses.
+    ///
+    /// The headers are those of the response. Without trailers, the response is aborted.
     pub overloaded_trailers: fn(&HeaderMap) -> Option<OverloadedTrailers>,
 }
 

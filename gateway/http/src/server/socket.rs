@@ -1,6 +1,7 @@
-//! A socket that holds the slot of its connection, detects slow clients and replaces hyper's error responses.
+//! A socket that detects slow clients and replaces hyper's error responses.
 //!
-//! It holds the slot until it is closed, also as a websocket, and fails if the client does not read what is written.
+//! It holds the slot of its connection until it is closed, also as a websocket. It fails if the client does not read
+//! what is written.
 //!
 //! hyper rejects a head that it cannot parse with a status and no body. The socket recognises such a response by its
 //! exact bytes and sends a problem instead.

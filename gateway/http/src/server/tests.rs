@@ -201,7 +201,7 @@ async fn trusted_proxies_are_exempt_from_the_connection_limit_of_an_address() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// A response that exceeds the buffers of any socket.
+/// Returns a route whose response exceeds the buffers of any socket.
 fn endless() -> Router {
     let chunk = || Ok::<_, Infallible>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]));
     let body = move || async move { Body::from_stream(futures_util::stream::repeat_with(chunk)) };
@@ -376,7 +376,7 @@ impl Running {
     }
 }
 
-/// A route that signals when it is entered, and responds when the gate opens.
+/// Returns a route that signals when it is entered, and responds when the gate opens.
 fn gated(gate: &CancellationToken, entered: &CancellationToken) -> axum::routing::MethodRouter {
     let (opened, arrived) = (gate.clone(), entered.clone());
     get(move || async move {
