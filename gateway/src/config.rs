@@ -30,7 +30,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the maximum time from the head of a REST request to the head of its response.
+    /// Returns the maximum time from the head of a REST request to its response head.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.http.request_read_timeout + self.service.request_timeout
     }

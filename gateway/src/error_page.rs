@@ -1,4 +1,4 @@
-//! The page that explains every error code; the `type` of a problem links to its entry.
+//! The page that explains every error code, to which the `type` of problems links.
 
 use std::fmt::Write as _;
 

@@ -45,7 +45,7 @@ fn page() -> String {
     page
 }
 
-/// The name that the gRPC documentation uses: `NOT_FOUND` for `NotFound`.
+/// Returns the name in the gRPC documentation: `NOT_FOUND` for `NotFound`.
 fn grpc_name(code: tonic::Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {

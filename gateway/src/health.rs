@@ -186,7 +186,7 @@ fn processing(state: &HealthState) -> Check {
     Check::known("processing", HealthStatus::Degraded, paused)
 }
 
-/// Checks one component; `when_away` is the status if it fails or does not respond in time.
+/// Checks one component; `when_away` is the status if it fails or times out.
 async fn check<T, E: std::fmt::Display>(
     name: &'static str,
     when_away: HealthStatus,

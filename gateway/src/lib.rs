@@ -1,5 +1,6 @@
-//! The gateway: accepts orders over REST and GraphQL, stores them in SQL, dispatches them to processors
-//! and sends their events to subscribers.
+//! The gateway accepts orders and dispatches them to processors.
+//!
+//! It accepts them over REST and GraphQL, stores them in SQL, and sends their events to subscribers.
 //!
 //! | topic | where to read |
 //! |---|---|

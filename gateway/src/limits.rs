@@ -1,4 +1,6 @@
-//! Compares `docs/reference/limits.md` with the default settings, and finds rows that no test compares with the code.
+//! Compares `docs/reference/limits.md` with the default settings.
+//!
+//! It also finds rows that no test compares with the code.
 
 use std::path::Path;
 
@@ -71,7 +73,8 @@ fn settings_have_the_defaults_of_the_page() {
         &format!("minimum average read rate of a client, after {}", time(http.slow_client_grace)),
         &format!("{}/s", bytes(http.min_read_rate)),
     );
-    // The names of the rows above, for the test that looks for them: "minimum average read rate of a client, after 30 s"
+    // The name of the row above, for the test that searches for it:
+    // "minimum average read rate of a client, after 30 s"
     row("state changes from other origins", "refused");
     row(
         "hosts in `Host`, `:authority` or an absolute target",

@@ -119,7 +119,7 @@ const METRICS: [(&str, Kind, &str); 39] = [
     ),
 ];
 
-/// Every metric of the gateway and the broker: its name, its type and its help.
+/// Returns every metric of the gateway and the broker: its name, its type and its help.
 pub fn declared() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     METRICS.into_iter().map(|(name, kind, help)| {
         let kind = match kind {
@@ -180,7 +180,7 @@ mod tests {
         assert!(!text.contains("quantile"), "{text}");
     }
 
-    /// The names that the code gives to `counter!` and its like.
+    /// Collects the names that the code passes to `counter!` and the other macros.
     fn recorded(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(names, declared);
     }
 
-    /// The rules for names of Prometheus: one prefix, base units as suffix, `_total` for counters only.
+    /// Prometheus naming: one prefix, base units as suffix, `_total` for counters only.
     #[test]
     fn every_name_has_the_prefix_and_its_unit() {
         const PAGE: &str = include_str!("../../docs/contribute/names.md");

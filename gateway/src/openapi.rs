@@ -163,7 +163,7 @@ mod tests {
         );
     }
 
-    /// Clients are generated from the document, so every field needs a description and every reference a target.
+    /// Clients are generated from the document, which therefore must be complete.
     #[test]
     fn every_field_is_described_and_every_reference_has_a_target() {
         let document = document();
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Generators make a field with a default required, and strict clients reject extra fields of a response.
+    /// Generators make a field with a default required. Strict clients reject extra fields of a response.
     #[test]
     fn requests_are_closed_and_have_no_defaults() {
         let document = document();

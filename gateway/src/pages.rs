@@ -1,4 +1,6 @@
-//! Serves the page at `/`, the tracking page at `/track/{id}`, GraphQL Playground, GraphiQL and the REST reference.
+//! Serves the web pages and their files.
+//!
+//! These are the page at `/`, the tracking page at `/track/{id}`, GraphQL Playground, GraphiQL and the REST reference.
 //!
 //! Every file of `web/` is compiled in, so a copied binary needs no folder, no network and no build step. No file is
 //! read and no template is filled at run time. Only the caching and encoding headers depend on the request.
@@ -36,7 +38,7 @@ const GUIDE: &str = "guide/";
 const TRACK: &str = "track";
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
-/// Content security policy: only files of this server, no inline script or style, and no framing.
+/// Content security policy: only files of this server, no inline code, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -47,7 +49,7 @@ const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Content security policy of Swagger UI and of tables of mdBook, which set styles on their elements.
+/// Content security policy of Swagger UI and mdBook, which set styles on elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -93,7 +95,7 @@ struct File {
 }
 
 impl File {
-    /// Returns the file with this path in `web/`; `None` if it does not exist or is not served.
+    /// Returns the file with this path in `web/`; `None` if it is not served.
     fn new(path: &str) -> Option<Self> {
         let gzip = path.ends_with(".gz");
         let served = path.strip_suffix(".gz").unwrap_or(path);
@@ -162,7 +164,7 @@ impl File {
     }
 }
 
-/// Returns the media type by the extension; `None` for files such as licences, which are not served.
+/// Returns the media type by the extension; `None` for files that are not served.
 fn media_type(path: &str) -> Option<&'static str> {
     Some(match path.rsplit_once('.')?.1 {
         "html" => "text/html; charset=utf-8",
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(files_below(&vendor), listed);
     }
 
-    /// Pages must not refer to other hosts and must not have inline code: the policy would block both.
+    /// The policy would block references to other hosts and inline code.
     #[tokio::test]
     async fn pages_refer_only_to_files_that_are_served() {
         for page in ["/", "/track/x", "/playground", "/graphiql"] {

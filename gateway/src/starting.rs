@@ -32,7 +32,7 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// Serves on another handle of the listener, so that the port is never closed in between.
+    /// Serves on a duplicate of the listener, so that the port is never closed.
     ///
     /// # Errors
     /// If the listener cannot be duplicated.

@@ -1,4 +1,4 @@
-//! The body of a bulk create: a JSON array, or one JSON value on each line.
+//! The body of a bulk create: a JSON array, or JSON values on separate lines.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl BulkBody {
 /// The media types of one JSON value on each line.
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Reads a body of at most `max_bytes`, which is more than the limit of other requests.
+/// Reads a body of at most `max_bytes`, a higher limit than that of other requests.
 pub(super) async fn read(
     request: Request,
     limits: &HttpConfig,

@@ -53,7 +53,9 @@ async fn accept(state: &RestState, request: Request) -> Result<Response, ApiErro
     Ok((StatusCode::CREATED, location, replayed, view).into_response())
 }
 
-/// Parses the key, in quotes as in the IETF draft, or without quotes as most clients send it.
+/// Parses the key, with or without quotes.
+///
+/// The IETF draft has quotes; most clients send none.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let refuse = |why: &dyn std::fmt::Display| {
         Problem::new(ErrorCode::InvalidIdempotencyKey, format!("`Idempotency-Key` {why}"))

@@ -43,7 +43,7 @@ fn line_item_fields() -> Value {
     })
 }
 
-/// Returns the schema of one of the two forms of an order, with its own fields and the common ones.
+/// Returns the schema of a form of an order: its own fields and the common ones.
 fn form(description: &str, own: Value, required: &[&str], example: Value) -> RefOr<Schema> {
     let mut properties = json!({
         "currency": {

@@ -1,4 +1,4 @@
-//! Returns the timeline of one order, as a list or as a stream of server-sent events.
+//! Returns the timeline of an order, as a list or as server-sent events.
 
 use std::convert::Infallible;
 use std::future::Future;

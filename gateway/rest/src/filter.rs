@@ -1,4 +1,4 @@
-//! The filter of lists and redrives: one schema and one parser for query strings and JSON bodies.
+//! The filter of lists and redrives: one schema and parser for all inputs.
 
 use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
 use domain::{Currency, Status, Timestamp};

@@ -75,9 +75,9 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .merge(bounded)
 }
 
-/// Returns the response of a route, or a timeout after `longest`, and forbids caches to store it.
+/// Returns the response of a route, or a timeout after `longest`.
 ///
-/// Only the wait for the response head is limited: streams continue.
+/// Caches must not store it. Only the wait for the response head is limited: streams continue.
 async fn answered(longest: Duration, answer: RouteFuture<Infallible>) -> Result<Response, Infallible> {
     let mut response = match tokio::time::timeout(longest, answer).await {
         Ok(Ok(response)) => response,

@@ -230,8 +230,8 @@ async fn page(
 
 /// Serialises a page as a JSON array of at most `bytes` bytes.
 ///
-/// Orders that do not fit are removed from the end that is farthest from the cursor, so that the link to the next or
-/// previous page leads to them. At least one order remains.
+/// Orders that do not fit are removed from the end that is farthest from the cursor. The link to the next or previous
+/// page then leads to them. At least one order remains.
 fn body(page: &mut Page, take: Take, bytes: usize, snapshot: &QueueSnapshot) -> Vec<u8> {
     let mut texts: Vec<Vec<u8>> = Vec::with_capacity(page.items.len());
     let mut length = 2;

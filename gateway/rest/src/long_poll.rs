@@ -1,4 +1,4 @@
-//! Long polling: a response that waits for an event, for clients that cannot keep a stream.
+//! Long polling: responses that wait for an event, for clients that cannot stream.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
-/// Waits until the order has an event with the sequence `wanted`, or cannot have one any more.
+/// Waits until the order has the event `wanted`, or cannot have it any more.
 ///
 /// The wait ends after `longest`, and when the gateway shuts down.
 ///

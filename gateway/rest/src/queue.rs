@@ -1,4 +1,4 @@
-//! The state of the queue: its pause, its length and the number of orders in each status.
+//! The state of the queue: its pause, its length and the order counts.
 
 use axum::Json;
 use axum::extract::{Request, State};

@@ -6,7 +6,7 @@ use domain::waiting::WaitsFor;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Pattern of a string without control characters and with at least one character that is not blank.
+/// Pattern of a string that is not blank and has no control characters.
 pub const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
 /// Pattern of the beginning of a time from 1970 to 9999.
 pub const TIME: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
