@@ -1,5 +1,6 @@
-//! No string in any part of a request makes a handler panic: every request over REST, GraphQL and gRPC gets a
-//! response other than 500. The strings are close to valid input.
+//! No string in any part of a request makes a handler panic.
+//!
+//! Every request over REST, GraphQL and gRPC gets a response other than 500. The strings are close to valid input.
 
 use gateway::Config;
 use http::HeaderValue;

@@ -17,7 +17,7 @@ impl Gateway<'_> {
     }
 }
 
-/// The numbers in the order of an order's life.
+/// Returns the counts, sorted by the life cycle of an order.
 fn numbers(counts: &Value) -> [u64; 5] {
     ["pending", "processing", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap())
 }

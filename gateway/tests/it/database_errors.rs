@@ -1,5 +1,6 @@
-//! Errors of the database: each has its code on every API, nothing is partly written, and requests succeed again
-//! when the cause is gone.
+//! Errors of the database have the same code on every API and leave no partial writes.
+//!
+//! Requests succeed again when the cause is gone.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -16,14 +17,14 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 
-/// A limit that no response may exceed.
+/// Maximum time of every response.
 const TOO_LONG: Duration = Duration::from_secs(15);
 
 async fn run(connection: &mut Database, sql: String) {
     connection.run(sql).await.unwrap();
 }
 
-/// POSTs and returns the status, the code of the problem and whether `Retry-After` is there.
+/// POSTs, and returns the status, the code of the problem and whether `Retry-After` is present.
 async fn post(gateway: &Gateway<'_>, path: &str, body: &Value) -> (u16, String, bool) {
     let request = gateway.client.post(gateway.url(path)).header("content-type", "application/json");
     let response = request.body(body.to_string()).timeout(TOO_LONG).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Which orders dispatch enqueues, and when: priorities, schedules, pauses.
+//! The orders that dispatch enqueues, and their times: priorities, schedules, pauses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

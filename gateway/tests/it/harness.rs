@@ -21,7 +21,7 @@ use tonic::transport::Channel;
 /// The deadline of `eventually`, far above every expected time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which back ends a test runs on.
+/// The back ends of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     /// SQLite and the memory broker.
@@ -52,7 +52,7 @@ macro_rules! on_both {
     };
 }
 
-/// What several gateways share: the database, the queue and the bus.
+/// The parts that several gateways share: the database, the queue and the bus.
 pub(crate) struct Backend {
     on: On,
     url: String,
@@ -285,7 +285,7 @@ impl Gateway<'_> {
         .await
     }
 
-    /// The statuses of an order's timeline. Fails when its sequence has a hole.
+    /// Returns the statuses of an order's timeline, and fails if its sequence has a gap.
     pub(crate) async fn timeline(&self, id: &str) -> Vec<Status> {
         let events = self.backend.store.events_after(&[(id.parse().unwrap(), 0)]).await.unwrap();
         for (n, event) in events.iter().enumerate() {
@@ -294,13 +294,13 @@ impl Gateway<'_> {
         events.iter().map(|event| event.status).collect()
     }
 
-    /// Stops the gateway as SIGTERM would, and checks what must always be true.
+    /// Stops the gateway as SIGTERM does, and checks the invariants.
     pub(crate) async fn stop(mut self) {
         self.end().await;
         check_invariants(&self.backend.store).await;
     }
 
-    /// Begins to stop the gateway, as SIGTERM would, and does not wait.
+    /// Begins to stop the gateway as SIGTERM does, and does not wait.
     pub(crate) fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());

@@ -1,4 +1,4 @@
-//! The hosts that a request may name, and the requests of other sites.
+//! The allowed hosts of a request, and the requests of other sites.
 
 use reqwest::Method;
 use serde_json::{Value, json};

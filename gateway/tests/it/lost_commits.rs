@@ -1,4 +1,4 @@
-//! COMMITs without an answer: the connection to MariaDB breaks during the COMMIT.
+//! COMMITs without a response: the connection to MariaDB breaks during the COMMIT.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::harness::{Backend, Gateway, On, check_invariants, eventually};
 const OPEN: u8 = 0;
 /// The next COMMIT does not reach the server.
 const LOSE_COMMIT: u8 = 1;
-/// The next COMMIT is executed, and its answer is lost.
+/// The next COMMIT is executed, and its response is lost.
 const LOSE_ANSWER: u8 = 2;
 /// The same, and afterwards no connection is accepted.
 const LOSE_ANSWER_AND_CLOSE: u8 = 3;

@@ -241,7 +241,7 @@ on_both!(a_gateway_serves_requests_during_the_shutdown_delay, |on| async move {
     gateway.stop().await;
 });
 
-/// The batches end as soon as nothing holds the use cases, so the last writes use none of their 5 s.
+/// The batches end with the last clone of the use cases, so an idle shutdown uses none of their 5 s.
 #[tokio::test]
 async fn an_idle_gateway_stops_without_waiting_for_writes() {
     let backend = Backend::new(On::Embedded).await;

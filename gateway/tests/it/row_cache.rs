@@ -1,5 +1,6 @@
-//! The row cache: orders that a gateway has just written are not read before they change, and outdated entries of
-//! the cache cause no wrong result.
+//! The row cache: orders that a gateway has just written are not read before they change.
+//!
+//! Outdated entries of the cache cause no wrong result.
 
 use std::time::Duration;
 
