@@ -11,12 +11,14 @@ use std::time::Instant;
 
 use crate::servers::local_address;
 
-/// A packet with a statement: three bytes of length, the number of the packet, the kind, the statement.
+/// A packet with a statement.
+///
+/// It has three bytes of length, the number of the packet, the kind and the statement.
 const ROLLBACK: &[u8] = b"\x09\0\0\0\x03ROLLBACK";
 const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
 /// Bytes that are forwarded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// No transaction sends more; a connection that only reads does.
+/// Maximum number of bytes of a transaction; a connection that only reads sends more.
 const MAX_TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
 /// An order's id and the sequence of one of its events.
@@ -35,7 +37,7 @@ struct Transaction {
 }
 
 impl CommitTimes {
-    /// Starts a proxy for the database of a `mysql://` URL, and returns the URL of the proxy.
+    /// Starts a proxy for a `mysql://` URL, and returns the URL of the proxy.
     pub(crate) fn start_proxy(database_url: &str) -> io::Result<(Self, String)> {
         let invalid = || io::Error::other(format!("{database_url} has no port"));
         let (before, after) = database_url.rsplit_once(':').ok_or_else(invalid)?;

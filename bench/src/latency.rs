@@ -27,7 +27,9 @@ impl LatencyHistogram {
         self.0.len()
     }
 
-    /// Returns the latency that `share` (0 to 1) of all did not exceed; `None` without latencies.
+    /// Returns the latency that `share` (0 to 1) of all did not exceed.
+    ///
+    /// It is `None` without latencies.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
         (!self.0.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(share)))
     }

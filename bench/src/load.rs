@@ -90,7 +90,7 @@ pub(crate) fn run_open_loop(
     run_on_this_thread(run_open_loop_beside_others(target, rate, duration, max_connections))?
 }
 
-/// The same as a task of a thread that runs other loops as well.
+/// Runs an open loop as a task of a thread that runs other loops as well.
 pub(crate) async fn run_open_loop_beside_others(
     target: &Target,
     rate: f64,

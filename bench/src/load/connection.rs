@@ -10,7 +10,9 @@ use super::target::{Response, Target};
 
 /// Maximum size of a response.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
-/// A connection that was idle for longer is checked before use, because the server may have closed it.
+/// Idle time after which a connection is checked before use.
+///
+/// The server may have closed it.
 const CHECK_IF_IDLE_FOR: Duration = Duration::from_secs(1);
 
 /// A connection that opens at its first use, and again after it was closed.

@@ -82,7 +82,7 @@ pub(super) struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// A request without a response.
+    /// Creates the result of a request without a response.
     pub(super) fn missing(kind: &'a str) -> Self {
         Self { accepted: false, kind, id: None }
     }

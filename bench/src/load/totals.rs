@@ -11,8 +11,9 @@ use crate::latency::LatencyHistogram;
 pub(crate) struct Totals {
     /// Requests whose start time came.
     pub(crate) offered: u64,
-    /// Responses during the load by their kind: the status, the code of the problem, or the failure of the
-    /// connection.
+    /// Number of responses during the load by their kind.
+    ///
+    /// The kind is the status, the code of the problem, or the failure of the connection.
     pub(crate) responses: BTreeMap<String, u64>,
     /// Responses after the load had ended.
     pub(crate) late: u64,
@@ -35,7 +36,9 @@ impl Totals {
         Self { duration, ..Self::default() }
     }
 
-    /// Records a response that came at `now`, for a request with the start time `start`, of a load since `began`.
+    /// Records a response at `now` to a request that started at `start`.
+    ///
+    /// `began` is the start of the load.
     pub(super) fn record(&mut self, began: Instant, start: Instant, response: &Response<'_>, now: Instant) {
         let latency = now.saturating_duration_since(start);
         let since = now.saturating_duration_since(began);

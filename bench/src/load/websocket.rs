@@ -117,7 +117,7 @@ impl Websocket {
     }
 }
 
-/// Returns the kind, start and end of the first frame's payload; `None` until it is complete.
+/// Returns the kind, start and end of the first payload; `None` until it is complete.
 fn parse_frame(buffer: &[u8]) -> Option<(u8, usize, usize)> {
     let (kind, length) = (buffer.first()? & 0x0f, *buffer.get(1)? as usize);
     let (start, length): (usize, usize) = match length {

@@ -1,5 +1,7 @@
-//! Completed orders per second of a backlog, while no orders are accepted: few orders, many orders, and workers that
-//! report each status separately. Memory is compared with that of a peer with fewer waiting orders.
+//! Completed orders per second of a backlog, while no orders are accepted.
+//!
+//! The variants are few orders, many orders, and workers that report each status separately. Memory is compared with
+//! that of a peer with fewer waiting orders.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -127,7 +129,9 @@ fn process_backlog(lab: &Lab, settings: &Settings, waiting: u64, reports: Report
     Ok(Run { waiting, reports, completed_per_s, cpu_us, empty, full, peak })
 }
 
-/// Processes a backlog with Fastify, which accepts the orders over HTTP while it has no workers.
+/// Processes a backlog with Fastify.
+///
+/// It accepts the orders over HTTP while it has no workers.
 fn process_peer_backlog(lab: &Lab, settings: &Settings, waiting: u64) -> io::Result<Run> {
     let mut servers = Servers::start_peer(lab, "fastify", &settings.tuning)?;
     let mut database = servers.database()?;
@@ -146,8 +150,10 @@ fn process_peer_backlog(lab: &Lab, settings: &Settings, waiting: u64) -> io::Res
     Ok(Run { waiting, reports: Reports::Fastify, completed_per_s, cpu_us, empty, full, peak })
 }
 
-/// Measures the completed orders per second, the CPU time of each order, and the maximum memory of each process. The
-/// first tenth of the measured orders and the rest of the backlog do not count.
+/// Measures the rate of completed orders, their CPU time and the maximum memory.
+///
+/// The CPU time is that of each order, the memory that of each process. The first tenth of the measured orders and the
+/// rest of the backlog do not count.
 fn measure_rate(
     servers: &Servers,
     database: &mut Database,
@@ -190,7 +196,9 @@ fn wait_for_completed(
     }
 }
 
-/// Runs workers without the stream: they pop jobs, and report `processing` and `completed` of each order.
+/// Runs workers without the stream.
+///
+/// They pop jobs, and report `processing` and `completed` of each order.
 async fn run_unary_workers(redis: String, grpc: String, concurrency: usize) -> Result<(), redis::RedisError> {
     let failed = |error: tonic::transport::Error| io::Error::other(error);
     let mut clients = Vec::new();

@@ -1,4 +1,6 @@
-//! The pipelines of several systems, alternating, so that changes of the machine affect all of them alike.
+//! The pipelines of several systems, alternating.
+//!
+//! Changes of the machine therefore affect all systems alike.
 
 use std::fmt::Write as _;
 use std::io;

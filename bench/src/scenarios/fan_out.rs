@@ -1,5 +1,6 @@
-//! One change of one order to few and to many subscribers, and the cost of a change with and without subscriptions of
-//! other orders.
+//! One change of one order to few and to many subscribers.
+//!
+//! The scenario also measures the cost of a change with and without subscriptions of other orders.
 //!
 //! A worker changes the order: it starts and releases it alternately.
 

@@ -1,5 +1,6 @@
-//! The limits of the parts that the product is built on, and the product's share of them. No system accepts orders over
-//! HTTP faster than HTTP, or stores them faster than the database.
+//! The limits of the parts of the product, and the product's share of them.
+//!
+//! No system accepts orders over HTTP faster than HTTP, or stores them faster than the database.
 
 use std::fmt::Write as _;
 use std::io;

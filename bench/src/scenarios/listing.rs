@@ -1,5 +1,6 @@
-//! Pages of a list: the newest orders, the middle, and a status that every tenth order has; with few orders in the table
-//! and with many.
+//! Pages of a list, with few orders in the table and with many.
+//!
+//! The pages are the newest orders, the middle, and a status that every tenth order has.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,5 +1,7 @@
-//! All kinds of clients at fixed rates: creates over REST and GraphQL, pages of lists, single orders, and subscribers
-//! that follow an order from its create to its final status. A share of the attempts fails and is retried.
+//! All kinds of clients at fixed rates.
+//!
+//! They create orders over REST and GraphQL, read pages of lists and single orders, and follow an order from its create
+//! to its final status. A share of the attempts fails and is retried.
 //!
 //! The report shows the latencies and errors of each kind, and the memory over time.
 
@@ -25,7 +27,7 @@ use crate::report::{Quantiles, Results, as_seconds, round};
 use crate::servers::{Lab, Memory, Servers, Tuning};
 use crate::subscribers::{create_orders, source_address};
 
-/// Timeout of a followed order until its final status; it exceeds the delays of its retries.
+/// Timeout of a followed order; it exceeds the delays of its retries.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum number of connections of each kind.
 const MAX_CONNECTIONS: usize = 200;
@@ -120,7 +122,9 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
     })
 }
 
-/// Runs all kinds of clients, and reads the memory at the start, in the middle and at the end.
+/// Runs all kinds of clients, and reads the memory during the run.
+///
+/// The readings are at the start, in the middle and at the end.
 async fn run_all_kinds(
     servers: &Servers,
     settings: &Settings,
@@ -229,7 +233,9 @@ struct Event {
     occurred_at: domain::Timestamp,
 }
 
-/// Creates an order and follows it to its final status; every event must arrive, in order.
+/// Creates an order and follows it to its final status.
+///
+/// Every event must arrive, in order.
 async fn follow_order(http: SocketAddr, n: usize, followed: &RefCell<Followed>) -> io::Result<()> {
     let id = load::create_order(http).await?;
     let created = Instant::now();

@@ -1,4 +1,6 @@
-//! Accepted and completed orders per second of a system whose workers do no work, and the cost of each order.
+//! Accepted and completed orders per second of a system, and the cost of each.
+//!
+//! The workers do no work.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -68,7 +70,9 @@ pub(crate) struct Load {
     pub(crate) completed_per_s: f64,
     /// From the last response until all orders were final; `None` after a timeout.
     pub(crate) drained_s: Option<f64>,
-    /// CPU time of each process per completed order, from the first request until all orders were final.
+    /// CPU time of each process per completed order.
+    ///
+    /// It counts from the first request until all orders were final.
     pub(crate) cpu_us: BTreeMap<String, f64>,
     /// The sum of all servers, without the load generator.
     pub(crate) servers_cpu_us: f64,

@@ -1,5 +1,7 @@
-//! Many subscriptions, each on a separate websocket: the memory of each idle one, the latency of a change, and the memory
-//! after they ended.
+//! Many subscriptions, each on a separate websocket.
+//!
+//! The scenario measures the memory of each idle subscription, the latency of a change, and the memory after they
+//! ended.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -45,14 +47,16 @@ pub(crate) struct Report {
     alone_ms: Quantiles,
     /// The same while all others are open.
     among_others_ms: Quantiles,
-    /// From the request for the change of one order to the event at each of `sockets` subscribers.
+    /// Time from the request for a change to the event at each of `sockets` subscribers.
     fan_out_ms: Quantiles,
     /// From the disconnect of all sockets until the gateway counts no subscription.
     gone_after_ms: f64,
     connects: usize,
     /// Memory of the gateway after a tenth, half and all of the connects, in bytes.
     memory_after: [u64; 3],
-    /// The subscriptions, sockets and connections that the gateway counts at the end, without the request for the count.
+    /// The subscriptions, sockets and connections that the gateway counts at the end.
+    ///
+    /// The request for the count is not included.
     left: [f64; 3],
 }
 
@@ -114,7 +118,7 @@ fn cancel_path(order: &str) -> String {
     format!("/orders/{order}/cancel")
 }
 
-/// Measures the latency from the request for a change to its event, one change after the other.
+/// Measures the latency of changes, one after the other, from request to event.
 async fn measure_changes(servers: &Servers, orders: &[String]) -> io::Result<LatencyHistogram> {
     let mut histogram = LatencyHistogram::default();
     for order in orders {
@@ -130,7 +134,7 @@ async fn measure_changes(servers: &Servers, orders: &[String]) -> io::Result<Lat
     Ok(histogram)
 }
 
-/// Measures the latency from the request for one change to its event at each of `count` subscribers.
+/// Measures the latency from a change request to its event at each of `count` subscribers.
 async fn measure_fan_out(servers: &Servers, order: &str, count: usize) -> io::Result<LatencyHistogram> {
     let (histogram, sent) = (Rc::new(RefCell::new(LatencyHistogram::default())), Rc::new(Cell::new(None)));
     let record = {

@@ -1,4 +1,6 @@
-//! Direct access to the database of a system, to compare the responses to clients with the stored orders.
+//! Direct access to the database of a system.
+//!
+//! It is used to compare the responses to clients with the stored orders.
 
 use std::io;
 

@@ -35,7 +35,9 @@ pub(super) fn killed_with_parent(program: &Path) -> Command {
     command
 }
 
-/// Returns such a command that runs as `user` if this process is root: neither server starts as root.
+/// Returns such a command that runs as `user` if this process is root.
+///
+/// Neither server starts as root.
 pub(super) fn command_as_user(user: &str, program: &str) -> Command {
     let mut command = Command::new("setpriv");
     let path = std::env::var("PATH").unwrap_or_default();

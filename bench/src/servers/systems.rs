@@ -129,7 +129,7 @@ impl Servers {
         self.start_processor_with(lab, tuning, &NO_WORK)
     }
 
-    /// The same with other settings of the handler.
+    /// Starts the product's processor with other settings of the handler.
     pub(crate) fn start_processor_with(
         &mut self,
         lab: &Lab,
