@@ -165,7 +165,7 @@ impl HealthMonitor {
 
     /// Returns the error of the last push, if it failed recently.
     ///
-    /// The orders of a failed push are pushed again within seconds.
+    /// The orders of a failed push, if any are left, are pushed again within seconds.
     pub fn push_failure(&self) -> Option<String> {
         let failed = lock(&self.0.pushes).clone();
         failed.filter(|(at, _)| at.elapsed() < PUSH_FRESH).map(|(_, error)| error)
@@ -287,7 +287,7 @@ impl HealthMonitor {
         (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)
     }
 
-    /// Milliseconds since `begun`.
+    /// Returns the milliseconds since `begun`.
     fn now(&self) -> u64 {
         u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
