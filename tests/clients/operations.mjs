@@ -63,14 +63,23 @@ async function again(work) {
   }
 }
 
-// Returns a client that repeats requests at a busy gateway. A subscription is refused before its first event.
+// Returns a client that repeats requests at a busy gateway. A subscription is refused before its first event; an
+// `EventSource` that reconnects is refused later, and continues after its last event.
 export function patient(client) {
   const { request, subscribe, follow: watch } = client;
   return {
     ...client,
     ...(request && { request: (operation) => again(() => request(operation)) }),
     ...(subscribe && { subscribe: (operation, next) => again(() => subscribe(operation, next)) }),
-    ...(watch && { follow: (orderId, after, seen) => again(() => watch(orderId, after, seen)) }),
+    ...(watch && {
+      follow(orderId, after, seen) {
+        let last = after;
+        return again(() => watch(orderId, last, (event) => {
+          seen(event);
+          last = event.sequence;
+        }));
+      },
+    }),
   };
 }
 
