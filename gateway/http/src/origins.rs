@@ -86,7 +86,7 @@ fn origin(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Full access: a page of this host, a page of an allowed site, or a program.
-    LimitReached,
+    Full,
     /// Read access, because every site has it.
     ReadOnly,
     /// Read requests without access to the response: the site of the page is not allowed.
@@ -109,9 +109,9 @@ pub fn access(uri: &Uri, headers: &HeaderMap, allowed: &Origins) -> Access {
         None => !matches!(site, Some(b"cross-site" | b"same-site")),
     };
     match (allowed, headers.get(ORIGIN)) {
-        _ if own => Access::LimitReached,
+        _ if own => Access::Full,
         (Origins::Any, _) => Access::ReadOnly,
-        (Origins::Exactly(_), Some(origin)) if allowed.allows(origin) => Access::LimitReached,
+        (Origins::Exactly(_), Some(origin)) if allowed.allows(origin) => Access::Full,
         (Origins::Exactly(_), _) => Access::Foreign,
     }
 }
@@ -171,7 +171,7 @@ pub(super) fn check<B>(request: &mut http::Request<B>, allowed: &Origins) -> Res
         return Ok(());
     }
     match access(request.uri(), request.headers(), allowed) {
-        Access::LimitReached => Ok(()),
+        Access::Full => Ok(()),
         Access::ReadOnly if request.method() == Method::POST && request.uri().path() == GRAPHQL => {
             request.extensions_mut().insert(ReadOnly);
             Ok(())
@@ -225,7 +225,7 @@ mod tests {
             ("shop.example", "", false),
         ] {
             let pairs = [("host", host), ("origin", origin)];
-            let (own, other) = (Access::LimitReached, Access::Foreign);
+            let (own, other) = (Access::Full, Access::Foreign);
             assert_eq!(access_of(&pairs, ""), if same { own } else { other }, "{host} {origin}");
             assert_eq!(access_of(&pairs, "*"), if same { own } else { Access::ReadOnly }, "{host} {origin}");
         }
@@ -238,22 +238,22 @@ mod tests {
     fn sec_fetch_site_decides_the_access() {
         let behind_a_proxy =
             [("host", "inside"), ("origin", "https://out"), ("sec-fetch-site", "same-origin")];
-        assert_eq!(access_of(&behind_a_proxy, ""), Access::LimitReached);
+        assert_eq!(access_of(&behind_a_proxy, ""), Access::Full);
         for (site, access) in [
             ("cross-site", Access::Foreign),
             ("same-site", Access::Foreign),
-            ("same-origin", Access::LimitReached),
-            ("none", Access::LimitReached),
+            ("same-origin", Access::Full),
+            ("none", Access::Full),
         ] {
             assert_eq!(access_of(&[("host", "inside"), ("sec-fetch-site", site)], ""), access, "{site}");
         }
-        assert_eq!(access_of(&[], ""), Access::LimitReached, "a program");
+        assert_eq!(access_of(&[], ""), Access::Full, "a program");
     }
 
     #[test]
     fn listed_sites_have_full_access_and_the_wildcard_gives_read_access() {
         let page = [("host", "inside"), ("origin", "https://out")];
-        assert_eq!(access_of(&page, "https://out"), Access::LimitReached);
+        assert_eq!(access_of(&page, "https://out"), Access::Full);
         assert_eq!(access_of(&page, "https://other"), Access::Foreign);
         assert_eq!(access_of(&page, "*"), Access::ReadOnly);
         assert_eq!(

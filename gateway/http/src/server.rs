@@ -80,9 +80,9 @@ const MAX_REJECTIONS: usize = 64;
 /// Maximum time of the response to a rejected connection, or of closing an idle one.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// `Retry-After` of the response to a rejected connection.
-const COME_BACK: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Maximum time to close an idle connection whose slot another client needs.
-const FAREWELL: Duration = Duration::from_millis(100);
+const CLOSE_GRACE: Duration = Duration::from_millis(100);
 /// Delay after a failed accept. The usual cause is that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Minimum interval between log lines about failed accepts.
@@ -302,7 +302,7 @@ impl Server {
             event = silent => event,
             limit = watch.exceeded() => Event::Exceeded(Some(limit), REJECTION_TIMEOUT),
             // `close_idle` counts these.
-            () = activity.make_room.notified() => Event::Exceeded(None, FAREWELL),
+            () = activity.make_room.notified() => Event::Exceeded(None, CLOSE_GRACE),
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
             () = self.cut.cancelled() => Event::Cut,
         }
@@ -388,7 +388,7 @@ impl Server {
                 ErrorCode::TooManyConnections,
                 "this address has too many open connections: close some, or use one for several requests",
             );
-            let problem = problem.retry_after(COME_BACK);
+            let problem = problem.retry_after(RETRY_AFTER);
             let mut answer = (responder.refuse)(request.headers(), problem);
             if request.version() != Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::Config;
 
 /// `Retry-After` of a rejection.
-const COME_BACK: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The kind of a stream: the label `kind` of the metric `orders_open_streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Streams {
                 }
             };
             counter!("orders_http_rejections_total", "reason" => limit).increment(1);
-            Problem::new(code, detail).retry_after(COME_BACK)
+            Problem::new(code, detail).retry_after(RETRY_AFTER)
         })?;
         gauge!("orders_open_streams", "kind" => kind.0).increment(1.0);
         Ok(OpenStream { kind, _place: place })
