@@ -39,20 +39,8 @@ pub(super) async fn select_orders(
     ids: &[OrderId],
     follows: &str,
 ) -> Result<Rows, Error> {
-    let mut all = Rows { selection, rows: Vec::new(), unreadable: Vec::new() };
-    let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).rev().collect();
-    while let Some(piece) = pieces.pop() {
-        let mut sql = Statement::new("SELECT ");
-        selection.push(&mut sql);
-        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied()).push(follows);
-        match sql.fetch(connection).await {
-            Ok(rows) => all.rows.extend(rows),
-            Err(error) if cause(&error).is_none() => return Err(error),
-            Err(error) if piece.len() == 1 => all.unreadable.push(Unreadable::new(piece[0], &error)),
-            Err(_) => pieces.extend(halves(piece)),
-        }
-    }
-    Ok(all)
+    let (rows, unreadable) = read_rows(connection, selection, ids, follows, Ok).await?;
+    Ok(Rows { selection, rows, unreadable })
 }
 
 /// As [`select_orders`], and decodes each row when it arrives, so that this process does not hold large orders twice.
@@ -62,17 +50,28 @@ pub(super) async fn decode_orders<T>(
     ids: &[OrderId],
     decode: impl Fn(&OrderRow<'_>) -> Result<T, Error>,
 ) -> Result<(Vec<T>, Vec<Unreadable>), Error> {
+    read_rows(connection, selection, ids, "", |row| decode(&selection.of(&row))).await
+}
+
+/// Reads the rows of orders one by one. Returns what `decode` makes of them, and the rows that cannot be received.
+async fn read_rows<T>(
+    connection: &mut Connection,
+    selection: &'static Selection,
+    ids: &[OrderId],
+    follows: &str,
+    decode: impl Fn(Row) -> Result<T, Error>,
+) -> Result<(Vec<T>, Vec<Unreadable>), Error> {
     let (mut decoded, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
     let mut pieces: Vec<&[OrderId]> = ids.chunks(MAX_ROWS_PER_STATEMENT).rev().collect();
     while let Some(piece) = pieces.pop() {
         let mut sql = Statement::new("SELECT ");
         selection.push(&mut sql);
-        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied());
+        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied()).push(follows);
         let complete = decoded.len();
         let mut rows = sql.stream(connection);
         let failed = loop {
             match rows.try_next().await {
-                Ok(Some(row)) => decoded.push(decode(&selection.of(&row))?),
+                Ok(Some(row)) => decoded.push(decode(row)?),
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
