@@ -16,10 +16,13 @@ pub(super) enum Pool {
 
 impl Pool {
     /// Waits for a connection, for at most the pool's timeout.
+    ///
+    /// The futures of sqlx contain the whole handshake, 9 KB. They are boxed here, because the future of a request would
+    /// contain them several times, and axum copies that of each request.
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
-            Self::MySql(pool) => Connection::MySql(pool.acquire().await?),
-            Self::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
+            Self::MySql(pool) => Connection::MySql(Box::pin(pool.acquire()).await?),
+            Self::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
         })
     }
 

@@ -133,3 +133,21 @@ pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Options;
+    use crate::tests::sqlite;
+
+    use super::*;
+
+    /// The future of each request contains those of its reads.
+    #[tokio::test]
+    async fn futures_of_reads_are_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let id = OrderId::new(store.now());
+        let sizes = [size_of_val(&store.find(&[id])), size_of_val(&store.timelines(&[(id, 0)]))];
+        assert!(sizes.iter().all(|size| *size < 4_096), "{sizes:?}");
+    }
+}
