@@ -20,6 +20,8 @@
 //! | scheduled | not to be started before a time that its creator set |
 //! | idempotency key | the client's name for one create, which identifies repetitions |
 //! | waits for | the cause that prevents the start of a pending order: a worker, a retry, its schedule or the pause |
+//! | tenant | the owner of orders; a caller sees only those of its tenant |
+//! | principal | the authenticated caller: tenant, scopes, end of the credential |
 //! | redrive | the restart of a dead letter with a new set of attempts |
 
 mod draft;
@@ -34,11 +36,14 @@ mod order_id;
 mod outcome;
 #[cfg(test)]
 mod parser_tests;
+mod principal;
 pub mod priority;
 pub mod query;
 pub mod retry;
+mod scope;
 pub mod status;
 pub mod strings;
+mod tenant;
 mod timestamp;
 pub mod transition;
 pub mod waiting;
@@ -53,10 +58,13 @@ pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY
 pub use lease::{InvalidLeaseToken, LeasePrefix, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
 pub use money::{Currency, Money};
-pub use order::{DEFAULT_TENANT, Order};
+pub use order::Order;
 pub use order_id::{InvalidOrderId, OrderId, OrderMap};
 pub use outcome::Outcome;
+pub use principal::{MissingScope, Principal};
 pub use priority::Priority;
 pub use retry::{Backoff, RetryPolicy};
+pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};
 pub use status::Status;
+pub use tenant::{InvalidTenant, MAX_TENANT, TenantId};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -3,10 +3,8 @@ use std::ops::Deref;
 use crate::draft::Content;
 use crate::order_id::OrderId;
 use crate::status::Status;
+use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
-
-/// The tenant of every order; there is only one.
-pub const DEFAULT_TENANT: &str = "default";
 
 /// An order as it is stored. Its content can be read as if its fields were those of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +12,7 @@ pub struct Order {
     /// The id, which sorts by creation time.
     pub id: OrderId,
     /// The tenant that owns it.
-    pub tenant_id: String,
+    pub tenant_id: TenantId,
     /// What the client sent; it never changes.
     pub content: Content,
     /// Status.
@@ -46,12 +44,12 @@ impl Deref for Order {
 }
 
 impl Order {
-    /// Returns a new order with this content.
-    pub fn pending(id: OrderId, content: Content, created_at: Timestamp) -> Self {
+    /// Returns a new order of a tenant with this content.
+    pub fn pending(id: OrderId, tenant_id: TenantId, content: Content, created_at: Timestamp) -> Self {
         let not_before = content.process_after.map_or(created_at, |at| at.max(created_at));
         Self {
             id,
-            tenant_id: DEFAULT_TENANT.to_owned(),
+            tenant_id,
             content,
             status: Status::Pending,
             version: 1,

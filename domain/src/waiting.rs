@@ -129,7 +129,7 @@ mod tests {
     fn order(not_before: i64) -> Order {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
         let content = Content::new(Vec::new(), Money::zero(Currency::USD));
-        Order { not_before: at(not_before), ..Order::pending(id, content, at(0)) }
+        Order { not_before: at(not_before), ..Order::pending(id, crate::TenantId::default(), content, at(0)) }
     }
 
     fn scheduled_order(process_after: i64, not_before: i64) -> Order {

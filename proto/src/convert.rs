@@ -113,7 +113,7 @@ impl TryFrom<v1::Order> for Order {
             order.next_attempt_at.map(|value| parse_time("nextAttemptAt", &value)).transpose()?;
         Ok(Self {
             id: parse_order_id(&order.order_id)?,
-            tenant_id: domain::DEFAULT_TENANT.to_owned(),
+            tenant_id: domain::TenantId::default(),
             content: Content {
                 external_reference: order.external_reference,
                 customer: order.customer,
@@ -255,7 +255,7 @@ mod tests {
             version: 2,
             attempt: 1,
             error_class: Some("card_declined".into()),
-            ..Order::pending(OrderId::new(now), content, now)
+            ..Order::pending(OrderId::new(now), domain::TenantId::default(), content, now)
         }
     }
 

@@ -367,7 +367,12 @@ mod tests {
         ];
         let content = Content { customer: Some("Ann".into()), ..Content::new(line_items, dollars(260_498)) };
         let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse::<OrderId>().unwrap();
-        Order::pending(id, content, Timestamp::from_micros(1_700_000_000_000_000))
+        Order::pending(
+            id,
+            domain::TenantId::default(),
+            content,
+            Timestamp::from_micros(1_700_000_000_000_000),
+        )
     }
 
     fn view(order: &Order) -> OrderView {

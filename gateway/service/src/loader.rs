@@ -208,7 +208,12 @@ mod tests {
 
     fn order(id: OrderId) -> Order {
         let now = Timestamp::from_micros(1);
-        Order::pending(id, domain::Content::new(Vec::new(), Money::zero(Currency::USD)), now)
+        Order::pending(
+            id,
+            domain::TenantId::default(),
+            domain::Content::new(Vec::new(), Money::zero(Currency::USD)),
+            now,
+        )
     }
 
     fn ids(count: i64) -> Vec<OrderId> {

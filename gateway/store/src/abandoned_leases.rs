@@ -1,7 +1,7 @@
 //! Ends the leases of a process that has ended.
 
 use domain::transition::{CLASS_LEASE_EXPIRED, Command, Rules};
-use domain::{DEFAULT_TENANT, LeasePrefix, LeaseToken, OrderId, Outcome};
+use domain::{LeasePrefix, LeaseToken, OrderId, Outcome, TenantId};
 
 use super::row::Row;
 use super::statement::Statement;
@@ -52,7 +52,7 @@ impl Store {
                 sql.push(by_stage).push(
                     " WHERE tenant_id = ? AND stage = 'held' AND status = 'processing' AND id > ? ORDER BY id LIMIT ?",
                 );
-                sql.bind(DEFAULT_TENANT).bind(after).bind(PAGE);
+                sql.bind(TenantId::DEFAULT).bind(after).bind(PAGE);
                 let rows = sql.fetch(connection).await?;
                 let lease = |row: &Row| row.get(1).ok().and_then(LeaseToken::from_i64);
                 Ok(rows.iter().filter_map(|row| Some((rows::id(row, 0).ok()?, lease(row)))).collect())

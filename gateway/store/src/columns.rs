@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use domain::transition::OrderState;
-use domain::{Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, Timestamp};
+use domain::{Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp};
 
 use super::Error;
 use super::create_request::NewOrder;
@@ -76,7 +76,7 @@ macro_rules! columns {
 
 columns! {
     Id "id" Insert::Bound(|new| new.order.id.into());
-    TenantId "tenant_id" Insert::Text(TENANT) => tenant_id: value;
+    TenantId "tenant_id" Insert::Bound(|new| new.order.tenant_id.as_str().into()) => tenant_id: tenant;
     ExternalReference "external_reference" Insert::Bound(|new| new.order.external_reference.as_deref().into())
         => {external_reference: value};
     Customer "customer" Insert::Bound(|new| new.order.customer.as_deref().into()) => {customer: value};
@@ -109,9 +109,6 @@ columns! {
     PreviousAt "previous_at" Insert::Default;
     PreviousErrorClass "previous_error_class" Insert::Default;
 }
-
-/// [`DEFAULT_TENANT`] in SQL.
-const TENANT: &str = "'default'";
 
 /// The columns of [`order`]: all but those of the previous event, which come last.
 pub(super) static ORDER: Selection = Selection::new(Column::ALL.split_at(Column::PreviousStatus as usize).0);
@@ -317,6 +314,11 @@ fn value<'r, T: FromColumn<'r>>(row: &OrderRow<'r>, column: Column, _: Currency)
     row.get(column)
 }
 
+fn tenant(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<TenantId, Error> {
+    let text: &str = row.get(column)?;
+    text.parse().map_err(|error| Error::Row(format!("tenant_id '{text}' is {error}")))
+}
+
 fn number(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<u64, Error> {
     row.number(column)
 }
@@ -344,14 +346,7 @@ fn priority(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Priority,
 
 #[cfg(test)]
 mod tests {
-    use domain::DEFAULT_TENANT;
-
     use super::*;
-
-    #[test]
-    fn a_new_order_has_the_default_tenant() {
-        assert_eq!(TENANT, format!("'{DEFAULT_TENANT}'"));
-    }
 
     /// Both schema files have exactly these columns.
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use domain::{Content, IdempotencyKey, Order, OrderEvent, OrderId, Status, Timestamp};
+use domain::{Content, IdempotencyKey, Order, OrderEvent, OrderId, Status, TenantId, Timestamp};
 
 /// An order that is about to be accepted, as it is directly after that.
 ///
@@ -32,6 +32,11 @@ pub enum InsertOutcome {
 }
 
 impl CreateRequest {
+    /// Returns the tenant of the orders.
+    pub fn tenant(&self) -> &TenantId {
+        &self.orders[0].tenant_id
+    }
+
     /// Returns the id of the first order, which identifies the request.
     pub fn id(&self) -> OrderId {
         self.orders[0].id
@@ -54,9 +59,9 @@ impl Deref for NewOrder {
 }
 
 impl NewOrder {
-    /// Creates the order with this id and content, accepted at this time.
-    pub fn new(id: OrderId, content: Content, created_at: Timestamp) -> Self {
-        Self(Arc::new(Order::pending(id, content, created_at)))
+    /// Creates the order of a tenant with this id and content, accepted at this time.
+    pub fn new(id: OrderId, tenant: TenantId, content: Content, created_at: Timestamp) -> Self {
+        Self(Arc::new(Order::pending(id, tenant, content, created_at)))
     }
 
     /// Returns the order, which all clones share.

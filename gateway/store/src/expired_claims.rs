@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::Command;
-use domain::{DEFAULT_TENANT, OrderId, Priority, Status, Timestamp};
+use domain::{OrderId, Priority, Status, TenantId, Timestamp};
 
 use super::connection::Connection;
 use super::isolate::update_orders;
@@ -98,7 +98,7 @@ impl Store {
                     "UPDATE {table} SET stage = 'waiting', due_at = {DUE_AGAIN}, held_until = 0 \
                      WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?"
                 ));
-                sql.bind(now).bind(now).bind(DEFAULT_TENANT).bind(rows::NEVER);
+                sql.bind(now).bind(now).bind(TenantId::DEFAULT).bind(rows::NEVER);
                 sql.execute(connection).await.map(drop)
             })
         })
@@ -124,7 +124,7 @@ impl Store {
                     " WHERE tenant_id = ? AND stage = 'held' AND (held_until <= ? OR held_until > ? OR \
                      (due_at = ? AND held_until > CASE status WHEN 'pending' THEN ? ELSE ? END)) LIMIT ?",
                 );
-                sql.bind(DEFAULT_TENANT).bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
+                sql.bind(TenantId::DEFAULT).bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
                 sql.bind(visibility_end.as_micros()).bind(lease_end.as_micros()).bind(i64::from(limit));
                 let mut expired = ExpiredClaims::default();
                 for row in sql.fetch(connection).await? {
@@ -155,7 +155,7 @@ impl Store {
                 // Parked orders cannot be started.
                 sql.push(by_stage);
                 sql.push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?");
-                sql.bind(DEFAULT_TENANT).bind(rows::NEVER);
+                sql.bind(TenantId::DEFAULT).bind(rows::NEVER);
                 for priority in Priority::ALL {
                     sql.push(
                         " UNION ALL SELECT MIN(due_at) FROM orders WHERE stage = 'waiting' AND priority = ?",

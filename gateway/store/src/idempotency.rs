@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use domain::{DEFAULT_TENANT, OrderId, Status};
+use domain::{OrderId, Status, TenantId};
 
 use super::connection::Connection;
 use super::create_request::{CreateRequest, Idempotency, NewOrder};
@@ -28,7 +28,7 @@ pub(super) async fn used_keys(
             "SELECT idempotency_key, request_hash, order_id FROM idempotency_keys WHERE tenant_id = ? \
              AND idempotency_key",
         );
-        sql.bind(DEFAULT_TENANT).push_in(piece.iter().copied());
+        sql.bind(TenantId::DEFAULT).push_in(piece.iter().copied());
         for row in sql.fetch(connection).await? {
             let hash: Vec<u8> = row.get(1)?;
             let hash = hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?;
@@ -52,7 +52,7 @@ pub(super) async fn insert_keys(
             "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
              expires_at) VALUES ",
         );
-        sql.rows(piece.len(), &format!("('{DEFAULT_TENANT}',?,?,?,?,?)"));
+        sql.rows(piece.len(), &format!("('{}',?,?,?,?,?)", TenantId::DEFAULT));
         for (order, idempotency) in piece {
             sql.bind(idempotency.key.as_bytes())
                 .bind(idempotency.request_hash.as_slice())
@@ -82,7 +82,7 @@ pub(super) async fn delete_keys(connection: &mut Connection, orders: &[OrderId])
         for keys in bucketed_chunks(&keys) {
             let mut sql =
                 Statement::new("DELETE FROM idempotency_keys WHERE tenant_id = ? AND idempotency_key");
-            sql.bind(DEFAULT_TENANT).push_in(keys.iter().cloned()).push(" AND order_id");
+            sql.bind(TenantId::DEFAULT).push_in(keys.iter().cloned()).push(" AND order_id");
             sql.push_in(piece.iter().copied());
             sql.execute(connection).await?;
         }
@@ -130,14 +130,14 @@ impl Store {
                 let mut sql = Statement::new(
                     "SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? LIMIT ?",
                 );
-                sql.bind(now).bind(DEFAULT_TENANT).bind(PRUNED);
+                sql.bind(now).bind(TenantId::DEFAULT).bind(PRUNED);
                 let found = sql.fetch(connection).await?;
                 let keys = found.iter().map(|row| row.get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
                 for piece in bucketed_chunks(&keys) {
                     let mut sql = Statement::new(
                         "DELETE FROM idempotency_keys WHERE expires_at <= ? AND tenant_id = ? AND idempotency_key",
                     );
-                    sql.bind(now).bind(DEFAULT_TENANT).push_in(piece.iter().cloned());
+                    sql.bind(now).bind(TenantId::DEFAULT).push_in(piece.iter().cloned());
                     sql.execute(connection).await?;
                 }
                 Ok(keys.len() as i64 == PRUNED)

@@ -14,6 +14,8 @@
 
 mod abandoned_leases;
 mod address;
+mod api_keys;
+mod audit;
 mod backup;
 mod clock;
 mod clock_sync;
@@ -81,6 +83,8 @@ use telemetry::LogThrottle;
 use connection::Pool;
 
 pub use address::{BadUrl, check as check_database_url};
+pub use api_keys::{ApiKey, KeyActor, KeyChange, MAX_API_KEYS};
+pub use audit::{AuditEntry, MAX_AUDIT_PAGE};
 pub use backup::{BackupError, back_up};
 pub use connect_error::ConnectError;
 pub use counts::{COUNT_LIMIT, Counts};

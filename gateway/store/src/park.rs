@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use domain::OrderMap;
 use domain::transition::CLOCK_STEP;
-use domain::{DEFAULT_TENANT, OrderId, Timestamp};
+use domain::{OrderId, TenantId, Timestamp};
 use telemetry::LogThrottle;
 
 use super::isolate::update_orders;
@@ -131,7 +131,7 @@ impl Store {
                 let mut sql = Statement::new("SELECT COUNT(*) FROM orders");
                 sql.push(by_stage)
                     .push(" WHERE tenant_id = ? AND stage = 'held' AND due_at >= ? AND due_at < ?");
-                sql.bind(DEFAULT_TENANT).bind(LOWEST).bind(NEVER);
+                sql.bind(TenantId::DEFAULT).bind(LOWEST).bind(NEVER);
                 let found = sql.fetch(connection).await?;
                 found.first().map_or(Ok(0), |row| rows::number(row, 0))
             })

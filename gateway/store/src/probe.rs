@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Content, Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Priority};
+use domain::{Content, Currency, LineItem, Money, OrderId, Priority, TenantId};
 
 use super::create_request::{CreateRequest, NewOrder};
 use super::insert::insert_orders;
@@ -28,7 +28,7 @@ impl Store {
     pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
         let now = self.now();
         let id = OrderId::new(now);
-        let creation = CreateRequest::from(NewOrder::new(id, content(), now));
+        let creation = CreateRequest::from(NewOrder::new(id, domain::TenantId::default(), content(), now));
         let written = self.write(|connection| {
             let creation = creation.clone();
             Box::pin(async move {
@@ -43,7 +43,7 @@ impl Store {
                     "INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_hash, order_id, created_at, \
                      expires_at) VALUES (?, ?, ?, ?, ?, ?)",
                 );
-                sql.bind(DEFAULT_TENANT).bind(id).bind(vec![0_u8; 32]);
+                sql.bind(TenantId::DEFAULT).bind(id).bind(vec![0_u8; 32]);
                 sql.bind(id).bind(now.as_micros()).bind(now.as_micros());
                 sql.execute(connection).await?;
                 for statement in [

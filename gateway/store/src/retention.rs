@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DEFAULT_TENANT, OrderId, Status, Timestamp};
+use domain::{OrderId, Status, TenantId, Timestamp};
 
 use super::connection::Connection;
 use super::idempotency::delete_keys;
@@ -149,7 +149,7 @@ fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Statement<'
          ORDER BY orders.id",
     );
     let after = after.map_or([0; 16], |after| *after.as_bytes());
-    sql.bind(DEFAULT_TENANT).bind(status.as_str()).bind(after.to_vec()).bind(PRUNE_BATCH as i64);
+    sql.bind(TenantId::DEFAULT).bind(status.as_str()).bind(after.to_vec()).bind(PRUNE_BATCH as i64);
     sql
 }
 

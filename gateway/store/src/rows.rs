@@ -1,7 +1,7 @@
 //! The meaning of stored values: states, line items, numbers and times.
 
 use domain::transition::OrderState;
-use domain::{Currency, DEFAULT_TENANT, LineItem, Money, OrderId, Status, Timestamp};
+use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -88,7 +88,7 @@ impl Segment {
 
     /// Adds the condition of its orders.
     pub(super) fn condition(self, sql: &mut Statement<'_>) {
-        sql.push("tenant_id = ? AND stage = ?").bind(DEFAULT_TENANT).bind(self.stage);
+        sql.push("tenant_id = ? AND stage = ?").bind(TenantId::DEFAULT).bind(self.stage);
         if let Some(status) = self.status {
             sql.push(" AND status = ?").bind(status.as_str());
         }

@@ -6,7 +6,7 @@
 //! At most [`super::SEARCHES`] run at a time, on their own connections and threads, so that they take neither from other
 //! requests; further ones are refused at once. A search whose caller disconnects ends with its statement.
 
-use domain::DEFAULT_TENANT;
+use domain::TenantId;
 use domain::query::{Filter, Sort};
 use telemetry::panics;
 use tokio::task::JoinHandle;
@@ -84,7 +84,7 @@ impl Store {
         };
         let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT id FROM orders WHERE tenant_id = ?");
         let (condition, times) = self.dialect().equals(column);
-        sql.bind(DEFAULT_TENANT).push(&format!(" AND {condition} LIMIT ?) few"));
+        sql.bind(TenantId::DEFAULT).push(&format!(" AND {condition} LIMIT ?) few"));
         (0..times).for_each(|_| _ = sql.bind(value.clone()));
         sql.bind(i64::from(FEW) + 1);
         let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;

@@ -266,7 +266,10 @@ on_both!(a_bulk_key_of_an_earlier_version_is_recognised, |on| async move {
     let expires_at = now + std::time::Duration::from_secs(3_600);
     let idempotency = Idempotency { key: "old".parse().unwrap(), request_hash, expires_at };
     let ids = domain::OrderId::new(now).consecutive(3);
-    let orders = ids.iter().zip(contents).map(|(id, content)| NewOrder::new(*id, content, now));
+    let orders = ids
+        .iter()
+        .zip(contents)
+        .map(|(id, content)| NewOrder::new(*id, domain::TenantId::default(), content, now));
     let creation = CreateRequest { orders: orders.collect(), idempotency: Some(idempotency) };
     assert_eq!(backend.store.insert([creation].into()).await.unwrap(), [InsertOutcome::Inserted]);
 

@@ -23,8 +23,9 @@ fn draft() -> Draft {
 async fn insert(backend: &Backend, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let orders: Vec<NewOrder> =
-        (0..count).map(|_| NewOrder::new(OrderId::new(now), content.clone(), now)).collect();
+    let orders: Vec<NewOrder> = (0..count)
+        .map(|_| NewOrder::new(OrderId::new(now), domain::TenantId::default(), content.clone(), now))
+        .collect();
     let ids = orders.iter().map(|order| order.id).collect();
     backend.store.insert(orders.into_iter().map(Into::into).collect()).await.unwrap();
     ids
@@ -81,7 +82,7 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let backend = Backend::new(on).await;
     let now = backend.store.now();
     let content = draft().check(domain::Currency::USD).unwrap();
-    let new = NewOrder::new(OrderId::new(now), content, now);
+    let new = NewOrder::new(OrderId::new(now), domain::TenantId::default(), content, now);
     backend.store.insert(Arc::from([new.clone().into()])).await.unwrap();
     assert_eq!(order(&backend, new.id).await, *new.order());
     let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();

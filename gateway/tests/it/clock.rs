@@ -32,7 +32,7 @@ async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bo
     };
     let content = draft.check(domain::Currency::USD).unwrap();
     let id = OrderId::new(at);
-    let creation = CreateRequest::from(NewOrder::new(id, content, at));
+    let creation = CreateRequest::from(NewOrder::new(id, domain::TenantId::default(), content, at));
     store.insert_claimed([creation].into(), if taken { GUARD } else { Duration::ZERO }).await.unwrap();
     id
 }
@@ -263,7 +263,7 @@ on_both!(a_gateway_started_after_a_forward_clock_step_removes_nothing, |on| asyn
     let content = draft.check(domain::Currency::USD).unwrap();
     let hash = request_hash(&content);
     let creation = || CreateRequest {
-        orders: [NewOrder::new(OrderId::new(now), content.clone(), now)].into(),
+        orders: [NewOrder::new(OrderId::new(now), domain::TenantId::default(), content.clone(), now)].into(),
         idempotency: Some(Idempotency {
             key: "once".parse().unwrap(),
             request_hash: hash,

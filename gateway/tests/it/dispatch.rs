@@ -26,7 +26,7 @@ async fn insert(backend: &Backend, draft: Draft, count: usize) -> Vec<OrderId> {
     let now = backend.store.now();
     let content = draft.check(domain::Currency::USD).unwrap();
     let ids = OrderId::new(now).consecutive(count);
-    let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now).into();
+    let order = |id: &OrderId| NewOrder::new(*id, domain::TenantId::default(), content.clone(), now).into();
     backend.store.insert(ids.iter().map(order).collect()).await.unwrap();
     ids
 }
@@ -204,7 +204,7 @@ on_both!(a_dispatch_pass_continues_at_the_cursor_of_the_last_one, |on| async mov
     let released = Command::Finish { lease, outcome: Outcome::Released };
     let content = draft().check(domain::Currency::USD).unwrap();
     let created_at = Timestamp::from_micros(1);
-    let late = NewOrder::new(OrderId::new(created_at), content, created_at);
+    let late = NewOrder::new(OrderId::new(created_at), domain::TenantId::default(), content, created_at);
     backend.store.insert([late.clone().into()].into()).await.unwrap();
     backend.store.apply([(ids[0], released)].into(), Rules::default()).await.unwrap();
     let beyond = backend.store.claim_ready(3, GUARD, cursor).await.unwrap().unwrap();

@@ -23,8 +23,9 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     };
     let now = store.now();
     let content = draft.check(domain::Currency::USD).unwrap();
-    let orders: Vec<NewOrder> =
-        (0..count).map(|_| NewOrder::new(OrderId::new(now), content.clone(), now)).collect();
+    let orders: Vec<NewOrder> = (0..count)
+        .map(|_| NewOrder::new(OrderId::new(now), domain::TenantId::default(), content.clone(), now))
+        .collect();
     let ids = orders.iter().map(|order| order.id).collect();
     store.insert(orders.into_iter().map(Into::into).collect()).await.unwrap();
     ids

@@ -38,7 +38,7 @@ fn new_order(backend: &Backend, key: &str, item: &str) -> CreateRequest {
         request_hash: request_hash(&content),
         expires_at: now + Duration::from_secs(3_600),
     };
-    let order = NewOrder::new(OrderId::new(now), content, now);
+    let order = NewOrder::new(OrderId::new(now), domain::TenantId::default(), content, now);
     CreateRequest { orders: [order].into(), idempotency: Some(idempotency) }
 }
 

@@ -29,7 +29,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
         Draft { item: Some("Laptop".into()), quantity: Some(1), price: Some("1".into()), ..Draft::default() };
     let content = draft.check(domain::Currency::USD).unwrap();
     let creation = |id: &OrderId| CreateRequest {
-        orders: [NewOrder::new(*id, content.clone(), created_at)].into(),
+        orders: [NewOrder::new(*id, domain::TenantId::default(), content.clone(), created_at)].into(),
         idempotency: Some(Idempotency {
             key: format!("key-{id}").parse().unwrap(),
             request_hash: request_hash(&content),

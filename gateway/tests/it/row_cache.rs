@@ -28,7 +28,7 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     };
     let content = draft.check(domain::Currency::USD).unwrap();
     let ids = OrderId::new(now).consecutive(count);
-    let order = |id: &OrderId| NewOrder::new(*id, content.clone(), now);
+    let order = |id: &OrderId| NewOrder::new(*id, domain::TenantId::default(), content.clone(), now);
     let creations = ids.iter().map(|id| CreateRequest::from(order(id))).collect();
     store.insert_claimed(creations, GUARD).await.unwrap();
     ids

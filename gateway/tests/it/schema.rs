@@ -39,7 +39,8 @@ async fn the_store_works_without_the_session_settings_of_the_driver() {
         ..domain::Draft::default()
     };
     let content = draft.check(domain::Currency::USD).unwrap();
-    let order = gateway::store::NewOrder::new(domain::OrderId::new(now), content, now);
+    let order =
+        gateway::store::NewOrder::new(domain::OrderId::new(now), domain::TenantId::default(), content, now);
     let id = order.id;
     plain.insert([order.into()].into()).await.unwrap();
     let usual = Store::connect(&url, &Options::default()).await.unwrap();

@@ -25,7 +25,7 @@ async fn fill(backend: &Backend) {
     let content = draft.check(domain::Currency::USD).unwrap();
     for _ in 0..BACKLOG / AT_ONCE {
         let created_at = backend.store.now();
-        let order = |id| NewOrder::new(id, content.clone(), created_at);
+        let order = |id| NewOrder::new(id, domain::TenantId::default(), content.clone(), created_at);
         let orders = OrderId::new(created_at).consecutive(AT_ONCE).into_iter().map(order).collect();
         backend.store.insert([CreateRequest { orders, idempotency: None }].into()).await.unwrap();
     }

@@ -42,7 +42,9 @@ async fn fill(backend: &Backend) -> OrderId {
         let created_at = backend.store.now();
         let ids = OrderId::new(created_at).consecutive(500);
         last = ids.last().copied();
-        let orders = ids.into_iter().map(|id| NewOrder::new(id, content.clone(), created_at));
+        let orders = ids
+            .into_iter()
+            .map(|id| NewOrder::new(id, domain::TenantId::default(), content.clone(), created_at));
         let creation = CreateRequest { orders: orders.collect(), idempotency: None };
         backend.store.insert([creation].into()).await.unwrap();
     }

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
+    ("gateway-access", &["domain", "telemetry", "gateway-store"]),
     // HTTP without any order, GraphQL or gRPC.
     ("gateway-http", &["domain", "telemetry"]),
     ("gateway-rest", &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"]),

@@ -70,7 +70,7 @@ pub(crate) fn order() -> Order {
         customer: Some("Ann".to_owned()),
         ..domain::Content::new(line_items, Money::from_minor(259_998, Currency::USD))
     };
-    Order::pending(OrderId::new(now), content, now)
+    Order::pending(OrderId::new(now), domain::TenantId::default(), content, now)
 }
 
 impl FakeGateway {

@@ -136,8 +136,10 @@ impl Orders {
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
         let ids = self.keys.bulk_ids(OrderId::first_of_batch(created_at, contents.len()), contents.len());
-        let orders =
-            ids.into_iter().zip(contents).map(|(id, content)| NewOrder::new(id, content, created_at));
+        let orders = ids
+            .into_iter()
+            .zip(contents)
+            .map(|(id, content)| NewOrder::new(id, domain::TenantId::default(), content, created_at));
         let creation = CreateRequest { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
         for _ in 0..KEY_TRIES {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::query::{Filter, Position, Sort};
-use domain::{DEFAULT_TENANT, OrderId};
+use domain::{OrderId, TenantId};
 
 use crate::Dialect;
 use crate::columns::Selection;
@@ -93,7 +93,7 @@ fn index(filter: &Filter, sort: Sort) -> Option<&'static str> {
 fn of_statuses(sql: &mut Statement<'_>, filter: &Filter) {
     // Without one of these the primary key serves the list.
     let indexed = names_buyer(filter) || !filter.statuses.is_empty() || filter.currency.is_some();
-    sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(DEFAULT_TENANT);
+    sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(TenantId::DEFAULT);
     if !filter.statuses.is_empty() {
         sql.push(" AND status").push_in(filter.statuses.iter().map(|status| status.as_str().to_owned()));
     }

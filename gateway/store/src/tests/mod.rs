@@ -26,7 +26,7 @@ pub(super) fn orders(created_at: Timestamp, count: usize) -> Arc<[CreateRequest]
         ..domain::Draft::default()
     };
     let content = draft.check(domain::Currency::USD).unwrap();
-    let order = |id| NewOrder::new(id, content.clone(), created_at);
+    let order = |id| NewOrder::new(id, domain::TenantId::default(), content.clone(), created_at);
     (0..count).map(|_| order(domain::OrderId::new(created_at)).into()).collect()
 }
 

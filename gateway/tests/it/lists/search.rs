@@ -98,7 +98,7 @@ on_both!(
                 if rare(n) {
                     expected.push((n % 7, id.to_string()));
                 }
-                NewOrder::new(id, content(item, n % 7), created_at)
+                NewOrder::new(id, domain::TenantId::default(), content(item, n % 7), created_at)
             });
             let creation = CreateRequest { orders: orders.collect(), idempotency: None };
             backend.store.insert([creation].into()).await.unwrap();

@@ -168,7 +168,7 @@ impl World {
             request_hash: hash,
             expires_at: now + Duration::from_secs(86_400),
         });
-        let order = NewOrder::new(id, content, now);
+        let order = NewOrder::new(id, domain::TenantId::default(), content, now);
         let guard = if taken { GUARD } else { Duration::ZERO };
         let creation = CreateRequest { orders: [order].into(), idempotency };
         let inserted = self.store.insert_claimed([creation].into(), guard).await.unwrap();

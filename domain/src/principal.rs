@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use crate::scope::{Scope, Scopes};
+use crate::tenant::TenantId;
+use crate::timestamp::Timestamp;
+
+/// Who makes a request, and what the caller may do. An authenticated edge creates it; every use case requires it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The name for timelines and the audit log, such as `key:k3J9x2Qa`.
+    pub name: Arc<str>,
+    /// The tenant whose orders are created and listed.
+    pub tenant: TenantId,
+    /// Whether orders of every other tenant may be read and changed by their ids as well.
+    pub all_tenants: bool,
+    /// What the caller may do.
+    pub scopes: Scopes,
+    /// The end of the credential. `None` without one.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The caller lacks a scope.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+#[error("the credential has no scope {}", .0.as_str())]
+pub struct MissingScope(pub Scope);
+
+impl Principal {
+    /// Returns the caller of a gateway without authentication: everything is permitted.
+    pub fn anonymous() -> Self {
+        Self {
+            name: Arc::from("anonymous"),
+            tenant: TenantId::default(),
+            all_tenants: true,
+            scopes: Scopes::ALL,
+            expires_at: None,
+        }
+    }
+
+    /// Checks that the caller has a scope.
+    ///
+    /// # Errors
+    /// [`MissingScope`].
+    pub fn require(&self, scope: Scope) -> Result<(), MissingScope> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(MissingScope(scope)) }
+    }
+
+    /// Returns whether the caller may see orders of a tenant.
+    pub fn covers(&self, tenant: &TenantId) -> bool {
+        self.all_tenants || self.tenant == *tenant
+    }
+
+    /// Returns whether the credential has expired.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_bound_to_tenant_scopes_and_time() {
+        let (shop, other): (TenantId, TenantId) = ("shop".parse().unwrap(), "other".parse().unwrap());
+        let end = Timestamp::from_micros(5);
+        let caller = Principal {
+            name: Arc::from("key:x"),
+            tenant: shop.clone(),
+            all_tenants: false,
+            scopes: Scopes::of(&[Scope::OrdersRead]),
+            expires_at: Some(end),
+        };
+        assert!(caller.covers(&shop) && !caller.covers(&other));
+        assert_eq!(caller.require(Scope::OrdersRead), Ok(()));
+        let refusal = caller.require(Scope::Work).unwrap_err();
+        assert_eq!(refusal.to_string(), "the credential has no scope work");
+        assert!(!caller.is_expired(Timestamp::from_micros(4)) && caller.is_expired(end));
+        assert!(Principal::anonymous().covers(&other));
+    }
+}

@@ -1,0 +1,21 @@
+//! Access control: turns the credentials of a request into a [`Principal`](domain::Principal).
+//!
+//! | to see | read |
+//! |---|---|
+//! | the format of API keys | `key` |
+//! | how a request is authenticated | `authenticator` |
+//! | the cache of verified keys | `key_cache` |
+//! | how keys are created, rotated and revoked | `manage` |
+
+mod authenticator;
+mod key;
+mod key_cache;
+mod key_use;
+mod manage;
+
+pub use authenticator::{AuthError, AuthMode, Authenticator};
+pub use key::{InvalidKey, Key};
+pub use manage::{
+    IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, create, revoke,
+    rotate,
+};

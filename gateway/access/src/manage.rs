@@ -1,0 +1,202 @@
+//! Creates and rotates API keys. A caller cannot give a key more rights than it has.
+
+use std::time::Duration;
+
+use domain::{Principal, Scopes, TenantId, Timestamp};
+use gateway_store::{ApiKey, Error as StoreError, KeyActor, KeyChange, Store};
+
+use crate::key::Key;
+
+/// Maximum length of the name of a key, in characters.
+pub const MAX_KEY_NAME: usize = 100;
+/// Maximum lifetime of a key.
+pub const MAX_KEY_TTL: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Maximum time for which a rotated key stays valid.
+pub const MAX_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Tries of an id that another key has; one is enough in practice.
+const TRIES: usize = 3;
+
+/// The tenant of a new key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewKeyTenant {
+    /// One tenant.
+    One(TenantId),
+    /// All tenants.
+    All,
+}
+
+/// A key to create.
+#[derive(Debug, Clone)]
+pub struct KeyRequest {
+    /// The name, for lists.
+    pub name: String,
+    /// The tenant.
+    pub tenant: NewKeyTenant,
+    /// What the key permits.
+    pub scopes: Scopes,
+    /// Its lifetime.
+    pub ttl: Duration,
+}
+
+/// A key, which is shown once, and what is stored of it.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// The key.
+    pub key: Key,
+    /// The stored row.
+    pub stored: ApiKey,
+}
+
+/// Why keys are not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The name is empty or too long.
+    #[error("the name of a key has 1 to {MAX_KEY_NAME} characters")]
+    Name,
+    /// The lifetime is zero or too long.
+    #[error("a key is valid for 1s to 400d")]
+    Ttl,
+    /// The grace period is too long.
+    #[error("a rotated key stays valid for at most 30d")]
+    Grace,
+    /// The key would permit what its creator may not do.
+    #[error("a key cannot have rights that its creator lacks: {0}")]
+    Rights(String),
+    /// The key does not exist, or is not the caller's.
+    #[error("there is no active key {0}")]
+    NotFound(String),
+    /// The maximum number of keys exists.
+    #[error("there are {max} keys: revoke those that are not used", max = gateway_store::MAX_API_KEYS)]
+    LimitReached,
+    /// The tenant does not exist.
+    #[error("there is no tenant {0}: create it with `orders tenants create`")]
+    NoTenant(TenantId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Creates a key.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn create(
+    store: &Store,
+    creator: &Principal,
+    request: &KeyRequest,
+    request_id: Option<String>,
+) -> Result<IssuedKey, KeyError> {
+    check(creator, request)?;
+    let tenant = match &request.tenant {
+        NewKeyTenant::One(tenant) => Some(tenant.clone()),
+        NewKeyTenant::All => None,
+    };
+    let actor = actor(creator, request_id);
+    for _ in 0..TRIES {
+        let issued = issue(store, tenant.clone(), request, &actor);
+        if store.api_key(&issued.stored.id).await?.is_some() {
+            continue;
+        }
+        return match store.create_api_key(&issued.stored, &actor, false).await? {
+            KeyChange::Done => Ok(issued),
+            KeyChange::LimitReached => Err(KeyError::LimitReached),
+            KeyChange::NoTenant => Err(KeyError::NoTenant(tenant.unwrap_or_default())),
+            KeyChange::NotFound => Err(KeyError::NotFound(issued.stored.id)),
+        };
+    }
+    Err(KeyError::LimitReached)
+}
+
+/// Creates a key with the rights and the name of another one, which stays valid for `grace`.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn rotate(
+    store: &Store,
+    creator: &Principal,
+    id: &str,
+    grace: Duration,
+    ttl: Duration,
+    request_id: Option<String>,
+) -> Result<IssuedKey, KeyError> {
+    if grace > MAX_GRACE {
+        return Err(KeyError::Grace);
+    }
+    let not_found = || KeyError::NotFound(id.to_owned());
+    let actor = actor(creator, request_id);
+    let old = store.api_key(id).await?.filter(|key| key.is_active(store.now()));
+    let old = old.filter(|key| actor.tenant.is_none() || key.tenant == actor.tenant).ok_or_else(not_found)?;
+    let tenant = old.tenant.clone().map_or(NewKeyTenant::All, NewKeyTenant::One);
+    let request = KeyRequest { name: old.name.clone(), tenant, scopes: old.scopes, ttl };
+    check(creator, &request)?;
+    let issued = issue(store, old.tenant.clone(), &request, &actor);
+    match store.rotate_api_key(id, store.now() + grace, &issued.stored, &actor).await? {
+        KeyChange::Done => Ok(issued),
+        KeyChange::NotFound | KeyChange::LimitReached | KeyChange::NoTenant => Err(not_found()),
+    }
+}
+
+/// Revokes a key. Returns its hash, for [`Authenticator::forget`](crate::Authenticator::forget).
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn revoke(
+    store: &Store,
+    creator: &Principal,
+    id: &str,
+    request_id: Option<String>,
+) -> Result<ApiKey, KeyError> {
+    let not_found = || KeyError::NotFound(id.to_owned());
+    match store.revoke_api_key(id, &actor(creator, request_id)).await? {
+        KeyChange::Done => Ok(store.api_key(id).await?.ok_or_else(not_found)?),
+        KeyChange::NotFound | KeyChange::LimitReached | KeyChange::NoTenant => Err(not_found()),
+    }
+}
+
+fn check(creator: &Principal, request: &KeyRequest) -> Result<(), KeyError> {
+    if !(1..=MAX_KEY_NAME).contains(&request.name.chars().count()) {
+        return Err(KeyError::Name);
+    }
+    if request.ttl < Duration::from_secs(1) || request.ttl > MAX_KEY_TTL {
+        return Err(KeyError::Ttl);
+    }
+    if !creator.scopes.contains_all(request.scopes) {
+        let missing = request.scopes.iter().filter(|scope| !creator.scopes.contains(*scope));
+        let missing: Vec<&str> = missing.map(domain::Scope::as_str).collect();
+        return Err(KeyError::Rights(missing.join(" ")));
+    }
+    match &request.tenant {
+        NewKeyTenant::One(tenant) if creator.covers(tenant) => Ok(()),
+        NewKeyTenant::All if creator.all_tenants => Ok(()),
+        NewKeyTenant::One(_) | NewKeyTenant::All => {
+            Err(KeyError::Rights(format!("tenants other than {}", creator.tenant)))
+        }
+    }
+}
+
+fn issue(store: &Store, tenant: Option<TenantId>, request: &KeyRequest, actor: &KeyActor) -> IssuedKey {
+    let key = Key::generate();
+    let now = store.now();
+    let stored = ApiKey {
+        id: key.id().to_owned(),
+        tenant,
+        name: request.name.clone(),
+        hash: key.hash(),
+        scopes: request.scopes,
+        created_at: now,
+        created_by: actor.name.clone(),
+        expires_at: end(now, request.ttl),
+        revoked_at: None,
+        last_used_at: None,
+    };
+    IssuedKey { key, stored }
+}
+
+fn end(now: Timestamp, ttl: Duration) -> Timestamp {
+    now + ttl
+}
+
+fn actor(creator: &Principal, request_id: Option<String>) -> KeyActor {
+    let tenant = (!creator.all_tenants).then(|| creator.tenant.clone());
+    KeyActor { name: creator.name.to_string(), tenant, request_id }
+}

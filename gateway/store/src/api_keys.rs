@@ -1,0 +1,319 @@
+//! API keys: what is stored of them. The key itself is only known to its owner.
+
+use domain::{InvalidTenant, OrderId, Scopes, TenantId, Timestamp};
+
+use super::audit::{self, AuditEntry};
+use super::connection::Connection;
+use super::row::Row;
+use super::statement::{Statement, bucketed_chunks};
+use super::{Error, Store, rows};
+
+/// Maximum number of keys that are not revoked, over all tenants.
+pub const MAX_API_KEYS: u32 = 20_000;
+
+/// A stored API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The part of the key before its secret.
+    pub id: String,
+    /// The tenant for which it acts. `None` for all.
+    pub tenant: Option<TenantId>,
+    /// The name that its creator gave it.
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// What it permits.
+    pub scopes: Scopes,
+    /// Time of creation.
+    pub created_at: Timestamp,
+    /// The name of the principal that created it.
+    pub created_by: String,
+    /// The time from which it is refused.
+    pub expires_at: Timestamp,
+    /// The time of its revocation.
+    pub revoked_at: Option<Timestamp>,
+    /// Its last use, within a minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The outcome of a change of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyChange {
+    /// The change is written.
+    Done,
+    /// The key does not exist, or belongs to another tenant.
+    NotFound,
+    /// There are [`MAX_API_KEYS`] keys.
+    LimitReached,
+    /// The tenant of the key does not exist.
+    NoTenant,
+}
+
+/// Who changes keys, for the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyActor {
+    /// The name of the principal.
+    pub name: String,
+    /// The tenant whose keys it may change. `None` for those of all tenants.
+    pub tenant: Option<TenantId>,
+    /// The id of the request, if there was one.
+    pub request_id: Option<String>,
+}
+
+/// The columns of [`ApiKey`], in the sequence of its fields.
+const COLUMNS: &str =
+    "key_id, tenant_id, name, hash, scopes, created_at, created_by, expires_at, revoked_at, last_used_at";
+
+impl ApiKey {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let time = |column| Ok::<_, Error>(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros));
+        let hash: Vec<u8> = row.get(3)?;
+        let scopes: String = row.get(4)?;
+        let tenant: Option<String> = row.get(1)?;
+        let tenant = tenant.map(|tenant| tenant.parse()).transpose();
+        Ok(Self {
+            id: row.get(0)?,
+            tenant: tenant.map_err(|error: InvalidTenant| Error::Row(format!("tenant_id: {error}")))?,
+            name: row.get(2)?,
+            hash: hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?,
+            scopes: Scopes::from_known_words(&scopes),
+            created_at: rows::time(row, 5)?,
+            created_by: row.get(6)?,
+            expires_at: rows::time(row, 7)?,
+            revoked_at: time(8)?,
+            last_used_at: time(9)?,
+        })
+    }
+
+    /// Returns whether the key is neither revoked nor expired.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now
+    }
+}
+
+impl Store {
+    /// Returns the key with this id, whatever its state.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn api_key(&self, id: &str) -> Result<Option<ApiKey>, Error> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys WHERE key_id = ?"));
+                sql.bind(id);
+                sql.fetch(connection).await?.first().map(ApiKey::read).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Returns the keys of a tenant, or all keys, by their ids. There are at most [`MAX_API_KEYS`] active ones.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn api_keys(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, Error> {
+        let tenant = tenant.cloned();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys"));
+                if let Some(tenant) = &tenant {
+                    sql.push(" WHERE tenant_id = ?").bind(tenant.as_str().to_owned());
+                }
+                sql.push(" ORDER BY key_id LIMIT ?").bind(i64::from(2 * MAX_API_KEYS));
+                sql.fetch(connection).await?.iter().map(ApiKey::read).collect()
+            })
+        })
+        .await
+    }
+
+    /// Returns whether any key was ever created.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn has_api_keys(&self) -> Result<bool, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                Ok(!Statement::new("SELECT key_id FROM api_keys LIMIT 1").fetch(connection).await?.is_empty())
+            })
+        })
+        .await
+    }
+
+    /// Stores a new key and its entry in the audit log.
+    ///
+    /// With `only_if_none`, the key is stored only while no key exists.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        actor: &KeyActor,
+        only_if_none: bool,
+    ) -> Result<KeyChange, Error> {
+        let now = self.now();
+        self.write(|connection| {
+            let (key, actor) = (key.clone(), actor.clone());
+            Box::pin(async move {
+                let limit = if only_if_none { 1 } else { MAX_API_KEYS };
+                if count_at_least(connection, now, limit, only_if_none).await? {
+                    return Ok(KeyChange::LimitReached);
+                }
+                if let Some(tenant) = &key.tenant
+                    && !tenant_exists(connection, tenant).await?
+                {
+                    return Ok(KeyChange::NoTenant);
+                }
+                insert(connection, &key).await?;
+                audit::record(connection, &entry(&actor, &key, "key.create", now)).await?;
+                Ok(KeyChange::Done)
+            })
+        })
+        .await
+    }
+
+    /// Replaces a key: the new one is stored, and the old one ends at `old_ends_at` or before.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn rotate_api_key(
+        &self,
+        old: &str,
+        old_ends_at: Timestamp,
+        new: &ApiKey,
+        actor: &KeyActor,
+    ) -> Result<KeyChange, Error> {
+        let now = self.now();
+        self.write(|connection| {
+            let (old, new, actor) = (old.to_owned(), new.clone(), actor.clone());
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "UPDATE api_keys SET expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END \
+                     WHERE revoked_at IS NULL AND expires_at > ? AND key_id = ?",
+                );
+                sql.bind(old_ends_at.as_micros())
+                    .bind(old_ends_at.as_micros())
+                    .bind(now.as_micros())
+                    .bind(old.clone());
+                of_tenant(&mut sql, &actor);
+                if sql.execute(connection).await? == 0 {
+                    return Ok(KeyChange::NotFound);
+                }
+                insert(connection, &new).await?;
+                let mut entry = entry(&actor, &new, "key.rotate", now);
+                entry.detail = Some(format!("replaces {old}, which ends {old_ends_at}"));
+                audit::record(connection, &entry).await?;
+                Ok(KeyChange::Done)
+            })
+        })
+        .await
+    }
+
+    /// Revokes a key. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn revoke_api_key(&self, id: &str, actor: &KeyActor) -> Result<KeyChange, Error> {
+        let now = self.now();
+        let for_update = self.inner.dialect.for_update();
+        self.write(|connection| {
+            let (id, actor) = (id.to_owned(), actor.clone());
+            Box::pin(async move {
+                let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys WHERE key_id = ?"));
+                sql.bind(id.clone());
+                of_tenant(&mut sql, &actor);
+                sql.push(for_update);
+                let found = sql.fetch(connection).await?.first().map(ApiKey::read).transpose()?;
+                let Some(key) = found else { return Ok(KeyChange::NotFound) };
+                if key.revoked_at.is_some() {
+                    return Ok(KeyChange::Done);
+                }
+                let mut sql = Statement::new("UPDATE api_keys SET revoked_at = ? WHERE key_id = ?");
+                sql.bind(now.as_micros()).bind(id);
+                sql.execute(connection).await?;
+                audit::record(connection, &entry(&actor, &key, "key.revoke", now)).await?;
+                Ok(KeyChange::Done)
+            })
+        })
+        .await
+    }
+
+    /// Records that these keys were used at `at`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn record_key_use(&self, ids: &[String], at: Timestamp) -> Result<(), Error> {
+        self.write(|connection| {
+            let ids = ids.to_vec();
+            Box::pin(async move {
+                for piece in bucketed_chunks(&ids) {
+                    let mut sql = Statement::new("UPDATE api_keys SET last_used_at = ? WHERE key_id");
+                    sql.bind(at.as_micros()).push_in(piece.iter().cloned());
+                    sql.execute(connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+/// Returns whether there are at least `limit` active keys, or keys of any state.
+async fn count_at_least(
+    connection: &mut Connection,
+    now: Timestamp,
+    limit: u32,
+    any_state: bool,
+) -> Result<bool, Error> {
+    let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT key_id FROM api_keys WHERE 1 = 1");
+    if !any_state {
+        sql.push(" AND revoked_at IS NULL AND expires_at > ?").bind(now.as_micros());
+    }
+    sql.push(" LIMIT ?) few").bind(i64::from(limit));
+    let found = sql.fetch(connection).await?;
+    let count: u32 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
+    Ok(count >= limit)
+}
+
+async fn tenant_exists(connection: &mut Connection, tenant: &TenantId) -> Result<bool, Error> {
+    let mut sql = Statement::new("SELECT tenant_id FROM tenants WHERE tenant_id = ?");
+    sql.bind(tenant.as_str().to_owned());
+    Ok(!sql.fetch(connection).await?.is_empty())
+}
+
+async fn insert(connection: &mut Connection, key: &ApiKey) -> Result<(), Error> {
+    let mut sql = Statement::new(format!("INSERT INTO api_keys ({COLUMNS}) VALUES "));
+    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?)")
+        .bind(key.id.clone())
+        .bind(key.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()))
+        .bind(key.name.clone())
+        .bind(key.hash.to_vec())
+        .bind(key.scopes.to_string())
+        .bind(key.created_at.as_micros())
+        .bind(key.created_by.clone())
+        .bind(key.expires_at.as_micros())
+        .bind(key.revoked_at.map(Timestamp::as_micros))
+        .bind(key.last_used_at.map(Timestamp::as_micros));
+    sql.execute(connection).await.map(drop)
+}
+
+/// Adds the condition that the actor may change the key.
+fn of_tenant(sql: &mut Statement<'_>, actor: &KeyActor) {
+    if let Some(tenant) = &actor.tenant {
+        sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
+    }
+}
+
+fn entry(actor: &KeyActor, key: &ApiKey, action: &str, at: Timestamp) -> AuditEntry {
+    AuditEntry {
+        id: OrderId::new(at),
+        tenant: key.tenant.clone().unwrap_or_default(),
+        at,
+        actor: actor.name.clone(),
+        action: action.to_owned(),
+        target: key.id.clone(),
+        request_id: actor.request_id.clone(),
+        detail: Some(format!("{}: {}", key.name, key.scopes)),
+    }
+}

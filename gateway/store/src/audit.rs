@@ -1,0 +1,94 @@
+//! The audit log: what operators did. An entry is written in the transaction of its action.
+
+use domain::{OrderId, TenantId, Timestamp};
+
+use super::connection::Connection;
+use super::rows;
+use super::statement::Statement;
+use super::{Error, Store};
+
+/// Maximum number of entries in one page of the log.
+pub const MAX_AUDIT_PAGE: u32 = 500;
+
+/// One action of an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The id, which sorts by time.
+    pub id: OrderId,
+    /// The tenant whose objects were changed.
+    pub tenant: TenantId,
+    /// The time of the action.
+    pub at: Timestamp,
+    /// The name of the principal.
+    pub actor: String,
+    /// The action, such as `key.create`.
+    pub action: String,
+    /// The id of the changed object.
+    pub target: String,
+    /// The id of the request, if there was one.
+    pub request_id: Option<String>,
+    /// What was changed, if the action does not say it.
+    pub detail: Option<String>,
+}
+
+/// Writes an entry in a transaction.
+pub(super) async fn record(connection: &mut Connection, entry: &AuditEntry) -> Result<(), Error> {
+    let mut sql = Statement::new(
+        "INSERT INTO audit_log (id, tenant_id, at, actor, action, target, request_id, detail) VALUES ",
+    );
+    sql.rows(1, "(?,?,?,?,?,?,?,?)")
+        .bind(entry.id)
+        .bind(entry.tenant.as_str().to_owned())
+        .bind(entry.at.as_micros())
+        .bind(entry.actor.clone())
+        .bind(entry.action.clone())
+        .bind(entry.target.clone())
+        .bind(entry.request_id.clone())
+        .bind(entry.detail.clone());
+    sql.execute(connection).await.map(drop)
+}
+
+impl Store {
+    /// Reads up to `limit` entries before the one with the id `before`, newest first; of one tenant or of all.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn audit_log(
+        &self,
+        tenant: Option<&TenantId>,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, Error> {
+        let tenant = tenant.cloned();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "SELECT id, tenant_id, at, actor, action, target, request_id, detail FROM audit_log WHERE 1 = 1",
+                );
+                if let Some(tenant) = &tenant {
+                    sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
+                }
+                if let Some(before) = before {
+                    sql.push(" AND id < ?").bind(before);
+                }
+                sql.push(" ORDER BY id DESC LIMIT ?").bind(i64::from(limit.min(MAX_AUDIT_PAGE)));
+                let rows = sql.fetch(connection).await?;
+                let entry = |row: &super::row::Row| {
+                    let tenant: String = row.get(1)?;
+                    Ok(AuditEntry {
+                        id: rows::id(row, 0)?,
+                        tenant: tenant.parse().map_err(|error| Error::Row(format!("tenant_id: {error}")))?,
+                        at: rows::time(row, 2)?,
+                        actor: row.get(3)?,
+                        action: row.get(4)?,
+                        target: row.get(5)?,
+                        request_id: row.get(6)?,
+                        detail: row.get(7)?,
+                    })
+                };
+                rows.iter().map(entry).collect()
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,52 @@
+-- Access control. migrations/sqlite/0002_access.sql has the same tables, columns and indexes.
+
+-- The owners of orders. An order's tenant_id is one of these.
+CREATE TABLE tenants (
+    tenant_id    VARCHAR(64)  NOT NULL,
+    name         VARCHAR(200) NOT NULL,
+    created_at   BIGINT       NOT NULL,
+    -- The start of its suspension: its keys are refused. NULL if it is not suspended.
+    suspended_at BIGINT       NULL,
+    PRIMARY KEY (tenant_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT IGNORE INTO tenants (tenant_id, name, created_at) VALUES ('default', 'Default tenant', 0);
+
+-- API keys. The key itself is not stored.
+CREATE TABLE api_keys (
+    -- The part of the key before its secret.
+    key_id       VARCHAR(8)   NOT NULL,
+    -- NULL if the key acts for all tenants.
+    tenant_id    VARCHAR(64)  NULL,
+    name         VARCHAR(100) NOT NULL,
+    -- SHA-256 of the whole key.
+    hash         BINARY(32)   NOT NULL,
+    -- Words separated by spaces.
+    scopes       VARCHAR(300) NOT NULL,
+    created_at   BIGINT       NOT NULL,
+    created_by   VARCHAR(200) NOT NULL,
+    expires_at   BIGINT       NOT NULL,
+    revoked_at   BIGINT       NULL,
+    -- Within a minute; NULL before the first use.
+    last_used_at BIGINT       NULL,
+    PRIMARY KEY (key_id),
+    KEY api_keys_by_tenant (tenant_id, key_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What operators did, each entry written in the transaction of its action.
+CREATE TABLE audit_log (
+    -- A UUID version 7, so that the primary key is in the order of time.
+    id         BINARY(16)    NOT NULL,
+    tenant_id  VARCHAR(64)   NOT NULL,
+    at         BIGINT        NOT NULL,
+    -- The name of the principal.
+    actor      VARCHAR(200)  NOT NULL,
+    -- Such as `key.create`.
+    action     VARCHAR(64)   NOT NULL,
+    -- The id of the object.
+    target     VARCHAR(200)  NOT NULL,
+    request_id VARCHAR(64)   NULL,
+    detail     VARCHAR(1000) NULL,
+    PRIMARY KEY (id),
+    KEY audit_log_by_tenant (tenant_id, id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
