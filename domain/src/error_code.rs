@@ -28,6 +28,8 @@ pub enum ErrorKind {
     RuleBroken,
     /// The GraphQL document is unknown, or is not valid for the schema.
     Document,
+    /// The request has no valid credential.
+    Unauthenticated,
     /// The caller may not do this.
     Forbidden,
     /// The request is for another host.
@@ -135,6 +137,14 @@ error_codes! {
         "The document is too long" "Send a shorter document; the message states the limit.";
     IntrospectionDisabled "introspection_disabled" Malformed [GraphQl] retryable: false
         "Introspection is disabled" "Read the schema from `schema.graphql`.";
+    Unauthenticated "unauthenticated" Unauthenticated [Rest GraphQl Grpc] retryable: false
+        "The request has no valid credential"
+        "Send `Authorization: Bearer` with an API key or a token. Operators: `orders keys create` creates a key.";
+    TokenExpired "token_expired" Unauthenticated [Rest GraphQl Grpc] retryable: false
+        "The credential has expired or was revoked" "Send the request again with a new key or token.";
+    Forbidden "forbidden" Forbidden [Rest GraphQl Grpc] retryable: false
+        "The credential does not permit this"
+        "Use a key or token with the scope that the message names. Operators: `orders keys create --scopes` sets the scopes.";
     OriginNotAllowed "origin_not_allowed" Forbidden [Rest GraphQl] retryable: false
         "Pages of that site may not do this"
         "Operators: allow the site by its name with `--cors-origins`; `*` allows reads only.";

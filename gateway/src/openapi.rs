@@ -17,7 +17,8 @@ use gateway_rest::{RestState, schema};
         description = "Order processing with live status.\n\n\
             Amounts are exact: they are JSON numbers with all decimals of their currency and go through no float.\n\n\
             Errors are `application/problem+json` (RFC 9457) with a stable `code`; `/problems` explains each. \
-            Any request may be refused with 400 `malformed_request`, 403 `origin_not_allowed`, 414 `uri_too_long`, \
+            Any request may be refused with 400 `malformed_request`, 401 `unauthenticated` or `token_expired`, \
+            403 `forbidden` or `origin_not_allowed`, 414 `uri_too_long`, \
             421 `host_not_allowed`, 429 `too_many_connections`, 431 `head_too_large` or 503 `overloaded`. \
             Every answer has an `X-Request-Id`; one that is sent along is kept.",
         license(name = "MIT", identifier = "MIT"),

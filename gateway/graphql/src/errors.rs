@@ -24,6 +24,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::RuleBroken | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Internal => {
             StatusCode::OK
         }
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
         ErrorKind::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,

@@ -20,6 +20,7 @@ pub fn status(kind: ErrorKind) -> Code {
         | ErrorKind::WrongHost
         | ErrorKind::NotAcceptable
         | ErrorKind::WrongMediaType => Code::InvalidArgument,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::Forbidden => Code::PermissionDenied,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::WrongMethod => Code::Unimplemented,

@@ -316,7 +316,8 @@ impl Session {
                 error.code().to_string()
             }
             Error::Unavailable { .. } if self.repeats_entries => ErrorCode::TryAgain.to_string(),
-            Error::Invalid(_)
+            Error::Forbidden(_)
+            | Error::Invalid(_)
             | Error::KeyReused
             | Error::RowCount(_)
             | Error::OrderRefused

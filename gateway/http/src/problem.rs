@@ -182,6 +182,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Malformed | ErrorKind::Document => StatusCode::BAD_REQUEST,
         ErrorKind::RuleBroken => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,

@@ -54,7 +54,8 @@ impl From<Error> for ApiError {
                     .map(|invalid| InputError::field(invalid.field.pointer(), invalid.message))
                     .collect(),
             ),
-            Error::Unavailable { .. }
+            Error::Forbidden(_)
+            | Error::Unavailable { .. }
             | Error::KeyReused
             | Error::RowCount(_)
             | Error::OrderRefused
@@ -116,7 +117,7 @@ fn code_schema() -> RefOr<Schema> {
 #[cfg(test)]
 mod tests {
     use domain::transition::Refusal;
-    use domain::{Currency, Draft, Timestamp};
+    use domain::{Currency, Draft, MissingScope, Scope, Timestamp};
 
     use super::*;
 
@@ -130,6 +131,7 @@ mod tests {
         for (error, status) in [
             (Error::NotFound(id()), 404),
             (Error::Invalid(Draft::default().check(Currency::USD).unwrap_err()), 422),
+            (Error::Forbidden(MissingScope(Scope::OrdersRead)), 403),
             (Error::KeyReused, 422),
             (refused(Refusal::AlreadyStarted), 409),
             (refused(Refusal::NotYet(Timestamp::from_micros(0))), 409),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::transition::Refusal;
-use domain::{ErrorCode, InvalidField, OrderId};
+use domain::{ErrorCode, InvalidField, MissingScope, OrderId};
 use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
@@ -13,6 +13,9 @@ pub enum Error {
     /// The order does not exist.
     #[error("there is no order {0}")]
     NotFound(OrderId),
+    /// The caller lacks a scope.
+    #[error(transparent)]
+    Forbidden(#[from] MissingScope),
     /// The draft of an order has invalid fields.
     #[error("{}", join(.0))]
     Invalid(Vec<InvalidField>),
@@ -76,6 +79,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound(_) => ErrorCode::OrderNotFound,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Invalid(_) => ErrorCode::InvalidOrder,
             Self::KeyReused => ErrorCode::IdempotencyKeyReused,
             Self::RowCount(_) => ErrorCode::InvalidRowCount,
@@ -94,6 +98,7 @@ impl Error {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
             Self::OutcomeUnknown(_) => Some(Duration::from_secs(2)),
             Self::NotFound(_)
+            | Self::Forbidden(_)
             | Self::Invalid(_)
             | Self::KeyReused
             | Self::RowCount(_)

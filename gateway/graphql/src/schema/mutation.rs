@@ -280,9 +280,11 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
         Error::Refused { .. } | Error::RowCount(_) | Error::OrderRefused => {
             Ok((None, vec![UserError { code, message, field: None }]))
         }
-        Error::Unavailable { .. } | Error::OutcomeUnknown(_) | Error::Unreadable { .. } | Error::Internal => {
-            Err(to_graphql_error(error))
-        }
+        Error::Forbidden(_)
+        | Error::Unavailable { .. }
+        | Error::OutcomeUnknown(_)
+        | Error::Unreadable { .. }
+        | Error::Internal => Err(to_graphql_error(error)),
     }
 }
 
