@@ -25,6 +25,7 @@ mod serve;
 mod starting;
 
 pub use config::Config;
+pub use gateway_access as access;
 pub use gateway_graphql as graphql;
 pub use gateway_grpc as grpc;
 pub use gateway_rest as rest;

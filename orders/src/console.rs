@@ -13,3 +13,8 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
         Err(error) => Err(Error::failed(format!("cannot write to standard output: {error}"))),
     }
 }
+
+/// Prints an explanation to stderr, beside a result on stdout. A closed stderr is ignored.
+pub(crate) fn explain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -128,4 +128,13 @@ mod tests {
         cache.forget(&[4; 32]);
         assert!(cache.get(&[4; 32]).is_none());
     }
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row("cached API keys, known or not", &limits_page::count(ENTRIES));
+        limits_page::row(
+            "time for which a verified key is cached; an unknown one",
+            &format!("{}; {}", limits_page::time(FRESH), limits_page::time(UNKNOWN)),
+        );
+    }
 }

@@ -50,9 +50,9 @@ pub struct IssuedKey {
 /// Why keys are not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The name is empty or too long.
-    #[error("the name of a key has 1 to {MAX_KEY_NAME} characters")]
-    Name,
+    /// The name is empty, too long or has control characters.
+    #[error("the name of a key {0}")]
+    Name(String),
     /// The lifetime is zero or too long.
     #[error("a key is valid for 1s to 400d")]
     Ttl,
@@ -154,9 +154,7 @@ pub async fn revoke(
 }
 
 fn check(creator: &Principal, request: &KeyRequest) -> Result<(), KeyError> {
-    if !(1..=MAX_KEY_NAME).contains(&request.name.chars().count()) {
-        return Err(KeyError::Name);
-    }
+    domain::strings::validate(&request.name, MAX_KEY_NAME).map_err(KeyError::Name)?;
     if request.ttl < Duration::from_secs(1) || request.ttl > MAX_KEY_TTL {
         return Err(KeyError::Ttl);
     }
@@ -199,4 +197,61 @@ fn end(now: Timestamp, ttl: Duration) -> Timestamp {
 fn actor(creator: &Principal, request_id: Option<String>) -> KeyActor {
     let tenant = (!creator.all_tenants).then(|| creator.tenant.clone());
     KeyActor { name: creator.name.to_string(), tenant, request_id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn request(scopes: Scopes, tenant: NewKeyTenant) -> KeyRequest {
+        KeyRequest { name: "ops".to_owned(), tenant, scopes, ttl: DAY }
+    }
+
+    #[test]
+    fn a_key_has_no_more_rights_than_its_creator() {
+        let shop: TenantId = "shop".parse().unwrap();
+        let owner = Principal {
+            tenant: shop.clone(),
+            all_tenants: false,
+            scopes: domain::Role::Owner.scopes(),
+            ..Principal::anonymous()
+        };
+        let reader = domain::Role::Reader.scopes();
+        assert!(check(&owner, &request(reader, NewKeyTenant::One(shop.clone()))).is_ok());
+        for refused in [
+            request(Scopes::ALL, NewKeyTenant::One(shop)),
+            request(reader, NewKeyTenant::All),
+            request(reader, NewKeyTenant::One(TenantId::default())),
+        ] {
+            let error = check(&owner, &refused).unwrap_err();
+            assert!(matches!(error, KeyError::Rights(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn name_and_lifetime_have_limits() {
+        let valid = request(Scopes::ALL, NewKeyTenant::All);
+        let creator = Principal::anonymous();
+        assert!(check(&creator, &valid).is_ok());
+        for name in ["", " ", "a\nb", &"x".repeat(MAX_KEY_NAME + 1)] {
+            let invalid = KeyRequest { name: name.to_owned(), ..valid.clone() };
+            assert!(matches!(check(&creator, &invalid), Err(KeyError::Name(_))), "{name:?}");
+        }
+        for ttl in [Duration::ZERO, MAX_KEY_TTL + DAY] {
+            let invalid = KeyRequest { ttl, ..valid.clone() };
+            assert!(matches!(check(&creator, &invalid), Err(KeyError::Ttl)), "{ttl:?}");
+        }
+    }
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row("name of an API key", &format!("{MAX_KEY_NAME} characters"));
+        let days = |time: Duration| time.as_secs() / DAY.as_secs();
+        limits_page::row(
+            "lifetime of an API key; grace of a rotated key",
+            &format!("{} d; {} d", days(MAX_KEY_TTL), days(MAX_GRACE)),
+        );
+    }
 }

@@ -65,6 +65,7 @@ mod session;
 mod statement;
 mod steady_time;
 mod tcp_nodelay;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -108,6 +109,7 @@ pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
+pub use tenants::{MAX_TENANTS, Tenant, TenantCreation};
 pub use timeline::Timelines;
 pub use transition::CommandOutcome;
 pub use unreadable::{Cause, Unreadable};

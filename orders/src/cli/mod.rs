@@ -3,6 +3,7 @@
 //! Every setting is a flag and an environment variable. The flag wins, and an empty variable counts as unset. The groups
 //! in `settings` contain the settings and apply them to the configurations of the gateway and the processor.
 
+mod access;
 mod operator;
 mod parse;
 #[cfg(test)]
@@ -17,6 +18,10 @@ use gateway::store::Setting;
 
 use crate::values::{self, ServerUrl};
 
+pub(crate) use access::{
+    AuditArgs, CreateKeyArgs, CreateTenantArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs,
+    RotateKeyArgs, TenantsCommand,
+};
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
@@ -78,6 +83,14 @@ pub(crate) enum Command {
     /// List failed orders and redrive them
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Create, list, rotate and revoke API keys, directly in the database
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Create and list tenants, directly in the database
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
+    /// Print the audit log, newest entry first, directly from the database
+    Audit(AuditArgs),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST API as JSON

@@ -67,7 +67,12 @@ impl Api {
 
 /// Returns the name of the requester: the flag, or the user name.
 pub(super) fn requested_by(args: &RequesterArgs) -> String {
-    let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
+    args.requested_by.clone().unwrap_or_else(user_name)
+}
+
+/// Returns the name of the user of the operating system.
+pub(super) fn user_name() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
     let usable = |name: &String| domain::strings::validate(name, domain::strings::MAX_REQUESTED_BY).is_ok();
-    args.requested_by.clone().or_else(user).filter(usable).unwrap_or_else(|| "the command line".to_owned())
+    user.filter(usable).unwrap_or_else(|| "the command line".to_owned())
 }

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod api;
+mod audit;
 mod backup;
 mod config;
 mod dead_letters;
@@ -9,11 +10,14 @@ mod doctor;
 mod gateway;
 mod health;
 mod http_client;
+mod keys;
 mod migrate;
 mod processor;
 mod queue;
 mod repair;
+mod table;
 mod task;
+mod tenants;
 
 use std::time::Duration;
 
@@ -38,6 +42,9 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Repair(args) => run_on_runtime(repair::run(args)),
         Command::Queue(command) => run_on_runtime(queue::run(command)),
         Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),
+        Command::Keys(command) => run_on_runtime(keys::run(command)),
+        Command::Tenants(command) => run_on_runtime(tenants::run(command)),
+        Command::Audit(args) => run_on_runtime(audit::run(args)),
         Command::Health(args) => run_on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),

@@ -61,6 +61,26 @@ pub(crate) async fn open_existing_database(args: &DatabaseArgs) -> Result<Store,
     opened.await.map_err(|unready: Unready| unready.into_error(args))
 }
 
+/// Opens an existing database for a command that a running gateway can do as well.
+///
+/// `instead` states how, for the user of an SQLite file that the gateway holds.
+pub(crate) async fn open_database_beside_gateway(args: &DatabaseArgs, instead: &str) -> Result<Store, Error> {
+    let options = Options { create: false, ..Options::default() };
+    let opened = async {
+        let store = connect(args, &options).await?;
+        check_schema(&store).await?;
+        Ok(store)
+    };
+    opened.await.map_err(|unready: Unready| match unready {
+        Unready::Connect(error @ ConnectError::InUse(_)) => Error::failed(error.to_string()).hint(format!(
+            "an SQLite file belongs to one process: {instead}, or stop the process that uses the file"
+        )),
+        Unready::Connect(error @ ConnectError::Missing(_)) => Error::failed(error.to_string())
+            .hint("`orders migrate` creates the database; then repeat this command"),
+        other => other.into_error(args),
+    })
+}
+
 /// The reason why a database cannot be used yet.
 enum Unready {
     Connect(ConnectError),

@@ -7,7 +7,7 @@ mod listeners;
 mod reconnect;
 mod redis;
 
-pub(crate) use database::{open_existing_database, open_migrated_database};
+pub(crate) use database::{open_database_beside_gateway, open_existing_database, open_migrated_database};
 pub(crate) use gateway::PreparedGateway;
 pub(crate) use listeners::{bind, local_address, raise_connection_limit};
 pub(crate) use redis::check_redis;

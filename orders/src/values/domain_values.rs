@@ -1,9 +1,12 @@
 //! Values whose rules are in `domain` and in the gateway: the parsers there, with a hint.
 
-use domain::{Currency, OrderId, Timestamp};
+use domain::{Currency, OrderId, Role, Scopes, TenantId, Timestamp};
 use gateway::store::Setting;
 
 use super::ValueError;
+
+/// Maximum length of the name of a key or a tenant, in characters.
+const MAX_LABEL: usize = gateway::access::MAX_KEY_NAME;
 
 /// Parses an ISO 4217 code.
 pub(crate) fn currency(text: &str) -> Result<Currency, ValueError> {
@@ -37,6 +40,35 @@ pub(crate) fn setting(text: &str) -> Result<Setting, ValueError> {
 /// Parses the name of a requester.
 pub(crate) fn requester(text: &str) -> Result<String, ValueError> {
     match domain::strings::validate(text, domain::strings::MAX_REQUESTED_BY) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => Err(ValueError::new(format!("it {message}"), "give a name of 1 to 100 characters")),
+    }
+}
+
+/// Parses the id of a tenant.
+pub(crate) fn tenant(text: &str) -> Result<TenantId, ValueError> {
+    text.parse().map_err(|error: domain::InvalidTenant| {
+        ValueError::new(format!("it is {error}"), "`orders tenants list` shows the tenants")
+    })
+}
+
+/// Parses the name of a role.
+pub(crate) fn role(text: &str) -> Result<Role, ValueError> {
+    text.parse().map_err(|_| {
+        let roles: Vec<&str> = Role::ALL.into_iter().map(Role::as_str).collect();
+        ValueError::new("it is not a role", format!("give one of {}", roles.join(", ")))
+    })
+}
+
+/// Parses scopes, separated by blanks or commas.
+pub(crate) fn scopes(text: &str) -> Result<Scopes, ValueError> {
+    text.parse()
+        .map_err(|_| ValueError::new("it is not a list of scopes", format!("give some of: {}", Scopes::ALL)))
+}
+
+/// Parses the name of a key or a tenant.
+pub(crate) fn label(text: &str) -> Result<String, ValueError> {
+    match domain::strings::validate(text, MAX_LABEL) {
         Ok(()) => Ok(text.to_owned()),
         Err(message) => Err(ValueError::new(format!("it {message}"), "give a name of 1 to 100 characters")),
     }

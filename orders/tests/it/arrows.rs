@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "telemetry",
             "broker",
+            "gateway-access",
             "gateway-http",
             "gateway-rest",
             "gateway-graphql",

@@ -133,6 +133,11 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
         (&["dead-letters", "redrive", "7"], &["7", "UUID", "dead-letters list"]),
         (&["dead-letters", "redrive", "--all", "--rate", "fast"], &["--rate", "50/s"]),
         (&["dead-letters", "redrive", "--all", "--rate", "0/s"], &["--rate", "50/s"]),
+        (&["keys", "create", "--name", "a", "--role", "boss"], &["--role", "\"boss\"", "reader, writer"]),
+        (&["keys", "create", "--name", "a", "--scopes", "orders:reed"], &["--scopes", "orders:read"]),
+        (&["keys", "create", "--name", "a", "--role", "admin", "--ttl", "500d"], &["--ttl", "1s to 400d"]),
+        (&["keys", "create", "--name", "a", "--role", "admin", "--tenant", "A"], &["--tenant", "lower-case"]),
+        (&["keys", "rotate", "abcdefgh", "--grace", "31d"], &["--grace", "0 to 30d"]),
         (&["dead-letters", "list", "--limit", "0"], &["--limit", "1 to 1000000"]),
     ];
     for (arguments, parts) in cases {

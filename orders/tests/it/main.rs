@@ -7,7 +7,7 @@
 //! | `restart` | all processes stop during work and start again, on both pairs |
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
-//! | `cli`, `operator_commands` | the command line; the commands for operators |
+//! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
@@ -33,6 +33,7 @@ mod error_codes;
 mod harness;
 mod health;
 mod import_cycles;
+mod keys;
 mod links;
 mod metrics;
 mod open_files;

@@ -1,0 +1,149 @@
+//! The commands for API keys, tenants and the audit log, which work directly on the database.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use domain::{Role, Scopes, TenantId};
+use gateway::access::{MAX_GRACE, MAX_KEY_TTL};
+
+use super::settings::{DatabaseArgs, LogArgs};
+use crate::values;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The database and the form of the output.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// The commands of API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Create a key and print it once; the database stores only its hash
+    Create(CreateKeyArgs),
+    /// List the keys, without their secrets
+    List(ListKeysArgs),
+    /// Create a key with the rights of another one, which stays valid for a grace period
+    Rotate(RotateKeyArgs),
+    /// Revoke a key; gateways refuse it after 30 s at the latest
+    Revoke(RevokeKeyArgs),
+}
+
+/// The settings of `orders keys create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// Name of the key, for lists: 1 to 100 characters
+    #[arg(long, value_name = "NAME", value_parser = values::label)]
+    pub(crate) name: String,
+    /// Preset of scopes: reader, writer, operator, worker, owner or admin
+    #[arg(long, value_name = "ROLE", value_parser = values::role, required_unless_present = "scopes")]
+    pub(crate) role: Option<Role>,
+    /// Scopes instead of a role, separated by blanks or commas
+    #[arg(long, value_name = "SCOPES", value_parser = values::scopes, conflicts_with = "role")]
+    pub(crate) scopes: Option<Scopes>,
+    /// Tenant for which the key acts [default: all tenants for the roles worker and admin, otherwise the tenant
+    /// `default`]
+    #[arg(long, value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Let the key act for all tenants
+    #[arg(long, conflicts_with = "tenant")]
+    pub(crate) all_tenants: bool,
+    /// Lifetime of the key: 1s to 400d
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = values::duration(SECOND, MAX_KEY_TTL),
+        default_value = "90d"
+    )]
+    pub(crate) ttl: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// The settings of `orders keys list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListKeysArgs {
+    /// Only the keys of this tenant
+    #[arg(long, value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// The settings of `orders keys rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateKeyArgs {
+    /// Id of the key: the 8 characters after `ord_`
+    #[arg(value_name = "KEY_ID")]
+    pub(crate) id: String,
+    /// Time for which the old key stays valid: 0 to 30d
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, MAX_GRACE),
+        default_value = "24h"
+    )]
+    pub(crate) grace: Duration,
+    /// Lifetime of the new key: 1s to 400d
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = values::duration(SECOND, MAX_KEY_TTL),
+        default_value = "90d"
+    )]
+    pub(crate) ttl: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// The settings of `orders keys revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeKeyArgs {
+    /// Id of the key: the 8 characters after `ord_`
+    #[arg(value_name = "KEY_ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// The commands of tenants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantsCommand {
+    /// Create a tenant
+    Create(CreateTenantArgs),
+    /// List the tenants
+    List(OutputArgs),
+}
+
+/// The settings of `orders tenants create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateTenantArgs {
+    /// Id of the tenant: 1 to 64 lower-case letters, digits, `-`, `_` and `.`
+    #[arg(value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) id: TenantId,
+    /// Name of the tenant, for lists: 1 to 100 characters [default: the id]
+    #[arg(long, value_name = "NAME", value_parser = values::label)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// The settings of `orders audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Only the entries of this tenant
+    #[arg(long, value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Maximum number of entries: 1 to 1000000
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000), default_value = "100")]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

@@ -1,0 +1,66 @@
+//! `orders tenants`: creates and lists the owners of orders in the database.
+
+use domain::Timestamp;
+use gateway::store::{KeyActor, MAX_TENANTS, Tenant, TenantCreation};
+use serde_json::{Value, json};
+
+use super::keys::{failed, local_principal};
+use super::table::table;
+use crate::cli::{CreateTenantArgs, OutputArgs, TenantsCommand};
+use crate::error::Error;
+use crate::{console, log, startup};
+
+/// Runs the command.
+pub(super) async fn run(command: TenantsCommand) -> Result<(), Error> {
+    match command {
+        TenantsCommand::Create(args) => create(&args).await,
+        TenantsCommand::List(args) => list(&args).await,
+    }
+}
+
+async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
+    log::install(args.output.log.log_format)?;
+    let store = startup::open_existing_database(&args.output.database).await?;
+    let name = args.name.clone().unwrap_or_else(|| args.id.to_string());
+    let actor = KeyActor { name: local_principal().name.to_string(), tenant: None, request_id: None };
+    let created = store.create_tenant(&args.id, &name, &actor).await;
+    let now = store.now();
+    store.close().await;
+    match created.map_err(failed)? {
+        TenantCreation::Created if args.output.json => {
+            let tenant = Tenant { id: args.id.clone(), name, created_at: now, suspended_at: None };
+            console::print(&format!("{}\n", to_json(&tenant)))
+        }
+        TenantCreation::Created => console::print(&format!("tenant {} is created\n", args.id)),
+        TenantCreation::Exists => Err(Error::failed(format!("the tenant {} exists", args.id))
+            .hint("choose another id; `orders tenants list` shows the tenants")),
+        TenantCreation::LimitReached => Err(Error::failed(format!("there are {MAX_TENANTS} tenants"))
+            .hint("use an existing tenant; `orders tenants list` shows them")),
+    }
+}
+
+async fn list(args: &OutputArgs) -> Result<(), Error> {
+    log::install(args.log.log_format)?;
+    let store = startup::open_existing_database(&args.database).await?;
+    let tenants = store.tenants().await;
+    store.close().await;
+    let tenants = tenants.map_err(failed)?;
+    if args.json {
+        return console::print(
+            &tenants.iter().map(|tenant| format!("{}\n", to_json(tenant))).collect::<String>(),
+        );
+    }
+    let head = ["TENANT", "NAME", "CREATED"].map(str::to_owned);
+    let row = |tenant: &Tenant| [tenant.id.to_string(), tenant.name.clone(), tenant.created_at.to_string()];
+    let rows: Vec<_> = std::iter::once(head).chain(tenants.iter().map(row)).collect();
+    console::print(&table(&rows))
+}
+
+fn to_json(tenant: &Tenant) -> Value {
+    json!({
+        "id": tenant.id.as_str(),
+        "name": tenant.name,
+        "createdAt": tenant.created_at.to_string(),
+        "suspendedAt": tenant.suspended_at.map(|time: Timestamp| time.to_string()),
+    })
+}

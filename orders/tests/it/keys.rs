@@ -1,0 +1,156 @@
+//! API keys, tenants and the audit log on the command line, on both databases.
+
+use serde_json::Value;
+
+use crate::harness::{Process, Servers, base_url, command, run};
+
+/// A folder with a migrated database.
+struct Database {
+    folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Database {
+    async fn sqlite() -> Self {
+        Self::migrated(Vec::new()).await
+    }
+
+    async fn server() -> Self {
+        let servers = Servers::new().await;
+        Self::migrated(vec![("DATABASE_URL", servers.database_url)]).await
+    }
+
+    async fn migrated(variables: Vec<(&'static str, String)>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Self { folder, variables };
+        database.succeed(&["migrate"]).await;
+        database
+    }
+
+    async fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let variables = [&variables[..], &[("USER", "ann")]].concat();
+        run(self.folder.path(), arguments, &variables).await
+    }
+
+    /// Runs a command that must succeed, and returns its stdout.
+    async fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("output is UTF-8")
+    }
+
+    /// Runs a command that must fail, and returns its stderr.
+    async fn fail(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && stderr.contains("error: ") && stderr.contains("hint: "),
+            "{stderr}"
+        );
+        stderr
+    }
+
+    async fn keys(&self) -> Vec<Value> {
+        let listed = self.succeed(&["keys", "list", "--json"]).await;
+        listed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+}
+
+async fn keys_are_created_listed_rotated_and_revoked(database: Database) {
+    let key = database.succeed(&["keys", "create", "--name", "ops", "--role", "admin"]).await;
+    let key = key.trim_end();
+    assert!(key.starts_with("ord_") && key.len() == 62 && key.lines().count() == 1, "only the key: {key}");
+    let id = &key[4..12];
+
+    let keys = database.keys().await;
+    assert_eq!(keys.len(), 1);
+    assert_eq!((&keys[0]["id"], &keys[0]["state"]), (&id.into(), &"active".into()));
+    assert!(keys[0]["tenant"].is_null(), "an admin acts for all tenants");
+    assert_eq!(keys[0]["createdBy"], "cli:ann");
+    let table = database.succeed(&["keys", "list"]).await;
+    assert!(table.starts_with("ID") && table.contains(id) && !table.contains(key), "{table}");
+
+    let rotated = database.succeed(&["keys", "rotate", id, "--grace", "1h", "--json"]).await;
+    let rotated: Value = serde_json::from_str(&rotated).expect("a line of JSON");
+    assert_eq!(rotated["name"], "ops");
+    assert_ne!(rotated["key"], key);
+    let new = rotated["id"].as_str().expect("an id");
+
+    database.succeed(&["keys", "revoke", id]).await;
+    database.succeed(&["keys", "revoke", id]).await;
+    let states: Vec<_> =
+        database.keys().await.iter().map(|key| (key["id"].clone(), key["state"].clone())).collect();
+    assert!(
+        states.contains(&(id.into(), "revoked".into())) && states.contains(&(new.into(), "active".into()))
+    );
+    let error = database.fail(&["keys", "rotate", id]).await;
+    assert!(error.contains("no active key") && error.contains("orders keys list"), "{error}");
+
+    let audit = database.succeed(&["audit", "--json"]).await;
+    let actions: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let actions: Vec<_> = actions.iter().map(|entry| (&entry["action"], &entry["actor"])).collect();
+    let by_ann = Value::from("cli:ann");
+    let expected = ["key.revoke", "key.rotate", "key.create"].map(Value::from);
+    assert_eq!(actions, expected.iter().map(|action| (action, &by_ann)).collect::<Vec<_>>());
+    assert!(!audit.contains(key), "the audit log has no secret");
+}
+
+#[tokio::test]
+async fn keys_in_sqlite() {
+    keys_are_created_listed_rotated_and_revoked(Database::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn keys_on_a_server() {
+    keys_are_created_listed_rotated_and_revoked(Database::server().await).await;
+}
+
+async fn tenants_own_keys(database: Database) {
+    let create = ["keys", "create", "--name", "shop", "--role", "writer", "--tenant", "shop"];
+    let error = database.fail(&create).await;
+    assert!(error.contains("no tenant shop") && error.contains("orders tenants create"), "{error}");
+    database.succeed(&["tenants", "create", "shop", "--name", "The shop"]).await;
+    let error = database.fail(&["tenants", "create", "shop"]).await;
+    assert!(error.contains("the tenant shop exists"), "{error}");
+    let tenants = database.succeed(&["tenants", "list"]).await;
+    assert!(tenants.contains("default") && tenants.contains("The shop"), "{tenants}");
+    database.succeed(&create).await;
+    database.succeed(&["keys", "create", "--name", "other", "--scopes", "orders:read work"]).await;
+    let listed = database.succeed(&["keys", "list", "--tenant", "shop", "--json"]).await;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    let audit = database.succeed(&["audit", "--tenant", "shop"]).await;
+    assert!(audit.contains("tenant.create") && audit.contains("key.create"), "{audit}");
+    assert_eq!(audit.lines().count(), 3, "a head and two entries: {audit}");
+}
+
+#[tokio::test]
+async fn tenants_in_sqlite() {
+    tenants_own_keys(Database::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn tenants_on_a_server() {
+    tenants_own_keys(Database::server().await).await;
+}
+
+#[tokio::test]
+async fn an_sqlite_file_in_use_names_the_alternative() {
+    let database = Database::sqlite().await;
+    let ports = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let mut process = Process::start(command(database.folder.path(), &ports, &[]), "orders dev");
+    base_url(&mut process).await;
+    let error = database.fail(&["keys", "list"]).await;
+    assert!(error.contains("POST /keys") && error.contains("belongs to one process"), "{error}");
+    process.terminate();
+    process.wait_for_success().await;
+}
+
+#[tokio::test]
+async fn a_missing_database_is_not_created() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = run(folder.path(), &["keys", "create", "--name", "a", "--role", "admin"], &[]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("orders migrate") && output.stdout.is_empty(), "{stderr}");
+}
