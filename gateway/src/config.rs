@@ -3,7 +3,10 @@
 //! Limits that operators cannot set are constants in the modules that enforce them; docs/reference/limits.md lists
 //! both.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tls::ServerTls;
 
 use crate::{graphql, grpc};
 use gateway_service as service;
@@ -23,10 +26,21 @@ pub struct Config {
     pub graphql_hooks: graphql::Hooks,
     /// The gRPC API.
     pub grpc: grpc::Config,
+    /// The certificates of the ports.
+    pub tls: PortCertificates,
     /// Time for which the gateway still serves requests at shutdown after readiness has turned off.
     pub shutdown_delay: Duration,
     /// Maximum time for open requests, streams and sockets to end after the shutdown delay.
     pub shutdown_timeout: Duration,
+}
+
+/// The certificates of the ports; a port without one has no TLS.
+#[derive(Debug, Clone, Default)]
+pub struct PortCertificates {
+    /// That of the HTTP port.
+    pub http: Option<Arc<ServerTls>>,
+    /// That of the gRPC port.
+    pub grpc: Option<Arc<ServerTls>>,
 }
 
 impl Config {
@@ -45,6 +59,7 @@ impl Default for Config {
             graphql: graphql::Config::default(),
             graphql_hooks: graphql::Hooks::default(),
             grpc: grpc::Config::default(),
+            tls: PortCertificates::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(10),
         }

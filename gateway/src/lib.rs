@@ -24,7 +24,7 @@ mod router;
 mod serve;
 mod starting;
 
-pub use config::Config;
+pub use config::{Config, PortCertificates};
 pub use gateway_access as access;
 pub use gateway_graphql as graphql;
 pub use gateway_grpc as grpc;

@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 39] = [
+const METRICS: [(&str, Kind, &str); 42] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -110,6 +110,23 @@ const METRICS: [(&str, Kind, &str); 39] = [
     ("orders_response_buffer_bytes", Gauge(Unit::Bytes), "Memory held by responses."),
     ("orders_searches_rejected_total", Counter, "Searches rejected because too many were running."),
     ("orders_subscribed", Gauge(Unit::Count), "Orders with a subscriber on this gateway."),
+    (
+        "orders_tls_certificate_expiry_timestamp_seconds",
+        Gauge(Unit::Seconds),
+        "End of validity of a loaded certificate, in seconds since 1970, by certificate: http, grpc, or gateway_client \
+         of a processor.",
+    ),
+    (
+        "orders_tls_handshake_errors_total",
+        Counter,
+        "Connections closed before a complete TLS handshake, by reason: client_certificate, closed, protocol, \
+         refused_by_client, timeout or without_tls.",
+    ),
+    (
+        "orders_tls_reloads_total",
+        Counter,
+        "Reloads of changed TLS files, by certificate and outcome: success, or failure, which keeps the loaded files.",
+    ),
     ("orders_transitions_total", Counter, "Status changes of orders after their creation, by new status."),
     ("orders_worker_streams", Gauge(Unit::Count), "Processors connected to this gateway."),
     (
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn every_recorded_metric_is_declared_and_every_declared_one_is_recorded() {
         let mut names = BTreeSet::new();
-        for folder in ["", "../broker", "../telemetry"] {
+        for folder in ["", "../broker", "../telemetry", "../tls"] {
             recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut names);
         }
         let declared: BTreeSet<String> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();

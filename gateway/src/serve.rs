@@ -24,7 +24,7 @@ use gateway_service::{Service, ServiceParts};
 use crate::health::HealthState;
 use crate::{Config, Store, graphql, grpc, rest};
 use gateway_http::context::Context;
-use gateway_http::server::{self, Connections, Port};
+use gateway_http::server::{self, Connections, Listener, Port};
 use gateway_rest::RestState;
 
 /// The parts of a gateway. The listeners are bound already, so a port in use is detected before the start.
@@ -53,6 +53,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
     let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener } = parts;
     config.http.allowed_hosts = config.http.allowed_hosts.on(http_listener.local_addr()?);
+    config.http.strict_transport_security = config.tls.http.is_some();
     let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
     config.grpc.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
@@ -104,7 +105,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let router = crate::router::router(&config, rest, graphql, probes);
     let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(
-        http_listener,
+        Listener::new(http_listener, config.tls.http.clone()),
         router,
         Port::HTTP,
         connections.clone(),
@@ -115,7 +116,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let router = grpc::router(&grpc).await;
     drop(grpc);
     let serving = server::serve(
-        grpc_listener,
+        Listener::new(grpc_listener, config.tls.grpc.clone()),
         router,
         grpc::PORT,
         connections,

@@ -5,6 +5,7 @@
 //! gateway takes over the port.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -14,13 +15,14 @@ use axum::{Json, Router};
 use domain::ErrorCode;
 use http::{StatusCode, header};
 use serde_json::json;
+use tls::ServerTls;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use gateway_http::Config as HttpConfig;
 use gateway_http::problem::Problem;
-use gateway_http::server::{self, Connections, Port};
+use gateway_http::server::{self, Connections, Listener, Port};
 
 /// `Retry-After` of the responses.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -36,17 +38,23 @@ impl Starting {
     ///
     /// # Errors
     /// If the listener cannot be duplicated.
-    pub fn serve(listener: &TcpListener, limits: &HttpConfig) -> Result<Self, io::Error> {
+    pub fn serve(
+        listener: &TcpListener,
+        limits: &HttpConfig,
+        tls: Option<Arc<ServerTls>>,
+    ) -> Result<Self, io::Error> {
         use std::os::fd::AsFd;
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(shared)?;
         let limits = HttpConfig {
             allowed_hosts: limits.allowed_hosts.clone().on(listener.local_addr()?),
+            strict_transport_security: tls.is_some(),
             ..limits.clone()
         };
         let router = gateway_http::middleware::around(router(), &limits).with_state(());
         let stop = CancellationToken::new();
         let connections = Connections::new(&limits);
+        let listener = Listener::new(listener, tls);
         let serving = server::serve(listener, router, Port::HTTP, connections, stop.clone(), Duration::ZERO);
         Ok(Self { stop, server: tokio::spawn(serving) })
     }

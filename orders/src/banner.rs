@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 pub(crate) struct Banner {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    /// Whether each port has a certificate: HTTP and gRPC.
+    pub(crate) tls: [bool; 2],
     /// The database, without its password.
     pub(crate) database: String,
     /// Redis without its password, or `None` when the queue and the bus are in memory.
@@ -17,17 +19,16 @@ pub(crate) struct Banner {
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { http, grpc, database, redis, handler } = self;
+        let Self { http, grpc, tls: [https, grpc_tls], database, redis, handler } = self;
+        let http = format!("{}://{http}", if *https { "https" } else { "http" });
+        let grpc_tls = if *grpc_tls { "   (TLS)" } else { "" };
         let queue = redis.as_deref().unwrap_or("in memory");
         writeln!(f, "\norders {} is ready\n", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "  Page        http://{http}/")?;
-        writeln!(f, "  REST        http://{http}/orders       docs: http://{http}/docs")?;
-        writeln!(
-            f,
-            "  GraphQL     http://{http}/graphql      try: http://{http}/graphiql  http://{http}/playground"
-        )?;
-        writeln!(f, "  gRPC        {grpc}")?;
-        writeln!(f, "  Metrics     http://{http}/metrics\n")?;
+        writeln!(f, "  Page        {http}/")?;
+        writeln!(f, "  REST        {http}/orders       docs: {http}/docs")?;
+        writeln!(f, "  GraphQL     {http}/graphql      try: {http}/graphiql  {http}/playground")?;
+        writeln!(f, "  gRPC        {grpc}{grpc_tls}")?;
+        writeln!(f, "  Metrics     {http}/metrics\n")?;
         writeln!(f, "  Database    {database}   (DATABASE_URL changes it)")?;
         writeln!(f, "  Queue       {queue}   (REDIS_URL changes it)")?;
         writeln!(f, "  Bus         {queue}   (REDIS_URL changes it)")?;
@@ -35,10 +36,10 @@ impl fmt::Display for Banner {
         writeln!(f, "Create an order, and see it go to `completed`:\n")?;
         writeln!(
             f,
-            "  curl -X POST http://{http}/orders -H 'Content-Type: application/json' \
+            "  curl -X POST {http}/orders -H 'Content-Type: application/json' \
              -d '{{\"item\":\"Laptop\",\"quantity\":2,\"price\":1299.99}}'"
         )?;
-        writeln!(f, "  curl http://{http}/orders\n")?;
+        writeln!(f, "  curl {http}/orders\n")?;
         writeln!(f, "Press Ctrl-C to stop; accepted orders are kept.")
     }
 }

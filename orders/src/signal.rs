@@ -1,7 +1,13 @@
-//! SIGTERM, Ctrl-C and SIGHUP (the terminal was closed). The first signal starts the shutdown, the second one ends the
-//! process at once. A SIGHUP that is ignored at start, as with `nohup`, stays ignored.
+//! SIGTERM, Ctrl-C and SIGHUP. The first SIGTERM or Ctrl-C starts the shutdown, the second one ends the process at once.
+//!
+//! SIGHUP has two meanings. The system sends it when the terminal is closed, and an operator sends it to have files read
+//! again. It shuts down like SIGTERM if the terminal of the process is closed, or if the process has no files to read
+//! again. A SIGHUP that is ignored at start, as with `nohup`, stays ignored.
+
+use std::fs::File;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -9,29 +15,52 @@ use crate::error::Error;
 /// The exit code of an interrupted program.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a token that the first signal cancels. Its task runs until the program ends.
-pub(crate) fn shutdown() -> Result<CancellationToken, Error> {
+/// What signals request.
+#[derive(Clone)]
+pub(crate) struct Signals {
+    /// Is cancelled by the first signal.
+    pub(crate) shutdown: CancellationToken,
+    reload: watch::Sender<()>,
+}
+
+impl Signals {
+    /// Returns the requests to read files again. From now on SIGHUP does not shut down.
+    pub(crate) fn reload_requests(&self) -> watch::Receiver<()> {
+        self.reload.subscribe()
+    }
+}
+
+/// Listens for signals until the program ends.
+pub(crate) fn listen() -> Result<Signals, Error> {
     let listen =
         |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) };
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
+    let had_terminal = has_terminal();
+    let signals = Signals { shutdown: CancellationToken::new(), reload: watch::Sender::new(()) };
+    let Signals { shutdown, reload } = signals.clone();
     tokio::spawn(async move {
         loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-                () = recv_if_present(&mut hangup) => "SIGHUP",
+                () = recv_if_present(&mut hangup) => {
+                    let terminal_closed = had_terminal && !has_terminal();
+                    if !terminal_closed && reload.send(()).is_ok() {
+                        tracing::info!(signal = "SIGHUP", "reading certificates and keys again");
+                        continue;
+                    }
+                    "SIGHUP"
+                }
             };
-            if cancelled.is_cancelled() {
+            if shutdown.is_cancelled() {
                 std::process::exit(INTERRUPTED);
             }
             tracing::info!(signal = name, "shutting down, a second signal exits immediately");
-            cancelled.cancel();
+            shutdown.cancel();
         }
     });
-    Ok(token)
+    Ok(signals)
 }
 
 async fn recv_if_present(signal: &mut Option<Signal>) {
@@ -39,6 +68,11 @@ async fn recv_if_present(signal: &mut Option<Signal>) {
         Some(signal) => _ = signal.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// Checks whether the process has a terminal. A closed terminal is taken from the processes that it belongs to.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Checks whether SIGHUP is ignored, which a process inherits from its parent.

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{LeasePrefix, RetryPolicy};
+use tls::ClientTls;
 
 use crate::error::Error;
 use crate::health::ProcessorHealth;
@@ -18,10 +20,13 @@ pub struct Config {
     /// The name of this processor in the gateway's logs and metrics.
     /// Default: `processor-` and 8 random hexadecimal digits.
     pub worker_id: String,
-    /// The gateways, as `http://host:port`. Default: `http://127.0.0.1:50051`.
+    /// The gateways, as `http://host:port`, or `https://host:port` for TLS. Default: `http://127.0.0.1:50051`.
     ///
     /// One of them is used at a time, chosen at random. A name with several addresses counts as several gateways.
     pub gateway_urls: Vec<String>,
+    /// What `https://` gateways are trusted by, and the certificate of this processor. Default: none, and `https://` is an
+    /// error.
+    pub gateway_tls: Option<Arc<ClientTls>>,
     /// The maximum number of concurrent handlers: 1 to 100,000. Default: 64.
     ///
     /// While handlers are short, further orders are prefetched, up to sixteen times the concurrency: as many as handlers
@@ -53,6 +58,7 @@ impl Default for Config {
         Self {
             worker_id: format!("processor-{:08x}", rand::random::<u32>()),
             gateway_urls: vec!["http://127.0.0.1:50051".to_owned()],
+            gateway_tls: None,
             concurrency: 64,
             attempt_timeout: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(10),

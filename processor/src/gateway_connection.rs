@@ -1,20 +1,28 @@
 //! The stream to one of the gateways. It is retried without end, and knows nothing of requests.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Backoff;
 use futures_util::future::join_all;
+use hyper_util::rt::TokioIo;
 use proto::v1::order_service_client::OrderServiceClient;
 use proto::v1::{GatewayMessage, Hello, Welcome, WorkerMessage, gateway_message, worker_message};
 use rand::seq::SliceRandom;
 use telemetry::LogThrottle;
-use tokio::net::lookup_host;
+use tls::ClientTls;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
+use tower::service_fn;
 use url::{Host, Url};
 
 use crate::config::{Config, RETRY_DELAYS};
@@ -59,6 +67,15 @@ struct Gateway {
     port: u16,
     /// The origin in requests, for all of its addresses.
     origin: Uri,
+    /// `None` for `http://`.
+    tls: Option<GatewayTls>,
+}
+
+/// The trust in a gateway, and its name in its certificate.
+#[derive(Clone)]
+struct GatewayTls {
+    client: Arc<ClientTls>,
+    name: ServerName<'static>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +84,7 @@ enum ConnectError {
     Resolve { host: String, source: std::io::Error },
     #[error("{addr}: {}", format_causes(.source))]
     Transport { addr: SocketAddr, source: tonic::transport::Error },
-    #[error("{addr}: {}", .source.message())]
+    #[error("{addr}: {}", format_status(.source))]
     Refused { addr: SocketAddr, source: Box<Status> },
     #[error("{addr}: it shuts down")]
     Draining { addr: SocketAddr },
@@ -77,10 +94,21 @@ enum ConnectError {
     TimedOut { what: String },
 }
 
+/// Formats the refusal of a gateway, or the reason why a connection broke, such as a refused client certificate.
+fn format_status(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(cause) => format!("{}: {}", status.message(), format_causes(cause)),
+        None => status.message().to_owned(),
+    }
+}
+
 impl Gateways {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let gateways =
-            config.gateway_urls.iter().map(|url| Gateway::parse(url)).collect::<Result<Vec<_>, _>>()?;
+        let gateways = config
+            .gateway_urls
+            .iter()
+            .map(|url| Gateway::parse(url, config.gateway_tls.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
         if gateways.is_empty() {
             return Err(Error::invalid("gateway_urls", "must name at least one gateway"));
         }
@@ -147,13 +175,13 @@ impl Gateways {
 }
 
 impl Gateway {
-    fn parse(input: &str) -> Result<Self, Error> {
+    fn parse(input: &str, tls: Option<&Arc<ClientTls>>) -> Result<Self, Error> {
         let invalid = |problem: &str| {
             Error::invalid("gateway_urls", format!("must be like http://host:50051: {problem}"))
         };
         let url = Url::parse(input).map_err(|error| invalid(&error.to_string()))?;
-        if url.scheme() != "http" {
-            return Err(invalid("only http:// is supported"));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid("only http:// and https:// are supported"));
         }
         let only_host = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !only_host || !url.username().is_empty() || url.password().is_some() {
@@ -161,8 +189,15 @@ impl Gateway {
         }
         let host = url.host().ok_or_else(|| invalid("there is no host"))?.to_owned();
         let port = url.port_or_known_default().ok_or_else(|| invalid("there is no port"))?;
-        let origin = format!("http://{host}:{port}").parse();
-        Ok(Self { origin: origin.map_err(|_| invalid("the host is not usable"))?, host, port })
+        let origin = format!("{}://{host}:{port}", url.scheme()).parse();
+        let tls = if url.scheme() == "https" {
+            let client = tls.ok_or_else(|| invalid("https:// needs gateway_tls"))?.clone();
+            let name = ServerName::try_from(url.host_str().unwrap_or_default().trim_matches(['[', ']']));
+            Some(GatewayTls { client, name: name.map_err(|_| invalid("the host is not usable"))?.to_owned() })
+        } else {
+            None
+        };
+        Ok(Self { origin: origin.map_err(|_| invalid("the host is not usable"))?, host, port, tls })
     }
 
     async fn resolve(&self) -> (&Self, Result<Vec<SocketAddr>, ConnectError>) {
@@ -182,7 +217,7 @@ impl Gateway {
 
     async fn open_stream(&self, addr: SocketAddr, worker_id: &str) -> Result<WorkStream, ConnectError> {
         let transport = |source| ConnectError::Transport { addr, source };
-        let channel = Endpoint::from_shared(format!("http://{addr}"))
+        let endpoint = Endpoint::from_shared(format!("http://{addr}"))
             .map_err(transport)?
             .origin(self.origin.clone())
             .tcp_nodelay(true)
@@ -191,10 +226,12 @@ impl Gateway {
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(RECEIVE_WINDOW_BYTES)
-            .initial_connection_window_size(RECEIVE_WINDOW_BYTES)
-            .connect()
-            .await
-            .map_err(transport)?;
+            .initial_connection_window_size(RECEIVE_WINDOW_BYTES);
+        let channel = match &self.tls {
+            None => endpoint.connect().await,
+            Some(tls) => tls.connect(&endpoint, addr).await,
+        };
+        let channel = channel.map_err(transport)?;
         let mut client = OrderServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (outbound, receiver) = mpsc::channel(OUTBOUND_MESSAGES);
         let hello = Hello { worker_id: worker_id.to_owned(), repeats_entries: true };
@@ -222,6 +259,36 @@ impl Gateway {
     }
 }
 
+impl GatewayTls {
+    /// Connects with the files that were read last.
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        addr: SocketAddr,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let tls = self.clone();
+        let connector = service_fn(move |_: Uri| {
+            let (client, name) = (tls.client.config(), tls.name.clone());
+            async move {
+                let stream = connect_tls(addr, TlsConnector::from(client), name).await?;
+                Ok::<_, io::Error>(TokioIo::new(stream))
+            }
+        });
+        endpoint.connect_with_connector(connector).await
+    }
+}
+
+/// Connects and completes the handshake. The endpoint limits the time.
+async fn connect_tls(
+    addr: SocketAddr,
+    connector: TlsConnector,
+    name: ServerName<'static>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    connector.connect(name, stream).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,10 +296,10 @@ mod tests {
     #[test]
     fn gateway_urls_are_validated() {
         for valid in ["http://127.0.0.1:50051", "http://gateway:50051/", "http://[::1]:1", "http://a"] {
-            assert!(Gateway::parse(valid).is_ok(), "{valid}");
+            assert!(Gateway::parse(valid, None).is_ok(), "{valid}");
         }
         for invalid in ["gateway:50051", "https://a:1", "http://a:1/path", "http://me@a:1", "", "http://"] {
-            assert!(Gateway::parse(invalid).is_err(), "{invalid}");
+            assert!(Gateway::parse(invalid, None).is_err(), "{invalid}");
         }
         let none = Config { gateway_urls: Vec::new(), ..Config::default() };
         assert!(Gateways::new(&none).is_err());
@@ -240,7 +307,7 @@ mod tests {
 
     #[test]
     fn ipv6_address_keeps_its_brackets() {
-        let gateway = Gateway::parse("http://[::1]:50051").unwrap();
+        let gateway = Gateway::parse("http://[::1]:50051", None).unwrap();
         assert_eq!(gateway.origin.to_string(), "http://[::1]:50051/");
     }
 }

@@ -1,5 +1,9 @@
 // The gRPC side of the example clients: a client for the orders service, and calls as promises.
+//
+//   GRPC_CA              file with the certificate authorities of the gateway; without it there is no TLS
+//   GRPC_CERT, GRPC_KEY  files with the client certificate and its key
 
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { credentials, loadPackageDefinition, Metadata } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -7,11 +11,19 @@ import { loadSync } from "@grpc/proto-loader";
 export const address = process.env.GRPC_ADDR || "127.0.0.1:50051";
 const proto = fileURLToPath(new URL("../../proto/orders/v1/orders.proto", import.meta.url));
 
+export function channelCredentials() {
+  const read = (file) => (file ? readFileSync(file) : null);
+  const { GRPC_CA, GRPC_CERT, GRPC_KEY } = process.env;
+  return GRPC_CA
+    ? credentials.createSsl(read(GRPC_CA), read(GRPC_KEY), read(GRPC_CERT))
+    : credentials.createInsecure();
+}
+
 export function orderService(at = address) {
   // Field names in lowerCamelCase, absent fields with their defaults, 64-bit numbers as strings.
   const definition = loadSync(proto, { defaults: true, longs: String });
   const { OrderService } = loadPackageDefinition(definition).orders.v1;
-  return new OrderService(at, credentials.createInsecure());
+  return new OrderService(at, channelCredentials());
 }
 
 // Makes one call with a deadline; the call waits for a gateway that is starting.

@@ -3,9 +3,9 @@
 //
 //   GRPC_ADDR=127.0.0.1:50051 node health_and_reflection.mjs
 
-import { Client, credentials } from "@grpc/grpc-js";
+import { Client } from "@grpc/grpc-js";
 import { fromJSON } from "@grpc/proto-loader";
-import { address, call } from "./grpc.mjs";
+import { address, call, channelCredentials } from "./grpc.mjs";
 
 const service = "orders.v1.OrderService";
 const text = (id) => ({ type: "string", id });
@@ -39,7 +39,7 @@ const reflection = fromJSON({
   },
 }, { defaults: true })["grpc.reflection.v1.ServerReflection"];
 
-const client = new Client(address, credentials.createInsecure());
+const client = new Client(address, channelCredentials());
 
 // `call` by the method's definition instead of a generated function.
 const check = (name, ...rest) => {

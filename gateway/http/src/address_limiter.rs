@@ -85,7 +85,7 @@ impl Drop for AddressPermit {
 /// Returns what counts as one address: an IPv4 address or an IPv6 /64 network.
 ///
 /// One customer usually gets a whole /64 network.
-fn group(address: IpAddr) -> IpAddr {
+pub(crate) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

@@ -53,6 +53,8 @@ pub struct Config {
     pub allowed_hosts: Hosts,
     /// The other sites whose pages can use the interface.
     pub cors_origins: Origins,
+    /// Whether responses tell browsers to use HTTPS only. Set by the port if it has a certificate.
+    pub strict_transport_security: bool,
 }
 
 impl Config {
@@ -89,6 +91,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             allowed_hosts: Hosts::default(),
             cors_origins: Origins::default(),
+            strict_transport_security: false,
         }
     }
 }

@@ -28,3 +28,4 @@ mod request_metrics;
 pub use self::config::Config;
 pub use self::hosts::Hosts;
 pub use self::origins::Origins;
+pub use tls::ClientIdentity;

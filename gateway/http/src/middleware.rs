@@ -17,7 +17,8 @@ use axum::routing::Route;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, ready};
 use http::header::{
-    CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, Method, StatusCode};
 use tower::layer::layer_fn;
@@ -51,6 +52,9 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
+/// The HSTS header of ports with TLS: browsers use only HTTPS for this host for a year.
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Wraps the routes in the layer.
 pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Config) -> Router<S> {
     let layer = Arc::new(RequestLayer::new(limits));
@@ -67,6 +71,7 @@ struct RequestLayer {
     hosts: Hosts,
     origins: Origins,
     cors: Option<CorsLayer>,
+    strict_transport_security: bool,
     metrics: RequestMetrics,
     /// Combines the log lines of the many 503 responses during an outage.
     outage: LogThrottle,
@@ -80,6 +85,7 @@ impl RequestLayer {
             hosts: limits.allowed_hosts.clone(),
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
+            strict_transport_security: limits.strict_transport_security,
             metrics: RequestMetrics::default(),
             outage: LogThrottle::default(),
         }
@@ -111,9 +117,12 @@ impl RequestLayer {
             }
             self.metrics.record(method, route, status, started.elapsed());
             let headers = response.headers_mut();
-            headers.reserve(HEADERS.len() + 2);
+            headers.reserve(HEADERS.len() + 3);
             for (name, value) in HEADERS {
                 headers.insert(name, value);
+            }
+            if self.strict_transport_security {
+                headers.insert(STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
             }
             // Caches store only responses that allow it.
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

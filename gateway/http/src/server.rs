@@ -1,9 +1,11 @@
-//! Accepts connections and serves HTTP/1.1 and HTTP/2 without TLS on them, within limits.
+//! Accepts connections and serves HTTP/1.1 and HTTP/2 on them, with or without TLS, within limits.
 //!
 //! All ports of the program are served here: HTTP, gRPC and the health port of the processor.
 //!
 //! | client behaviour | response of the server |
 //! |---|---|
+//! | does not complete the TLS handshake | the connection is closed after the handshake timeout |
+//! | sends HTTP without TLS to a port with TLS | 400 as a problem or a gRPC status |
 //! | sends no complete request head | the connection is closed after the read timeout |
 //! | sends a head that is too large, or is not HTTP | 431, 414 or 400 as a problem |
 //! | exceeds the connection limit of its address | 429 as a problem or a gRPC status, or a close if many are rejected |
@@ -18,7 +20,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,17 +29,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use domain::ErrorCode;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use metrics::counter;
-use tokio::net::{TcpListener, TcpStream};
+use tls::{ClientIdentity, ServerTls};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,9 +47,12 @@ use tower::Service;
 
 pub use self::connections::Connections;
 use self::connections::{Activity, Connection};
+use self::handshake::Accepted;
 use self::http1_stream::Http1Stream;
 use self::http2_watch::{Http2Watch, RequestGuard};
+pub use self::listener::Listener;
 pub use self::port::{OverloadedTrailers, Port, Responder};
+use self::reject::{REJECTION_TIMEOUT, reject, tls_required, too_many_connections};
 use self::slow_client::SlowClientLimits;
 pub use self::socket::LATE;
 use self::socket::Socket;
@@ -55,9 +60,13 @@ use crate::problem::Problem;
 
 mod connections;
 mod frames;
+mod handshake;
+mod handshake_limits;
 mod http1_stream;
 mod http2_watch;
+mod listener;
 mod port;
+mod reject;
 mod slow_client;
 mod socket;
 
@@ -77,10 +86,6 @@ const SEND_BYTES: usize = 64 * 1024;
 const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
 /// Maximum number of concurrent responses to rejected connections; further connections are closed at once.
 const MAX_REJECTIONS: usize = 64;
-/// Maximum time of the response to a rejected connection, or of closing an idle one.
-const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// `Retry-After` of the response to a rejected connection.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Maximum time to close an idle connection whose slot another client needs.
 const CLOSE_GRACE: Duration = Duration::from_millis(100);
 /// Delay after a failed accept. The usual cause is that no file descriptors are left.
@@ -92,22 +97,24 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// The server does not wait for connections that were upgraded to websockets: their handlers close them.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     port: Port,
     connections: Arc<Connections>,
     shutdown: CancellationToken,
     grace: Duration,
 ) {
+    let Listener { tcp: listener, tls } = listener.into();
     let server = Arc::new(Server {
         http: builder(port, connections.limits.request_read_timeout),
         responder: port.responder,
         router,
         connections,
+        tls,
+        rejections: Arc::new(Semaphore::new(MAX_REJECTIONS)),
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     });
-    let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     let open = TaskTracker::new();
     let mut accepting = Accepting::default();
 
@@ -131,20 +138,14 @@ pub async fn serve(
                 let server = server.clone();
                 match server.connections.acquire(peer.ip(), slot) {
                     Some(connection) => {
-                        open.spawn(async move { server.connection(stream, connection, peer).await });
+                        open.spawn(server.accepted(stream, connection, peer));
                     }
                     None => {
                         counter!("orders_http_rejections_total", "reason" => "connections_per_address")
                             .increment(1);
-                        if let Ok(permit) = rejections.clone().try_acquire_owned() {
-                            let slow_client = SlowClientLimits {
-                                stall: REJECTION_TIMEOUT,
-                                ..(&server.connections.limits).into()
-                            };
-                            let stream = Socket::new(stream, slow_client, None);
-                            stream.linger().store(true, Ordering::Relaxed);
+                        if let Ok(permit) = server.rejections.clone().try_acquire_owned() {
                             open.spawn(async move {
-                                server.reject_connection(stream).await;
+                                server.reject_address(stream, peer.ip()).await;
                                 drop(permit);
                             });
                         }
@@ -197,13 +198,75 @@ struct Server {
     responder: Responder,
     router: Router,
     connections: Arc<Connections>,
+    /// The certificate of the port.
+    tls: Option<Arc<ServerTls>>,
+    /// Permits of responses to rejected connections.
+    rejections: Arc<Semaphore>,
     shutdown: CancellationToken,
     /// Cancelled when the shutdown timeout has elapsed.
     cut: CancellationToken,
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: TcpStream, connection: Connection, peer: SocketAddr) {
+    /// Serves a connection, after the handshake if the port has a certificate.
+    async fn accepted(self: Arc<Self>, stream: TcpStream, connection: Connection, peer: SocketAddr) {
+        let Some(tls) = self.tls.clone() else {
+            return self.connection(stream, connection, peer, None).await;
+        };
+        // Boxed: a connection without TLS does not pay for the memory of one with it.
+        let with_tls = async move {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                () = connection.activity.make_room.notified() => return,
+                accepted = self.handshake(stream, &tls, peer.ip()) => accepted,
+            };
+            match accepted {
+                Some(Accepted::Tls(stream, identity)) => {
+                    self.connection(*stream, connection, peer, identity).await;
+                }
+                Some(Accepted::WithoutTls(stream)) => {
+                    if let Ok(_permit) = self.rejections.clone().try_acquire_owned() {
+                        self.reject(stream, tls_required()).await;
+                    }
+                }
+                None => {}
+            }
+        };
+        Box::pin(with_tls).await;
+    }
+
+    /// Rejects a connection whose address has too many.
+    async fn reject_address(&self, stream: TcpStream, peer: IpAddr) {
+        let Some(tls) = &self.tls else { return self.reject(stream, too_many_connections()).await };
+        let handshake = self.handshake(stream, tls, peer);
+        match tokio::time::timeout(REJECTION_TIMEOUT, Box::pin(handshake)).await {
+            Ok(Some(Accepted::Tls(stream, _))) => self.reject(*stream, too_many_connections()).await,
+            Ok(Some(Accepted::WithoutTls(stream))) => self.reject(stream, tls_required()).await,
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    async fn reject<T>(&self, stream: T, problem: Problem)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        reject(&self.http, self.responder, &self.connections.limits, stream, problem).await;
+    }
+
+    async fn handshake(&self, stream: TcpStream, tls: &ServerTls, peer: IpAddr) -> Option<Accepted> {
+        let connections = &self.connections;
+        let (address, timeout) = (connections.limited_address(peer), connections.limits.request_read_timeout);
+        connections.handshakes.accept(stream, tls, address, timeout).await
+    }
+
+    async fn connection<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: Arc<Self>,
+        stream: T,
+        connection: Connection,
+        peer: SocketAddr,
+        identity: Option<ClientIdentity>,
+    ) {
         let activity = connection.activity.clone();
         let slow_client = SlowClientLimits::from(&self.connections.limits);
         let stream = Socket::new(stream, slow_client, Some(connection));
@@ -219,6 +282,9 @@ impl Server {
             }
             let (linger, empty) = (linger.clone(), request.body().is_end_stream());
             request.extensions_mut().insert(ConnectInfo(peer));
+            if let Some(identity) = &identity {
+                request.extensions_mut().insert(identity.clone());
+            }
             // No handler reads the body of a GET or HEAD request. Unread, it would occupy the window of the connection.
             let unread = matches!(*request.method(), Method::GET | Method::HEAD) && guard.is_some() && !empty;
             let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
@@ -377,27 +443,6 @@ enum Event {
     Ending,
     /// The shutdown timeout has elapsed.
     Cut,
-}
-
-impl Server {
-    /// Responds to the first request of a rejected connection with `too_many_connections`.
-    async fn reject_connection(self: Arc<Self>, stream: Socket<TcpStream>) {
-        let responder = self.responder;
-        let service = service_fn(move |request: Request<Incoming>| async move {
-            let problem = Problem::new(
-                ErrorCode::TooManyConnections,
-                "this address has too many open connections: close some, or use one for several requests",
-            );
-            let problem = problem.retry_after(RETRY_AFTER);
-            let mut answer = (responder.refuse)(request.headers(), problem);
-            if request.version() != Version::HTTP_2 {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer)
-        });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(REJECTION_TIMEOUT, connection).await;
-    }
 }
 
 /// Handles failed accepts.

@@ -27,8 +27,9 @@ pub(crate) use operator::{
 };
 pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
-    DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings, GatewayUrlArgs, HttpArgs, LogArgs,
-    MetricsArgs, MigrateMode, ProcessArgs, RedisArgs, ShutdownDelayArgs, StoreArgs, WorkArgs, sqlite_file,
+    CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings, GatewayTlsArgs,
+    GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs, RedisArgs,
+    ShutdownDelayArgs, StoreArgs, WorkArgs, sqlite_file,
 };
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
@@ -131,6 +132,8 @@ pub(crate) struct ProcessorArgs {
     #[command(flatten)]
     pub(crate) gateways: GatewayUrlArgs,
     #[command(flatten)]
+    pub(crate) gateway_tls: GatewayTlsArgs,
+    #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
@@ -208,6 +211,10 @@ pub(crate) struct HealthArgs {
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     #[command(flatten)]
+    pub(crate) http_tls: HttpTlsArgs,
+    #[command(flatten)]
+    pub(crate) ca: CaArgs,
+    #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     /// With --role processor: expected worker name; a response of another worker is an error. Needed, or
     /// --metrics-addr, when several processors run on the machine
@@ -234,6 +241,8 @@ pub(crate) struct ConfigArgs {
     gateway: GatewaySettings,
     #[command(flatten)]
     gateways: GatewayUrlArgs,
+    #[command(flatten)]
+    gateway_tls: GatewayTlsArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use domain::{OrderId, Timestamp};
 
+use super::CaArgs;
 use crate::values::{self, ServerUrl};
 
 /// The gateway.
@@ -19,6 +20,8 @@ pub(crate) struct ApiArgs {
         default_value = "http://127.0.0.1:3000"
     )]
     pub(crate) url: ServerUrl,
+    #[command(flatten)]
+    pub(crate) ca: CaArgs,
 }
 
 /// The requester, for the audit fields.

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use url::Url;
 
-use super::http_client::http_client;
+use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
 use crate::cli::{ApiArgs, RequesterArgs};
 use crate::error::Error;
 use crate::values::redacted;
@@ -22,7 +22,10 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(args: &ApiArgs) -> Result<Self, Error> {
-        Ok(Self { base: args.url.expose_secret().clone(), client: http_client(TIMEOUT)? })
+        Ok(Self {
+            base: args.url.expose_secret().clone(),
+            client: http_client(TIMEOUT, &Trust::from(&args.ca))?,
+        })
     }
 
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Error> {
@@ -47,6 +50,10 @@ impl Api {
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
         let shown = redacted(&self.base);
         let response = request.send().await.map_err(|error| {
+            if let Some(problem) = certificate_problem(&error) {
+                return Error::failed(format!("the certificate of {shown} is not accepted: {problem}"))
+                    .hint(TRUST_HINT);
+            }
             let problem = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
             Error::failed(format!("the gateway at {shown} {problem}"))
                 .hint("start one, or give its address with --url (ORDERS_URL)")

@@ -10,6 +10,7 @@ use domain::LeasePrefix;
 use domain::transition::Rules;
 use gateway::Store;
 use gateway::store::{Dialect, Error as StoreError};
+use tls::{ALPN_GRPC, ClientTls};
 use tokio_util::sync::CancellationToken;
 
 use super::task::task_result;
@@ -23,6 +24,11 @@ use crate::values::connect_address;
 /// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
 pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let DevArgs { gateway: settings, work, shutdown_delay, process } = args;
+    if settings.grpc_tls.grpc_client_ca.is_some() {
+        let problem = "`orders dev` does not support --grpc-client-ca (ORDERS_GRPC_CLIENT_CA)";
+        return Err(Error::usage(problem)
+            .hint("its processor has no certificate: use `orders gateway` and `orders processor`"));
+    }
     let mut config = settings.config(&shutdown_delay, &process)?;
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
@@ -40,10 +46,16 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
     let (http_addr, grpc_addr) = (connect_address(prepared.http_addr), connect_address(prepared.grpc_addr));
     let lease_prefix = end_own_leases(&store, prepared.config.service.rules).await?;
+    let ports = prepared.config.tls.clone();
     let parts = prepared.into_parts(queue.clone(), bus).await;
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
-    let mut config = work.processor_config(vec![format!("http://{grpc_addr}")], &process);
+    let own_grpc =
+        ports.grpc.clone().map(|port| ClientTls::trusting(port, "gateway_client", ALPN_GRPC)).transpose();
+    let own_grpc = own_grpc.map_err(|error| Error::failed(error.to_string()))?;
+    let scheme = if own_grpc.is_some() { "https" } else { "http" };
+    let mut config = work.processor_config(vec![format!("{scheme}://{grpc_addr}")], &process);
+    config.gateway_tls = own_grpc.map(Arc::new);
     config.lease_prefix = lease_prefix;
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
@@ -51,6 +63,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let banner = Banner {
         http: http_addr,
         grpc: grpc_addr,
+        tls: [ports.http.is_some(), ports.grpc.is_some()],
         database: settings.database.url().to_string(),
         redis: settings.redis.redis_url.as_ref().map(ToString::to_string),
         handler: work.describe_handler(),

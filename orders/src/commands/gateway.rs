@@ -13,10 +13,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let (queue, bus) = prepared.connect_redis(&redis).await?;
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
     let (http_addr, grpc_addr) = (prepared.http_addr, prepared.grpc_addr);
+    let (https, grpc_tls) = (prepared.config.tls.http.is_some(), prepared.config.tls.grpc.is_some());
     let parts = prepared.into_parts(queue, bus).await;
     tracing::info!(
         http = %http_addr,
         grpc = %grpc_addr,
+        https,
+        grpc_tls,
         database = %settings.database.url(),
         "the gateway is ready"
     );

@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use tokio::net::lookup_host;
 use url::Url;
 
-use super::http_client::http_client;
+use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
 use super::processor::WORKER_HEADER;
 use crate::cli::{DEFAULT_METRICS_ADDR, HealthArgs, Role};
 use crate::console;
@@ -22,22 +22,29 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Succeeds if and only if `/readyz` responds with success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let role = args.role;
+    // A certificate has rarely the name of the loopback address, and this check is not worth a secret.
+    let is_own_https = args.url.is_none() && role == Role::Gateway && args.http_tls.is_on();
+    let trust = if is_own_https && args.ca.ca.is_none() { Trust::ThisMachine } else { Trust::from(&args.ca) };
+    let scheme = if is_own_https { "https" } else { "http" };
     let url = match (args.url, args.role) {
         (Some(url), _) => path_or_readyz(url.expose_secret()),
         (None, Role::Gateway) => {
-            readyz_url(args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
+            readyz_url(scheme, args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
         }
         (None, Role::Processor) => {
             if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
                 check_single_processor(count_processors())?;
             }
             let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
-            readyz_url(addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
+            readyz_url(scheme, addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
         }
     };
     let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| redacted(&url));
     let unhealthy = |reason: String| Error::failed(format!("{shown} is not ready: {reason}"));
-    let response = http_client(TIMEOUT)?.get(&url).send().await.map_err(|error| {
+    let response = http_client(TIMEOUT, &trust)?.get(&url).send().await.map_err(|error| {
+        if let Some(problem) = certificate_problem(&error) {
+            return unhealthy(format!("its certificate is not accepted: {problem}")).hint(TRUST_HINT);
+        }
         unhealthy(match error.is_timeout() {
             true => format!("no response within {} s", TIMEOUT.as_secs()),
             false => "connection refused or closed".to_owned(),
@@ -107,7 +114,7 @@ fn path_or_readyz(url: &Url) -> String {
     url.to_string()
 }
 
-async fn readyz_url(addr: &str, setting: &str) -> Result<String, Error> {
+async fn readyz_url(scheme: &str, addr: &str, setting: &str) -> Result<String, Error> {
     let found = lookup_host(addr).await.ok().and_then(|mut found| found.next());
     let addr = found.ok_or_else(|| {
         Error::failed(format!("cannot find the address {addr}")).hint(format!("it is from {setting}"))
@@ -116,7 +123,7 @@ async fn readyz_url(addr: &str, setting: &str) -> Result<String, Error> {
         return Err(Error::usage(format!("{setting} is port 0, which can be any port"))
             .hint("give the URL: orders health http://127.0.0.1:PORT/readyz"));
     }
-    Ok(format!("http://{}/readyz", connect_address(addr)))
+    Ok(format!("{scheme}://{}/readyz", connect_address(addr)))
 }
 
 #[cfg(test)]

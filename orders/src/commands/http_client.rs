@@ -1,16 +1,65 @@
 //! The HTTP client of the commands that send requests to a process of this program.
 
+use std::error::Error as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Certificate;
+use rustls::Error as TlsError;
+
+use crate::cli::CaArgs;
 use crate::error::Error;
+
+/// What to do about a certificate that is not accepted.
+pub(super) const TRUST_HINT: &str = "name the file of its authority with --ca (ORDERS_CA), and use a URL with a name of \
+                                     the certificate";
+
+/// What a client trusts.
+pub(super) enum Trust {
+    /// The authorities of the system.
+    System,
+    /// Those of this file.
+    File(PathBuf),
+    /// Any certificate: the process is on this machine, and the request has no secret.
+    ThisMachine,
+}
+
+impl From<&CaArgs> for Trust {
+    fn from(args: &CaArgs) -> Self {
+        args.ca.clone().map_or(Self::System, Self::File)
+    }
+}
 
 /// Creates a client without a proxy: gateways and processors are on the same network, and the environment's proxy is
 /// for other hosts. `main` has installed the TLS provider.
-pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .timeout(timeout)
-        .no_proxy()
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))
+pub(super) fn http_client(timeout: Duration, trust: &Trust) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder().timeout(timeout).no_proxy().tcp_nodelay(true);
+    let builder = match trust {
+        Trust::System => builder,
+        Trust::ThisMachine => builder.tls_danger_accept_invalid_certs(true),
+        Trust::File(file) => {
+            let invalid = |problem: String| Error::usage(format!("--ca (ORDERS_CA): {problem}"));
+            let content = tls::read_authorities(file).map_err(|error| invalid(error.to_string()))?;
+            let authorities =
+                Certificate::from_pem_bundle(&content).map_err(|error| invalid(error.to_string()))?;
+            builder.tls_certs_only(authorities)
+        }
+    };
+    builder.build().map_err(|error| Error::failed(format!("cannot create an HTTP client: {error}")))
+}
+
+/// Returns why the certificate of the server was not accepted, if this is the cause of an error.
+pub(super) fn certificate_problem(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(TlsError::InvalidCertificate(problem)) = error.downcast_ref() {
+            return Some(problem.to_string());
+        }
+        // The source of an I/O error is that of the error that it contains.
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(contained) => Some(contained),
+            None => error.source(),
+        };
+    }
+    None
 }

@@ -35,17 +35,23 @@ const MAX_CONNECTIONS: usize = 1_000;
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let handler = args.work.order_handler()?;
     let redis = args.redis.required_client()?;
+    let gateways = args.gateways.urls();
+    let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
     log::install(args.process.log.log_format)?;
     gateway::metrics::install();
-    let shutdown = signal::shutdown()?;
+    let signals = signal::listen()?;
+    if let Some(client) = &gateway_tls {
+        startup::keep_client_current(client, &signals);
+    }
+    let shutdown = signals.shutdown;
 
     let listener = bind_health_port(args.metrics.metrics_addr.as_ref()).await?;
     let metrics_addr = startup::local_address(&listener)?;
     startup::check_redis(&redis, "nothing can be processed", &shutdown).await?;
 
-    let gateways = args.gateways.urls();
     let urls = gateways.iter().map(ToString::to_string).collect();
-    let config = args.work.processor_config(urls, &args.process);
+    let mut config = args.work.processor_config(urls, &args.process);
+    config.gateway_tls = gateway_tls;
     if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != DEFAULT_METRICS_ADDR {
         tracing::warn!(
             metrics = %metrics_addr,

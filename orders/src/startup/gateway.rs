@@ -9,6 +9,7 @@ use gateway::{Parts, Starting, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::certificates::keep_ports_current;
 use super::database::wait_for_database;
 use super::listeners::{bind, local_address, raise_connection_limit};
 use super::redis::check_redis;
@@ -44,12 +45,14 @@ impl PreparedGateway {
         gateway::metrics::install();
         let bus_secret = settings.bus.read_secret()?;
         config.http.max_connections = raise_connection_limit(config.http.max_connections);
-        let shutdown = signal::shutdown()?;
+        let signals = signal::listen()?;
+        keep_ports_current(&config.tls, &signals);
+        let shutdown = signals.shutdown;
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
         let grpc = bind(&settings.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
         let (http_addr, grpc_addr) = (local_address(&http)?, local_address(&grpc)?);
-        let starting = Starting::serve(&http, &config.http)
+        let starting = Starting::serve(&http, &config.http, config.tls.http.clone())
             .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))?;
         let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
         Ok(store.map(|store| Self {

@@ -1,5 +1,6 @@
 //! The steps of a process before it serves: it takes its ports, opens the database, and checks Redis.
 
+mod certificates;
 mod data_folder;
 mod database;
 mod gateway;
@@ -7,6 +8,7 @@ mod listeners;
 mod reconnect;
 mod redis;
 
+pub(crate) use certificates::keep_client_current;
 pub(crate) use database::{open_database_beside_gateway, open_existing_database, open_migrated_database};
 pub(crate) use gateway::PreparedGateway;
 pub(crate) use listeners::{bind, local_address, raise_connection_limit};

@@ -87,10 +87,10 @@ impl ServerUrl {
         Self::parse(text, &["http", "https"], "use a URL such as http://127.0.0.1:8080/path")
     }
 
-    /// Parses the gRPC address of a gateway: `http://host:port`. The processor uses no other part of a URL.
+    /// Parses the gRPC address of a gateway: `http://host:port`, or `https://` for TLS. The processor uses no other part of a URL.
     pub(crate) fn gateway(text: &str) -> Result<Self, ValueError> {
-        const HINT: &str = "use http://host:port such as http://127.0.0.1:50051";
-        let Self(url) = Self::parse(text, &["http"], HINT)?;
+        const HINT: &str = "use http://host:port such as http://127.0.0.1:50051, or https:// for TLS";
+        let Self(url) = Self::parse(text, &["http", "https"], HINT)?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() {
             return Err(ValueError::new("it has more than a host and a port", HINT));

@@ -19,6 +19,11 @@ impl Api {
         Self { base, client }
     }
 
+    /// Creates a client that trusts only this certificate authority.
+    pub(crate) fn with_authority(base: String, pem: &str) -> Self {
+        Self { base, client: https_client(pem, true) }
+    }
+
     /// `host:port`, for raw sockets.
     pub(crate) fn addr(&self) -> &str {
         self.base.trim_start_matches("http://")
@@ -91,6 +96,15 @@ impl Api {
     pub(crate) async fn watch(&self, id: &str) -> Vec<(i64, String)> {
         watch::order_status(&self.base, id).await
     }
+}
+
+/// Returns a client that trusts only this certificate authority. Without reuse each request opens a connection.
+pub(crate) fn https_client(authority: &str, reuse: bool) -> reqwest::Client {
+    install_tls_provider();
+    let authority = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).tls_info(true);
+    let client = if reuse { client } else { client.pool_max_idle_per_host(0) };
+    client.build().expect("a client can be built")
 }
 
 /// Returns the id of an order.

@@ -9,7 +9,7 @@ mod watch;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use api::{Api, id};
+pub(crate) use api::{Api, https_client, id};
 pub(crate) use process::{Process, command, killed_with_test, run, script};
 pub(crate) use servers::{Servers, redis_url};
 pub(crate) use stack::{Stack, Stop, base_url, grpc_addr, start_gateway};

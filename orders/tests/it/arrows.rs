@@ -11,12 +11,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("proto", &["domain"]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
     ("gateway-access", &["domain", "telemetry", "gateway-store"]),
     // HTTP without any order, GraphQL or gRPC.
-    ("gateway-http", &["domain", "telemetry"]),
+    ("gateway-http", &["domain", "telemetry", "tls"]),
     ("gateway-rest", &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"]),
     (
         "gateway-graphql",
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "domain",
             "telemetry",
+            "tls",
             "broker",
             "gateway-access",
             "gateway-http",
@@ -38,12 +40,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gateway-store",
         ],
     ),
-    ("processor", &["domain", "proto", "telemetry", "broker"]),
+    ("processor", &["domain", "proto", "telemetry", "tls", "broker"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
-    ("orders", &["domain", "telemetry", "broker", "gateway", "gateway-http", "processor"]),
+    ("orders", &["domain", "telemetry", "tls", "broker", "gateway", "gateway-http", "processor"]),
     ("bench", &["test-database", "domain", "proto", "broker", "gateway", "processor", "orders"]),
     // Reads and changes the databases of tests and measurements.
     ("test-database", &[]),
+    // Certificates for tests.
+    ("test-certificates", &[]),
     // Compares docs/reference/limits.md with the code; only tests use it.
     ("limits-page", &[]),
 ];

@@ -73,7 +73,7 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
         (&["gateway"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
         (&["processor"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
         (&["processor", "--gateway-url", "http://a,b"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
-        (&["processor", "--gateway-url", "https://a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)", "http://"]),
+        (&["processor", "--gateway-url", "ftp://a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)", "http://"]),
         (&["processor", "--gateway-url", "http://u:hush@a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
         (
             &["--shutdown-timeout", "1s", "--shutdown-timeout", "2s"],

@@ -11,6 +11,7 @@
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
+//! | `tls` | certificates of the ports and of processors, their replacement under load |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
@@ -46,4 +47,5 @@ mod shell_blocks;
 mod socket_options;
 mod startup;
 mod third_party_worker;
+mod tls;
 mod unavailable_servers;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::handshake::Handshakes;
 use crate::Config;
 use crate::address_limiter::{AddressLimiter, AddressPermit, exempt};
 use crate::buffer_limits::BufferLimits;
@@ -33,6 +34,7 @@ pub struct Connections {
     open: Mutex<Open>,
     started: Instant,
     buffers: BufferLimits,
+    pub(super) handshakes: Handshakes,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,7 @@ impl Connections {
     pub fn sharing(limits: &Config, buffers: BufferLimits) -> Arc<Self> {
         Arc::new(Self {
             buffers,
+            handshakes: Handshakes::default(),
             slots: Arc::new(Semaphore::new(limits.max_connections)),
             addresses: AddressLimiter::new(usize::MAX, limits.max_connections_per_address()),
             open: Mutex::default(),
@@ -95,10 +98,14 @@ impl Connections {
         }
     }
 
+    /// Returns the address, if it has separate limits.
+    pub(super) fn limited_address(&self, ip: IpAddr) -> Option<IpAddr> {
+        Some(ip).filter(|ip| !exempt(*ip, &self.limits))
+    }
+
     /// Registers a connection; `None` if its address has reached its limit.
     pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<Connection> {
-        let address = Some(ip).filter(|ip| !exempt(*ip, &self.limits));
-        let place = self.addresses.acquire(address).ok()?;
+        let place = self.addresses.acquire(self.limited_address(ip)).ok()?;
         let activity = Arc::new(Activity::new(self.started, &self.buffers));
         let mut open = self.open();
         open.next += 1;

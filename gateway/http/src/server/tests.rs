@@ -5,11 +5,14 @@ use axum::routing::get;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::Config;
 use crate::{fallback, middleware, problem};
+
+mod certificates;
 
 struct Running {
     address: SocketAddr,
@@ -18,6 +21,15 @@ struct Running {
 }
 
 async fn start(limits: Config, grace: Duration, routes: Router) -> Running {
+    start_on(limits, grace, routes, None).await
+}
+
+async fn start_on(
+    limits: Config,
+    grace: Duration,
+    routes: Router,
+    certificate: Option<Arc<ServerTls>>,
+) -> Running {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -36,6 +48,7 @@ async fn start(limits: Config, grace: Duration, routes: Router) -> Running {
     let routes = middleware::around(routes, &limits);
     let token = shutdown.clone();
     let connections = Connections::new(&limits);
+    let listener = Listener::new(listener, certificate);
     let task = tokio::spawn(serve(listener, routes, Port::HTTP, connections, token, grace));
     Running { address, shutdown, task }
 }

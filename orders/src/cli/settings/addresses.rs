@@ -61,7 +61,7 @@ impl GrpcArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct GatewayUrlArgs {
-    /// gRPC address of a gateway; repeat the flag or separate several with commas. The processor uses one of them
+    /// gRPC address of a gateway, http:// or https://; repeat the flag or separate several with commas. The processor uses one of them
     /// and fails over to the next
     #[arg(
         long,

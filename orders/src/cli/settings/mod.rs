@@ -8,6 +8,7 @@ mod limits;
 mod orders;
 mod process;
 mod storage;
+mod tls;
 mod work;
 
 use clap::Args;
@@ -21,6 +22,7 @@ pub(crate) use process::{LogArgs, ProcessArgs, ShutdownDelayArgs};
 pub(crate) use storage::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, sqlite_file,
 };
+pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
 pub(crate) use work::WorkArgs;
 
 /// The settings of a gateway, without its process.
@@ -30,6 +32,10 @@ pub(crate) struct GatewaySettings {
     pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) grpc: GrpcArgs,
+    #[command(flatten)]
+    pub(crate) http_tls: HttpTlsArgs,
+    #[command(flatten)]
+    pub(crate) grpc_tls: GrpcTlsArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
@@ -45,13 +51,14 @@ pub(crate) struct GatewaySettings {
 }
 
 impl GatewaySettings {
-    /// Returns the configuration of a gateway. Reads the file of trusted documents, if it is set.
+    /// Returns the configuration of a gateway. Reads the certificates, and the file of trusted documents, if they are set.
     pub(crate) fn config(
         &self,
         delay: &ShutdownDelayArgs,
         process: &ProcessArgs,
     ) -> Result<gateway::Config, Error> {
         let mut config = gateway::Config {
+            tls: tls::load(&self.http_tls, &self.grpc_tls)?,
             shutdown_delay: delay.shutdown_delay,
             shutdown_timeout: process.shutdown_timeout,
             ..gateway::Config::default()
