@@ -5,8 +5,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
@@ -69,6 +71,21 @@ pub fn read_authorities(file: &Path) -> Result<Vec<u8>, Error> {
     let content = read(file)?;
     trusted(file, &content)?;
     Ok(content)
+}
+
+/// Reads the certificate and the key of a client, checks that they belong together, and returns their contents.
+///
+/// # Errors
+/// If a file cannot be used, or the key is not that of the certificate.
+pub fn read_certificate_and_key(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let mut reader = Reader::default();
+    let (chain, key_der) = (reader.chain(certificate)?, reader.key(key)?);
+    CertifiedKey::from_der(chain, key_der, &ring::default_provider()).map_err(|error| {
+        let problem =
+            format!("is not the key of the certificate {}, or not usable: {error}", certificate.display());
+        Error::content(key, problem)
+    })?;
+    Ok((read(certificate)?, read(key)?))
 }
 
 fn trusted(file: &Path, content: &[u8]) -> Result<RootCertStore, Error> {

@@ -17,7 +17,7 @@ mod x509;
 
 pub use self::client::{ClientFiles, ClientTls};
 pub use self::error::Error;
-pub use self::files::read_authorities;
+pub use self::files::{read_authorities, read_certificate_and_key};
 pub use self::identity::{ClientIdentity, InvalidIdentity};
 pub use self::reload::{RELOAD_INTERVAL, keep_current};
 pub use self::server::{ServerFiles, ServerTls};

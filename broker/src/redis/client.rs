@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use deadpool::managed::{Pool, PoolError};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ErrorKind, FromRedisValue, Pipeline, RedisError,
+    RedisResult, TlsCertificates,
+};
 
 use super::pool::{self, COMMAND_TIMEOUT, Manager};
 use super::server_errors::{describe_server_error, has_error_code};
@@ -28,6 +31,15 @@ const MAX_COMMAND_CONNECTIONS: usize = 8;
 
 /// Connections for pulls; each pull occupies one while it waits.
 const MAX_PULL_CONNECTIONS: usize = 64;
+
+/// Certificates for `rediss://`, in PEM form.
+#[derive(Clone, Default)]
+pub struct RedisCertificates {
+    /// The trusted authorities, in place of those of the system.
+    pub authorities: Option<Vec<u8>>,
+    /// The certificate and the key of this client.
+    pub certificate_and_key: Option<(Vec<u8>, Vec<u8>)>,
+}
 
 /// One Redis server and one key prefix. Clones are cheap and share the connections.
 #[derive(Clone)]
@@ -60,6 +72,18 @@ impl Redis {
     /// # Errors
     /// [`Error::InvalidUrl`], which states what to change.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
+        Self::with_certificates(url, prefix, RedisCertificates::default())
+    }
+
+    /// The same with certificates for `rediss://`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`] as well if a certificate is unusable, or the URL has no TLS.
+    pub fn with_certificates(
+        url: &str,
+        prefix: &str,
+        certificates: RedisCertificates,
+    ) -> Result<Self, Error> {
         let RedisUrl { info, redacted, tls } = RedisUrl::parse(url)?;
         if tls {
             install_crypto_provider();
@@ -68,7 +92,19 @@ impl Redis {
         // The client library disables TCP_NODELAY by default. Without it, a command that follows an unacknowledged one
         // waits for the server's delayed acknowledgement.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(unusable)?;
+        let RedisCertificates { authorities, certificate_and_key } = certificates;
+        let client = if authorities.is_none() && certificate_and_key.is_none() {
+            Client::open(info)
+        } else if tls {
+            let client_tls = certificate_and_key
+                .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+            Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: authorities })
+        } else {
+            return Err(Error::InvalidUrl(format!(
+                "the Redis URL {redacted} has no TLS, and certificates are set: use rediss://"
+            )));
+        };
+        let client = client.map_err(unusable)?;
         let pool = |config, connections| pool::create_pool(&client, config, connections);
         let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(COMMAND_TIMEOUT));
         let commands = pool(config().set_response_timeout(Some(COMMAND_TIMEOUT)), MAX_COMMAND_CONNECTIONS);

@@ -32,7 +32,7 @@ mod server_info;
 mod url;
 
 pub use self::bus::RedisBus;
-pub use self::client::{DEFAULT_PREFIX, Redis};
+pub use self::client::{DEFAULT_PREFIX, Redis, RedisCertificates};
 pub use self::message_auth::{BusKey, MIN_SECRET_BYTES};
 pub use self::pool::COMMAND_TIMEOUT;
 pub use self::queue::RedisQueue;

@@ -38,7 +38,7 @@ impl RedisUrl {
         if url.fragment().is_some() {
             return Err(Error::InvalidUrl(
                 "the Redis URL has a part after #: remove it. To trust a private certificate authority, \
-                 set SSL_CERT_FILE to its file"
+                 set --redis-ca (ORDERS_REDIS_CA) to its file"
                     .to_owned(),
             ));
         }
@@ -94,7 +94,7 @@ fn check_options(scheme: &str, names: impl Iterator<Item = String>) -> Result<()
 fn alternative_to(name: &str) -> &'static str {
     match name {
         _ if name.contains("ssl") || name.contains("tls") || name.contains("secure") => {
-            "use rediss:// for TLS; certificates are checked, those of a private authority with its file in SSL_CERT_FILE"
+            "use rediss:// for TLS; certificates are checked, those of a private authority with its file in --redis-ca (ORDERS_REDIS_CA)"
         }
         "db" | "database" => "write the number behind the host, as in redis://host:6379/1",
         "password" | "pass" | "username" | "user" | "auth" => "use redis://user:password@host:6379",
@@ -131,7 +131,7 @@ mod tests {
             ("http://:secret@localhost", "\"http\""),
             ("redis://:sec/ret@localhost", "%2F"),
             ("redis://:secret@localhost/zero", "database number"),
-            ("rediss://:secret@localhost#insecure", "SSL_CERT_FILE"),
+            ("rediss://:secret@localhost#insecure", "--redis-ca"),
             ("redis://:secret@localhost?ssl=true", "rediss://"),
             ("redis://:secret@localhost?TLS=1", "rediss://"),
             ("redis://:secret@localhost/?ssl_cert_reqs=required", "rediss://"),

@@ -11,7 +11,7 @@
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
-//! | `tls` | certificates of the ports and of processors, their replacement under load |
+//! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
@@ -41,6 +41,9 @@ mod open_files;
 mod openapi;
 mod operator_commands;
 mod order_lifecycle;
+#[allow(dead_code, reason = "another test program shares it and uses other parts")]
+#[path = "../faults/servers.rs"]
+mod private_servers;
 mod reference;
 mod restart;
 mod shell_blocks;
@@ -48,4 +51,5 @@ mod socket_options;
 mod startup;
 mod third_party_worker;
 mod tls;
+mod tls_servers;
 mod unavailable_servers;

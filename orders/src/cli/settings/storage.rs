@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use broker::redis::{MIN_SECRET_BYTES, Redis};
+use broker::redis::{MIN_SECRET_BYTES, Redis, RedisCertificates};
 use clap::{Args, ValueEnum};
 
 use crate::error::Error;
@@ -99,15 +99,46 @@ pub(crate) struct RedisArgs {
         default_value = broker::redis::DEFAULT_PREFIX
     )]
     pub(crate) redis_prefix: String,
+    /// File with the certificate authorities of a rediss:// server (PEM), in place of those of the system. Read at start
+    /// [default: those of the system, or of SSL_CERT_FILE]
+    #[arg(long, env = "ORDERS_REDIS_CA", hide_env_values = true, value_name = "FILE")]
+    pub(crate) redis_ca: Option<PathBuf>,
+    /// File with the client certificate for a rediss:// server (PEM). Read at start [default: none]
+    #[arg(long, env = "ORDERS_REDIS_CLIENT_CERT", hide_env_values = true, value_name = "FILE")]
+    pub(crate) redis_client_cert: Option<PathBuf>,
+    /// File with the private key of --redis-client-cert (PEM)
+    #[arg(long, env = "ORDERS_REDIS_CLIENT_KEY", hide_env_values = true, value_name = "FILE")]
+    pub(crate) redis_client_key: Option<PathBuf>,
 }
 
 impl RedisArgs {
     /// Creates a client, without a connection; `None` without a URL.
     pub(crate) fn client(&self) -> Result<Option<Redis>, Error> {
         let Some(url) = &self.redis_url else { return Ok(None) };
-        let redis = Redis::new(url.expose_secret().as_str(), &self.redis_prefix)
+        let certificates = self.certificates()?;
+        let redis = Redis::with_certificates(url.expose_secret().as_str(), &self.redis_prefix, certificates)
             .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
         Ok(Some(redis))
+    }
+
+    /// Reads the files for `rediss://`.
+    fn certificates(&self) -> Result<RedisCertificates, Error> {
+        const SETTINGS: &str = "--redis-client-cert (ORDERS_REDIS_CLIENT_CERT) and --redis-client-key \
+                                (ORDERS_REDIS_CLIENT_KEY)";
+        let unusable = |error: tls::Error, settings: &str| {
+            Error::usage(error.to_string()).hint(format!("the file is that of {settings}"))
+        };
+        let authorities = self.redis_ca.as_deref().map(tls::read_authorities).transpose();
+        let certificate_and_key = match (&self.redis_client_cert, &self.redis_client_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                let files = tls::read_certificate_and_key(certificate, key);
+                Some(files.map_err(|error| unusable(error, SETTINGS))?)
+            }
+            _ => return Err(Error::usage(format!("one of {SETTINGS} is not set")).hint("set both, or none")),
+        };
+        let authorities = authorities.map_err(|error| unusable(error, "--redis-ca (ORDERS_REDIS_CA)"))?;
+        Ok(RedisCertificates { authorities, certificate_and_key })
     }
 
     /// Creates a client for a process that requires Redis.
