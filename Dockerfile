@@ -2,7 +2,10 @@
 # The one binary, `orders`, on a small image without a shell.
 #
 #   docker build -t orders .
-#   docker run --rm -p 127.0.0.1:3000:3000 -v orders-data:/data orders      everything in one process
+#   docker run --rm -p 127.0.0.1:3000:3000 -v orders-data:/data -e ORDERS_INSECURE_ALLOW_ANONYMOUS=on orders
+#
+# That is everything in one process, which this machine can reach. The ports are not loopback ports in the container, so the
+# program starts only with this variable or with keys (ORDERS_AUTH=keys, ORDERS_BOOTSTRAP_KEY_FILE=/data/admin.key).
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
@@ -20,6 +23,8 @@ FROM gcr.io/distroless/cc-debian12
 COPY --from=build /usr/local/bin/orders /usr/local/bin/orders
 # A new volume takes the owner of the folder that it is mounted on.
 COPY --from=build --chown=10001:10001 /empty /data
+COPY --from=build --chown=10001:10001 /empty /keys/admin
+COPY --from=build --chown=10001:10001 /empty /keys/worker
 USER 10001:10001
 VOLUME /data
 ENV ORDERS_HTTP_ADDR=0.0.0.0:3000 \

@@ -211,6 +211,8 @@ error_codes! {
         "The request has no orders, or too many" "Send 1 to 1,000 orders in one request.";
     TooManyConnections "too_many_connections" TooMany [Rest Grpc] retryable: true
         "The address has too many open connections" "Close some, or use one connection for several requests.";
+    RateLimited "rate_limited" TooMany [Rest GraphQl Grpc] retryable: true
+        "Too many requests in a second" "Send the request again after `Retry-After`, and send fewer per second.";
     TooManyStreams "too_many_streams" TooMany [Rest Grpc] retryable: true
         "The address has too many open streams"
         "Close some websockets, event streams or long polls: one websocket carries many subscriptions.";

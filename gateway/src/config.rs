@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tls::ServerTls;
 
-use crate::{graphql, grpc};
+use crate::{AccessConfig, graphql, grpc};
 use gateway_service as service;
 
 /// All settings of one gateway; [`Config::default`] has the defaults of the product.
@@ -28,6 +28,8 @@ pub struct Config {
     pub grpc: grpc::Config,
     /// The certificates of the ports.
     pub tls: PortCertificates,
+    /// The access control of the gateway.
+    pub access: AccessConfig,
     /// Time for which the gateway still serves requests at shutdown after readiness has turned off.
     pub shutdown_delay: Duration,
     /// Maximum time for open requests, streams and sockets to end after the shutdown delay.
@@ -60,6 +62,7 @@ impl Default for Config {
             graphql_hooks: graphql::Hooks::default(),
             grpc: grpc::Config::default(),
             tls: PortCertificates::default(),
+            access: AccessConfig::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(10),
         }

@@ -5,6 +5,7 @@
 //! paused, orders are accepted and wait in the database. This state is `degraded` and has status 200.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,18 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use broker::Queue;
-use http::{StatusCode, header};
+use domain::Scope;
+use http::{Extensions, HeaderMap, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use gateway_http::auth;
 use gateway_http::buffer_limits::Budget;
 use gateway_http::context::Context;
+use gateway_http::problem::Problem;
+use gateway_http::streams::Client;
 use gateway_service::HealthMonitor;
 use gateway_service::orders::Orders;
 use gateway_store::Store;
@@ -37,13 +42,14 @@ pub(crate) struct HealthState {
     pub(crate) context: Context,
 }
 
-/// Returns the routes with their documentation.
-pub(crate) fn routes() -> OpenApiRouter<HealthState> {
-    OpenApiRouter::new()
-        .routes(routes!(livez))
-        .routes(routes!(healthz))
-        .routes(routes!(readyz))
-        .routes(routes!(metrics))
+/// Returns the public routes with their documentation.
+pub(crate) fn probes() -> OpenApiRouter<HealthState> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
+}
+
+/// Returns the route of the metrics with its documentation.
+pub(crate) fn metrics_route() -> OpenApiRouter<HealthState> {
+    OpenApiRouter::new().routes(routes!(metrics))
 }
 
 /// State of the gateway or a component.
@@ -111,7 +117,18 @@ async fn healthz() -> Json<Health> {
         (status = 200, description = "Ready. `degraded`: orders are accepted but not processed, because the queue is unreachable or rejects jobs, no worker is connected, or the queue is paused.", body = Health),
         (status = 503, description = "Not ready: `unavailable` without a writable database, `draining` during shutdown.", body = Health),
     ))]
-async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> Response {
+async fn readyz(
+    State(state): State<HealthState>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .any(|(name, value)| name == "verbose" && value != "false");
+    let Client(client) = Client::from(&extensions, &headers, &state.context.limits);
+    if verbose && let Err(problem) = may_see_parts(&state, &headers, client).await {
+        return problem.into_response();
+    }
     let (database, queue) = tokio::join!(
         check("database", HealthStatus::Unavailable, state.store.ping()),
         check("queue", HealthStatus::Degraded, state.queue.len()),
@@ -124,14 +141,22 @@ async fn readyz(State(state): State<HealthState>, RawQuery(query): RawQuery) -> 
         processing(&state),
     ];
     let status = overall(&checks, state.context.departing.is_cancelled());
-    let verbose = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .any(|(name, value)| name == "verbose" && value != "false");
     let checks = if verbose { checks } else { Vec::new() };
     let code = match status {
         HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Unavailable | HealthStatus::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, [(header::CACHE_CONTROL, "no-store")], Json(Health { status, checks })).into_response()
+}
+
+/// Checks that the caller may see the state of each part. The probe without it is public.
+async fn may_see_parts(
+    state: &HealthState,
+    headers: &HeaderMap,
+    client: Option<IpAddr>,
+) -> Result<(), Problem> {
+    let principal = state.context.auth.authenticate_headers(headers, client).await?;
+    auth::require(&principal, Scope::MetricsRead)
 }
 
 impl Check {
@@ -241,7 +266,12 @@ fn overall(checks: &[Check], draining: bool) -> HealthStatus {
 /// The metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain")))]
-async fn metrics(State(state): State<HealthState>) -> Response {
+async fn metrics(State(state): State<HealthState>, extensions: Extensions) -> Response {
+    let permitted =
+        auth::principal(&extensions).and_then(|principal| auth::require(&principal, Scope::MetricsRead));
+    if let Err(problem) = permitted {
+        return problem.into_response();
+    }
     let used = |budget: &Budget| u32::try_from(budget.used()).unwrap_or(u32::MAX);
     metrics::gauge!("orders_request_buffer_bytes").set(used(&state.context.buffers.bodies));
     metrics::gauge!("orders_response_buffer_bytes").set(used(&state.context.buffers.responses));

@@ -9,6 +9,7 @@
 //! | use cases | [`service`] |
 //! | all SQL | [`store`] |
 
+mod authentication;
 pub mod config;
 pub mod metrics;
 
@@ -24,6 +25,7 @@ mod router;
 mod serve;
 mod starting;
 
+pub use authentication::AccessConfig;
 pub use config::{Config, PortCertificates};
 pub use gateway_access as access;
 pub use gateway_graphql as graphql;

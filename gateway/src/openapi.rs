@@ -36,18 +36,22 @@ struct Document;
 /// The documented routes and their document.
 pub(crate) struct Documented {
     pub(crate) rest: Router<RestState>,
-    pub(crate) health: Router<HealthState>,
+    /// The public endpoints of orchestrators.
+    pub(crate) probes: Router<HealthState>,
+    pub(crate) metrics: Router<HealthState>,
     pub(crate) document: OpenApi,
 }
 
 /// Returns every documented route.
 pub(crate) fn documented(config: &Config) -> Documented {
     let (rest, of_rest) = gateway_rest::routes(config.response_timeout()).split_for_parts();
-    let (health, of_health) = health::routes().split_for_parts();
+    let (probes, of_probes) = health::probes().split_for_parts();
+    let (metrics, of_metrics) = health::metrics_route().split_for_parts();
     let mut document = <Document as utoipa::OpenApi>::openapi();
     document.merge(of_rest);
-    document.merge(of_health);
-    Documented { rest, health, document: complete(document) }
+    document.merge(of_probes);
+    document.merge(of_metrics);
+    Documented { rest, probes, metrics, document: complete(document) }
 }
 
 /// Returns the document.

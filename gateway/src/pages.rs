@@ -34,6 +34,9 @@ struct Web;
 /// The folder of the guide, which mdBook builds from `docs/`.
 const GUIDE: &str = "guide/";
 
+/// The pages for developers.
+const DEVELOPER_TOOLS: [&str; 3] = ["docs.html", "graphiql.html", "playground.html"];
+
 /// The tracking page for customers. Search engines must not index it.
 const TRACK: &str = "track";
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -56,17 +59,19 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// Returns a route for every file, and one for the guide.
 ///
-/// Axum responds to HEAD as to GET, without the body.
-pub(crate) fn routes() -> Router {
-    with_files(Router::new())
+/// The pages for developers send requests of their user to the APIs, and are served only with `developer_tools`. Axum
+/// responds to HEAD as to GET, without the body.
+pub(crate) fn routes(developer_tools: bool) -> Router {
+    with_files(Router::new(), developer_tools)
 }
 
-fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>, developer_tools: bool) -> Router<S> {
     let router = router
         .route("/guide", get(|| async { Redirect::permanent("/guide/") }))
         .route("/guide/", get(|headers: HeaderMap| guide(Path("index.html".to_owned()), headers)))
         .route("/guide/{*path}", get(guide));
-    let paths = Web::iter().filter(|path| !path.starts_with(GUIDE));
+    let is_shown = |path: &str| developer_tools || !DEVELOPER_TOOLS.contains(&path);
+    let paths = Web::iter().filter(|path| !path.starts_with(GUIDE) && is_shown(path));
     paths.filter_map(|path| File::new(&path)).fold(router, |router, file| {
         file.routes().into_iter().fold(router, |router, route| {
             let file = file.clone();
@@ -249,7 +254,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        with_files(Router::<()>::new()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        with_files(Router::<()>::new(), true).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     async fn body(response: Response) -> Bytes {

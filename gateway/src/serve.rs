@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use gateway_service::{Service, ServiceParts};
 
 use crate::health::HealthState;
-use crate::{Config, Store, graphql, grpc, rest};
+use crate::{Config, Store, authentication, graphql, grpc, rest};
 use gateway_http::context::Context;
 use gateway_http::server::{self, Connections, Listener, Port};
 use gateway_rest::RestState;
@@ -61,7 +61,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         ServiceParts { config: config.service.clone(), store: store.clone(), queue: queue.clone(), bus };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
     let Service { orders, feed, health, background, writes } = service;
-    let context = Context::new(&config.http, config.shutdown_timeout);
+    let (auth, authenticator) = authentication::auth(&config.access, &store);
+    let context = Context::new(&config.http, auth, config.shutdown_timeout);
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),
         orders: orders.clone(),
@@ -87,7 +88,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         context: context.clone(),
     });
     let grpc = grpc::State {
-        config: config.grpc.clone(),
+        config: grpc::Config { reflection: config.access.developer_tools, ..config.grpc.clone() },
         // Moved, because the batches end when the last clone of the use cases is dropped.
         orders,
         feed,
@@ -98,6 +99,9 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     // Background loops stop with their token and must not end before.
     let loops = TaskTracker::new();
     let stop_loops = CancellationToken::new();
+    if let Some(authenticator) = authenticator {
+        loops.spawn(authenticator.run(stop_loops.clone()));
+    }
     let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
 
     let stop_http = CancellationToken::new();

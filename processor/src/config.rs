@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{LeasePrefix, RetryPolicy};
+use secrecy::SecretString;
 use tls::ClientTls;
 
 use crate::error::Error;
@@ -27,6 +28,8 @@ pub struct Config {
     /// What `https://` gateways are trusted by, and the certificate of this processor. Default: none, and `https://` is an
     /// error.
     pub gateway_tls: Option<Arc<ClientTls>>,
+    /// The credential for the gateways: an API key with the scope `work`. Default: none.
+    pub token: Option<SecretString>,
     /// The maximum number of concurrent handlers: 1 to 100,000. Default: 64.
     ///
     /// While handlers are short, further orders are prefetched, up to sixteen times the concurrency: as many as handlers
@@ -59,6 +62,7 @@ impl Default for Config {
             worker_id: format!("processor-{:08x}", rand::random::<u32>()),
             gateway_urls: vec!["http://127.0.0.1:50051".to_owned()],
             gateway_tls: None,
+            token: None,
             concurrency: 64,
             attempt_timeout: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(10),

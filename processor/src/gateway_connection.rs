@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use proto::v1::order_service_client::OrderServiceClient;
 use proto::v1::{GatewayMessage, Hello, Welcome, WorkerMessage, gateway_message, worker_message};
 use rand::seq::SliceRandom;
+use secrecy::{ExposeSecret, SecretString};
 use telemetry::LogThrottle;
 use tls::ClientTls;
 use tokio::net::{TcpStream, lookup_host};
@@ -20,8 +21,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tower::service_fn;
 use url::{Host, Url};
 
@@ -41,6 +43,8 @@ const OUTBOUND_MESSAGES: usize = 4;
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// The receive window. It holds a batch of small orders, and limits the data ahead of a response on a slow connection.
 const RECEIVE_WINDOW_BYTES: u32 = 128 << 10;
+/// The metadata with the credential.
+const AUTHORIZATION: &str = "authorization";
 /// With a shorter interval, a faulty gateway could occupy the worker with heartbeats alone.
 const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -55,6 +59,8 @@ pub(crate) struct WorkStream {
 pub(crate) struct Gateways {
     gateways: Vec<Gateway>,
     worker_id: String,
+    /// The value of `authorization`, which is not logged.
+    authorization: Option<AsciiMetadataValue>,
     backoff: Backoff,
     log: LogThrottle,
     /// The address that was used last; it is tried last.
@@ -115,6 +121,7 @@ impl Gateways {
         Ok(Self {
             gateways,
             worker_id: config.worker_id.clone(),
+            authorization: config.token.as_ref().map(authorization).transpose()?,
             backoff: Backoff::new(RETRY_DELAYS),
             log: LogThrottle::default(),
             last_addr: None,
@@ -161,7 +168,7 @@ impl Gateways {
         targets.shuffle(&mut rand::rng());
         targets.sort_by_key(|(_, addr)| Some(*addr) == self.last_addr);
         for (gateway, addr) in targets {
-            match gateway.open_stream(addr, &self.worker_id).await {
+            match gateway.open_stream(addr, &self.worker_id, self.authorization.clone()).await {
                 Ok(stream) => {
                     tracing::info!(gateway = %gateway.origin, %addr, "connected to a gateway");
                     self.last_addr = Some(addr);
@@ -215,7 +222,12 @@ impl Gateway {
         (self, addrs)
     }
 
-    async fn open_stream(&self, addr: SocketAddr, worker_id: &str) -> Result<WorkStream, ConnectError> {
+    async fn open_stream(
+        &self,
+        addr: SocketAddr,
+        worker_id: &str,
+        authorization: Option<AsciiMetadataValue>,
+    ) -> Result<WorkStream, ConnectError> {
         let transport = |source| ConnectError::Transport { addr, source };
         let endpoint = Endpoint::from_shared(format!("http://{addr}"))
             .map_err(transport)?
@@ -238,8 +250,12 @@ impl Gateway {
         let hello = WorkerMessage { request_id: 0, message: Some(worker_message::Message::Hello(hello)) };
         outbound.try_send(hello).expect("the channel is new and has room");
         let refused = |source| ConnectError::Refused { addr, source: Box::new(source) };
+        let mut call = Request::new(ReceiverStream::new(receiver));
+        if let Some(authorization) = authorization {
+            call.metadata_mut().insert(AUTHORIZATION, authorization);
+        }
         let handshake = async {
-            let mut inbound = client.work(ReceiverStream::new(receiver)).await?.into_inner();
+            let mut inbound = client.work(call).await?.into_inner();
             let first = inbound.message().await?;
             Ok((inbound, first))
         };
@@ -287,6 +303,14 @@ async fn connect_tls(
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     connector.connect(name, stream).await
+}
+
+/// Returns the metadata with a credential.
+fn authorization(token: &SecretString) -> Result<AsciiMetadataValue, Error> {
+    let value = AsciiMetadataValue::try_from(format!("Bearer {}", token.expose_secret()));
+    let mut value = value.map_err(|_| Error::invalid("token", "must be visible ASCII characters"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[cfg(test)]

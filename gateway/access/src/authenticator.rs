@@ -2,24 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{MissingScope, Principal, TenantId, Timestamp};
+use domain::{Principal, Role, TenantId, Timestamp};
 use gateway_store::{Error as StoreError, Store};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
-use crate::key::Key;
+use crate::key::{self, Key};
 use crate::key_cache::{KeyCache, Verified};
 use crate::key_use::KeyUse;
-
-/// Which credentials a gateway accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AuthMode {
-    /// None: every caller may do everything.
-    #[default]
-    Off,
-    /// API keys.
-    Keys,
-}
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +20,6 @@ pub enum AuthError {
     /// The credential was valid until its end.
     #[error("the credential has expired")]
     Expired,
-    /// The credential does not permit the request.
-    #[error("{0}")]
-    Forbidden(#[from] MissingScope),
     /// The database does not say whether the credential is valid.
     #[error("the credential cannot be verified at present")]
     Unavailable(#[from] StoreError),
@@ -47,24 +34,27 @@ const NOT_VALID: &str = "the API key is not valid";
 pub struct Authenticator(Arc<Inner>);
 
 struct Inner {
-    mode: AuthMode,
     store: Store,
     keys: KeyCache,
     used: KeyUse,
-    anonymous: Arc<Principal>,
+    /// The hash of a key of this process, and its principal.
+    local: Option<([u8; 32], Arc<Principal>)>,
 }
 
 impl Authenticator {
     /// Creates the authenticator of a gateway.
-    pub fn new(mode: AuthMode, store: Store) -> Self {
+    ///
+    /// `local_worker` is a key that only this process knows. It is not stored, and permits the work of a processor in the
+    /// same process.
+    pub fn new(store: Store, local_worker: Option<&Key>) -> Self {
         let used = KeyUse::new(store.clone());
-        let anonymous = Arc::new(Principal::anonymous());
-        Self(Arc::new(Inner { mode, store, keys: KeyCache::default(), used, anonymous }))
-    }
-
-    /// Returns whether callers have to authenticate.
-    pub fn is_required(&self) -> bool {
-        self.0.mode != AuthMode::Off
+        let worker = Principal {
+            name: Arc::from("local-worker"),
+            scopes: Role::Worker.scopes(),
+            ..Principal::anonymous()
+        };
+        let local = local_worker.map(|key| (key.hash(), Arc::new(worker)));
+        Self(Arc::new(Inner { store, keys: KeyCache::default(), used, local }))
     }
 
     /// Authenticates a request by the value of its `Authorization` header.
@@ -72,31 +62,43 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError`].
     pub async fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Arc<Principal>, AuthError> {
-        if !self.is_required() {
-            return Ok(self.0.anonymous.clone());
+        if let Some(known) = self.cached(authorization) {
+            return known;
         }
-        let value = authorization.ok_or(AuthError::Unauthenticated(NO_CREDENTIAL))?;
-        self.bearer(bearer(value).ok_or(AuthError::Unauthenticated(NOT_BEARER))?).await
-    }
-
-    /// Authenticates a token without the name of its scheme.
-    ///
-    /// # Errors
-    /// [`AuthError`].
-    pub async fn bearer(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
+        let token = token(authorization)?;
         let key = Key::parse(token).map_err(|_| AuthError::Unauthenticated(NOT_VALID))?;
         let hash = key.hash();
-        let verified = match self.0.keys.get(&hash) {
-            Some(verified) => verified,
-            None => self.0.keys.get_or(&hash, self.verify(&key, &hash)).await?,
+        let verified = self.0.keys.get_or(&hash, self.verify(&key, &hash)).await?;
+        self.decide(verified, token)
+    }
+
+    /// Returns what is known of a credential without I/O and allocation. `None` if it has to be looked up.
+    pub fn cached(&self, authorization: Option<&[u8]>) -> Option<Result<Arc<Principal>, AuthError>> {
+        let token = match token(authorization) {
+            Ok(token) => token,
+            Err(error) => return Some(Err(error)),
         };
+        let hash = key::hash(token.as_bytes());
+        if let Some((local, principal)) = &self.0.local
+            && bool::from(local.ct_eq(&hash))
+        {
+            return Some(Ok(principal.clone()));
+        }
+        match self.0.keys.get(&hash) {
+            Some(verified) => Some(self.decide(verified, token)),
+            None if Key::parse(token).is_err() => Some(Err(AuthError::Unauthenticated(NOT_VALID))),
+            None => None,
+        }
+    }
+
+    fn decide(&self, verified: Verified, token: &str) -> Result<Arc<Principal>, AuthError> {
         match verified {
             Verified::Unknown => Err(AuthError::Unauthenticated(NOT_VALID)),
             Verified::Principal(principal) if principal.is_expired(self.0.store.now()) => {
                 Err(AuthError::Expired)
             }
             Verified::Principal(principal) => {
-                self.0.used.note(key.id());
+                self.0.used.note(key::id(token));
                 Ok(principal)
             }
         }
@@ -127,6 +129,11 @@ impl Authenticator {
             _ => Verified::Unknown,
         })
     }
+}
+
+fn token(authorization: Option<&[u8]>) -> Result<&str, AuthError> {
+    let value = authorization.ok_or(AuthError::Unauthenticated(NO_CREDENTIAL))?;
+    bearer(value).ok_or(AuthError::Unauthenticated(NOT_BEARER))
 }
 
 /// Returns the token of `Bearer <token>`. The scheme is case-insensitive (RFC 9110).

@@ -59,7 +59,7 @@ impl Key {
 
     /// Returns the public part of the key, which identifies it.
     pub fn id(&self) -> &str {
-        &self.0[PREFIX.len()..PREFIX.len() + ID]
+        id(&self.0)
     }
 
     /// Returns the hash that is stored.
@@ -78,6 +78,11 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}_…", self.id())
     }
+}
+
+/// Returns the public part of a well-formed key.
+pub(crate) fn id(key: &str) -> &str {
+    key.get(PREFIX.len()..PREFIX.len() + ID).unwrap_or_default()
 }
 
 /// Returns the hash of a credential.

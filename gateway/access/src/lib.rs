@@ -13,9 +13,9 @@ mod key_cache;
 mod key_use;
 mod manage;
 
-pub use authenticator::{AuthError, AuthMode, Authenticator};
+pub use authenticator::{AuthError, Authenticator};
 pub use key::{InvalidKey, Key};
 pub use manage::{
-    IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, create, revoke,
-    rotate,
+    IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, create,
+    create_first, revoke, rotate,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Principal, Scopes, TenantId, Timestamp};
+use domain::{Principal, Role, Scopes, TenantId};
 use gateway_store::{ApiKey, Error as StoreError, KeyActor, KeyChange, Store};
 
 use crate::key::Key;
@@ -97,7 +97,7 @@ pub async fn create(
         if store.api_key(&issued.stored.id).await?.is_some() {
             continue;
         }
-        return match store.create_api_key(&issued.stored, &actor, false).await? {
+        return match store.create_api_key(&issued.stored, &actor).await? {
             KeyChange::Done => Ok(issued),
             KeyChange::LimitReached => Err(KeyError::LimitReached),
             KeyChange::NoTenant => Err(KeyError::NoTenant(tenant.unwrap_or_default())),
@@ -105,6 +105,26 @@ pub async fn create(
         };
     }
     Err(KeyError::LimitReached)
+}
+
+/// Stores the first keys of an installation, each with a role and for all tenants, unless a key exists.
+///
+/// Returns whether they are stored.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn create_first(store: &Store, keys: &[(Key, Role)]) -> Result<bool, KeyError> {
+    let actor = KeyActor { name: "bootstrap".to_owned(), tenant: None, request_id: None };
+    let stored = keys.iter().map(|(key, role)| {
+        let request = KeyRequest {
+            name: format!("bootstrap {}", role.as_str()),
+            tenant: NewKeyTenant::All,
+            scopes: role.scopes(),
+            ttl: MAX_KEY_TTL,
+        };
+        to_stored(store, key, None, &request, &actor)
+    });
+    Ok(store.create_first_api_keys(&stored.collect::<Vec<_>>(), &actor).await?)
 }
 
 /// Creates a key with the rights and the name of another one, which stays valid for `grace`.
@@ -174,8 +194,19 @@ fn check(creator: &Principal, request: &KeyRequest) -> Result<(), KeyError> {
 
 fn issue(store: &Store, tenant: Option<TenantId>, request: &KeyRequest, actor: &KeyActor) -> IssuedKey {
     let key = Key::generate();
+    let stored = to_stored(store, &key, tenant, request, actor);
+    IssuedKey { key, stored }
+}
+
+fn to_stored(
+    store: &Store,
+    key: &Key,
+    tenant: Option<TenantId>,
+    request: &KeyRequest,
+    actor: &KeyActor,
+) -> ApiKey {
     let now = store.now();
-    let stored = ApiKey {
+    ApiKey {
         id: key.id().to_owned(),
         tenant,
         name: request.name.clone(),
@@ -183,15 +214,10 @@ fn issue(store: &Store, tenant: Option<TenantId>, request: &KeyRequest, actor: &
         scopes: request.scopes,
         created_at: now,
         created_by: actor.name.clone(),
-        expires_at: end(now, request.ttl),
+        expires_at: now + request.ttl,
         revoked_at: None,
         last_used_at: None,
-    };
-    IssuedKey { key, stored }
-}
-
-fn end(now: Timestamp, ttl: Duration) -> Timestamp {
-    now + ttl
+    }
 }
 
 fn actor(creator: &Principal, request_id: Option<String>) -> KeyActor {

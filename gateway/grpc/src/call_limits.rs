@@ -10,8 +10,10 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::Route;
 use bytes::Bytes;
+use domain::Scope;
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use http::header::AUTHORIZATION;
 use hyper::body::{Frame, SizeHint};
 use telemetry::panics;
 use tower::layer::layer_fn;
@@ -19,6 +21,7 @@ use tower::{Service, service_fn};
 
 use crate::message_body::{HeldBytes, MessageBody, MessageLimits};
 use crate::status::{refusal, to_status};
+use gateway_http::auth::{self, Verdict};
 use gateway_http::context::Context as Server;
 use gateway_http::header_limits;
 use gateway_http::problem::Problem;
@@ -72,6 +75,74 @@ fn message_limits(kind: Option<StreamKind>, server: &Server) -> MessageLimits {
 }
 
 fn call_with_limits(
+    server: &Server,
+    route: &mut Route,
+    mut request: Request,
+) -> impl Future<Output = Response> + Send + use<> {
+    let Client(client) = Client::from(request.extensions(), request.headers(), &server.limits);
+    let authorization = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+    let verdict = match call_access(request.uri().path()) {
+        CallAccess::Public => None,
+        access @ (CallAccess::Principal | CallAccess::Scope(_)) => {
+            Some((access, server.auth.cached(authorization, client)))
+        }
+    };
+    match verdict {
+        None => Either::Left(run_call(server, route, request)),
+        Some((access, Some(verdict))) => match enter(access, verdict, &mut request) {
+            Ok(()) => Either::Left(run_call(server, route, request)),
+            Err(problem) => Either::Right(std::future::ready(refusal(&problem)).boxed()),
+        },
+        Some((access, None)) => {
+            let (server, mut route) = (server.clone(), route.clone());
+            let authorization = authorization.map(<[u8]>::to_vec);
+            let verified = async move {
+                let verdict = server.auth.verify(authorization.as_deref(), client).await;
+                match enter(access, verdict, &mut request) {
+                    Ok(()) => run_call(&server, &mut route, request).await,
+                    Err(problem) => refusal(&problem),
+                }
+            };
+            Either::Right(verified.boxed())
+        }
+    }
+}
+
+/// Adds the caller to the request if it has the scope of the call.
+fn enter(access: CallAccess, verdict: Verdict, request: &mut Request) -> Result<(), Problem> {
+    let principal = verdict?;
+    if let CallAccess::Scope(scope) = access {
+        auth::require(&principal, scope)?;
+    }
+    request.extensions_mut().insert(principal);
+    Ok(())
+}
+
+/// Which callers may use a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CallAccess {
+    /// All clients.
+    Public,
+    /// Callers with a credential; the use case checks their scopes.
+    Principal,
+    /// Callers with this scope.
+    Scope(Scope),
+}
+
+/// Returns which callers may use a call. Reflection is served only if the operator enables it.
+fn call_access(path: &str) -> CallAccess {
+    match path {
+        "/orders.v1.OrderService/Work" | "/orders.v1.OrderService/UpdateStatus" => {
+            CallAccess::Scope(Scope::Work)
+        }
+        _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => {
+            CallAccess::Public
+        }
+        _ => CallAccess::Principal,
+    }
+}
+
+fn run_call(
     server: &Server,
     route: &mut Route,
     mut request: Request,
@@ -141,6 +212,21 @@ impl hyper::body::Body for CountedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A method of a service that is added later needs a principal, and a decision here if it needs a scope.
+    #[test]
+    fn every_call_of_a_worker_needs_its_scope() {
+        for (method, access) in [
+            ("orders.v1.OrderService/Work", CallAccess::Scope(Scope::Work)),
+            ("orders.v1.OrderService/UpdateStatus", CallAccess::Scope(Scope::Work)),
+            ("orders.v1.OrderService/GetOrder", CallAccess::Principal),
+            ("orders.v1.OrderService/WatchOrder", CallAccess::Principal),
+            ("orders.v1.OrderService/Later", CallAccess::Principal),
+            ("grpc.health.v1.Health/Check", CallAccess::Public),
+        ] {
+            assert_eq!(call_access(&format!("/{method}")), access, "{method}");
+        }
+    }
 
     #[test]
     fn the_limits_are_documented() {

@@ -75,7 +75,10 @@ pub async fn router(state: &State) -> Router {
     });
     let service = OrderServiceServer::new(order_service::Service::new(state.clone()))
         .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
-    let routes = Routes::new(service).add_service(health_service).add_service(v1).add_service(v1alpha);
+    let mut routes = Routes::new(service).add_service(health_service);
+    if state.config.reflection {
+        routes = routes.add_service(v1).add_service(v1alpha);
+    }
     call_limits::limited(routes.into_axum_router(), &state.context)
 }
 

@@ -6,12 +6,20 @@ use gateway_service::feed::Feed;
 use gateway_service::orders::Orders;
 
 /// The settings of the gRPC API.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
+    /// Whether clients may read the descriptors of the services.
+    pub reflection: bool,
     /// Whether `UpdateStatus` accepts a report without a lease token.
     ///
     /// Such a report counts for the running attempt. `None` accepts it only on a loopback address.
     pub tokenless_reports: Option<bool>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { reflection: true, tokenless_reports: None }
+    }
 }
 
 /// The dependencies of the calls. A clone is cheap.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Auth;
 use super::buffer_limits::BufferLimits;
 use super::streams::Streams;
 use crate::Config;
@@ -22,6 +23,8 @@ pub struct Context {
     pub buffers: BufferLimits,
     /// The open streams.
     pub streams: Arc<Streams>,
+    /// Authenticates the callers of requests.
+    pub auth: Auth,
     /// Cancelled when the gateway receives the shutdown signal.
     ///
     /// Readiness turns off, and requests are served as before for the shutdown delay.
@@ -35,11 +38,12 @@ pub struct Context {
 
 impl Context {
     /// Creates the state of a process with these limits.
-    pub fn new(limits: &Config, shutdown_timeout: Duration) -> Self {
+    pub fn new(limits: &Config, auth: Auth, shutdown_timeout: Duration) -> Self {
         Self {
             limits: Arc::new(limits.clone()),
             buffers: BufferLimits::new(limits),
             streams: Arc::new(Streams::new(limits)),
+            auth,
             departing: CancellationToken::new(),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -9,6 +9,7 @@ pub mod problem;
 pub mod server;
 
 mod address_limiter;
+pub mod auth;
 pub mod body;
 pub mod buffer_limits;
 pub mod chunked_buffer;

@@ -21,12 +21,15 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
 use tower::layer::layer_fn;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::address_limiter::client;
+use super::auth::{Admission, Auth, Gate, authorization};
 use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
 use super::request_metrics::RequestMetrics;
@@ -55,13 +58,28 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
 /// The HSTS header of ports with TLS: browsers use only HTTPS for this host for a year.
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Wraps the routes in the layer.
+/// Wraps public routes in the layer.
 pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>, limits: &Config) -> Router<S> {
-    let layer = Arc::new(RequestLayer::new(limits));
-    routes.layer(layer_fn(move |mut route| {
-        let layer = layer.clone();
-        service_fn(move |request: Request| layer.clone().handle(&mut route, request))
-    }))
+    Middleware::new(limits, Auth::off()).around(routes, Gate::Open)
+}
+
+/// The request layer of a port, for several groups of routes.
+pub struct Middleware(Arc<RequestLayer>);
+
+impl Middleware {
+    /// Creates the middleware of a port.
+    pub fn new(limits: &Config, auth: Auth) -> Self {
+        Self(Arc::new(RequestLayer::new(limits, auth)))
+    }
+
+    /// Wraps routes in the layer. `gate` states which of their requests need a principal.
+    pub fn around<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>, gate: Gate) -> Router<S> {
+        let layer = self.0.clone();
+        routes.layer(layer_fn(move |mut route| {
+            let layer = layer.clone();
+            service_fn(move |request: Request| layer.clone().handle(gate, &mut route, request))
+        }))
+    }
 }
 
 /// The state that all requests share.
@@ -72,13 +90,15 @@ struct RequestLayer {
     origins: Origins,
     cors: Option<CorsLayer>,
     strict_transport_security: bool,
+    auth: Auth,
+    trusted_proxies: Vec<IpNet>,
     metrics: RequestMetrics,
     /// Combines the log lines of the many 503 responses during an outage.
     outage: LogThrottle,
 }
 
 impl RequestLayer {
-    fn new(limits: &Config) -> Self {
+    fn new(limits: &Config, auth: Auth) -> Self {
         Self {
             max_head_size: limits.max_head_size,
             max_target_size: limits.max_target_size,
@@ -86,6 +106,8 @@ impl RequestLayer {
             origins: limits.cors_origins.clone(),
             cors: origins::cors(&limits.cors_origins),
             strict_transport_security: limits.strict_transport_security,
+            auth,
+            trusted_proxies: limits.trusted_proxies.clone(),
             metrics: RequestMetrics::default(),
             outage: LogThrottle::default(),
         }
@@ -94,6 +116,7 @@ impl RequestLayer {
     /// Assigns a request id, counts the request, and logs server errors.
     fn handle(
         self: Arc<Self>,
+        gate: Gate,
         route: &mut Route,
         request: Request,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
@@ -107,7 +130,7 @@ impl RequestLayer {
             method,
             path = request.uri().path()
         );
-        let work = self.work(route, request).instrument(span);
+        let work = self.work(gate, route, request).instrument(span);
         async move {
             let mut response = work.await;
             let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -132,7 +155,12 @@ impl RequestLayer {
     }
 
     /// Rejects the request, or passes it to the route.
-    fn work(&self, route: &mut Route, mut request: Request) -> impl Future<Output = Response> + Send + use<> {
+    fn work(
+        self: &Arc<Self>,
+        gate: Gate,
+        route: &mut Route,
+        mut request: Request,
+    ) -> impl Future<Output = Response> + Send + use<> {
         let checked = header_limits::check(&request, self.max_head_size, self.max_target_size)
             .and_then(|()| hosts::check(&request, &self.hosts))
             .and_then(|()| origins::check(&mut request, &self.origins));
@@ -141,13 +169,46 @@ impl RequestLayer {
         }
         // Pages of other sites do not get the metrics.
         match self.cors.as_ref().filter(|_| request.uri().path() != "/metrics") {
-            None => Either::Right(Either::Left(caught(route, request))),
+            None => Either::Right(Either::Left(self.admitted(gate, route, request))),
             Some(cors) => {
-                let mut route = route.clone();
-                let inner = service_fn(move |request| caught(&mut route, request).map(Ok::<_, Infallible>));
+                let (layer, mut route) = (self.clone(), route.clone());
+                // The layer answers a preflight request itself: browsers send it without the credential.
+                let inner = service_fn(move |request| {
+                    layer.admitted(gate, &mut route, request).map(Ok::<_, Infallible>)
+                });
                 let answered = cors.layer(inner).oneshot(request).map(|Ok(response)| response);
                 let answered: BoxFuture<'static, Response> = answered.boxed();
                 Either::Right(Either::Right(answered))
+            }
+        }
+    }
+
+    /// Returns the answer of the route if the gate admits the request. Only a look-up of a credential allocates.
+    fn admitted(
+        &self,
+        gate: Gate,
+        route: &mut Route,
+        mut request: Request,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        let needs_client = gate != Gate::Open && self.auth.is_required();
+        let proxies = &self.trusted_proxies;
+        let client = needs_client.then(|| client(request.extensions(), request.headers(), proxies)).flatten();
+        match gate.admit(&self.auth, &mut request, client) {
+            Admission::Granted => Either::Left(caught(route, request)),
+            Admission::Refused(problem) => Either::Right(ready(problem.into_response()).boxed()),
+            Admission::Unknown => {
+                let (auth, mut route) = (self.auth.clone(), route.clone());
+                let authorization = authorization(&request).map(<[u8]>::to_vec);
+                let verified = async move {
+                    match auth.verify(authorization.as_deref(), client).await {
+                        Ok(principal) => {
+                            request.extensions_mut().insert(principal);
+                            caught(&mut route, request).await
+                        }
+                        Err(problem) => problem.into_response(),
+                    }
+                };
+                Either::Right(verified.boxed())
             }
         }
     }

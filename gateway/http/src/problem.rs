@@ -173,6 +173,14 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
         }
+        let challenge = match self.code {
+            ErrorCode::Unauthenticated => Some("Bearer"),
+            ErrorCode::TokenExpired => Some("Bearer error=\"invalid_token\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         response
     }
 }
@@ -229,6 +237,15 @@ mod tests {
             let problem = Problem::new(ErrorCode::Overloaded, "x").retry_after(Duration::from_millis(wait));
             assert_eq!(problem.into_response().headers()["retry-after"], header);
         }
+    }
+
+    #[test]
+    fn a_missing_credential_has_a_challenge() {
+        let challenge =
+            |code| Problem::new(code, "x").into_response().headers().get("www-authenticate").cloned();
+        assert_eq!(challenge(ErrorCode::Unauthenticated).unwrap(), "Bearer");
+        assert_eq!(challenge(ErrorCode::TokenExpired).unwrap(), "Bearer error=\"invalid_token\"");
+        assert_eq!(challenge(ErrorCode::Forbidden), None);
     }
 
     #[test]

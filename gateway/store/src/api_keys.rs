@@ -142,22 +142,14 @@ impl Store {
 
     /// Stores a new key and its entry in the audit log.
     ///
-    /// With `only_if_none`, the key is stored only while no key exists.
-    ///
     /// # Errors
     /// [`Error`].
-    pub async fn create_api_key(
-        &self,
-        key: &ApiKey,
-        actor: &KeyActor,
-        only_if_none: bool,
-    ) -> Result<KeyChange, Error> {
+    pub async fn create_api_key(&self, key: &ApiKey, actor: &KeyActor) -> Result<KeyChange, Error> {
         let now = self.now();
         self.write(|connection| {
             let (key, actor) = (key.clone(), actor.clone());
             Box::pin(async move {
-                let limit = if only_if_none { 1 } else { MAX_API_KEYS };
-                if count_at_least(connection, now, limit, only_if_none).await? {
+                if count_at_least(connection, now, MAX_API_KEYS).await? {
                     return Ok(KeyChange::LimitReached);
                 }
                 if let Some(tenant) = &key.tenant
@@ -168,6 +160,34 @@ impl Store {
                 insert(connection, &key).await?;
                 audit::record(connection, &entry(&actor, &key, "key.create", now)).await?;
                 Ok(KeyChange::Done)
+            })
+        })
+        .await
+    }
+
+    /// Stores the first keys of an installation, unless any key was ever created. Returns whether they are stored.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_first_api_keys(&self, keys: &[ApiKey], actor: &KeyActor) -> Result<bool, Error> {
+        let now = self.now();
+        let for_update = self.inner.dialect.for_update();
+        self.write(|connection| {
+            let (keys, actor) = (keys.to_vec(), actor.clone());
+            Box::pin(async move {
+                // The row excludes another gateway that does the same.
+                let mut sql = Statement::new("SELECT tenant_id FROM tenants WHERE tenant_id = ?");
+                sql.bind(TenantId::DEFAULT.to_owned()).push(for_update);
+                sql.fetch(connection).await?;
+                if !Statement::new("SELECT key_id FROM api_keys LIMIT 1").fetch(connection).await?.is_empty()
+                {
+                    return Ok(false);
+                }
+                for key in &keys {
+                    insert(connection, key).await?;
+                    audit::record(connection, &entry(&actor, key, "key.create", now)).await?;
+                }
+                Ok(true)
             })
         })
         .await
@@ -259,18 +279,12 @@ impl Store {
     }
 }
 
-/// Returns whether there are at least `limit` active keys, or keys of any state.
-async fn count_at_least(
-    connection: &mut Connection,
-    now: Timestamp,
-    limit: u32,
-    any_state: bool,
-) -> Result<bool, Error> {
-    let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT key_id FROM api_keys WHERE 1 = 1");
-    if !any_state {
-        sql.push(" AND revoked_at IS NULL AND expires_at > ?").bind(now.as_micros());
-    }
-    sql.push(" LIMIT ?) few").bind(i64::from(limit));
+/// Returns whether there are at least `limit` active keys.
+async fn count_at_least(connection: &mut Connection, now: Timestamp, limit: u32) -> Result<bool, Error> {
+    let mut sql = Statement::new(
+        "SELECT COUNT(*) FROM (SELECT key_id FROM api_keys WHERE revoked_at IS NULL AND expires_at > ? LIMIT ?) few",
+    );
+    sql.bind(now.as_micros()).bind(i64::from(limit));
     let found = sql.fetch(connection).await?;
     let count: u32 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
     Ok(count >= limit)

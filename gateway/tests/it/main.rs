@@ -2,6 +2,7 @@
 //! MySQL or MariaDB with Redis.
 
 #[cfg(test)]
+mod access;
 mod any_input;
 #[cfg(test)]
 mod bulk;

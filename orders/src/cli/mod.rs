@@ -27,9 +27,9 @@ pub(crate) use operator::{
 };
 pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
-    CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings, GatewayTlsArgs,
-    GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs, RedisArgs,
-    ShutdownDelayArgs, StoreArgs, WorkArgs, sqlite_file,
+    AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings,
+    GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
+    RedisArgs, ShutdownDelayArgs, StoreArgs, TokenArgs, WorkArgs, sqlite_file,
 };
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
@@ -133,6 +133,8 @@ pub(crate) struct ProcessorArgs {
     pub(crate) gateways: GatewayUrlArgs,
     #[command(flatten)]
     pub(crate) gateway_tls: GatewayTlsArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
@@ -243,6 +245,8 @@ pub(crate) struct ConfigArgs {
     gateways: GatewayUrlArgs,
     #[command(flatten)]
     gateway_tls: GatewayTlsArgs,
+    #[command(flatten)]
+    token: TokenArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use domain::{OrderId, Timestamp};
 
 use super::CaArgs;
+use super::settings::TokenArgs;
 use crate::values::{self, ServerUrl};
 
 /// The gateway.
@@ -22,6 +23,8 @@ pub(crate) struct ApiArgs {
     pub(crate) url: ServerUrl,
     #[command(flatten)]
     pub(crate) ca: CaArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// The requester, for the audit fields.

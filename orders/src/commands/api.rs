@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
@@ -18,6 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Api {
     base: Url,
     client: reqwest::Client,
+    token: Option<SecretString>,
 }
 
 impl Api {
@@ -25,6 +27,7 @@ impl Api {
         Ok(Self {
             base: args.url.expose_secret().clone(),
             client: http_client(TIMEOUT, &Trust::from(&args.ca))?,
+            token: args.token.read()?,
         })
     }
 
@@ -49,6 +52,10 @@ impl Api {
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
         let shown = redacted(&self.base);
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        };
         let response = request.send().await.map_err(|error| {
             if let Some(problem) = certificate_problem(&error) {
                 return Error::failed(format!("the certificate of {shown} is not accepted: {problem}"))
@@ -65,7 +72,13 @@ impl Api {
             return Ok(body);
         }
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
-        Err(Error::failed(format!("the gateway at {shown} refused: {detail}")).hint(format!(
+        let refused = Error::failed(format!("the gateway at {shown} refused: {detail}"));
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(
+                refused.hint("set ORDERS_TOKEN or --token-file to a key that `orders keys create` printed")
+            );
+        }
+        Err(refused.hint(format!(
             "{shown}problems explains the code {}",
             body["code"].as_str().unwrap_or("unknown")
         )))

@@ -73,6 +73,8 @@ fn describe_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
         }
         "redis_url" if of == Configured::Dev => "(in memory)".to_owned(),
         "redis_url" => "(required)".to_owned(),
+        "developer_tools" => "(on with --auth off)".to_owned(),
+        "graphql_introspection" => "(as --developer-tools)".to_owned(),
         "bus_secret_file" => "(a secret in the database)".to_owned(),
         "allow_tokenless_reports" => "(on when --grpc-addr is a loopback address)".to_owned(),
         "worker_id" => "(host name and process id)".to_owned(),

@@ -9,7 +9,9 @@ use broker::{Bus, Queue, memory};
 use domain::LeasePrefix;
 use domain::transition::Rules;
 use gateway::Store;
+use gateway::access::Key;
 use gateway::store::{Dialect, Error as StoreError};
+use secrecy::SecretString;
 use tls::{ALPN_GRPC, ClientTls};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,8 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
             .hint("its processor has no certificate: use `orders gateway` and `orders processor`"));
     }
     let mut config = settings.config(&shutdown_delay, &process)?;
+    let local_worker = config.access.keys.then(Key::generate);
+    config.access.local_worker.clone_from(&local_worker);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
     let handler = work.order_handler()?;
@@ -44,7 +48,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     };
 
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
-    let (http_addr, grpc_addr) = (connect_address(prepared.http_addr), connect_address(prepared.grpc_addr));
+    // The banner shows the real addresses; the processor connects over loopback.
+    let (http_addr, grpc_addr) = (prepared.http_addr, prepared.grpc_addr);
+    let gateway_addr = connect_address(grpc_addr);
     let lease_prefix = end_own_leases(&store, prepared.config.service.rules).await?;
     let ports = prepared.config.tls.clone();
     let parts = prepared.into_parts(queue.clone(), bus).await;
@@ -54,9 +60,10 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         ports.grpc.clone().map(|port| ClientTls::trusting(port, "gateway_client", ALPN_GRPC)).transpose();
     let own_grpc = own_grpc.map_err(|error| Error::failed(error.to_string()))?;
     let scheme = if own_grpc.is_some() { "https" } else { "http" };
-    let mut config = work.processor_config(vec![format!("{scheme}://{grpc_addr}")], &process);
+    let mut config = work.processor_config(vec![format!("{scheme}://{gateway_addr}")], &process);
     config.gateway_tls = own_grpc.map(Arc::new);
     config.lease_prefix = lease_prefix;
+    config.token = local_worker.map(|key| SecretString::from(key.expose()));
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
 

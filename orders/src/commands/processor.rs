@@ -52,6 +52,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let urls = gateways.iter().map(ToString::to_string).collect();
     let mut config = args.work.processor_config(urls, &args.process);
     config.gateway_tls = gateway_tls;
+    config.token = args.token.read()?;
     if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != DEFAULT_METRICS_ADDR {
         tracing::warn!(
             metrics = %metrics_addr,

@@ -9,6 +9,7 @@ use gateway::{Parts, Starting, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::bootstrap::create_first_keys;
 use super::certificates::keep_ports_current;
 use super::database::wait_for_database;
 use super::listeners::{bind, local_address, raise_connection_limit};
@@ -52,9 +53,16 @@ impl PreparedGateway {
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
         let grpc = bind(&settings.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
         let (http_addr, grpc_addr) = (local_address(&http)?, local_address(&grpc)?);
+        settings.access.check_exposure([
+            ("--http-addr (ORDERS_HTTP_ADDR)", http_addr),
+            ("--grpc-addr (ORDERS_GRPC_ADDR)", grpc_addr),
+        ])?;
         let starting = Starting::serve(&http, &config.http, config.tls.http.clone())
             .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))?;
         let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
+        if let Some(store) = &store {
+            create_first_keys(&settings.access, store).await?;
+        }
         Ok(store.map(|store| Self {
             config,
             store,

@@ -1,5 +1,6 @@
 //! The steps of a process before it serves: it takes its ports, opens the database, and checks Redis.
 
+mod bootstrap;
 mod certificates;
 mod data_folder;
 mod database;

@@ -46,6 +46,11 @@ fn services_have_limits_and_passwords() {
     for name in ["mysql", "redis"] {
         assert!(services[name].contains(&"networks: [back]"), "{name} can be reached from outside");
     }
+    assert!(services["gateway"].contains(&"ORDERS_AUTH: keys"), "the gateway is open to the network");
+    assert!(
+        !services["processor"].iter().any(|line| line.contains("admin")),
+        "a processor has the admin key"
+    );
     // Docker Engine before 25 rejects files with it.
     assert!(!file.contains("start_interval"));
     assert!(file.contains("back:\n    internal: true"));

@@ -5,6 +5,8 @@
 //! A socket ends when:
 //! - the client closes it or violates the protocol: the close handshake has a short timeout;
 //! - `connection_init` does not arrive in time: 4408;
+//! - `connection_init` has to contain a credential and has none that is valid: 4401; one that has expired: 4403;
+//! - its credential expires or is revoked: 4403 `token_expired`;
 //! - no frame arrives for a ping interval and the pong timeout: the socket is dropped without a handshake, because the
 //!   peer is gone;
 //! - a message arrives too slowly: 4408; a message does not fit into the shared buffer of requests: 1013;
@@ -21,6 +23,7 @@
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +33,10 @@ use async_graphql_axum::GraphQLProtocol;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
-use axum::http::header::UPGRADE;
+use axum::http::header::{AUTHORIZATION, UPGRADE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use domain::ErrorCode;
+use domain::{ErrorCode, Principal};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{SinkExt, StreamExt};
 use metrics::{counter, gauge};
@@ -48,6 +51,7 @@ use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
 use crate::transport::websocket_protocol::{Action, Close, LEGACY, MODERN, Protocol, ProtocolState};
+use gateway_http::auth::Auth;
 use gateway_http::buffer_limits::{Budget, BufferLimits, Reservation};
 use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
@@ -92,6 +96,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
         Err(rejection) => return handshake(rejection.body_text()),
     };
     let Client(client) = Client::of(&parts, limits);
+    let caller = Caller::of(&parts, context.auth.clone(), client);
     let open_stream = match context.streams.open(STREAM, client) {
         Ok(open_stream) => open_stream,
         Err(problem) => return problem.into_response(),
@@ -107,7 +112,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
         .max_frame_size(state.config().max_message_size)
         .on_upgrade(move |socket| {
             let tasks = state.context().tasks.clone();
-            let mut session = Session::new(socket, open_stream, &state, protocol);
+            let mut session = Session::new(socket, open_stream, &state, protocol, caller);
             session.read_only = access == Access::ReadOnly;
             // A separate task, because the task of the upgrade keeps the memory of all earlier steps.
             tasks.spawn(session.run());
@@ -123,6 +128,31 @@ fn handshake(detail: String) -> Response {
 fn refused(limit: &'static str, problem: Problem) -> Response {
     counter!("orders_graphql_rejections_total", "reason" => limit).increment(1);
     problem.into_response()
+}
+
+/// Who uses a socket.
+struct Caller {
+    auth: Auth,
+    client: Option<IpAddr>,
+    /// The value of the header of the upgrade.
+    authorization: Option<Vec<u8>>,
+    principal: Option<Arc<Principal>>,
+}
+
+impl Caller {
+    fn of(parts: &Parts, auth: Auth, client: Option<IpAddr>) -> Self {
+        let authorization = parts.headers.get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        let principal = parts.extensions.get::<Arc<Principal>>().cloned();
+        Self { auth, client, authorization, principal }
+    }
+
+    /// Waits until the credential is no longer valid.
+    fn until_refused(&self) -> Pin<Box<dyn Future<Output = Problem> + Send>> {
+        match self.principal {
+            Some(_) => Box::pin(self.auth.clone().until_refused(self.authorization.clone())),
+            None => Box::pin(std::future::pending()),
+        }
+    }
 }
 
 /// Counts a socket while it is open.
@@ -176,17 +206,19 @@ enum SocketEnd {
 struct Step {
     messages: Vec<Message>,
     end: Option<SocketEnd>,
+    /// Authenticate this value before the next message is read.
+    authenticate: Option<Option<String>>,
 }
 
 impl From<Vec<Message>> for Step {
     fn from(messages: Vec<Message>) -> Self {
-        Self { messages, end: None }
+        Self { messages, ..Self::default() }
     }
 }
 
 impl From<SocketEnd> for Step {
     fn from(end: SocketEnd) -> Self {
-        Self { messages: Vec::new(), end: Some(end) }
+        Self { end: Some(end), ..Self::default() }
     }
 }
 
@@ -208,11 +240,20 @@ struct Session {
     queue: mpsc::Sender<Box<Outgoing>>,
     outgoing: mpsc::Receiver<Box<Outgoing>>,
     drain_signal: Pin<Box<dyn Future<Output = ()> + Send>>,
+    caller: Caller,
+    /// Ends when the credential is no longer valid.
+    refused: Pin<Box<dyn Future<Output = Problem> + Send>>,
 }
 
 impl Session {
     /// Creates a session. Boxed, so that the futures that own it stay small.
-    fn new(socket: WebSocket, open_stream: OpenStream, state: &State, protocol: Protocol) -> Box<Self> {
+    fn new(
+        socket: WebSocket,
+        open_stream: OpenStream,
+        state: &State,
+        protocol: Protocol,
+        caller: Caller,
+    ) -> Box<Self> {
         let (queue, outgoing) = mpsc::channel(MAX_QUEUED_RESULTS);
         let context = state.context();
         Box::new(Self {
@@ -224,6 +265,7 @@ impl Session {
                 protocol,
                 state.config().max_operations_per_socket,
                 state.connection_init().clone(),
+                caller.principal.is_none(),
             ),
             read_only: false,
             running: HashMap::new(),
@@ -234,6 +276,8 @@ impl Session {
             buffers: context.buffers.clone(),
             sending: Vec::new(),
             config: Arc::clone(state.config()),
+            refused: caller.until_refused(),
+            caller,
         })
     }
 
@@ -295,6 +339,13 @@ impl Session {
                     }
                 }
                 () = &mut self.drain_signal => SocketEnd::Close(Close::new(1012, "the gateway is restarting")).into(),
+                problem = &mut self.refused => {
+                    SocketEnd::Close(Close::new(4403, problem.code().as_str())).into()
+                }
+            };
+            let step = match step.authenticate {
+                Some(authorization) => self.authenticate(authorization).await,
+                None => step,
             };
             if !step.messages.is_empty()
                 && let Err(end) = self.send(step.messages).await
@@ -306,6 +357,22 @@ impl Session {
                 return end;
             }
         }
+    }
+
+    /// Authenticates the credential of `connection_init`.
+    async fn authenticate(&mut self, authorization: Option<String>) -> Step {
+        let authorization = authorization.map(String::into_bytes);
+        let Caller { auth, client, .. } = &self.caller;
+        let action = match auth.authenticate(authorization.as_deref(), *client).await {
+            Ok(principal) => {
+                self.caller.principal = Some(principal);
+                self.caller.authorization = authorization;
+                self.refused = self.caller.until_refused();
+                self.state.authenticated(None)
+            }
+            Err(problem) => self.state.authenticated(Some((problem.code(), problem.detail()))),
+        };
+        self.react(action, 0)
     }
 
     fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Step {
@@ -321,14 +388,24 @@ impl Session {
             Some(Err(error)) => return read_error(&error).into(),
             None => return SocketEnd::Dropped.into(),
         };
-        match self.state.receive(&text) {
+        let action = self.state.receive(&text);
+        self.react(action, text.len())
+    }
+
+    /// Returns the reaction to a message of this length.
+    fn react(&mut self, action: Action, length: usize) -> Step {
+        match action {
             Action::Nothing => Step::default(),
             Action::Send(messages) => messages.into_iter().map(as_text).collect::<Vec<_>>().into(),
             Action::Close(close) => SocketEnd::Close(close).into(),
             Action::Refuse { message, close } => Step {
                 messages: message.into_iter().map(as_text).collect(),
                 end: Some(SocketEnd::Close(close)),
+                authenticate: None,
             },
+            Action::Authenticate { authorization } => {
+                Step { authenticate: Some(authorization), ..Step::default() }
+            }
             Action::Stop { number } => {
                 self.running.remove(&number);
                 Step::default()
@@ -337,7 +414,7 @@ impl Session {
                 let protocol = self.state.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed, so that the memory of the preparation is freed while a subscription waits for events.
-                let held = self.buffers.bodies.reserve(text.len());
+                let held = self.buffers.bodies.reserve(length);
                 let results = Box::pin(results(self.executor.clone(), params, held));
                 // Ends with the operation, or is aborted with the socket. The executor catches panics.
                 let task = self.tasks.spawn(forward_results(

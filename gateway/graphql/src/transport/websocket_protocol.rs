@@ -27,6 +27,9 @@ use crate::request::Params;
 /// Maximum length of the reason of a close frame, in bytes. With a longer one clients report code 1006.
 const MAX_REASON_BYTES: usize = 123;
 
+/// The names of the member of `connection_init` that contains the credential, as in the header.
+const AUTHORIZATION: [&str; 2] = ["authorization", "Authorization"];
+
 /// The name of the modern protocol.
 pub(crate) const MODERN: &str = "graphql-transport-ws";
 /// The name of the legacy protocol.
@@ -53,6 +56,8 @@ pub(crate) enum Action {
     Nothing,
     /// Send these messages in this order.
     Send(Vec<String>),
+    /// Authenticate this value of `authorization`, then call [`ProtocolState::authenticated`].
+    Authenticate { authorization: Option<String> },
     /// Run an operation; its results carry the id and the number.
     Start { id: Arc<str>, number: u64, params: Params },
     /// Stop the operation with this number.
@@ -68,6 +73,10 @@ pub(crate) enum Action {
 pub(crate) struct ProtocolState {
     protocol: Protocol,
     init_hook: ConnectionInitHook,
+    /// Whether `connection_init` has to contain a credential.
+    needs_credential: bool,
+    /// Whether a `connection_init` was received.
+    initialised: bool,
     acknowledged: bool,
     max_operations: usize,
     next_number: u64,
@@ -150,9 +159,22 @@ fn message(kind: &str, id: &str, payload: Option<&str>) -> String {
 }
 
 impl ProtocolState {
-    pub(crate) fn new(protocol: Protocol, max_operations: usize, init_hook: ConnectionInitHook) -> Self {
-        let active = HashMap::new();
-        Self { protocol, init_hook, acknowledged: false, max_operations, next_number: 0, active }
+    pub(crate) fn new(
+        protocol: Protocol,
+        max_operations: usize,
+        init_hook: ConnectionInitHook,
+        needs_credential: bool,
+    ) -> Self {
+        Self {
+            protocol,
+            init_hook,
+            needs_credential,
+            initialised: false,
+            acknowledged: false,
+            max_operations,
+            next_number: 0,
+            active: HashMap::new(),
+        }
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -201,19 +223,45 @@ impl ProtocolState {
         if !matches!(payload, None | Some(Value::Null | Value::Object(_))) {
             return Close::malformed("the payload of connection_init must be an object");
         }
-        if self.acknowledged {
+        if self.initialised {
             return Action::Close(Close::new(4429, "Too many initialisation requests"));
         }
-        if let Err(reason) = self.init_hook.check(payload.unwrap_or(&Value::Null)) {
-            let message = match self.protocol {
-                Protocol::Modern => None,
-                Protocol::Legacy => {
-                    let payload = serde_json::json!({ "message": reason });
-                    Some(format!(r#"{{"type":"connection_error","payload":{payload}}}"#))
-                }
-            };
-            return Action::Refuse { message, close: Close::new(4403, &reason) };
+        self.initialised = true;
+        let payload = payload.unwrap_or(&Value::Null);
+        if let Err(reason) = self.init_hook.check(payload) {
+            return self.refuse(4403, &reason);
         }
+        if self.needs_credential {
+            let authorization = AUTHORIZATION.into_iter().find_map(|name| payload[name].as_str());
+            return Action::Authenticate { authorization: authorization.map(str::to_owned) };
+        }
+        self.acknowledge()
+    }
+
+    /// Continues with the result of the authentication of `connection_init`.
+    ///
+    /// Clients reconnect after 4403, because they can send a new credential, but not after 4401.
+    pub(crate) fn authenticated(&mut self, refused: Option<(ErrorCode, &str)>) -> Action {
+        match refused {
+            None => self.acknowledge(),
+            Some((ErrorCode::Unauthenticated, reason)) => self.refuse(4401, reason),
+            Some((ErrorCode::TokenExpired, _)) => self.refuse(4403, ErrorCode::TokenExpired.as_str()),
+            Some((_, reason)) => self.refuse(1013, reason),
+        }
+    }
+
+    fn refuse(&self, code: u16, reason: &str) -> Action {
+        let message = match self.protocol {
+            Protocol::Modern => None,
+            Protocol::Legacy => {
+                let payload = serde_json::json!({ "message": reason });
+                Some(format!(r#"{{"type":"connection_error","payload":{payload}}}"#))
+            }
+        };
+        Action::Refuse { message, close: Close::new(code, reason) }
+    }
+
+    fn acknowledge(&mut self) -> Action {
         self.acknowledged = true;
         let acknowledgement = r#"{"type":"connection_ack"}"#.to_owned();
         Action::Send(std::iter::once(acknowledgement).chain(self.protocol.keepalive()).collect())
@@ -268,7 +316,7 @@ mod tests {
     use super::*;
 
     fn new(protocol: Protocol) -> ProtocolState {
-        ProtocolState::new(protocol, 2, ConnectionInitHook::default())
+        ProtocolState::new(protocol, 2, ConnectionInitHook::default(), false)
     }
 
     fn ready(protocol: Protocol) -> ProtocolState {
@@ -302,6 +350,32 @@ mod tests {
                 assert!(state.is_acknowledged());
             }
         }
+    }
+
+    #[test]
+    fn connection_init_with_a_credential_is_authenticated() {
+        let init = |payload: &str| {
+            let mut state = ProtocolState::new(Protocol::Modern, 2, ConnectionInitHook::default(), true);
+            let action = state.receive(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
+            (state, action)
+        };
+        for (payload, authorization) in
+            [("{}", None), (r#"{"authorization":"a"}"#, Some("a")), (r#"{"Authorization":"a"}"#, Some("a"))]
+        {
+            let (mut state, action) = init(payload);
+            assert_eq!(action, Action::Authenticate { authorization: authorization.map(str::to_owned) });
+            assert_eq!(code(&state.receive(&subscribe("1"))), Some(4401));
+            assert_eq!(code(&state.receive(r#"{"type":"connection_init"}"#)), Some(4429));
+        }
+        for (refused, expected) in [
+            (ErrorCode::Unauthenticated, 4401),
+            (ErrorCode::TokenExpired, 4403),
+            (ErrorCode::RateLimited, 1013),
+        ] {
+            let action = init("{}").0.authenticated(Some((refused, "x")));
+            assert!(matches!(action, Action::Refuse { close, .. } if close.code == expected), "{refused}");
+        }
+        assert!(matches!(init("{}").0.authenticated(None), Action::Send(_)));
     }
 
     #[test]
@@ -394,7 +468,7 @@ mod tests {
         let error =
             r#"{"type":"connection_error","payload":{"message":"the token is \"wrong\""}}"#.to_owned();
         for (protocol, message) in [(Protocol::Modern, None), (Protocol::Legacy, Some(error))] {
-            let state = || ProtocolState::new(protocol, 2, check.clone());
+            let state = || ProtocolState::new(protocol, 2, check.clone(), false);
             let close = Close::new(4403, "the token is \"wrong\"");
             let refused = Action::Refuse { message, close };
             for payload in ["", r#","payload":{"token":"bad"}"#] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use gateway::graphql::{self, TrustedDocuments};
 use gateway_http::Config as HttpConfig;
 use gateway_http::{Hosts, Origins};
@@ -201,17 +201,15 @@ pub(crate) struct LimitArgs {
         default_value = "30"
     )]
     pub(crate) graphql_max_aliases: usize,
-    /// Allow introspection of the GraphQL schema: on or off
+    /// Allow introspection of the GraphQL schema: on or off [default: as --developer-tools]
     #[arg(
         long,
         env = "ORDERS_GRAPHQL_INTROSPECTION",
         hide_env_values = true,
         value_name = "SWITCH",
-        value_parser = values::switch(),
-        action = ArgAction::Set,
-        default_value = "on"
+        value_parser = values::switch()
     )]
-    pub(crate) graphql_introspection: bool,
+    pub(crate) graphql_introspection: Option<bool>,
     /// Maximum number of GraphQL operations in one request; 0 and 1 disable batching: 0 to 1000
     #[arg(
         long,
@@ -262,7 +260,6 @@ impl LimitArgs {
             max_depth: self.graphql_max_depth,
             max_aliases: self.graphql_max_aliases,
             max_complexity: self.graphql_max_complexity,
-            introspection: self.graphql_introspection,
             max_batch_size: self.graphql_max_batch_size,
             max_persisted_queries: self.graphql_max_persisted_queries,
             ..config.graphql.clone()

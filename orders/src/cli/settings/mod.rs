@@ -3,18 +3,21 @@
 //! Each group also applies its settings to a configuration. A new setting changes two files: its group here, and the
 //! configuration that it sets.
 
+mod access;
 mod addresses;
 mod limits;
 mod orders;
 mod process;
 mod storage;
 mod tls;
+mod token;
 mod work;
 
 use clap::Args;
 
 use crate::error::Error;
 
+pub(crate) use access::AccessArgs;
 pub(crate) use addresses::{DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs};
 pub(crate) use limits::LimitArgs;
 pub(crate) use orders::RuleArgs;
@@ -23,6 +26,7 @@ pub(crate) use storage::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, sqlite_file,
 };
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
+pub(crate) use token::TokenArgs;
 pub(crate) use work::WorkArgs;
 
 /// The settings of a gateway, without its process.
@@ -36,6 +40,8 @@ pub(crate) struct GatewaySettings {
     pub(crate) http_tls: HttpTlsArgs,
     #[command(flatten)]
     pub(crate) grpc_tls: GrpcTlsArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
@@ -66,6 +72,9 @@ impl GatewaySettings {
         self.rules.apply_to(&mut config)?;
         self.limits.apply_to(&mut config)?;
         self.grpc.apply_to(&mut config);
+        self.access.apply_to(&mut config);
+        config.graphql.introspection =
+            self.limits.graphql_introspection.unwrap_or_else(|| self.access.developer_tools());
         Ok(config)
     }
 }

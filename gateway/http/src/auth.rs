@@ -1,0 +1,199 @@
+//! Authenticates requests by their `Authorization` header.
+//!
+//! A credential that was verified lately costs no wait and no allocation besides the extension of the request. Any other
+//! one is looked up. Failures are limited for each address, so that guessing does not reach the database.
+
+mod failures;
+mod gate;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use domain::{ErrorCode, Principal, Scope};
+use futures_util::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::{Extensions, HeaderMap};
+use metrics::{Counter, counter};
+
+use self::failures::FailureLimiter;
+pub(crate) use self::gate::Admission;
+pub use self::gate::Gate;
+use super::problem::Problem;
+
+/// Verifies the values of `Authorization` headers.
+pub trait Verifier: Send + Sync {
+    /// Returns what is known of a credential without I/O. `None` if it has to be looked up.
+    fn cached(&self, authorization: Option<&[u8]>) -> Option<Verdict>;
+
+    /// Looks a credential up.
+    fn verify<'a>(&'a self, authorization: Option<&'a [u8]>) -> BoxFuture<'a, Verdict>;
+}
+
+/// The time between two checks of the credential of an open stream.
+const RECHECK: Duration = Duration::from_millis(1_500);
+
+/// The caller, or the error of its request.
+pub type Verdict = Result<Arc<Principal>, Problem>;
+
+/// Decides who makes a request. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    anonymous: Arc<Principal>,
+    required: Option<Required>,
+}
+
+struct Required {
+    verifier: Arc<dyn Verifier>,
+    failures: FailureLimiter,
+    accepted: Counter,
+    refused: Counter,
+    limited: Counter,
+}
+
+impl Auth {
+    /// Accepts every request: the caller may do everything.
+    pub fn off() -> Self {
+        Self(Arc::new(Inner { anonymous: Arc::new(Principal::anonymous()), required: None }))
+    }
+
+    /// Requires a credential that `verifier` accepts.
+    pub fn required(verifier: Arc<dyn Verifier>) -> Self {
+        let outcome = |outcome: &'static str| counter!("orders_auth_total", "outcome" => outcome);
+        Self(Arc::new(Inner {
+            anonymous: Arc::new(Principal::anonymous()),
+            required: Some(Required {
+                verifier,
+                failures: FailureLimiter::default(),
+                accepted: outcome("accepted"),
+                refused: outcome("refused"),
+                limited: outcome("rate_limited"),
+            }),
+        }))
+    }
+
+    /// Returns whether callers have to authenticate.
+    pub fn is_required(&self) -> bool {
+        self.0.required.is_some()
+    }
+
+    /// Authenticates a credential.
+    ///
+    /// # Errors
+    /// A problem with the code `unauthenticated`, `token_expired`, `rate_limited` or one of the database.
+    pub async fn authenticate(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Verdict {
+        match self.cached(authorization, client) {
+            Some(verdict) => verdict,
+            None => self.verify(authorization, client).await,
+        }
+    }
+
+    /// Authenticates a request by its headers.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_headers(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Verdict {
+        self.authenticate(headers.get(AUTHORIZATION).map(|value| value.as_bytes()), client).await
+    }
+
+    /// Waits until a credential that was accepted is no longer valid, and returns the error for its open streams.
+    ///
+    /// A credential that cannot be verified at present stays valid. Without authentication the wait has no end.
+    pub async fn until_refused(self, authorization: Option<Vec<u8>>) -> Problem {
+        let Some(required) = &self.0.required else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(RECHECK).await;
+            let verdict = match required.verifier.cached(authorization.as_deref()) {
+                Some(verdict) => verdict,
+                None => required.verifier.verify(authorization.as_deref()).await,
+            };
+            if let Err(problem) = verdict
+                && is_failure(problem.code())
+            {
+                return Problem::new(ErrorCode::TokenExpired, "the credential has expired or was revoked");
+            }
+        }
+    }
+
+    /// Returns the verdict if it needs no look-up.
+    pub fn cached(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Option<Verdict> {
+        let Some(required) = &self.0.required else { return Some(Ok(self.0.anonymous.clone())) };
+        let verdict = required.verifier.cached(authorization)?;
+        Some(required.count(verdict, client))
+    }
+
+    /// Looks a credential up, unless too many of this address failed.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn verify(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Verdict {
+        let Some(required) = &self.0.required else { return Ok(self.0.anonymous.clone()) };
+        if required.failures.is_exhausted(client) {
+            required.limited.increment(1);
+            return Err(failures::rate_limited());
+        }
+        let verdict = required.verifier.verify(authorization).await;
+        required.count(verdict, client)
+    }
+}
+
+impl Required {
+    fn count(&self, verdict: Verdict, client: Option<IpAddr>) -> Verdict {
+        match &verdict {
+            Ok(_) => self.accepted.increment(1),
+            Err(problem) if is_failure(problem.code()) => {
+                self.refused.increment(1);
+                if !self.failures.count(client) {
+                    self.limited.increment(1);
+                    return Err(failures::rate_limited());
+                }
+            }
+            Err(_) => {}
+        }
+        verdict
+    }
+}
+
+/// Returns whether the client sent a wrong credential, in contrast to a failure of the database.
+fn is_failure(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unauthenticated | ErrorCode::TokenExpired)
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_required() { "Auth::required" } else { "Auth::off" })
+    }
+}
+
+/// Returns the caller of a request that a [`Gate::Principal`] admitted.
+///
+/// # Errors
+/// `unauthenticated`. A route without a gate refuses its requests.
+pub fn principal(extensions: &Extensions) -> Verdict {
+    extensions.get::<Arc<Principal>>().cloned().ok_or_else(missing)
+}
+
+/// Returns the error of a request without a credential.
+pub fn missing() -> Problem {
+    Problem::new(
+        ErrorCode::Unauthenticated,
+        "the request has no credential: send the header Authorization: Bearer <API key>",
+    )
+}
+
+/// Checks the scope of a caller.
+///
+/// # Errors
+/// `forbidden`, which names the scope.
+pub fn require(principal: &Principal, scope: Scope) -> Result<(), Problem> {
+    principal.require(scope).map_err(|missing| Problem::new(ErrorCode::Forbidden, missing.to_string()))
+}
+
+/// Returns the value of the header of a request.
+pub(crate) fn authorization(request: &Request) -> Option<&[u8]> {
+    request.headers().get(AUTHORIZATION).map(|value| value.as_bytes())
+}

@@ -1,0 +1,214 @@
+//! Authentication on every surface of a gateway, on both pairs of back ends.
+
+use std::time::Duration;
+
+use domain::{Role, Scopes};
+use futures_util::{SinkExt, StreamExt};
+use gateway::Config;
+use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
+use http::HeaderValue;
+use serde_json::{Value, json};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::harness::{Backend, Gateway};
+use crate::on_both;
+
+/// The routes that need no credential. A new route of the reference is not here, so it has to refuse a request.
+const PUBLIC: [&str; 3] = ["/livez", "/healthz", "/readyz"];
+
+fn with_keys() -> Config {
+    let mut config = Config::default();
+    config.access.keys = true;
+    config.access.developer_tools = false;
+    config.graphql.introspection = false;
+    config
+}
+
+async fn key(backend: &Backend, scopes: Scopes, ttl: Duration) -> IssuedKey {
+    let request = KeyRequest { name: "test".to_owned(), tenant: NewKeyTenant::All, scopes, ttl };
+    access::create(&backend.store, &domain::Principal::anonymous(), &request, None).await.unwrap()
+}
+
+async fn role(backend: &Backend, role: Role) -> IssuedKey {
+    key(backend, role.scopes(), Duration::from_secs(3_600)).await
+}
+
+/// Sends a request, and returns the status and the code of the error.
+async fn send(gateway: &Gateway<'_>, method: &str, path: &str, key: Option<&str>) -> (u16, Value) {
+    let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+    let mut request = gateway.client.request(method, gateway.url(path));
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    if status == 401 {
+        assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"), "{path}");
+    }
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+}
+
+on_both!(every_route_needs_a_credential, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let document: Value = serde_json::from_str(&gateway::openapi().to_json().unwrap()).unwrap();
+    let mut routes: Vec<(String, String)> =
+        vec![("get".into(), "/graphql".into()), ("post".into(), "/graphql".into())];
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        routes.extend(methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
+    }
+    for (method, path) in &routes {
+        let target = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let (status, body) = send(&gateway, method, &target, None).await;
+        if PUBLIC.contains(&path.as_str()) {
+            assert_eq!(status, 200, "{method} {path}: {body}");
+        } else {
+            assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{method} {path}");
+        }
+    }
+    for path in ["/", "/problems", "/guide/", "/track/x"] {
+        assert_eq!(send(&gateway, "get", path, None).await.0, 200, "{path}");
+    }
+    for path in ["/docs", "/openapi.json", "/graphiql", "/playground"] {
+        assert_eq!(send(&gateway, "get", path, None).await.0, 404, "{path}");
+    }
+    gateway.stop().await;
+});
+
+on_both!(a_key_is_accepted_until_it_ends, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let admin = role(&backend, Role::Admin).await;
+    assert_eq!(send(&gateway, "get", "/orders", Some(admin.key.expose())).await.0, 200);
+    assert_eq!(send(&gateway, "get", "/metrics", Some(admin.key.expose())).await.0, 200);
+    assert_eq!(send(&gateway, "get", "/readyz?verbose", Some(admin.key.expose())).await.0, 200);
+
+    let worker = role(&backend, Role::Worker).await;
+    for path in ["/metrics", "/readyz?verbose"] {
+        let (status, body) = send(&gateway, "get", path, Some(worker.key.expose())).await;
+        assert_eq!((status, &body["code"]), (403, &json!("forbidden")), "{path}");
+        assert!(body["detail"].as_str().unwrap().contains("metrics:read"), "{body}");
+        assert_eq!(send(&gateway, "get", path, None).await.0, 401, "{path}");
+    }
+
+    // A key that is stored with an end in the past, as after the end of its lifetime.
+    let mut expired = key(&backend, Scopes::ALL, Duration::from_secs(1)).await;
+    expired.key = access::Key::generate();
+    expired.stored.id = expired.key.id().to_owned();
+    expired.stored.hash = expired.key.hash();
+    expired.stored.expires_at = domain::Timestamp::from_micros(1);
+    let actor = gateway::store::KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
+    backend.store.create_api_key(&expired.stored, &actor).await.unwrap();
+    let (status, body) = send(&gateway, "get", "/orders", Some(expired.key.expose())).await;
+    assert_eq!((status, &body["code"]), (401, &json!("token_expired")));
+
+    let revoked = role(&backend, Role::Admin).await;
+    access::revoke(&backend.store, &domain::Principal::anonymous(), &revoked.stored.id, None).await.unwrap();
+    let unknown = access::Key::generate();
+    for wrong in [revoked.key.expose(), unknown.expose(), "ord_x", &admin.key.expose()[1..]] {
+        let (status, body) = send(&gateway, "get", "/orders", Some(wrong)).await;
+        assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")));
+        assert!(!body.to_string().contains(wrong), "the error does not repeat the key");
+    }
+    gateway.stop().await;
+});
+
+on_both!(failed_authentications_are_limited, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let admin = role(&backend, Role::Admin).await;
+    assert_eq!(send(&gateway, "get", "/orders", Some(admin.key.expose())).await.0, 200);
+    let mut limited = false;
+    // A second may end within these requests, but not each time within the limit.
+    for _ in 0..200 {
+        let (status, body) = send(&gateway, "get", "/orders", Some("ord_x")).await;
+        limited = limited || (status == 429 && body["code"] == "rate_limited");
+    }
+    assert!(limited, "the address exceeded the limit");
+    // A key that was verified before is not affected.
+    assert_eq!(send(&gateway, "get", "/orders", Some(admin.key.expose())).await.0, 200);
+    gateway.stop().await;
+});
+
+on_both!(grpc_calls_need_a_scope, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let (reader, worker) = (role(&backend, Role::Reader).await, role(&backend, Role::Worker).await);
+    let report = |key: Option<&str>| {
+        let mut request = tonic::Request::new(proto::v1::UpdateStatusRequest {
+            order_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+            status: "processing".to_owned(),
+            ..proto::v1::UpdateStatusRequest::default()
+        });
+        if let Some(key) = key {
+            request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        request
+    };
+    let mut workers = gateway.workers().await;
+    for (key, code, error) in [
+        (None, tonic::Code::Unauthenticated, "unauthenticated"),
+        (Some("ord_x"), tonic::Code::Unauthenticated, "unauthenticated"),
+        (Some(reader.key.expose()), tonic::Code::PermissionDenied, "forbidden"),
+        (Some(worker.key.expose()), tonic::Code::NotFound, "order_not_found"),
+    ] {
+        let status = workers.update_status(report(key)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status:?}");
+        assert_eq!(status.metadata().get(proto::ERROR_METADATA).unwrap(), error);
+    }
+    gateway.stop().await;
+});
+
+/// Opens a websocket, sends `connection_init`, and returns the first message or the code of the close frame.
+async fn first_frame(
+    gateway: &Gateway<'_>,
+    header: Option<&str>,
+    init: Value,
+) -> (Socket, Result<Value, u16>) {
+    let mut request = gateway.ws_url("/graphql").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+    if let Some(key) = header {
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    }
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    let init = json!({"type": "connection_init", "payload": init}).to_string();
+    socket.send(Message::text(init)).await.unwrap();
+    let frame = next_frame(&mut socket).await;
+    (socket, frame)
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn next_frame(socket: &mut Socket) -> Result<Value, u16> {
+    loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
+            Message::Close(frame) => return Err(frame.unwrap().code.into()),
+            _ => {}
+        }
+    }
+}
+
+on_both!(websockets_authenticate_by_header_or_init, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let reader = role(&backend, Role::Reader).await;
+    let bearer = json!({"authorization": format!("Bearer {}", reader.key.expose())});
+    let ack = Ok(json!({"type": "connection_ack"}));
+    assert_eq!(first_frame(&gateway, Some(reader.key.expose()), json!({})).await.1, ack);
+    let (mut socket, accepted) = first_frame(&gateway, None, bearer).await;
+    assert_eq!(accepted, ack);
+    for init in [json!({}), json!({"authorization": "Bearer ord_x"}), json!({"authorization": 5})] {
+        assert_eq!(first_frame(&gateway, None, init).await.1, Err(4401));
+    }
+    // A wrong header is refused before the upgrade.
+    let (status, _) = send(&gateway, "get", "/graphql", Some("ord_x")).await;
+    assert_eq!(status, 401);
+
+    let query = json!({"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}});
+    socket.send(Message::text(query.to_string())).await.unwrap();
+    assert_eq!(next_frame(&mut socket).await.unwrap()["type"], "next");
+    gateway.stop().await;
+});
