@@ -14,9 +14,8 @@ use crate::cli::{CreateKeyArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKey
 use crate::error::Error;
 use crate::{console, log, startup};
 
-/// How to change keys while a gateway holds an SQLite file.
-const INSTEAD: &str = "send the request to the running gateway instead (GET and POST /keys, \
-    POST /keys/{id}/rotate, DELETE /keys/{id})";
+/// How to change keys beside a running gateway.
+const INSTEAD: &str = "keep the orders in MySQL or MariaDB, beside whose gateways this command works";
 
 /// Runs the command.
 pub(super) async fn run(command: KeysCommand) -> Result<(), Error> {

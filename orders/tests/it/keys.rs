@@ -141,7 +141,7 @@ async fn an_sqlite_file_in_use_names_the_alternative() {
     let mut process = Process::start(command(database.folder.path(), &ports, &[]), "orders dev");
     base_url(&mut process).await;
     let error = database.fail(&["keys", "list"]).await;
-    assert!(error.contains("POST /keys") && error.contains("belongs to one process"), "{error}");
+    assert!(error.contains("stop the process") && error.contains("belongs to one process"), "{error}");
     process.terminate();
     process.wait_for_success().await;
 }
