@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order_id::OrderId;
 use crate::status::Status;
+use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
 
 /// One change of one order. Its JSON is the same on every transport:
@@ -11,6 +12,9 @@ use crate::timestamp::Timestamp;
 pub struct OrderEvent {
     /// The order that changed.
     pub order_id: OrderId,
+    /// The owner of the order. Clients do not receive it.
+    #[serde(skip)]
+    pub tenant_id: TenantId,
     /// Sequence within the order: 1, 2, 3, without gaps.
     pub sequence: u32,
     /// New status.
@@ -34,6 +38,7 @@ mod tests {
     #[test]
     fn json_has_the_documented_fields() {
         let event = OrderEvent {
+            tenant_id: crate::TenantId::default(),
             order_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             sequence: 2,
             status: Status::Processing,

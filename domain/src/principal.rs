@@ -36,6 +36,11 @@ impl Principal {
         }
     }
 
+    /// Returns a background task of the gateway, which reads the orders of all tenants.
+    pub fn system(task: &str) -> Self {
+        Self { name: Arc::from(format!("system:{task}")), ..Self::anonymous() }
+    }
+
     /// Checks that the caller has a scope.
     ///
     /// # Errors

@@ -50,3 +50,6 @@ CREATE TABLE audit_log (
     PRIMARY KEY (id),
     KEY audit_log_by_tenant (tenant_id, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The background loops read one stage of all tenants, and lists one stage of one tenant.
+ALTER TABLE orders DROP KEY orders_by_stage, ADD KEY orders_by_stage (stage, tenant_id, id);

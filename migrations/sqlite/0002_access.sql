@@ -52,3 +52,7 @@ CREATE TABLE audit_log (
 ) WITHOUT ROWID;
 
 CREATE INDEX audit_log_by_tenant ON audit_log (tenant_id, id);
+
+-- The background loops read one stage of all tenants, and lists one stage of one tenant.
+DROP INDEX orders_by_stage;
+CREATE INDEX orders_by_stage ON orders (stage, tenant_id, id);

@@ -1,9 +1,11 @@
 //! The binary encoding of events on the channel.
 //!
-//! The content of a message (see `message_auth`) is its events, numbers big-endian:
+//! The content of a message (see `message_auth`) is a table of tenants and its events, numbers big-endian. The table
+//! has 2 bytes for the number of tenants, and for each of them 1 byte for its length and its name. An event is:
 //!
 //! | bytes | field |
 //! |---|---|
+//! | 2 | position of the tenant in the table |
 //! | 16 | order |
 //! | 4 | sequence |
 //! | 1, 1 | status, previous status (0 for none) |
@@ -12,7 +14,7 @@
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
 //! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
 //!
-//! Content without events reports lost events.
+//! Content without events reports lost events. A change of this encoding has a new version in the message.
 //!
 //! The encoding is written by hand, because every gateway decodes the events of all others and has subscribers for few of
 //! them. Measured against `prost` 0.14 with the same fields, in messages of 100 events: about 15 ns instead of 150 ns to
@@ -20,12 +22,13 @@
 //! because its id and time are strings. The command is
 //! `cargo test --release -p broker --lib event_codec -- --ignored --nocapture`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::{OrderEvent, OrderId, Status, Timestamp};
+use domain::{MAX_TENANT, OrderEvent, OrderId, Status, TenantId, Timestamp};
 
 /// The encoded length of an event without a reason and an error class.
-const MIN_EVENT_BYTES: usize = 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
+const MIN_EVENT_BYTES: usize = 2 + 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
 
 /// The content that reports lost events.
 pub(super) const GAP: &[u8] = &[];
@@ -35,13 +38,19 @@ pub(super) const GAP: &[u8] = &[];
 pub(super) enum DecodeError {
     #[error("it ends in the middle of an event")]
     Truncated,
-    #[error("an event has a status or a reason that cannot be read")]
+    #[error("an event has a status, a tenant or a reason that cannot be read")]
     InvalidField,
 }
 
 pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(events.len() * MIN_EVENT_BYTES);
-    for event in events {
+    if events.is_empty() {
+        return GAP.to_vec();
+    }
+    let tenants = TenantTable::of(events);
+    let mut bytes = Vec::with_capacity(MAX_TENANT + events.len() * MIN_EVENT_BYTES);
+    tenants.encode(&mut bytes);
+    for (event, tenant) in events.iter().zip(&tenants.positions) {
+        bytes.extend_from_slice(&tenant.to_be_bytes());
         bytes.extend_from_slice(event.order_id.as_bytes());
         bytes.extend_from_slice(&event.sequence.to_be_bytes());
         bytes.push(status_code(event.status));
@@ -60,15 +69,72 @@ pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
 
 /// Decodes the events of a message; no events report a gap.
 pub(super) fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
+    if rest == GAP {
+        return Ok(Arc::default());
+    }
+    let tenants = decode_tenants(&mut rest)?;
     let mut events = Vec::with_capacity(rest.len() / MIN_EVENT_BYTES);
-    while !rest.is_empty() {
-        events.push(Arc::new(decode_event(&mut rest)?));
+    while !rest.is_empty() || events.is_empty() {
+        events.push(Arc::new(decode_event(&mut rest, &tenants)?));
     }
     Ok(events.into())
 }
 
-fn decode_event(rest: &mut &[u8]) -> Result<OrderEvent, DecodeError> {
+/// The tenants of some events, and the position of each event's tenant among them.
+struct TenantTable<'e> {
+    tenants: Vec<&'e TenantId>,
+    positions: Vec<u16>,
+}
+
+impl<'e> TenantTable<'e> {
+    /// A message has at most [`MAX_EVENTS_PER_MESSAGE`](crate::MAX_EVENTS_PER_MESSAGE) tenants, so a position fits.
+    fn of(events: &'e [Arc<OrderEvent>]) -> Self {
+        let (mut tenants, mut positions) = (Vec::new(), Vec::with_capacity(events.len()));
+        let mut known: HashMap<&TenantId, u16> = HashMap::new();
+        let mut latest: Option<(&TenantId, u16)> = None;
+        for event in events {
+            let tenant = &event.tenant_id;
+            // Most messages have one tenant.
+            let position = match latest {
+                Some((same, position)) if same == tenant => position,
+                _ => *known.entry(tenant).or_insert_with(|| {
+                    tenants.push(tenant);
+                    u16::try_from(tenants.len() - 1).unwrap_or(u16::MAX)
+                }),
+            };
+            latest = Some((tenant, position));
+            positions.push(position);
+        }
+        Self { tenants, positions }
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&u16::try_from(self.tenants.len()).unwrap_or(u16::MAX).to_be_bytes());
+        for tenant in &self.tenants {
+            let name = tenant.as_str().as_bytes();
+            bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(name);
+        }
+    }
+}
+
+fn decode_tenants(rest: &mut &[u8]) -> Result<Vec<TenantId>, DecodeError> {
+    let count = u16::from_be_bytes(take_bytes(rest)?);
+    let mut tenants = Vec::new();
+    for _ in 0..count {
+        let [length] = take_bytes(rest)?;
+        let (name, remaining) = rest.split_at_checked(length.into()).ok_or(DecodeError::Truncated)?;
+        *rest = remaining;
+        let name = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+        tenants.push(name.ok_or(DecodeError::InvalidField)?);
+    }
+    Ok(tenants)
+}
+
+fn decode_event(rest: &mut &[u8], tenants: &[TenantId]) -> Result<OrderEvent, DecodeError> {
+    let tenant = usize::from(u16::from_be_bytes(take_bytes(rest)?));
     Ok(OrderEvent {
+        tenant_id: tenants.get(tenant).ok_or(DecodeError::InvalidField)?.clone(),
         order_id: OrderId::from_bytes(take_bytes(rest)?),
         sequence: u32::from_be_bytes(take_bytes(rest)?),
         status: status_from_code(take_bytes(rest)?).ok_or(DecodeError::InvalidField)?,
@@ -125,6 +191,7 @@ mod tests {
         let reasons = [None, Some(String::new()), Some("“because”\n".to_owned())];
         let statuses = [None].into_iter().chain(Status::ALL.map(Some));
         let event = |(previous_status, reason): (Option<Status>, &Option<String>)| OrderEvent {
+            tenant_id: if reason.is_some() { "shop".parse().unwrap() } else { TenantId::default() },
             order_id: OrderId::from_bytes(*b"0123456789abcdef"),
             sequence: 0x0102_0304,
             status: previous_status.unwrap_or(Status::Cancelled),
@@ -227,6 +294,7 @@ mod tests {
         let status = |code: u32| status_from_code([u8::try_from(code).unwrap()]);
         let event = |event: ProtoEvent| {
             Arc::new(OrderEvent {
+                tenant_id: domain::TenantId::default(),
                 order_id: OrderId::from_bytes(event.order_id.try_into().unwrap()),
                 sequence: event.sequence,
                 status: status(event.status).unwrap(),
@@ -246,6 +314,7 @@ mod tests {
     #[ignore = "a measurement: cargo test --release -p broker --lib event_codec -- --ignored --nocapture"]
     fn measure_against_prost() {
         let event = |n: u8| OrderEvent {
+            tenant_id: domain::TenantId::default(),
             order_id: OrderId::from_bytes([n; 16]),
             sequence: 2,
             status: Status::Processing,

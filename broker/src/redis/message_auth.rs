@@ -5,7 +5,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | version of this format |
+//! | 1 | version of this format and of the content |
 //! | 16 | installation |
 //! | 8 | sender: a random number of each process |
 //! | 8 | number of the message, ascending for each sender |
@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Version 1 had no HMAC.
-const VERSION: u8 = 2;
+/// Version 1 had no HMAC, version 2 no tenants.
+const VERSION: u8 = 3;
 const INSTALLATION_BYTES: usize = 16;
 /// The version, the installation, the sender and the number.
 const HEADER_BYTES: usize = 1 + INSTALLATION_BYTES + 8 + 8;
@@ -238,11 +238,23 @@ mod tests {
         assert_eq!(verifier.verify(&foreign), Err(MessageRejection::Foreign));
         let forged = MessageSigner::new(key(2)).sign(b"content");
         assert_eq!(verifier.verify(&forged), Err(MessageRejection::Forged));
-        let (short, long) = ([2; HEADER_BYTES + TAG_BYTES - 1], vec![2; MAX_MESSAGE_BYTES + 1]);
-        for unreadable in [&b""[..], b"{}", b"\x01", b"\x02", &short, &long] {
+        let (short, long) = ([VERSION; HEADER_BYTES + TAG_BYTES - 1], vec![VERSION; MAX_MESSAGE_BYTES + 1]);
+        for unreadable in [&b""[..], b"{}", b"\x01", &[VERSION], &short, &long] {
             assert_eq!(verifier.verify(unreadable), Err(MessageRejection::Unreadable));
         }
         assert_eq!(verifier.senders.len(), 0, "only senders with the secret use memory");
+    }
+
+    /// During an update, gateways of two versions drop the messages of each other and read the events from the database.
+    #[test]
+    fn another_version_is_rejected() {
+        let mut verifier = MessageVerifier::new(key(1));
+        let message = MessageSigner::new(key(1)).sign(b"content");
+        for version in [VERSION - 1, VERSION + 1] {
+            let other = [&[version], &message[1..]].concat();
+            assert_eq!(verifier.verify(&other), Err(MessageRejection::Unreadable));
+        }
+        assert!(verifier.verify(&message).is_ok());
     }
 
     #[test]

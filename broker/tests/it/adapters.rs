@@ -55,6 +55,7 @@ pub(crate) fn jobs(quantities: std::ops::Range<u64>) -> Vec<Job> {
 pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<Arc<OrderEvent>> {
     let order_id = order_id();
     let event = |sequence| OrderEvent {
+        tenant_id: domain::TenantId::default(),
         order_id,
         sequence,
         status: Status::Processing,

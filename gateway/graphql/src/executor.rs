@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{Positioned, Request, ServerError};
-use domain::ErrorCode;
+use domain::{ErrorCode, Principal};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use metrics::{counter, gauge};
@@ -103,13 +103,21 @@ impl Executor {
         Budget::new(self.0.max_response_size)
     }
 
-    /// Reads the document, selects its operation and coerces the variables. An error is the whole result.
-    pub(crate) fn prepare(&self, params: Params) -> Result<Operation, ExecutionResult> {
-        panics::catch("graphql", || self.prepare_or_panic(params))
+    /// Reads the document of a caller, selects its operation and coerces the variables. An error is the whole result.
+    pub(crate) fn prepare(
+        &self,
+        principal: Arc<Principal>,
+        params: Params,
+    ) -> Result<Operation, ExecutionResult> {
+        panics::catch("graphql", || self.prepare_or_panic(principal, params))
             .unwrap_or_else(|Panicked| Err(ExecutionResult::failed(panicked())))
     }
 
-    fn prepare_or_panic(&self, params: Params) -> Result<Operation, ExecutionResult> {
+    fn prepare_or_panic(
+        &self,
+        principal: Arc<Principal>,
+        params: Params,
+    ) -> Result<Operation, ExecutionResult> {
         let limits = &self.0.config;
         let resolved = self.0.document_source.find(&params)?;
         let document = self.document(&resolved.text)?;
@@ -133,7 +141,7 @@ impl Executor {
         let operation = plan.select(&variables).map_err(wrong_input)?;
         let (kind, has_lists) = (plan.kind, plan.has_lists);
         let fields = operation.selection_set.node.items.len();
-        let mut request = Request::new("").variables(variables.into_variables());
+        let mut request = Request::new("").variables(variables.into_variables()).data(principal);
         request.set_parsed_query(ExecutableDocument {
             operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
             fragments: Default::default(),

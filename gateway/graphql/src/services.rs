@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use async_graphql::Context;
 use broker::Queue;
-use domain::Currency;
+use domain::{Currency, Principal};
 
 use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
@@ -19,4 +20,9 @@ pub(crate) struct Services {
     pub(crate) default_currency: Currency,
     /// Maximum length of a page of orders, in bytes.
     pub(crate) max_page_bytes: usize,
+}
+
+/// Returns the caller of the operation.
+pub(crate) fn caller<'c>(ctx: &Context<'c>) -> &'c Arc<Principal> {
+    ctx.data_unchecked()
 }

@@ -4,19 +4,20 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::{ErrorCode, LeaseToken, OrderId, Outcome};
+use domain::{ErrorCode, LeaseToken, OrderId, Outcome, Principal, Scope};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
 use proto::v1::order_service_server::OrderService;
 use telemetry::panics;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::lease_tokens::LeaseTokens;
 use crate::message_body::HeldBytes;
 use crate::state::State;
-use crate::status::{invalid, invalid_field, refuse, to_status, token_required};
+use crate::status::{from_problem, invalid, invalid_field, refuse, to_status, token_required};
 use crate::worker_stream;
+use gateway_http::auth;
 use gateway_service::Error;
 use gateway_service::feed::WatchFrom;
 use gateway_service::loader::{self, OrderLoader};
@@ -42,7 +43,8 @@ impl OrderService for Service {
         &self,
         request: Request<v1::UpdateStatusRequest>,
     ) -> Result<Response<v1::UpdateStatusResponse>, Status> {
-        contained(self.update(request.into_inner())).await.map(Response::new)
+        let principal = caller(request.extensions())?;
+        contained(self.update(&principal, request.into_inner())).await.map(Response::new)
     }
 
     async fn work(
@@ -50,13 +52,15 @@ impl OrderService for Service {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
         let held = request.extensions().get::<Arc<HeldBytes>>().cloned();
-        Ok(Response::new(worker_stream::serve(self.state.clone(), request.into_inner(), held)))
+        let principal = caller(request.extensions())?;
+        Ok(Response::new(worker_stream::serve(self.state.clone(), principal, request.into_inner(), held)))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {
+        let principal = caller(request.extensions())?;
         contained(async {
             let id = proto::parse_order_id(&request.into_inner().order_id).map_err(invalid_field)?;
-            Ok(Response::new(self.order(id).await?))
+            Ok(Response::new(self.order(&principal, Scope::OrdersRead, id).await?))
         })
         .await
     }
@@ -65,7 +69,8 @@ impl OrderService for Service {
         &self,
         request: Request<v1::WatchOrderRequest>,
     ) -> Result<Response<Self::WatchOrderStream>, Status> {
-        contained(self.watch(request.into_inner())).await.map(Response::new)
+        let principal = caller(request.extensions())?;
+        contained(self.watch(&principal, request.into_inner())).await.map(Response::new)
     }
 }
 
@@ -74,13 +79,22 @@ async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T
     panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(to_status(panicked.into())))
 }
 
+/// Returns the caller of a request, which the limits of the call have authenticated.
+fn caller(extensions: &Extensions) -> Result<Arc<Principal>, Status> {
+    auth::principal(extensions).map_err(|problem| from_problem(&problem))
+}
+
 impl Service {
     pub(super) fn new(state: State) -> Self {
         let loader = loader::orders(&state.orders);
         Self { state, tokens: LeaseTokens::new(), loader }
     }
 
-    async fn update(&self, request: v1::UpdateStatusRequest) -> Result<v1::UpdateStatusResponse, Status> {
+    async fn update(
+        &self,
+        principal: &Arc<Principal>,
+        request: v1::UpdateStatusRequest,
+    ) -> Result<v1::UpdateStatusResponse, Status> {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let lease = match request.lease_token.as_str() {
             "" => None,
@@ -97,15 +111,15 @@ impl Service {
         };
         let class = (!request.error_class.is_empty()).then(|| request.error_class.clone());
         match request.status.as_str() {
-            "processing" => self.start(id, lease).await,
-            "completed" => self.report(id, lease, Outcome::Completed).await,
+            "processing" => self.start(principal, id, lease).await,
+            "completed" => self.report(principal, id, lease, Outcome::Completed).await,
             "failed" => {
                 let reason = reason("the worker reported a failure");
-                self.report(id, lease, Outcome::Failed { reason, class }).await
+                self.report(principal, id, lease, Outcome::Failed { reason, class }).await
             }
             "pending" => {
                 let reason = reason("the worker asked for another attempt");
-                self.report(id, lease, Outcome::Retry { reason, class, after: None }).await
+                self.report(principal, id, lease, Outcome::Retry { reason, class, after: None }).await
             }
             other => Err(invalid(format!(
                 "status: '{}' cannot be reported; expected processing, completed, failed or pending",
@@ -116,11 +130,12 @@ impl Service {
 
     async fn watch(
         &self,
+        principal: &Arc<Principal>,
         request: v1::WatchOrderRequest,
     ) -> Result<BoxStream<'static, Result<v1::OrderEvent, Status>>, Status> {
         let id = proto::parse_order_id(&request.order_id).map_err(invalid_field)?;
         let cursor = request.after_sequence.map_or(WatchFrom::Latest, WatchFrom::After);
-        let events = self.state.feed.watch(id, cursor).await.map_err(to_status)?;
+        let events = self.state.feed.watch(principal, id, cursor).await.map_err(to_status)?;
         // The stream ends with the order. If the gateway shuts down first, it ends with UNAVAILABLE, and the client
         // resumes at another gateway after its last sequence.
         let draining = self.state.context.draining.clone();
@@ -144,8 +159,14 @@ impl Service {
         Ok(stream.boxed())
     }
 
-    async fn order(&self, id: OrderId) -> Result<v1::Order, Status> {
-        let order = self.loader.load(id).await.and_then(|order| order.ok_or(Error::NotFound(id)));
+    async fn order(
+        &self,
+        principal: &Arc<Principal>,
+        scope: Scope,
+        id: OrderId,
+    ) -> Result<v1::Order, Status> {
+        let order =
+            self.loader.load(principal, scope, id).await.and_then(|order| order.ok_or(Error::NotFound(id)));
         order.map(|order| self.to_message(Arc::unwrap_or_clone(order))).map_err(to_status)
     }
 
@@ -155,18 +176,22 @@ impl Service {
 
     async fn start(
         &self,
+        principal: &Arc<Principal>,
         id: OrderId,
         lease: Option<LeaseToken>,
     ) -> Result<v1::UpdateStatusResponse, Status> {
         let (order, lease) = match lease {
             // With the token of its attempt, `processing` is a heartbeat.
             Some(lease) => {
-                single_result(self.state.orders.heartbeat(&[(id, lease)]).await)?;
-                (self.order(id).await?, lease)
+                single_result(self.state.orders.heartbeat(principal, &[(id, lease)]).await)?;
+                (self.order(principal, Scope::Work, id).await?, lease)
             }
             None => {
                 let lease = self.tokens.token_for(id);
-                (single_result(self.state.orders.start_attempts(&[(id, lease)]).await)?.into(), lease)
+                (
+                    single_result(self.state.orders.start_attempts(principal, &[(id, lease)]).await)?.into(),
+                    lease,
+                )
             }
         };
         let lease_ms = self.state.orders.config().rules.lease.as_millis();
@@ -179,6 +204,7 @@ impl Service {
 
     async fn report(
         &self,
+        principal: &Arc<Principal>,
         id: OrderId,
         lease: Option<LeaseToken>,
         outcome: Outcome,
@@ -192,7 +218,7 @@ impl Service {
                     Outcome::Failed { .. } => domain::Status::Failed,
                     Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
                 };
-                let (order, lease) = self.state.orders.with_lease(id).await.map_err(to_status)?;
+                let (order, lease) = self.state.orders.with_lease(principal, id).await.map_err(to_status)?;
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // A repeated report succeeds.
@@ -209,8 +235,8 @@ impl Service {
                 }
             }
         };
-        single_result(self.state.orders.finish(vec![(id, lease, outcome)]).await)?;
-        Ok(report_response(self.order(id).await?))
+        single_result(self.state.orders.finish(principal, vec![(id, lease, outcome)]).await)?;
+        Ok(report_response(self.order(principal, Scope::Work, id).await?))
     }
 }
 

@@ -56,13 +56,18 @@ pub(super) fn to_status(error: Error) -> Status {
 /// Client libraries that retry calls obey it.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Converts a rejection by the server to a response without a body.
-pub(crate) fn refusal(problem: &Problem) -> Response {
+/// Converts a rejection by the server.
+pub(super) fn from_problem(problem: &Problem) -> Status {
     let mut status = refuse(problem.code(), problem.detail());
     if let Some(wait) = problem.wait() {
         push_back(&mut status, wait);
     }
-    status.into_http()
+    status
+}
+
+/// Converts a rejection by the server to a response without a body.
+pub(crate) fn refusal(problem: &Problem) -> Response {
+    from_problem(problem).into_http()
 }
 
 /// Returns the trailers of a call whose response exceeds the memory for responses.

@@ -13,7 +13,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap};
+use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal};
 use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Response;
 use proto::v1::worker_message::Message as Request;
@@ -36,6 +36,7 @@ const MAX_CONCURRENT_REQUESTS: usize = 64;
 /// Serves one stream.
 pub(super) fn serve(
     state: State,
+    principal: Arc<Principal>,
     requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<HeldBytes>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
@@ -43,7 +44,7 @@ pub(super) fn serve(
     let tasks = state.context.tasks.clone();
     tasks.spawn(async move {
         let connected = state.health.track_worker_stream();
-        if let Err(status) = run(state, requests, held, &sender).await {
+        if let Err(status) = run(state, principal, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             sender.fail(status).await;
         }
@@ -54,12 +55,14 @@ pub(super) fn serve(
 
 async fn run(
     state: State,
+    principal: Arc<Principal>,
     mut requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<HeldBytes>>,
     sender: &Sender,
 ) -> Result<(), Status> {
     let mut session = Session {
         state: state.clone(),
+        principal,
         sender: sender.clone(),
         running: Arc::default(),
         repeats_entries: false,
@@ -146,6 +149,7 @@ enum Reply {
 #[derive(Clone)]
 struct Session {
     state: State,
+    principal: Arc<Principal>,
     sender: Sender,
     /// The leases that this stream has started or renewed and not reported. Their worker is told of cancellations.
     running: Arc<Mutex<OrderMap<LeaseToken>>>,
@@ -176,7 +180,8 @@ impl Session {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let results = self.state.orders.start_attempts_up_to(&leases, LARGE_ORDER_BYTES).await?;
+        let results =
+            self.state.orders.start_attempts_up_to(&self.principal, &leases, LARGE_ORDER_BYTES).await?;
         let results = unless_all_undecided(results)?;
         let mut attempts = Vec::with_capacity(results.len());
         let mut large = Vec::new();
@@ -215,7 +220,9 @@ impl Session {
             }
             let Some(permit) = self.sender.large_permit().await else { break };
             let leases = next_group(&mut large);
-            let Ok(results) = self.state.orders.start_attempts_up_to(&leases, usize::MAX).await else {
+            let Ok(results) =
+                self.state.orders.start_attempts_up_to(&self.principal, &leases, usize::MAX).await
+            else {
                 reason = self.try_again();
                 refused.extend(leases.into_iter().map(|lease| refuse(lease, reason)));
                 break;
@@ -251,7 +258,7 @@ impl Session {
 
     async fn heartbeats(&self, heartbeats: v1::Heartbeats) -> Result<Response, Error> {
         let (leases, mut lost) = parse(heartbeats.leases);
-        let results = unless_all_undecided(self.state.orders.heartbeat(&leases).await?)?;
+        let results = unless_all_undecided(self.state.orders.heartbeat(&self.principal, &leases).await?)?;
         for ((id, token), result) in leases.into_iter().zip(results) {
             match result {
                 Ok(()) => {
@@ -279,7 +286,7 @@ impl Session {
             }
         }
         let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
-        let results = unless_all_undecided(self.state.orders.finish(reports).await?)?;
+        let results = unless_all_undecided(self.state.orders.finish(&self.principal, reports).await?)?;
         for ((id, token), result) in leases.into_iter().zip(results) {
             if !is_undecided(&result) {
                 self.forget(id, token);

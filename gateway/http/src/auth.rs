@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use domain::{ErrorCode, Principal, Scope};
 use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
@@ -175,6 +176,17 @@ impl fmt::Debug for Auth {
 /// `unauthenticated`. A route without a gate refuses its requests.
 pub fn principal(extensions: &Extensions) -> Verdict {
     extensions.get::<Arc<Principal>>().cloned().ok_or_else(missing)
+}
+
+/// The caller of a request, as an argument of a handler. A request without one is refused.
+pub struct Caller(pub Arc<Principal>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        principal(&parts.extensions).map(Self)
+    }
 }
 
 /// Returns the error of a request without a credential.

@@ -17,6 +17,7 @@ use super::order_view::OrderView;
 use super::row_result::RowResult;
 use super::schema;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::{InputError, MAX_ERRORS, Problem};
 use gateway_http::query::Query;
@@ -106,6 +107,7 @@ struct BulkView {
 )]
 pub(super) async fn create(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -131,7 +133,7 @@ pub(super) async fn create(
     }
     // The rows are copies, so the bytes of the body are dropped.
     let _held = body.into_held();
-    let created = state.orders.create_bulk(rows, policy, key).await?;
+    let created = state.orders.create_bulk(&principal, rows, policy, key).await?;
     answer(created, errors, state.context.limits.max_response_size, state.orders.queue_snapshot())
 }
 

@@ -9,6 +9,7 @@ use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::order_path::OrderPath;
 use super::order_view::OrderView;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
@@ -92,11 +93,12 @@ impl Command {
 )]
 pub(super) async fn cancel(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
     let command = Command::of(&state, request).await?;
-    let order = state.orders.cancel(id, command.reason).await?;
+    let order = state.orders.cancel(&principal, id, command.reason).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
@@ -115,13 +117,14 @@ pub(super) async fn cancel(
 )]
 pub(super) async fn redrive(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
     let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
     let requester = requester(command.requested_by);
-    let order = state.orders.redrive(id, &requester, command.reason.as_deref()).await?;
+    let order = state.orders.redrive(&principal, id, &requester, command.reason.as_deref()).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 

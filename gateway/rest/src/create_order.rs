@@ -1,12 +1,13 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::{ErrorCode, IdempotencyKey};
+use domain::{ErrorCode, IdempotencyKey, Principal};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::api_error::{ApiError, CREATE_UNAVAILABLE, ProblemSchema};
 use super::draft::{self, DraftSchema};
 use super::order_view::OrderView;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::body;
 use gateway_http::problem::Problem;
 
@@ -34,19 +35,23 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
         (status = 503, description = CREATE_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn create(State(state): State<RestState>, request: Request) -> Response {
-    let mut answer = accept(&state, request).await.into_response();
+pub(super) async fn create(
+    State(state): State<RestState>,
+    Caller(principal): Caller,
+    request: Request,
+) -> Response {
+    let mut answer = accept(&state, &principal, request).await.into_response();
     super::cache_control::forbid_storing(&mut answer);
     answer
 }
 
-async fn accept(state: &RestState, request: Request) -> Result<Response, ApiError> {
+async fn accept(state: &RestState, principal: &Principal, request: Request) -> Result<Response, ApiError> {
     state.orders.check_capacity()?;
     let key = idempotency_key(request.headers())?;
     let body = body::json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let draft = draft::read(&body)?;
     let _held = body.into_held();
-    let created = state.orders.create(draft, key).await?;
+    let created = state.orders.create(principal, draft, key).await?;
     let location = [(header::LOCATION, format!("/orders/{}", created.order.id))];
     let replayed = created.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
     let view = OrderView::created(&created.order, &state.orders.queue_snapshot());

@@ -11,6 +11,7 @@ use super::commands::{requested_by, requester};
 use super::filter::{self, FilterParams};
 use crate::RestState;
 use domain::query::Filter;
+use gateway_http::auth::Caller;
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
@@ -84,11 +85,12 @@ const FIELDS: &[&str] =
 )]
 pub(super) async fn redrive(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, ApiError> {
     let body = body::json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let redrive = read(&body, state.orders.config().default_currency)?;
-    let redriven = state.orders.redrive_all(&redrive).await?;
+    let redriven = state.orders.redrive_all(&principal, &redrive).await?;
     Ok(Json(RedrivenDeadLetters {
         count: redriven.orders.len(),
         dry_run: redrive.dry_run,

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{ErrorCode, OrderEvent, OrderId};
+use domain::{ErrorCode, OrderEvent, OrderId, Principal};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -22,6 +22,7 @@ use super::order_path::OrderPath;
 use super::order_view::EventView;
 use super::schema;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::last_event_id::{self, InvalidEventId, last_event_id};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
@@ -76,6 +77,7 @@ impl ToSchema for LastEventId {}
 )]
 pub(super) async fn events(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -97,23 +99,29 @@ pub(super) async fn events(
     let resumed = resumed.map_err(|error| Problem::new(ErrorCode::InvalidInput, error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        return live(&state, client, id, after).await;
+        return live(&state, &principal, client, id, after).await;
     }
-    let mut events = state.orders.events(id, after).await?;
+    let mut events = state.orders.events(&principal, id, after).await?;
     if events.is_empty() && !longest.is_zero() {
-        long_poll::for_sequence(&state, client, id, after.saturating_add(1), longest).await?;
-        events = state.orders.events(id, after).await?;
+        long_poll::for_sequence(&state, &principal, client, id, after.saturating_add(1), longest).await?;
+        events = state.orders.events(&principal, id, after).await?;
     }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-async fn live(state: &RestState, client: Client, id: OrderId, after: u32) -> Result<Response, ApiError> {
-    let order = state.orders.get(id).await?;
+async fn live(
+    state: &RestState,
+    principal: &Arc<Principal>,
+    client: Client,
+    id: OrderId,
+    after: u32,
+) -> Result<Response, ApiError> {
+    let order = state.orders.get(principal, id).await?;
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = state.feed.watch(id, WatchFrom::After(after)).await?;
+    let events = state.feed.watch(principal, id, WatchFrom::After(after)).await?;
     let open = state.context.streams.open(STREAM, client.0)?;
     let body = sse(events, state.context.drain_signal()).map(move |event| {
         // The stream counts as open until the end of the response.
@@ -170,6 +178,7 @@ mod tests {
 
     fn event(sequence: u32) -> Arc<OrderEvent> {
         Arc::new(OrderEvent {
+            tenant_id: domain::TenantId::default(),
             order_id: OrderId::from_bytes([1; 16]),
             sequence,
             status: Status::Pending,

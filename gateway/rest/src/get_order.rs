@@ -1,12 +1,15 @@
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use domain::OrderId;
+use domain::{OrderId, Principal};
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::long_poll;
 use super::order_path::OrderPath;
 use super::order_view::OrderView;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_http::streams::Client;
@@ -30,29 +33,31 @@ use gateway_http::streams::Client;
 )]
 pub(super) async fn get(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     client: Client,
 ) -> Result<Json<OrderView>, ApiError> {
     let wait = Wait::read(query.as_deref())?;
-    let order = order(&state, id, wait, client).await?;
+    let order = order(&state, &principal, id, wait, client).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
 async fn order(
     state: &RestState,
+    principal: &Arc<Principal>,
     id: OrderId,
     wait: Option<Wait>,
     client: Client,
 ) -> Result<domain::Order, ApiError> {
-    let order = state.orders.get(id).await?;
+    let order = state.orders.get(principal, id).await?;
     let Some(Wait { sequence, longest }) = wait else { return Ok(order) };
     let sequence = sequence.unwrap_or(order.version.saturating_add(1));
     if order.version >= sequence || order.status.is_final() {
         return Ok(order);
     }
-    long_poll::for_sequence(state, client, id, sequence, longest).await?;
-    Ok(state.orders.get(id).await?)
+    long_poll::for_sequence(state, principal, client, id, sequence, longest).await?;
+    Ok(state.orders.get(principal, id).await?)
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,7 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
-use domain::{Currency, Status};
+use domain::{Currency, Principal, Status};
 use http::header;
 use url::form_urlencoded;
 use utoipa::openapi::{RefOr, Schema};
@@ -14,6 +14,7 @@ use super::order_view::StatusWord;
 use super::schema;
 use crate::RestState;
 use domain::query::{FILTER_FIELDS, Position, Sort};
+use gateway_http::auth::Caller;
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_service::orders::{ListQuery, Page, PageCursor, Take};
@@ -188,9 +189,10 @@ fn place(
 )]
 pub(super) async fn list(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    page(&state, "/orders", query.as_deref(), None).await
+    page(&state, &principal, "/orders", query.as_deref(), None).await
 }
 
 /// Lists dead letters, the orders that are `failed`, newest first, a page at a time as for `/orders`.
@@ -205,19 +207,22 @@ pub(super) async fn list(
 )]
 pub(super) async fn dead_letters(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    page(&state, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
+    page(&state, &principal, "/dead-letters", query.as_deref(), Some(Status::Failed)).await
 }
 
 async fn page(
     state: &RestState,
+    principal: &Principal,
     path: &str,
     query: Option<&str>,
     only: Option<Status>,
 ) -> Result<Response, ApiError> {
     let query = ListRequest::read(query, only, state.orders.config().default_currency)?;
-    let mut page = state.orders.list(query.listing.clone(), state.context.limits.max_response_size).await?;
+    let mut page =
+        state.orders.list(principal, query.listing.clone(), state.context.limits.max_response_size).await?;
     let body = body(
         &mut page,
         query.listing.take,

@@ -1,8 +1,9 @@
 //! Long polling: responses that wait for an event, for clients that cannot stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use domain::OrderId;
+use domain::{OrderId, Principal};
 use futures_util::StreamExt;
 
 use super::api_error::ApiError;
@@ -39,13 +40,14 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
 /// If the order does not exist or is unreadable, or if too many streams are open.
 pub(super) async fn for_sequence(
     state: &RestState,
+    principal: &Arc<Principal>,
     client: Client,
     id: OrderId,
     wanted: u32,
     longest: Duration,
 ) -> Result<(), ApiError> {
     let _open = state.context.streams.open(LONG_POLL, client.0)?;
-    let mut events = state.feed.watch(id, WatchFrom::After(wanted.saturating_sub(1))).await?;
+    let mut events = state.feed.watch(principal, id, WatchFrom::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),

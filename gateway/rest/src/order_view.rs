@@ -439,6 +439,7 @@ mod tests {
             serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
         }
         let event = OrderEvent {
+            tenant_id: domain::TenantId::default(),
             order_id: order().id,
             sequence: 1,
             status: Status::Pending,

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use domain::{Status, Timestamp};
+use domain::{Principal, Status, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, ProblemSchema};
 use super::commands::requested_by;
 use crate::RestState;
+use gateway_http::auth::Caller;
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::Problem;
@@ -122,9 +123,12 @@ impl PauseQueue {
         (status = 503, description = "`database_unavailable`", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn status(State(state): State<RestState>) -> Result<Json<QueueView>, ApiError> {
-    let pause = state.orders.paused().await?;
-    Ok(Json(view(&state, pause).await))
+pub(super) async fn status(
+    State(state): State<RestState>,
+    Caller(principal): Caller,
+) -> Result<Json<QueueView>, ApiError> {
+    let pause = state.orders.paused(&principal).await?;
+    Ok(Json(view(&state, &principal, pause).await))
 }
 
 /// Pauses the queue. A paused queue accepts orders but starts none; running orders finish. The pause survives
@@ -140,12 +144,13 @@ pub(super) async fn status(State(state): State<RestState>) -> Result<Json<QueueV
 )]
 pub(super) async fn pause(
     State(state): State<RestState>,
+    Caller(principal): Caller,
     request: Request,
 ) -> Result<Json<QueueView>, ApiError> {
     let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, state.orders.now()))?;
-    let pause = state.orders.pause(pause.until, pause.requested_by).await?;
-    Ok(Json(view(&state, Some(pause)).await))
+    let pause = state.orders.pause(&principal, pause.until, pause.requested_by).await?;
+    Ok(Json(view(&state, &principal, Some(pause)).await))
 }
 
 /// Resumes a paused queue; no effect if it is not paused.
@@ -156,13 +161,16 @@ pub(super) async fn pause(
         (status = 503, description = "`database_unavailable`: ask again", body = ProblemSchema, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn resume(State(state): State<RestState>) -> Result<Json<QueueView>, ApiError> {
-    state.orders.resume().await?;
-    Ok(Json(view(&state, None).await))
+pub(super) async fn resume(
+    State(state): State<RestState>,
+    Caller(principal): Caller,
+) -> Result<Json<QueueView>, ApiError> {
+    state.orders.resume(&principal).await?;
+    Ok(Json(view(&state, &principal, None).await))
 }
 
-async fn view(state: &RestState, pause: Option<Pause>) -> QueueView {
-    let counts = state.orders.counts().await.ok();
+async fn view(state: &RestState, principal: &Principal, pause: Option<Pause>) -> QueueView {
+    let counts = state.orders.counts(principal).await.ok();
     QueueView {
         paused: pause.is_some(),
         paused_at: pause.as_ref().map(|pause| pause.at),

@@ -1,7 +1,7 @@
 //! Loads keys that are requested together in one statement.
 //!
 //! A list of events with their orders, or of orders with their events, costs one or two queries instead of one per
-//! line.
+//! line. Callers that may see the same orders share a statement.
 //!
 //! One loader serves the whole gateway: an order that a thousand subscribers request with its change is read once.
 //! Nothing is cached: every caller receives the order as read by a query that began after its request. There is no task
@@ -12,11 +12,11 @@
 //! 0.3.0 was not measured.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{Order, OrderEvent, OrderId};
+use domain::{Order, OrderEvent, OrderId, Principal, Scope, TenantId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -31,20 +31,50 @@ const MAX_YIELDS: usize = 4;
 type Answer<V> = Result<Option<V>, Error>;
 /// The value of each key, or the error of this key.
 type Loaded<K, V> = HashMap<K, Result<V, Error>>;
-type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync;
+type Load<K, V> =
+    dyn Fn(Arc<Principal>, Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync;
 
 /// Loads orders by their ids.
 pub type OrderLoader = Loader<OrderId, Arc<Order>>;
 /// Loads the events of an order with a sequence above the given one, oldest first.
 pub type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
 
+/// A key and its caller. Equal keys of callers that may see the same orders are one key.
+#[derive(Clone)]
+struct CallerKey<K> {
+    principal: Arc<Principal>,
+    key: K,
+}
+
+impl<K> CallerKey<K> {
+    /// Returns the tenant whose orders the caller may see; `None` for all.
+    fn tenant(&self) -> Option<&TenantId> {
+        (!self.principal.all_tenants).then_some(&self.principal.tenant)
+    }
+}
+
+impl<K: PartialEq> PartialEq for CallerKey<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.tenant() == other.tenant()
+    }
+}
+
+impl<K: Eq> Eq for CallerKey<K> {}
+
+impl<K: Hash> Hash for CallerKey<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.tenant().hash(state);
+    }
+}
+
 /// Creates a loader of orders.
 pub fn orders(orders: &Orders) -> OrderLoader {
     let orders = orders.clone();
-    Loader::new(orders.config().batch_size, move |ids| {
+    Loader::new(orders.config().batch_size, move |principal, ids| {
         let orders = orders.clone();
         async move {
-            let FoundOrders { orders, unreadable } = orders.get_many(&ids).await?;
+            let FoundOrders { orders, unreadable } = orders.get_many(&principal, &ids).await?;
             let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
             let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
             Ok(orders.chain(unreadable).collect())
@@ -56,7 +86,7 @@ pub fn orders(orders: &Orders) -> OrderLoader {
 /// Creates a loader of timelines.
 pub fn events(orders: &Orders) -> EventLoader {
     let orders = orders.clone();
-    Loader::new(orders.config().batch_size, move |cursors: Vec<(OrderId, u32)>| {
+    Loader::new(orders.config().batch_size, move |principal: Arc<Principal>, cursors: Vec<(OrderId, u32)>| {
         let orders = orders.clone();
         async move {
             // Requests of one order after different sequences share one read.
@@ -66,7 +96,7 @@ pub fn events(orders: &Orders) -> EventLoader {
             }
             let firsts: Vec<(OrderId, u32)> = firsts.into_iter().collect();
             let mut timelines: HashMap<OrderId, Vec<Arc<OrderEvent>>> = HashMap::new();
-            let Timelines { events, unreadable } = orders.events_of_many(&firsts).await?;
+            let Timelines { events, unreadable } = orders.events_of_many(&principal, &firsts).await?;
             for event in events {
                 timelines.entry(event.order_id).or_default().push(event);
             }
@@ -97,7 +127,7 @@ struct Inner<K, V> {
     loading: tokio::sync::Mutex<()>,
 }
 
-type Waiting<K, V> = HashMap<K, Vec<oneshot::Sender<Answer<V>>>>;
+type Waiting<K, V> = HashMap<CallerKey<K>, Vec<oneshot::Sender<Answer<V>>>>;
 
 impl<K, V> Clone for Loader<K, V> {
     fn clone(&self) -> Self {
@@ -109,7 +139,10 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     /// `load` returns the values of at most `batch_size` keys; keys without a value are absent.
     fn new(
         batch_size: usize,
-        load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>> + Send + Sync + 'static,
+        load: impl Fn(Arc<Principal>, Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             load: Box::new(load),
@@ -120,16 +153,21 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
         }))
     }
 
-    /// Loads one key; `None` when it has no value.
-    pub async fn load(&self, key: K) -> Answer<V> {
+    /// Loads one key for a caller; `None` when it has no value that the caller may see.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without the scope, and the error of the read.
+    pub async fn load(&self, principal: &Arc<Principal>, scope: Scope, key: K) -> Answer<V> {
+        principal.require(scope)?;
+        let key = CallerKey { principal: principal.clone(), key };
         // Tokio makes a task yield after a number of ready futures. In the middle of a page, half of it would be loaded
         // by a separate statement.
         tokio::task::unconstrained(self.load_batched(key)).await
     }
 
-    async fn load_batched(&self, key: K) -> Answer<V> {
+    async fn load_batched(&self, key: CallerKey<K>) -> Answer<V> {
         loop {
-            let mut mine = self.register(key);
+            let mut mine = self.register(key.clone());
             self.wait_for_others().await;
             let loading = tokio::select! {
                 biased;
@@ -166,7 +204,7 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
         }
     }
 
-    fn register(&self, key: K) -> oneshot::Receiver<Answer<V>> {
+    fn register(&self, key: CallerKey<K>) -> oneshot::Receiver<Answer<V>> {
         let (sender, receiver) = oneshot::channel();
         self.0.registered.fetch_add(1, Ordering::Relaxed);
         self.lock().entry(key).or_default().push(sender);
@@ -174,18 +212,25 @@ impl<K: Copy + Eq + Hash + Send, V: Clone + Send> Loader<K, V> {
     }
 
     async fn load_waiting(&self) {
-        let mut waiting: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
-        while !waiting.is_empty() {
-            let batch = waiting.split_off(waiting.len().saturating_sub(self.0.batch_size));
-            let loaded = (self.0.load)(batch.iter().map(|(key, _)| *key).collect()).await;
-            for (key, senders) in batch {
-                let answer = match &loaded {
-                    Ok(found) => found.get(&key).cloned().transpose(),
-                    Err(error) => Err(error.clone()),
-                };
-                for sender in senders {
-                    // The receiver is dropped when its client has disconnected.
-                    let _ = sender.send(answer.clone());
+        let mut callers: HashMap<Option<TenantId>, Vec<_>> = HashMap::new();
+        for (key, senders) in std::mem::take(&mut *self.lock()) {
+            callers.entry(key.tenant().cloned()).or_default().push((key, senders));
+        }
+        for mut waiting in callers.into_values() {
+            while !waiting.is_empty() {
+                let batch = waiting.split_off(waiting.len().saturating_sub(self.0.batch_size));
+                let Some((first, _)) = batch.first() else { break };
+                let keys = batch.iter().map(|(key, _)| key.key).collect();
+                let loaded = (self.0.load)(first.principal.clone(), keys).await;
+                for (key, senders) in batch {
+                    let answer = match &loaded {
+                        Ok(found) => found.get(&key.key).cloned().transpose(),
+                        Err(error) => Err(error.clone()),
+                    };
+                    for sender in senders {
+                        // The receiver is dropped when its client has disconnected.
+                        let _ = sender.send(answer.clone());
+                    }
                 }
             }
         }
@@ -216,6 +261,10 @@ mod tests {
         )
     }
 
+    async fn load(loader: &OrderLoader, id: OrderId) -> Answer<Arc<Order>> {
+        loader.load(&Arc::new(Principal::anonymous()), Scope::OrdersRead, id).await
+    }
+
     fn ids(count: i64) -> Vec<OrderId> {
         (0..count).map(|n| OrderId::new(Timestamp::from_micros(n * 1_000))).collect()
     }
@@ -223,7 +272,7 @@ mod tests {
     fn counting(batch_size: usize) -> (OrderLoader, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
-        let loader = Loader::new(batch_size, move |ids| {
+        let loader = Loader::new(batch_size, move |_, ids: Vec<OrderId>| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;
@@ -239,7 +288,7 @@ mod tests {
         let (loader, calls) = counting(100);
         let ids = ids(20);
         let twice = ids.iter().chain(&ids);
-        let answers = join_all(twice.map(|id| loader.load(*id))).await;
+        let answers = join_all(twice.map(|id| load(&loader, *id))).await;
         for (answer, id) in answers.into_iter().zip(ids.iter().chain(&ids)) {
             assert_eq!(answer.unwrap().unwrap().id, *id);
         }
@@ -247,9 +296,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn callers_of_two_tenants_share_no_query() {
+        let (loader, calls) = counting(100);
+        let tenant = |name: &str| {
+            let principal =
+                Principal { tenant: name.parse().unwrap(), all_tenants: false, ..Principal::anonymous() };
+            Arc::new(principal)
+        };
+        let (one, same, other) = (tenant("a"), tenant("a"), tenant("b"));
+        let id = ids(1)[0];
+        let answers = [&one, &same, &other].map(|principal| loader.load(principal, Scope::OrdersRead, id));
+        join_all(answers).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        let none = Arc::new(Principal { scopes: domain::Scopes::NONE, ..Principal::anonymous() });
+        let refused = loader.load(&none, Scope::OrdersRead, id).await;
+        assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
     async fn batch_size_is_limited() {
         let (loader, calls) = counting(8);
-        join_all(ids(20).into_iter().map(|id| loader.load(id))).await;
+        join_all(ids(20).into_iter().map(|id| load(&loader, id))).await;
         assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 
@@ -257,7 +324,7 @@ mod tests {
     async fn waiting_caller_takes_over_when_loading_is_cancelled() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
-        let loader = Loader::new(100, move |ids| {
+        let loader = Loader::new(100, move |_, ids: Vec<OrderId>| {
             let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
             async move {
                 if first {
@@ -268,8 +335,8 @@ mod tests {
             .boxed()
         });
         let ids = ids(2);
-        let mut leaves = Box::pin(loader.load(ids[0]));
-        let mut waits = Box::pin(loader.load(ids[1]));
+        let mut leaves = Box::pin(load(&loader, ids[0]));
+        let mut waits = Box::pin(load(&loader, ids[1]));
         // Both register, then the first one loads for both and is dropped meanwhile.
         for polled in [&mut leaves, &mut waits] {
             assert!(polled.now_or_never().is_none());

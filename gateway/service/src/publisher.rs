@@ -139,12 +139,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap());
-        let mut all = feed.all();
+        let mut all = feed.all(&domain::Principal::anonymous()).unwrap();
         let (said, mut heard) = mpsc::unbounded_channel();
         let bus = Arc::new(Cut { cut: AtomicBool::new(true), said });
         let publisher = Publisher::start(bus.clone(), feed, &TaskTracker::new());
         let event = |sequence| {
             Arc::new(OrderEvent {
+                tenant_id: domain::TenantId::default(),
                 order_id: OrderId::from_bytes([1; 16]),
                 sequence,
                 status: Status::Pending,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use gateway_store::Store;
-use gateway_store::{Error, Retention};
+use gateway_store::{Error, PrunePosition, Retention};
 
 /// Pause between two passes.
 const PASS_INTERVAL: Duration = Duration::from_secs(60);
@@ -51,19 +51,19 @@ async fn prune_expired(
     orders: &mut u64,
 ) -> Result<(), Error> {
     for status in Status::ALL.into_iter().filter(|status| retention.of(*status).is_some()) {
-        let mut after = None;
+        let mut after: Option<PrunePosition> = None;
         loop {
             let began = Instant::now();
-            let pruned = store.prune_orders(status, retention, after).await?;
+            let pruned = store.prune_orders(status, retention, after.take()).await?;
             metrics::counter!("orders_pruned_total").increment(pruned.orders);
             *orders += pruned.orders;
             tokio::select! {
                 () = tokio::time::sleep(began.elapsed().max(BATCH_PAUSE)) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            match pruned.next {
-                Some(next) => after = Some(next),
-                None => break,
+            after = pruned.next;
+            if after.is_none() {
+                break;
             }
         }
     }

@@ -53,10 +53,11 @@ macro_rules! columns {
 
         /// Reads the order. Every error is about this row.
         pub(super) fn order(row: &OrderRow<'_>) -> Result<Order, Error> {
-            let LockedRow { id, state } = state(row)?;
+            let LockedRow { id, state, tenant } = state(row)?;
             let currency = currency(row)?;
             Ok(Order {
                 id,
+                tenant_id: tenant,
                 status: state.status,
                 version: state.version,
                 attempt: state.attempt,
@@ -76,7 +77,7 @@ macro_rules! columns {
 
 columns! {
     Id "id" Insert::Bound(|new| new.order.id.into());
-    TenantId "tenant_id" Insert::Bound(|new| new.order.tenant_id.as_str().into()) => tenant_id: tenant;
+    TenantId "tenant_id" Insert::Bound(|new| new.order.tenant_id.as_str().into());
     ExternalReference "external_reference" Insert::Bound(|new| new.order.external_reference.as_deref().into())
         => {external_reference: value};
     Customer "customer" Insert::Bound(|new| new.order.customer.as_deref().into()) => {customer: value};
@@ -116,6 +117,7 @@ pub(super) static ORDER: Selection = Selection::new(Column::ALL.split_at(Column:
 /// The columns of [`state`].
 pub(super) static STATE: Selection = Selection::new(&[
     Column::Id,
+    Column::TenantId,
     Column::Status,
     Column::Version,
     Column::Attempt,
@@ -184,6 +186,11 @@ impl<'r> OrderRow<'r> {
 
     pub(super) fn id(&self) -> Result<OrderId, Error> {
         rows::id(self.row, self.place(Column::Id)?)
+    }
+
+    pub(super) fn tenant(&self) -> Result<TenantId, Error> {
+        let text: &str = self.get(Column::TenantId)?;
+        text.parse().map_err(|error| Error::Row(format!("tenant_id '{text}' is {error}")))
     }
 
     pub(super) fn number<N: TryFrom<i64>>(&self, column: Column) -> Result<N, Error> {
@@ -282,6 +289,7 @@ pub(super) fn state(row: &OrderRow<'_>) -> Result<LockedRow, Error> {
     };
     Ok(LockedRow {
         id: row.id()?,
+        tenant: row.tenant()?,
         state: OrderState {
             status,
             version,
@@ -312,11 +320,6 @@ fn currency(row: &OrderRow<'_>) -> Result<Currency, Error> {
 
 fn value<'r, T: FromColumn<'r>>(row: &OrderRow<'r>, column: Column, _: Currency) -> Result<T, Error> {
     row.get(column)
-}
-
-fn tenant(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<TenantId, Error> {
-    let text: &str = row.get(column)?;
-    text.parse().map_err(|error| Error::Row(format!("tenant_id '{text}' is {error}")))
 }
 
 fn number(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<u64, Error> {

@@ -1,6 +1,6 @@
 //! Counts orders by status.
 
-use domain::{Priority, Status, Timestamp};
+use domain::{Principal, Priority, Status, TenantId, Timestamp};
 
 use super::rows::Segment;
 use super::statement::Statement;
@@ -30,15 +30,16 @@ impl Counts {
 }
 
 impl Store {
-    /// Counts the orders of each status, up to [`COUNT_LIMIT`], in one statement over one index.
+    /// Counts the orders of the caller's tenant in each status, up to [`COUNT_LIMIT`], in one statement.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn counts(&self) -> Result<Counts, Error> {
-        let at = self.now();
+    pub async fn counts(&self, principal: &Principal) -> Result<Counts, Error> {
+        let by_due = self.dialect().by_due();
+        let (at, tenant) = (self.now(), principal.tenant.clone());
         self.read(move |connection| {
             Box::pin(async move {
-                let found = count(COUNT_LIMIT, at).fetch(connection).await?;
+                let found = count(by_due, &tenant, COUNT_LIMIT, at).fetch(connection).await?;
                 let mut counts = [0; Status::ALL.len()];
                 let mut ready = 0;
                 if let Some(row) = found.first() {
@@ -61,18 +62,18 @@ impl Store {
 }
 
 impl Store {
-    /// Returns the number of orders that can be started now, as in [`Counts::ready`].
+    /// Returns the number of orders of all tenants that can be started now, as in [`Counts::ready`].
     ///
     /// # Errors
     /// [`Error`].
     pub async fn ready(&self) -> Result<u32, Error> {
-        let now = self.now();
+        let (now, by_due) = (self.now(), self.dialect().by_due());
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
-                Segment { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql);
+                Segment { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql, None);
                 sql.push(" LIMIT ?) held)").bind(i64::from(COUNT_LIMIT));
-                count_due(&mut sql, COUNT_LIMIT, now);
+                count_due(&mut sql, by_due, None, COUNT_LIMIT, now);
                 let found = sql.fetch(connection).await?;
                 let mut ready = 0;
                 for column in 0..found.first().map_or(0, |_| 1 + Priority::ALL.len()) {
@@ -93,23 +94,27 @@ fn parts() -> impl Iterator<Item = (usize, Segment)> {
 
 /// Builds a SELECT of one row: one column for each segment, then one for the due orders of each priority. The inner
 /// `LIMIT` keeps it cheap: the read of the index `orders_by_stage` stops after this number of entries.
-fn count(limit: u32, now: Timestamp) -> Statement<'static> {
+fn count(by_due: &str, tenant: &TenantId, limit: u32, now: Timestamp) -> Statement<'static> {
     let mut sql = Statement::new("SELECT ");
     for (n, (_, part)) in parts().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push("(SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
-        part.condition(&mut sql);
+        part.condition(&mut sql, Some(tenant));
         sql.push(" LIMIT ?) ").push(&format!("part_{n})")).bind(i64::from(limit));
     }
-    count_due(&mut sql, limit, now);
+    count_due(&mut sql, by_due, Some(tenant), limit, now);
     sql
 }
 
-/// Adds a column for the due orders of each priority.
-fn count_due(sql: &mut Statement<'_>, limit: u32, now: Timestamp) {
+/// Adds a column for the due orders of each priority, of one tenant or of all.
+fn count_due(sql: &mut Statement<'_>, by_due: &str, tenant: Option<&TenantId>, limit: u32, now: Timestamp) {
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
-        sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");
+        sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders");
+        sql.push(by_due).push(" WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");
         sql.bind(priority.as_str()).bind(now.as_micros());
+        if let Some(tenant) = tenant {
+            sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
+        }
         sql.push(" LIMIT ?) ").push(&format!("due_{n})")).bind(i64::from(limit));
     }
 }

@@ -78,6 +78,7 @@ impl NewOrder {
     pub fn event(&self) -> OrderEvent {
         OrderEvent {
             order_id: self.id,
+            tenant_id: self.tenant_id.clone(),
             sequence: 1,
             status: Status::Pending,
             previous_status: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::Command;
-use domain::{OrderId, Priority, Status, TenantId, Timestamp};
+use domain::{OrderId, Priority, Status, Timestamp};
 
 use super::connection::Connection;
 use super::isolate::update_orders;
@@ -96,9 +96,9 @@ impl Store {
             Box::pin(async move {
                 let mut sql = Statement::new(format!(
                     "UPDATE {table} SET stage = 'waiting', due_at = {DUE_AGAIN}, held_until = 0 \
-                     WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?"
+                     WHERE stage = 'held' AND status = 'pending' AND due_at = ?"
                 ));
-                sql.bind(now).bind(now).bind(TenantId::DEFAULT).bind(rows::NEVER);
+                sql.bind(now).bind(now).bind(rows::NEVER);
                 sql.execute(connection).await.map(drop)
             })
         })
@@ -121,10 +121,10 @@ impl Store {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT id, status, due_at, held_until FROM orders");
                 sql.push(by_stage).push(
-                    " WHERE tenant_id = ? AND stage = 'held' AND (held_until <= ? OR held_until > ? OR \
+                    " WHERE stage = 'held' AND (held_until <= ? OR held_until > ? OR \
                      (due_at = ? AND held_until > CASE status WHEN 'pending' THEN ? ELSE ? END)) LIMIT ?",
                 );
-                sql.bind(TenantId::DEFAULT).bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
+                sql.bind(now.as_micros()).bind(parked_end(now)).bind(rows::NEVER);
                 sql.bind(visibility_end.as_micros()).bind(lease_end.as_micros()).bind(i64::from(limit));
                 let mut expired = ExpiredClaims::default();
                 for row in sql.fetch(connection).await? {
@@ -148,18 +148,18 @@ impl Store {
     /// [`Error`].
     pub async fn oldest_claimable(&self) -> Result<Option<Duration>, Error> {
         let now = self.now();
-        let by_stage = self.inner.dialect.by_stage();
+        let (by_stage, by_due) = (self.inner.dialect.by_stage(), self.inner.dialect.by_due());
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT MIN(not_before) FROM orders");
                 // Parked orders cannot be started.
                 sql.push(by_stage);
-                sql.push(" WHERE tenant_id = ? AND stage = 'held' AND status = 'pending' AND due_at = ?");
-                sql.bind(TenantId::DEFAULT).bind(rows::NEVER);
+                sql.push(" WHERE stage = 'held' AND status = 'pending' AND due_at = ?");
+                sql.bind(rows::NEVER);
                 for priority in Priority::ALL {
-                    sql.push(
-                        " UNION ALL SELECT MIN(due_at) FROM orders WHERE stage = 'waiting' AND priority = ?",
-                    );
+                    sql.push(" UNION ALL SELECT MIN(due_at) FROM orders")
+                        .push(by_due)
+                        .push(" WHERE stage = 'waiting' AND priority = ?");
                     sql.bind(priority.as_str());
                 }
                 let mut oldest = now;
@@ -178,8 +178,12 @@ impl Store {
 
 /// Returns waiting orders that dispatch does not find, because it searches each known priority.
 async fn unreachable_orders(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
-    let mut sql = Statement::new("SELECT id FROM orders WHERE stage = 'waiting' AND ");
-    sql.push(dialect.stray()).push(" LIMIT ?").bind(MAX_UNREACHABLE);
+    let mut sql = Statement::new("SELECT id FROM orders");
+    sql.push(dialect.by_due())
+        .push(" WHERE stage = 'waiting' AND ")
+        .push(dialect.stray())
+        .push(" LIMIT ?")
+        .bind(MAX_UNREACHABLE);
     let rows = sql.fetch(connection).await?;
     let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
     let error = Error::Row("waits, but with an unknown priority or a due time that never comes".to_owned());

@@ -121,6 +121,7 @@ impl Store {
         self.inner.row_cache.put(orders.map(|order| CachedOrder {
             locked: LockedRow {
                 id: order.id,
+                tenant: order.tenant_id.clone(),
                 state: OrderState {
                     status: Status::Pending,
                     version: 1,
@@ -164,19 +165,18 @@ async fn partition_by_key(
     committed: &HashSet<OrderId>,
 ) -> Result<Vec<InsertOutcome>, Error> {
     let undecided = requests.iter().filter(|request| !committed.contains(&request.id()));
-    let keys = undecided.filter_map(|request| request.idempotency.as_ref());
-    let mut used = used_keys(connection, keys).await?;
+    let mut used = used_keys(connection, undecided).await?;
     let mut inserted = Vec::with_capacity(requests.len());
     for request in requests {
         inserted.push(match &request.idempotency {
             Some(idempotency) if !committed.contains(&request.id()) => {
-                match used.get(idempotency.key.as_bytes()) {
+                match used.get(request.tenant(), &idempotency.key) {
                     Some((hash, id)) if *hash == idempotency.request_hash => InsertOutcome::Replayed(*id),
                     Some(_) => InsertOutcome::KeyConflict,
                     None => {
                         // The same key may occur again in this batch.
-                        let key = idempotency.key.as_bytes().to_vec();
-                        used.insert(key, (idempotency.request_hash, request.id()));
+                        let (key, hash) = (idempotency.key.as_bytes(), idempotency.request_hash);
+                        used.insert(request.tenant(), key, hash, request.id());
                         InsertOutcome::Inserted
                     }
                 }

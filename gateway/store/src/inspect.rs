@@ -11,6 +11,7 @@ use domain::{OrderId, Status, Timestamp};
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
 use super::isolate::{LARGEST_ORDER, select_orders};
+use super::owner::Owner;
 use super::park::is_parked;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::timeline::{EventRow, InlineEvents};
@@ -247,14 +248,14 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut page: Orders = ids.iter().map(|id| (*id, InspectedOrder::default())).collect();
-                let rows = select_orders(connection, &columns::ALL, &ids, "").await?;
+                let rows = select_orders(connection, &columns::ALL, &ids, &Owner::Any, "").await?;
                 let not_received: Vec<OrderId> = rows.unreadable.iter().map(|one| one.order_id).collect();
                 for Unreadable { order_id, detail, .. } in rows.unreadable.iter().cloned() {
                     let seen = page.entry(order_id).or_default();
                     seen.exists = true;
                     seen.problems.push(IssueKind::Unreadable(detail));
                 }
-                for row in select_orders(connection, &PARKING, &not_received, "").await?.iter() {
+                for row in select_orders(connection, &PARKING, &not_received, &Owner::Any, "").await?.iter() {
                     page.entry(row.id()?).or_default().add_parking(&row);
                 }
                 for row in rows.iter() {

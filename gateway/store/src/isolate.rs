@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use super::Error;
 use super::columns::{OrderRow, Selection};
 use super::connection::Connection;
+use super::owner::Owner;
 use super::row::Row;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::unreadable::{Unreadable, cause};
@@ -32,14 +33,15 @@ impl Rows {
     }
 }
 
-/// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)` and `follows`.
+/// Reads the rows of orders: `SELECT selection FROM orders WHERE id IN (…)`, their owner, and `follows`.
 pub(super) async fn select_orders(
     connection: &mut Connection,
     selection: &'static Selection,
     ids: &[OrderId],
+    owner: &Owner,
     follows: &str,
 ) -> Result<Rows, Error> {
-    let (rows, unreadable) = read_rows(connection, selection, ids, follows, Ok).await?;
+    let (rows, unreadable) = read_rows(connection, selection, ids, owner, follows, Ok).await?;
     Ok(Rows { selection, rows, unreadable })
 }
 
@@ -48,9 +50,10 @@ pub(super) async fn decode_orders<T>(
     connection: &mut Connection,
     selection: &'static Selection,
     ids: &[OrderId],
+    owner: &Owner,
     decode: impl Fn(&OrderRow<'_>) -> Result<T, Error>,
 ) -> Result<(Vec<T>, Vec<Unreadable>), Error> {
-    read_rows(connection, selection, ids, "", |row| decode(&selection.of(&row))).await
+    read_rows(connection, selection, ids, owner, "", |row| decode(&selection.of(&row))).await
 }
 
 /// Reads the rows of orders one by one. Returns what `decode` makes of them, and the rows that cannot be received.
@@ -58,6 +61,7 @@ async fn read_rows<T>(
     connection: &mut Connection,
     selection: &'static Selection,
     ids: &[OrderId],
+    owner: &Owner,
     follows: &str,
     decode: impl Fn(Row) -> Result<T, Error>,
 ) -> Result<(Vec<T>, Vec<Unreadable>), Error> {
@@ -66,7 +70,9 @@ async fn read_rows<T>(
     while let Some(piece) = pieces.pop() {
         let mut sql = Statement::new("SELECT ");
         selection.push(&mut sql);
-        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied()).push(follows);
+        sql.push(" FROM orders WHERE id").push_in_padded(piece.iter().copied());
+        owner.push(&mut sql);
+        sql.push(follows);
         let complete = decoded.len();
         let mut rows = sql.stream(connection);
         let failed = loop {

@@ -138,12 +138,13 @@ impl Store {
 
     /// Returns waiting orders that are due after a position, in their order.
     async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
+        let by_due = self.dialect().by_due();
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT ");
                 columns::STATE.push(&mut sql);
-                sql.push(
-                    " FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
+                sql.push(" FROM orders").push(by_due).push(
+                    " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
                      AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
                 );
                 sql.bind(priority.as_str()).bind(from.0).bind(NEVER).bind(from.0);

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::query::{Filter, Position, Sort};
-use domain::{Order, OrderId};
+use domain::{Order, OrderId, Principal, TenantId};
 use tokio::time::Instant;
 
 use self::reader::Reader;
@@ -20,18 +20,19 @@ use super::search_pool::SearchPass;
 use super::{Error, Store, Work};
 
 impl Store {
-    /// Returns up to `limit` readable orders that match, with ids below `after`, newest first.
+    /// Returns up to `limit` readable orders of the caller's tenant that match, with ids below `after`, newest first.
     ///
     /// # Errors
     /// As [`Self::scan`].
     pub async fn list(
         &self,
+        principal: &Principal,
         filter: &Filter,
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
         let scan = newest_first(filter, after, limit);
-        let scanned = self.scan(scan, usize::MAX, &mut SearchPass::default()).await?;
+        let scanned = self.scan(principal, scan, usize::MAX, &mut SearchPass::default()).await?;
         let orders = scanned.items.into_iter().filter_map(|item| match item {
             Listed::Order(order) => Some(*order),
             Listed::Unreadable { .. } => None,
@@ -45,47 +46,68 @@ impl Store {
     /// As [`Self::scan`].
     pub async fn list_ids(
         &self,
+        principal: &Principal,
         filter: &Filter,
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<OrderId>, Error> {
-        self.scan_ids(newest_first(filter, after, limit), &mut SearchPass::default()).await
+        let scan = newest_first(filter, after, limit);
+        self.scan_ids(principal, scan, &mut SearchPass::default()).await
     }
 
-    /// Reads orders in the sequence of a list, from a position on, until they take about `bytes` bytes. Returns at
-    /// least one order, if there is any.
+    /// Reads orders of the caller's tenant in the sequence of a list, until they take about `bytes` bytes.
+    ///
+    /// The read begins at a position and returns at least one order, if there is any.
     ///
     /// # Errors
     /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same, and
     /// [`Error::TooManySearches`].
-    pub async fn scan(&self, scan: Scan, bytes: usize, pass: &mut SearchPass) -> Result<Scanned, Error> {
-        self.scanning(scan, pass, move |reader, connection| Box::pin(reader.orders(bytes, connection))).await
+    pub async fn scan(
+        &self,
+        principal: &Principal,
+        scan: Scan,
+        bytes: usize,
+        pass: &mut SearchPass,
+    ) -> Result<Scanned, Error> {
+        let tenant = &principal.tenant;
+        self.scanning(tenant, scan, pass, move |reader, connection| {
+            Box::pin(reader.orders(bytes, connection))
+        })
+        .await
     }
 
     /// Returns the ids of these orders.
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub async fn scan_ids(&self, scan: Scan, pass: &mut SearchPass) -> Result<Vec<OrderId>, Error> {
-        self.scanning(scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
+    pub async fn scan_ids(
+        &self,
+        principal: &Principal,
+        scan: Scan,
+        pass: &mut SearchPass,
+    ) -> Result<Vec<OrderId>, Error> {
+        let tenant = &principal.tenant;
+        self.scanning(tenant, scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
     }
 
-    fn reader(&self, scan: &Scan) -> Reader {
+    fn reader(&self, tenant: &TenantId, scan: &Scan) -> Reader {
         let rest = ResidualFilter::of(&scan.filter, scan.sort);
         let scan = Scan { filter: reduced(&scan.filter, scan.sort), ..scan.clone() };
-        Reader { dialect: self.dialect(), scan, rest, until: Instant::now() + self.search_time() }
+        let until = Instant::now() + self.search_time();
+        Reader { dialect: self.dialect(), tenant: tenant.clone(), scan, rest, until }
     }
 
     async fn scanning<T: Send + 'static>(
         &self,
+        tenant: &TenantId,
         scan: Scan,
         pass: &mut SearchPass,
         work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
-        let way = self.read_path(&scan.filter, scan.sort, pass).await?;
-        let reader = self.reader(&scan);
+        let way = self.read_path(tenant, &scan.filter, scan.sort, pass).await?;
+        let reader = self.reader(tenant, &scan);
         let outcome = match way {
             ReadPath::Indexed => self.read(move |connection| work(reader, connection)).await,
             ReadPath::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,
@@ -133,6 +155,7 @@ mod tests {
         let open = Filter { statuses: vec![Status::Pending, Status::Processing], ..Filter::default() };
         let ann = Filter { customer: Some("Ann".into()), ..Filter::default() };
         let created = Filter { created_from: Some(Timestamp::from_micros(1)), ..Filter::default() };
+        let created_before = created.clone();
         let dollars = Filter { currency, ..Filter::default() };
         let range = Filter { total_from: Some(1), total_to: Some(9), ..dollars.clone() };
         let class = Filter { error_class: Some("x".into()), ..Filter::default() };
@@ -140,20 +163,25 @@ mod tests {
             [Sort::CreatedDescending, Sort::CreatedAscending],
             [Sort::TotalDescending, Sort::TotalAscending],
         );
-        for (filter, sorts, range) in [
-            (Filter::default(), by_time, ""),
-            (class, by_time, ""),
-            (created, by_time, "PRIMARY KEY"),
-            (failed, by_time, "orders_by_stage (tenant_id=? AND stage=?"),
-            (open, by_time, "orders_by_stage (tenant_id=? AND stage=?"),
-            (ann, by_time, "orders_by_customer (tenant_id=? AND customer=?"),
-            (dollars, by_total, "orders_by_total (tenant_id=? AND currency=?"),
-            (range, by_total, "orders_by_total (tenant_id=? AND currency=? AND "),
+        let (alone, shop) = (TenantId::default(), "shop".parse::<TenantId>().unwrap());
+        let all_stages = "orders_by_stage (stage=? AND tenant_id=?";
+        for (tenant, filter, sorts, range) in [
+            (&alone, Filter::default(), by_time, ""),
+            (&alone, class, by_time, ""),
+            (&alone, created, by_time, "PRIMARY KEY"),
+            (&alone, failed, by_time, "orders_by_stage (stage=? AND tenant_id=?"),
+            (&alone, open, by_time, "orders_by_stage (stage=? AND tenant_id=?"),
+            (&alone, ann, by_time, "orders_by_customer (tenant_id=? AND customer=?"),
+            (&alone, dollars, by_total, "orders_by_total (tenant_id=? AND currency=?"),
+            (&alone, range, by_total, "orders_by_total (tenant_id=? AND currency=? AND "),
+            // A small tenant does not read the orders of a large one.
+            (&shop, Filter::default(), by_time, all_stages),
+            (&shop, created_before, by_time, all_stages),
         ] {
             for sort in sorts {
                 for start in [ScanStart::Begin, ScanStart::Behind(at), ScanStart::At(at)] {
                     let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
-                    let sql = page(Dialect::Sqlite, &scan, &columns::ID).explained();
+                    let sql = page(Dialect::Sqlite, tenant, &scan, &columns::ID).explained();
                     let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
                     let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
                     // The index finds the keys of the page first; sorting twenty orders afterwards is cheap.
@@ -188,7 +216,7 @@ mod tests {
             let rest = ResidualFilter::of(&filter, sort);
             let scan =
                 Scan { filter: reduced(&filter, sort), sort, start: ScanStart::Begin, end: None, limit: 64 };
-            let reader = Reader { dialect: Dialect::Sqlite, scan, rest, until };
+            let reader = Reader { dialect: Dialect::Sqlite, tenant: TenantId::default(), scan, rest, until };
             let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {
                 Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),

@@ -11,9 +11,8 @@
 
 use std::time::Duration;
 
-use domain::OrderMap;
 use domain::transition::CLOCK_STEP;
-use domain::{OrderId, TenantId, Timestamp};
+use domain::{OrderId, OrderMap, Timestamp};
 use telemetry::LogThrottle;
 
 use super::isolate::update_orders;
@@ -129,9 +128,8 @@ impl Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT COUNT(*) FROM orders");
-                sql.push(by_stage)
-                    .push(" WHERE tenant_id = ? AND stage = 'held' AND due_at >= ? AND due_at < ?");
-                sql.bind(TenantId::DEFAULT).bind(LOWEST).bind(NEVER);
+                sql.push(by_stage).push(" WHERE stage = 'held' AND due_at >= ? AND due_at < ?");
+                sql.bind(LOWEST).bind(NEVER);
                 let found = sql.fetch(connection).await?;
                 found.first().map_or(Ok(0), |row| rows::number(row, 0))
             })

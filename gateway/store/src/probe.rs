@@ -28,7 +28,7 @@ impl Store {
     pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
         let now = self.now();
         let id = OrderId::new(now);
-        let creation = CreateRequest::from(NewOrder::new(id, domain::TenantId::default(), content(), now));
+        let creation = CreateRequest::from(NewOrder::new(id, TenantId::default(), content(), now));
         let written = self.write(|connection| {
             let creation = creation.clone();
             Box::pin(async move {

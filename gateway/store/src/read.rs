@@ -1,12 +1,14 @@
 //! Reads orders and their events.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use domain::{LeaseToken, Order, OrderEvent, OrderId};
+use domain::{LeaseToken, Order, OrderEvent, OrderId, Principal};
 
 use super::columns::OrderRow;
 use super::connection::Connection;
 use super::isolate::{decode_orders, select_orders};
+use super::owner::Owner;
 use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
 use super::unreadable::Unreadable;
@@ -22,34 +24,36 @@ pub struct FoundOrders {
 }
 
 impl Store {
-    /// Returns those of the orders that exist.
+    /// Returns those of the orders that exist and that the caller may see.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn find(&self, ids: &[OrderId]) -> Result<FoundOrders, Error> {
-        let ids = ids.to_vec();
-        self.read(move |connection| Box::pin(async move { find(connection, &ids).await })).await
+    pub async fn find(&self, principal: &Principal, ids: &[OrderId]) -> Result<FoundOrders, Error> {
+        let (ids, owner) = (ids.to_vec(), Owner::visible_to(principal));
+        self.read(move |connection| Box::pin(async move { find(connection, &ids, &owner).await })).await
     }
 
-    /// Returns those of the orders that exist and can be read, in any sequence.
+    /// As [`Self::find`], without the unreadable orders.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        Ok(self.find(ids).await?.orders)
+    pub async fn orders(&self, principal: &Principal, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
+        Ok(self.find(principal, ids).await?.orders)
     }
 
-    /// Returns one order with its lease token, if it exists.
+    /// Returns one order with its lease token, if it exists and the caller may see it.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn order_with_lease(
         &self,
+        principal: &Principal,
         id: OrderId,
     ) -> Result<Option<Result<(Order, Option<LeaseToken>), Unreadable>>, Error> {
+        let owner = Owner::visible_to(principal);
         self.read(move |connection| {
             Box::pin(async move {
-                let mut rows = select_orders(connection, &columns::ORDER, &[id], "").await?;
+                let mut rows = select_orders(connection, &columns::ORDER, &[id], &owner, "").await?;
                 let found = rows.iter().next().map(|row| {
                     let found =
                         columns::order(&row).and_then(|order| Ok((order, columns::state(&row)?.state.lease)));
@@ -63,38 +67,66 @@ impl Store {
 
     /// Returns, for each order and sequence, the events of that order with a higher sequence.
     ///
+    /// Orders that the caller may not see have no events.
+    ///
     /// # Errors
     /// [`Error`].
-    pub async fn timelines(&self, cursors: &[(OrderId, u32)]) -> Result<Timelines, Error> {
-        let cursors = cursors.to_vec();
-        self.read(move |connection| Box::pin(async move { timeline::after(connection, &cursors).await }))
-            .await
+    pub async fn timelines(
+        &self,
+        principal: &Principal,
+        cursors: &[(OrderId, u32)],
+    ) -> Result<Timelines, Error> {
+        let (cursors, owner) = (cursors.to_vec(), Owner::visible_to(principal));
+        self.read(move |connection| {
+            Box::pin(async move { timeline::after(connection, &cursors, &owner).await })
+        })
+        .await
     }
 
     /// As [`Self::timelines`], without the unreadable orders.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn events_after(&self, cursors: &[(OrderId, u32)]) -> Result<Vec<Arc<OrderEvent>>, Error> {
-        Ok(self.timelines(cursors).await?.events)
+    pub async fn events_after(
+        &self,
+        principal: &Principal,
+        cursors: &[(OrderId, u32)],
+    ) -> Result<Vec<Arc<OrderEvent>>, Error> {
+        Ok(self.timelines(principal, cursors).await?.events)
     }
 
-    /// Returns whether the order exists, readable or not.
+    /// Returns whether the order exists, readable or not, and the caller may see it.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn exists(&self, id: OrderId) -> Result<bool, Error> {
+    pub async fn exists(&self, principal: &Principal, id: OrderId) -> Result<bool, Error> {
+        Ok(!self.visible(principal, &[id]).await?.is_empty())
+    }
+
+    /// Returns those of the orders that exist, readable or not, and that the caller may see.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn visible(&self, principal: &Principal, ids: &[OrderId]) -> Result<HashSet<OrderId>, Error> {
+        let (ids, owner) = (ids.to_vec(), Owner::visible_to(principal));
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Statement::new("SELECT id FROM orders WHERE id = ?");
-                sql.bind(id);
-                Ok(!sql.fetch(connection).await?.is_empty())
+                let mut found = HashSet::with_capacity(ids.len());
+                for piece in padded_chunks(&ids) {
+                    let mut sql = Statement::new("SELECT id FROM orders WHERE id");
+                    sql.push_in(piece.iter().copied());
+                    owner.push(&mut sql);
+                    found.extend(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()));
+                }
+                Ok(found)
             })
         })
         .await
     }
 
     /// Returns the version (the sequence of the latest event) of each of the orders that exists.
+    ///
+    /// For the feed, which compares the watched orders of all callers.
     ///
     /// # Errors
     /// [`Error`].
@@ -120,10 +152,14 @@ impl Store {
     }
 }
 
-/// Those of the orders that exist.
-pub(super) async fn find(connection: &mut Connection, ids: &[OrderId]) -> Result<FoundOrders, Error> {
+/// Returns those of the orders that exist and have this owner.
+pub(super) async fn find(
+    connection: &mut Connection,
+    ids: &[OrderId],
+    owner: &Owner,
+) -> Result<FoundOrders, Error> {
     let decode = |row: &OrderRow<'_>| Ok(columns::whole(row)?.1);
-    let (decoded, unreadable) = decode_orders(connection, &columns::ORDER, ids, decode).await?;
+    let (decoded, unreadable) = decode_orders(connection, &columns::ORDER, ids, owner, decode).await?;
     let mut found = FoundOrders { orders: Vec::with_capacity(decoded.len()), unreadable };
     for order in decoded {
         match order {
@@ -146,8 +182,9 @@ mod tests {
     async fn futures_of_reads_are_small() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
-        let id = OrderId::new(store.now());
-        let sizes = [size_of_val(&store.find(&[id])), size_of_val(&store.timelines(&[(id, 0)]))];
+        let (caller, id) = (Principal::anonymous(), OrderId::new(store.now()));
+        let sizes =
+            [size_of_val(&store.find(&caller, &[id])), size_of_val(&store.timelines(&caller, &[(id, 0)]))];
         assert!(sizes.iter().all(|size| *size < 4_096), "{sizes:?}");
     }
 }

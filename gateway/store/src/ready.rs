@@ -14,7 +14,7 @@ use super::pause;
 use super::rows::DispatchState;
 use super::statement::{Statement, padded_chunks};
 use super::unreadable::Unreadable;
-use super::{Error, Store, rows};
+use super::{Dialect, Error, Store, rows};
 
 /// An order that a worker can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Store {
         cursor: DispatchCursor,
     ) -> Result<Option<Claimed>, Error> {
         let now = self.now();
-        let skip_locked = self.inner.dialect.for_update_skip_locked();
+        let dialect = self.inner.dialect;
         let table = self.inner.dialect.orders_by_id();
         let claimed = self
             .write(|connection| {
@@ -81,7 +81,7 @@ impl Store {
                     if let Some(pause) = pause::read(connection, "", now).await? {
                         return Ok(Err(pause));
                     }
-                    let waiting = waiting(connection, cursor, now).await?;
+                    let waiting = waiting(connection, cursor, now, dialect.by_due()).await?;
                     let places = allocate(limit, waiting, rand::rng().random());
                     let mut claimed = Claimed { cursor, ..Claimed::default() };
                     for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
@@ -90,7 +90,7 @@ impl Store {
                         }
                         let range = (cursor.0[n], now);
                         let Waiting { jobs, unreadable, rows, reached } =
-                            take(connection, priority, places, range, skip_locked).await?;
+                            take(connection, priority, places, range, dialect).await?;
                         claimed.cursor.0[n] = reached;
                         claimed.unreadable.extend(unreadable);
                         // A priority with fewer orders than its share leaves capacity for another pass.
@@ -120,13 +120,14 @@ async fn waiting(
     connection: &mut Connection,
     cursor: DispatchCursor,
     now: Timestamp,
+    by_due: &str,
 ) -> Result<[bool; 3], Error> {
     let mut sql = Statement::new("SELECT ");
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
-        sql.push(
-            "EXISTS(SELECT 1 FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)",
-        );
+        sql.push("EXISTS(SELECT 1 FROM orders")
+            .push(by_due)
+            .push(" WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)");
         sql.bind(priority.as_str()).bind(cursor.0[n].as_micros()).bind(now.as_micros());
     }
     let found = sql.fetch(connection).await?;
@@ -144,13 +145,16 @@ async fn take(
     priority: Priority,
     limit: u32,
     (from, to): (Timestamp, Timestamp),
-    skip_locked: &str,
+    dialect: Dialect,
 ) -> Result<Waiting, Error> {
-    let mut sql = Statement::new(
-        "SELECT id, quantity, due_at FROM orders WHERE stage = 'waiting' AND priority = ? AND due_at >= ? \
-         AND due_at <= ? ORDER BY due_at LIMIT ?",
+    let mut sql = Statement::new("SELECT id, quantity, due_at FROM orders");
+    sql.push(dialect.by_due()).push(
+        " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ? ORDER BY due_at LIMIT ?",
     );
-    sql.push(skip_locked).bind(priority.as_str()).bind(from.as_micros()).bind(to.as_micros());
+    sql.push(dialect.for_update_skip_locked())
+        .bind(priority.as_str())
+        .bind(from.as_micros())
+        .bind(to.as_micros());
     sql.bind(i64::from(limit));
     let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: from };
     for row in sql.fetch(connection).await? {

@@ -9,6 +9,7 @@ use domain::{OrderId, Timestamp};
 use super::connection::Connection;
 use super::inspect::MAX_HOLD;
 use super::isolate::select_orders;
+use super::owner::Owner;
 use super::rows::NEVER;
 use super::statement::Statement;
 use super::{Error, Store, columns, timeline};
@@ -236,7 +237,7 @@ async fn settle(connection: &mut Connection, id: OrderId, now: Timestamp) -> Res
 
 /// Fails if the row cannot be read.
 async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error> {
-    let mut rows = select_orders(connection, &columns::ORDER, &[id], "").await?;
+    let mut rows = select_orders(connection, &columns::ORDER, &[id], &Owner::Any, "").await?;
     if let Some(unreadable) = rows.unreadable.pop() {
         return Err(Error::Row(unreadable.detail));
     }

@@ -1,15 +1,15 @@
 //! Removes orders that have been final for long enough, with their events and keys.
 //!
-//! The orders of one status are read along the index `orders_by_stage`, oldest first, in pages, so permanently kept
-//! orders are not read again and again. A page is read without locks. Orders to be removed are then locked by their
-//! ids, checked once more, and removed with their events and idempotency keys in one short transaction. Rows that
-//! another transaction has locked are left for another pass, so neither several gateways nor other requests wait for
-//! each other.
+//! The orders of one status are read along the index `orders_by_stage`: tenant by tenant, each oldest first, in pages,
+//! so permanently kept orders are not read again and again. A page is read without locks. Orders to be removed are then
+//! locked by their ids, checked once more, and removed with their events and idempotency keys in one short transaction.
+//! Rows that another transaction has locked are left for another pass, so neither several gateways nor other requests
+//! wait for each other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{OrderId, Status, TenantId, Timestamp};
+use domain::{OrderId, Status, Timestamp};
 
 use super::connection::Connection;
 use super::idempotency::delete_keys;
@@ -41,18 +41,28 @@ impl Retention {
 }
 
 /// The result of one page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pruned {
     /// The number of removed orders, at most [`PRUNE_BATCH`].
     pub orders: u64,
-    /// The position of the next page; `None` when the following orders are not old enough.
-    pub next: Option<OrderId>,
+    /// The position of the next page; `None` after the last tenant.
+    pub next: Option<PrunePosition>,
+}
+
+/// A position in the orders of one status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunePosition {
+    /// The tenant as stored, because a row of an invalid one must not end the pass.
+    tenant: String,
+    /// The last order of the previous page; the lowest id at the beginning of a tenant.
+    after: OrderId,
 }
 
 impl Store {
-    /// Removes old orders among the [`PRUNE_BATCH`] oldest ones of a status after `after`.
+    /// Removes old orders among the [`PRUNE_BATCH`] oldest ones of a tenant and status at a position.
     ///
-    /// An order is old when its last change is longer ago than orders of the status are kept.
+    /// Without a position the pass begins. An order is old when its last change is longer ago than orders of the status
+    /// are kept.
     ///
     /// # Errors
     /// [`Error`]; nothing was removed, unless it is [`Error::CommitUnknown`].
@@ -60,11 +70,16 @@ impl Store {
         &self,
         status: Status,
         retention: Retention,
-        after: Option<OrderId>,
+        position: Option<PrunePosition>,
     ) -> Result<Pruned, Error> {
         let Some(keep) = retention.of(status) else { return Ok(Pruned { orders: 0, next: None }) };
         let cut = self.steady_now().await? - keep;
-        let sql = page(self.inner.dialect, status, after);
+        let position = match position {
+            Some(position) => Some(position),
+            None => self.next_tenant(status, String::new()).await?,
+        };
+        let Some(position) = position else { return Ok(Pruned { orders: 0, next: None }) };
+        let sql = page(self.inner.dialect, status, &position);
         let page: Vec<StoredOrder> = self
             .read(move |connection| {
                 Box::pin(async move {
@@ -75,7 +90,10 @@ impl Store {
         // An order with unreadable times stays, and does not end the pass.
         let is_old = |time: Option<Timestamp>| time.is_none_or(|time| time < cut);
         let last = page.last().filter(|last| page.len() == PRUNE_BATCH && is_old(last.created_at));
-        let next = last.map(|last| last.id);
+        let next = match last {
+            Some(last) => Some(PrunePosition { after: last.id, ..position }),
+            None => self.next_tenant(status, position.tenant).await?,
+        };
         let old = page.iter().filter(|seen| seen.updated_at.is_some_and(|time| time < cut));
         let mut pieces: Vec<Vec<OrderId>> = vec![old.map(|seen| seen.id).collect()];
         let mut orders = 0;
@@ -94,6 +112,19 @@ impl Store {
             }
         }
         Ok(Pruned { orders, next })
+    }
+
+    /// Returns the beginning of the tenant after another one, among those with orders of a status.
+    async fn next_tenant(&self, status: Status, after: String) -> Result<Option<PrunePosition>, Error> {
+        let mut sql = Statement::new("SELECT tenant_id FROM orders");
+        // One entry of the index.
+        sql.push(self.inner.dialect.by_stage())
+            .push(" WHERE stage = ? AND tenant_id > ? ORDER BY tenant_id LIMIT 1");
+        sql.bind(status.as_str()).bind(after);
+        let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        let begin =
+            |row: &Row| Ok(PrunePosition { tenant: row.get(0)?, after: OrderId::from_bytes([0; 16]) });
+        rows.first().map(begin).transpose()
     }
 
     /// Removes those of the orders that are still old, in one transaction. Returns their number.
@@ -141,15 +172,14 @@ impl StoredOrder {
 ///
 /// The index alone finds the ids, and only then are their orders read. Without this, MySQL reads the primary key when
 /// most orders have this status: past each kept dead letter, in each pass.
-fn page(dialect: Dialect, status: Status, after: Option<OrderId>) -> Statement<'static> {
+fn page(dialect: Dialect, status: Status, position: &PrunePosition) -> Statement<'static> {
     let mut sql =
         Statement::new("SELECT orders.id, created_at, updated_at FROM orders JOIN (SELECT id FROM orders");
     sql.push(dialect.by_stage()).push(
-        " WHERE tenant_id = ? AND stage = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
+        " WHERE stage = ? AND tenant_id = ? AND id > ? ORDER BY id LIMIT ?) page ON page.id = orders.id \
          ORDER BY orders.id",
     );
-    let after = after.map_or([0; 16], |after| *after.as_bytes());
-    sql.bind(TenantId::DEFAULT).bind(status.as_str()).bind(after.to_vec()).bind(PRUNE_BATCH as i64);
+    sql.bind(status.as_str()).bind(position.tenant.clone()).bind(position.after).bind(PRUNE_BATCH as i64);
     sql
 }
 

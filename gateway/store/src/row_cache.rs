@@ -11,8 +11,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::OrderMap;
-use domain::{Order, OrderId};
+use domain::{Order, OrderId, OrderMap};
 
 use super::rows::LockedRow;
 
@@ -106,7 +105,10 @@ mod tests {
             process_after: None,
             updated_at: at,
         };
-        CachedOrder { locked: LockedRow { id: OrderId::from_bytes(id), state }, order: None }
+        CachedOrder {
+            locked: LockedRow { id: OrderId::from_bytes(id), tenant: domain::TenantId::default(), state },
+            order: None,
+        }
     }
 
     #[test]

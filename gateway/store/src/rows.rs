@@ -86,9 +86,12 @@ impl Segment {
         parts
     }
 
-    /// Adds the condition of its orders.
-    pub(super) fn condition(self, sql: &mut Statement<'_>) {
-        sql.push("tenant_id = ? AND stage = ?").bind(TenantId::DEFAULT).bind(self.stage);
+    /// Adds the condition of its orders: those of one tenant, or of all.
+    pub(super) fn condition(self, sql: &mut Statement<'_>, tenant: Option<&TenantId>) {
+        sql.push("stage = ?").bind(self.stage);
+        if let Some(tenant) = tenant {
+            sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
+        }
         if let Some(status) = self.status {
             sql.push(" AND status = ?").bind(status.as_str());
         }
@@ -99,6 +102,7 @@ impl Segment {
 #[derive(Clone)]
 pub(super) struct LockedRow {
     pub(super) id: OrderId,
+    pub(super) tenant: TenantId,
     pub(super) state: OrderState,
 }
 

@@ -42,6 +42,7 @@ impl Store {
     /// Returns how a list with this filter and sort is read.
     pub(super) async fn read_path(
         &self,
+        tenant: &TenantId,
         filter: &Filter,
         sort: Sort,
         pass: &mut SearchPass,
@@ -69,22 +70,22 @@ impl Store {
             return Ok(ReadPath::Indexed);
         }
         // Most customers have few orders, which the database can filter and sort.
-        Ok(if self.has_few_orders(filter).await? {
+        Ok(if self.has_few_orders(tenant, filter).await? {
             ReadPath::Indexed
         } else {
             ReadPath::Search(self.inner.lane.enter(pass)?)
         })
     }
 
-    /// Returns whether the customer or the reference has at most [`FEW`] orders.
-    async fn has_few_orders(&self, filter: &Filter) -> Result<bool, Error> {
+    /// Returns whether the customer or the reference of a tenant has at most [`FEW`] orders.
+    async fn has_few_orders(&self, tenant: &TenantId, filter: &Filter) -> Result<bool, Error> {
         let (column, value) = match (&filter.external_reference, &filter.customer) {
             (Some(reference), _) => ("external_reference", reference.clone()),
             (None, customer) => ("customer", customer.clone().unwrap_or_default()),
         };
         let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT id FROM orders WHERE tenant_id = ?");
         let (condition, times) = self.dialect().equals(column);
-        sql.bind(TenantId::DEFAULT).push(&format!(" AND {condition} LIMIT ?) few"));
+        sql.bind(tenant.as_str().to_owned()).push(&format!(" AND {condition} LIMIT ?) few"));
         (0..times).for_each(|_| _ = sql.bind(value.clone()));
         sql.bind(i64::from(FEW) + 1);
         let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;

@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{OrderEvent, OrderId, Status, Timestamp};
+use domain::{OrderEvent, OrderId, Status, TenantId, Timestamp};
 
 use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
 use super::connection::Connection;
 use super::isolate::select_orders;
+use super::owner::Owner;
 use super::row::Row;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement, padded_chunks};
 use super::unreadable::{Cause, Unreadable};
@@ -21,6 +22,7 @@ use super::{Error, rows};
 /// The columns of [`InlineEvents::new`].
 static INLINE_EVENTS: Selection = Selection::new(&[
     Column::Id,
+    Column::TenantId,
     Column::Version,
     Column::CreatedAt,
     Column::Status,
@@ -61,6 +63,7 @@ pub(super) struct EventRow {
 #[derive(Debug, Clone)]
 pub(super) struct InlineEvents {
     id: OrderId,
+    tenant: TenantId,
     /// The sequence of the latest event.
     version: u32,
     created_at: Timestamp,
@@ -72,6 +75,7 @@ impl InlineEvents {
     pub(super) fn new(row: &OrderRow<'_>) -> Result<Self, Error> {
         Ok(Self {
             id: row.id()?,
+            tenant: row.tenant()?,
             version: row.number(Column::Version)?,
             created_at: row.time(Column::CreatedAt)?,
             latest: EventRow {
@@ -136,6 +140,7 @@ pub(super) fn moved_events() -> Statement<'static> {
 pub(super) async fn after(
     connection: &mut Connection,
     cursors: &[(OrderId, u32)],
+    owner: &Owner,
 ) -> Result<Timelines, Error> {
     let mut found = Timelines::default();
     for piece in cursors.chunks(MAX_ROWS_PER_STATEMENT) {
@@ -145,7 +150,7 @@ pub(super) async fn after(
             *least = (*least).min(*after);
         }
         let ids: Vec<OrderId> = seen.keys().copied().collect();
-        let rows = select_orders(connection, &INLINE_EVENTS, &ids, "").await?;
+        let rows = select_orders(connection, &INLINE_EVENTS, &ids, owner, "").await?;
         let mut ends = Vec::with_capacity(rows.iter().len());
         for row in rows.iter() {
             let id = row.id()?;
@@ -162,6 +167,7 @@ pub(super) async fn after(
                 found.unreadable.push(unreadable.clone());
                 continue;
             }
+            let tenant = ends.tenant.clone();
             let (id, version, after) = (ends.id, ends.version, seen.get(&ends.id).copied().unwrap_or(0));
             let stored = events.remove(&id).unwrap_or_default();
             // The event before the first one contains its previous status.
@@ -173,7 +179,7 @@ pub(super) async fn after(
             }
             // Missing events: lost, or removed together with the order since its row was read.
             if timeline.iter().map(|(sequence, _)| *sequence).eq(from..=version) {
-                let events = shown(id, timeline).filter(|event| event.sequence > after);
+                let events = shown(id, tenant, timeline).filter(|event| event.sequence > after);
                 found.events.extend(events.map(Arc::new));
             } else {
                 let detail = format!("has version {version}, but not every event up to it");
@@ -248,11 +254,16 @@ fn ranges(wanted: &[(OrderId, u32, u32)]) -> Statement<'static> {
 }
 
 /// Converts consecutive events. The status before the first of them is not known, unless it is event 1, which has none.
-fn shown(order_id: OrderId, timeline: Vec<(u32, EventRow)>) -> impl Iterator<Item = OrderEvent> {
+fn shown(
+    order_id: OrderId,
+    tenant_id: TenantId,
+    timeline: Vec<(u32, EventRow)>,
+) -> impl Iterator<Item = OrderEvent> {
     let mut before = None;
     timeline.into_iter().map(move |(sequence, EventRow { status, attempt, reason, at, error_class })| {
         OrderEvent {
             order_id,
+            tenant_id: tenant_id.clone(),
             sequence,
             status,
             previous_status: before.replace(status),

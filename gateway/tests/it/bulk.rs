@@ -29,7 +29,12 @@ fn good(item: &str) -> Value {
 }
 
 async fn stored(backend: &Backend) -> usize {
-    backend.store.list(&domain::query::Filter::default(), None, 10_000).await.unwrap().len()
+    backend
+        .store
+        .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 10_000)
+        .await
+        .unwrap()
+        .len()
 }
 
 on_both!(a_bulk_of_1000_orders_keeps_its_order, |on| async move {

@@ -40,7 +40,7 @@ async fn one(backend: &Backend, id: OrderId, command: Command) -> CommandOutcome
 }
 
 async fn order(backend: &Backend, id: OrderId) -> Order {
-    backend.store.orders(&[id]).await.unwrap().pop().unwrap()
+    backend.store.orders(&domain::Principal::anonymous(), &[id]).await.unwrap().pop().unwrap()
 }
 
 /// The orders that a dispatch pass claims, those for the front of the queue first.
@@ -85,7 +85,7 @@ on_both!(an_order_is_stored_as_it_was_accepted, |on| async move {
     let new = NewOrder::new(OrderId::new(now), domain::TenantId::default(), content, now);
     backend.store.insert(Arc::from([new.clone().into()])).await.unwrap();
     assert_eq!(order(&backend, new.id).await, *new.order());
-    let events = backend.store.events_after(&[(new.id, 0)]).await.unwrap();
+    let events = backend.store.events_after(&domain::Principal::anonymous(), &[(new.id, 0)]).await.unwrap();
     assert_eq!(events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), [new.event()]);
 });
 
@@ -101,7 +101,8 @@ on_both!(a_timeline_is_complete_after_any_event, |on| async move {
     let ids = insert(&backend, 9).await;
     let mut expected: Vec<Vec<Arc<OrderEvent>>> = Vec::new();
     for id in &ids {
-        expected.push(backend.store.events_after(&[(*id, 0)]).await.unwrap());
+        expected
+            .push(backend.store.events_after(&domain::Principal::anonymous(), &[(*id, 0)]).await.unwrap());
     }
     // The first order does not change; each further order has one change more than the one before.
     let mut lease = LeaseToken::random();
@@ -126,7 +127,7 @@ on_both!(a_timeline_is_complete_after_any_event, |on| async move {
     };
     for after in 0..=10 {
         let cursors: Vec<_> = ids.iter().map(|id| (*id, after)).collect();
-        let events = backend.store.events_after(&cursors).await.unwrap();
+        let events = backend.store.events_after(&domain::Principal::anonymous(), &cursors).await.unwrap();
         for (id, expected) in ids.iter().zip(&expected) {
             let expected: Vec<_> = expected.iter().skip(after as usize).cloned().collect();
             assert_eq!(of(events.clone(), *id), expected, "after {after}");
@@ -134,7 +135,11 @@ on_both!(a_timeline_is_complete_after_any_event, |on| async move {
     }
     // One query serves two readers with different sequences.
     let id = ids[8];
-    let events = backend.store.events_after(&[(id, 7), (id, 2), (ids[0], 1)]).await.unwrap();
+    let events = backend
+        .store
+        .events_after(&domain::Principal::anonymous(), &[(id, 7), (id, 2), (ids[0], 1)])
+        .await
+        .unwrap();
     assert_eq!(events, expected[8][2..]);
     // `order_events` does not repeat the events of the row: three of each order, or all of them.
     let beside = expected.iter().map(|events| events.len().saturating_sub(3) as i64).sum::<i64>();
@@ -350,7 +355,11 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let page = backend.store.list(&domain::query::Filter::default(), after, 10).await.unwrap();
+        let page = backend
+            .store
+            .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), after, 10)
+            .await
+            .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         seen.extend(page.iter().map(|order| order.id));
@@ -366,7 +375,7 @@ on_both!(lists_page_without_gaps_and_filter, |on| async move {
     };
     let count = |filter| {
         let store = backend.store.clone();
-        async move { store.list(&filter, None, 100).await.unwrap().len() }
+        async move { store.list(&domain::Principal::anonymous(), &filter, None, 100).await.unwrap().len() }
     };
     assert_eq!(count(filter(&[Status::Cancelled], "Ann")).await, 1);
     assert_eq!(count(filter(&[Status::Cancelled, Status::Pending], "Ann")).await, 25);

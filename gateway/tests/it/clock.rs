@@ -192,7 +192,7 @@ on_both!(a_wait_between_two_backward_clock_steps_keeps_its_length, |on| async mo
     let shown = |ids: Vec<OrderId>| async move {
         let now = store.now();
         let snapshot = QueueSnapshot { now, paused_at: None, paused_until: None };
-        let orders = store.orders(&ids).await.unwrap();
+        let orders = store.orders(&domain::Principal::anonymous(), &ids).await.unwrap();
         let orders = ids.iter().map(|id| orders.iter().find(|order| order.id == *id).unwrap());
         orders.map(|order| order.waiting(&snapshot).unwrap().next_attempt_at).collect::<Vec<_>>()
     };

@@ -328,7 +328,7 @@ on_both!(retention_skips_orders_that_it_cannot_remove, |on| async move {
     let retention = Retention { finished: Some(std::time::Duration::from_secs(60)), failed: None };
     let pruned = backend.store.prune_orders(Status::Cancelled, retention, None).await.unwrap();
     assert_eq!(pruned.orders, 7);
-    assert!(backend.store.exists(ids[3].parse().unwrap()).await.unwrap());
+    assert!(backend.store.exists(&domain::Principal::anonymous(), ids[3].parse().unwrap()).await.unwrap());
 });
 
 on_both!(a_repaired_order_is_processed, |on| async move {
@@ -376,7 +376,10 @@ on_both!(an_operator_repairs_an_order_or_marks_it_as_failed, |on| async move {
     assert!(matches!(&repaired, Repaired::StillUnreadable(why) if why.contains("QQQ")), "{repaired:?}");
     let settings = ["currency=EUR".parse().unwrap()];
     assert_eq!(store.repair_order(parsed[0], &settings, None).await.unwrap(), Repaired::Sound);
-    assert_eq!(store.orders(&parsed[..1]).await.unwrap()[0].total.currency().code(), "EUR");
+    assert_eq!(
+        store.orders(&domain::Principal::anonymous(), &parsed[..1]).await.unwrap()[0].total.currency().code(),
+        "EUR"
+    );
     // A duplicate event is removed.
     for status in ["processing", "pending"] {
         gateway.report(&ids[1], status, "").await.unwrap();

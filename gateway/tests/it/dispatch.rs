@@ -180,7 +180,11 @@ on_both!(a_scheduled_order_is_never_early, |on| async move {
         }
     }
     assert!(refused > 0);
-    let events = backend.store.events_after(&[(id.parse().unwrap(), 1)]).await.unwrap();
+    let events = backend
+        .store
+        .events_after(&domain::Principal::anonymous(), &[(id.parse().unwrap(), 1)])
+        .await
+        .unwrap();
     assert!(events[0].status == Status::Processing && events[0].occurred_at >= at);
     gateway.stop().await;
 });
@@ -291,12 +295,14 @@ on_both!(no_order_starts_after_the_response_to_a_pause, |on| async move {
     });
     eventually("some to be started", || async {
         let filter = domain::query::Filter { statuses: vec![Status::Processing], ..Default::default() };
-        (backend.store.list(&filter, None, 1).await.unwrap().len() == 1).then_some(())
+        (backend.store.list(&domain::Principal::anonymous(), &filter, None, 1).await.unwrap().len() == 1)
+            .then_some(())
     })
     .await;
     backend.store.pause(None, None).await.unwrap();
     let processing = domain::query::Filter { statuses: vec![Status::Processing], ..Default::default() };
-    let at_the_answer = backend.store.list(&processing, None, 1_000).await.unwrap().len();
+    let at_the_answer =
+        backend.store.list(&domain::Principal::anonymous(), &processing, None, 1_000).await.unwrap().len();
     assert_eq!(starting.await.unwrap().len(), at_the_answer, "nothing was started after the answer");
 });
 

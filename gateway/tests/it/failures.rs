@@ -74,12 +74,12 @@ async fn connections_closed_while_idle_fail_no_request() {
     let ids = insert(&backend.store, 1).await;
     let mut way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
-    assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
+    assert_eq!(store.orders(&domain::Principal::anonymous(), &ids).await.unwrap().len(), 1);
     insert(&store, 1).await;
     way.cut();
     // Recently used connections are not tested.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(store.orders(&ids).await.unwrap().len(), 1);
+    assert_eq!(store.orders(&domain::Principal::anonymous(), &ids).await.unwrap().len(), 1);
     insert(&store, 1).await;
 }
 

@@ -59,6 +59,7 @@ async fn forged_bus_messages_are_dropped() {
         assert_eq!(publish(&backend, &unproved(order, sequence, "FORGED")).await, ":2");
     }
     let forged = Arc::new(OrderEvent {
+        tenant_id: domain::TenantId::default(),
         order_id: order,
         sequence: 2,
         status: Status::Failed,

@@ -287,7 +287,12 @@ impl Gateway<'_> {
 
     /// Returns the statuses of an order's timeline, and fails if its sequence has a gap.
     pub(crate) async fn timeline(&self, id: &str) -> Vec<Status> {
-        let events = self.backend.store.events_after(&[(id.parse().unwrap(), 0)]).await.unwrap();
+        let events = self
+            .backend
+            .store
+            .events_after(&domain::Principal::anonymous(), &[(id.parse().unwrap(), 0)])
+            .await
+            .unwrap();
         for (n, event) in events.iter().enumerate() {
             assert_eq!(event.sequence as usize, n + 1, "{events:?}");
         }

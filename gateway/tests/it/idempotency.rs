@@ -144,7 +144,11 @@ async fn many_at_once(on: On) {
     let answers = futures_util::future::join_all(posts).await;
     assert!(answers.iter().all(|(status, _, body)| (*status, body) == (StatusCode::CREATED, &answers[0].2)));
     assert_eq!(answers.iter().filter(|(_, replayed, _)| !replayed).count(), 1);
-    let stored = backend.store.list(&domain::query::Filter::default(), None, 10).await.unwrap();
+    let stored = backend
+        .store
+        .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 10)
+        .await
+        .unwrap();
     assert_eq!(stored.len(), 1);
     a.stop().await;
     if let Some(b) = b {
@@ -203,7 +207,15 @@ on_both!(one_batch_accepts_the_same_key_twice, |on| async move {
     let expected =
         [InsertOutcome::Inserted, InsertOutcome::Replayed(orders[0].id()), InsertOutcome::KeyConflict];
     assert_eq!(backend.store.insert(orders.clone()).await.unwrap(), expected);
-    assert_eq!(backend.store.orders(&[orders[0].id(), orders[1].id()]).await.unwrap().len(), 1);
+    assert_eq!(
+        backend
+            .store
+            .orders(&domain::Principal::anonymous(), &[orders[0].id(), orders[1].id()])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 });
 
 on_both!(expired_keys_are_removed_and_can_be_used_again, |on| async move {

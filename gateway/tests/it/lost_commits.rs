@@ -103,7 +103,12 @@ async fn post(gateway: &Gateway<'_>, key: &str) -> Response {
 }
 
 async fn count(backend: &Backend) -> usize {
-    backend.store.list(&domain::query::Filter::default(), None, 100).await.unwrap().len()
+    backend
+        .store
+        .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 100)
+        .await
+        .unwrap()
+        .len()
 }
 
 async fn through(backend: &Backend) -> (Way, Gateway<'_>) {

@@ -67,6 +67,8 @@ mod slow_subscribers;
 #[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod time_range;
 #[cfg(test)]
 mod waiting;

@@ -38,7 +38,12 @@ impl Gateway<'_> {
 
     /// The last event of an order.
     async fn last_event(&self, id: &str) -> domain::OrderEvent {
-        let events = self.backend.store.events_after(&[(id.parse().unwrap(), 0)]).await.unwrap();
+        let events = self
+            .backend
+            .store
+            .events_after(&domain::Principal::anonymous(), &[(id.parse().unwrap(), 0)])
+            .await
+            .unwrap();
         (**events.last().unwrap()).clone()
     }
 }

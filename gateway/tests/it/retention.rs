@@ -125,13 +125,20 @@ on_both!(retention_removes_old_final_orders_with_their_events_and_keys, |on| asy
 
     let gateway = backend.gateway(retaining(MONTH)).await;
     eventually("the end of the old orders", || async {
-        backend.store.orders(&old).await.unwrap().is_empty().then_some(())
+        backend.store.orders(&domain::Principal::anonymous(), &old).await.unwrap().is_empty().then_some(())
     })
     .await;
-    let left = backend.store.orders(&all).await.unwrap().iter().map(|order| order.id).collect();
+    let left = backend
+        .store
+        .orders(&domain::Principal::anonymous(), &all)
+        .await
+        .unwrap()
+        .iter()
+        .map(|order| order.id)
+        .collect();
     assert_eq!(sorted(left), sorted(kept.clone()));
     let cursors: Vec<_> = old.iter().map(|id| (*id, 0)).collect();
-    assert!(backend.store.events_after(&cursors).await.unwrap().is_empty());
+    assert!(backend.store.events_after(&domain::Principal::anonymous(), &cursors).await.unwrap().is_empty());
     let [orders, _, keys] = rows(&backend).await;
     assert_eq!((orders, keys), (kept.len() as i64, kept.len() as i64));
     for path in [format!("/orders/{}", old[0]), format!("/orders/{}/events", old[4])] {
@@ -164,7 +171,7 @@ on_both!(failed_orders_have_a_separate_retention_time, |on| async move {
         batches.extend(prune(&backend.store, status, week).await);
     }
     assert_eq!(batches.iter().sum::<u64>(), 1);
-    let left = backend.store.orders(&dead).await.unwrap();
+    let left = backend.store.orders(&domain::Principal::anonymous(), &dead).await.unwrap();
     assert_eq!(left.iter().map(|order| order.id).collect::<Vec<_>>(), [dead[0]], "it was redriven");
     assert_eq!(rows(&backend).await[0], 3);
     check_invariants(&backend.store).await;
@@ -328,7 +335,7 @@ on_both!(two_gateways_apply_retention_while_orders_are_processed, |on| async mov
         .await;
     }
     let ids: Vec<OrderId> = one.iter().chain(&other).map(|id| id.parse().unwrap()).collect();
-    let orders = backend.store.orders(&ids).await.unwrap();
+    let orders = backend.store.orders(&domain::Principal::anonymous(), &ids).await.unwrap();
     assert_eq!(orders.len(), 2 * NEW);
     assert!(orders.iter().all(|order| order.status == Status::Completed));
     assert_eq!(rows(&backend).await, [200, 0, 0]);

@@ -56,7 +56,7 @@ on_both!(a_start_and_a_report_use_the_row_cache, |on| async move {
     let started = apply(&backend.store, &ids, &start).await;
     // One query for the pause, one for the orders.
     assert_eq!(backend.store.statements() - before, 2);
-    let stored = backend.store.orders(&ids).await.unwrap();
+    let stored = backend.store.orders(&domain::Principal::anonymous(), &ids).await.unwrap();
     for (id, applied) in ids.iter().zip(started) {
         let CommandOutcome::Changed { order: Some(order), .. } = applied else { panic!("{applied:?}") };
         assert_eq!(

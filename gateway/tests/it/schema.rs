@@ -20,7 +20,13 @@ async fn several_gateways_migrate_concurrently() {
         result.unwrap();
     }
     let store = Store::connect(&url, &Options::default()).await.unwrap();
-    assert!(store.list(&domain::query::Filter::default(), None, 1).await.unwrap().is_empty());
+    assert!(
+        store
+            .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Servers such as Vitess refuse what the driver sets on each new connection.
@@ -44,7 +50,10 @@ async fn the_store_works_without_the_session_settings_of_the_driver() {
     let id = order.id;
     plain.insert([order.into()].into()).await.unwrap();
     let usual = Store::connect(&url, &Options::default()).await.unwrap();
-    let (plainly, usually) = (plain.orders(&[id]).await.unwrap(), usual.orders(&[id]).await.unwrap());
+    let (plainly, usually) = (
+        plain.orders(&domain::Principal::anonymous(), &[id]).await.unwrap(),
+        usual.orders(&domain::Principal::anonymous(), &[id]).await.unwrap(),
+    );
     assert_eq!(plainly, usually);
     assert_eq!(usually[0].customer.as_deref(), Some("Jürgen"));
     assert_eq!(usually[0].line_items[0].item, "Käse 🧀");
@@ -119,35 +128,35 @@ async fn dispatch_and_lists_use_their_indexes() {
     let last = "UNHEX('00000000000000000000000000003000')";
     for (query, index, most_rows) in [
         (
-            "SELECT id, quantity FROM orders WHERE stage = 'waiting' AND priority = 'normal' AND due_at <= 9 \
+            "SELECT id, quantity FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' AND priority = 'normal' AND due_at <= 9 \
              ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),
             "orders_due",
             100,
         ),
         (
-            "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
-             AND stage = 'held' AND held_until <= 9 LIMIT 500"
+            "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE stage = 'held' \
+             AND held_until <= 9 LIMIT 500"
                 .to_owned(),
             "orders_by_stage",
             20_000,
         ),
         (
-            "SELECT id FROM orders WHERE tenant_id = 'default' AND stage = 'waiting' ORDER BY id DESC LIMIT 101"
+            "SELECT id FROM orders WHERE stage = 'waiting' AND tenant_id = 'default' ORDER BY id DESC LIMIT 101"
                 .to_owned(),
             "orders_by_stage",
             100,
         ),
         (
             format!(
-                "SELECT id FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
-                 AND stage = 'completed' AND id > {last} ORDER BY id LIMIT 128"
+                "SELECT id FROM orders FORCE INDEX (orders_by_stage) WHERE stage = 'completed' \
+                 AND tenant_id = 'default' AND id > {last} ORDER BY id LIMIT 128"
             ),
             "orders_by_stage",
             20_000,
         ),
         (
-            "SELECT 1 FROM orders WHERE tenant_id = 'default' AND stage = 'waiting' LIMIT 100000".to_owned(),
+            "SELECT 1 FROM orders WHERE stage = 'waiting' AND tenant_id = 'default' LIMIT 100000".to_owned(),
             "orders_by_stage",
             100,
         ),
@@ -172,8 +181,8 @@ async fn dispatch_and_lists_use_their_indexes() {
         assert!(rows <= most_rows, "{rows} rows: {query}");
     }
     // Not every database estimates a forced index well.
-    let held = "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE tenant_id = 'default' \
-                AND stage = 'held' AND held_until <= 9 LIMIT 500";
+    let held = "SELECT id, status FROM orders FORCE INDEX (orders_by_stage) WHERE stage = 'held' \
+                AND held_until <= 9 LIMIT 500";
     let (before, between) = (reads(&mut connection).await, reads(&mut connection).await);
     sqlx::query(held).fetch_all(&mut connection).await.unwrap();
     let read = reads(&mut connection).await - between - (between - before);

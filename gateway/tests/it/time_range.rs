@@ -118,6 +118,13 @@ on_both!(an_unsupported_time_is_rejected_over_graphql, |on| async move {
             assert!(answer["errors"][0]["message"].as_str().unwrap().contains(RANGE), "{answer}");
         }
     }
-    assert!(backend.store.list(&domain::query::Filter::default(), None, 10).await.unwrap().is_empty());
+    assert!(
+        backend
+            .store
+            .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     gateway.stop().await;
 });

@@ -300,7 +300,11 @@ on_both!(a_worker_is_told_to_drain_and_may_still_report, |on| async move {
         assert!(worker.answers.message().await.unwrap().is_none(), "the stream ends by itself");
     };
     tokio::join!(gateway.stop(), draining);
-    let orders = backend.store.list(&domain::query::Filter::default(), None, 10).await.unwrap();
+    let orders = backend
+        .store
+        .list(&domain::Principal::anonymous(), &domain::query::Filter::default(), None, 10)
+        .await
+        .unwrap();
     let mut statuses: Vec<Status> = orders.iter().map(|order| order.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [Status::Pending, Status::Completed]);

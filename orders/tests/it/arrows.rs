@@ -217,3 +217,35 @@ fn a_mention_is_told_from_a_lookalike() {
         assert!(!mentions(lookalike, "redis") && !mentions(lookalike, "sqlx"), "{lookalike}");
     }
 }
+
+/// The files that may act for a tenant without a caller. Every other one receives a principal.
+const WITHOUT_CALLER: &[(&str, &[&str])] = &[
+    // The processor of this process, and requests to a gateway without authentication.
+    ("Principal::anonymous()", &["gateway/access/src/authenticator.rs", "gateway/http/src/auth.rs"]),
+    // The comparison of watched orders with the database. The other loops read no orders for callers.
+    ("Principal::system(", &["gateway/service/src/feed/mod.rs"]),
+    // Keys without a tenant, and the write test, whose order no transaction but its own sees.
+    ("TenantId::default", &["gateway/access/src/authenticator.rs", "gateway/store/src/probe.rs"]),
+    // The row that the creation of the first keys locks, and the write test.
+    ("TenantId::DEFAULT", &["gateway/store/src/api_keys.rs", "gateway/store/src/probe.rs"]),
+];
+
+/// Test modules follow the code of a file.
+#[test]
+fn only_listed_files_act_without_a_caller() {
+    let gateway = sources(&root().join("gateway")).into_iter();
+    let files: Vec<PathBuf> =
+        gateway.filter(|path| !path.components().any(|part| part.as_os_str() == "tests")).collect();
+    for (word, listed) in WITHOUT_CALLER {
+        let mut found = Vec::new();
+        for path in &files {
+            let text = std::fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            if code.contains(word) {
+                found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, *listed, "files with {word}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::errors::to_graphql_error;
 use crate::response_budget::Budget;
 use crate::schema::mutation::{CreateOrderInput, UserError};
 use crate::schema::types::Order;
-use crate::services::Services;
+use crate::services::{Services, caller};
 use gateway_service::Error;
 use gateway_service::orders::{BulkCreated, BulkRow, BulkRowOutcome};
 
@@ -92,7 +92,8 @@ impl BulkMutation {
         };
         let rows = input.orders.into_iter().map(|order| BulkRow::Draft(order.into())).collect();
         let policy = input.error_policy.map(Into::into).unwrap_or_default();
-        let created = ctx.data_unchecked::<Arc<Services>>().orders.create_bulk(rows, policy, key).await;
+        let created =
+            ctx.data_unchecked::<Arc<Services>>().orders.create_bulk(caller(ctx), rows, policy, key).await;
         Some(match created {
             Ok(created) => Ok(payload(created, Budget::of(ctx))),
             Err(error @ Error::RowCount(_)) => Ok(refused(whole(&error, &["input", "orders"]))),

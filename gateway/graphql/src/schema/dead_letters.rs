@@ -9,7 +9,7 @@ use crate::errors::to_graphql_error;
 use crate::schema::list::OrderFilter;
 use crate::schema::mutation::{UserError, requester};
 use crate::schema::scalars::DateTime;
-use crate::services::Services;
+use crate::services::{Services, caller};
 use domain::query::{Filter, Sort};
 use gateway_service::orders::{MAX_RATE, MAX_REDRIVEN, Redrive};
 
@@ -71,7 +71,7 @@ impl DeadLetterMutation {
                 return Some(Ok(RedriveOrdersPayload { user_errors, ..RedriveOrdersPayload::default() }));
             }
         };
-        let redriven = services.orders.redrive_all(&redrive).await;
+        let redriven = services.orders.redrive_all(caller(ctx), &redrive).await;
         let id = |id: OrderId| ID(id.to_string());
         Some(redriven.map_err(to_graphql_error).map(|redriven| RedriveOrdersPayload {
             count: i32::try_from(redriven.orders.len()).unwrap_or(i32::MAX),

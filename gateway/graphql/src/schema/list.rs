@@ -9,7 +9,7 @@ use crate::errors::{bad_input, to_graphql_error};
 use crate::large_operations::LargeOperationPermit;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus};
-use crate::services::Services;
+use crate::services::{Services, caller};
 use domain::query::{Filter, FilterError, Position, RawFilter, Sort};
 use gateway_service::orders::{ListQuery, PageCursor, Take};
 use gateway_store::Listed;
@@ -185,7 +185,7 @@ pub(crate) async fn page(
     let currency = filter.currency;
     let page = services
         .orders
-        .list(ListQuery { filter, sort, after, before, take }, services.max_page_bytes)
+        .list(caller(ctx), ListQuery { filter, sort, after, before, take }, services.max_page_bytes)
         .await
         .map_err(to_graphql_error)?;
     if let Some(permit) = ctx.data_opt::<Arc<LargeOperationPermit>>() {

@@ -14,7 +14,7 @@ use crate::errors::to_graphql_error;
 use crate::response_budget::Budget;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
-use crate::services::Services;
+use crate::services::{Services, caller};
 use domain::query::FilterError;
 use gateway_service::Error;
 use gateway_service::orders::Actor;
@@ -199,7 +199,8 @@ impl OrderMutation {
                 return Some(Ok(CreateOrderPayload { order: None, idempotent_replay: false, user_errors }));
             }
         };
-        let created = ctx.data_unchecked::<Arc<Services>>().orders.create(input.into(), key).await;
+        let created =
+            ctx.data_unchecked::<Arc<Services>>().orders.create(caller(ctx), input.into(), key).await;
         let idempotent_replay = created.as_ref().is_ok_and(|created| created.replayed);
         let outcome = split_outcome(created.map(|created| created.order.into()));
         Some(outcome.map(|(order, user_errors)| {
@@ -217,7 +218,7 @@ impl OrderMutation {
     ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => split_outcome(orders.cancel(id, input.reason).await.map(Into::into)),
+            Ok(id) => split_outcome(orders.cancel(caller(ctx), id, input.reason).await.map(Into::into)),
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
@@ -233,7 +234,7 @@ impl OrderMutation {
         let outcome = match order_id(&input.order_id) {
             Ok(id) => match requester(input.requested_by) {
                 Ok(requester) => {
-                    let order = orders.redrive(id, &requester, input.reason.as_deref()).await;
+                    let order = orders.redrive(caller(ctx), id, &requester, input.reason.as_deref()).await;
                     split_outcome(order.map(Into::into))
                 }
                 Err(error) => Ok((None, vec![error])),

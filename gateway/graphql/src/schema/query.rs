@@ -10,7 +10,7 @@ use async_graphql::{Context, ID, Object, Result};
 use crate::errors::to_graphql_error;
 use crate::schema::list::{ConnectionArgs, OrderConnection, OrderFilter, OrderSort, page};
 use crate::schema::types::{Node, Order};
-use crate::services::Services;
+use crate::services::{Services, caller};
 use gateway_service::Error;
 
 /// Queries of orders.
@@ -61,7 +61,7 @@ impl OrderQuery {
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Order>> {
     // A string that is not an order id identifies no order.
     let Ok(id) = id.parse() else { return Ok(None) };
-    match ctx.data_unchecked::<Arc<Services>>().orders.get(id).await {
+    match ctx.data_unchecked::<Arc<Services>>().orders.get(caller(ctx), id).await {
         Ok(order) => Ok(Some(order.into())),
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(to_graphql_error(error)),

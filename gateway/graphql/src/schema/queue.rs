@@ -8,7 +8,7 @@ use domain::Status;
 use crate::errors::to_graphql_error;
 use crate::schema::mutation::{UserError, requester};
 use crate::schema::scalars::DateTime;
-use crate::services::Services;
+use crate::services::{Services, caller};
 use gateway_store::{COUNT_LIMIT, Counts, Pause};
 
 /// The state of the queue.
@@ -44,7 +44,7 @@ impl OrderQueue {
     /// time. `limit` of the counts means `limit` or more. Null if the database cannot count them at
     /// present.
     async fn length(&self, ctx: &Context<'_>) -> Option<i32> {
-        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await.ok()?;
+        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts(caller(ctx)).await.ok()?;
         Some(i32::try_from(counts.ready).unwrap_or(i32::MAX))
     }
 
@@ -64,7 +64,7 @@ impl OrderQueue {
 
     /// Number of orders in each status, including those outside the queue.
     async fn counts(&self, ctx: &Context<'_>) -> Option<Result<OrderCounts>> {
-        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts().await;
+        let counts = ctx.data_unchecked::<Arc<Services>>().orders.counts(caller(ctx)).await;
         Some(counts.map(OrderCounts::from).map_err(to_graphql_error))
     }
 }
@@ -130,7 +130,7 @@ pub(crate) struct QueueQuery;
 impl QueueQuery {
     /// Returns the state of the queue and the number of orders in each status.
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<OrderQueue>> {
-        let paused = ctx.data_unchecked::<Arc<Services>>().orders.paused().await;
+        let paused = ctx.data_unchecked::<Arc<Services>>().orders.paused(caller(ctx)).await;
         Some(paused.map(|pause| OrderQueue { pause }).map_err(to_graphql_error))
     }
 }
@@ -160,13 +160,13 @@ impl QueueMutation {
         if until.is_some_and(|until| until <= now) {
             return refused(UserError::input("until", format!("must be in the future; it is {now}")));
         }
-        let paused = orders.pause(until, requester.name).await;
+        let paused = orders.pause(caller(ctx), until, requester.name).await;
         Some(paused.map(|pause| after(Some(pause))).map_err(to_graphql_error))
     }
 
     /// Resumes a paused queue; no effect if it is not paused.
     async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
-        let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume().await;
+        let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume(caller(ctx)).await;
         Some(resumed.map(|_| after(None)).map_err(to_graphql_error))
     }
 }

@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 
 use crate::errors::{field_error, to_graphql_error};
 use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
-use crate::services::Services;
+use crate::services::{Services, caller};
 use crate::stream_slot::attach;
 use gateway_service::feed::{FeedItem, WatchFrom};
 
@@ -63,8 +63,12 @@ impl Subscription {
         let position = ctx.data_opt::<EventPosition>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
         let cursor = after.map_or(WatchFrom::Latest, WatchFrom::After);
-        let events =
-            ctx.data_unchecked::<Arc<Services>>().feed.watch(id, cursor).await.map_err(to_graphql_error)?;
+        let events = ctx
+            .data_unchecked::<Arc<Services>>()
+            .feed
+            .watch(caller(ctx), id, cursor)
+            .await
+            .map_err(to_graphql_error)?;
         let items = events.map(move |event| {
             Some(match event {
                 Ok(event) => {
@@ -83,10 +87,11 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Filter.")] filter: Option<OrderEventFilter>,
-    ) -> BoxStream<'static, Option<OrderFeedItem>> {
+    ) -> Result<BoxStream<'static, Option<OrderFeedItem>>> {
         let statuses = filter.unwrap_or_default().statuses.unwrap_or_default();
         let wanted = move |status: OrderStatus| statuses.is_empty() || statuses.contains(&status);
-        let items = ctx.data_unchecked::<Arc<Services>>().feed.all().filter_map(move |item| {
+        let events = ctx.data_unchecked::<Arc<Services>>().feed.all(caller(ctx)).map_err(to_graphql_error)?;
+        let items = events.filter_map(move |item| {
             std::future::ready(match item {
                 FeedItem::Event(event) => {
                     wanted(event.status.into()).then_some(Some(OrderFeedItem::Event(OrderStatusEvent(event))))
@@ -97,6 +102,6 @@ impl Subscription {
                 }
             })
         });
-        attach(ctx, items)
+        Ok(attach(ctx, items))
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
 
+use domain::Scope;
 use domain::waiting::Waiting;
 
 use crate::errors::{bad_input, to_graphql_error};
 use crate::schema::scalars::{DateTime, Decimal};
-use crate::services::Services;
+use crate::services::{Services, caller};
 use gateway_service::Error;
 
 /// Status of an order.
@@ -197,7 +198,11 @@ impl Order {
             Err(error) => return Some(Err(error)),
         };
         let services = ctx.data_unchecked::<Arc<Services>>();
-        let events = services.event_loader.load((self.0.id, after)).await.map_err(to_graphql_error);
+        let events = services
+            .event_loader
+            .load(caller(ctx), Scope::OrdersRead, (self.0.id, after))
+            .await
+            .map_err(to_graphql_error);
         Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
     }
 }
@@ -252,7 +257,8 @@ impl OrderStatusEvent {
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
         let services = ctx.data_unchecked::<Arc<Services>>();
         let id = self.0.order_id;
-        let order = services.order_loader.load(id).await.map_err(to_graphql_error)?;
+        let order =
+            services.order_loader.load(caller(ctx), Scope::OrdersRead, id).await.map_err(to_graphql_error)?;
         order.map(Order).ok_or_else(|| to_graphql_error(Error::NotFound(id)))
     }
 

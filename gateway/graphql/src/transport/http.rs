@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 200 | the operation was executed, or was rejected and the client accepts `application/json` |
 //! | 400 | not a GraphQL request, a limit exceeded, a hash of another document, or the operation was rejected and the client accepts `application/graphql-response+json` |
+//! | 401 | no valid credential |
 //! | 403 | the document is not in the list of trusted documents |
 //! | 405 | a mutation by `GET` |
 //! | 406 | the client accepts no supported media type |
@@ -15,13 +16,15 @@
 //! Hand-written: the handlers of async-graphql-axum run mutations by `GET` and from forms of other sites, and respond
 //! to malformed requests with 200. `docs/graphql-audits.md` has the results of graphql-http's audits of this module.
 
+use std::sync::Arc;
+
 use async_graphql::parser::types::OperationType;
 use axum::extract::{self, Request};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, RETRY_AFTER, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use domain::ErrorCode;
+use domain::{ErrorCode, Principal};
 
 use crate::errors::{limit_error, request_error};
 use crate::execution_result::{ExecutionResult, Stage};
@@ -31,6 +34,7 @@ use crate::state::State;
 use crate::transport::negotiate::{Accepted, Media, accepted};
 use crate::transport::sse;
 use crate::transport::websocket;
+use gateway_http::auth;
 use gateway_http::body::{Failure, Rule, receive};
 use gateway_http::last_event_id::last_event_id;
 use gateway_http::media::is_json;
@@ -69,15 +73,19 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
             return error_response(ErrorCode::BodyIncomplete, "the body could not be read");
         }
     };
+    let principal = match auth::principal(&parts.extensions) {
+        Ok(principal) => principal,
+        Err(problem) => return error_response(problem.code(), problem.detail()),
+    };
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            let operation = state.executor().prepare(Params { read_only, ..params });
+            let operation = state.executor().prepare(principal, Params { read_only, ..params });
             respond_to_operation(&state, &parts, accepts, operation).await
         }
         Ok(Requests::Batch(batch)) => {
             let batch = batch.into_iter().map(|params| Params { read_only, ..params });
-            run_batch(&state, accepts, batch.collect()).await
+            run_batch(&state, principal, accepts, batch.collect()).await
         }
         Err(error) => error_response(error.code, &error.to_string()),
     }
@@ -94,7 +102,11 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, request: R
         Ok(params) => params,
         Err(error) => return error_response(error.code, &error.to_string()),
     };
-    let operation = state.executor().prepare(params);
+    let principal = match auth::principal(&parts.extensions) {
+        Ok(principal) => principal,
+        Err(problem) => return error_response(problem.code(), problem.detail()),
+    };
+    let operation = state.executor().prepare(principal, params);
     if operation.as_ref().is_ok_and(|operation| operation.kind() == OperationType::Mutation) {
         let message = "mutations must be sent by POST";
         let mut response = error_response(ErrorCode::MethodNotAllowed, message);
@@ -143,7 +155,12 @@ async fn respond_to_operation(
 /// Runs the operations of a batch one after the other.
 ///
 /// Together they have the time, the complexity and the length of the response of one operation.
-async fn run_batch(state: &State, accepts: Accepted, batch: Vec<Params>) -> Response {
+async fn run_batch(
+    state: &State,
+    principal: Arc<Principal>,
+    accepts: Accepted,
+    batch: Vec<Params>,
+) -> Response {
     let limits = state.config();
     if limits.max_batch_size < 2 {
         let message = "several operations in one request are not accepted here: send each by itself";
@@ -161,7 +178,7 @@ async fn run_batch(state: &State, accepts: Accepted, batch: Vec<Params>) -> Resp
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
     for params in batch {
-        let operation = state.executor().prepare(params);
+        let operation = state.executor().prepare(principal.clone(), params);
         complexity = complexity.saturating_add(operation.as_ref().map_or(0, Operation::complexity));
         operations.push(operation);
     }

@@ -51,7 +51,7 @@ use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
 use crate::transport::websocket_protocol::{Action, Close, LEGACY, MODERN, Protocol, ProtocolState};
-use gateway_http::auth::Auth;
+use gateway_http::auth::{self, Auth};
 use gateway_http::buffer_limits::{Budget, BufferLimits, Reservation};
 use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
@@ -411,11 +411,16 @@ impl Session {
                 Step::default()
             }
             Action::Start { id, number, params } => {
+                // The protocol acknowledges no socket without a caller.
+                let Some(principal) = self.caller.principal.clone() else {
+                    let problem = auth::missing();
+                    return SocketEnd::Close(Close::new(4401, problem.code().as_str())).into();
+                };
                 let protocol = self.state.protocol();
                 let params = Params { read_only: self.read_only, ..params };
                 // Boxed, so that the memory of the preparation is freed while a subscription waits for events.
                 let held = self.buffers.bodies.reserve(length);
-                let results = Box::pin(results(self.executor.clone(), params, held));
+                let results = Box::pin(results(self.executor.clone(), principal, params, held));
                 // Ends with the operation, or is aborted with the socket. The executor catches panics.
                 let task = self.tasks.spawn(forward_results(
                     results,
@@ -498,11 +503,12 @@ fn read_error(error: &axum::Error) -> SocketEnd {
 /// Prepares an operation and returns its results.
 async fn results(
     executor: Executor,
+    principal: Arc<Principal>,
     params: Params,
     held: Option<Reservation>,
 ) -> BoxStream<'static, ExecutionResult> {
     let Some(held) = held else { return stream::once(ready(ExecutionResult::overloaded())).boxed() };
-    match executor.prepare(params) {
+    match executor.prepare(principal, params) {
         Ok(operation) if operation.kind() == OperationType::Subscription => executor.stream(operation),
         Ok(operation) => {
             let result = async move {

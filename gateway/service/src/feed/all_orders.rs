@@ -7,14 +7,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{OrderEvent, OrderId, Timestamp};
+use domain::{OrderEvent, OrderId, OrderMap, Principal, Timestamp};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
-
-use domain::OrderMap;
 
 /// Items buffered for a subscriber before it lags.
 const BACKLOG: usize = 4_096;
@@ -48,7 +46,11 @@ impl AllOrders {
         Self { items: broadcast::channel(BACKLOG).0, passed: Mutex::default() }
     }
 
-    pub(super) fn subscribe(&self, now: Timestamp) -> BoxStream<'static, FeedItem> {
+    /// Streams the events of the orders that the caller may see.
+    ///
+    /// A caller of one tenant learns that events were skipped and not their number, which includes other tenants.
+    pub(super) fn subscribe(&self, principal: &Principal, now: Timestamp) -> BoxStream<'static, FeedItem> {
+        let only = (!principal.all_tenants).then(|| principal.tenant.clone());
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         if self.items.receiver_count() == 0 {
             *passed = Passed { since: now, ..Passed::default() };
@@ -57,6 +59,15 @@ impl AllOrders {
             .map(|item| match item {
                 Ok(item) => item,
                 Err(BroadcastStreamRecvError::Lagged(count)) => FeedItem::Lagged(count),
+            })
+            .filter_map(move |item| {
+                std::future::ready(match (&only, item) {
+                    (None, item) => Some(item),
+                    (Some(tenant), FeedItem::Event(event)) => {
+                        (event.tenant_id == *tenant).then_some(FeedItem::Event(event))
+                    }
+                    (Some(_), FeedItem::Lagged(_)) => Some(FeedItem::Lagged(0)),
+                })
             })
             .boxed()
     }
@@ -154,6 +165,7 @@ mod tests {
 
     fn event(order: u8, sequence: u32) -> Arc<OrderEvent> {
         Arc::new(OrderEvent {
+            tenant_id: domain::TenantId::default(),
             order_id: OrderId::from_bytes([order; 16]),
             sequence,
             status: Status::Pending,
@@ -180,7 +192,7 @@ mod tests {
     #[test]
     fn each_event_is_delivered_once_and_in_order() {
         let all = AllOrders::new();
-        let mut items = all.subscribe(Timestamp::from_micros(0));
+        let mut items = all.subscribe(&Principal::anonymous(), Timestamp::from_micros(0));
         all.deliver(&[event(1, 1), event(1, 1), event(2, 1)]);
         all.deliver(&[event(1, 2), event(1, 1), event(2, 2), event(1, 2)]);
         assert_eq!(seen(&mut items), "1.1 2.1 1.2 2.2");
@@ -189,7 +201,7 @@ mod tests {
     #[test]
     fn skipped_events_are_reported_once() {
         let all = AllOrders::new();
-        let mut items = all.subscribe(Timestamp::from_micros(0));
+        let mut items = all.subscribe(&Principal::anonymous(), Timestamp::from_micros(0));
         all.deliver(&[event(1, 2), event(1, 5), event(1, 4), event(1, 1), event(1, 1), event(1, 6)]);
         assert_eq!(seen(&mut items), "1.2 +2 1.5 +1 1.6");
         // An outage reports all losses before it.
@@ -201,11 +213,11 @@ mod tests {
     #[test]
     fn events_without_subscribers_are_not_reported() {
         let all = AllOrders::new();
-        let mut items = all.subscribe(Timestamp::from_micros(0));
+        let mut items = all.subscribe(&Principal::anonymous(), Timestamp::from_micros(0));
         all.deliver(&[event(1, 1)]);
         drop(items);
         all.deliver(&[event(1, 2)]);
-        items = all.subscribe(Timestamp::from_micros(0));
+        items = all.subscribe(&Principal::anonymous(), Timestamp::from_micros(0));
         all.deliver(&[event(1, 3)]);
         assert_eq!(seen(&mut items), "1.3");
     }
@@ -224,7 +236,7 @@ mod tests {
     #[test]
     fn slow_subscriber_receives_its_lag() {
         let all = AllOrders::new();
-        let mut items = all.subscribe(Timestamp::from_micros(0));
+        let mut items = all.subscribe(&Principal::anonymous(), Timestamp::from_micros(0));
         for sequence in 1..=BACKLOG as u32 + 10 {
             all.deliver(&[event(1, sequence)]);
         }
@@ -235,7 +247,7 @@ mod tests {
     fn late_repetitions_of_the_bus_are_dropped() {
         let all = AllOrders::new();
         let second = |n: i64| Timestamp::from_micros(n * 1_000_000);
-        let mut items = all.subscribe(second(1_000));
+        let mut items = all.subscribe(&Principal::anonymous(), second(1_000));
         let at = |order, sequence, time| {
             Arc::new(OrderEvent { occurred_at: second(time), ..(*event(order, sequence)).clone() })
         };

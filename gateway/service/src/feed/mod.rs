@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::{Bus, Signal};
-use domain::{OrderEvent, OrderId, Status};
+use domain::{OrderEvent, OrderId, Principal, Scope, Status};
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct Feed {
 
 struct Inner {
     store: Store,
+    /// The caller of the comparison with the database.
+    system: Principal,
     topics: Arc<Topics>,
     all: AllOrders,
     cancelled: broadcast::Sender<OrderId>,
@@ -55,6 +57,7 @@ impl Feed {
     pub(crate) fn new(store: &Store) -> Self {
         let inner = Inner {
             store: store.clone(),
+            system: Principal::system("feed"),
             topics: Arc::default(),
             all: AllOrders::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
@@ -67,19 +70,27 @@ impl Feed {
     /// with an error.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Unavailable`], before anything is streamed.
+    /// [`Error::Forbidden`] without `orders:read`, [`Error::NotFound`] and [`Error::Unavailable`], before anything is
+    /// streamed.
     pub async fn watch(
         &self,
+        principal: &Arc<Principal>,
         id: OrderId,
         cursor: WatchFrom,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
+        principal.require(Scope::OrdersRead)?;
         // Boxed: the stream of the caller keeps this future, and with it memory for the queries.
-        Box::pin(watch::watch(self.inner.store.clone(), Arc::clone(&self.inner.topics), id, cursor)).await
+        let (store, topics) = (self.inner.store.clone(), Arc::clone(&self.inner.topics));
+        Box::pin(watch::watch(store, topics, Arc::clone(principal), id, cursor)).await
     }
 
-    /// Streams every change from now on, for dashboards.
-    pub fn all(&self) -> BoxStream<'static, FeedItem> {
-        self.inner.all.subscribe(self.inner.store.now())
+    /// Streams every change of the orders that the caller may see from now on, for dashboards.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without `events:read`.
+    pub fn all(&self, principal: &Principal) -> Result<BoxStream<'static, FeedItem>, Error> {
+        principal.require(Scope::EventsRead)?;
+        Ok(self.inner.all.subscribe(principal, self.inner.store.now()))
     }
 
     /// Receives the ids of cancelled orders, for the streams of workers.
@@ -186,7 +197,7 @@ impl Feed {
             .copied()
             .collect();
         if !behind.is_empty() {
-            let missing = self.inner.store.events_after(&behind).await?;
+            let missing = self.inner.store.events_after(&self.inner.system, &behind).await?;
             metrics::counter!("orders_events_recovered_total").increment(missing.len() as u64);
             self.inner.topics.deliver(&missing);
         }

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{OrderEvent, OrderId};
+use domain::{OrderEvent, OrderId, OrderMap};
 use tokio::sync::watch;
-
-use domain::OrderMap;
 
 /// Maximum number of events in a topic. A subscriber that is further behind reads the database.
 const MAX_TOPIC_EVENTS: usize = 16;
@@ -140,6 +138,7 @@ mod tests {
 
     fn event(sequence: u32) -> Arc<OrderEvent> {
         Arc::new(OrderEvent {
+            tenant_id: domain::TenantId::default(),
             order_id: OrderId::from_bytes([7; 16]),
             sequence,
             status: Status::Pending,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{OrderEvent, OrderId};
+use domain::{OrderEvent, OrderId, Principal};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ const READ_PAUSE: Duration = Duration::from_millis(200);
 struct Watch {
     store: Store,
     topics: Arc<Topics>,
+    principal: Arc<Principal>,
     id: OrderId,
     /// The sequence of the last delivered event.
     last: u32,
@@ -44,15 +45,17 @@ struct Watch {
 pub(super) async fn watch(
     store: Store,
     topics: Arc<Topics>,
+    principal: Arc<Principal>,
     id: OrderId,
     cursor: WatchFrom,
 ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
     // Attached before the database is read: events of the meantime are in the topic.
     let recent = Some(topics.attach(id));
+    let ready = VecDeque::new();
     let mut watch =
-        Watch { store, topics, id, last: 0, ready: VecDeque::new(), recent, ahead_of: None, ended: false };
+        Watch { store, topics, principal, id, last: 0, ready, recent, ahead_of: None, ended: false };
     let store = &watch.store;
-    let FoundOrders { mut orders, mut unreadable } = store.find(&[id]).await?;
+    let FoundOrders { mut orders, mut unreadable } = store.find(&watch.principal, &[id]).await?;
     if let Some(unreadable) = unreadable.pop() {
         return Err(unreadable.into());
     }
@@ -62,7 +65,7 @@ pub(super) async fn watch(
         WatchFrom::After(sequence) => sequence,
     };
     if watch.last < latest.version {
-        watch.ready = read(store, id, watch.last).await?.into();
+        watch.ready = read(store, &watch.principal, id, watch.last).await?.into();
     } else {
         watch.ahead_of = Some(latest.version).filter(|version| *version < watch.last);
         watch.ended = latest.status.is_final();
@@ -116,7 +119,7 @@ impl Watch {
     async fn read(&self) -> Result<Vec<Arc<OrderEvent>>, Error> {
         let mut pause = READ_PAUSE;
         for _ in 1..MAX_READS {
-            match self.store.timelines(&[(self.id, self.last)]).await {
+            match self.store.timelines(&self.principal, &[(self.id, self.last)]).await {
                 Ok(Timelines { events, .. }) if !events.is_empty() => return Ok(events),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, order_id = %self.id, "failed to read events"),
@@ -124,12 +127,17 @@ impl Watch {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        read(&self.store, self.id, self.last).await
+        read(&self.store, &self.principal, self.id, self.last).await
     }
 }
 
-async fn read(store: &Store, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEvent>>, Error> {
-    let Timelines { events, mut unreadable } = store.timelines(&[(id, after)]).await?;
+async fn read(
+    store: &Store,
+    principal: &Principal,
+    id: OrderId,
+    after: u32,
+) -> Result<Vec<Arc<OrderEvent>>, Error> {
+    let Timelines { events, mut unreadable } = store.timelines(principal, &[(id, after)]).await?;
     match unreadable.pop() {
         Some(unreadable) => Err(unreadable.into()),
         None => Ok(events),

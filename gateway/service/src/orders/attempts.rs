@@ -1,7 +1,7 @@
 //! Cancels orders, and carries out what workers and dispatch report about attempts.
 
 use domain::transition::Command;
-use domain::{LeaseToken, Order, OrderId, Outcome};
+use domain::{LeaseToken, Order, OrderId, Outcome, Principal, Scope};
 use gateway_store::CommandOutcome;
 
 use super::answers::{self, StartOutcome};
@@ -12,22 +12,31 @@ impl Orders {
     /// Cancels an order and returns it. Repeating the command returns the same result.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`] when the order is completed or failed, and
-    /// [`Error::Unavailable`].
-    pub async fn cancel(&self, id: OrderId, reason: Option<String>) -> Result<Order, Error> {
-        self.change(id, Command::Cancel { reason }).await
+    /// [`Error::Forbidden`] without `orders:write`, [`Error::NotFound`], [`Error::Refused`] when the order is completed
+    /// or failed, and [`Error::Unavailable`].
+    pub async fn cancel(
+        &self,
+        principal: &Principal,
+        id: OrderId,
+        reason: Option<String>,
+    ) -> Result<Order, Error> {
+        principal.require(Scope::OrdersWrite)?;
+        self.change(principal, id, Command::Cancel { reason }).await
     }
 
     /// Starts attempts. The same lease returns the same order again.
     ///
     /// # Errors
-    /// For all: [`Error::Unavailable`]. For one: [`Error::NotFound`] and [`Error::Refused`].
+    /// For all: [`Error::Forbidden`] without `work`, and [`Error::Unavailable`]. For one: [`Error::NotFound`] and
+    /// [`Error::Refused`].
     pub async fn start_attempts(
         &self,
+        principal: &Principal,
         leases: &[(OrderId, LeaseToken)],
     ) -> Result<Vec<Result<Order, Error>>, Error> {
+        principal.require(Scope::Work)?;
         let commands = leases.iter().map(|(id, lease)| (*id, Command::start(*lease))).collect();
-        self.apply(commands, answers::expect_order).await
+        self.apply(principal, commands, answers::expect_order).await
     }
 
     /// Starts attempts of orders of at most `max_bytes` ([`Order::approximate_bytes`]); larger orders stay as they
@@ -37,20 +46,27 @@ impl Orders {
     /// As [`Self::start_attempts`].
     pub async fn start_attempts_up_to(
         &self,
+        principal: &Principal,
         leases: &[(OrderId, LeaseToken)],
         max_bytes: usize,
     ) -> Result<Vec<Result<StartOutcome, Error>>, Error> {
+        principal.require(Scope::Work)?;
         let start = |(id, lease): &(OrderId, LeaseToken)| (*id, Command::Start { lease: *lease, max_bytes });
-        self.apply(leases.iter().map(start).collect(), answers::expect_started).await
+        self.apply(principal, leases.iter().map(start).collect(), answers::expect_started).await
     }
 
     /// Renews leases.
     ///
     /// # Errors
     /// As [`Self::start_attempts`].
-    pub async fn heartbeat(&self, leases: &[(OrderId, LeaseToken)]) -> Result<Vec<Result<(), Error>>, Error> {
+    pub async fn heartbeat(
+        &self,
+        principal: &Principal,
+        leases: &[(OrderId, LeaseToken)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        principal.require(Scope::Work)?;
         let commands = leases.iter().map(|(id, lease)| (*id, Command::Heartbeat { lease: *lease })).collect();
-        self.apply(commands, answers::expect_done).await
+        self.apply(principal, commands, answers::expect_done).await
     }
 
     /// Records the outcomes of attempts. Repeating a report returns the same result.
@@ -59,20 +75,22 @@ impl Orders {
     /// As [`Self::start_attempts`].
     pub async fn finish(
         &self,
+        principal: &Principal,
         reports: Vec<(OrderId, LeaseToken, Outcome)>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
+        principal.require(Scope::Work)?;
         let commands = reports
             .into_iter()
             .map(|(id, lease, outcome)| (id, Command::Finish { lease, outcome }))
             .collect();
-        self.apply(commands, answers::expect_done).await
+        self.apply(principal, commands, answers::expect_done).await
     }
 
     /// Ends expired leases that dispatch has found. Returns their number: another gateway may have ended one, or its
     /// worker may have renewed it.
     pub(crate) async fn expire(&self, commands: Vec<(OrderId, Command)>) -> Result<usize, Error> {
         let answers =
-            self.apply(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;
+            self.submit(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;
         Ok(answers.iter().filter(|answer| matches!(answer, Ok(true))).count())
     }
 }

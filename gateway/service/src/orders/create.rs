@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId};
+use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId, Principal, Scope};
 
 use super::use_cases::Orders;
 use crate::config::MAX_ROWS;
@@ -78,15 +78,22 @@ impl Orders {
         if self.creations.is_full() { Err(self.timeout_error()) } else { Ok(()) }
     }
 
-    /// Creates an order and returns after COMMIT. With a key, the same order within
+    /// Creates an order of the caller's tenant and returns after COMMIT. With a key, the same order within
     /// [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) returns the first result and creates no other order.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
-    pub async fn create(&self, draft: Draft, key: Option<IdempotencyKey>) -> Result<Created, Error> {
+    /// [`Error::Forbidden`] without `orders:write`, [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and
+    /// [`Error::OutcomeUnknown`].
+    pub async fn create(
+        &self,
+        principal: &Principal,
+        draft: Draft,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Created, Error> {
+        principal.require(Scope::OrdersWrite)?;
         let content = draft.check(self.config.default_currency).map_err(Error::Invalid)?;
         let hash = key.as_ref().map(|_| request_hash(&content)).unwrap_or_default();
-        let (mut orders, replayed) = self.create_contents(vec![content], key, hash).await?;
+        let (mut orders, replayed) = self.create_contents(principal, vec![content], key, hash).await?;
         Ok(Created { order: orders.pop().ok_or(Error::Internal)?, replayed })
     }
 
@@ -98,10 +105,12 @@ impl Orders {
     /// fields.
     pub async fn create_bulk(
         &self,
+        principal: &Principal,
         rows: Vec<BulkRow>,
         policy: ErrorPolicy,
         key: Option<IdempotencyKey>,
     ) -> Result<BulkCreated, Error> {
+        principal.require(Scope::OrdersWrite)?;
         if rows.is_empty() || rows.len() > MAX_ROWS {
             return Err(Error::RowCount(rows.len()));
         }
@@ -117,7 +126,8 @@ impl Orders {
         }
         let valid_rows_only = policy == ErrorPolicy::RejectFailedRows;
         let hash = key.as_ref().map(|_| bulk_hash(valid_rows_only, &identities));
-        let (orders, replayed) = self.create_contents(contents, key, hash.unwrap_or_default()).await?;
+        let (orders, replayed) =
+            self.create_contents(principal, contents, key, hash.unwrap_or_default()).await?;
         let valid = outcomes.iter_mut().filter(|outcome| **outcome == BulkRowOutcome::NotCreated);
         for (outcome, order) in valid.zip(orders) {
             *outcome = BulkRowOutcome::Created(order);
@@ -128,6 +138,7 @@ impl Orders {
     /// Creates all orders, or finds those of an earlier request with the same key.
     async fn create_contents(
         &self,
+        principal: &Principal,
         contents: Vec<Content>,
         key: Option<IdempotencyKey>,
         request_hash: [u8; 32],
@@ -139,7 +150,7 @@ impl Orders {
         let orders = ids
             .into_iter()
             .zip(contents)
-            .map(|(id, content)| NewOrder::new(id, domain::TenantId::default(), content, created_at));
+            .map(|(id, content)| NewOrder::new(id, principal.tenant.clone(), content, created_at));
         let creation = CreateRequest { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
         for _ in 0..KEY_TRIES {
@@ -149,10 +160,10 @@ impl Orders {
                     Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
                 }
                 Ok(Some(Ok(InsertOutcome::Replayed(id)))) => {
-                    let mut orders = self.as_created(&self.keys.bulk_ids(id, count)).await?;
+                    let mut orders = self.as_created(principal, &self.keys.bulk_ids(id, count)).await?;
                     if orders.len() < count {
                         // Consecutive ids, as earlier development versions derived them.
-                        orders = self.as_created(&id.consecutive(count)).await?;
+                        orders = self.as_created(principal, &id.consecutive(count)).await?;
                     }
                     if orders.len() < count {
                         // Removed since (see `retention`), so the key is free.
@@ -180,8 +191,8 @@ impl Orders {
     /// Calls [`gateway_store::Store::orders_as_created`].
     ///
     /// An unreadable order exists, so its create must not be repeated.
-    async fn as_created(&self, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
-        let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(ids).await?;
+    async fn as_created(&self, principal: &Principal, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
+        let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(principal, ids).await?;
         match unreadable.pop() {
             Some(unreadable) => Err(unreadable.into()),
             None => Ok(orders),

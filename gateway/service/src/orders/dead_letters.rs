@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::query::Filter;
 use domain::transition::Command;
-use domain::{Order, OrderId, Status, Timestamp};
+use domain::{Order, OrderId, Principal, Scope, Status, Timestamp};
 
 use super::use_cases::Orders;
 use crate::error::Error;
@@ -70,28 +70,34 @@ impl Orders {
     /// Gives a failed order a new set of attempts.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`] when the order is not failed, and
-    /// [`Error::Unavailable`].
+    /// [`Error::Forbidden`] without `orders:manage`, [`Error::NotFound`], [`Error::Refused`] when the order is not
+    /// failed, and [`Error::Unavailable`].
     pub async fn redrive(
         &self,
+        principal: &Principal,
         id: OrderId,
         requester: &Actor,
         reason: Option<&str>,
     ) -> Result<Order, Error> {
+        principal.require(Scope::OrdersManage)?;
         let reason = Some(redrive_reason(requester, reason));
-        self.change(id, Command::Redrive { reason, not_before: None }).await
+        self.change(principal, id, Command::Redrive { reason, not_before: None }).await
     }
 
-    /// Redrives the dead letters that match, newest first. With a rate, each order stores its earliest start, so the
-    /// rate survives restarts. An order that another request has redriven meanwhile is skipped.
+    /// Redrives the matching dead letters of the caller's tenant, newest first.
+    ///
+    /// With a rate, each order stores its earliest start, so the rate survives restarts. An order that another request
+    /// has redriven meanwhile is skipped.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]. Orders redriven before the error stay redriven; repeating the request continues.
-    pub async fn redrive_all(&self, redrive: &Redrive) -> Result<Redriven, Error> {
+    /// [`Error::Forbidden`] without `orders:manage`, and [`Error::Unavailable`]. Orders redriven before the error stay
+    /// redriven; repeating the request continues.
+    pub async fn redrive_all(&self, principal: &Principal, redrive: &Redrive) -> Result<Redriven, Error> {
+        principal.require(Scope::OrdersManage)?;
         let filter = Filter { statuses: vec![Status::Failed], ..redrive.filter.clone() };
         let limit = redrive.limit.min(MAX_REDRIVEN);
         // One more than requested shows whether there are more.
-        let mut ids = self.store.list_ids(&filter, redrive.after, limit.saturating_add(1)).await?;
+        let mut ids = self.store.list_ids(principal, &filter, redrive.after, limit.saturating_add(1)).await?;
         let more = ids.len() > limit as usize;
         ids.truncate(limit as usize);
         let next = ids.last().copied().filter(|_| more);
@@ -108,7 +114,9 @@ impl Orders {
             (*id, Command::Redrive { reason: Some(reason.clone()), not_before: Some(turn(n)) })
         });
         let changed = self
-            .apply(commands.collect(), |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. })))
+            .apply(principal, commands.collect(), |_, applied| {
+                Ok(matches!(applied, CommandOutcome::Changed { .. }))
+            })
             .await?;
         let mut orders = Vec::with_capacity(ids.len());
         for (id, changed) in ids.into_iter().zip(changed) {

@@ -1,6 +1,7 @@
 //! Pages of lists of orders.
 
 use domain::query::{Filter, Position, Sort};
+use domain::{Principal, Scope};
 
 use super::use_cases::Orders;
 use crate::error::Error;
@@ -42,13 +43,21 @@ pub struct Page {
 }
 
 impl Orders {
-    /// Reads a page of a list. It has fewer orders than requested when they would exceed `max_bytes`. Orders before the
-    /// begin of the scan are looked up only when the page begins at a cursor, in one row of the index.
+    /// Reads a page of a list of the caller's tenant.
+    ///
+    /// It has fewer orders than requested when they would exceed `max_bytes`. Orders before the begin of the scan are
+    /// looked up only when the page begins at a cursor, in one row of the index.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; a search is refused as overloaded while
+    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`]; a search is refused as overloaded while
     /// [`SEARCHES`](gateway_store::SEARCHES) others run.
-    pub async fn list(&self, listing: ListQuery, max_bytes: usize) -> Result<Page, Error> {
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        listing: ListQuery,
+        max_bytes: usize,
+    ) -> Result<Page, Error> {
+        principal.require(Scope::OrdersRead)?;
         let ListQuery { filter, sort, after, before, take } = listing;
         let (limit, sort, from, end) = match take {
             Take::First(limit) => (limit, sort, after, before),
@@ -58,14 +67,14 @@ impl Orders {
         let (start, most) = (from.map_or(ScanStart::Begin, ScanStart::Behind), limit.saturating_add(1));
         let scan = Scan { filter: filter.clone(), sort, start, end, limit: most };
         let mut pass = SearchPass::default();
-        let Scanned { mut items, cut } = self.store.scan(scan, max_bytes, &mut pass).await?;
+        let Scanned { mut items, cut } = self.store.scan(principal, scan, max_bytes, &mut pass).await?;
         let more = cut || items.len() > limit as usize;
         items.truncate(limit as usize);
         let more_behind_start = match from.map(ScanStart::At) {
             None => false,
             Some(start) => {
                 let scan = Scan { filter, sort: sort.reversed(), start, end: None, limit: 1 };
-                !self.store.scan_ids(scan, &mut pass).await?.is_empty()
+                !self.store.scan_ids(principal, scan, &mut pass).await?.is_empty()
             }
         };
         Ok(match take {

@@ -1,7 +1,7 @@
 //! Pauses the queue, resumes it and counts orders.
 
-use domain::Timestamp;
 use domain::waiting::QueueSnapshot;
+use domain::{Principal, Scope, Timestamp};
 use gateway_store::{Counts, Pause};
 
 use super::use_cases::Orders;
@@ -13,8 +13,14 @@ impl Orders {
     /// Orders are accepted but not started, and running orders finish. Pausing a paused queue changes its end.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
+    /// [`Error::Forbidden`] without `admin`, because the queue is that of all tenants, and [`Error::Unavailable`].
+    pub async fn pause(
+        &self,
+        principal: &Principal,
+        until: Option<Timestamp>,
+        by: Option<String>,
+    ) -> Result<Pause, Error> {
+        principal.require(Scope::Admin)?;
         let pause = self.store.pause(until, by).await?;
         self.direct_enqueue.capacity.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
@@ -26,8 +32,9 @@ impl Orders {
     /// Resumes the queue; returns whether it was paused.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn resume(&self) -> Result<bool, Error> {
+    /// As [`Self::pause`].
+    pub async fn resume(&self, principal: &Principal) -> Result<bool, Error> {
+        principal.require(Scope::Admin)?;
         let paused = self.store.resume().await?;
         metrics::gauge!("orders_queue_paused").set(0.0);
         if paused {
@@ -40,8 +47,9 @@ impl Orders {
     /// Returns the pause of the queue, if it is paused.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn paused(&self) -> Result<Option<Pause>, Error> {
+    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`].
+    pub async fn paused(&self, principal: &Principal) -> Result<Option<Pause>, Error> {
+        principal.require(Scope::OrdersRead)?;
         Ok(self.store.paused().await?)
     }
 
@@ -50,11 +58,14 @@ impl Orders {
         self.store.queue_snapshot()
     }
 
-    /// Counts the orders in each status. Callers within [`COUNTS_FRESH`](super::COUNTS_FRESH) share a count.
+    /// Counts the orders of the caller's tenant in each status.
+    ///
+    /// Callers of one tenant within [`COUNTS_FRESH`](super::COUNTS_FRESH) share a count.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn counts(&self) -> Result<Counts, Error> {
-        self.counts.get(&self.store).await
+    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`].
+    pub async fn counts(&self, principal: &Principal) -> Result<Counts, Error> {
+        principal.require(Scope::OrdersRead)?;
+        self.counts.get(&self.store, principal).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{LeaseToken, Order, OrderEvent, OrderId};
+use domain::{LeaseToken, Order, OrderEvent, OrderId, Principal, Scope};
 use gateway_store::{FoundOrders, Timelines};
 
 use super::use_cases::Orders;
@@ -12,9 +12,11 @@ impl Orders {
     /// Reads an order.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
-    pub async fn get(&self, id: OrderId) -> Result<Order, Error> {
-        let FoundOrders { mut orders, mut unreadable } = self.store.find(&[id]).await?;
+    /// [`Error::Forbidden`] without `orders:read`, [`Error::NotFound`], [`Error::Unreadable`] and
+    /// [`Error::Unavailable`].
+    pub async fn get(&self, principal: &Principal, id: OrderId) -> Result<Order, Error> {
+        principal.require(Scope::OrdersRead)?;
+        let FoundOrders { mut orders, mut unreadable } = self.store.find(principal, &[id]).await?;
         match unreadable.pop() {
             Some(unreadable) => Err(unreadable.into()),
             None => orders.pop().ok_or(Error::NotFound(id)),
@@ -26,27 +28,39 @@ impl Orders {
     /// It is for workers that do not keep the token.
     ///
     /// # Errors
-    /// As [`Self::get`].
-    pub async fn with_lease(&self, id: OrderId) -> Result<(Order, Option<LeaseToken>), Error> {
-        Ok(self.store.order_with_lease(id).await?.ok_or(Error::NotFound(id))??)
+    /// As [`Self::get`], with the scope `work`.
+    pub async fn with_lease(
+        &self,
+        principal: &Principal,
+        id: OrderId,
+    ) -> Result<(Order, Option<LeaseToken>), Error> {
+        principal.require(Scope::Work)?;
+        Ok(self.store.order_with_lease(principal, id).await?.ok_or(Error::NotFound(id))??)
     }
 
-    /// Reads the existing ones of these orders, for batched loading.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn get_many(&self, ids: &[OrderId]) -> Result<FoundOrders, Error> {
-        Ok(self.store.find(ids).await?)
+    /// Reads the existing ones of these orders, for the loader, which checks the scope of each caller.
+    pub(crate) async fn get_many(
+        &self,
+        principal: &Principal,
+        ids: &[OrderId],
+    ) -> Result<FoundOrders, Error> {
+        Ok(self.store.find(principal, ids).await?)
     }
 
     /// Reads the events of an order with a sequence above `after`, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unreadable`] and [`Error::Unavailable`].
-    pub async fn events(&self, id: OrderId, after: u32) -> Result<Vec<Arc<OrderEvent>>, Error> {
-        let Timelines { events, mut unreadable } = self.store.timelines(&[(id, after)]).await?;
+    /// As [`Self::get`].
+    pub async fn events(
+        &self,
+        principal: &Principal,
+        id: OrderId,
+        after: u32,
+    ) -> Result<Vec<Arc<OrderEvent>>, Error> {
+        principal.require(Scope::OrdersRead)?;
+        let Timelines { events, mut unreadable } = self.store.timelines(principal, &[(id, after)]).await?;
         // The events are also missing when the order is removed between two reads.
-        if events.is_empty() && !self.store.exists(id).await? {
+        if events.is_empty() && !self.store.exists(principal, id).await? {
             return Err(Error::NotFound(id));
         }
         match unreadable.pop() {
@@ -55,11 +69,12 @@ impl Orders {
         }
     }
 
-    /// Reads the events of each order above the given sequence, for batched loading.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn events_of_many(&self, cursors: &[(OrderId, u32)]) -> Result<Timelines, Error> {
-        Ok(self.store.timelines(cursors).await?)
+    /// Reads the events of each order above the given sequence, for the loader.
+    pub(crate) async fn events_of_many(
+        &self,
+        principal: &Principal,
+        cursors: &[(OrderId, u32)],
+    ) -> Result<Timelines, Error> {
+        Ok(self.store.timelines(principal, cursors).await?)
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use domain::transition::Command;
-use domain::{Order, OrderId, Timestamp};
+use domain::{Order, OrderId, Principal, Timestamp};
 use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio_util::task::TaskTracker;
 
@@ -117,12 +117,49 @@ impl Orders {
     }
 
     /// Carries out a command that returns the order.
-    pub(super) async fn change(&self, id: OrderId, command: Command) -> Result<Order, Error> {
-        self.apply(vec![(id, command)], answers::expect_order).await?.pop().ok_or(Error::Internal)?
+    pub(super) async fn change(
+        &self,
+        principal: &Principal,
+        id: OrderId,
+        command: Command,
+    ) -> Result<Order, Error> {
+        self.apply(principal, vec![(id, command)], answers::expect_order)
+            .await?
+            .pop()
+            .ok_or(Error::Internal)?
+    }
+
+    /// Carries out the commands of a caller in one group.
+    ///
+    /// An order of another tenant is not found. It is looked up before the transaction, because the tenant of an order
+    /// does not change.
+    pub(super) async fn apply<T>(
+        &self,
+        principal: &Principal,
+        commands: Vec<(OrderId, Command)>,
+        answer: impl Fn(OrderId, CommandOutcome) -> Result<T, Error>,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        if principal.all_tenants {
+            return self.submit(commands, answer).await;
+        }
+        let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
+        let visible = self.store.visible(principal, &ids).await?;
+        let mut commands = commands;
+        commands.retain(|(id, _)| visible.contains(id));
+        let mut answers =
+            if commands.is_empty() { Vec::new() } else { self.submit(commands, answer).await? }.into_iter();
+        let answer = |id: OrderId| {
+            if visible.contains(&id) {
+                answers.next().unwrap_or(Err(Error::Internal))
+            } else {
+                Err(Error::NotFound(id))
+            }
+        };
+        Ok(ids.into_iter().map(answer).collect())
     }
 
     /// Carries out commands in one group.
-    pub(super) async fn apply<T>(
+    pub(super) async fn submit<T>(
         &self,
         commands: Vec<(OrderId, Command)>,
         answer: impl Fn(OrderId, CommandOutcome) -> Result<T, Error>,

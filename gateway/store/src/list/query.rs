@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::query::{Filter, Position, Sort};
-use domain::{OrderId, TenantId};
+use domain::{OrderId, Status, TenantId};
 
 use crate::Dialect;
 use crate::columns::Selection;
@@ -12,24 +12,29 @@ use crate::scan::{Scan, ScanStart};
 use crate::search::names_buyer;
 use crate::statement::Statement;
 
-/// Builds the SELECT of a page.
+/// Builds the SELECT of a page of a tenant's orders.
 ///
 /// An index finds the page by its keys, and only then are its orders read: a filter that skips many orders does not
 /// read them all.
-pub(super) fn page(dialect: Dialect, scan: &Scan, selection: &Selection) -> Statement<'static> {
+pub(super) fn page(
+    dialect: Dialect,
+    tenant: &TenantId,
+    scan: &Scan,
+    selection: &Selection,
+) -> Statement<'static> {
     let Scan { filter, sort, limit, .. } = scan;
     let mut sql = Statement::new("SELECT ");
     selection.push(&mut sql);
     sql.push(" FROM orders JOIN (");
-    let parts = by_stage(filter, *sort);
+    let parts = by_stage(tenant, filter, *sort);
     if parts.is_empty() {
-        keys(&mut sql, dialect, scan, None);
+        keys(&mut sql, dialect, tenant, scan, None);
     } else {
         // Each segment is in the sequence of the list, so the page is among their first orders.
         sql.push("SELECT id FROM (");
         for (n, part) in parts.into_iter().enumerate() {
             sql.push(if n == 0 { "SELECT id FROM (" } else { " UNION ALL SELECT id FROM (" });
-            keys(&mut sql, dialect, scan, Some(part));
+            keys(&mut sql, dialect, tenant, scan, Some(part));
             sql.push(&format!(") part_{n}"));
         }
         sql.push(") parts").push(&order_by(*sort, "")).push(" LIMIT ?").bind(i64::from(*limit));
@@ -39,7 +44,7 @@ pub(super) fn page(dialect: Dialect, scan: &Scan, selection: &Selection) -> Stat
 }
 
 /// Adds the SELECT of the ids of a page, or of one segment of it.
-fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Segment>) {
+fn keys(sql: &mut Statement<'_>, dialect: Dialect, tenant: &TenantId, scan: &Scan, part: Option<Segment>) {
     let Scan { filter, sort, start, end, limit } = scan;
     sql.push("SELECT id FROM orders");
     match part {
@@ -48,8 +53,8 @@ fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Seg
     };
     sql.push(" WHERE ");
     match part {
-        Some(part) => part.condition(sql),
-        None => of_statuses(sql, filter),
+        Some(part) => part.condition(sql, Some(tenant)),
+        None => of_statuses(sql, tenant, filter),
     }
     matching(sql, dialect, filter);
     let (behind, in_front) = if sort.is_descending() { ("<", ">") } else { (">", "<") };
@@ -65,9 +70,15 @@ fn keys(sql: &mut Statement<'_>, dialect: Dialect, scan: &Scan, part: Option<Seg
 }
 
 /// Returns the segments of a list of certain statuses that no other index serves.
-fn by_stage(filter: &Filter, sort: Sort) -> Vec<Segment> {
+///
+/// The primary key contains the orders of all tenants. Only the default tenant, which is alone in most installations,
+/// reads it for a list of all statuses: a small tenant beside a large one would read the orders of the large one.
+fn by_stage(tenant: &TenantId, filter: &Filter, sort: Sort) -> Vec<Segment> {
     if sort.is_by_total() || names_buyer(filter) {
         return Vec::new();
+    }
+    if filter.statuses.is_empty() && !tenant.is_default() {
+        return Segment::of(&Status::ALL);
     }
     Segment::of(&filter.statuses)
 }
@@ -90,10 +101,10 @@ fn index(filter: &Filter, sort: Sort) -> Option<&'static str> {
 ///
 /// SQLite keeps no statistics and would use any index that begins with a compared column. A plus sign excludes a column
 /// from that; the other databases ignore it.
-fn of_statuses(sql: &mut Statement<'_>, filter: &Filter) {
+fn of_statuses(sql: &mut Statement<'_>, tenant: &TenantId, filter: &Filter) {
     // Without one of these the primary key serves the list.
     let indexed = names_buyer(filter) || !filter.statuses.is_empty() || filter.currency.is_some();
-    sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(TenantId::DEFAULT);
+    sql.push(if indexed { "tenant_id = ?" } else { "+tenant_id = ?" }).bind(tenant.as_str().to_owned());
     if !filter.statuses.is_empty() {
         sql.push(" AND status").push_in(filter.statuses.iter().map(|status| status.as_str().to_owned()));
     }

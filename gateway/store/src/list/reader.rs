@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::query::Position;
-use domain::{Order, OrderId};
+use domain::{Order, OrderId, TenantId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
@@ -11,6 +11,7 @@ use super::query::page;
 use crate::columns::{Column, OrderRow, Selection};
 use crate::connection::Connection;
 use crate::isolate::select_orders;
+use crate::owner::Owner;
 use crate::read::FoundOrders;
 use crate::row::Row;
 use crate::scan::{Listed, Scan, ScanStart, Scanned};
@@ -31,6 +32,8 @@ static POSITION: Selection = Selection::new(&[Column::Id, Column::Total]);
 /// Reads one part of a list.
 pub(super) struct Reader {
     pub(super) dialect: Dialect,
+    /// The owner of the orders.
+    pub(super) tenant: TenantId,
     /// With a filter that an index serves.
     pub(super) scan: Scan,
     /// The other conditions.
@@ -71,7 +74,7 @@ impl Reader {
         match self.decoded(piece, connection).await {
             // One of the rows cannot be received.
             Err(error) if error.cause().is_some() => {
-                let rows = page(self.dialect, piece, &POSITION).fetch(connection).await?;
+                let rows = page(self.dialect, &self.tenant, piece, &POSITION).fetch(connection).await?;
                 let places: Vec<Position> =
                     rows.iter().filter_map(|row| position(&POSITION.of(row))).collect();
                 Ok((by_ids(&places, connection).await?, rows.len()))
@@ -87,7 +90,7 @@ impl Reader {
         piece: &Scan,
         connection: &mut Connection,
     ) -> Result<(Vec<Listed>, usize), Error> {
-        let mut rows = page(self.dialect, piece, &columns::ORDER).stream(connection);
+        let mut rows = page(self.dialect, &self.tenant, piece, &columns::ORDER).stream(connection);
         let (mut items, mut received) = (Vec::new(), 0);
         while let Some(row) = rows.try_next().await? {
             received += 1;
@@ -100,7 +103,7 @@ impl Reader {
         if self.rest.is_some() {
             return Ok(self.search(connection).await?.into_iter().map(|place| place.id).collect());
         }
-        let sql = page(self.dialect, &self.scan, &columns::ID);
+        let sql = page(self.dialect, &self.tenant, &self.scan, &columns::ID);
         Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
     }
 
@@ -141,7 +144,7 @@ impl Reader {
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(false) };
-        let sql = page(self.dialect, &scan, rest.columns());
+        let sql = page(self.dialect, &self.tenant, &scan, rest.columns());
         let mut seen = 0;
         let mut rows = sql.stream(connection);
         loop {
@@ -173,10 +176,10 @@ impl Reader {
     ) -> Result<bool, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(false) };
-        let rows = page(self.dialect, &scan, &POSITION).fetch(connection).await?;
+        let rows = page(self.dialect, &self.tenant, &scan, &POSITION).fetch(connection).await?;
         for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
             self.scan.start = ScanStart::Behind(place);
-            let row = select_orders(connection, rest.columns(), &[place.id], "").await?;
+            let row = select_orders(connection, rest.columns(), &[place.id], &Owner::Any, "").await?;
             if row.iter().next().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
                 found.push(place);
             }
@@ -204,7 +207,7 @@ fn listed(row: &Row) -> Option<Listed> {
 /// Reads the orders at these positions, in their sequence, without those that were removed meanwhile.
 async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<Listed>, Error> {
     let ids: Vec<OrderId> = places.iter().map(|place| place.id).collect();
-    let FoundOrders { orders, unreadable } = read::find(connection, &ids).await?;
+    let FoundOrders { orders, unreadable } = read::find(connection, &ids, &Owner::Any).await?;
     let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
     let mut unreadable: HashMap<OrderId, Unreadable> =
         unreadable.into_iter().map(|one| (one.order_id, one)).collect();

@@ -9,6 +9,7 @@ use domain::{Order, OrderId, OrderMap, Status, Timestamp};
 use crate::columns::{Column, OrderRow};
 use crate::connection::Connection;
 use crate::isolate::{LARGEST_ORDER, select_orders};
+use crate::owner::Owner;
 use crate::park::is_parked;
 use crate::row_cache::CachedOrder;
 use crate::statement::{Statement, bucketed_chunks};
@@ -40,7 +41,7 @@ pub(super) async fn lock(
     ids.sort_unstable();
     ids.dedup();
     let columns = if whole { &columns::ORDER } else { &columns::STATE };
-    let rows = select_orders(connection, columns, &ids, for_update).await?;
+    let rows = select_orders(connection, columns, &ids, &Owner::Any, for_update).await?;
     let mut all = OrderMap::default();
     let mut parked = OrderMap::default();
     for row in rows.iter() {

@@ -121,6 +121,7 @@ impl Changes {
         let not_before = change.not_before + ahead;
         let event = OrderEvent {
             order_id: locked.id,
+            tenant_id: locked.tenant.clone(),
             sequence: state.version + 1,
             status: change.status,
             previous_status: Some(state.status),

@@ -165,7 +165,7 @@ on_both!(
         for id in created.iter().step_by(5) {
             gateway.post(&format!("/orders/{id}/cancel"), "").await;
         }
-        let orders = backend.store.list(&Filter::default(), None, 1_000).await.unwrap();
+        let orders = backend.store.list(&domain::Principal::anonymous(), &Filter::default(), None, 1_000).await.unwrap();
         assert_eq!(orders.len(), created.len());
         assert!(orders.is_sorted_by_key(|order| std::cmp::Reverse(order.created_at)));
         for (Case { graphql, rest, matches }, from) in cases(&orders[8]) {

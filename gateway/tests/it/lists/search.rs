@@ -133,7 +133,7 @@ on_both!(
             assert_eq!(seen, list, "{word}");
         }
         let filter = Filter { item_contains: Some("nowhere".to_owned()), ..Filter::default() };
-        let found = tokio::time::timeout(Duration::from_secs(20), backend.store.list(&filter, None, 1)).await;
+        let found = tokio::time::timeout(Duration::from_secs(20), backend.store.list(&domain::Principal::anonymous(), &filter, None, 1)).await;
         assert!(found.unwrap().unwrap().is_empty());
     }
 );

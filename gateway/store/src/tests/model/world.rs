@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::transition::{Command, Rules};
-use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
+use domain::{Draft, LeaseToken, OrderId, Principal, Priority, Status, Timestamp};
 
 use super::known::{Expected, Known};
 use super::steps::{Ask, Step, outcome};
@@ -315,10 +315,16 @@ impl World {
         assert_eq!(report.issues, []);
         assert_eq!(report.accepted(), self.orders.len() as u64);
         let ids: Vec<OrderId> = self.orders.iter().map(|order| order.id).collect();
-        let mut stored: HashMap<OrderId, domain::Order> =
-            self.store.orders(&ids).await.unwrap().into_iter().map(|order| (order.id, order)).collect();
+        let mut stored: HashMap<OrderId, domain::Order> = self
+            .store
+            .orders(&Principal::anonymous(), &ids)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|order| (order.id, order))
+            .collect();
         let cursors: Vec<_> = ids.iter().map(|id| (*id, 0)).collect();
-        let events = self.store.events_after(&cursors).await.unwrap();
+        let events = self.store.events_after(&Principal::anonymous(), &cursors).await.unwrap();
         for known in &self.orders {
             let order = stored.remove(&known.id).unwrap();
             assert_eq!(
