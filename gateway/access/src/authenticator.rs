@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{Principal, Role, TenantId, Timestamp};
-use gateway_store::{Error as StoreError, Store};
+use gateway_store::{ApiKey, Error as StoreError, Store};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,7 @@ pub enum AuthError {
 const NO_CREDENTIAL: &str = "the request has no credential: send the header Authorization: Bearer <API key>";
 const NOT_BEARER: &str = "the header Authorization is not Bearer <API key>";
 const NOT_VALID: &str = "the API key is not valid";
+const SUSPENDED: &str = "the tenant of the API key is suspended: ask the operator to resume it";
 
 /// Verifies credentials. Cheap to clone.
 #[derive(Clone)]
@@ -94,6 +95,7 @@ impl Authenticator {
     fn decide(&self, verified: Verified, token: &str) -> Result<Arc<Principal>, AuthError> {
         match verified {
             Verified::Unknown => Err(AuthError::Unauthenticated(NOT_VALID)),
+            Verified::Suspended => Err(AuthError::Unauthenticated(SUSPENDED)),
             Verified::Principal(principal) if principal.is_expired(self.0.store.now()) => {
                 Err(AuthError::Expired)
             }
@@ -115,18 +117,18 @@ impl Authenticator {
     }
 
     async fn verify(&self, key: &Key, hash: &[u8; 32]) -> Result<Verified, AuthError> {
-        let stored = self.0.store.api_key(key.id()).await?;
-        Ok(match stored {
-            Some(stored) if bool::from(stored.hash.ct_eq(hash)) && stored.revoked_at.is_none() => {
-                Verified::Principal(Arc::new(Principal {
-                    name: Arc::from(format!("key:{}", stored.id)),
-                    all_tenants: stored.tenant.is_none(),
-                    tenant: stored.tenant.unwrap_or_else(TenantId::default),
-                    scopes: stored.scopes,
-                    expires_at: Some(stored.expires_at).filter(|end| *end < Timestamp::from_micros(i64::MAX)),
-                }))
-            }
-            _ => Verified::Unknown,
+        let found = self.0.store.api_key_of_tenant(key.id()).await?;
+        let is_valid = |stored: &ApiKey| bool::from(stored.hash.ct_eq(hash)) && stored.revoked_at.is_none();
+        Ok(match found.filter(|(stored, _)| is_valid(stored)) {
+            None => Verified::Unknown,
+            Some((_, true)) => Verified::Suspended,
+            Some((stored, false)) => Verified::Principal(Arc::new(Principal {
+                name: Arc::from(format!("key:{}", stored.id)),
+                all_tenants: stored.tenant.is_none(),
+                tenant: stored.tenant.unwrap_or_else(TenantId::default),
+                scopes: stored.scopes,
+                expires_at: Some(stored.expires_at).filter(|end| *end < Timestamp::from_micros(i64::MAX)),
+            })),
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// How long a verified key is used without a look at the database.
 pub(crate) const FRESH: Duration = Duration::from_secs(30);
-/// How long an unknown key is refused without a look at the database.
+/// How long an unknown key, or one of a suspended tenant, is refused without a look at the database.
 const UNKNOWN: Duration = Duration::from_secs(10);
 /// Maximum number of keys, known or not.
 const ENTRIES: usize = 20_000;
@@ -25,6 +25,8 @@ pub(crate) enum Verified {
     Principal(Arc<Principal>),
     /// There is no such key, or it is revoked.
     Unknown,
+    /// The tenant of the key is suspended.
+    Suspended,
 }
 
 #[derive(Clone)]

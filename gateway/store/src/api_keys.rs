@@ -108,6 +108,26 @@ impl Store {
         .await
     }
 
+    /// Returns the key with this id, and whether its tenant is suspended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn api_key_of_tenant(&self, id: &str) -> Result<Option<(ApiKey, bool)>, Error> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(format!(
+                    "SELECT {COLUMNS}, EXISTS(SELECT 1 FROM tenants WHERE tenants.tenant_id = api_keys.tenant_id AND \
+                     tenants.suspended_at IS NOT NULL) FROM api_keys WHERE key_id = ?"
+                ));
+                sql.bind(id);
+                let read = |row: &Row| Ok((ApiKey::read(row)?, rows::number::<u32>(row, 10)? != 0));
+                sql.fetch(connection).await?.first().map(read).transpose()
+            })
+        })
+        .await
+    }
+
     /// Returns the keys of a tenant, or all keys, by their ids. There are at most [`MAX_API_KEYS`] active ones.
     ///
     /// # Errors

@@ -23,6 +23,15 @@ pub struct Tenant {
     pub suspended_at: Option<Timestamp>,
 }
 
+/// Whether the keys of a tenant are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantState {
+    /// They are accepted.
+    Active,
+    /// They are refused.
+    Suspended,
+}
+
 /// The outcome of the creation of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TenantCreation {
@@ -62,18 +71,46 @@ impl Store {
                 let mut sql = Statement::new("INSERT INTO tenants (tenant_id, name, created_at) VALUES ");
                 sql.rows(1, "(?,?,?)").bind(id.as_str().to_owned()).bind(name.clone()).bind(now.as_micros());
                 sql.execute(connection).await?;
-                let entry = AuditEntry {
-                    id: OrderId::new(now),
-                    tenant: id.clone(),
-                    at: now,
-                    actor: actor.name,
-                    action: "tenant.create".to_owned(),
-                    target: id.to_string(),
-                    request_id: actor.request_id,
-                    detail: Some(name),
-                };
-                audit::record(connection, &entry).await?;
+                audit::record(connection, &entry(&id, actor, "tenant.create", Some(name), now)).await?;
                 Ok(TenantCreation::Created)
+            })
+        })
+        .await
+    }
+
+    /// Suspends or resumes a tenant, with an entry in the audit log. Repeating it changes nothing.
+    ///
+    /// Returns whether the tenant exists.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn set_tenant_state(
+        &self,
+        id: &TenantId,
+        state: TenantState,
+        actor: &KeyActor,
+    ) -> Result<bool, Error> {
+        let now = self.now();
+        let for_update = self.inner.dialect.for_update();
+        let (action, suspended_at) = match state {
+            TenantState::Active => ("tenant.resume", None),
+            TenantState::Suspended => ("tenant.suspend", Some(now.as_micros())),
+        };
+        self.write(|connection| {
+            let (id, actor) = (id.clone(), actor.clone());
+            Box::pin(async move {
+                let mut sql = Statement::new("SELECT suspended_at FROM tenants WHERE tenant_id = ?");
+                sql.bind(id.as_str().to_owned()).push(for_update);
+                let found = sql.fetch(connection).await?;
+                let Some(row) = found.first() else { return Ok(false) };
+                if row.get::<Option<i64>>(0)?.is_some() == suspended_at.is_some() {
+                    return Ok(true);
+                }
+                let mut sql = Statement::new("UPDATE tenants SET suspended_at = ? WHERE tenant_id = ?");
+                sql.bind(suspended_at).bind(id.as_str().to_owned());
+                sql.execute(connection).await?;
+                audit::record(connection, &entry(&id, actor, action, None, now)).await?;
+                Ok(true)
             })
         })
         .await
@@ -103,6 +140,19 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+fn entry(id: &TenantId, actor: KeyActor, action: &str, detail: Option<String>, at: Timestamp) -> AuditEntry {
+    AuditEntry {
+        id: OrderId::new(at),
+        tenant: id.clone(),
+        at,
+        actor: actor.name,
+        action: action.to_owned(),
+        target: id.to_string(),
+        request_id: actor.request_id,
+        detail,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use domain::{Role, Scopes};
+use domain::{Role, Scopes, TenantId};
 use futures_util::{SinkExt, StreamExt};
 use gateway::Config;
 use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
+use gateway::store::{KeyActor, TenantState};
 use http::HeaderValue;
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
@@ -27,7 +28,11 @@ fn with_keys() -> Config {
 }
 
 async fn key(backend: &Backend, scopes: Scopes, ttl: Duration) -> IssuedKey {
-    let request = KeyRequest { name: "test".to_owned(), tenant: NewKeyTenant::All, scopes, ttl };
+    key_of(backend, NewKeyTenant::All, scopes, ttl).await
+}
+
+async fn key_of(backend: &Backend, tenant: NewKeyTenant, scopes: Scopes, ttl: Duration) -> IssuedKey {
+    let request = KeyRequest { name: "test".to_owned(), tenant, scopes, ttl };
     access::create(&backend.store, &domain::Principal::anonymous(), &request, None).await.unwrap()
 }
 
@@ -99,7 +104,7 @@ on_both!(a_key_is_accepted_until_it_ends, |on| async move {
     expired.stored.id = expired.key.id().to_owned();
     expired.stored.hash = expired.key.hash();
     expired.stored.expires_at = domain::Timestamp::from_micros(1);
-    let actor = gateway::store::KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
+    let actor = KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
     backend.store.create_api_key(&expired.stored, &actor).await.unwrap();
     let (status, body) = send(&gateway, "get", "/orders", Some(expired.key.expose())).await;
     assert_eq!((status, &body["code"]), (401, &json!("token_expired")));
@@ -112,6 +117,35 @@ on_both!(a_key_is_accepted_until_it_ends, |on| async move {
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")));
         assert!(!body.to_string().contains(wrong), "the error does not repeat the key");
     }
+    gateway.stop().await;
+});
+
+on_both!(keys_of_a_suspended_tenant_are_refused, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let shop: TenantId = "shop".parse().unwrap();
+    let actor = KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
+    backend.store.create_tenant(&shop, "Shop", &actor).await.unwrap();
+    // The gateway keeps a verdict for some time, so each step has a new key.
+    let read = async |tenant| {
+        let key = key_of(&backend, tenant, Scopes::ALL, Duration::from_secs(3_600)).await;
+        send(&gateway, "get", "/orders", Some(key.key.expose())).await
+    };
+    let of_shop = || NewKeyTenant::One(shop.clone());
+    assert_eq!(read(of_shop()).await.0, 200);
+    for _ in 0..2 {
+        assert!(backend.store.set_tenant_state(&shop, TenantState::Suspended, &actor).await.unwrap());
+        let (status, body) = read(of_shop()).await;
+        assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")));
+        assert!(body["detail"].as_str().unwrap().contains("is suspended"), "{body}");
+    }
+    for unaffected in [NewKeyTenant::All, NewKeyTenant::One(TenantId::default())] {
+        assert_eq!(read(unaffected).await.0, 200);
+    }
+    assert!(backend.store.set_tenant_state(&shop, TenantState::Active, &actor).await.unwrap());
+    assert_eq!(read(of_shop()).await.0, 200);
+    let unknown: TenantId = "cafe".parse().unwrap();
+    assert!(!backend.store.set_tenant_state(&unknown, TenantState::Suspended, &actor).await.unwrap());
     gateway.stop().await;
 });
 

@@ -120,6 +120,22 @@ pub(crate) enum TenantsCommand {
     Create(CreateTenantArgs),
     /// List the tenants
     List(OutputArgs),
+    /// Suspend a tenant; gateways refuse its keys after 30 s at the latest
+    Suspend(TenantArgs),
+    /// Resume a suspended tenant; gateways accept its keys after 10 s at the latest
+    Resume(TenantArgs),
+}
+
+/// The settings of `orders tenants suspend` and `orders tenants resume`.
+#[derive(Debug, Args)]
+pub(crate) struct TenantArgs {
+    /// Id of the tenant
+    #[arg(value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) id: TenantId,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// The settings of `orders tenants create`.

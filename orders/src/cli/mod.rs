@@ -20,7 +20,7 @@ use crate::values::{self, ServerUrl};
 
 pub(crate) use access::{
     AuditArgs, CreateKeyArgs, CreateTenantArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs,
-    RotateKeyArgs, TenantsCommand,
+    RotateKeyArgs, TenantArgs, TenantsCommand,
 };
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     /// Create, list, rotate and revoke API keys, directly in the database
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Create and list tenants, directly in the database
+    /// Manage tenants, directly in the database
     #[command(subcommand)]
     Tenants(TenantsCommand),
     /// Print the audit log, newest entry first, directly from the database

@@ -1,12 +1,12 @@
-//! `orders tenants`: creates and lists the owners of orders in the database.
+//! `orders tenants`: creates, lists, suspends and resumes the owners of orders in the database.
 
 use domain::Timestamp;
-use gateway::store::{KeyActor, MAX_TENANTS, Tenant, TenantCreation};
+use gateway::store::{KeyActor, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 use serde_json::{Value, json};
 
 use super::keys::{failed, local_principal};
 use super::table::table;
-use crate::cli::{CreateTenantArgs, OutputArgs, TenantsCommand};
+use crate::cli::{CreateTenantArgs, OutputArgs, TenantArgs, TenantsCommand};
 use crate::error::Error;
 use crate::{console, log, startup};
 
@@ -15,15 +15,21 @@ pub(super) async fn run(command: TenantsCommand) -> Result<(), Error> {
     match command {
         TenantsCommand::Create(args) => create(&args).await,
         TenantsCommand::List(args) => list(&args).await,
+        TenantsCommand::Suspend(args) => set_state(&args, TenantState::Suspended).await,
+        TenantsCommand::Resume(args) => set_state(&args, TenantState::Active).await,
     }
+}
+
+/// Returns the user with access to the database, for the audit log.
+fn actor() -> KeyActor {
+    KeyActor { name: local_principal().name.to_string(), tenant: None, request_id: None }
 }
 
 async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     log::install(args.output.log.log_format)?;
     let store = startup::open_existing_database(&args.output.database).await?;
     let name = args.name.clone().unwrap_or_else(|| args.id.to_string());
-    let actor = KeyActor { name: local_principal().name.to_string(), tenant: None, request_id: None };
-    let created = store.create_tenant(&args.id, &name, &actor).await;
+    let created = store.create_tenant(&args.id, &name, &actor()).await;
     let now = store.now();
     store.close().await;
     match created.map_err(failed)? {
@@ -39,6 +45,25 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     }
 }
 
+async fn set_state(args: &TenantArgs, state: TenantState) -> Result<(), Error> {
+    log::install(args.log.log_format)?;
+    let store = startup::open_existing_database(&args.database).await?;
+    let exists = store.set_tenant_state(&args.id, state, &actor()).await;
+    store.close().await;
+    if !exists.map_err(failed)? {
+        return Err(Error::failed(format!("there is no tenant {}", args.id))
+            .hint("`orders tenants list` shows the tenants"));
+    }
+    console::print(&match state {
+        TenantState::Suspended => {
+            format!("tenant {} is suspended; gateways refuse its keys after 30 s at the latest\n", args.id)
+        }
+        TenantState::Active => {
+            format!("tenant {} is active; gateways accept its keys after 10 s at the latest\n", args.id)
+        }
+    })
+}
+
 async fn list(args: &OutputArgs) -> Result<(), Error> {
     log::install(args.log.log_format)?;
     let store = startup::open_existing_database(&args.database).await?;
@@ -50,8 +75,11 @@ async fn list(args: &OutputArgs) -> Result<(), Error> {
             &tenants.iter().map(|tenant| format!("{}\n", to_json(tenant))).collect::<String>(),
         );
     }
-    let head = ["TENANT", "NAME", "CREATED"].map(str::to_owned);
-    let row = |tenant: &Tenant| [tenant.id.to_string(), tenant.name.clone(), tenant.created_at.to_string()];
+    let head = ["TENANT", "NAME", "STATE", "CREATED"].map(str::to_owned);
+    let state = |tenant: &Tenant| if tenant.suspended_at.is_some() { "suspended" } else { "active" };
+    let row = |tenant: &Tenant| {
+        [tenant.id.to_string(), tenant.name.clone(), state(tenant).to_owned(), tenant.created_at.to_string()]
+    };
     let rows: Vec<_> = std::iter::once(head).chain(tenants.iter().map(row)).collect();
     console::print(&table(&rows))
 }

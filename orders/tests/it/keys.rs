@@ -122,6 +122,20 @@ async fn tenants_own_keys(database: Database) {
     let audit = database.succeed(&["audit", "--tenant", "shop"]).await;
     assert!(audit.contains("tenant.create") && audit.contains("key.create"), "{audit}");
     assert_eq!(audit.lines().count(), 3, "a head and two entries: {audit}");
+    for (command, state) in [("suspend", "suspended"), ("resume", "active")] {
+        // Repeating it changes nothing.
+        for _ in 0..2 {
+            let changed = database.succeed(&["tenants", command, "shop"]).await;
+            assert!(changed.starts_with(&format!("tenant shop is {state}; ")), "{changed}");
+        }
+        let tenants = database.succeed(&["tenants", "list"]).await;
+        let shop = tenants.lines().find(|line| line.starts_with("shop ")).expect("the tenant is listed");
+        assert!(shop.contains(state), "{tenants}");
+        let audit = database.succeed(&["audit", "--tenant", "shop"]).await;
+        assert_eq!(audit.matches(&format!("tenant.{command}")).count(), 1, "{audit}");
+        let error = database.fail(&["tenants", command, "cafe"]).await;
+        assert!(error.contains("no tenant cafe") && error.contains("orders tenants list"), "{error}");
+    }
 }
 
 #[tokio::test]
