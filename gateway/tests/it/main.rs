@@ -61,6 +61,8 @@ mod row_cache;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod shared_limits;
 #[cfg(test)]
 mod slow_subscribers;
