@@ -4,7 +4,9 @@ use crate::scope::{Scope, Scopes};
 use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
 
-/// Who makes a request, and what the caller may do. An authenticated edge creates it; every use case requires it.
+/// The caller of a request: its tenant, its scopes and the end of its credential.
+///
+/// An authenticated edge creates it; every use case requires it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The name for timelines and the audit log, such as `key:k3J9x2Qa`.
@@ -13,7 +15,7 @@ pub struct Principal {
     pub tenant: TenantId,
     /// Whether orders of every other tenant may be read and changed by their ids as well.
     pub all_tenants: bool,
-    /// What the caller may do.
+    /// The permitted actions.
     pub scopes: Scopes,
     /// The end of the credential. `None` without one.
     pub expires_at: Option<Timestamp>,

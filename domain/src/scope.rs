@@ -1,4 +1,4 @@
-//! What a caller may do: scopes, and roles as presets of them.
+//! The permissions of a caller: scopes, and roles as presets of them.
 
 use std::fmt;
 use std::str::FromStr;

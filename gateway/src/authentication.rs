@@ -10,7 +10,7 @@ use gateway_http::problem::Problem;
 use gateway_service::Error;
 use gateway_store::Store;
 
-/// Which credentials a gateway accepts, and what it shows to callers without one.
+/// The credentials that a gateway accepts, and the pages that need none.
 #[derive(Debug, Clone)]
 pub struct AccessConfig {
     /// Whether callers authenticate with API keys. Otherwise every caller may do everything.

@@ -39,9 +39,9 @@ pub struct Config {
 /// The certificates of the ports; a port without one has no TLS.
 #[derive(Debug, Clone, Default)]
 pub struct PortCertificates {
-    /// That of the HTTP port.
+    /// The certificate of the HTTP port.
     pub http: Option<Arc<ServerTls>>,
-    /// That of the gRPC port.
+    /// The certificate of the gRPC port.
     pub grpc: Option<Arc<ServerTls>>,
 }
 

@@ -15,7 +15,7 @@ use crate::error::Error;
 /// The exit code of an interrupted program.
 const INTERRUPTED: i32 = 130;
 
-/// What signals request.
+/// The requests of signals.
 #[derive(Clone)]
 pub(crate) struct Signals {
     /// Is cancelled by the first signal.

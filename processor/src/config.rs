@@ -25,8 +25,8 @@ pub struct Config {
     ///
     /// One of them is used at a time, chosen at random. A name with several addresses counts as several gateways.
     pub gateway_urls: Vec<String>,
-    /// What `https://` gateways are trusted by, and the certificate of this processor. Default: none, and `https://` is an
-    /// error.
+    /// The authorities of `https://` gateways, and the certificate of this processor. Default: none, and `https://` is
+    /// an error.
     pub gateway_tls: Option<Arc<ClientTls>>,
     /// The credential for the gateways: an API key with the scope `work`. Default: none.
     pub token: Option<SecretString>,

@@ -1,4 +1,4 @@
-//! What a client trusts, and its own certificate.
+//! The authorities that a client trusts, and its certificate.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::key::{self, Key};
 use crate::key_cache::{KeyCache, Verified};
 use crate::key_use::KeyUse;
 
-/// Why a request is refused.
+/// The reason for which a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// There is no credential, or it is not valid.

@@ -11,14 +11,14 @@ use domain::Principal;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-/// How long a verified key is used without a look at the database.
+/// Time for which a verified key is accepted without a read of the database.
 pub(crate) const FRESH: Duration = Duration::from_secs(30);
-/// How long an unknown key, or one of a suspended tenant, is refused without a look at the database.
+/// Time for which an unknown key, or one of a suspended tenant, is refused without a read of the database.
 const UNKNOWN: Duration = Duration::from_secs(10);
 /// Maximum number of keys, known or not.
 const ENTRIES: usize = 20_000;
 
-/// What the database said about a key.
+/// The state of a key in the database.
 #[derive(Clone)]
 pub(crate) enum Verified {
     /// The key is valid.

@@ -10,7 +10,7 @@ use gateway_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How often the uses are written.
+/// Interval between writes of the uses.
 const EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of keys that one write names.
 const MAX_KEYS: usize = 20_000;

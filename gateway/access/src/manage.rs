@@ -32,7 +32,7 @@ pub struct KeyRequest {
     pub name: String,
     /// The tenant.
     pub tenant: NewKeyTenant,
-    /// What the key permits.
+    /// The actions that the key permits.
     pub scopes: Scopes,
     /// Its lifetime.
     pub ttl: Duration,
@@ -47,7 +47,7 @@ pub struct IssuedKey {
     pub stored: ApiKey,
 }
 
-/// Why keys are not changed.
+/// The reason for which keys are not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The name is empty, too long or has control characters.

@@ -118,7 +118,7 @@ fn enter(access: CallAccess, verdict: Verdict, request: &mut Request) -> Result<
     Ok(())
 }
 
-/// Which callers may use a call.
+/// The condition that the callers of a gRPC call have to meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallAccess {
     /// All clients.

@@ -22,7 +22,7 @@ pub struct ApiKey {
     pub name: String,
     /// SHA-256 of the whole key.
     pub hash: [u8; 32],
-    /// What it permits.
+    /// The actions that it permits.
     pub scopes: Scopes,
     /// Time of creation.
     pub created_at: Timestamp,
@@ -49,7 +49,7 @@ pub enum KeyChange {
     NoTenant,
 }
 
-/// Who changes keys, for the audit log.
+/// The user who changes keys and tenants, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyActor {
     /// The name of the principal.

@@ -27,7 +27,7 @@ pub struct AuditEntry {
     pub target: String,
     /// The id of the request, if there was one.
     pub request_id: Option<String>,
-    /// What was changed, if the action does not say it.
+    /// The change, if the action does not state it.
     pub detail: Option<String>,
 }
 

@@ -10,11 +10,11 @@ use rustls::Error as TlsError;
 use crate::cli::CaArgs;
 use crate::error::Error;
 
-/// What to do about a certificate that is not accepted.
+/// The hint for a certificate that is not accepted.
 pub(super) const TRUST_HINT: &str = "name the file of its authority with --ca (ORDERS_CA), and use a URL with a name of \
                                      the certificate";
 
-/// What a client trusts.
+/// The authorities that a client trusts.
 pub(super) enum Trust {
     /// The authorities of the system.
     System,

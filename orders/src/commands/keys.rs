@@ -14,7 +14,7 @@ use crate::cli::{CreateKeyArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKey
 use crate::error::Error;
 use crate::{console, log, startup};
 
-/// How to change keys beside a running gateway.
+/// The hint for a change of keys beside a running gateway.
 const INSTEAD: &str = "keep the orders in MySQL or MariaDB, beside whose gateways this command works";
 
 /// Runs the command.

@@ -130,7 +130,7 @@ fn refused(limit: &'static str, problem: Problem) -> Response {
     problem.into_response()
 }
 
-/// Who uses a socket.
+/// The client of a socket and its credential.
 struct Caller {
     auth: Auth,
     client: Option<IpAddr>,

@@ -1,4 +1,4 @@
-//! Which requests of a group of routes need a principal.
+//! The requests of a group of routes that need a principal.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, UPGRADE};
 use super::{Auth, authorization};
 use crate::problem::Problem;
 
-/// Which requests of a group of routes need a principal.
+/// The requests of a group of routes that need a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// None: the routes are public.

@@ -22,7 +22,7 @@ use super::handshake_limits::HandshakeLimits;
 /// The first byte of a TLS handshake.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// How long, and how many bytes, a client may send after a failed handshake.
+/// Maximum time and number of bytes that a client may send after a failed handshake.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES: usize = 64 * 1024;
 
@@ -34,7 +34,7 @@ pub(super) enum Accepted {
     WithoutTls(TcpStream),
 }
 
-/// What the handshakes of a process share.
+/// The state that all handshakes of a process share.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     limits: Arc<HandshakeLimits>,
@@ -129,7 +129,7 @@ async fn drain(mut stream: TcpStream) {
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, until_closed).await;
 }
 
-/// Why a handshake failed.
+/// The reason for which a handshake failed.
 struct Failure {
     /// The label of the metric.
     reason: &'static str,

@@ -1,4 +1,4 @@
-//! Who may use a gateway.
+//! The settings of access control.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub(crate) enum AuthMode {
     Keys,
 }
 
-/// Who may use a gateway.
+/// The settings of access control.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessArgs {

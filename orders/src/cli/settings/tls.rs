@@ -95,7 +95,7 @@ fn port_files(http: &HttpTlsArgs, grpc: &GrpcTlsArgs) -> Result<PortFiles, Error
     Ok(PortFiles { http, grpc })
 }
 
-/// How a processor trusts its gateways, and its certificate.
+/// The authorities that a processor trusts, and its certificate.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct GatewayTlsArgs {
@@ -139,7 +139,7 @@ impl GatewayTlsArgs {
     }
 }
 
-/// What a command of the command line trusts.
+/// The authorities that a command trusts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct CaArgs {
