@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -10,9 +11,10 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::Route;
 use bytes::Bytes;
-use domain::Scope;
+use domain::{Principal, Scope};
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use hyper::body::{Frame, SizeHint};
 use telemetry::panics;
@@ -20,7 +22,7 @@ use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 
 use crate::message_body::{HeldBytes, MessageBody, MessageLimits};
-use crate::status::{refusal, to_status};
+use crate::status::{from_problem, refusal, to_status};
 use gateway_http::auth::{self, Verdict};
 use gateway_http::context::Context as Server;
 use gateway_http::header_limits;
@@ -152,6 +154,9 @@ fn run_call(
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
+    // A public call has no principal. The credential of a unary call is not needed again.
+    let is_bound = stream.is_some() && request.extensions().get::<Arc<Principal>>().is_some();
+    let bound = is_bound.then(|| (server.auth.clone(), request.headers().get(AUTHORIZATION).cloned()));
     let held = HeldBytes::new(&server.buffers.bodies);
     request.extensions_mut().insert(held.clone());
     let limits = message_limits(kind, server);
@@ -162,12 +167,26 @@ fn run_call(
         drop(held);
         match outcome {
             Ok(Ok(response)) => match stream {
-                Some(stream) => response.map(|body| Body::new(CountedBody { body, _stream: stream })),
+                Some(stream) => {
+                    let response = response.map(|body| Body::new(CountedBody { body, _stream: stream }));
+                    match bound {
+                        Some((auth, authorization)) => auth.bind_stream(response, authorization, last_frame),
+                        None => response,
+                    }
+                }
                 None => response,
             },
             Err(panicked) => to_status(panicked.into()).into_http(),
         }
     }))
+}
+
+/// Returns the trailers with the problem that ends a stream.
+fn last_frame(problem: &Problem) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    // A status of a code and a sentence is a valid header. Without one, clients report an unknown error.
+    let _ = from_problem(problem).add_header(&mut trailers);
+    Frame::trailers(trailers)
 }
 
 /// Checks the head of a request, and counts the stream that it opens.

@@ -3,6 +3,7 @@
 //! A credential that was verified lately costs no wait and no allocation besides the extension of the request. Any other
 //! one is looked up. Failures are limited for each address, so that guessing does not reach the database.
 
+mod credential_body;
 mod failures;
 mod gate;
 

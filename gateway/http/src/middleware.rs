@@ -14,13 +14,15 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, ready};
 use http::header::{
-    CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Frame;
 use ipnet::IpNet;
 use tower::layer::layer_fn;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -32,6 +34,7 @@ use super::address_limiter::client;
 use super::auth::{Admission, Auth, Gate, authorization};
 use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
+use super::problem::Problem;
 use super::request_metrics::RequestMetrics;
 use super::{fallback, header_limits};
 use crate::Config;
@@ -193,8 +196,15 @@ impl RequestLayer {
         let needs_client = gate != Gate::Open && self.auth.is_required();
         let proxies = &self.trusted_proxies;
         let client = needs_client.then(|| client(request.extensions(), request.headers(), proxies)).flatten();
+        let credential = needs_client.then(|| request.headers().get(AUTHORIZATION).cloned()).flatten();
         match gate.admit(&self.auth, &mut request, client) {
-            Admission::Granted => Either::Left(caught(route, request)),
+            Admission::Granted => {
+                let bound = credential.map(|credential| (self.auth.clone(), credential));
+                Either::Left(caught(route, request).map(move |response| match bound {
+                    Some((auth, credential)) => bind_event_stream(&auth, response, credential),
+                    None => response,
+                }))
+            }
             Admission::Refused(problem) => Either::Right(ready(problem.into_response()).boxed()),
             Admission::Unknown => {
                 let (auth, mut route) = (self.auth.clone(), route.clone());
@@ -203,7 +213,11 @@ impl RequestLayer {
                     match auth.verify(authorization.as_deref(), client).await {
                         Ok(principal) => {
                             request.extensions_mut().insert(principal);
-                            caught(&mut route, request).await
+                            let response = caught(&mut route, request).await;
+                            match credential {
+                                Some(credential) => bind_event_stream(&auth, response, credential),
+                                None => response,
+                            }
                         }
                         Err(problem) => problem.into_response(),
                     }
@@ -228,6 +242,21 @@ fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response>
         Ok(Ok(response)) => response,
         Err(panic) => fallback::panicked(panic),
     })
+}
+
+/// Ends a stream of events with the credential of its request.
+fn bind_event_stream(auth: &Auth, response: Response, credential: HeaderValue) -> Response {
+    let media_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if media_type.is_some_and(|media_type| media_type.starts_with(b"text/event-stream")) {
+        auth.bind_stream(response, Some(credential), last_event)
+    } else {
+        response
+    }
+}
+
+/// Returns the event `error` with the problem that ends a stream.
+fn last_event(problem: &Problem) -> Frame<Bytes> {
+    Frame::data(Bytes::from([b"event: error\ndata: ", &problem.to_json()[..], b"\n\n"].concat()))
 }
 
 /// Returns the valid id of the request, or a new one.

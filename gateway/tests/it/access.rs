@@ -246,3 +246,61 @@ on_both!(websockets_authenticate_by_header_or_init, |on| async move {
     assert_eq!(next_frame(&mut socket).await.unwrap()["type"], "next");
     gateway.stop().await;
 });
+
+/// Reads a stream of gRPC to its end, and returns its status.
+async fn status_at_the_end<T>(mut stream: tonic::Streaming<T>) -> tonic::Status {
+    loop {
+        match stream.message().await {
+            Ok(message) => assert!(message.is_some(), "the stream ended without an error"),
+            Err(status) => return status,
+        }
+    }
+}
+
+on_both!(open_streams_end_with_their_key, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    // All streams are open before the end of the key.
+    let short = key(&backend, Scopes::ALL, Duration::from_secs(5)).await;
+    let key = short.key.expose();
+    let order = json!({"item": "Tea", "quantity": 1, "price": 1}).to_string();
+    let order = gateway.client.post(gateway.url("/orders")).bearer_auth(key).body(order);
+    let order = order.header("content-type", "application/json").send().await.unwrap().text().await.unwrap();
+    let order: Value = serde_json::from_str(&order).unwrap();
+    let id = order["id"].as_str().unwrap_or_else(|| panic!("{order}"));
+
+    let mut event_streams = Vec::new();
+    for path in [
+        format!("/orders/{id}/events"),
+        "/graphql?query=subscription%7BorderEvents%7B__typename%7D%7D".to_owned(),
+    ] {
+        let request = gateway.client.get(gateway.url(&path)).bearer_auth(key);
+        let response = request.header("accept", "text/event-stream").send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        event_streams.push(response);
+    }
+    let (mut socket, accepted) = first_frame(&gateway, Some(key), json!({})).await;
+    assert_eq!(accepted, Ok(json!({"type": "connection_ack"})));
+    let bearer = format!("Bearer {key}").parse::<tonic::metadata::MetadataValue<_>>().unwrap();
+    let mut workers = gateway.workers().await;
+    let watch = proto::v1::WatchOrderRequest { order_id: id.to_owned(), after_sequence: None };
+    let mut watch = tonic::Request::new(watch);
+    watch.metadata_mut().insert("authorization", bearer.clone());
+    let watch = workers.watch_order(watch).await.unwrap().into_inner();
+    let mut work = tonic::Request::new(tokio_stream::pending::<proto::v1::WorkerMessage>());
+    work.metadata_mut().insert("authorization", bearer);
+    let work = workers.work(work).await.unwrap().into_inner();
+
+    for response in event_streams {
+        let text = response.text().await.unwrap();
+        let (_, last) = text.split_once("event: error\ndata: ").unwrap_or_else(|| panic!("{text}"));
+        let problem: Value = serde_json::from_str(last).unwrap();
+        assert_eq!((&problem["code"], &problem["status"]), (&json!("token_expired"), &json!(401)));
+    }
+    assert_eq!(next_frame(&mut socket).await, Err(4403));
+    for status in [status_at_the_end(watch).await, status_at_the_end(work).await] {
+        assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
+        assert_eq!(status.metadata().get(proto::ERROR_METADATA).unwrap(), "token_expired");
+    }
+    gateway.stop().await;
+});
