@@ -21,7 +21,8 @@
 //! | idempotency key | the client's name for one create, which identifies repetitions |
 //! | waits for | the cause that prevents the start of a pending order: a worker, a retry, its schedule or the pause |
 //! | tenant | the owner of orders; a caller sees only those of its tenant |
-//! | principal | the authenticated caller: tenant, scopes, end of the credential |
+//! | principal | the authenticated caller: tenant, scopes, limits, end of the credential |
+//! | quota | the limits of a key or a tenant, and their use |
 //! | redrive | the restart of a dead letter with a new set of attempts |
 
 mod draft;
@@ -39,6 +40,8 @@ mod parser_tests;
 mod principal;
 pub mod priority;
 pub mod query;
+mod quota;
+mod rate;
 pub mod retry;
 mod scope;
 pub mod status;
@@ -63,6 +66,10 @@ pub use order_id::{InvalidOrderId, OrderId, OrderMap};
 pub use outcome::Outcome;
 pub use principal::{MissingScope, Principal};
 pub use priority::Priority;
+pub use quota::{
+    LimitOwner, Limits, MAX_STREAM_LIMIT, Quota, Quotas, RateExceeded, Shares, StreamPermit, StreamsExceeded,
+};
+pub use rate::{Cost, MAX_BURST, MAX_RATE, MAX_SHARES, Rate, RateLimiter, RateState};
 pub use retry::{Backoff, RetryPolicy};
 pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};
 pub use status::Status;
