@@ -1,4 +1,4 @@
-//! The port for order events.
+//! The port for order events and for the presence of gateways.
 
 use std::sync::Arc;
 
@@ -27,6 +27,12 @@ pub trait Bus: Send + Sync + 'static {
     /// [`Error::Unavailable`]; possibly no subscriber received the report.
     async fn publish_gap(&self) -> Result<(), Error>;
 
+    /// Announces a gateway to every subscriber, as [`Signal::Gateway`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; possibly no subscriber received the announcement.
+    async fn announce(&self, gateway: GatewayId) -> Result<(), Error>;
+
     /// Starts a subscription, which reconnects until its receiver is dropped.
     ///
     /// The first signal is [`Signal::Connected`], when the subscription is active. The channel holds
@@ -34,6 +40,10 @@ pub trait Bus: Send + Sync + 'static {
     /// [`Signal::Connected`] takes their place.
     async fn subscribe(&self) -> mpsc::Receiver<Signal>;
 }
+
+/// The id of a gateway on the bus: a random number of each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GatewayId(pub u64);
 
 /// A message for a subscriber of the bus.
 #[derive(Clone, Debug)]
@@ -43,4 +53,6 @@ pub enum Signal {
     Connected,
     /// The events of one message, shared by all subscribers.
     Events(Arc<[Arc<OrderEvent>]>),
+    /// This gateway is running.
+    Gateway(GatewayId),
 }

@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 43] = [
+const METRICS: [(&str, Kind, &str); 44] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -45,6 +45,11 @@ const METRICS: [(&str, Kind, &str); 43] = [
     ("orders_enqueued_total", Counter, "Jobs pushed to the queue, including repeated pushes of an order."),
     ("orders_events_recovered_total", Counter, "Events delivered from the database instead of the bus."),
     ("orders_failed_total", Counter, "Orders failed, by error class; after 50 classes the label is `other`."),
+    (
+        "orders_gateways",
+        Gauge(Unit::Count),
+        "Running gateways, among which the limits of keys and tenants are divided; only with authentication.",
+    ),
     ("orders_graphql_events_sent_total", Counter, "Events sent to GraphQL subscribers."),
     (
         "orders_graphql_persisted_queries_total",

@@ -57,10 +57,14 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
     config.grpc.tokenless_reports.get_or_insert(is_loopback);
     let config = Arc::new(config);
-    let parts =
-        ServiceParts { config: config.service.clone(), store: store.clone(), queue: queue.clone(), bus };
+    let parts = ServiceParts {
+        config: config.service.clone(),
+        store: store.clone(),
+        queue: queue.clone(),
+        bus: bus.clone(),
+    };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
-    let Service { orders, feed, health, background, writes } = service;
+    let Service { orders, feed, presence, health, background, writes } = service;
     let (auth, authenticator) = authentication::auth(&config.access, &store);
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
     let rest = RestState::new(rest::StateParts {
@@ -101,6 +105,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop_loops = CancellationToken::new();
     if let Some(authenticator) = authenticator {
         loops.spawn(authenticator.run(stop_loops.clone()));
+        loops.spawn(presence.run(bus, stop_loops.clone()));
     }
     let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
 

@@ -3,8 +3,8 @@
 //! Redis stores no messages, and a broken connection does not report what it missed. Therefore each subscription is a
 //! task that watches one connection, replaces it, and sends [`Signal::Connected`] after each connect.
 //!
-//! A message is a list of events (see `event_codec`), signed against forgery and replay (see `message_auth`). An empty
-//! list reports lost events.
+//! A message is a list of events or the announcement of a gateway (see `event_codec`), signed against forgery and replay
+//! (see `message_auth`). An empty list reports lost events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::client::Redis;
-use super::event_codec;
+use super::event_codec::{self, Content};
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
-use crate::bus::{Bus, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::bus::{Bus, GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
 use crate::error::Error;
 use crate::subscriber::Subscriber;
 
@@ -54,6 +54,14 @@ impl Redis {
     }
 }
 
+impl RedisBus {
+    async fn send(&self, content: &[u8]) -> Result<(), Error> {
+        let mut command = redis::pipe();
+        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(self.signer.sign(content)).ignore();
+        self.redis.run_commands(&command).await
+    }
+}
+
 #[async_trait]
 impl Bus for RedisBus {
     async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error> {
@@ -69,10 +77,11 @@ impl Bus for RedisBus {
     }
 
     async fn publish_gap(&self) -> Result<(), Error> {
-        let mut command = redis::pipe();
-        let message = self.signer.sign(event_codec::GAP);
-        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message).ignore();
-        self.redis.run_commands(&command).await
+        self.send(event_codec::GAP).await
+    }
+
+    async fn announce(&self, gateway: GatewayId) -> Result<(), Error> {
+        self.send(&event_codec::encode_gateway(gateway)).await
     }
 
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
@@ -132,12 +141,13 @@ async fn listen(
             received = messages.next() => match received {
                 Some(received) => {
                     let content = verifier.verify(received.get_payload_bytes());
-                    let events = content.and_then(|content| {
-                        event_codec::decode_events(content).map_err(|_| MessageRejection::Unreadable)
+                    let content = content.and_then(|content| {
+                        event_codec::decode(content).map_err(|_| MessageRejection::Unreadable)
                     });
-                    match events {
-                        Ok(events) if events.is_empty() => subscriber.deliver(Signal::Connected),
-                        Ok(events) => subscriber.deliver(Signal::Events(events)),
+                    match content {
+                        Ok(Content::Gap) => subscriber.deliver(Signal::Connected),
+                        Ok(Content::Events(events)) => subscriber.deliver(Signal::Events(events)),
+                        Ok(Content::Gateway(gateway)) => subscriber.deliver(Signal::Gateway(gateway)),
                         Err(rejection) => rejections.record(&redis.shared.channel, rejection),
                     }
                 }

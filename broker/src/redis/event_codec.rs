@@ -1,4 +1,4 @@
-//! The binary encoding of events on the channel.
+//! The binary encoding of events and announcements on the channel.
 //!
 //! The content of a message (see `message_auth`) is a table of tenants and its events, numbers big-endian. The table
 //! has 2 bytes for the number of tenants, and for each of them 1 byte for its length and its name. An event is:
@@ -14,7 +14,8 @@
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
 //! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
 //!
-//! Content without events reports lost events. A change of this encoding has a new version in the message.
+//! Content without events reports lost events. A table without tenants and 8 bytes with the id of a gateway announce that
+//! it is running. A change of this encoding has a new version in the message.
 //!
 //! The encoding is written by hand, because every gateway decodes the events of all others and has subscribers for few of
 //! them. Measured against `prost` 0.14 with the same fields, in messages of 100 events: about 15 ns instead of 150 ns to
@@ -27,11 +28,15 @@ use std::sync::Arc;
 
 use domain::{MAX_TENANT, OrderEvent, OrderId, Status, TenantId, Timestamp};
 
+use crate::bus::GatewayId;
+
 /// The encoded length of an event without a reason and an error class.
 const MIN_EVENT_BYTES: usize = 2 + 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
 
 /// The content that reports lost events.
 pub(super) const GAP: &[u8] = &[];
+/// A table without tenants, which begins the announcement of a gateway.
+const NO_TENANTS: [u8; 2] = [0; 2];
 
 /// The reason why content cannot be decoded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -67,11 +72,35 @@ pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes the events of a message; no events report a gap.
-pub(super) fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
-    if rest == GAP {
-        return Ok(Arc::default());
+/// The decoded content of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Events are lost.
+    Gap,
+    /// These events.
+    Events(Arc<[Arc<OrderEvent>]>),
+    /// A gateway is running.
+    Gateway(GatewayId),
+}
+
+/// Encodes the announcement of a gateway.
+pub(super) fn encode_gateway(GatewayId(id): GatewayId) -> Vec<u8> {
+    [&NO_TENANTS[..], &id.to_be_bytes()].concat()
+}
+
+/// Decodes the content of a message.
+pub(super) fn decode(content: &[u8]) -> Result<Content, DecodeError> {
+    match content.strip_prefix(&NO_TENANTS) {
+        Some(mut rest) => {
+            let id = GatewayId(u64::from_be_bytes(take_bytes(&mut rest)?));
+            if rest.is_empty() { Ok(Content::Gateway(id)) } else { Err(DecodeError::InvalidField) }
+        }
+        None if content == GAP => Ok(Content::Gap),
+        None => decode_events(content).map(Content::Events),
     }
+}
+
+fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
     let tenants = decode_tenants(&mut rest)?;
     let mut events = Vec::with_capacity(rest.len() / MIN_EVENT_BYTES);
     while !rest.is_empty() || events.is_empty() {
@@ -208,7 +237,17 @@ mod tests {
     fn encoded_events_decode_to_the_same_events() {
         let decoded = decode_events(&encode_events(&events())).unwrap();
         assert_eq!(*decoded, *events());
-        assert_eq!(decode_events(GAP).unwrap().len(), 0);
+        assert_eq!(decode(&encode_events(&events())), Ok(Content::Events(decoded)));
+        assert_eq!(decode(GAP), Ok(Content::Gap));
+    }
+
+    #[test]
+    fn announcements_have_one_form() {
+        let gateway = GatewayId(0x0102_0304_0506_0708);
+        let encoded = encode_gateway(gateway);
+        assert_eq!(decode(&encoded), Ok(Content::Gateway(gateway)));
+        assert_eq!(decode(&encoded[..9]), Err(DecodeError::Truncated));
+        assert_eq!(decode(&[&encoded[..], &[0]].concat()), Err(DecodeError::InvalidField));
     }
 
     #[test]
@@ -222,7 +261,7 @@ mod tests {
             changed
         });
         for content in truncated.chain(changed) {
-            let Ok(events) = decode_events(&content) else { continue };
+            let Ok(Content::Events(events)) = decode(&content) else { continue };
             assert_eq!(decode_events(&encode_events(&events)), Ok(events));
         }
     }
@@ -242,7 +281,7 @@ mod tests {
         #[test]
         fn no_content_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
             for content in [&bytes[..], &[&encode_events(&events())[cut.index(200)..], &bytes[..]].concat()] {
-                if let Ok(events) = decode_events(content) {
+                if let Ok(Content::Events(events)) = decode(content) {
                     prop_assert_eq!(decode_events(&encode_events(&events)), Ok(events));
                 }
             }

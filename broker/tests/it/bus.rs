@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{MAX_EVENTS_PER_MESSAGE, Signal};
+use broker::{GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
 use domain::OrderEvent;
 use tokio::sync::mpsc::Receiver;
 
@@ -24,7 +24,7 @@ pub(crate) async fn expect_connected(subscription: &mut Receiver<Signal>) {
 pub(crate) async fn expect_events(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
     match next(subscription).await {
         Signal::Events(events) => events.to_vec(),
-        Signal::Connected => panic!("expected events, got Connected"),
+        signal @ (Signal::Connected | Signal::Gateway(_)) => panic!("expected events, got {signal:?}"),
     }
 }
 
@@ -108,6 +108,7 @@ pub(crate) async fn slow_subscriber_receives_connected(Adapter { bus, .. }: Adap
         while let Ok(signal) = slow.try_recv() {
             match signal {
                 Signal::Connected => reported = true,
+                Signal::Gateway(gateway) => panic!("{gateway:?} was not announced"),
                 Signal::Events(events) => {
                     let sequence = events[0].sequence;
                     assert!(sequence == last + 1 || reported, "an unreported gap from {last} to {sequence}");
@@ -128,6 +129,19 @@ pub(crate) async fn publish_without_subscribers_succeeds(Adapter { bus, .. }: Ad
     drop(subscription);
     bus.publish(&events(1..3)).await.unwrap();
     assert_eq!(Arc::strong_count(&bus), 1);
+}
+
+pub(crate) async fn announcement_reaches_every_subscriber(Adapter { bus, .. }: Adapter) {
+    let (mut one, mut two) = (bus.subscribe().await, bus.subscribe().await);
+    expect_connected(&mut one).await;
+    expect_connected(&mut two).await;
+    for gateway in [GatewayId(7), GatewayId(u64::MAX)] {
+        bus.announce(gateway).await.unwrap();
+        for subscription in [&mut one, &mut two] {
+            let signal = next(subscription).await;
+            assert!(matches!(signal, Signal::Gateway(announced) if announced == gateway), "{signal:?}");
+        }
+    }
 }
 
 pub(crate) async fn gap_reaches_every_subscriber(Adapter { bus, .. }: Adapter) {

@@ -55,6 +55,7 @@ conformance! {
         batch_is_one_message,
         large_batch_is_split,
         gap_reaches_every_subscriber,
+        announcement_reaches_every_subscriber,
         every_subscriber_receives_all_events,
         slow_subscriber_receives_connected,
         publish_without_subscribers_succeeds;

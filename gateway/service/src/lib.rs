@@ -7,6 +7,7 @@
 //! | the way of an order to the queue | `dispatch`, `direct_enqueue` |
 //! | events for subscribers | [`feed`], `publisher` |
 //! | readiness and metrics | `health_monitor` |
+//! | the number of running gateways | `presence` |
 //! | start of the parts | `service` |
 
 pub mod feed;
@@ -23,6 +24,7 @@ mod group_commit;
 mod health_monitor;
 mod installation_keys;
 mod maintenance;
+mod presence;
 mod publisher;
 mod queue_capacity;
 mod retention;
@@ -32,4 +34,5 @@ pub use config::{Config, MAX_ROWS};
 pub use error::Error;
 pub use health_monitor::{HealthMonitor, WorkerStreamGuard, WriteRefusal};
 pub use installation_keys::InstallationKeys;
+pub use presence::Presence;
 pub use service::{Background, Service, ServiceParts};

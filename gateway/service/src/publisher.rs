@@ -94,12 +94,13 @@ async fn publish(
 
 #[cfg(test)]
 mod tests {
-    use broker::{Error, Signal};
+    use broker::{Error, GatewayId, Signal};
     use domain::{OrderId, Status, Timestamp};
     use futures_util::StreamExt;
 
     use super::*;
     use crate::feed::FeedItem;
+    use crate::presence::Presence;
     use gateway_store::Options;
     use gateway_store::Store;
 
@@ -129,6 +130,10 @@ mod tests {
             self.say("loss".to_owned())
         }
 
+        async fn announce(&self, _: GatewayId) -> Result<(), Error> {
+            Ok(())
+        }
+
         async fn subscribe(&self) -> mpsc::Receiver<Signal> {
             mpsc::channel(1).1
         }
@@ -138,7 +143,7 @@ mod tests {
     async fn gap_is_announced_when_the_bus_returns() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
-        let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap());
+        let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap(), Presence::default());
         let mut all = feed.all(&domain::Principal::anonymous()).unwrap();
         let (said, mut heard) = mpsc::unbounded_channel();
         let bus = Arc::new(Cut { cut: AtomicBool::new(true), said });

@@ -16,6 +16,7 @@ use crate::health_monitor::HealthMonitor;
 use crate::installation_keys::InstallationKeys;
 use crate::maintenance;
 use crate::orders::Orders;
+use crate::presence::Presence;
 use crate::publisher::Publisher;
 use crate::queue_capacity::QueueCapacity;
 use crate::retention;
@@ -38,6 +39,8 @@ pub struct Service {
     pub orders: Orders,
     /// The live feed.
     pub feed: Feed,
+    /// The running gateways. Its task announces this one.
+    pub presence: Presence,
     /// The state of the database, the queue and the workers.
     pub health: HealthMonitor,
     /// The background tasks.
@@ -56,7 +59,8 @@ impl Service {
         let config = Arc::new(config);
         let installation = store.installation().await?;
         let wake = Wake::default();
-        let feed = Feed::new(&store);
+        let presence = Presence::default();
+        let feed = Feed::new(&store, presence.clone());
         let health = HealthMonitor::new(&store, &queue, &feed);
         let writes = TaskTracker::new();
         let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
@@ -88,7 +92,7 @@ impl Service {
             health: health.clone(),
         };
         let background = Background { dispatch, feed: feed.clone(), bus, health: health.clone(), store };
-        Ok(Self { orders, feed, health, background, writes })
+        Ok(Self { orders, feed, presence, health, background, writes })
     }
 }
 

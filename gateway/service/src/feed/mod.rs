@@ -23,6 +23,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::presence::Presence;
 use gateway_store::Store;
 
 pub use all_orders::FeedItem;
@@ -47,6 +48,7 @@ struct Inner {
     /// The caller of the comparison with the database.
     system: Principal,
     topics: Arc<Topics>,
+    presence: Presence,
     all: AllOrders,
     cancelled: broadcast::Sender<OrderId>,
     /// Time of the last start by any gateway of the installation.
@@ -54,11 +56,12 @@ struct Inner {
 }
 
 impl Feed {
-    pub(crate) fn new(store: &Store) -> Self {
+    pub(crate) fn new(store: &Store, presence: Presence) -> Self {
         let inner = Inner {
             store: store.clone(),
             system: Principal::system("feed"),
             topics: Arc::default(),
+            presence,
             all: AllOrders::new(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
             started: Mutex::default(),
@@ -124,6 +127,7 @@ impl Feed {
         while let Some(signal) = signals.recv().await {
             match signal {
                 Signal::Events(events) => self.deliver_from_bus(&events),
+                Signal::Gateway(gateway) => self.inner.presence.record(gateway),
                 Signal::Connected => {
                     if connected_before {
                         self.inner.all.missed();
