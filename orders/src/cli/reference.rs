@@ -143,10 +143,11 @@ fn help_and_default(arg: &Arg) -> (String, String) {
     }
 }
 
-/// The commands that have this flag, without `config`, which has all.
+/// The commands that have this flag with its variable, without `config`, which has all.
 fn commands_with(root: &Command, long: &str) -> Vec<String> {
     fn within(command: &Command, path: &str, long: &str, found: &mut Vec<String>) {
-        if !path.is_empty() && command.get_arguments().any(|arg| arg.get_long() == Some(long)) {
+        let is_setting = |arg: &Arg| arg.get_long() == Some(long) && arg.get_env().is_some();
+        if !path.is_empty() && command.get_arguments().any(is_setting) {
             found.push(path.to_owned());
         }
         for below in command.get_subcommands().filter(|command| command.get_name() != "config") {

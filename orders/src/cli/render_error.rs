@@ -28,6 +28,11 @@ pub(super) fn render_error(error: &clap::Error) -> Error {
             Error::usage(format!("{name} is given more than once"))
                 .hint("give it once; a flag wins over its variable")
         }
+        ErrorKind::MissingRequiredArgument => {
+            let missing = context(error, ContextKind::InvalidArg).unwrap_or_default();
+            Error::usage(format!("a required argument is missing: {missing}"))
+                .hint("`orders <COMMAND> --help` lists the arguments of a command")
+        }
         ErrorKind::InvalidUtf8 => {
             Error::usage("a setting is not valid UTF-8").hint("check the flags and the ORDERS_* variables")
         }
@@ -155,11 +160,16 @@ fn commands_with_flag(shown: &str) -> Vec<String> {
     found
 }
 
-/// Returns the argument of a flag, of any command.
+/// Returns the argument of a flag: that of the present command, or of any command.
 fn find_arg(shown: &str) -> Option<Arg> {
     fn find_below(command: &Command, long: &str) -> Option<Arg> {
         let own = command.get_arguments().find(|arg| arg.get_long() == Some(long)).cloned();
         own.or_else(|| command.get_subcommands().find_map(|command| find_below(command, long)))
     }
-    find_below(&Cli::command(), flag_name(shown)?)
+    let (root, long) = (Cli::command(), flag_name(shown)?);
+    let present = std::env::args_os()
+        .skip(1)
+        .try_fold(&root, |command, word| command.find_subcommand(word).ok_or(command))
+        .unwrap_or_else(|command| command);
+    find_below(present, long).or_else(|| find_below(&root, long))
 }
