@@ -212,7 +212,11 @@ error_codes! {
     TooManyConnections "too_many_connections" TooMany [Rest Grpc] retryable: true
         "The address has too many open connections" "Close some, or use one connection for several requests.";
     RateLimited "rate_limited" TooMany [Rest GraphQl Grpc] retryable: true
-        "Too many requests in a second" "Send the request again after `Retry-After`, and send fewer per second.";
+        "The key, the tenant or the address sends too many requests"
+        "Send the request again after `Retry-After`, and send fewer per second. Operators: `orders tenants update --rate`.";
+    QuotaExceeded "quota_exceeded" TooMany [Rest GraphQl Grpc] retryable: true
+        "The key or the tenant has its maximum of open streams or of orders that are not final"
+        "Close streams, or send the request again when some orders are final. Operators: `orders tenants update`.";
     TooManyStreams "too_many_streams" TooMany [Rest Grpc] retryable: true
         "The address has too many open streams"
         "Close some websockets, event streams or long polls: one websocket carries many subscriptions.";

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
+use crate::quota::Quotas;
 use crate::scope::{Scope, Scopes};
 use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
 
-/// The caller of a request: its tenant, its scopes and the end of its credential.
+/// The caller of a request: its tenant, its scopes, its limits and the end of its credential.
 ///
 /// An authenticated edge creates it; every use case requires it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Principal {
     pub scopes: Scopes,
     /// The end of the credential. `None` without one.
     pub expires_at: Option<Timestamp>,
+    /// The limits of the key and of the tenant.
+    pub quotas: Quotas,
 }
 
 /// The caller lacks a scope.
@@ -35,6 +38,7 @@ impl Principal {
             all_tenants: true,
             scopes: Scopes::ALL,
             expires_at: None,
+            quotas: Quotas::default(),
         }
     }
 
@@ -76,6 +80,7 @@ mod tests {
             all_tenants: false,
             scopes: Scopes::of(&[Scope::OrdersRead]),
             expires_at: Some(end),
+            ..Principal::anonymous()
         };
         assert!(caller.covers(&shop) && !caller.covers(&other));
         assert_eq!(caller.require(Scope::OrdersRead), Ok(()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::ErrorCode;
+use domain::{ErrorCode, Shares};
 use futures_util::future::BoxFuture;
 use gateway_access::{AuthError, Authenticator, Key};
 use gateway_http::auth::{Auth, Verdict, Verifier};
@@ -28,11 +28,13 @@ impl Default for AccessConfig {
 }
 
 /// Returns what authenticates requests, and the verifier of keys whose task writes their use.
-pub(crate) fn auth(config: &AccessConfig, store: &Store) -> (Auth, Option<Authenticator>) {
+///
+/// `shares` is the number of gateways that share the limits of keys and tenants.
+pub(crate) fn auth(config: &AccessConfig, store: &Store, shares: Shares) -> (Auth, Option<Authenticator>) {
     if !config.keys {
         return (Auth::off(), None);
     }
-    let authenticator = Authenticator::new(store.clone(), config.local_worker.as_ref());
+    let authenticator = Authenticator::new(store.clone(), config.local_worker.as_ref(), shares);
     (Auth::required(Arc::new(KeyVerifier(authenticator.clone()))), Some(authenticator))
 }
 

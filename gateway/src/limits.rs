@@ -108,6 +108,14 @@ fn settings_have_the_defaults_of_the_page() {
             count(gateway_service::orders::MAX_RATE as usize)
         ),
     );
+    let at_most = |max: u32| format!("none, at most {}", count(max as usize));
+    row("rate of a key; of a tenant, in requests per second", &at_most(domain::MAX_RATE));
+    row(
+        "requests at once within a rate",
+        &format!("the rate, at most {}", count(domain::MAX_BURST as usize)),
+    );
+    row("open streams of a key; of a tenant", &at_most(domain::MAX_STREAM_LIMIT));
+    row("orders of a tenant that are not final", &at_most(crate::store::COUNT_LIMIT));
     row("count of orders in each status", &count(crate::store::COUNT_LIMIT as usize));
     row("document", &bytes(graphql.max_document_size));
     row("tokens", &count(graphql.max_tokens));

@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 44] = [
+const METRICS: [(&str, Kind, &str); 45] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -95,6 +95,12 @@ const METRICS: [(&str, Kind, &str); 44] = [
         "Orders parked, by reason: undecodable, contradiction, too_large, refused (by the database), defect or too_slow.",
     ),
     ("orders_pruned_total", Counter, "Orders removed by retention."),
+    (
+        "orders_quota_rejections_total",
+        Counter,
+        "Requests refused by a limit of a key or a tenant, by limit: key_rate, tenant_rate, key_streams, tenant_streams \
+         or tenant_open_orders.",
+    ),
     (
         "orders_queue_depth",
         Gauge(Unit::Count),

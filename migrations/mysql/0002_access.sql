@@ -5,6 +5,12 @@ CREATE TABLE tenants (
     tenant_id    VARCHAR(64)  NOT NULL,
     name         VARCHAR(200) NOT NULL,
     created_at   BIGINT       NOT NULL,
+    -- Limits of all its keys together; NULL is no limit. A burst that is NULL is the rate.
+    rate_per_s   INT          NULL,
+    burst        INT          NULL,
+    max_streams  INT          NULL,
+    -- Orders that are not final.
+    max_open     INT          NULL,
     -- The start of its suspension: its keys are refused. NULL if it is not suspended.
     suspended_at BIGINT       NULL,
     PRIMARY KEY (tenant_id)
@@ -27,6 +33,10 @@ CREATE TABLE api_keys (
     created_by   VARCHAR(200) NOT NULL,
     expires_at   BIGINT       NOT NULL,
     revoked_at   BIGINT       NULL,
+    -- Limits of the key; NULL is no limit. A burst that is NULL is the rate.
+    rate_per_s   INT          NULL,
+    burst        INT          NULL,
+    max_streams  INT          NULL,
     -- Within a minute; NULL before the first use.
     last_used_at BIGINT       NULL,
     PRIMARY KEY (key_id),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Principal, Role, TenantId, Timestamp};
+use domain::{Principal, Quotas, Role, Shares, TenantId, Timestamp};
 use gateway_store::{ApiKey, Error as StoreError, Store};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::key::{self, Key};
 use crate::key_cache::{KeyCache, Verified};
 use crate::key_use::KeyUse;
+use crate::quotas::QuotaRegistry;
 
 /// The reason for which a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,7 @@ struct Inner {
     store: Store,
     keys: KeyCache,
     used: KeyUse,
+    quotas: QuotaRegistry,
     /// The hash of a key of this process, and its principal.
     local: Option<([u8; 32], Arc<Principal>)>,
 }
@@ -46,8 +48,8 @@ impl Authenticator {
     /// Creates the authenticator of a gateway.
     ///
     /// `local_worker` is a key that only this process knows. It is not stored, and permits the work of a processor in the
-    /// same process.
-    pub fn new(store: Store, local_worker: Option<&Key>) -> Self {
+    /// same process. `shares` is the number of gateways that share the limits of keys and tenants.
+    pub fn new(store: Store, local_worker: Option<&Key>, shares: Shares) -> Self {
         let used = KeyUse::new(store.clone());
         let worker = Principal {
             name: Arc::from("local-worker"),
@@ -55,7 +57,8 @@ impl Authenticator {
             ..Principal::anonymous()
         };
         let local = local_worker.map(|key| (key.hash(), Arc::new(worker)));
-        Self(Arc::new(Inner { store, keys: KeyCache::default(), used, local }))
+        let quotas = QuotaRegistry::new(shares);
+        Self(Arc::new(Inner { store, keys: KeyCache::default(), used, quotas, local }))
     }
 
     /// Authenticates a request by the value of its `Authorization` header.
@@ -117,19 +120,28 @@ impl Authenticator {
     }
 
     async fn verify(&self, key: &Key, hash: &[u8; 32]) -> Result<Verified, AuthError> {
-        let found = self.0.store.api_key_of_tenant(key.id()).await?;
         let is_valid = |stored: &ApiKey| bool::from(stored.hash.ct_eq(hash)) && stored.revoked_at.is_none();
-        Ok(match found.filter(|(stored, _)| is_valid(stored)) {
-            None => Verified::Unknown,
-            Some((_, true)) => Verified::Suspended,
-            Some((stored, false)) => Verified::Principal(Arc::new(Principal {
-                name: Arc::from(format!("key:{}", stored.id)),
-                all_tenants: stored.tenant.is_none(),
-                tenant: stored.tenant.unwrap_or_else(TenantId::default),
-                scopes: stored.scopes,
-                expires_at: Some(stored.expires_at).filter(|end| *end < Timestamp::from_micros(i64::MAX)),
-            })),
-        })
+        let Some(stored) = self.0.store.api_key(key.id()).await?.filter(is_valid) else {
+            return Ok(Verified::Unknown);
+        };
+        let tenant = match &stored.tenant {
+            Some(tenant) => self.0.store.tenant(tenant).await?,
+            None => None,
+        };
+        if tenant.as_ref().is_some_and(|tenant| tenant.suspended_at.is_some()) {
+            return Ok(Verified::Suspended);
+        }
+        Ok(Verified::Principal(Arc::new(Principal {
+            name: Arc::from(format!("key:{}", stored.id)),
+            quotas: Quotas {
+                key: self.0.quotas.of_key(&stored),
+                tenant: tenant.as_ref().and_then(|tenant| self.0.quotas.of_tenant(tenant)),
+            },
+            all_tenants: stored.tenant.is_none(),
+            tenant: stored.tenant.unwrap_or_else(TenantId::default),
+            scopes: stored.scopes,
+            expires_at: Some(stored.expires_at).filter(|end| *end < Timestamp::from_micros(i64::MAX)),
+        })))
     }
 }
 

@@ -5,6 +5,7 @@
 //! | the format of API keys | `key` |
 //! | how a request is authenticated | `authenticator` |
 //! | the cache of verified keys | `key_cache` |
+//! | the limits of keys and tenants | `quotas` |
 //! | how keys are created, rotated and revoked | `manage` |
 
 mod authenticator;
@@ -12,6 +13,7 @@ mod key;
 mod key_cache;
 mod key_use;
 mod manage;
+mod quotas;
 
 pub use authenticator::{AuthError, Authenticator};
 pub use key::{InvalidKey, Key};

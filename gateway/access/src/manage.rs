@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Principal, Role, Scopes, TenantId};
+use domain::{Limits, Principal, Role, Scopes, TenantId};
 use gateway_store::{ApiKey, Error as StoreError, KeyActor, KeyChange, Store};
 
 use crate::key::Key;
@@ -36,6 +36,8 @@ pub struct KeyRequest {
     pub scopes: Scopes,
     /// Its lifetime.
     pub ttl: Duration,
+    /// Its limits. A maximum of open orders is that of its tenant.
+    pub limits: Limits,
 }
 
 /// A key, which is shown once, and what is stored of it.
@@ -121,13 +123,14 @@ pub async fn create_first(store: &Store, keys: &[(Key, Role)]) -> Result<bool, K
             tenant: NewKeyTenant::All,
             scopes: role.scopes(),
             ttl: MAX_KEY_TTL,
+            limits: Limits::default(),
         };
         to_stored(store, key, None, &request, &actor)
     });
     Ok(store.create_first_api_keys(&stored.collect::<Vec<_>>(), &actor).await?)
 }
 
-/// Creates a key with the rights and the name of another one, which stays valid for `grace`.
+/// Creates a key with the rights, the limits and the name of another one, which stays valid for `grace`.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -147,7 +150,7 @@ pub async fn rotate(
     let old = store.api_key(id).await?.filter(|key| key.is_active(store.now()));
     let old = old.filter(|key| actor.tenant.is_none() || key.tenant == actor.tenant).ok_or_else(not_found)?;
     let tenant = old.tenant.clone().map_or(NewKeyTenant::All, NewKeyTenant::One);
-    let request = KeyRequest { name: old.name.clone(), tenant, scopes: old.scopes, ttl };
+    let request = KeyRequest { name: old.name.clone(), tenant, scopes: old.scopes, ttl, limits: old.limits };
     check(creator, &request)?;
     let issued = issue(store, old.tenant.clone(), &request, &actor);
     match store.rotate_api_key(id, store.now() + grace, &issued.stored, &actor).await? {
@@ -217,6 +220,7 @@ fn to_stored(
         expires_at: now + request.ttl,
         revoked_at: None,
         last_used_at: None,
+        limits: request.limits,
     }
 }
 
@@ -232,7 +236,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn request(scopes: Scopes, tenant: NewKeyTenant) -> KeyRequest {
-        KeyRequest { name: "ops".to_owned(), tenant, scopes, ttl: DAY }
+        KeyRequest { name: "ops".to_owned(), tenant, scopes, ttl: DAY, limits: Limits::default() }
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! Every error carries `extensions.code`, a [`domain::ErrorCode`]. An error without a code is a defect: it is logged
 //! with an id, and the client receives only that id.
 
+use std::time::Duration;
+
 use async_graphql::{ErrorExtensionValues, ServerError};
 use axum::http::StatusCode;
 use domain::{ErrorCode, ErrorKind};
 
+use gateway_http::problem::Problem;
 use gateway_service::Error;
 
 /// The key of the code within `extensions`.
@@ -45,11 +48,7 @@ pub(crate) const MAX_ERRORS: usize = 10;
 
 /// Converts the error of a use case to the error of a resolver.
 pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
-    let mut extensions = ErrorExtensionValues::default();
-    extensions.set(CODE, error.code().as_str());
-    if let Some(wait) = error.retry_after() {
-        extensions.set("retryAfterSeconds", wait.as_secs().max(1));
-    }
+    let mut extensions = retry_extensions(error.code(), error.retry_after());
     if let Error::OutcomeUnknown(id) = &error {
         extensions.set("orderId", id.to_string());
     }
@@ -75,6 +74,30 @@ pub(crate) fn request_error(code: ErrorCode, message: impl Into<String>) -> Serv
     let mut error = ServerError::new(message, None);
     error.extensions = Some(extensions(code));
     error
+}
+
+/// Returns the error of a whole request that the server rejects.
+pub(crate) fn rejection(problem: &Problem) -> ServerError {
+    let mut error = request_error(problem.code(), problem.detail());
+    error.extensions = Some(retry_extensions(problem.code(), problem.wait()));
+    error
+}
+
+/// Returns the error of a resolver whose request the server rejects.
+pub(crate) fn field_rejection(problem: &Problem) -> async_graphql::Error {
+    let mut error = async_graphql::Error::new(problem.detail());
+    error.extensions = Some(retry_extensions(problem.code(), problem.wait()));
+    error
+}
+
+fn retry_extensions(code: ErrorCode, wait: Option<Duration>) -> ErrorExtensionValues {
+    let mut extensions = extensions(code);
+    if let Some(wait) = wait {
+        // As the header `Retry-After`.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        extensions.set("retryAfterSeconds", seconds.max(1));
+    }
+    extensions
 }
 
 /// Counts an exceeded limit and returns its error, with the name in `extensions.limit`.

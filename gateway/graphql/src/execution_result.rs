@@ -1,12 +1,14 @@
 //! The result of an operation as JSON, with the stage that the operation reached.
 
+use std::time::Duration;
+
 use async_graphql::{Response, ServerError, Value};
 use axum::http::StatusCode;
 use domain::ErrorCode;
-use gateway_service::Error;
+use gateway_http::problem::Problem;
 use serde::Serialize;
 
-use crate::errors::{normalize_errors, request_error, status};
+use crate::errors::{normalize_errors, rejection, status};
 use crate::response_budget::Budget;
 
 /// The capacity of a buffer for JSON, in bytes; most results fit.
@@ -19,6 +21,8 @@ pub(crate) struct ExecutionResult {
     errors: Vec<ServerError>,
     stage: Stage,
     has_data: bool,
+    /// When to repeat a refused request.
+    retry_after: Option<Duration>,
 }
 
 /// The stage that an operation reached. The HTTP status depends on it.
@@ -57,7 +61,7 @@ impl ExecutionResult {
         serde_json::to_writer(&mut json, &Body { errors: &errors, data: shown })
             .expect("a result has only string keys and no values that JSON lacks");
         let json = String::from_utf8(json).expect("JSON is UTF-8");
-        Self { json, errors, stage, has_data: *data != Value::Null }
+        Self { json, errors, stage, has_data: *data != Value::Null, retry_after: None }
     }
 
     /// Returns the result of a request that was refused before an operation ran.
@@ -67,8 +71,17 @@ impl ExecutionResult {
 
     /// Returns the error that the requests together hold too many bytes.
     pub(crate) fn overloaded() -> Self {
-        let error = Error::overloaded();
-        Self::refused(error.code(), request_error(error.code(), error.to_string()))
+        Self::from_problem(&Problem::overloaded())
+    }
+
+    /// Returns the result of an operation that the server rejects.
+    pub(crate) fn from_problem(problem: &Problem) -> Self {
+        Self { retry_after: problem.wait(), ..Self::refused(problem.code(), rejection(problem)) }
+    }
+
+    /// Returns when to repeat a refused request.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Returns the result of an operation with request errors.

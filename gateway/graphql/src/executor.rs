@@ -27,7 +27,11 @@ use crate::response_budget::Budget;
 use crate::schema::OrdersSchema;
 use crate::schema::subscription::EventPosition;
 use crate::stream_slot::StreamSlot;
+use gateway_http::quota;
 use telemetry::panics::{self, Panicked};
+
+/// The complexity that costs as much of a rate as one request.
+const COMPLEXITY_PER_REQUEST: usize = 100;
 
 /// The schema with and without metering.
 #[derive(Clone)]
@@ -55,6 +59,7 @@ struct Shared {
 /// An operation that is ready to run: validated, within the limits, with coerced variables.
 pub(crate) struct Operation {
     kind: OperationType,
+    principal: Arc<Principal>,
     request: Request,
     cost: OperationCost,
     /// Number of root fields.
@@ -71,6 +76,11 @@ impl Operation {
     /// Returns its complexity. The complexity of a batch is the sum.
     pub(crate) fn complexity(&self) -> usize {
         self.cost.complexity
+    }
+
+    /// Returns its caller.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// Sets the position at which a subscription resumes and which follows its events.
@@ -141,12 +151,15 @@ impl Executor {
         let operation = plan.select(&variables).map_err(wrong_input)?;
         let (kind, has_lists) = (plan.kind, plan.has_lists);
         let fields = operation.selection_set.node.items.len();
-        let mut request = Request::new("").variables(variables.into_variables()).data(principal);
+        // The transport has charged the operation for a cost of 1.
+        quota::charge_rest(&principal, rate_cost(kind, cost, fields))
+            .map_err(|problem| ExecutionResult::from_problem(&problem))?;
+        let mut request = Request::new("").variables(variables.into_variables()).data(Arc::clone(&principal));
         request.set_parsed_query(ExecutableDocument {
             operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
             fragments: Default::default(),
         });
-        Ok(Operation { kind, request, cost, fields, has_lists })
+        Ok(Operation { kind, principal, request, cost, fields, has_lists })
     }
 
     fn document(&self, text: &Arc<str>) -> Result<Arc<Document>, ExecutionResult> {
@@ -292,6 +305,14 @@ impl Drop for ActiveSubscription {
     }
 }
 
+/// Returns the cost of an operation for the rate of its caller, at least 1.
+///
+/// Each mutation counts, because it writes. A mutation that creates several orders charges the others itself.
+fn rate_cost(kind: OperationType, cost: OperationCost, fields: usize) -> usize {
+    let mutations = if kind == OperationType::Mutation { fields } else { 1 };
+    (cost.complexity / COMPLEXITY_PER_REQUEST).max(mutations).max(1)
+}
+
 fn limit_result(exceeded: LimitExceeded) -> ExecutionResult {
     let LimitExceeded { limit, code, message } = exceeded;
     ExecutionResult::refused(code, limit_error(code, limit, message))
@@ -300,4 +321,31 @@ fn limit_result(exceeded: LimitExceeded) -> ExecutionResult {
 /// Returns the error of a panic, which was counted and logged before.
 fn panicked() -> ServerError {
     internal("it panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_cost_their_complexity_or_their_mutations() {
+        let cost =
+            |kind, complexity, fields| rate_cost(kind, OperationCost { complexity, orders: 0 }, fields);
+        for (kind, complexity, fields, expected) in [
+            (OperationType::Query, 0, 1, 1),
+            (OperationType::Query, 199, 5, 1),
+            (OperationType::Query, 2_050, 1, 20),
+            (OperationType::Subscription, 30, 1, 1),
+            (OperationType::Mutation, 30, 3, 3),
+            (OperationType::Mutation, 500, 3, 5),
+        ] {
+            assert_eq!(cost(kind, complexity, fields), expected, "{kind} {complexity} {fields}");
+        }
+        limits_page::row(
+            "cost of a request for these rates",
+            &format!(
+                "1; 1 for each order of a bulk create; 1 for each {COMPLEXITY_PER_REQUEST} of the complexity of an operation"
+            ),
+        );
+    }
 }

@@ -27,6 +27,7 @@ use gateway_http::auth::{self, Verdict};
 use gateway_http::context::Context as Server;
 use gateway_http::header_limits;
 use gateway_http::problem::Problem;
+use gateway_http::quota;
 use gateway_http::streams::{Client, OpenStream, StreamKind};
 
 /// Maximum length of a message of a worker's stream.
@@ -110,12 +111,15 @@ fn call_with_limits(
     }
 }
 
-/// Adds the caller to the request if it has the scope of the call.
+/// Adds the caller to the request if it has the scope of the call, and charges the call.
+///
+/// The messages of a stream cost nothing.
 fn enter(access: CallAccess, verdict: Verdict, request: &mut Request) -> Result<(), Problem> {
     let principal = verdict?;
     if let CallAccess::Scope(scope) = access {
         auth::require(&principal, scope)?;
     }
+    quota::charge(&principal)?;
     request.extensions_mut().insert(principal);
     Ok(())
 }
@@ -199,7 +203,8 @@ fn admit(
     header_limits::check(request, limits.max_head_size, limits.max_target_size)?;
     let Some(kind) = kind else { return Ok(None) };
     let Client(client) = Client::from(request.extensions(), request.headers(), limits);
-    server.streams.open(kind, client).map(Some)
+    let caller = request.extensions().get::<Arc<Principal>>();
+    server.streams.open(kind, client, caller.map(|caller| &**caller)).map(Some)
 }
 
 /// The body of a stream. The stream counts as open until the body is dropped.

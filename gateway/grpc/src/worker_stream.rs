@@ -329,6 +329,7 @@ impl Session {
             | Error::RowCount(_)
             | Error::OrderRefused
             | Error::Unavailable { .. }
+            | Error::TooManyOpen { .. }
             | Error::OutcomeUnknown(_) => return Err(error),
         };
         let lease = Some(v1::Lease::new(id, token));

@@ -22,6 +22,7 @@ pub mod media;
 pub mod middleware;
 pub mod origins;
 pub mod query;
+pub mod quota;
 pub mod streams;
 
 mod request_metrics;

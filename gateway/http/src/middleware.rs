@@ -35,6 +35,7 @@ use super::auth::{Admission, Auth, Gate, authorization};
 use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
 use super::problem::Problem;
+use super::quota::LimitedCaller;
 use super::request_metrics::RequestMetrics;
 use super::{fallback, header_limits};
 use crate::Config;
@@ -199,10 +200,17 @@ impl RequestLayer {
         let credential = needs_client.then(|| request.headers().get(AUTHORIZATION).cloned()).flatten();
         match gate.admit(&self.auth, &mut request, client) {
             Admission::Granted => {
+                let caller = LimitedCaller::of(request.extensions());
+                if let Err(problem) = caller.charge() {
+                    return Either::Right(ready(caller.finish(problem.into_response())).boxed());
+                }
                 let bound = credential.map(|credential| (self.auth.clone(), credential));
-                Either::Left(caught(route, request).map(move |response| match bound {
-                    Some((auth, credential)) => bind_event_stream(&auth, response, credential),
-                    None => response,
+                Either::Left(caught(route, request).map(move |response| {
+                    let response = caller.finish(response);
+                    match bound {
+                        Some((auth, credential)) => bind_event_stream(&auth, response, credential),
+                        None => response,
+                    }
                 }))
             }
             Admission::Refused(problem) => Either::Right(ready(problem.into_response()).boxed()),
@@ -213,7 +221,11 @@ impl RequestLayer {
                     match auth.verify(authorization.as_deref(), client).await {
                         Ok(principal) => {
                             request.extensions_mut().insert(principal);
-                            let response = caught(&mut route, request).await;
+                            let caller = LimitedCaller::of(request.extensions());
+                            if let Err(problem) = caller.charge() {
+                                return caller.finish(problem.into_response());
+                            }
+                            let response = caller.finish(caught(&mut route, request).await);
                             match credential {
                                 Some(credential) => bind_event_stream(&auth, response, credential),
                                 None => response,

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::hosts;
 use super::problem::Problem;
+use super::quota;
 
 /// Time for which a browser can cache the response to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -148,6 +149,8 @@ pub(super) fn cors(allowed: &Origins) -> Option<CorsLayer> {
             RETRY_AFTER,
             HeaderName::from_static("idempotent-replayed"),
             HeaderName::from_static("x-request-id"),
+            quota::RATE_LIMIT_POLICY,
+            quota::RATE_LIMIT,
         ])
         .max_age(MAX_AGE);
     Some(match allowed {

@@ -168,10 +168,7 @@ impl IntoResponse for Problem {
         let body = self.to_json();
         let mut response = (self.status(), [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs_f64().ceil().max(1.0);
-            if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after(wait));
         }
         let challenge = match self.code {
             ErrorCode::Unauthenticated => Some("Bearer"),
@@ -183,6 +180,11 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Returns the value of `Retry-After`: whole seconds, at least 1.
+pub fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
 /// Returns the HTTP status of this kind of error.

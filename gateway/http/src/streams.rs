@@ -1,18 +1,19 @@
 //! Limits the open streams: websockets, event streams, long polls and gRPC streams.
 //!
-//! All kinds share one limit, in total and for the address of one client.
+//! All kinds share one limit, in total, for the address of one client, for a key and for a tenant.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ErrorCode;
+use domain::{ErrorCode, Principal, StreamPermit};
 use http::HeaderMap;
 use http::request::Parts;
 use metrics::{counter, gauge};
 
 use super::address_limiter::{AddressLimiter, AddressPermit, LimitReached, client};
 use super::problem::Problem;
+use super::quota::too_many_streams;
 use crate::Config;
 
 /// `Retry-After` of a rejection.
@@ -43,11 +44,17 @@ impl Streams {
         Self { addresses, limits: limits.clone() }
     }
 
-    /// Counts a stream of this client until the drop of the result.
+    /// Counts a stream of this client and this caller until the drop of the result.
     ///
     /// # Errors
-    /// `too_many_streams` if the address has reached its limit, `streams_exhausted` if the process has.
-    pub fn open(&self, kind: StreamKind, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
+    /// `too_many_streams` if the address has reached its limit, `quota_exceeded` if the key or the tenant has, and
+    /// `streams_exhausted` if the process has.
+    pub fn open(
+        &self,
+        kind: StreamKind,
+        client: Option<IpAddr>,
+        caller: Option<&Principal>,
+    ) -> Result<OpenStream, Problem> {
         let exempt = |ip: &IpAddr| self.limits.exempt_loopback && ip.to_canonical().is_loopback();
         let place = self.addresses.acquire(client.filter(|ip| !exempt(ip))).map_err(|full| {
             let (limit, code, detail) = match full {
@@ -64,8 +71,9 @@ impl Streams {
             counter!("orders_http_rejections_total", "reason" => limit).increment(1);
             Problem::new(code, detail).retry_after(RETRY_AFTER)
         })?;
+        let permits = caller.map_or_else(|| Ok(Vec::new()), permits)?;
         gauge!("orders_open_streams", "kind" => kind.0).increment(1.0);
-        Ok(OpenStream { kind, _place: place })
+        Ok(OpenStream { kind, _place: place, permits })
     }
 }
 
@@ -74,6 +82,22 @@ impl Streams {
 pub struct OpenStream {
     kind: StreamKind,
     _place: AddressPermit,
+    permits: Vec<StreamPermit>,
+}
+
+impl OpenStream {
+    /// Counts the stream for a caller that was authenticated after it was opened.
+    ///
+    /// # Errors
+    /// `quota_exceeded`.
+    pub fn add_caller(&mut self, caller: &Principal) -> Result<(), Problem> {
+        self.permits = permits(caller)?;
+        Ok(())
+    }
+}
+
+fn permits(caller: &Principal) -> Result<Vec<StreamPermit>, Problem> {
+    caller.quotas.open_stream().map_err(too_many_streams)
 }
 
 impl Drop for OpenStream {
@@ -108,7 +132,7 @@ mod tests {
     fn all_kinds_share_one_limit() {
         let limits = Config { max_streams: 3, max_streams_per_address: Some(2), ..crate::Config::default() };
         let streams = Streams::new(&limits);
-        let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()));
+        let open = |kind, ip: &str| streams.open(kind, Some(ip.parse().unwrap()), None);
         let code = |outcome: Result<OpenStream, Problem>| outcome.unwrap_err().code();
         let first = open(KIND, "10.0.0.1").unwrap();
         let _second = open(KIND, "10.0.0.1").unwrap();
@@ -120,11 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_has_a_limit_of_streams() {
+        let limits = domain::Limits { max_streams: Some(2), ..domain::Limits::default() };
+        let quota = domain::Quota::new(&limits, domain::Shares::default(), std::time::Instant::now());
+        let quotas = domain::Quotas { key: Some(Arc::new(quota)), tenant: None };
+        let caller = Principal { quotas, ..Principal::anonymous() };
+        let streams = Streams::new(&Config::default());
+        let open = |caller| streams.open(KIND, None, caller);
+        let first = open(Some(&caller)).unwrap();
+        let mut late = open(None).unwrap();
+        late.add_caller(&caller).unwrap();
+        let problem = open(Some(&caller)).unwrap_err();
+        assert_eq!(problem.code(), ErrorCode::QuotaExceeded);
+        assert!(problem.detail().contains("key") && problem.wait().is_some());
+        assert_eq!(open(None).unwrap().add_caller(&caller).unwrap_err().code(), ErrorCode::QuotaExceeded);
+        drop((first, late));
+        open(Some(&caller)).unwrap();
+    }
+
+    #[test]
     fn one_address_gets_a_tenth_and_loopback_can_be_exempt() {
         let limits = Config { max_streams: 20, ..crate::Config::default() };
         for (exempt_loopback, most) in [(false, 2), (true, 20)] {
             let streams = Streams::new(&Config { exempt_loopback, ..limits.clone() });
-            let open = || streams.open(KIND, Some("127.0.0.1".parse().unwrap())).ok();
+            let open = || streams.open(KIND, Some("127.0.0.1".parse().unwrap()), None).ok();
             assert_eq!(std::iter::from_fn(open).collect::<Vec<_>>().len(), most);
         }
     }

@@ -56,6 +56,7 @@ impl From<Error> for ApiError {
             ),
             Error::Forbidden(_)
             | Error::Unavailable { .. }
+            | Error::TooManyOpen { .. }
             | Error::KeyReused
             | Error::RowCount(_)
             | Error::OrderRefused
@@ -133,6 +134,7 @@ mod tests {
             (Error::Invalid(Draft::default().check(Currency::USD).unwrap_err()), 422),
             (Error::Forbidden(MissingScope(Scope::OrdersRead)), 403),
             (Error::KeyReused, 422),
+            (Error::TooManyOpen { max: 5, orders: 1, wait: std::time::Duration::from_secs(1) }, 429),
             (refused(Refusal::AlreadyStarted), 409),
             (refused(Refusal::NotYet(Timestamp::from_micros(0))), 409),
             (refused(Refusal::Paused), 409),
@@ -157,10 +159,11 @@ mod tests {
             (Error::Internal, 500),
         ] {
             let code = error.code();
-            assert_eq!(error.retry_after().is_some(), status == 503, "{code}");
+            let is_retried = [429, 503].contains(&status);
+            assert_eq!(error.retry_after().is_some(), is_retried, "{code}");
             let response = ApiError::from(error).into_response();
             assert_eq!(response.status().as_u16(), status, "{code}");
-            assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{code}");
+            assert_eq!(response.headers().contains_key("retry-after"), is_retried, "{code}");
         }
     }
 

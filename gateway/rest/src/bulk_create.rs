@@ -21,6 +21,7 @@ use gateway_http::auth::Caller;
 use gateway_http::json::{self, Decoder};
 use gateway_http::problem::{InputError, MAX_ERRORS, Problem};
 use gateway_http::query::Query;
+use gateway_http::quota;
 use gateway_service::Error;
 use gateway_service::MAX_ROWS;
 use gateway_service::orders::{BulkCreated, BulkRow, BulkRowOutcome, ErrorPolicy};
@@ -123,7 +124,9 @@ pub(super) async fn create(
     .await?;
     let _working = state.bulk_limiter().enter(body.len()).await?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
-    for row in read(&body)? {
+    let read_rows = read(&body)?;
+    quota::charge_rest(&principal, read_rows.len())?;
+    for row in read_rows {
         let (row, wrong) = match row {
             Ok(draft) => (BulkRow::Draft(draft), Vec::new()),
             Err((bytes, wrong)) => (BulkRow::Unreadable(bytes.to_vec()), wrong),

@@ -122,7 +122,7 @@ async fn live(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = state.feed.watch(principal, id, WatchFrom::After(after)).await?;
-    let open = state.context.streams.open(STREAM, client.0)?;
+    let open = state.context.streams.open(STREAM, client.0, Some(principal))?;
     let body = sse(events, state.context.drain_signal()).map(move |event| {
         // The stream counts as open until the end of the response.
         let _open = &open;

@@ -46,7 +46,7 @@ pub(super) async fn for_sequence(
     wanted: u32,
     longest: Duration,
 ) -> Result<(), ApiError> {
-    let _open = state.context.streams.open(LONG_POLL, client.0)?;
+    let _open = state.context.streams.open(LONG_POLL, client.0, Some(principal))?;
     let mut events = state.feed.watch(principal, id, WatchFrom::After(wanted.saturating_sub(1))).await?;
     tokio::select! {
         first = events.next() => Ok(first.transpose().map(|_| ())?),

@@ -25,6 +25,19 @@ pub enum Error {
     /// A bulk create has an invalid number of rows.
     #[error("1 to {max} orders can be created at once, there are {0}", max = crate::config::MAX_ROWS)]
     RowCount(usize),
+    /// The tenant has its maximum number of orders that are not final. Nothing was changed.
+    #[error(
+        "the tenant may have {max} orders that are not final, and {orders} more would exceed it: send the request again \
+         when some are final"
+    )]
+    TooManyOpen {
+        /// The maximum of the tenant.
+        max: u32,
+        /// The orders of the request.
+        orders: u32,
+        /// When to retry.
+        wait: Duration,
+    },
     /// The status of the order does not permit the command.
     #[error("{refusal}")]
     Refused {
@@ -83,6 +96,7 @@ impl Error {
             Self::Invalid(_) => ErrorCode::InvalidOrder,
             Self::KeyReused => ErrorCode::IdempotencyKeyReused,
             Self::RowCount(_) => ErrorCode::InvalidRowCount,
+            Self::TooManyOpen { .. } => ErrorCode::QuotaExceeded,
             Self::Refused { refusal, .. } => (*refusal).into(),
             Self::Unavailable { code, .. } => *code,
             Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
@@ -96,6 +110,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::TooManyOpen { wait, .. } => Some(*wait),
             Self::OutcomeUnknown(_) => Some(Duration::from_secs(2)),
             Self::NotFound(_)
             | Self::Forbidden(_)

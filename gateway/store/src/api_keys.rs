@@ -1,6 +1,6 @@
 //! API keys: what is stored of them. The key itself is only known to its owner.
 
-use domain::{InvalidTenant, OrderId, Scopes, TenantId, Timestamp};
+use domain::{InvalidTenant, Limits, OrderId, Scopes, TenantId, Timestamp};
 
 use super::audit::{self, AuditEntry};
 use super::connection::Connection;
@@ -34,6 +34,8 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// Its last use, within a minute.
     pub last_used_at: Option<Timestamp>,
+    /// Its limits, without a maximum of open orders.
+    pub limits: Limits,
 }
 
 /// The outcome of a change of keys.
@@ -61,12 +63,13 @@ pub struct KeyActor {
 }
 
 /// The columns of [`ApiKey`], in the sequence of its fields.
-const COLUMNS: &str =
-    "key_id, tenant_id, name, hash, scopes, created_at, created_by, expires_at, revoked_at, last_used_at";
+const COLUMNS: &str = "key_id, tenant_id, name, hash, scopes, created_at, created_by, expires_at, revoked_at, last_used_at, \
+    rate_per_s, burst, max_streams";
 
 impl ApiKey {
     fn read(row: &Row) -> Result<Self, Error> {
         let time = |column| Ok::<_, Error>(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros));
+        let optional = |column| rows::optional_number(row, column);
         let hash: Vec<u8> = row.get(3)?;
         let scopes: String = row.get(4)?;
         let tenant: Option<String> = row.get(1)?;
@@ -82,6 +85,12 @@ impl ApiKey {
             expires_at: rows::time(row, 7)?,
             revoked_at: time(8)?,
             last_used_at: time(9)?,
+            limits: Limits {
+                rate_per_s: optional(10)?,
+                burst: optional(11)?,
+                max_streams: optional(12)?,
+                max_open: None,
+            },
         })
     }
 
@@ -103,26 +112,6 @@ impl Store {
                 let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys WHERE key_id = ?"));
                 sql.bind(id);
                 sql.fetch(connection).await?.first().map(ApiKey::read).transpose()
-            })
-        })
-        .await
-    }
-
-    /// Returns the key with this id, and whether its tenant is suspended.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn api_key_of_tenant(&self, id: &str) -> Result<Option<(ApiKey, bool)>, Error> {
-        let id = id.to_owned();
-        self.read(move |connection| {
-            Box::pin(async move {
-                let mut sql = Statement::new(format!(
-                    "SELECT {COLUMNS}, EXISTS(SELECT 1 FROM tenants WHERE tenants.tenant_id = api_keys.tenant_id AND \
-                     tenants.suspended_at IS NOT NULL) FROM api_keys WHERE key_id = ?"
-                ));
-                sql.bind(id);
-                let read = |row: &Row| Ok((ApiKey::read(row)?, rows::number::<u32>(row, 10)? != 0));
-                sql.fetch(connection).await?.first().map(read).transpose()
             })
         })
         .await
@@ -318,7 +307,7 @@ async fn tenant_exists(connection: &mut Connection, tenant: &TenantId) -> Result
 
 async fn insert(connection: &mut Connection, key: &ApiKey) -> Result<(), Error> {
     let mut sql = Statement::new(format!("INSERT INTO api_keys ({COLUMNS}) VALUES "));
-    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?)")
+    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?,?,?,?)")
         .bind(key.id.clone())
         .bind(key.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()))
         .bind(key.name.clone())
@@ -328,7 +317,10 @@ async fn insert(connection: &mut Connection, key: &ApiKey) -> Result<(), Error> 
         .bind(key.created_by.clone())
         .bind(key.expires_at.as_micros())
         .bind(key.revoked_at.map(Timestamp::as_micros))
-        .bind(key.last_used_at.map(Timestamp::as_micros));
+        .bind(key.last_used_at.map(Timestamp::as_micros))
+        .bind(key.limits.rate_per_s.map(i64::from))
+        .bind(key.limits.burst.map(i64::from))
+        .bind(key.limits.max_streams.map(i64::from));
     sql.execute(connection).await.map(drop)
 }
 
@@ -348,6 +340,9 @@ fn entry(actor: &KeyActor, key: &ApiKey, action: &str, at: Timestamp) -> AuditEn
         action: action.to_owned(),
         target: key.id.clone(),
         request_id: actor.request_id.clone(),
-        detail: Some(format!("{}: {}", key.name, key.scopes)),
+        detail: Some(match key.limits.is_none() {
+            true => format!("{}: {}", key.name, key.scopes),
+            false => format!("{}: {}; {}", key.name, key.scopes, key.limits),
+        }),
     }
 }

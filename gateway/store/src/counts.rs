@@ -62,6 +62,28 @@ impl Store {
 }
 
 impl Store {
+    /// Counts the orders of the caller's tenant that are not final, up to `limit`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn open_orders(&self, principal: &Principal, limit: u32) -> Result<u32, Error> {
+        let tenant = principal.tenant.clone();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new("SELECT 0");
+                for segment in Segment::of(&[Status::Pending, Status::Processing]) {
+                    sql.push(" + (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
+                    segment.condition(&mut sql, Some(&tenant));
+                    sql.push(" LIMIT ?) few)").bind(i64::from(limit));
+                }
+                let found = sql.fetch(connection).await?;
+                let open: u32 = found.first().map_or(Ok(0), |row| rows::number(row, 0))?;
+                Ok(open.min(limit))
+            })
+        })
+        .await
+    }
+
     /// Returns the number of orders of all tenants that can be started now, as in [`Counts::ready`].
     ///
     /// # Errors

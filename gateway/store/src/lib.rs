@@ -110,7 +110,7 @@ pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, PrunePosition, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
-pub use tenants::{MAX_TENANTS, Tenant, TenantCreation, TenantState};
+pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 pub use timeline::Timelines;
 pub use transition::CommandOutcome;
 pub use unreadable::{Cause, Unreadable};

@@ -148,6 +148,10 @@ pub(super) fn number<N: TryFrom<i64>>(row: &Row, column: usize) -> Result<N, Err
     N::try_from(value).map_err(|_| Error::Row(format!("{} is out of range: {value}", row.name(column))))
 }
 
+pub(super) fn optional_number<N: TryFrom<i64>>(row: &Row, column: usize) -> Result<Option<N>, Error> {
+    if row.get::<Option<i64>>(column)?.is_some() { number(row, column).map(Some) } else { Ok(None) }
+}
+
 pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Error> {
     Ok(Timestamp::from_micros(row.get(column)?))
 }

@@ -1,9 +1,11 @@
 //! Tenants: the owners of orders and of API keys.
 
-use domain::{OrderId, TenantId, Timestamp};
+use domain::{Limits, OrderId, TenantId, Timestamp};
 
 use super::api_keys::KeyActor;
 use super::audit::{self, AuditEntry};
+use super::connection::Connection;
+use super::row::Row;
 use super::statement::Statement;
 use super::{Error, Store, rows};
 
@@ -21,6 +23,55 @@ pub struct Tenant {
     pub created_at: Timestamp,
     /// Start of the suspension. `None` if it is not suspended.
     pub suspended_at: Option<Timestamp>,
+    /// The limits of all its keys together.
+    pub limits: Limits,
+}
+
+/// The columns of [`Tenant`], in the sequence of its fields.
+const COLUMNS: &str = "tenant_id, name, created_at, suspended_at, rate_per_s, burst, max_streams, max_open";
+
+impl Tenant {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let id: String = row.get(0)?;
+        let optional = |column| rows::optional_number(row, column);
+        Ok(Self {
+            id: id.parse().map_err(|error| Error::Row(format!("tenant_id: {error}")))?,
+            name: row.get(1)?,
+            created_at: rows::time(row, 2)?,
+            suspended_at: row.get::<Option<i64>>(3)?.map(Timestamp::from_micros),
+            limits: Limits {
+                rate_per_s: optional(4)?,
+                burst: optional(5)?,
+                max_streams: optional(6)?,
+                max_open: optional(7)?,
+            },
+        })
+    }
+}
+
+/// A change of limits: `None` keeps a limit, `Some(None)` removes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitChanges {
+    /// Requests per second. Its removal removes the burst.
+    pub rate_per_s: Option<Option<u32>>,
+    /// Requests that may arrive at once.
+    pub burst: Option<Option<u32>>,
+    /// Open streams.
+    pub max_streams: Option<Option<u32>>,
+    /// Orders that are not final.
+    pub max_open: Option<Option<u32>>,
+}
+
+impl LimitChanges {
+    fn apply(&self, limits: &Limits) -> Limits {
+        let rate_per_s = self.rate_per_s.unwrap_or(limits.rate_per_s);
+        Limits {
+            rate_per_s,
+            burst: self.burst.unwrap_or(limits.burst).filter(|_| rate_per_s.is_some()),
+            max_streams: self.max_streams.unwrap_or(limits.max_streams),
+            max_open: self.max_open.unwrap_or(limits.max_open),
+        }
+    }
 }
 
 /// Whether the keys of a tenant are accepted.
@@ -52,9 +103,10 @@ impl Store {
         &self,
         id: &TenantId,
         name: &str,
+        limits: &Limits,
         actor: &KeyActor,
     ) -> Result<TenantCreation, Error> {
-        let now = self.now();
+        let (now, limits) = (self.now(), *limits);
         self.write(|connection| {
             let (id, name, actor) = (id.clone(), name.to_owned(), actor.clone());
             Box::pin(async move {
@@ -71,7 +123,9 @@ impl Store {
                 let mut sql = Statement::new("INSERT INTO tenants (tenant_id, name, created_at) VALUES ");
                 sql.rows(1, "(?,?,?)").bind(id.as_str().to_owned()).bind(name.clone()).bind(now.as_micros());
                 sql.execute(connection).await?;
-                audit::record(connection, &entry(&id, actor, "tenant.create", Some(name), now)).await?;
+                let detail = if limits.is_none() { name } else { format!("{name}; {limits}") };
+                set_limits(connection, &id, &limits).await?;
+                audit::record(connection, &entry(&id, actor, "tenant.create", Some(detail), now)).await?;
                 Ok(TenantCreation::Created)
             })
         })
@@ -116,31 +170,72 @@ impl Store {
         .await
     }
 
+    /// Changes limits of a tenant, with an entry in the audit log.
+    ///
+    /// Returns its limits after the change, or `None` if the tenant does not exist.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn change_tenant_limits(
+        &self,
+        id: &TenantId,
+        changes: &LimitChanges,
+        actor: &KeyActor,
+    ) -> Result<Option<Limits>, Error> {
+        let (now, changes) = (self.now(), *changes);
+        let for_update = self.inner.dialect.for_update();
+        self.write(|connection| {
+            let (id, actor) = (id.clone(), actor.clone());
+            Box::pin(async move {
+                let found = select(&id, for_update).fetch(connection).await?;
+                let Some(tenant) = found.first().map(Tenant::read).transpose()? else { return Ok(None) };
+                let limits = changes.apply(&tenant.limits);
+                set_limits(connection, &id, &limits).await?;
+                let detail = Some(limits.to_string());
+                audit::record(connection, &entry(&id, actor, "tenant.update", detail, now)).await?;
+                Ok(Some(limits))
+            })
+        })
+        .await
+    }
+
+    /// Returns a tenant.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, Error> {
+        let sql = select(id, "");
+        let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        found.first().map(Tenant::read).transpose()
+    }
+
     /// Returns all tenants by their ids.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
-        self.read(move |connection| {
-            Box::pin(async move {
-                let mut sql = Statement::new(
-                    "SELECT tenant_id, name, created_at, suspended_at FROM tenants ORDER BY tenant_id LIMIT ?",
-                );
-                sql.bind(i64::from(MAX_TENANTS));
-                let tenant = |row: &super::row::Row| {
-                    let id: String = row.get(0)?;
-                    Ok(Tenant {
-                        id: id.parse().map_err(|error| Error::Row(format!("tenant_id: {error}")))?,
-                        name: row.get(1)?,
-                        created_at: rows::time(row, 2)?,
-                        suspended_at: row.get::<Option<i64>>(3)?.map(Timestamp::from_micros),
-                    })
-                };
-                sql.fetch(connection).await?.iter().map(tenant).collect()
-            })
-        })
-        .await
+        let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM tenants ORDER BY tenant_id LIMIT ?"));
+        sql.bind(i64::from(MAX_TENANTS));
+        let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        found.iter().map(Tenant::read).collect()
     }
+}
+
+fn select(id: &TenantId, lock: &str) -> Statement<'static> {
+    let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM tenants WHERE tenant_id = ?"));
+    sql.bind(id.as_str().to_owned()).push(lock);
+    sql
+}
+
+async fn set_limits(connection: &mut Connection, id: &TenantId, limits: &Limits) -> Result<(), Error> {
+    let mut sql = Statement::new(
+        "UPDATE tenants SET rate_per_s = ?, burst = ?, max_streams = ?, max_open = ? WHERE tenant_id = ?",
+    );
+    for limit in [limits.rate_per_s, limits.burst, limits.max_streams, limits.max_open] {
+        sql.bind(limit.map(i64::from));
+    }
+    sql.bind(id.as_str().to_owned());
+    sql.execute(connection).await.map(drop)
 }
 
 fn entry(id: &TenantId, actor: KeyActor, action: &str, detail: Option<String>, at: Timestamp) -> AuditEntry {
@@ -159,6 +254,17 @@ fn entry(id: &TenantId, actor: KeyActor, action: &str, detail: Option<String>, a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_keeps_the_other_limits() {
+        let limits = Limits { rate_per_s: Some(5), burst: Some(9), max_open: Some(3), ..Limits::default() };
+        let change = LimitChanges { max_streams: Some(Some(2)), ..LimitChanges::default() };
+        assert_eq!(change.apply(&limits), Limits { max_streams: Some(2), ..limits });
+        let change = LimitChanges { rate_per_s: Some(None), ..LimitChanges::default() };
+        assert_eq!(change.apply(&limits), Limits { max_open: Some(3), ..Limits::default() });
+        let change = LimitChanges { burst: Some(None), ..LimitChanges::default() };
+        assert_eq!(change.apply(&limits).to_string(), "5/s, burst 5, open orders 3");
+    }
 
     #[test]
     fn the_limits_are_documented() {

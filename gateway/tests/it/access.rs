@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Role, Scopes, TenantId};
+use domain::{Limits, Role, Scopes, TenantId};
 use futures_util::{SinkExt, StreamExt};
 use gateway::Config;
 use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
@@ -32,7 +32,7 @@ async fn key(backend: &Backend, scopes: Scopes, ttl: Duration) -> IssuedKey {
 }
 
 async fn key_of(backend: &Backend, tenant: NewKeyTenant, scopes: Scopes, ttl: Duration) -> IssuedKey {
-    let request = KeyRequest { name: "test".to_owned(), tenant, scopes, ttl };
+    let request = KeyRequest { name: "test".to_owned(), tenant, scopes, ttl, limits: Limits::default() };
     access::create(&backend.store, &domain::Principal::anonymous(), &request, None).await.unwrap()
 }
 
@@ -125,7 +125,7 @@ on_both!(keys_of_a_suspended_tenant_are_refused, |on| async move {
     let gateway = backend.gateway(with_keys()).await;
     let shop: TenantId = "shop".parse().unwrap();
     let actor = KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
-    backend.store.create_tenant(&shop, "Shop", &actor).await.unwrap();
+    backend.store.create_tenant(&shop, "Shop", &Limits::default(), &actor).await.unwrap();
     // The gateway keeps a verdict for some time, so each step has a new key.
     let read = async |tenant| {
         let key = key_of(&backend, tenant, Scopes::ALL, Duration::from_secs(3_600)).await;

@@ -49,6 +49,8 @@ mod migrations;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod repairs;
 #[cfg(test)]
 mod response_bytes;

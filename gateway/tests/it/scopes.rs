@@ -105,7 +105,13 @@ impl Keys {
 
 async fn key(backend: &Backend, scopes: Scopes) -> String {
     let (name, ttl) = ("test".to_owned(), Duration::from_secs(3_600));
-    let request = KeyRequest { name, tenant: NewKeyTenant::One(domain::TenantId::default()), scopes, ttl };
+    let request = KeyRequest {
+        name,
+        tenant: NewKeyTenant::One(domain::TenantId::default()),
+        scopes,
+        ttl,
+        limits: domain::Limits::default(),
+    };
     let creator = domain::Principal::anonymous();
     access::create(&backend.store, &creator, &request, None).await.unwrap().key.expose().to_owned()
 }

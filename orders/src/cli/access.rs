@@ -1,15 +1,43 @@
 //! The commands for API keys, tenants and the audit log, which work directly on the database.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use domain::{Role, Scopes, TenantId};
+use domain::{Limits, MAX_BURST, MAX_RATE, MAX_STREAM_LIMIT, Role, Scopes, TenantId};
 use gateway::access::{MAX_GRACE, MAX_KEY_TTL};
+use gateway::store::{COUNT_LIMIT, LimitChanges};
 
 use super::settings::{DatabaseArgs, LogArgs};
-use crate::values;
+use crate::values::{self, NewLimit};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+const RATES: RangeInclusive<u64> = 1..=MAX_RATE as u64;
+const BURSTS: RangeInclusive<u64> = 1..=MAX_BURST as u64;
+const STREAMS: RangeInclusive<u64> = 1..=MAX_STREAM_LIMIT as u64;
+const OPEN_ORDERS: RangeInclusive<u64> = 1..=COUNT_LIMIT as u64;
+
+/// The limits of a new key or tenant, which live gateways share.
+#[derive(Debug, Args)]
+pub(crate) struct RateArgs {
+    /// Maximum rate in requests per second: 1 to 1000000 [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(RATES))]
+    rate: Option<u32>,
+    /// Maximum number of requests at once: 1 to 1000000 [default: the rate]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(BURSTS), requires = "rate")]
+    burst: Option<u32>,
+    /// Maximum number of open websockets, event streams, long polls and gRPC streams: 1 to 1000000 [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(STREAMS))]
+    max_streams: Option<u32>,
+}
+
+impl RateArgs {
+    /// Returns the limits, with a maximum of open orders.
+    pub(crate) fn limits(&self, max_open: Option<u32>) -> Limits {
+        Limits { rate_per_s: self.rate, burst: self.burst, max_streams: self.max_streams, max_open }
+    }
+}
 
 /// The database and the form of the output.
 #[derive(Debug, Args)]
@@ -63,6 +91,8 @@ pub(crate) struct CreateKeyArgs {
         default_value = "90d"
     )]
     pub(crate) ttl: Duration,
+    #[command(flatten)]
+    pub(crate) limits: RateArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -120,6 +150,8 @@ pub(crate) enum TenantsCommand {
     Create(CreateTenantArgs),
     /// List the tenants
     List(OutputArgs),
+    /// Change limits of a tenant; gateways apply them after 30 s at the latest
+    Update(UpdateTenantArgs),
     /// Suspend a tenant; gateways refuse its keys after 30 s at the latest
     Suspend(TenantArgs),
     /// Resume a suspended tenant; gateways accept its keys after 10 s at the latest
@@ -148,7 +180,49 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long, value_name = "NAME", value_parser = values::label)]
     pub(crate) name: Option<String>,
     #[command(flatten)]
+    pub(crate) limits: RateArgs,
+    /// Maximum number of orders that are not final: 1 to 100000 [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(OPEN_ORDERS))]
+    pub(crate) max_open: Option<u32>,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// The settings of `orders tenants update`. A limit without a flag is kept.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateTenantArgs {
+    /// Id of the tenant
+    #[arg(value_name = "TENANT", value_parser = values::tenant)]
+    pub(crate) id: TenantId,
+    /// Maximum rate in requests per second: 1 to 1000000, or none
+    #[arg(long, value_name = "COUNT", value_parser = values::limit(RATES))]
+    rate: Option<NewLimit>,
+    /// Maximum number of requests at once: 1 to 1000000, or none for the rate
+    #[arg(long, value_name = "COUNT", value_parser = values::limit(BURSTS))]
+    burst: Option<NewLimit>,
+    /// Maximum number of open websockets, event streams, long polls and gRPC streams: 1 to 1000000, or none
+    #[arg(long, value_name = "COUNT", value_parser = values::limit(STREAMS))]
+    max_streams: Option<NewLimit>,
+    /// Maximum number of orders that are not final: 1 to 100000, or none
+    #[arg(long, value_name = "COUNT", value_parser = values::limit(OPEN_ORDERS))]
+    max_open: Option<NewLimit>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+impl UpdateTenantArgs {
+    /// Returns the changed limits.
+    pub(crate) fn changes(&self) -> LimitChanges {
+        let limit = |new: Option<NewLimit>| new.map(|NewLimit(limit)| limit);
+        LimitChanges {
+            rate_per_s: limit(self.rate),
+            burst: limit(self.burst),
+            max_streams: limit(self.max_streams),
+            max_open: limit(self.max_open),
+        }
+    }
 }
 
 /// The settings of `orders audit`.

@@ -20,7 +20,7 @@ use crate::values::{self, ServerUrl};
 
 pub(crate) use access::{
     AuditArgs, CreateKeyArgs, CreateTenantArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs,
-    RotateKeyArgs, TenantArgs, TenantsCommand,
+    RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
 };
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,

@@ -39,7 +39,13 @@ async fn open(output: &OutputArgs) -> Result<Store, Error> {
 
 async fn create(args: &CreateKeyArgs) -> Result<(), Error> {
     let scopes = args.scopes.or_else(|| args.role.map(Role::scopes)).unwrap_or(Scopes::NONE);
-    let request = KeyRequest { name: args.name.clone(), tenant: tenant_of(args), scopes, ttl: args.ttl };
+    let request = KeyRequest {
+        name: args.name.clone(),
+        tenant: tenant_of(args),
+        scopes,
+        ttl: args.ttl,
+        limits: args.limits.limits(None),
+    };
     let store = open(&args.output).await?;
     let issued = access::create(&store, &local_principal(), &request, None).await;
     store.close().await;
@@ -68,7 +74,8 @@ async fn list(args: &ListKeysArgs) -> Result<(), Error> {
             &keys.iter().map(|key| format!("{}\n", to_json(key, now))).collect::<String>(),
         );
     }
-    let head = ["ID", "NAME", "TENANT", "STATE", "EXPIRES", "LAST USED", "SCOPES"].map(str::to_owned);
+    let head =
+        ["ID", "NAME", "TENANT", "STATE", "EXPIRES", "LAST USED", "LIMITS", "SCOPES"].map(str::to_owned);
     let time = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| time.to_string());
     let row = |key: &ApiKey| {
         [
@@ -78,6 +85,7 @@ async fn list(args: &ListKeysArgs) -> Result<(), Error> {
             state(key, now).to_owned(),
             key.expires_at.to_string(),
             time(key.last_used_at),
+            key.limits.to_string(),
             key.scopes.to_string(),
         ]
     };
@@ -136,6 +144,9 @@ fn to_json(key: &ApiKey, now: Timestamp) -> Value {
         "expiresAt": key.expires_at.to_string(),
         "revokedAt": time(key.revoked_at),
         "lastUsedAt": time(key.last_used_at),
+        "ratePerSecond": key.limits.rate_per_s,
+        "burst": key.limits.burst,
+        "maxStreams": key.limits.max_streams,
     })
 }
 

@@ -1,12 +1,12 @@
-//! `orders tenants`: creates, lists, suspends and resumes the owners of orders in the database.
+//! `orders tenants`: creates, lists, limits, suspends and resumes the owners of orders in the database.
 
-use domain::Timestamp;
-use gateway::store::{KeyActor, MAX_TENANTS, Tenant, TenantCreation, TenantState};
+use domain::{TenantId, Timestamp};
+use gateway::store::{KeyActor, LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 use serde_json::{Value, json};
 
 use super::keys::{failed, local_principal};
 use super::table::table;
-use crate::cli::{CreateTenantArgs, OutputArgs, TenantArgs, TenantsCommand};
+use crate::cli::{CreateTenantArgs, OutputArgs, TenantArgs, TenantsCommand, UpdateTenantArgs};
 use crate::error::Error;
 use crate::{console, log, startup};
 
@@ -15,6 +15,7 @@ pub(super) async fn run(command: TenantsCommand) -> Result<(), Error> {
     match command {
         TenantsCommand::Create(args) => create(&args).await,
         TenantsCommand::List(args) => list(&args).await,
+        TenantsCommand::Update(args) => update(&args).await,
         TenantsCommand::Suspend(args) => set_state(&args, TenantState::Suspended).await,
         TenantsCommand::Resume(args) => set_state(&args, TenantState::Active).await,
     }
@@ -29,12 +30,13 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     log::install(args.output.log.log_format)?;
     let store = startup::open_existing_database(&args.output.database).await?;
     let name = args.name.clone().unwrap_or_else(|| args.id.to_string());
-    let created = store.create_tenant(&args.id, &name, &actor()).await;
+    let limits = args.limits.limits(args.max_open);
+    let created = store.create_tenant(&args.id, &name, &limits, &actor()).await;
     let now = store.now();
     store.close().await;
     match created.map_err(failed)? {
         TenantCreation::Created if args.output.json => {
-            let tenant = Tenant { id: args.id.clone(), name, created_at: now, suspended_at: None };
+            let tenant = Tenant { id: args.id.clone(), name, created_at: now, suspended_at: None, limits };
             console::print(&format!("{}\n", to_json(&tenant)))
         }
         TenantCreation::Created => console::print(&format!("tenant {} is created\n", args.id)),
@@ -45,14 +47,31 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     }
 }
 
+async fn update(args: &UpdateTenantArgs) -> Result<(), Error> {
+    let changes = args.changes();
+    if changes == LimitChanges::default() {
+        return Err(Error::usage("no limit of the tenant is to be changed")
+            .hint("give --rate, --burst, --max-streams or --max-open"));
+    }
+    log::install(args.log.log_format)?;
+    let store = startup::open_existing_database(&args.database).await?;
+    let limits = store.change_tenant_limits(&args.id, &changes, &actor()).await;
+    store.close().await;
+    let limits = limits.map_err(failed)?.ok_or_else(|| unknown(&args.id))?;
+    console::print(&format!("tenant {}: {limits}; gateways apply it after 30 s at the latest\n", args.id))
+}
+
+fn unknown(id: &TenantId) -> Error {
+    Error::failed(format!("there is no tenant {id}")).hint("`orders tenants list` shows the tenants")
+}
+
 async fn set_state(args: &TenantArgs, state: TenantState) -> Result<(), Error> {
     log::install(args.log.log_format)?;
     let store = startup::open_existing_database(&args.database).await?;
     let exists = store.set_tenant_state(&args.id, state, &actor()).await;
     store.close().await;
     if !exists.map_err(failed)? {
-        return Err(Error::failed(format!("there is no tenant {}", args.id))
-            .hint("`orders tenants list` shows the tenants"));
+        return Err(unknown(&args.id));
     }
     console::print(&match state {
         TenantState::Suspended => {
@@ -75,10 +94,16 @@ async fn list(args: &OutputArgs) -> Result<(), Error> {
             &tenants.iter().map(|tenant| format!("{}\n", to_json(tenant))).collect::<String>(),
         );
     }
-    let head = ["TENANT", "NAME", "STATE", "CREATED"].map(str::to_owned);
+    let head = ["TENANT", "NAME", "STATE", "LIMITS", "CREATED"].map(str::to_owned);
     let state = |tenant: &Tenant| if tenant.suspended_at.is_some() { "suspended" } else { "active" };
     let row = |tenant: &Tenant| {
-        [tenant.id.to_string(), tenant.name.clone(), state(tenant).to_owned(), tenant.created_at.to_string()]
+        [
+            tenant.id.to_string(),
+            tenant.name.clone(),
+            state(tenant).to_owned(),
+            tenant.limits.to_string(),
+            tenant.created_at.to_string(),
+        ]
     };
     let rows: Vec<_> = std::iter::once(head).chain(tenants.iter().map(row)).collect();
     console::print(&table(&rows))
@@ -90,5 +115,9 @@ fn to_json(tenant: &Tenant) -> Value {
         "name": tenant.name,
         "createdAt": tenant.created_at.to_string(),
         "suspendedAt": tenant.suspended_at.map(|time: Timestamp| time.to_string()),
+        "ratePerSecond": tenant.limits.rate_per_s,
+        "burst": tenant.limits.burst,
+        "maxStreams": tenant.limits.max_streams,
+        "maxOpen": tenant.limits.max_open,
     })
 }

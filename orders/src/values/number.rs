@@ -29,6 +29,24 @@ where
     }
 }
 
+/// A new limit. `None` removes the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NewLimit(pub(crate) Option<u32>);
+
+/// Parses a limit of a range, or `none`.
+pub(crate) fn limit(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<NewLimit, ValueError> + Clone + Send + Sync {
+    let max = *range.end();
+    let parse = number(range);
+    move |text: &str| match text {
+        "none" => Ok(NewLimit(None)),
+        _ => parse(text).map(|limit| NewLimit(Some(limit))).map_err(|error| {
+            ValueError::new(error.problem, format!("give a whole number from 1 to {max}, or none"))
+        }),
+    }
+}
+
 /// Parses a share from 0 to 1.
 pub(crate) fn share(text: &str) -> Result<f64, ValueError> {
     const HINT: &str = "give a number from 0 (never) to 1 (always) such as 0.1";

@@ -148,6 +148,57 @@ async fn tenants_on_a_server() {
     tenants_own_keys(Database::server().await).await;
 }
 
+async fn limits_are_set_and_changed(database: Database) {
+    let json = |text: String| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    };
+    let limited = ["tenants", "create", "shop", "--rate", "500", "--max-open", "20000"];
+    database.succeed(&limited).await;
+    let create = ["keys", "create", "--name", "a", "--role", "writer", "--tenant", "shop", "--rate", "100"];
+    let key = database.succeed(&[&create[..], &["--burst", "200", "--max-streams", "5"]].concat()).await;
+    let rotated = json(database.succeed(&["keys", "rotate", &key[4..12], "--json"]).await);
+    for key in database.keys().await.iter().chain(&rotated) {
+        let limits = [&key["ratePerSecond"], &key["burst"], &key["maxStreams"]];
+        assert_eq!(limits, [100, 200, 5].map(Value::from).each_ref(), "{key}");
+    }
+    assert!(database.succeed(&["keys", "list"]).await.contains("100/s, burst 200, streams 5"));
+
+    let update = ["tenants", "update", "shop"];
+    let changed = database.succeed(&[&update[..], &["--burst", "1000", "--max-open", "none"]].concat()).await;
+    assert!(changed.starts_with("tenant shop: 500/s, burst 1000; "), "{changed}");
+    let tenants = json(database.succeed(&["tenants", "list", "--json"]).await);
+    let shop = tenants.iter().find(|tenant| tenant["id"] == "shop").expect("the tenant is listed");
+    assert_eq!((&shop["burst"], &shop["maxOpen"]), (&1_000.into(), &Value::Null));
+    let changed = database.succeed(&[&update[..], &["--rate", "none"]].concat()).await;
+    assert!(changed.starts_with("tenant shop: no limits; "), "{changed}");
+    let audit = database.succeed(&["audit", "--tenant", "shop"]).await;
+    for detail in ["shop; 500/s, burst 500, open orders 20000", "500/s, burst 1000", "no limits"] {
+        assert!(audit.contains(detail), "{detail}: {audit}");
+    }
+
+    for (arguments, part) in [
+        (&["tenants", "update", "shop"][..], "--max-open"),
+        (&["tenants", "update", "cafe", "--rate", "5"], "no tenant cafe"),
+        (&["tenants", "update", "shop", "--rate", "0"], "from 1 to 1000000, or none"),
+        (&["tenants", "create", "b", "--burst", "5"], "--rate"),
+        (&["keys", "create", "--name", "a", "--role", "reader", "--rate", "1000001"], "1 to 1000000"),
+        (&["tenants", "create", "b", "--max-streams", "x"], "--max-streams is \"x\""),
+    ] {
+        let error = database.fail(arguments).await;
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn limits_in_sqlite() {
+    limits_are_set_and_changed(Database::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn limits_on_a_server() {
+    limits_are_set_and_changed(Database::server().await).await;
+}
+
 #[tokio::test]
 async fn an_sqlite_file_in_use_names_the_alternative() {
     let database = Database::sqlite().await;

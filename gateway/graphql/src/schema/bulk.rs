@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 use domain::ErrorCode;
 
-use crate::errors::to_graphql_error;
+use crate::errors::{field_rejection, to_graphql_error};
 use crate::response_budget::Budget;
 use crate::schema::mutation::{CreateOrderInput, UserError};
 use crate::schema::types::Order;
 use crate::services::{Services, caller};
+use gateway_http::quota;
 use gateway_service::Error;
 use gateway_service::orders::{BulkCreated, BulkRow, BulkRowOutcome};
 
@@ -90,6 +91,9 @@ impl BulkMutation {
             Ok(key) => key,
             Err(error) => return Some(Ok(refused(UserError::bad_key(&error)))),
         };
+        if let Err(problem) = quota::charge_rest(caller(ctx), input.orders.len()) {
+            return Some(Err(field_rejection(&problem)));
+        }
         let rows = input.orders.into_iter().map(|order| BulkRow::Draft(order.into())).collect();
         let policy = input.error_policy.map(Into::into).unwrap_or_default();
         let created =

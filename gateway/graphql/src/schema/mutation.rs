@@ -282,6 +282,7 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
             Ok((None, vec![UserError { code, message, field: None }]))
         }
         Error::Forbidden(_)
+        | Error::TooManyOpen { .. }
         | Error::Unavailable { .. }
         | Error::OutcomeUnknown(_)
         | Error::Unreadable { .. }

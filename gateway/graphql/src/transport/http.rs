@@ -11,6 +11,7 @@
 //! | 408 | the body did not arrive in time |
 //! | 413 | the body or the document is too long |
 //! | 415 | the body is not JSON |
+//! | 429 | the key or the tenant exceeds its rate |
 //! | 503 | all requests together hold too many bytes |
 //!
 //! Hand-written: the handlers of async-graphql-axum run mutations by `GET` and from forms of other sites, and respond
@@ -39,6 +40,8 @@ use gateway_http::body::{Failure, Rule, receive};
 use gateway_http::last_event_id::last_event_id;
 use gateway_http::media::is_json;
 use gateway_http::origins::ReadOnly;
+use gateway_http::problem::retry_after;
+use gateway_http::quota;
 use gateway_http::server::Overloaded;
 use gateway_http::streams::Client;
 
@@ -175,6 +178,9 @@ async fn run_batch(
         let message = format!("the batch has {length} operations: the most is {most}");
         return limit_response(ErrorCode::LimitExceeded, "batch", &message);
     }
+    if let Err(problem) = quota::charge_rest(&principal, batch.len()) {
+        return respond(media, ExecutionResult::from_problem(&problem));
+    }
     let mut operations = Vec::with_capacity(batch.len());
     let mut complexity: usize = 0;
     for params in batch {
@@ -226,9 +232,10 @@ fn overloaded() -> Response {
 
 fn respond(media: Media, result: ExecutionResult) -> Response {
     let status = media.status(result.stage());
+    let retry_after = result.retry_after().map(retry_after);
     let mut response = write(status, media, result.into_json());
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(value) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, value);
     }
     response
 }

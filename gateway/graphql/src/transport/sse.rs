@@ -34,7 +34,7 @@ const COMMENT: &str = ":\n\n";
 /// gateway shuts down.
 pub(crate) fn stream(state: &State, client: Client, after: u32, operation: Operation) -> Response {
     let context = state.context();
-    let open = match context.streams.open(STREAM, client.0) {
+    let open = match context.streams.open(STREAM, client.0, Some(operation.principal())) {
         Ok(open) => open,
         Err(problem) => return problem.into_response(),
     };

@@ -7,6 +7,7 @@
 //! - `connection_init` does not arrive in time: 4408;
 //! - `connection_init` has to contain a credential and has none that is valid: 4401; one that has expired: 4403;
 //! - its credential expires or is revoked: 4403 `token_expired`;
+//! - the credential of `connection_init` exceeds its rate or its number of streams: 1013;
 //! - no frame arrives for a ping interval and the pong timeout: the socket is dropped without a handshake, because the
 //!   peer is gone;
 //! - a message arrives too slowly: 4408; a message does not fit into the shared buffer of requests: 1013;
@@ -51,10 +52,11 @@ use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
 use crate::transport::websocket_protocol::{Action, Close, LEGACY, MODERN, Protocol, ProtocolState};
-use gateway_http::auth::{self, Auth};
+use gateway_http::auth::{self, Auth, Verdict};
 use gateway_http::buffer_limits::{Budget, BufferLimits, Reservation};
 use gateway_http::origins::{Access, access, cross_origin_problem};
 use gateway_http::problem::Problem;
+use gateway_http::quota;
 use gateway_http::server::LATE;
 use gateway_http::streams::{Client, OpenStream, StreamKind};
 use gateway_service::Error;
@@ -97,7 +99,7 @@ pub(crate) async fn upgrade(state: State, mut parts: Parts) -> Response {
     };
     let Client(client) = Client::of(&parts, limits);
     let caller = Caller::of(&parts, context.auth.clone(), client);
-    let open_stream = match context.streams.open(STREAM, client) {
+    let open_stream = match context.streams.open(STREAM, client, caller.principal.as_deref()) {
         Ok(open_stream) => open_stream,
         Err(problem) => return problem.into_response(),
     };
@@ -224,7 +226,7 @@ impl From<SocketEnd> for Step {
 
 struct Session {
     socket: WebSocket,
-    _open_stream: OpenStream,
+    open_stream: OpenStream,
     _open: OpenSocket,
     executor: Executor,
     tasks: TaskTracker,
@@ -258,7 +260,7 @@ impl Session {
         let context = state.context();
         Box::new(Self {
             socket,
-            _open_stream: open_stream,
+            open_stream,
             _open: OpenSocket::new(protocol),
             executor: state.executor().clone(),
             state: ProtocolState::new(
@@ -363,7 +365,8 @@ impl Session {
     async fn authenticate(&mut self, authorization: Option<String>) -> Step {
         let authorization = authorization.map(String::into_bytes);
         let Caller { auth, client, .. } = &self.caller;
-        let action = match auth.authenticate(authorization.as_deref(), *client).await {
+        let verdict = auth.authenticate(authorization.as_deref(), *client).await;
+        let action = match verdict.and_then(|principal| self.admit(principal)) {
             Ok(principal) => {
                 self.caller.principal = Some(principal);
                 self.caller.authorization = authorization;
@@ -373,6 +376,13 @@ impl Session {
             Err(problem) => self.state.authenticated(Some((problem.code(), problem.detail()))),
         };
         self.react(action, 0)
+    }
+
+    /// Applies the limits of a caller to the socket, as those of a request with the header.
+    fn admit(&mut self, principal: Arc<Principal>) -> Verdict {
+        quota::charge(&principal)?;
+        self.open_stream.add_caller(&principal)?;
+        Ok(principal)
     }
 
     fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Step {
@@ -508,6 +518,9 @@ async fn results(
     held: Option<Reservation>,
 ) -> BoxStream<'static, ExecutionResult> {
     let Some(held) = held else { return stream::once(ready(ExecutionResult::overloaded())).boxed() };
+    if let Err(problem) = quota::charge(&principal) {
+        return stream::once(ready(ExecutionResult::from_problem(&problem))).boxed();
+    }
     match executor.prepare(principal, params) {
         Ok(operation) if operation.kind() == OperationType::Subscription => executor.stream(operation),
         Ok(operation) => {

@@ -14,7 +14,7 @@ pub const COUNTS_FRESH: Duration = Duration::from_secs(1);
 /// Multiple of the duration of a count for which the count is kept.
 ///
 /// Counting therefore uses at most a twentieth of the database's time.
-const KEEP_FOR_DURATIONS: u32 = 20;
+pub(super) const KEEP_FOR_DURATIONS: u32 = 20;
 
 /// Maximum number of tenants whose counts are kept. At the limit, those without waiting callers are dropped.
 const MAX_TENANTS: usize = 1_000;

@@ -82,8 +82,8 @@ impl Orders {
     /// [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) returns the first result and creates no other order.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] without `orders:write`, [`Error::Invalid`], [`Error::KeyReused`], [`Error::Unavailable`] and
-    /// [`Error::OutcomeUnknown`].
+    /// [`Error::Forbidden`] without `orders:write`, [`Error::Invalid`], [`Error::KeyReused`], [`Error::TooManyOpen`],
+    /// [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
     pub async fn create(
         &self,
         principal: &Principal,
@@ -143,6 +143,7 @@ impl Orders {
         key: Option<IdempotencyKey>,
         request_hash: [u8; 32],
     ) -> Result<(Vec<Arc<Order>>, bool), Error> {
+        let _running = self.open_orders.admit(&self.store, principal, contents.len()).await?;
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });

@@ -12,6 +12,7 @@ mod create;
 mod create_batch;
 mod dead_letters;
 mod list;
+mod open_orders;
 mod page_cursor;
 mod queue;
 mod read;

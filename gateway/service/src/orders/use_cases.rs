@@ -5,7 +5,7 @@ use domain::{Order, OrderId, Principal, Timestamp};
 use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio_util::task::TaskTracker;
 
-use super::{answers, command_batch, counts, create_batch};
+use super::{answers, command_batch, counts, create_batch, open_orders};
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
@@ -22,6 +22,7 @@ pub struct Orders {
     pub(super) config: Arc<Config>,
     pub(super) direct_enqueue: DirectEnqueue,
     pub(super) counts: Arc<counts::Cache>,
+    pub(super) open_orders: Arc<open_orders::OpenOrders>,
     pub(super) health: HealthMonitor,
     pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
     pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
@@ -89,6 +90,7 @@ impl Orders {
             config: config.clone(),
             direct_enqueue: direct_enqueue.clone(),
             counts: Arc::default(),
+            open_orders: Arc::default(),
             health: direct_enqueue.health.clone(),
             creations,
             transitions,
