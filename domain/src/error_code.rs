@@ -256,6 +256,9 @@ error_codes! {
     DatabaseMisconfigured "database_misconfigured" Unavailable [Rest GraphQl Grpc] retryable: true
         "The database is not set up for orders"
         "Nothing was changed; try again after `Retry-After`. Operators: the log names the setting or the table.";
+    TokenIssuerUnavailable "token_issuer_unavailable" Unavailable [Rest GraphQl Grpc] retryable: true
+        "The keys of the token issuer cannot be read"
+        "Nothing was changed; try again after `Retry-After`. Operators: the log names the cause.";
     Starting "starting" Unavailable [Rest] retryable: true
         "The gateway is starting" "Nothing was changed; try again after `Retry-After`, or at another gateway.";
     ShuttingDown "shutting_down" Unavailable [Rest GraphQl Grpc] retryable: true

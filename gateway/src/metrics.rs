@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 45] = [
+const METRICS: [(&str, Kind, &str); 47] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -76,6 +76,16 @@ const METRICS: [(&str, Kind, &str); 45] = [
         "Time from the request head to the response head, by method and route.",
     ),
     ("orders_http_requests_total", Counter, "HTTP requests served, by method, route and status."),
+    (
+        "orders_jwks_loaded_timestamp_seconds",
+        Gauge(Unit::Seconds),
+        "Time of the last successful read of the token issuer's keys, in seconds since 1970; 0 before it.",
+    ),
+    (
+        "orders_jwks_reads_total",
+        Counter,
+        "Reads of the token issuer's keys, by outcome: success, or failure, which keeps the loaded keys.",
+    ),
     ("orders_leases_expired_total", Counter, "Attempts whose lease expired."),
     ("orders_open_connections", Gauge(Unit::Count), "Open connections on all ports."),
     (

@@ -80,6 +80,11 @@ impl fmt::Debug for Key {
     }
 }
 
+/// Returns whether a credential is meant as a key.
+pub(crate) fn has_prefix(credential: &str) -> bool {
+    credential.starts_with(PREFIX)
+}
+
 /// Returns the public part of a well-formed key.
 pub(crate) fn id(key: &str) -> &str {
     key.get(PREFIX.len()..PREFIX.len() + ID).unwrap_or_default()

@@ -4,18 +4,24 @@
 //! |---|---|
 //! | the format of API keys | `key` |
 //! | how a request is authenticated | `authenticator` |
-//! | the cache of verified keys | `key_cache` |
+//! | how a token is verified, and where the keys of its issuer come from | `jwt` |
+//! | the cache of verified credentials | `credential_cache` |
 //! | the limits of keys and tenants | `quotas` |
 //! | how keys are created, rotated and revoked | `manage` |
 
 mod authenticator;
+mod credential_cache;
+mod jwt;
 mod key;
-mod key_cache;
 mod key_use;
 mod manage;
 mod quotas;
 
-pub use authenticator::{AuthError, Authenticator};
+pub use authenticator::{AuthError, Authenticator, Credentials};
+pub use jwt::{
+    Algorithm, Claim, InvalidAlgorithm, InvalidClaim, InvalidUrl, JwtConfig, KeyLocation, check_key_file,
+    check_url,
+};
 pub use key::{InvalidKey, Key};
 pub use manage::{
     IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, create,

@@ -194,7 +194,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 pub fn missing() -> Problem {
     Problem::new(
         ErrorCode::Unauthenticated,
-        "the request has no credential: send the header Authorization: Bearer <API key>",
+        "the request has no credential: send the header Authorization: Bearer <API key or token>",
     )
 }
 

@@ -36,12 +36,12 @@ async fn key_of(backend: &Backend, tenant: NewKeyTenant, scopes: Scopes, ttl: Du
     access::create(&backend.store, &domain::Principal::anonymous(), &request, None).await.unwrap()
 }
 
-async fn role(backend: &Backend, role: Role) -> IssuedKey {
+pub(crate) async fn role(backend: &Backend, role: Role) -> IssuedKey {
     key(backend, role.scopes(), Duration::from_secs(3_600)).await
 }
 
 /// Sends a request, and returns the status and the code of the error.
-async fn send(gateway: &Gateway<'_>, method: &str, path: &str, key: Option<&str>) -> (u16, Value) {
+pub(crate) async fn send(gateway: &Gateway<'_>, method: &str, path: &str, key: Option<&str>) -> (u16, Value) {
     let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
     let mut request = gateway.client.request(method, gateway.url(path));
     if let Some(key) = key {
@@ -196,7 +196,7 @@ on_both!(grpc_calls_need_a_scope, |on| async move {
 });
 
 /// Opens a websocket, sends `connection_init`, and returns the first message or the code of the close frame.
-async fn first_frame(
+pub(crate) async fn first_frame(
     gateway: &Gateway<'_>,
     header: Option<&str>,
     init: Value,
@@ -213,9 +213,10 @@ async fn first_frame(
     (socket, frame)
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(crate) type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn next_frame(socket: &mut Socket) -> Result<Value, u16> {
+pub(crate) async fn next_frame(socket: &mut Socket) -> Result<Value, u16> {
     loop {
         match socket.next().await.unwrap().unwrap() {
             Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),

@@ -75,6 +75,8 @@ mod tenants;
 #[cfg(test)]
 mod time_range;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod waiting;
 #[cfg(test)]
 mod workers;
