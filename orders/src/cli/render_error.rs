@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::values::ValueError;
 
 /// Settings whose values can contain a password and are not repeated in messages.
-const CONFIDENTIAL: [&str; 5] = ["database-url", "redis-url", "gateway-url", "webhook-url", "webhook-secret"];
+const CONFIDENTIAL: [&str; 6] =
+    ["database-url", "redis-url", "gateway-url", "webhook-url", "webhook-secret", "jwt-jwks-url"];
 
 /// Renders an error of clap.
 pub(super) fn render_error(error: &clap::Error) -> Error {

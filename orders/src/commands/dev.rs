@@ -32,7 +32,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
             .hint("its processor has no certificate: use `orders gateway` and `orders processor`"));
     }
     let mut config = settings.config(&shutdown_delay, &process)?;
-    let local_worker = config.access.keys.then(Key::generate);
+    let local_worker = config.access.is_required().then(Key::generate);
     config.access.local_worker.clone_from(&local_worker);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;

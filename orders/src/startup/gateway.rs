@@ -48,6 +48,9 @@ impl PreparedGateway {
         config.http.max_connections = raise_connection_limit(config.http.max_connections);
         let signals = signal::listen()?;
         keep_ports_current(&config.tls, &signals);
+        if let Some(jwt) = &mut config.access.jwt {
+            jwt.reload = signals.reload_requests();
+        }
         let shutdown = signals.shutdown;
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

@@ -3,6 +3,7 @@
 //! A parser's error completes the sentence "`--setting` is `value`: …", and its hint states the expected form.
 
 mod address;
+mod credentials;
 mod domain_values;
 mod error;
 mod number;
@@ -12,6 +13,7 @@ mod units;
 mod urls;
 
 pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, origins};
+pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
 pub(crate) use domain_values::{currency, label, order_id, requester, role, scopes, setting, tenant, time};
 pub(crate) use error::ValueError;
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};

@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod jwt;
 mod limits;
 mod orders;
 mod process;
@@ -19,6 +20,7 @@ use crate::error::Error;
 
 pub(crate) use access::AccessArgs;
 pub(crate) use addresses::{DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs};
+pub(crate) use jwt::JwtArgs;
 pub(crate) use limits::LimitArgs;
 pub(crate) use orders::RuleArgs;
 pub(crate) use process::{LogArgs, ProcessArgs, ShutdownDelayArgs};
@@ -43,6 +45,8 @@ pub(crate) struct GatewaySettings {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]
+    pub(crate) jwt: JwtArgs,
+    #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
@@ -57,7 +61,8 @@ pub(crate) struct GatewaySettings {
 }
 
 impl GatewaySettings {
-    /// Returns the configuration of a gateway. Reads the certificates, and the file of trusted documents, if they are set.
+    /// Returns the configuration of a gateway. Reads the certificates, the keys of the token issuer, and the
+    /// file of trusted documents, if they are set.
     pub(crate) fn config(
         &self,
         delay: &ShutdownDelayArgs,
@@ -73,6 +78,7 @@ impl GatewaySettings {
         self.limits.apply_to(&mut config)?;
         self.grpc.apply_to(&mut config);
         self.access.apply_to(&mut config);
+        config.access.jwt = self.jwt.load(self.access.auth)?;
         config.graphql.introspection =
             self.limits.graphql_introspection.unwrap_or_else(|| self.access.developer_tools());
         Ok(config)
