@@ -82,7 +82,7 @@ CHROMIUM=$(browser)
 export CHROMIUM
 
 # Runs `npm ci` only if the lock file has changed.
-for folder in tests/clients tests/browser tests/openapi; do
+for folder in tests/clients tests/browser tests/issuer tests/openapi; do
   if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
     step "npm ci in $folder"
     npm ci --prefix "$folder" --loglevel=error --no-audit --no-fund

@@ -8,7 +8,7 @@
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
-//! | `access` | exposure and authentication of the running program |
+//! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
@@ -54,4 +54,5 @@ mod startup;
 mod third_party_worker;
 mod tls;
 mod tls_servers;
+mod tokens;
 mod unavailable_servers;
