@@ -159,6 +159,8 @@ error_codes! {
     OrderNotFound "order_not_found" NotFound [Rest GraphQl Grpc] retryable: false
         "The order does not exist"
         "Check the id. Retention removes final orders after the time that the operators set.";
+    KeyNotFound "key_not_found" NotFound [Rest GraphQl] retryable: false
+        "The API key does not exist, or it has ended" "List the keys, and use the id of an active one.";
     MethodNotAllowed "method_not_allowed" WrongMethod [Rest GraphQl] retryable: false
         "The path does not have this method" "The `Allow` header lists the methods.";
     NotAcceptable "not_acceptable" NotAcceptable [GraphQl] retryable: false
@@ -209,6 +211,8 @@ error_codes! {
         "Tell the operators. Operators: a constraint or trigger that was added to the tables refuses it; the log has its message.";
     InvalidRowCount "invalid_row_count" RuleBroken [Rest GraphQl] retryable: false
         "The request has no orders, or too many" "Send 1 to 1,000 orders in one request.";
+    KeyLimit "key_limit" RuleBroken [Rest GraphQl] retryable: false
+        "There are too many API keys" "Revoke keys that are not used; lists show the last use of each.";
     TooManyConnections "too_many_connections" TooMany [Rest Grpc] retryable: true
         "The address has too many open connections" "Close some, or use one connection for several requests.";
     RateLimited "rate_limited" TooMany [Rest GraphQl Grpc] retryable: true

@@ -28,6 +28,7 @@ use gateway_rest::{RestState, schema};
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
         (name = "dead letters", description = "List and redrive failed orders."),
         (name = "queue", description = "Pause and resume processing."),
+        (name = "access", description = "API keys and the audit log."),
         (name = "operations", description = "Endpoints for orchestrators and monitoring."),
     )
 )]
@@ -148,6 +149,9 @@ mod tests {
         assert_eq!(
             found,
             [
+                "delete /api-keys/{id}",
+                "get /api-keys",
+                "get /audit-log",
                 "get /dead-letters",
                 "get /healthz",
                 "get /livez",
@@ -157,6 +161,8 @@ mod tests {
                 "get /orders/{id}/events",
                 "get /queue",
                 "get /readyz",
+                "post /api-keys",
+                "post /api-keys/{id}/rotate",
                 "post /dead-letters/redrive",
                 "post /orders",
                 "post /orders/bulk",

@@ -70,6 +70,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),
         orders: orders.clone(),
+        store: store.clone(),
         feed: feed.clone(),
         queue: queue.clone(),
         health: health.clone(),
@@ -77,7 +78,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     });
     let probes = HealthState {
         orders: orders.clone(),
-        store,
+        store: store.clone(),
         queue: queue.clone(),
         health: health.clone(),
         context: context.clone(),
@@ -86,6 +87,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         config: config.graphql.clone(),
         hooks: config.graphql_hooks.clone(),
         orders: orders.clone(),
+        store,
         feed: feed.clone(),
         queue: queue.clone(),
         health: health.clone(),

@@ -13,10 +13,13 @@ CREATE TABLE tenants (
     max_open     INT          NULL,
     -- The start of its suspension: its keys are refused. NULL if it is not suspended.
     suspended_at BIGINT       NULL,
-    PRIMARY KEY (tenant_id)
+    -- The latest change, for the caches of keys.
+    changed_at   BIGINT       NOT NULL,
+    PRIMARY KEY (tenant_id),
+    KEY tenants_by_change (changed_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT IGNORE INTO tenants (tenant_id, name, created_at) VALUES ('default', 'Default tenant', 0);
+INSERT IGNORE INTO tenants (tenant_id, name, created_at, changed_at) VALUES ('default', 'Default tenant', 0, 0);
 
 -- API keys. The key itself is not stored.
 CREATE TABLE api_keys (
@@ -39,8 +42,11 @@ CREATE TABLE api_keys (
     max_streams  INT          NULL,
     -- Within a minute; NULL before the first use.
     last_used_at BIGINT       NULL,
+    -- The creation, rotation or revocation, for the caches of keys.
+    changed_at   BIGINT       NOT NULL,
     PRIMARY KEY (key_id),
-    KEY api_keys_by_tenant (tenant_id, key_id)
+    KEY api_keys_by_tenant (tenant_id, key_id),
+    KEY api_keys_by_change (changed_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- What operators did, each entry written in the transaction of its action.

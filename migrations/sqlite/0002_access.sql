@@ -13,10 +13,14 @@ CREATE TABLE tenants (
     max_open     INT          NULL,
     -- The start of its suspension: its keys are refused. NULL if it is not suspended.
     suspended_at BIGINT       NULL,
+    -- The latest change, for the caches of keys.
+    changed_at   BIGINT       NOT NULL,
     PRIMARY KEY (tenant_id)
 ) WITHOUT ROWID;
 
-INSERT OR IGNORE INTO tenants (tenant_id, name, created_at) VALUES ('default', 'Default tenant', 0);
+CREATE INDEX tenants_by_change ON tenants (changed_at);
+
+INSERT OR IGNORE INTO tenants (tenant_id, name, created_at, changed_at) VALUES ('default', 'Default tenant', 0, 0);
 
 -- API keys. The key itself is not stored.
 CREATE TABLE api_keys (
@@ -39,10 +43,13 @@ CREATE TABLE api_keys (
     max_streams  INT          NULL,
     -- Within a minute; NULL before the first use.
     last_used_at BIGINT       NULL,
+    -- The creation, rotation or revocation, for the caches of keys.
+    changed_at   BIGINT       NOT NULL,
     PRIMARY KEY (key_id)
 ) WITHOUT ROWID;
 
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id, key_id);
+CREATE INDEX api_keys_by_change ON api_keys (changed_at);
 
 -- What operators did, each entry written in the transaction of its action.
 CREATE TABLE audit_log (

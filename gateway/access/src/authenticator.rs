@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::credential_cache::{CredentialCache, FRESH, FRESH_TOKEN, Verified};
 use crate::jwt::{JwtConfig, TokenError, TokenVerifier, is_token};
 use crate::key::{self, Key};
+use crate::key_changes;
 use crate::key_use::KeyUse;
 use crate::quotas::QuotaRegistry;
 
@@ -175,21 +176,23 @@ impl Authenticator {
         }
     }
 
-    /// Forgets what is known of a key, so that its revocation takes effect.
-    pub fn forget(&self, hash: &[u8; 32]) {
-        if let Some(keys) = &self.0.keys {
-            keys.forget(hash);
-        }
-    }
-
-    /// Writes the uses of keys, and keeps the keys of the token issuer current, until `stop`.
+    /// Writes the uses of keys, follows changes of keys and tenants, and keeps the keys of the token issuer current, until
+    /// `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let Inner { store, keys, tokens, used, .. } = &*self.0;
         let issuer = async {
-            if let Some((verifier, _)) = &self.0.tokens {
+            if let Some((verifier, _)) = tokens {
                 verifier.run(&stop).await;
             }
         };
-        tokio::join!(self.0.used.run(stop.clone()), issuer);
+        let tokens = tokens.as_ref().map(|(_, cache)| cache);
+        tokio::join!(
+            used.run(&stop),
+            key_changes::follow_keys(store, keys.as_ref(), &stop),
+            key_changes::follow_tenants(store, tokens, &stop),
+            key_changes::delete_ended(store, &stop),
+            issuer
+        );
     }
 
     async fn verify_key(&self, key: &Key, hash: &[u8; 32]) -> Result<Verified, AuthError> {

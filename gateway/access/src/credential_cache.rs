@@ -2,8 +2,8 @@
 //!
 //! A key is read from the database at most once in [`FRESH`], by one request for all that wait for it. A key that does not
 //! exist is remembered for [`REFUSED`], so that repetitions of it do not reach the database. A revocation therefore takes
-//! effect after [`FRESH`] at the latest, and at once on a gateway that is told of it. The signature of a token is verified
-//! at most once in [`FRESH_TOKEN`]; its end is checked for each request.
+//! effect after [`FRESH`] at the latest, and earlier when [`crate::key_changes`] finds it. The signature of a token is
+//! verified at most once in [`FRESH_TOKEN`]; its end is checked for each request.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -81,6 +81,11 @@ impl CredentialCache {
     /// Forgets a credential, so that the next request verifies it again.
     pub(crate) fn forget(&self, hash: &[u8; 32]) {
         self.entries.remove(hash);
+    }
+
+    /// Forgets all credentials.
+    pub(crate) fn clear(&self) {
+        self.entries.clear();
     }
 }
 

@@ -47,7 +47,7 @@ impl KeyUse {
     }
 
     /// Writes the uses at regular times, and once more at `stop`.
-    pub(crate) async fn run(&self, stop: CancellationToken) {
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
         let mut times = interval(EVERY);
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(times.tick()).await.is_some() {

@@ -7,12 +7,14 @@
 //! | how a token is verified, and where the keys of its issuer come from | `jwt` |
 //! | the cache of verified credentials | `credential_cache` |
 //! | the limits of keys and tenants | `quotas` |
+//! | how a revocation reaches the cache | `key_changes` |
 //! | how keys are created, rotated and revoked | `manage` |
 
 mod authenticator;
 mod credential_cache;
 mod jwt;
 mod key;
+mod key_changes;
 mod key_use;
 mod manage;
 mod quotas;
@@ -24,6 +26,6 @@ pub use jwt::{
 };
 pub use key::{InvalidKey, Key};
 pub use manage::{
-    IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, create,
-    create_first, revoke, rotate,
+    IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, audit_log, create,
+    create_first, list, revoke, rotate,
 };

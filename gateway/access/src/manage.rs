@@ -1,9 +1,11 @@
-//! Creates and rotates API keys. A caller cannot give a key more rights than it has.
+//! Creates, lists, rotates and revokes API keys, and reads the audit log.
+//!
+//! A caller cannot give a key more rights than it has.
 
 use std::time::Duration;
 
-use domain::{Limits, Principal, Role, Scopes, TenantId};
-use gateway_store::{ApiKey, Error as StoreError, KeyActor, KeyChange, Store};
+use domain::{ErrorCode, Limits, MissingScope, OrderId, Principal, Role, Scope, Scopes, TenantId};
+use gateway_store::{ApiKey, AuditEntry, Error as StoreError, KeyActor, KeyChange, Store};
 
 use crate::key::Key;
 
@@ -49,9 +51,12 @@ pub struct IssuedKey {
     pub stored: ApiKey,
 }
 
-/// The reason for which keys are not changed.
+/// The reason for which keys are not read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// The caller may not manage keys.
+    #[error(transparent)]
+    Forbidden(#[from] MissingScope),
     /// The name is empty, too long or has control characters.
     #[error("the name of a key {0}")]
     Name(String),
@@ -78,6 +83,52 @@ pub enum KeyError {
     Store(#[from] StoreError),
 }
 
+impl KeyError {
+    /// Returns the code for clients; `None` for an error of the database.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Forbidden(_) | Self::Rights(_) => Some(ErrorCode::Forbidden),
+            Self::Name(_) | Self::Ttl | Self::Grace | Self::NoTenant(_) => Some(ErrorCode::InvalidInput),
+            Self::NotFound(_) => Some(ErrorCode::KeyNotFound),
+            Self::LimitReached => Some(ErrorCode::KeyLimit),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+/// Reads up to `limit` keys after the one with the id `after`, by their ids. A caller of one tenant reads its keys.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn list(
+    store: &Store,
+    caller: &Principal,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<ApiKey>, KeyError> {
+    caller.require(Scope::KeysManage)?;
+    let tenant = (!caller.all_tenants).then_some(&caller.tenant);
+    Ok(store.api_keys(tenant, after, limit).await?)
+}
+
+/// Reads up to `limit` entries of the audit log before the one with the id `before`, newest first.
+///
+/// A caller with the scope `admin` for all tenants reads all entries, another one those of its tenant.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn audit_log(
+    store: &Store,
+    caller: &Principal,
+    before: Option<OrderId>,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, KeyError> {
+    caller.require(Scope::KeysManage)?;
+    let reads_all = caller.all_tenants && caller.scopes.contains(Scope::Admin);
+    let tenant = (!reads_all).then_some(&caller.tenant);
+    Ok(store.audit_log(tenant, before, limit).await?)
+}
+
 /// Creates a key.
 ///
 /// # Errors
@@ -88,6 +139,7 @@ pub async fn create(
     request: &KeyRequest,
     request_id: Option<String>,
 ) -> Result<IssuedKey, KeyError> {
+    creator.require(Scope::KeysManage)?;
     check(creator, request)?;
     let tenant = match &request.tenant {
         NewKeyTenant::One(tenant) => Some(tenant.clone()),
@@ -142,6 +194,7 @@ pub async fn rotate(
     ttl: Duration,
     request_id: Option<String>,
 ) -> Result<IssuedKey, KeyError> {
+    creator.require(Scope::KeysManage)?;
     if grace > MAX_GRACE {
         return Err(KeyError::Grace);
     }
@@ -159,7 +212,7 @@ pub async fn rotate(
     }
 }
 
-/// Revokes a key. Returns its hash, for [`Authenticator::forget`](crate::Authenticator::forget).
+/// Revokes a key and returns it. Repeating it changes nothing.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -169,6 +222,7 @@ pub async fn revoke(
     id: &str,
     request_id: Option<String>,
 ) -> Result<ApiKey, KeyError> {
+    creator.require(Scope::KeysManage)?;
     let not_found = || KeyError::NotFound(id.to_owned());
     match store.revoke_api_key(id, &actor(creator, request_id)).await? {
         KeyChange::Done => Ok(store.api_key(id).await?.ok_or_else(not_found)?),

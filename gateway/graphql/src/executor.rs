@@ -22,7 +22,7 @@ use crate::large_operations::LargeOperationLimiter;
 use crate::limits::{self, LimitExceeded, OperationCost};
 use crate::parsed_document_cache::ParsedDocumentCache;
 use crate::persisted_queries::{DocumentSource, TrustedDocuments};
-use crate::request::Params;
+use crate::request::{Params, RequestId};
 use crate::response_budget::Budget;
 use crate::schema::OrdersSchema;
 use crate::schema::subscription::EventPosition;
@@ -155,6 +155,9 @@ impl Executor {
         quota::charge_rest(&principal, rate_cost(kind, cost, fields))
             .map_err(|problem| ExecutionResult::from_problem(&problem))?;
         let mut request = Request::new("").variables(variables.into_variables()).data(Arc::clone(&principal));
+        if plan.kind == OperationType::Mutation {
+            request = request.data(RequestId(params.request_id));
+        }
         request.set_parsed_query(ExecutableDocument {
             operations: DocumentOperations::Single(Positioned::new(operation, Default::default())),
             fragments: Default::default(),

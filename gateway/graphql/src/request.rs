@@ -2,6 +2,8 @@
 //!
 //! A parameter of a wrong type is an error that names the parameter; the gateway never guesses.
 
+use async_graphql::Context;
+use axum::http::HeaderValue;
 use domain::ErrorCode;
 use serde_json::{Map, Value};
 
@@ -20,6 +22,19 @@ pub(crate) struct Params {
     pub(crate) variables: Map<String, Value>,
     /// Whether the request comes from a page that may only read.
     pub(crate) read_only: bool,
+    /// The id of the HTTP request, for the audit log.
+    pub(crate) request_id: Option<HeaderValue>,
+}
+
+/// The id of the HTTP request of an operation. A websocket has none.
+pub(crate) struct RequestId(pub(crate) Option<HeaderValue>);
+
+impl RequestId {
+    /// Returns the id of the request of a mutation.
+    pub(crate) fn of(ctx: &Context<'_>) -> Option<String> {
+        let Self(id) = ctx.data_opt()?;
+        id.as_ref()?.to_str().ok().map(str::to_owned)
+    }
 }
 
 /// `extensions.persistedQuery`.
@@ -72,7 +87,15 @@ impl Params {
             Some(_) => return Err(InvalidParams::new("query must be a string")),
             None => return Err(InvalidParams::new("query is missing: it must be a GraphQL document")),
         };
-        Ok(Self { query, persisted, document_id, operation_name, variables, read_only: false })
+        Ok(Self {
+            query,
+            persisted,
+            document_id,
+            operation_name,
+            variables,
+            read_only: false,
+            request_id: None,
+        })
     }
 
     /// Reads the query of a URL. Empty parameters count as absent.

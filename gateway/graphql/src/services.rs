@@ -8,10 +8,13 @@ use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
+use gateway_store::Store;
 
 /// The use cases and components that resolvers call.
 pub(crate) struct Services {
     pub(crate) orders: Orders,
+    /// The database, for keys and the audit log.
+    pub(crate) store: Store,
     pub(crate) feed: Feed,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) health: HealthMonitor,

@@ -13,6 +13,7 @@ use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
+use gateway_store::Store;
 
 /// Callbacks and documents of the embedding program.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +32,8 @@ pub struct StateParts {
     pub hooks: Hooks,
     /// The use cases.
     pub orders: Orders,
+    /// The database, for keys and the audit log.
+    pub store: Store,
     /// The live feed.
     pub feed: Feed,
     /// The queue, for its length.
@@ -55,7 +58,7 @@ struct Shared {
 impl State {
     /// Builds the schema and the caches.
     pub fn new(parts: StateParts) -> Self {
-        let StateParts { config, hooks, orders, feed, queue, health, context } = parts;
+        let StateParts { config, hooks, orders, store, feed, queue, health, context } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
@@ -63,6 +66,7 @@ impl State {
             default_currency: orders.config().default_currency,
             max_page_bytes: context.limits.max_response_size,
             orders,
+            store,
             feed,
             queue,
             health,

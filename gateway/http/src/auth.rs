@@ -35,7 +35,7 @@ pub trait Verifier: Send + Sync {
 }
 
 /// The time between two checks of the credential of an open stream.
-const RECHECK: Duration = Duration::from_millis(1_500);
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// The caller, or the error of its request.
 pub type Verdict = Result<Arc<Principal>, Problem>;

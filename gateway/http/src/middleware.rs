@@ -122,10 +122,12 @@ impl RequestLayer {
         self: Arc<Self>,
         gate: Gate,
         route: &mut Route,
-        request: Request,
+        mut request: Request,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let started = Instant::now();
         let id = request_id(request.headers());
+        // Handlers read the id here, also one that was assigned.
+        request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = method_label(request.method());
         let path = request.extensions().get::<MatchedPath>().cloned();
         let span = tracing::debug_span!(

@@ -3,6 +3,8 @@
 //! A handler parses its input, calls one use case and returns the outcome. It makes no decisions.
 
 mod api_error;
+mod api_keys;
+mod audit_log;
 mod bulk_body;
 mod bulk_create;
 mod bulk_limiter;
@@ -20,6 +22,7 @@ mod list_item;
 mod long_poll;
 mod order_path;
 mod order_view;
+mod page;
 mod queue;
 mod row_result;
 pub mod schema;
@@ -69,6 +72,11 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(queue::status))
         .routes(routes!(queue::pause))
         .routes(routes!(queue::resume))
+        .routes(routes!(api_keys::list))
+        .routes(routes!(api_keys::create))
+        .routes(routes!(api_keys::rotate))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(audit_log::list))
         .layer(within(longest))
         .merge(may_wait)
         .merge(bulk)

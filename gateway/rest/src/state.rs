@@ -6,6 +6,7 @@ use std::sync::Arc;
 use broker::Queue;
 use gateway_http::context::Context;
 use gateway_service::{HealthMonitor, feed::Feed, orders::Orders};
+use gateway_store::Store;
 
 use crate::bulk_limiter::BulkLimiter;
 
@@ -28,6 +29,8 @@ pub struct StateParts {
     pub config: Config,
     /// The use cases.
     pub orders: Orders,
+    /// The database, for keys and the audit log.
+    pub store: Store,
     /// The live feed.
     pub feed: Feed,
     /// The queue, for its length.

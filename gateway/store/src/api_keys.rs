@@ -10,6 +10,8 @@ use super::{Error, Store, rows};
 
 /// Maximum number of keys that are not revoked, over all tenants.
 pub const MAX_API_KEYS: u32 = 20_000;
+/// Maximum number of keys that one statement reads or deletes.
+pub const MAX_KEY_PAGE: u32 = 1_000;
 
 /// A stored API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,6 @@ impl ApiKey {
     fn read(row: &Row) -> Result<Self, Error> {
         let time = |column| Ok::<_, Error>(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros));
         let optional = |column| rows::optional_number(row, column);
-        let hash: Vec<u8> = row.get(3)?;
         let scopes: String = row.get(4)?;
         let tenant: Option<String> = row.get(1)?;
         let tenant = tenant.map(|tenant| tenant.parse()).transpose();
@@ -78,7 +79,7 @@ impl ApiKey {
             id: row.get(0)?,
             tenant: tenant.map_err(|error: InvalidTenant| Error::Row(format!("tenant_id: {error}")))?,
             name: row.get(2)?,
-            hash: hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))?,
+            hash: hash(row, 3)?,
             scopes: Scopes::from_known_words(&scopes),
             created_at: rows::time(row, 5)?,
             created_by: row.get(6)?,
@@ -117,20 +118,69 @@ impl Store {
         .await
     }
 
-    /// Returns the keys of a tenant, or all keys, by their ids. There are at most [`MAX_API_KEYS`] active ones.
+    /// Reads up to `limit` keys after the one with the id `after`, by their ids; of one tenant or of all.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn api_keys(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, Error> {
-        let tenant = tenant.cloned();
+    pub async fn api_keys(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ApiKey>, Error> {
+        let (tenant, after) = (tenant.cloned(), after.unwrap_or_default().to_owned());
         self.read(move |connection| {
             Box::pin(async move {
-                let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys"));
+                let mut sql = Statement::new(format!("SELECT {COLUMNS} FROM api_keys WHERE key_id > ?"));
+                sql.bind(after);
                 if let Some(tenant) = &tenant {
-                    sql.push(" WHERE tenant_id = ?").bind(tenant.as_str().to_owned());
+                    sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
                 }
-                sql.push(" ORDER BY key_id LIMIT ?").bind(i64::from(2 * MAX_API_KEYS));
+                sql.push(" ORDER BY key_id LIMIT ?").bind(i64::from(limit.min(MAX_KEY_PAGE)));
                 sql.fetch(connection).await?.iter().map(ApiKey::read).collect()
+            })
+        })
+        .await
+    }
+
+    /// Returns the hashes of the keys that were created, rotated or revoked since a time, and of those whose tenant was
+    /// suspended or resumed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn api_keys_changed_since(&self, since: Timestamp) -> Result<Vec<[u8; 32]>, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "SELECT hash FROM api_keys WHERE changed_at >= ? UNION ALL SELECT hash FROM tenants \
+                     JOIN api_keys ON api_keys.tenant_id = tenants.tenant_id WHERE tenants.changed_at >= ?",
+                );
+                sql.bind(since.as_micros()).bind(since.as_micros());
+                sql.fetch(connection).await?.iter().map(|row| hash(row, 0)).collect()
+            })
+        })
+        .await
+    }
+
+    /// Deletes up to [`MAX_KEY_PAGE`] keys that ended before a time. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn delete_ended_api_keys(&self, before: Timestamp) -> Result<bool, Error> {
+        self.write(|connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "SELECT key_id FROM api_keys WHERE revoked_at < ? OR expires_at < ? LIMIT ?",
+                );
+                sql.bind(before.as_micros()).bind(before.as_micros()).bind(i64::from(MAX_KEY_PAGE));
+                let rows = sql.fetch(connection).await?;
+                let ids = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, Error>>()?;
+                for piece in bucketed_chunks(&ids) {
+                    let mut sql = Statement::new("DELETE FROM api_keys WHERE key_id");
+                    sql.push_in(piece.iter().cloned());
+                    sql.execute(connection).await?;
+                }
+                Ok(ids.len() >= MAX_KEY_PAGE as usize)
             })
         })
         .await
@@ -218,10 +268,11 @@ impl Store {
             let (old, new, actor) = (old.to_owned(), new.clone(), actor.clone());
             Box::pin(async move {
                 let mut sql = Statement::new(
-                    "UPDATE api_keys SET expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END \
+                    "UPDATE api_keys SET changed_at = ?, expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END \
                      WHERE revoked_at IS NULL AND expires_at > ? AND key_id = ?",
                 );
-                sql.bind(old_ends_at.as_micros())
+                sql.bind(now.as_micros())
+                    .bind(old_ends_at.as_micros())
                     .bind(old_ends_at.as_micros())
                     .bind(now.as_micros())
                     .bind(old.clone());
@@ -258,8 +309,9 @@ impl Store {
                 if key.revoked_at.is_some() {
                     return Ok(KeyChange::Done);
                 }
-                let mut sql = Statement::new("UPDATE api_keys SET revoked_at = ? WHERE key_id = ?");
-                sql.bind(now.as_micros()).bind(id);
+                let mut sql =
+                    Statement::new("UPDATE api_keys SET revoked_at = ?, changed_at = ? WHERE key_id = ?");
+                sql.bind(now.as_micros()).bind(now.as_micros()).bind(id);
                 sql.execute(connection).await?;
                 audit::record(connection, &entry(&actor, &key, "key.revoke", now)).await?;
                 Ok(KeyChange::Done)
@@ -288,6 +340,11 @@ impl Store {
     }
 }
 
+fn hash(row: &Row, column: usize) -> Result<[u8; 32], Error> {
+    let hash: Vec<u8> = row.get(column)?;
+    hash.try_into().map_err(|_| Error::Row("a hash does not have 32 bytes".into()))
+}
+
 /// Returns whether there are at least `limit` active keys.
 async fn count_at_least(connection: &mut Connection, now: Timestamp, limit: u32) -> Result<bool, Error> {
     let mut sql = Statement::new(
@@ -306,8 +363,8 @@ async fn tenant_exists(connection: &mut Connection, tenant: &TenantId) -> Result
 }
 
 async fn insert(connection: &mut Connection, key: &ApiKey) -> Result<(), Error> {
-    let mut sql = Statement::new(format!("INSERT INTO api_keys ({COLUMNS}) VALUES "));
-    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?,?,?,?)")
+    let mut sql = Statement::new(format!("INSERT INTO api_keys ({COLUMNS}, changed_at) VALUES "));
+    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
         .bind(key.id.clone())
         .bind(key.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()))
         .bind(key.name.clone())
@@ -320,7 +377,8 @@ async fn insert(connection: &mut Connection, key: &ApiKey) -> Result<(), Error> 
         .bind(key.last_used_at.map(Timestamp::as_micros))
         .bind(key.limits.rate_per_s.map(i64::from))
         .bind(key.limits.burst.map(i64::from))
-        .bind(key.limits.max_streams.map(i64::from));
+        .bind(key.limits.max_streams.map(i64::from))
+        .bind(key.created_at.as_micros());
     sql.execute(connection).await.map(drop)
 }
 

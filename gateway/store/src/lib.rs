@@ -85,7 +85,7 @@ use telemetry::LogThrottle;
 use connection::Pool;
 
 pub use address::{BadUrl, check as check_database_url};
-pub use api_keys::{ApiKey, KeyActor, KeyChange, MAX_API_KEYS};
+pub use api_keys::{ApiKey, KeyActor, KeyChange, MAX_API_KEYS, MAX_KEY_PAGE};
 pub use audit::{AuditEntry, MAX_AUDIT_PAGE};
 pub use backup::{BackupError, back_up};
 pub use connect_error::ConnectError;

@@ -120,11 +120,16 @@ impl Store {
                 if count >= MAX_TENANTS {
                     return Ok(TenantCreation::LimitReached);
                 }
-                let mut sql = Statement::new("INSERT INTO tenants (tenant_id, name, created_at) VALUES ");
-                sql.rows(1, "(?,?,?)").bind(id.as_str().to_owned()).bind(name.clone()).bind(now.as_micros());
+                let mut sql =
+                    Statement::new("INSERT INTO tenants (tenant_id, name, created_at, changed_at) VALUES ");
+                sql.rows(1, "(?,?,?,?)")
+                    .bind(id.as_str().to_owned())
+                    .bind(name.clone())
+                    .bind(now.as_micros())
+                    .bind(now.as_micros());
                 sql.execute(connection).await?;
                 let detail = if limits.is_none() { name } else { format!("{name}; {limits}") };
-                set_limits(connection, &id, &limits).await?;
+                set_limits(connection, &id, &limits, now).await?;
                 audit::record(connection, &entry(&id, actor, "tenant.create", Some(detail), now)).await?;
                 Ok(TenantCreation::Created)
             })
@@ -160,8 +165,9 @@ impl Store {
                 if row.get::<Option<i64>>(0)?.is_some() == suspended_at.is_some() {
                     return Ok(true);
                 }
-                let mut sql = Statement::new("UPDATE tenants SET suspended_at = ? WHERE tenant_id = ?");
-                sql.bind(suspended_at).bind(id.as_str().to_owned());
+                let mut sql =
+                    Statement::new("UPDATE tenants SET suspended_at = ?, changed_at = ? WHERE tenant_id = ?");
+                sql.bind(suspended_at).bind(now.as_micros()).bind(id.as_str().to_owned());
                 sql.execute(connection).await?;
                 audit::record(connection, &entry(&id, actor, action, None, now)).await?;
                 Ok(true)
@@ -190,7 +196,7 @@ impl Store {
                 let found = select(&id, for_update).fetch(connection).await?;
                 let Some(tenant) = found.first().map(Tenant::read).transpose()? else { return Ok(None) };
                 let limits = changes.apply(&tenant.limits);
-                set_limits(connection, &id, &limits).await?;
+                set_limits(connection, &id, &limits, now).await?;
                 let detail = Some(limits.to_string());
                 audit::record(connection, &entry(&id, actor, "tenant.update", detail, now)).await?;
                 Ok(Some(limits))
@@ -207,6 +213,21 @@ impl Store {
         let sql = select(id, "");
         let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
         found.first().map(Tenant::read).transpose()
+    }
+
+    /// Returns the time of the latest change of a tenant.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn latest_tenant_change(&self) -> Result<Option<Timestamp>, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                let found = Statement::new("SELECT MAX(changed_at) FROM tenants").fetch(connection).await?;
+                let latest = found.first().map_or(Ok(None), |row| row.get::<Option<i64>>(0))?;
+                Ok(latest.map(Timestamp::from_micros))
+            })
+        })
+        .await
     }
 
     /// Returns all tenants by their ids.
@@ -227,14 +248,19 @@ fn select(id: &TenantId, lock: &str) -> Statement<'static> {
     sql
 }
 
-async fn set_limits(connection: &mut Connection, id: &TenantId, limits: &Limits) -> Result<(), Error> {
+async fn set_limits(
+    connection: &mut Connection,
+    id: &TenantId,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(), Error> {
     let mut sql = Statement::new(
-        "UPDATE tenants SET rate_per_s = ?, burst = ?, max_streams = ?, max_open = ? WHERE tenant_id = ?",
+        "UPDATE tenants SET rate_per_s = ?, burst = ?, max_streams = ?, max_open = ?, changed_at = ? WHERE tenant_id = ?",
     );
     for limit in [limits.rate_per_s, limits.burst, limits.max_streams, limits.max_open] {
         sql.bind(limit.map(i64::from));
     }
-    sql.bind(id.as_str().to_owned());
+    sql.bind(now.as_micros()).bind(id.as_str().to_owned());
     sql.execute(connection).await.map(drop)
 }
 
@@ -270,6 +296,7 @@ mod tests {
     fn the_limits_are_documented() {
         limits_page::row("tenants", &limits_page::count(MAX_TENANTS as usize));
         limits_page::row("active API keys", &limits_page::count(crate::MAX_API_KEYS as usize));
+        limits_page::row("API keys in a page", &limits_page::count(crate::MAX_KEY_PAGE as usize));
         limits_page::row(
             "entries in a page of the audit log",
             &limits_page::count(crate::MAX_AUDIT_PAGE as usize),

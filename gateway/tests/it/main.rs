@@ -3,7 +3,10 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod any_input;
+#[cfg(test)]
+mod api_keys;
 #[cfg(test)]
 mod bulk;
 #[cfg(test)]

@@ -31,10 +31,17 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("post", "/queue/pause", Scope::Admin, "{}"),
     ("post", "/queue/resume", Scope::Admin, ""),
     ("get", "/metrics", Scope::MetricsRead, ""),
+    ("get", "/api-keys", Scope::KeysManage, ""),
+    ("post", "/api-keys", Scope::KeysManage, r#"{"name": "x", "scopes": ["keys:manage"]}"#),
+    ("post", "/api-keys/{id}/rotate", Scope::KeysManage, "{}"),
+    ("delete", "/api-keys/{id}", Scope::KeysManage, ""),
+    ("get", "/audit-log", Scope::KeysManage, ""),
 ];
 
 /// Type, name, scope and document of each root field.
 const FIELDS: &[(&str, &str, Scope, &str)] = &[
+    ("Query", "apiKeys", Scope::KeysManage, "{ apiKeys { nodes { id } } }"),
+    ("Query", "auditLog", Scope::KeysManage, "{ auditLog { nodes { id } } }"),
     ("Query", "node", Scope::OrdersRead, r#"{ node(id: "ID") { id } }"#),
     ("Query", "order", Scope::OrdersRead, r#"{ order(id: "ID") { id } }"#),
     ("Query", "orders", Scope::OrdersRead, "{ orders { __typename } }"),
@@ -56,6 +63,24 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
         "createOrders",
         Scope::OrdersWrite,
         r#"mutation { createOrders(input: {orders: [{item: "Tea", quantity: 1, price: 1}]}) { __typename } }"#,
+    ),
+    (
+        "Mutation",
+        "createApiKey",
+        Scope::KeysManage,
+        r#"mutation { createApiKey(input: {name: "x", scopes: ["keys:manage"]}) { userErrors { code } } }"#,
+    ),
+    (
+        "Mutation",
+        "rotateApiKey",
+        Scope::KeysManage,
+        r#"mutation { rotateApiKey(input: {id: "ID"}) { userErrors { code } } }"#,
+    ),
+    (
+        "Mutation",
+        "revokeApiKey",
+        Scope::KeysManage,
+        r#"mutation { revokeApiKey(input: {id: "ID"}) { userErrors { code } } }"#,
     ),
     ("Mutation", "pauseQueue", Scope::Admin, "mutation { pauseQueue { userErrors { code } } }"),
     (

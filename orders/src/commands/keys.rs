@@ -5,7 +5,7 @@
 use domain::{Principal, Role, Scopes, TenantId, Timestamp};
 use gateway::Store;
 use gateway::access::{self, IssuedKey, KeyError, KeyRequest, NewKeyTenant};
-use gateway::store::{ApiKey, Error as StoreError};
+use gateway::store::{ApiKey, Error as StoreError, MAX_KEY_PAGE};
 use serde_json::{Value, json};
 
 use super::api::user_name;
@@ -65,7 +65,7 @@ fn tenant_of(args: &CreateKeyArgs) -> NewKeyTenant {
 
 async fn list(args: &ListKeysArgs) -> Result<(), Error> {
     let store = open(&args.output).await?;
-    let keys = store.api_keys(args.tenant.as_ref()).await;
+    let keys = all_keys(&store, args.tenant.as_ref()).await;
     let now = store.now();
     store.close().await;
     let keys = keys.map_err(failed)?;
@@ -91,6 +91,19 @@ async fn list(args: &ListKeysArgs) -> Result<(), Error> {
     };
     let rows: Vec<_> = std::iter::once(head).chain(keys.iter().map(row)).collect();
     console::print(&table(&rows))
+}
+
+async fn all_keys(store: &Store, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    let mut keys: Vec<ApiKey> = Vec::new();
+    loop {
+        let after = keys.last().map(|key| key.id.clone());
+        let page = store.api_keys(tenant, after.as_deref(), MAX_KEY_PAGE).await?;
+        let is_last = page.len() < MAX_KEY_PAGE as usize;
+        keys.extend(page);
+        if is_last {
+            return Ok(keys);
+        }
+    }
 }
 
 async fn rotate(args: &RotateKeyArgs) -> Result<(), Error> {
@@ -170,6 +183,7 @@ fn refused(error: KeyError) -> Error {
         KeyError::Name(_) | KeyError::Ttl | KeyError::Grace | KeyError::Rights(_) => {
             "`orders keys create --help` lists the permitted values"
         }
+        KeyError::Forbidden(_) => "use a user with access to the database",
         KeyError::Store(_) => "the key was not changed unless `orders keys list` shows the change",
     };
     Error::failed(error.to_string()).hint(hint)

@@ -75,10 +75,10 @@ async fn set_state(args: &TenantArgs, state: TenantState) -> Result<(), Error> {
     }
     console::print(&match state {
         TenantState::Suspended => {
-            format!("tenant {} is suspended; gateways refuse its keys after 30 s at the latest\n", args.id)
+            format!("tenant {} is suspended; gateways refuse its keys within a second\n", args.id)
         }
         TenantState::Active => {
-            format!("tenant {} is active; gateways accept its keys after 10 s at the latest\n", args.id)
+            format!("tenant {} is active; gateways accept its keys within a second\n", args.id)
         }
     })
 }

@@ -18,10 +18,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway-access", &["domain", "telemetry", "tls", "gateway-store"]),
     // HTTP without any order, GraphQL or gRPC.
     ("gateway-http", &["domain", "telemetry", "tls"]),
-    ("gateway-rest", &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"]),
+    (
+        "gateway-rest",
+        &[
+            "domain",
+            "telemetry",
+            "broker",
+            "gateway-access",
+            "gateway-http",
+            "gateway-service",
+            "gateway-store",
+        ],
+    ),
     (
         "gateway-graphql",
-        &["domain", "telemetry", "broker", "gateway-http", "gateway-service", "gateway-store"],
+        &[
+            "domain",
+            "telemetry",
+            "broker",
+            "gateway-access",
+            "gateway-http",
+            "gateway-service",
+            "gateway-store",
+        ],
     ),
     ("gateway-grpc", &["domain", "proto", "telemetry", "gateway-http", "gateway-service"]),
     (

@@ -245,7 +245,7 @@ impl<'a> Walk<'a> {
             self.set(&field.selection_set, level + 1)?
         };
         let times = match name {
-            "orders" => self.page_size(field),
+            "orders" | "apiKeys" | "auditLog" => self.page_size(field),
             // The rows of a bulk create are in memory; only reads for each row count.
             "createOrders" if inner.reads => MAX_ROWS,
             "events" if inner.reads => EVENTS_PER_ORDER,

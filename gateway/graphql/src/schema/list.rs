@@ -129,14 +129,25 @@ pub(crate) struct OrderEdge {
 /// Position of a page in its list.
 #[derive(SimpleObject)]
 pub(crate) struct PageInfo {
-    /// True if there are orders after this page; with `first`, only orders up to `before` count.
+    /// True if there are items after this page; with `first`, only items up to `before` count.
     has_next_page: bool,
-    /// True if there are orders before this page; with `last`, only orders from `after` count.
+    /// True if there are items before this page; with `last`, only items from `after` count.
     has_previous_page: bool,
-    /// The cursor of the first order.
+    /// The cursor of the first item.
     start_cursor: Option<String>,
-    /// The cursor of the last order.
+    /// The cursor of the last item.
     end_cursor: Option<String>,
+}
+
+impl PageInfo {
+    pub(crate) fn of(
+        has_next_page: bool,
+        has_previous_page: bool,
+        start_cursor: Option<String>,
+        end_cursor: Option<String>,
+    ) -> Self {
+        Self { has_next_page, has_previous_page, start_cursor, end_cursor }
+    }
 }
 
 /// The arguments that select a page.
@@ -157,7 +168,8 @@ impl ConnectionArgs {
     }
 }
 
-fn size(name: &str, size: i32) -> Result<u32> {
+/// Checks the size of a page.
+pub(crate) fn size(name: &str, size: i32) -> Result<u32> {
     let given = u32::try_from(size).ok().filter(|_| (1..=MAX_PAGE).contains(&size));
     given.ok_or_else(|| bad_input(format!("{name} must be 1 to {MAX_PAGE}, is {size}")))
 }

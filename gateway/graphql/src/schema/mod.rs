@@ -1,5 +1,7 @@
 //! The schema, assembled from its parts. The doc comments of its types are the descriptions for clients.
 
+mod access;
+mod api_key_input;
 mod bulk;
 mod dead_letters;
 pub(crate) mod list;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
+use self::access::{AccessMutation, AccessQuery};
 use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
 use self::mutation::OrderMutation;
@@ -25,11 +28,11 @@ use crate::services::Services;
 
 /// Queries.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(OrderQuery, QueueQuery);
+pub(crate) struct Query(OrderQuery, QueueQuery, AccessQuery);
 
 /// Mutations.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation);
+pub(crate) struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation, AccessMutation);
 
 pub(crate) type OrdersSchema = Schema<Query, Mutation, Subscription>;
 

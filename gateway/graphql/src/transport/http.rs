@@ -81,13 +81,20 @@ pub(crate) async fn post(extract::State(state): extract::State<State>, request: 
         Err(problem) => return error_response(problem.code(), problem.detail()),
     };
     let read_only = parts.extensions.get::<ReadOnly>().is_some();
+    let request_id = parts.headers.get("x-request-id");
     match Requests::from_body(&body) {
         Ok(Requests::One(params)) => {
-            let operation = state.executor().prepare(principal, Params { read_only, ..params });
+            let operation = state
+                .executor()
+                .prepare(principal, Params { read_only, request_id: request_id.cloned(), ..params });
             respond_to_operation(&state, &parts, accepts, operation).await
         }
         Ok(Requests::Batch(batch)) => {
-            let batch = batch.into_iter().map(|params| Params { read_only, ..params });
+            let batch = batch.into_iter().map(|params| Params {
+                read_only,
+                request_id: request_id.cloned(),
+                ..params
+            });
             run_batch(&state, principal, accepts, batch.collect()).await
         }
         Err(error) => error_response(error.code, &error.to_string()),
