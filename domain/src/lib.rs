@@ -23,6 +23,7 @@
 //! | tenant | the owner of orders; a caller sees only those of its tenant |
 //! | principal | the authenticated caller: tenant, scopes, limits, end of the credential |
 //! | quota | the limits of a key or a tenant, and their use |
+//! | requester | the origin of a command, for the audit log |
 //! | redrive | the restart of a dead letter with a new set of attempts |
 
 mod draft;
@@ -42,6 +43,7 @@ pub mod priority;
 pub mod query;
 mod quota;
 mod rate;
+mod requester;
 pub mod retry;
 mod scope;
 pub mod status;
@@ -70,6 +72,7 @@ pub use quota::{
     LimitOwner, Limits, MAX_STREAM_LIMIT, Quota, Quotas, RateExceeded, Shares, StreamPermit, StreamsExceeded,
 };
 pub use rate::{Cost, MAX_BURST, MAX_RATE, MAX_SHARES, Rate, RateLimiter, RateState};
+pub use requester::Requester;
 pub use retry::{Backoff, RetryPolicy};
 pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};
 pub use status::Status;

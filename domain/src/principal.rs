@@ -24,6 +24,9 @@ pub struct Principal {
     pub quotas: Quotas,
 }
 
+/// The name of callers of a gateway without authentication.
+const ANONYMOUS: &str = "anonymous";
+
 /// The caller lacks a scope.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 #[error("the credential has no scope {}", .0.as_str())]
@@ -33,7 +36,7 @@ impl Principal {
     /// Returns the caller of a gateway without authentication: everything is permitted.
     pub fn anonymous() -> Self {
         Self {
-            name: Arc::from("anonymous"),
+            name: Arc::from(ANONYMOUS),
             tenant: TenantId::default(),
             all_tenants: true,
             scopes: Scopes::ALL,
@@ -45,6 +48,11 @@ impl Principal {
     /// Returns a background task of the gateway, which reads the orders of all tenants.
     pub fn system(task: &str) -> Self {
         Self { name: Arc::from(format!("system:{task}")), ..Self::anonymous() }
+    }
+
+    /// Returns whether the gateway does not know the caller.
+    pub fn is_anonymous(&self) -> bool {
+        &*self.name == ANONYMOUS
     }
 
     /// Checks that the caller has a scope.

@@ -3,10 +3,12 @@
 //! Only this module decides about changes. The store calls it while it holds the lock of the order's row, and writes the
 //! decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lease::LeaseToken;
 use crate::outcome::Outcome;
+use crate::requester::Requester;
 use crate::retry::{MAX_POSTPONEMENTS, RetryPolicy};
 use crate::status::Status;
 use crate::strings;
@@ -68,6 +70,8 @@ pub enum Command {
     Cancel {
         /// The client's reason, if it has one.
         reason: Option<String>,
+        /// The caller; the store writes it to the audit log.
+        requester: Option<Arc<Requester>>,
     },
     /// A dead letter gets a new set of attempts.
     Redrive {
@@ -76,6 +80,8 @@ pub enum Command {
         /// The earliest start; absent or past means immediately. Separate times spread the load of a redrive of many
         /// dead letters.
         not_before: Option<Timestamp>,
+        /// The caller; the store writes it to the audit log.
+        requester: Option<Arc<Requester>>,
     },
 }
 
@@ -219,7 +225,7 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rul
             let change = failure(state, LEASE_EXPIRED, Some(CLASS_LEASE_EXPIRED), None, now, rules, random);
             Decision::Change(Change { lease: None, ..change })
         }
-        Command::Cancel { reason } => match state.status {
+        Command::Cancel { reason, .. } => match state.status {
             Status::Pending | Status::Processing => Decision::Change(Change {
                 lease: None,
                 due_at: None,
@@ -228,7 +234,7 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rul
             Status::Cancelled => Decision::Repeat,
             Status::Completed | Status::Failed => Decision::Refuse(Refusal::Final(state.status)),
         },
-        Command::Redrive { reason, not_before } => match state.status {
+        Command::Redrive { reason, not_before, .. } => match state.status {
             Status::Failed => {
                 let start = not_before.map_or(now, |at| at.max(now));
                 Decision::Change(Change {

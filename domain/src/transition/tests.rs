@@ -49,8 +49,8 @@ fn every_command_in_every_status() {
     let fail =
         |lease| Command::Finish { lease, outcome: Outcome::Failed { reason: "x".into(), class: None } };
     let release = |lease| Command::Finish { lease, outcome: Outcome::Released };
-    let cancel = || Command::Cancel { reason: None };
-    let redrive = || Command::Redrive { reason: None, not_before: None };
+    let cancel = || Command::Cancel { reason: None, requester: None };
+    let redrive = || Command::Redrive { reason: None, not_before: None, requester: None };
     let to = Ok::<Status, Option<Refusal>>;
     let no = |refusal| Err(Some(refusal));
     let repeat = Err(None);
@@ -248,8 +248,9 @@ fn release_is_no_failure() {
 #[test]
 fn redrive_resets_the_failures() {
     let dead = OrderState { failures: 3, ..state(Status::Failed) };
-    let redrive =
-        |not_before| changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before }));
+    let redrive = |not_before| {
+        changed(run(&dead, Command::Redrive { reason: Some("by Ann".into()), not_before, requester: None }))
+    };
     let change = redrive(None);
     assert_eq!((change.failures, change.due_at, change.lease), (0, Some(now()), None));
     assert_eq!(change.reason.as_deref(), Some("by Ann"));
@@ -302,9 +303,12 @@ fn any_command() -> impl Strategy<Value = Command> {
         lease.clone().prop_map(|lease| Command::Heartbeat { lease }),
         (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
         Just(Command::Expire),
-        Just(Command::Cancel { reason: None }),
-        prop::option::of(0..2 * NOW)
-            .prop_map(|at| Command::Redrive { reason: None, not_before: at.map(Timestamp::from_micros) }),
+        Just(Command::Cancel { reason: None, requester: None }),
+        prop::option::of(0..2 * NOW).prop_map(|at| Command::Redrive {
+            reason: None,
+            not_before: at.map(Timestamp::from_micros),
+            requester: None
+        }),
     ]
 }
 

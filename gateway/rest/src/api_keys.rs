@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::commands::request_id;
 use super::page;
 use crate::RestState;
 use gateway_access::{
@@ -278,11 +279,6 @@ impl IssuedView {
         let stored = KeyView::new(&issued.stored, issued.stored.created_at);
         Self { key: issued.key.expose().to_owned(), stored }
     }
-}
-
-/// Returns the id that the middleware gave to the request, for the audit log.
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 /// Converts the error of a change or a read.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use domain::strings;
 use utoipa::ToSchema;
 
@@ -54,8 +55,13 @@ pub(super) fn requested_by(decoder: &mut Decoder, fields: &json::Object<'_>) -> 
 }
 
 /// Returns the actor of a command over REST.
-pub(super) fn requester(name: Option<String>) -> Actor {
-    Actor { name, via: "REST" }
+pub(super) fn actor(name: Option<String>, request_id: Option<String>) -> Actor {
+    Actor { name, via: "REST", request_id }
+}
+
+/// Returns the id that the middleware gave to the request, for the audit log.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+    headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 impl Command {
@@ -97,8 +103,9 @@ pub(super) async fn cancel(
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
+    let actor = actor(None, request_id(request.headers()));
     let command = Command::of(&state, request).await?;
-    let order = state.orders.cancel(&principal, id, command.reason).await?;
+    let order = state.orders.cancel(&principal, id, &actor, command.reason).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
@@ -121,10 +128,11 @@ pub(super) async fn redrive(
     OrderPath(id): OrderPath,
     request: Request,
 ) -> Result<Json<OrderView>, ApiError> {
+    let request_id = request_id(request.headers());
     let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let command = body.map_or(Ok(RedriveCommand::default()), |body| RedriveCommand::read(&body))?;
-    let requester = requester(command.requested_by);
-    let order = state.orders.redrive(&principal, id, &requester, command.reason.as_deref()).await?;
+    let actor = actor(command.requested_by, request_id);
+    let order = state.orders.redrive(&principal, id, &actor, command.reason.as_deref()).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, ProblemSchema};
-use super::commands::{requested_by, requester};
+use super::commands::{actor, request_id, requested_by};
 use super::filter::{self, FilterParams};
 use crate::RestState;
 use domain::query::Filter;
@@ -88,8 +88,10 @@ pub(super) async fn redrive(
     Caller(principal): Caller,
     request: Request,
 ) -> Result<Json<RedrivenDeadLetters>, ApiError> {
+    let request_id = request_id(request.headers());
     let body = body::json(request, &state.context.limits, &state.context.buffers.bodies).await?;
-    let redrive = read(&body, state.orders.config().default_currency)?;
+    let mut redrive = read(&body, state.orders.config().default_currency)?;
+    redrive.requester.request_id = request_id;
     let redriven = state.orders.redrive_all(&principal, &redrive).await?;
     Ok(Json(RedrivenDeadLetters {
         count: redriven.orders.len(),
@@ -110,7 +112,7 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
         dry_run: false,
         start_at: None,
         rate: None,
-        requester: requester(None),
+        requester: actor(None, None),
         reason: None,
     };
     if let Some(fields) = decoder.object("", document, FIELDS) {
@@ -129,7 +131,7 @@ fn read(body: &[u8], default_currency: Currency) -> Result<Redrive, Problem> {
         redrive.limit = limit.unwrap_or(MAX_REDRIVEN);
         redrive.after = fields.get("after").and_then(|(at, value)| decoder.parsed(&at, value));
         redrive.start_at = fields.get("startAt").and_then(|(at, value)| decoder.parsed(&at, value));
-        redrive.requester = requester(requested_by(&mut decoder, &fields));
+        redrive.requester = actor(requested_by(&mut decoder, &fields), None);
         redrive.reason = fields.get("reason").and_then(|(at, value)| decoder.text(&at, value));
     }
     decoder.finish()?;
@@ -148,7 +150,7 @@ mod tests {
         let redrive = read(body, Currency::USD).unwrap();
         assert_eq!((redrive.dry_run, redrive.rate, redrive.limit), (true, Some(50), 7));
         assert_eq!(redrive.filter.error_class.as_deref(), Some("http_503"));
-        assert_eq!(redrive.requester.to_string(), "by ann");
+        assert_eq!(redrive.requester.name.as_deref(), Some("ann"));
         let all = read(br#"{"filter":{}}"#, Currency::USD).unwrap();
         assert_eq!((all.filter, all.limit, all.rate), (Filter::default(), MAX_REDRIVEN, None));
     }

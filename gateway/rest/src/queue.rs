@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use domain::{Principal, Status, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, ProblemSchema};
-use super::commands::requested_by;
+use super::commands::{actor, request_id, requested_by};
 use crate::RestState;
 use gateway_http::auth::Caller;
 use gateway_http::body;
@@ -147,9 +148,11 @@ pub(super) async fn pause(
     Caller(principal): Caller,
     request: Request,
 ) -> Result<Json<QueueView>, ApiError> {
+    let request_id = request_id(request.headers());
     let body = body::optional_json(request, &state.context.limits, &state.context.buffers.bodies).await?;
     let pause = body.map_or(Ok(PauseQueue::default()), |body| PauseQueue::read(&body, state.orders.now()))?;
-    let pause = state.orders.pause(&principal, pause.until, pause.requested_by).await?;
+    let actor = actor(pause.requested_by, request_id);
+    let pause = state.orders.pause(&principal, pause.until, &actor).await?;
     Ok(Json(view(&state, &principal, Some(pause)).await))
 }
 
@@ -164,8 +167,9 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(state): State<RestState>,
     Caller(principal): Caller,
+    headers: HeaderMap,
 ) -> Result<Json<QueueView>, ApiError> {
-    state.orders.resume(&principal).await?;
+    state.orders.resume(&principal, &actor(None, request_id(&headers))).await?;
     Ok(Json(view(&state, &principal, None).await))
 }
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub idempotency_ttl: Duration,
     /// Time for which final orders are kept; at least [`Self::idempotency_ttl`].
     pub retention: Retention,
+    /// Time for which entries of the audit log are kept; `None` keeps them forever.
+    pub audit_retention: Option<Duration>,
     /// Maximum time that a request waits for the database.
     pub request_timeout: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Config {
             writers: 2,
             idempotency_ttl: Duration::from_secs(24 * 60 * 60),
             retention: Retention::default(),
+            audit_retention: Some(Duration::from_secs(400 * 24 * 60 * 60)),
             request_timeout: Duration::from_secs(5),
         }
     }

@@ -1,4 +1,4 @@
-//! Small periodic tasks: the database's clock and role, and expired idempotency keys.
+//! Small periodic tasks: the database's clock and role, expired idempotency keys, and old entries of the audit log.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::CLOCK_INTERVAL;
 
-/// Interval of removing expired idempotency keys.
+/// Interval of removing expired idempotency keys and entries of the audit log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Updates the database's clock, its read-only state and the number of parked orders, until `stop`.
@@ -39,6 +39,24 @@ pub(crate) async fn expire_keys(store: Store, stop: CancellationToken) {
             () = tokio::time::sleep(pause) => {
                 more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
                     tracing::debug!(%error, "failed to remove expired idempotency keys, retrying later");
+                    false
+                });
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Removes old entries of the audit log until `stop`.
+pub(crate) async fn prune_audit_log(store: Store, retention: Option<Duration>, stop: CancellationToken) {
+    let Some(retention) = retention else { return };
+    let mut more = false;
+    loop {
+        let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {
+                more = store.prune_audit_log(store.now() - retention).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "failed to remove old entries of the audit log, retrying later");
                     false
                 });
             }

@@ -114,10 +114,10 @@ impl Background {
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
         let Self { dispatch, feed, bus, health, store } = self;
-        let retained = dispatch.config.retention;
+        let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
         let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
             (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
-        let (clock, prune) = (store.clone(), store.clone());
+        let (clock, prune, audit, stop_audit) = (store.clone(), store.clone(), store.clone(), stop.clone());
         tasks.spawn(restart_on_panic("health_monitor", move || health.clone().run(stop_health.clone())));
         tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
         tasks.spawn(restart_on_panic("clock", move || {
@@ -125,6 +125,9 @@ impl Background {
         }));
         tasks.spawn(restart_on_panic("prune", move || {
             maintenance::expire_keys(prune.clone(), stop_prune.clone())
+        }));
+        tasks.spawn(restart_on_panic("audit_log", move || {
+            maintenance::prune_audit_log(audit.clone(), audit_retention, stop_audit.clone())
         }));
         tasks.spawn(restart_on_panic("retention", move || {
             retention::run(store.clone(), retained, stop_retention.clone())

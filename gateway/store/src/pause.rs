@@ -5,9 +5,10 @@
 
 use std::sync::PoisonError;
 
-use domain::Timestamp;
 use domain::waiting::QueueSnapshot;
+use domain::{Requester, Timestamp};
 
+use super::audit;
 use super::connection::Connection;
 use super::pause_state::Pause;
 use super::statement::Statement;
@@ -40,15 +41,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn pause(&self, until: Option<Timestamp>, by: Option<String>) -> Result<Pause, Error> {
+    pub async fn pause(
+        &self,
+        until: Option<Timestamp>,
+        by: Option<String>,
+        requester: &Requester,
+    ) -> Result<Pause, Error> {
         let now = self.now();
         let for_update = self.inner.dialect.for_update();
         let pause = self.write(|connection| {
-            let by = by.clone();
+            let (by, requester) = (by.clone(), requester.clone());
             Box::pin(async move {
                 let before = read(connection, for_update, now).await?;
                 let pause = Pause { at: before.map_or(now, |pause| pause.at), until, by };
                 write(connection, Some(&pause)).await?;
+                let detail = pause.until.map(|until| format!("until {until}"));
+                audit::record(connection, &audit::of_queue(&requester, "queue.pause", detail, now)).await?;
                 Ok(pause)
             })
         });
@@ -61,13 +69,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn resume(&self) -> Result<bool, Error> {
+    pub async fn resume(&self, requester: &Requester) -> Result<bool, Error> {
         let now = self.now();
         let for_update = self.inner.dialect.for_update();
         let resumed = self.write(|connection| {
+            let requester = requester.clone();
             Box::pin(async move {
                 let before = read(connection, for_update, now).await?;
                 write(connection, None).await?;
+                if before.is_some() {
+                    audit::record(connection, &audit::of_queue(&requester, "queue.resume", None, now))
+                        .await?;
+                }
                 Ok(before.is_some())
             })
         });

@@ -248,7 +248,7 @@ mod tests {
         let creations = orders(store.now(), 3);
         let ids: Vec<OrderId> = creations.iter().map(|creation| creation.id()).collect();
         store.insert(creations).await.unwrap();
-        let cancel = Command::Cancel { reason: None };
+        let cancel = Command::Cancel { reason: None, requester: None };
         store.apply([(ids[1], cancel)].into(), Default::default()).await.unwrap();
         let held_until = store.now() + Duration::from_secs(60);
         let claimed = store

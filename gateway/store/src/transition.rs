@@ -21,6 +21,7 @@ use rand::Rng;
 
 use self::lock::{Obstacles, lock, skipped_rows, wants_order};
 use self::update::{Changes, Condition};
+use super::audit;
 use super::pause::paused;
 use super::row_cache::CachedOrder;
 use super::unreadable::Unreadable;
@@ -129,6 +130,7 @@ impl Store {
                     lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = skipped_rows(connection, &commands, &orders, &unreadable).await?;
                 let mut applied: Vec<Option<CommandOutcome>> = vec![None; commands.len()];
+                let mut audited = Vec::new();
                 for pass in passes {
                     let mut changes = Changes::default();
                     for index in pass {
@@ -148,9 +150,13 @@ impl Store {
                             (None, None) if locked.contains(id) => CommandOutcome::Locked,
                             (None, None) => CommandOutcome::NotFound,
                         });
+                        if let Some(CommandOutcome::Changed { event, .. }) = &applied[index] {
+                            audited.extend(audit::of_command(command, event, now));
+                        }
                     }
                     changes.write(connection, table).await?;
                 }
+                audit::record_all(connection, &audited).await?;
                 let applied = applied.into_iter().map(|applied| applied.unwrap_or(CommandOutcome::NotFound));
                 Ok((applied.collect(), orders))
             })

@@ -113,7 +113,7 @@ on_both!(a_timeline_is_complete_after_any_event, |on| async move {
             2 => Command::Finish { lease, outcome: Outcome::Failed { reason, class: None } },
             _ => {
                 lease = LeaseToken::random();
-                Command::Redrive { reason: Some(reason), not_before: None }
+                Command::Redrive { reason: Some(reason), not_before: None, requester: None }
             }
         };
         let commands = ids[step..].iter().map(|id| (*id, command.clone())).collect();
@@ -210,7 +210,7 @@ on_both!(commands_for_one_order_in_a_batch_are_applied_in_sequence, |on| async m
             (id, Command::start(lease)),
             (id, Command::Heartbeat { lease }),
             (id, Command::Finish { lease, outcome: Outcome::Completed }),
-            (id, Command::Cancel { reason: None }),
+            (id, Command::Cancel { reason: None, requester: None }),
         ],
     )
     .await;
@@ -351,7 +351,7 @@ on_both!(the_waiting_time_begins_when_an_order_is_ready, |on| async move {
 on_both!(lists_page_without_gaps_and_filter, |on| async move {
     let backend = Backend::new(on).await;
     let ids = insert(&backend, 25).await;
-    one(&backend, ids[3], Command::Cancel { reason: Some("no longer wanted".into()) }).await;
+    one(&backend, ids[3], Command::Cancel { reason: Some("no longer wanted".into()), requester: None }).await;
     let mut seen = Vec::new();
     let mut after = None;
     loop {

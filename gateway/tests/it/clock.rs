@@ -14,7 +14,7 @@ use gateway::store::{
 };
 use test_database::Database;
 
-use crate::harness::{Backend, Gateway, check_invariants, eventually, quick};
+use crate::harness::{Backend, Gateway, check_invariants, eventually, quick, requester};
 use crate::on_both;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -112,7 +112,11 @@ on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
         let commands = [
             Command::start(lease),
             Command::Finish { lease, outcome: fail.clone() },
-            Command::Redrive { reason: None, not_before: Some(store.now() + 10 * MINUTE * n as u32) },
+            Command::Redrive {
+                reason: None,
+                not_before: Some(store.now() + 10 * MINUTE * n as u32),
+                requester: None,
+            },
         ];
         let commands = commands.into_iter().map(|command| (id, command)).collect();
         store.apply(commands, Rules::default()).await.unwrap();
@@ -138,7 +142,7 @@ on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
 on_both!(a_pause_keeps_its_length_after_a_clock_step, |on| async move {
     let backend = Backend::new(on).await;
     let store = &backend.store;
-    store.pause(Some(store.now() + MINUTE), None).await.unwrap();
+    store.pause(Some(store.now() + MINUTE), None, &requester()).await.unwrap();
     let mut connection = Database::connect(backend.url()).await.unwrap();
     let day = STEPS[2].as_micros();
     let text =
@@ -232,7 +236,7 @@ on_both!(a_redrive_with_a_start_time_keeps_its_rate, |on| async move {
         let commands = [
             Command::start(lease),
             Command::Finish { lease, outcome: fail.clone() },
-            Command::Redrive { reason: None, not_before },
+            Command::Redrive { reason: None, not_before, requester: None },
         ];
         let commands = commands.into_iter().map(|command| (id, command)).collect();
         store.apply(commands, Rules::default()).await.unwrap();
@@ -273,7 +277,10 @@ on_both!(a_gateway_started_after_a_forward_clock_step_removes_nothing, |on| asyn
     let first = creation();
     let id = first.id();
     store.insert([first].into()).await.unwrap();
-    store.apply([(id, Command::Cancel { reason: None })].into(), Rules::default()).await.unwrap();
+    store
+        .apply([(id, Command::Cancel { reason: None, requester: None })].into(), Rules::default())
+        .await
+        .unwrap();
     // A gateway repeats this each minute.
     store.prune_idempotency_keys().await.unwrap();
     store.close().await;

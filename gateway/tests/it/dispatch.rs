@@ -13,7 +13,7 @@ use gateway::Config;
 use gateway::store::{Claimed, CommandOutcome, DispatchCursor, NewOrder};
 use serde_json::json;
 
-use crate::harness::{Backend, eventually};
+use crate::harness::{Backend, eventually, requester};
 use crate::on_both;
 
 const GUARD: Duration = Duration::from_secs(600);
@@ -249,10 +249,10 @@ on_both!(a_paused_queue_accepts_orders_and_starts_none, |on| async move {
 
     // A second pause changes only its end.
     let until = backend.store.now() + GUARD;
-    let again = backend.store.pause(Some(until), None).await.unwrap();
+    let again = backend.store.pause(Some(until), None, &requester()).await.unwrap();
     assert_eq!((again.at, again.until, again.by), (pause.at, Some(until), None));
-    assert!(backend.store.resume().await.unwrap());
-    assert!(!backend.store.resume().await.unwrap(), "it is not paused any more");
+    assert!(backend.store.resume(&requester()).await.unwrap());
+    assert!(!backend.store.resume(&requester()).await.unwrap(), "it is not paused any more");
     // The rejected job is enqueued again immediately, not after its visibility timeout.
     let mut jobs = [gateway.next_job().await, gateway.next_job().await];
     jobs.sort();
@@ -299,7 +299,7 @@ on_both!(no_order_starts_after_the_response_to_a_pause, |on| async move {
             .then_some(())
     })
     .await;
-    backend.store.pause(None, None).await.unwrap();
+    backend.store.pause(None, None, &requester()).await.unwrap();
     let processing = domain::query::Filter { statuses: vec![Status::Processing], ..Default::default() };
     let at_the_answer =
         backend.store.list(&domain::Principal::anonymous(), &processing, None, 1_000).await.unwrap().len();

@@ -342,6 +342,11 @@ where
     }
 }
 
+/// Returns the origin of a command on the store.
+pub(crate) fn requester() -> domain::Requester {
+    domain::Requester { name: "test".into(), request_id: None }
+}
+
 /// A configuration with short leases and visibility timeouts.
 pub(crate) fn quick() -> Config {
     let mut config = Config::default();

@@ -8,6 +8,8 @@ mod any_input;
 #[cfg(test)]
 mod api_keys;
 #[cfg(test)]
+mod audit_log;
+#[cfg(test)]
 mod bulk;
 #[cfg(test)]
 mod changes;

@@ -46,7 +46,7 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
             Status::Processing => vec![Command::start(lease)],
             Status::Completed => finish(Outcome::Completed),
             Status::Failed => finish(Outcome::Failed { reason: "no".into(), class: None }),
-            Status::Cancelled => vec![Command::Cancel { reason: None }],
+            Status::Cancelled => vec![Command::Cancel { reason: None, requester: None }],
         };
         let all = [Command::start(before), back].into_iter().chain(last);
         all.map(|command| (*id, command)).collect()
@@ -164,7 +164,7 @@ on_both!(failed_orders_have_a_separate_retention_time, |on| async move {
     orders_of(&backend, 10, Status::Completed, 1).await;
     orders_of(&backend, 6, Status::Failed, 1).await;
     let week = Retention { failed: Some(7 * DAY), ..MONTH };
-    let redrive = Command::Redrive { reason: None, not_before: None };
+    let redrive = Command::Redrive { reason: None, not_before: None, requester: None };
     backend.store.apply([(dead[0], redrive)].into(), Rules::default()).await.unwrap();
     let mut batches = Vec::new();
     for status in Status::ALL {
@@ -239,7 +239,10 @@ async fn post(gateway: &Gateway<'_>, path: &str, body: &Value) -> (bool, Value) 
 async fn remove(gateway: &Gateway<'_>, id: &Value) {
     let id: OrderId = id.as_str().unwrap().parse().unwrap();
     let store = &gateway.backend.store;
-    store.apply([(id, Command::Cancel { reason: None })].into(), Rules::default()).await.unwrap();
+    store
+        .apply([(id, Command::Cancel { reason: None, requester: None })].into(), Rules::default())
+        .await
+        .unwrap();
     run(gateway.backend, "UPDATE orders SET updated_at = 1, created_at = 1 WHERE status = 'cancelled'").await;
     assert_eq!(prune(store, Status::Cancelled, MONTH).await, [1]);
 }

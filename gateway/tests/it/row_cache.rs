@@ -83,7 +83,7 @@ async fn changes_of_another_gateway_invalidate_the_row_cache() {
 
     // Cancelled at the other gateway before the start at this one, in one batch with orders that are not.
     let ids = insert(here, 4).await;
-    apply(&there, &ids[..1], &Command::Cancel { reason: None }).await;
+    apply(&there, &ids[..1], &Command::Cancel { reason: None, requester: None }).await;
     let (lease, command) = start();
     let started = apply(here, &ids, &command).await;
     assert!(matches!(started[0], CommandOutcome::Refused(Refusal::Final(Status::Cancelled))), "{started:?}");

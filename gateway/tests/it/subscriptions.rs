@@ -65,7 +65,7 @@ on_both!(a_later_subscriber_does_not_hide_events_that_an_earlier_one_missed, |on
     let id = gateway.create_order().await;
     let early = watch(&gateway, &id, Some(1)).await.unwrap();
     // Written by another store: no event is published.
-    let cancel = domain::transition::Command::Cancel { reason: None };
+    let cancel = domain::transition::Command::Cancel { reason: None, requester: None };
     let commands = vec![(id.parse().unwrap(), cancel)];
     backend.store.apply(commands.into(), domain::transition::Rules::default()).await.unwrap();
     let late = watch(&gateway, &id, Some(0)).await.unwrap();
@@ -125,7 +125,7 @@ on_both!(a_subscription_follows_a_redriven_order_after_its_failure, |on| async m
     gateway.report(&id, "processing", "").await.unwrap();
     gateway.report(&id, "failed", "").await.unwrap();
     let order_id = id.parse().unwrap();
-    let redrive = domain::transition::Command::Redrive { reason: None, not_before: None };
+    let redrive = domain::transition::Command::Redrive { reason: None, not_before: None, requester: None };
     backend.store.apply(vec![(order_id, redrive)].into(), quick().service.rules).await.unwrap();
     let live = watch(&gateway, &id, Some(0)).await.unwrap();
     complete(&gateway, &id).await;

@@ -56,9 +56,9 @@ async fn request(service: &Service, caller: &Arc<Principal>, kind: u32, id: Orde
         1 => seen(&orders.events(caller, id, 0).await),
         2 => seen(&orders.with_lease(caller, id).await),
         3 => seen(&service.feed.watch(caller, id, WatchFrom::After(0)).await.map(|_| ())),
-        4 => seen(&orders.cancel(caller, id, None).await),
+        4 => seen(&orders.cancel(caller, id, &Actor::default(), None).await),
         5 => {
-            let actor = Actor { name: None, via: "REST" };
+            let actor = Actor::default();
             seen(&orders.redrive(caller, id, &actor, None).await)
         }
         6 => seen(&orders.start_attempts(caller, &[(id, lease)]).await),
@@ -127,7 +127,7 @@ on_both!(lists_counts_searches_and_bulk_redrives_are_of_one_tenant, |on| async m
     let after = of_a.iter().max().copied();
     let listed = backend.store.list_ids(&b, &Filter::default(), after, 100).await.unwrap();
     assert!(listed.iter().all(|id| of_b.contains(id)));
-    let requester = Actor { name: None, via: "REST" };
+    let requester = Actor::default();
     let redrive = Redrive {
         filter: Filter::default(),
         after: None,
@@ -212,7 +212,7 @@ on_both!(the_background_loops_work_for_every_tenant, |on| async move {
         for id in ids {
             // Ids of one tenant are consecutive only if they were created one after the other.
             assert!(store.exists(tenant, *id).await.unwrap());
-            service.orders.cancel(tenant, *id, None).await.unwrap();
+            service.orders.cancel(tenant, *id, &Actor::default(), None).await.unwrap();
         }
     }
     let retention = Retention { finished: Some(std::time::Duration::ZERO), failed: None };
@@ -236,7 +236,7 @@ async fn a_use_case_requires_its_scope() {
     let service = service(&backend).await;
     let orders = &service.orders;
     let id = create(&service, &Principal::anonymous(), 1).await[0];
-    let actor = Actor { name: None, via: "REST" };
+    let actor = Actor::default();
     for scope in Scope::ALL {
         let without = Scope::ALL.iter().copied().filter(|each| each != scope).collect::<Vec<_>>();
         let caller = Arc::new(Principal { scopes: Scopes::of(&without), ..Principal::anonymous() });
@@ -252,8 +252,8 @@ async fn a_use_case_requires_its_scope() {
             (Scope::OrdersManage, forbidden(orders.redrive(&caller, id, &actor, None).await.err())),
             (Scope::Work, forbidden(orders.start_attempts(&caller, &[]).await.err())),
             (Scope::EventsRead, forbidden(service.feed.all(&caller).err())),
-            (Scope::Admin, forbidden(orders.pause(&caller, None, None).await.err())),
-            (Scope::Admin, forbidden(orders.resume(&caller).await.err())),
+            (Scope::Admin, forbidden(orders.pause(&caller, None, &actor).await.err())),
+            (Scope::Admin, forbidden(orders.resume(&caller, &actor).await.err())),
         ];
         for (needed, refused) in refused {
             assert_eq!(refused, (needed == *scope).then_some(needed), "without {scope:?}");

@@ -7,7 +7,7 @@ use domain::{Currency, OrderId};
 
 use crate::errors::to_graphql_error;
 use crate::schema::list::OrderFilter;
-use crate::schema::mutation::{UserError, requester};
+use crate::schema::mutation::{UserError, actor};
 use crate::schema::scalars::DateTime;
 use crate::services::{Services, caller};
 use domain::query::{Filter, Sort};
@@ -65,7 +65,7 @@ impl DeadLetterMutation {
         #[graphql(desc = "The orders and the options.")] input: RedriveOrdersInput,
     ) -> Option<Result<RedriveOrdersPayload>> {
         let services = ctx.data_unchecked::<Arc<Services>>();
-        let redrive = match read(input, services.default_currency) {
+        let redrive = match read(ctx, input, services.default_currency) {
             Ok(redrive) => redrive,
             Err(user_errors) => {
                 return Some(Ok(RedriveOrdersPayload { user_errors, ..RedriveOrdersPayload::default() }));
@@ -84,6 +84,7 @@ impl DeadLetterMutation {
 }
 
 fn read(
+    ctx: &Context<'_>,
     input: RedriveOrdersInput,
     default_currency: Currency,
 ) -> std::result::Result<Redrive, Vec<UserError>> {
@@ -110,8 +111,8 @@ fn read(
         errors.extend(problems.iter().map(UserError::filter));
         Filter::default()
     });
-    let requester = match requester(input.requested_by) {
-        Ok(requester) => requester,
+    let requester = match actor(ctx, input.requested_by) {
+        Ok(actor) => actor,
         Err(error) => {
             errors.push(error);
             return Err(errors);

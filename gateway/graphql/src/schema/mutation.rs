@@ -11,6 +11,7 @@ use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, strings};
 
 use crate::errors::to_graphql_error;
+use crate::request::RequestId;
 use crate::response_budget::Budget;
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
@@ -138,10 +139,10 @@ impl UserError {
 }
 
 /// Returns the actor of a change, with the name that the client sent.
-pub(crate) fn requester(name: Option<String>) -> std::result::Result<Actor, UserError> {
+pub(crate) fn actor(ctx: &Context<'_>, name: Option<String>) -> std::result::Result<Actor, UserError> {
     match name.as_deref().map(|name| strings::validate(name, strings::MAX_REQUESTED_BY)) {
         Some(Err(message)) => Err(UserError::input("requestedBy", message)),
-        Some(Ok(())) | None => Ok(Actor { name, via: "GraphQL" }),
+        Some(Ok(())) | None => Ok(Actor { name, via: "GraphQL", request_id: RequestId::of(ctx) }),
     }
 }
 
@@ -218,7 +219,13 @@ impl OrderMutation {
     ) -> Option<Result<CancelOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => split_outcome(orders.cancel(caller(ctx), id, input.reason).await.map(Into::into)),
+            Ok(id) => match actor(ctx, None) {
+                Ok(actor) => {
+                    let order = orders.cancel(caller(ctx), id, &actor, input.reason).await;
+                    split_outcome(order.map(Into::into))
+                }
+                Err(error) => Ok((None, vec![error])),
+            },
             Err(error) => Ok((None, vec![error])),
         };
         Some(outcome.map(|(order, user_errors)| CancelOrderPayload { order, user_errors }))
@@ -232,9 +239,9 @@ impl OrderMutation {
     ) -> Option<Result<RedriveOrderPayload>> {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let outcome = match order_id(&input.order_id) {
-            Ok(id) => match requester(input.requested_by) {
-                Ok(requester) => {
-                    let order = orders.redrive(caller(ctx), id, &requester, input.reason.as_deref()).await;
+            Ok(id) => match actor(ctx, input.requested_by) {
+                Ok(actor) => {
+                    let order = orders.redrive(caller(ctx), id, &actor, input.reason.as_deref()).await;
                     split_outcome(order.map(Into::into))
                 }
                 Err(error) => Ok((None, vec![error])),

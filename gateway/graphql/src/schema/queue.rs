@@ -6,7 +6,7 @@ use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::Status;
 
 use crate::errors::to_graphql_error;
-use crate::schema::mutation::{UserError, requester};
+use crate::schema::mutation::{UserError, actor};
 use crate::schema::scalars::DateTime;
 use crate::services::{Services, caller};
 use gateway_store::{COUNT_LIMIT, Counts, Pause};
@@ -152,21 +152,26 @@ impl QueueMutation {
         let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
         let (until, name) = input.map_or((None, None), |input| (input.until, input.requested_by));
         let refused = |error| Some(Ok(QueuePayload { queue: None, user_errors: vec![error] }));
-        let requester = match requester(name) {
-            Ok(requester) => requester,
+        let actor = match actor(ctx, name) {
+            Ok(actor) => actor,
             Err(error) => return refused(error),
         };
         let (until, now) = (until.map(|until| until.0), orders.now());
         if until.is_some_and(|until| until <= now) {
             return refused(UserError::input("until", format!("must be in the future; it is {now}")));
         }
-        let paused = orders.pause(caller(ctx), until, requester.name).await;
+        let paused = orders.pause(caller(ctx), until, &actor).await;
         Some(paused.map(|pause| after(Some(pause))).map_err(to_graphql_error))
     }
 
     /// Resumes a paused queue; no effect if it is not paused.
     async fn resume_queue(&self, ctx: &Context<'_>) -> Option<Result<QueuePayload>> {
-        let resumed = ctx.data_unchecked::<Arc<Services>>().orders.resume(caller(ctx)).await;
+        let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
+        let actor = match actor(ctx, None) {
+            Ok(actor) => actor,
+            Err(error) => return Some(Ok(QueuePayload { queue: None, user_errors: vec![error] })),
+        };
+        let resumed = orders.resume(caller(ctx), &actor).await;
         Some(resumed.map(|_| after(None)).map_err(to_graphql_error))
     }
 }

@@ -4,6 +4,7 @@ use domain::transition::Command;
 use domain::{LeaseToken, Order, OrderId, Outcome, Principal, Scope};
 use gateway_store::CommandOutcome;
 
+use super::actor::Actor;
 use super::answers::{self, StartOutcome};
 use super::use_cases::Orders;
 use crate::error::Error;
@@ -18,10 +19,12 @@ impl Orders {
         &self,
         principal: &Principal,
         id: OrderId,
+        actor: &Actor,
         reason: Option<String>,
     ) -> Result<Order, Error> {
         principal.require(Scope::OrdersWrite)?;
-        self.change(principal, id, Command::Cancel { reason }).await
+        let requester = Some(actor.requester(principal));
+        self.change(principal, id, Command::Cancel { reason, requester }).await
     }
 
     /// Starts attempts. The same lease returns the same order again.

@@ -1,12 +1,12 @@
 //! Redrives dead letters: one, or all that match a filter.
 
-use std::fmt;
 use std::time::Duration;
 
 use domain::query::Filter;
 use domain::transition::Command;
 use domain::{Order, OrderId, Principal, Scope, Status, Timestamp};
 
+use super::actor::Actor;
 use super::use_cases::Orders;
 use crate::error::Error;
 use gateway_store::CommandOutcome;
@@ -15,24 +15,6 @@ use gateway_store::CommandOutcome;
 pub const MAX_REDRIVEN: u32 = 1_000;
 /// Maximum rate of a redrive, in starts per second; a higher one has no effect.
 pub const MAX_RATE: u32 = 10_000;
-
-/// The actor of a command, for the timeline of the order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor {
-    /// The name of the actor.
-    pub name: Option<String>,
-    /// The API, which is shown without a name: `REST`, `GraphQL`.
-    pub via: &'static str,
-}
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "by {name}"),
-            None => write!(f, "over {}", self.via),
-        }
-    }
-}
 
 /// The dead letters to redrive, and how.
 #[derive(Debug, Clone)]
@@ -80,8 +62,9 @@ impl Orders {
         reason: Option<&str>,
     ) -> Result<Order, Error> {
         principal.require(Scope::OrdersManage)?;
-        let reason = Some(redrive_reason(requester, reason));
-        self.change(principal, id, Command::Redrive { reason, not_before: None }).await
+        let reason = Some(redrive_reason(&requester.described(principal), reason));
+        let requester = Some(requester.requester(principal));
+        self.change(principal, id, Command::Redrive { reason, not_before: None, requester }).await
     }
 
     /// Redrives the matching dead letters of the caller's tenant, newest first.
@@ -109,9 +92,11 @@ impl Orders {
         if redrive.dry_run {
             return Ok(Redriven { orders: ids, next, next_start_at });
         }
-        let reason = redrive_reason(&redrive.requester, redrive.reason.as_deref());
+        let reason = redrive_reason(&redrive.requester.described(principal), redrive.reason.as_deref());
+        let requester = redrive.requester.requester(principal);
         let commands = ids.iter().enumerate().map(|(n, id)| {
-            (*id, Command::Redrive { reason: Some(reason.clone()), not_before: Some(turn(n)) })
+            let (reason, requester) = (Some(reason.clone()), Some(requester.clone()));
+            (*id, Command::Redrive { reason, not_before: Some(turn(n)), requester })
         });
         let changed = self
             .apply(principal, commands.collect(), |_, applied| {
@@ -129,7 +114,7 @@ impl Orders {
 }
 
 /// Returns the reason in the event of a redrive.
-fn redrive_reason(requester: &Actor, reason: Option<&str>) -> String {
+fn redrive_reason(requester: &str, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("redriven {requester}: {reason}"),
         None => format!("redriven {requester}"),

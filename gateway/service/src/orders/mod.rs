@@ -4,6 +4,7 @@
 //! `group_commit`). The group is one transaction. Reads, pausing and resuming do not use it. After COMMIT the use case
 //! wakes dispatch and publishes the events in background tasks, so a client never waits for the queue or the bus.
 
+mod actor;
 mod answers;
 mod attempts;
 mod command_batch;
@@ -18,10 +19,11 @@ mod queue;
 mod read;
 mod use_cases;
 
+pub use actor::Actor;
 pub use answers::StartOutcome;
 pub use counts::COUNTS_FRESH;
 pub use create::{BulkCreated, BulkRow, BulkRowOutcome, Created, ErrorPolicy};
-pub use dead_letters::{Actor, MAX_RATE, MAX_REDRIVEN, Redrive, Redriven};
+pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven};
 pub use list::{ListQuery, Page, Take};
 pub use page_cursor::{InvalidCursor, PageCursor};
 pub use use_cases::Orders;

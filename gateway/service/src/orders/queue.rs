@@ -4,6 +4,7 @@ use domain::waiting::QueueSnapshot;
 use domain::{Principal, Scope, Timestamp};
 use gateway_store::{Counts, Pause};
 
+use super::actor::Actor;
 use super::use_cases::Orders;
 use crate::error::Error;
 
@@ -18,10 +19,11 @@ impl Orders {
         &self,
         principal: &Principal,
         until: Option<Timestamp>,
-        by: Option<String>,
+        actor: &Actor,
     ) -> Result<Pause, Error> {
         principal.require(Scope::Admin)?;
-        let pause = self.store.pause(until, by).await?;
+        let requester = actor.requester(principal);
+        let pause = self.store.pause(until, actor.named(principal), &requester).await?;
         self.direct_enqueue.capacity.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
         tracing::info!(until, by = pause.by, "queue paused");
@@ -33,9 +35,9 @@ impl Orders {
     ///
     /// # Errors
     /// As [`Self::pause`].
-    pub async fn resume(&self, principal: &Principal) -> Result<bool, Error> {
+    pub async fn resume(&self, principal: &Principal, actor: &Actor) -> Result<bool, Error> {
         principal.require(Scope::Admin)?;
-        let paused = self.store.resume().await?;
+        let paused = self.store.resume(&actor.requester(principal)).await?;
         metrics::gauge!("orders_queue_paused").set(0.0);
         if paused {
             tracing::info!("queue resumed");

@@ -89,6 +89,16 @@ pub(crate) struct RuleArgs {
         default_value = "0"
     )]
     pub(crate) retain_failed: Duration,
+    /// Retention of entries of the audit log. 0 keeps them forever: 0 to 36500d
+    #[arg(
+        long,
+        env = "ORDERS_RETAIN_AUDIT_LOG",
+        hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, DAY * 36_500),
+        default_value = "400d"
+    )]
+    pub(crate) retain_audit_log: Duration,
 }
 
 impl RuleArgs {
@@ -105,6 +115,7 @@ impl RuleArgs {
                 .retention("--retain-completed (ORDERS_RETAIN_COMPLETED)", self.retain_completed)?,
             failed: self.retention("--retain-failed (ORDERS_RETAIN_FAILED)", self.retain_failed)?,
         };
+        service.audit_retention = Some(self.retain_audit_log).filter(|retention| !retention.is_zero());
         Ok(())
     }
 

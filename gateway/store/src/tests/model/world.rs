@@ -57,11 +57,11 @@ impl World {
             Step::Dispatch { limit } => self.dispatch(limit).await,
             Step::Sweep => self.sweep().await,
             Step::Pause => {
-                self.store.pause(None, None).await.unwrap();
+                self.store.pause(None, None, &requester()).await.unwrap();
                 self.paused = true;
             }
             Step::Resume => {
-                assert_eq!(self.store.resume().await.unwrap(), self.paused);
+                assert_eq!(self.store.resume(&requester()).await.unwrap(), self.paused);
                 self.paused = false;
             }
             Step::Wait { ms } => {
@@ -220,10 +220,10 @@ impl World {
                 Ask::StartAgain { back } => Command::start(token(back)),
                 Ask::Heartbeat { back } => Command::Heartbeat { lease: token(back) },
                 Ask::Finish { back, how } => Command::Finish { lease: token(back), outcome: outcome(how) },
-                Ask::Cancel => Command::Cancel { reason: None },
+                Ask::Cancel => Command::Cancel { reason: None, requester: None },
                 Ask::Redrive { in_ms } => {
                     let not_before = in_ms.map(|ms| now + Duration::from_millis(ms));
-                    Command::Redrive { reason: None, not_before }
+                    Command::Redrive { reason: None, not_before, requester: None }
                 }
             };
             if let Command::Start { lease, .. } = command {
@@ -336,4 +336,8 @@ impl World {
             assert_eq!(order.version as usize, known.timeline.len());
         }
     }
+}
+
+fn requester() -> domain::Requester {
+    domain::Requester { name: "model".into(), request_id: None }
 }
