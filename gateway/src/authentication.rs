@@ -6,9 +6,9 @@ use std::time::Duration;
 use domain::{ErrorCode, Shares};
 use futures_util::future::BoxFuture;
 use gateway_access::{AuthError, Authenticator, Credentials, JwtConfig, Key};
-use gateway_http::auth::{Auth, Verdict, Verifier};
+use gateway_http::auth::{Auth, Sessions, Verdict, Verifier};
 use gateway_http::problem::Problem;
-use gateway_service::Error;
+use gateway_service::{Error, InstallationKeys};
 use gateway_store::Store;
 
 /// Time after which a client tries again while the keys of the token issuer cannot be read.
@@ -43,7 +43,12 @@ impl AccessConfig {
 /// Returns what authenticates requests, and the authenticator whose task runs beside it.
 ///
 /// `shares` is the number of gateways that share the limits of keys and tenants.
-pub(crate) fn auth(config: &AccessConfig, store: &Store, shares: Shares) -> (Auth, Option<Authenticator>) {
+pub(crate) fn auth(
+    config: &AccessConfig,
+    store: &Store,
+    shares: Shares,
+    keys: &InstallationKeys,
+) -> (Auth, Option<Authenticator>) {
     if !config.is_required() {
         return (Auth::off(), None);
     }
@@ -53,7 +58,8 @@ pub(crate) fn auth(config: &AccessConfig, store: &Store, shares: Shares) -> (Aut
         local_worker: config.local_worker.as_ref(),
     };
     let authenticator = Authenticator::new(store.clone(), accepted, shares);
-    (Auth::required(Arc::new(CredentialVerifier(authenticator.clone()))), Some(authenticator))
+    let verifier = Arc::new(CredentialVerifier(authenticator.clone()));
+    (Auth::required(verifier, Sessions::new(&keys.derive("session"))), Some(authenticator))
 }
 
 struct CredentialVerifier(Authenticator);

@@ -23,6 +23,7 @@ mod openapi;
 pub mod pages;
 mod router;
 mod serve;
+mod session;
 mod starting;
 
 pub use authentication::AccessConfig;

@@ -7,6 +7,7 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use crate::Config;
 use crate::health::{self, HealthState};
+use crate::session;
 use gateway_rest::{RestState, schema};
 
 /// The parts of the document that are not generated from routes.
@@ -28,7 +29,7 @@ use gateway_rest::{RestState, schema};
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
         (name = "dead letters", description = "List and redrive failed orders."),
         (name = "queue", description = "Pause and resume processing."),
-        (name = "access", description = "API keys and the audit log."),
+        (name = "access", description = "Sessions of browsers, API keys and the audit log."),
         (name = "operations", description = "Endpoints for orchestrators and monitoring."),
     )
 )]
@@ -40,6 +41,8 @@ pub(crate) struct Documented {
     /// The public endpoints of orchestrators.
     pub(crate) probes: Router<HealthState>,
     pub(crate) metrics: Router<HealthState>,
+    /// The sessions of browsers.
+    pub(crate) sessions: Router<HealthState>,
     pub(crate) document: OpenApi,
 }
 
@@ -48,11 +51,13 @@ pub(crate) fn documented(config: &Config) -> Documented {
     let (rest, of_rest) = gateway_rest::routes(config.response_timeout()).split_for_parts();
     let (probes, of_probes) = health::probes().split_for_parts();
     let (metrics, of_metrics) = health::metrics_route().split_for_parts();
+    let (sessions, of_sessions) = session::routes().split_for_parts();
     let mut document = <Document as utoipa::OpenApi>::openapi();
     document.merge(of_rest);
     document.merge(of_probes);
     document.merge(of_metrics);
-    Documented { rest, probes, metrics, document: complete(document) }
+    document.merge(of_sessions);
+    Documented { rest, probes, metrics, sessions, document: complete(document) }
 }
 
 /// Returns the document.
@@ -150,6 +155,7 @@ mod tests {
             found,
             [
                 "delete /api-keys/{id}",
+                "delete /session",
                 "get /api-keys",
                 "get /audit-log",
                 "get /dead-letters",
@@ -161,6 +167,7 @@ mod tests {
                 "get /orders/{id}/events",
                 "get /queue",
                 "get /readyz",
+                "get /session",
                 "post /api-keys",
                 "post /api-keys/{id}/rotate",
                 "post /dead-letters/redrive",
@@ -170,6 +177,7 @@ mod tests {
                 "post /orders/{id}/redrive",
                 "post /queue/pause",
                 "post /queue/resume",
+                "post /session",
             ]
         );
     }

@@ -65,7 +65,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
     let Service { orders, feed, presence, health, background, writes } = service;
-    let (auth, authenticator) = authentication::auth(&config.access, &store, presence.shares());
+    let (auth, authenticator) =
+        authentication::auth(&config.access, &store, presence.shares(), orders.keys());
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),

@@ -190,11 +190,17 @@ export class Server {
     stopLater(() => server.stop());
     server.#args = args;
     server.#folder = await mkdtemp(join(tmpdir(), 'orders-browser-'));
-    await server.restart();
+    await server.#start();
     return server;
   }
 
-  async restart() {
+  /** Starts the server again, with other arguments if there are any. */
+  async restart(...args) {
+    if (args.length > 0) this.#args = args;
+    await this.#start();
+  }
+
+  async #start() {
     const address = this.url?.host ?? '127.0.0.1:0';
     const args = ['dev', '--http-addr', address, '--grpc-addr', '127.0.0.1:0', '--data-dir', this.#folder, ...this.#args];
     // The kernel kills the server when this program ends.

@@ -10,6 +10,7 @@ import { launch, run } from './harness.mjs';
 import { orders } from './orders.mjs';
 import { outages } from './outages.mjs';
 import { graphqlTools } from './graphql_tools.mjs';
+import { sessions } from './sessions.mjs';
 import { tracking } from './tracking.mjs';
 
 const wanted = process.argv[2];
@@ -31,6 +32,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts, ...guide }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts, ...guide, ...sessions }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

@@ -45,6 +45,11 @@ export const TRACK = `subscription Track($id: ID!, $after: Int) {
   orderStatus(orderId: $id, after: $after) { sequence status occurredAt order { ${TRACKED} } }
 }`;
 
+let unauthenticated = () => {};
+
+/** `callback` is called when the server asks for a credential. */
+export function onUnauthenticated(callback) { unauthenticated = callback; }
+
 /** The server answered, and the answer is a refusal of the request. */
 export class Refused extends Error {
   constructor({ message, extensions }) {
@@ -65,6 +70,7 @@ export async function request(query, variables) {
     signal: AbortSignal.timeout(15_000),
   });
   const answer = await response.json();
+  if (response.status === 401) unauthenticated();
   if (answer.errors) throw new Refused(answer.errors[0]);
   return answer.data;
 }

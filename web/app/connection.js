@@ -30,7 +30,8 @@ const client = globalThis.graphqlWs.createClient({
       connectedAt = Date.now();
       listener.connected();
     },
-    closed() {
+    closed(event) {
+      if ([4401, 4403].includes(event?.code)) listener.unauthenticated?.();
       clearTimeout(pongTimer);
       const now = Date.now();
       if (following > 0) listener.lost(now - heardAt > SILENCE_MS ? heardAt : now);
@@ -71,8 +72,8 @@ function wake() {
 }
 
 /**
- * Tells when the socket is `connected()`, and when it was `lost(since)`, in milliseconds since 1970. Call it once,
- * before the first `follow`.
+ * Tells when the socket is `connected()`, when it was `lost(since)`, in milliseconds since 1970, and, if the listener
+ * has it, when the server does not accept the credential: `unauthenticated()`. Call it once, before the first `follow`.
  */
 export function watchConnection(callbacks) {
   listener = callbacks;

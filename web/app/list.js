@@ -2,7 +2,7 @@
 
 import { PAGE } from './api.js';
 import { html } from './html.js';
-import { rows, set, state } from './state.js';
+import { isAuthenticated, rows, set, state } from './state.js';
 import { reread } from './live.js';
 import { ago, count, dateTime, money, statusName, title, waiting } from './format.js';
 
@@ -63,7 +63,8 @@ const Loading = () => html`<p class="notice muted">Reading the list…</p>`;
 
 function Empty() {
   const curl = `curl -X POST ${new URL('orders', document.baseURI)} \\
-  -H 'Content-Type: application/json' \\
+${isAuthenticated() ? `  -H "Authorization: Bearer $ORDERS_TOKEN" \\
+` : ''}  -H 'Content-Type: application/json' \\
   -d '{"item":"Laptop","quantity":2,"price":1299.99}'`;
   return html`
     <div class="empty">

@@ -9,6 +9,7 @@ import { follow, watchConnection } from './connection.js';
 import { countEvent, learnCounts } from './counts.js';
 import { blind, learnTime, missed, rateEvent, seeing } from './rates.js';
 import { learnEvent, learnList, set, state } from './state.js';
+import { signIn } from './session.js';
 import { watch } from './watch.js';
 
 /** The list is read again this often even when all seems well, in case a message was lost on the way. */
@@ -130,6 +131,7 @@ function readAll() {
 /** Starts the live list. */
 export function start() {
   watchConnection({
+    unauthenticated: signIn,
     connected() {
       if (state.connection === 'lost') announce('Connected again. Everything is up to date.', 'connection');
       set({ connection: 'live' });

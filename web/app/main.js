@@ -1,8 +1,10 @@
 // Starts the page. Which order is open is in the address, so that it can be linked, and Back closes it.
 
 import { render } from '../vendor/preact/preact.mjs';
+import { onUnauthenticated } from './api.js';
 import { start } from './live.js';
-import { changed, onChange, state } from './state.js';
+import { readSession, signIn } from './session.js';
+import { changed, onChange, set, state } from './state.js';
 import { html } from './html.js';
 import { Page } from './page.js';
 import { wide } from './screen.js';
@@ -44,4 +46,6 @@ wide.addEventListener('change', changed);
 // The ages of orders, and the time that the open one has spent in its status, grow without events.
 setInterval(() => { if (!document.hidden) changed(); }, 1_000);
 followAddress();
+onUnauthenticated(signIn);
 start();
+readSession().then((session) => set({ session }));

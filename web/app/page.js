@@ -1,7 +1,7 @@
 // The whole page: head, form, list, the open order, foot.
 
 import { html } from './html.js';
-import { state } from './state.js';
+import { isAuthenticated, state } from './state.js';
 import { tryNow } from './connection.js';
 import { resume } from './live.js';
 import { Overview } from './overview.js';
@@ -10,12 +10,17 @@ import { NewOrder } from './form.js';
 import { List } from './list.js';
 import { Detail } from './detail.js';
 import { wide } from './screen.js';
+import { endSession } from './session.js';
 
-const LINKS = [
-  ['guide/', 'Guide'],
+/** A server that requires a key serves these only if its operators enable them. */
+const DEVELOPER_TOOLS = [
   ['docs', 'REST reference'],
   ['graphiql', 'GraphiQL'],
   ['playground', 'Playground'],
+];
+const LINKS = [
+  ['guide/', 'Guide'],
+  ...DEVELOPER_TOOLS,
   ['metrics', 'Metrics'],
   ['readyz?verbose', 'Readiness'],
 ];
@@ -25,14 +30,14 @@ export function Page() {
   return html`
     <header class="top">
       <a class="brand" href="#/"><img src="icon.svg" alt="" width="28" height="28" /><h1>Orders</h1></a>
-      <${Connection} />
+      <div class="account"><${Connection} /><${Account} /></div>
     </header>
     <main class="columns">
       <div class="left" inert=${covered}><${Overview} /><${NewOrder} /><${List} /></div>
       <${Detail} />
     </main>
     ${(state.loaded || state.loadError) && html`<footer class="foot" inert=${covered}>
-      <nav aria-label="Interfaces">${LINKS.map(([href, name]) => html`<a href=${href}>${name}</a>`)}</nav>
+      <nav aria-label="Interfaces">${LINKS.filter((link) => !isAuthenticated() || !DEVELOPER_TOOLS.includes(link)).map(([href, name]) => html`<a href=${href}>${name}</a>`)}</nav>
     </footer>`}
     <div class="notes">
       ${state.queue.paused && html`<${Paused} queue=${state.queue} />`}
@@ -44,6 +49,10 @@ export function Page() {
 const CONNECTION = { connecting: 'Connecting…', live: 'Live', lost: 'Offline' };
 
 const Connection = () => html`<span class="connection ${state.connection}">${CONNECTION[state.connection]}</span>`;
+
+const Account = () => isAuthenticated() && html`
+  <span class="muted" title=${`Tenant ${state.session.tenant}`}>${state.session.name}</span>
+  <button type="button" class="quiet" onClick=${endSession}>Sign out</button>`;
 
 const Paused = ({ queue }) => html`
   <div class="banner">

@@ -19,10 +19,14 @@ export const state = {
   wanted: PAGE,
   more: false,
   queue: { paused: false, workers: null },
+  session: null, // the caller, once it is known
   open: null, // the order on the right, see open()
   form: { busy: false, errors: {} },
   action: null, // what is being asked about the open order: { kind, busy, error }
 };
+
+/** Whether the server knows the caller. Without authentication, the session has no end. */
+export const isAuthenticated = () => Boolean(state.session?.expiresAt);
 
 let draw = () => {};
 let frame = null;

@@ -1,4 +1,4 @@
-//! Authenticates requests by their `Authorization` header.
+//! Authenticates requests by their `Authorization` header, or by the cookie of a session.
 //!
 //! A credential that was verified lately costs no wait and no allocation besides the extension of the request. Any other
 //! one is looked up. Failures are limited for each address, so that guessing does not reach the database.
@@ -6,23 +6,27 @@
 mod credential_body;
 mod failures;
 mod gate;
+mod session;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use domain::{ErrorCode, Principal, Scope};
+use domain::{ErrorCode, Principal, Scope, Timestamp};
 use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use metrics::{Counter, counter};
 
 use self::failures::FailureLimiter;
 pub(crate) use self::gate::Admission;
 pub use self::gate::Gate;
+use self::session::InvalidSession;
+pub use self::session::{MAX_SESSION_CREDENTIAL, SESSION_TTL, Sessions, clear_cookies};
 use super::problem::Problem;
 
 /// Verifies the values of `Authorization` headers.
@@ -51,6 +55,7 @@ struct Inner {
 
 struct Required {
     verifier: Arc<dyn Verifier>,
+    sessions: Sessions,
     failures: FailureLimiter,
     accepted: Counter,
     refused: Counter,
@@ -63,13 +68,14 @@ impl Auth {
         Self(Arc::new(Inner { anonymous: Arc::new(Principal::anonymous()), required: None }))
     }
 
-    /// Requires a credential that `verifier` accepts.
-    pub fn required(verifier: Arc<dyn Verifier>) -> Self {
+    /// Requires a credential that `verifier` accepts, or a session with one.
+    pub fn required(verifier: Arc<dyn Verifier>, sessions: Sessions) -> Self {
         let outcome = |outcome: &'static str| counter!("orders_auth_total", "outcome" => outcome);
         Self(Arc::new(Inner {
             anonymous: Arc::new(Principal::anonymous()),
             required: Some(Required {
                 verifier,
+                sessions,
                 failures: FailureLimiter::default(),
                 accepted: outcome("accepted"),
                 refused: outcome("refused"),
@@ -109,9 +115,9 @@ impl Auth {
         let Some(required) = &self.0.required else { return std::future::pending().await };
         loop {
             tokio::time::sleep(RECHECK).await;
-            let verdict = match required.verifier.cached(authorization.as_deref()) {
+            let verdict = match required.cached(authorization.as_deref()) {
                 Some(verdict) => verdict,
-                None => required.verifier.verify(authorization.as_deref()).await,
+                None => required.verify(authorization.as_deref()).await,
             };
             if let Err(problem) = verdict
                 && is_failure(problem.code())
@@ -124,7 +130,7 @@ impl Auth {
     /// Returns the verdict if it needs no look-up.
     pub fn cached(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Option<Verdict> {
         let Some(required) = &self.0.required else { return Some(Ok(self.0.anonymous.clone())) };
-        let verdict = required.verifier.cached(authorization)?;
+        let verdict = required.cached(authorization)?;
         Some(required.count(verdict, client))
     }
 
@@ -138,12 +144,71 @@ impl Auth {
             required.limited.increment(1);
             return Err(failures::rate_limited());
         }
-        let verdict = required.verifier.verify(authorization).await;
+        let verdict = required.verify(authorization).await;
         required.count(verdict, client)
+    }
+
+    /// Returns the cookie of a new session with a credential, and the end of the session.
+    ///
+    /// `None` without authentication, and for a credential that is too long for a cookie.
+    pub fn begin_session(&self, credential: &str, is_secure: bool) -> Option<(HeaderValue, Timestamp)> {
+        let end = now() + SESSION_TTL;
+        let value = self.0.required.as_ref()?.sessions.seal(credential, end)?;
+        Some((session::set_cookie(&value, is_secure)?, end))
+    }
+
+    /// Returns the end of the session of a request.
+    pub fn session_end(&self, headers: &HeaderMap) -> Option<Timestamp> {
+        let value = session::of_header(headers.get(AUTHORIZATION)?.as_bytes())?;
+        self.0.required.as_ref()?.sessions.open(value, now()).ok().map(|(_, end)| end)
+    }
+
+    /// Replaces a missing header `Authorization` by the session in the cookies.
+    pub(crate) fn read_cookie(&self, headers: &mut HeaderMap) {
+        if self.is_required()
+            && !headers.contains_key(AUTHORIZATION)
+            && let Some(session) = session::from_cookies(headers)
+        {
+            headers.insert(AUTHORIZATION, session);
+        }
     }
 }
 
+/// Returns the time for the ends of sessions.
+fn now() -> Timestamp {
+    let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
+    Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
 impl Required {
+    fn cached(&self, authorization: Option<&[u8]>) -> Option<Verdict> {
+        match self.without_session(authorization) {
+            Ok(authorization) => self.verifier.cached(authorization.as_deref()),
+            Err(problem) => Some(Err(problem)),
+        }
+    }
+
+    async fn verify(&self, authorization: Option<&[u8]>) -> Verdict {
+        let authorization = self.without_session(authorization)?;
+        self.verifier.verify(authorization.as_deref()).await
+    }
+
+    /// Replaces a session by the header `Authorization` with its credential.
+    fn without_session<'a>(&self, authorization: Option<&'a [u8]>) -> Result<Option<Cow<'a, [u8]>>, Problem> {
+        let Some(session) = authorization.and_then(session::of_header) else {
+            return Ok(authorization.map(Cow::Borrowed));
+        };
+        match self.sessions.open(session, now()) {
+            Ok((authorization, _)) => Ok(Some(Cow::Owned(authorization))),
+            Err(InvalidSession::Ended) => {
+                Err(Problem::new(ErrorCode::TokenExpired, "the session has ended: sign in again"))
+            }
+            Err(InvalidSession::Malformed) => {
+                Err(Problem::new(ErrorCode::Unauthenticated, "the session is not valid: sign in again"))
+            }
+        }
+    }
+
     fn count(&self, verdict: Verdict, client: Option<IpAddr>) -> Verdict {
         match &verdict {
             Ok(_) => self.accepted.increment(1),

@@ -196,6 +196,7 @@ impl RequestLayer {
         route: &mut Route,
         mut request: Request,
     ) -> impl Future<Output = Response> + Send + use<> {
+        self.auth.read_cookie(request.headers_mut());
         let needs_client = gate != Gate::Open && self.auth.is_required();
         let proxies = &self.trusted_proxies;
         let client = needs_client.then(|| client(request.extensions(), request.headers(), proxies)).flatten();

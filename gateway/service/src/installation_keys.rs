@@ -1,4 +1,4 @@
-//! Derives numbers from the secret of an installation, which only its gateways know.
+//! Derives numbers and keys from the secret of an installation, which only its gateways know.
 
 use domain::{LeaseToken, OrderId};
 use hmac::{Hmac, Mac};
@@ -6,7 +6,7 @@ use sha2::Sha256;
 
 use gateway_store::Installation;
 
-/// Derives ids and lease tokens from the secret of the installation. Cheap to clone.
+/// Derives ids, lease tokens and keys from the secret of the installation. Cheap to clone.
 #[derive(Clone)]
 pub struct InstallationKeys(Hmac<Sha256>);
 
@@ -27,6 +27,14 @@ impl InstallationKeys {
         // As a token, the mask has no sign.
         let mask = self.number(b"lease", order.as_bytes(), &[]) >> 1;
         LeaseToken::from_i64(token.as_i64() ^ mask.cast_signed())
+    }
+
+    /// Derives a secret for one purpose.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(b"key");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     fn number(&self, label: &[u8], first: &[u8], second: &[u8]) -> u64 {
@@ -69,6 +77,13 @@ mod tests {
             numbers.sort_unstable();
             assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]));
         }
+    }
+
+    #[test]
+    fn each_purpose_has_another_key() {
+        assert_eq!(keys(1).derive("session"), keys(1).derive("session"));
+        assert_ne!(keys(1).derive("session"), keys(1).derive("link"));
+        assert_ne!(keys(1).derive("session"), keys(2).derive("session"));
     }
 
     #[test]

@@ -70,6 +70,8 @@ mod schema;
 #[cfg(test)]
 mod scopes;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod shared_limits;
 #[cfg(test)]
 mod slow_subscribers;

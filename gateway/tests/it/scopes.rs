@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Gateway, On};
 
 /// The routes that need no scope. `/readyz?verbose` needs one.
-const PUBLIC: [&str; 3] = ["/livez", "/healthz", "/readyz"];
+const PUBLIC: [&str; 4] = ["/livez", "/healthz", "/readyz", "/session"];
 
 /// Method, path and scope of each route, and a body that its handler accepts.
 const ROUTES: &[(&str, &str, Scope, &str)] = &[

@@ -81,7 +81,6 @@ const HOMES: &[(&str, &str, &str)] = &[
     ("deadpool-redis", "broker", "broker/src/redis"),
     ("async-graphql", "gateway-graphql", "gateway/graphql/src"),
     ("clap", "orders", "orders/src"),
-    ("ring", "gateway-access", "gateway/access/src/jwt"),
 ];
 
 /// What does I/O, keeps time or speaks a protocol has no place in the domain.

@@ -77,7 +77,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::auth::{Verdict, Verifier};
+    use crate::auth::{Sessions, Verdict, Verifier};
 
     #[derive(Default)]
     struct Revocable(AtomicBool);
@@ -103,7 +103,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stream_ends_with_its_credential() {
         let verifier = Arc::new(Revocable::default());
-        let auth = Auth::required(verifier.clone());
+        let auth = Auth::required(verifier.clone(), Sessions::new(&[0; 32]));
         let events = futures_util::stream::iter([Ok::<_, axum::Error>("event")]);
         let body = Body::from_stream(events.chain(futures_util::stream::pending()));
         let authorization = Some(HeaderValue::from_static("Bearer x"));
@@ -119,7 +119,7 @@ mod tests {
     async fn stream_without_authentication_has_the_end_of_its_handler() {
         let response = Auth::off().bind_stream(Response::new(Body::from("all")), None, last);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "all");
-        let auth = Auth::required(Arc::new(Revocable::default()));
+        let auth = Auth::required(Arc::new(Revocable::default()), Sessions::new(&[0; 32]));
         let authorization = Some(HeaderValue::from_static("Bearer x"));
         let response = auth.bind_stream(Response::new(Body::from("all")), authorization, last);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "all");
