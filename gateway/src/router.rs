@@ -1,11 +1,14 @@
-//! The router of the HTTP port: REST, GraphQL, the pages and the operational endpoints.
+//! The routers of the HTTP ports: REST, GraphQL, the pages and the operational endpoints; and those of operators alone.
 //!
 //! Each route is in one of two groups. The public ones need no credential; a new route belongs to the others.
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::routing::get;
-use gateway_http::auth::Gate;
+use gateway_http::auth::{Auth, Gate};
 use gateway_http::fallback;
+use gateway_http::hosts::Hosts;
 use gateway_http::middleware::Middleware;
 use gateway_rest::RestState;
 
@@ -41,4 +44,26 @@ pub(crate) fn router(
         .around(public, Gate::Open)
         .merge(middleware.around(protected, Gate::Principal))
         .merge(middleware.around(graphql, Gate::PrincipalOrSocket))
+}
+
+/// Returns the endpoints of operators: probes and metrics.
+///
+/// A listener on a loopback address needs no credential. Another one has the same rules as the public port.
+pub(crate) fn admin(
+    config: &Config,
+    hosts: Hosts,
+    listener: SocketAddr,
+    mut health_state: HealthState,
+) -> Router {
+    if listener.ip().to_canonical().is_loopback() {
+        health_state.context.auth = Auth::off();
+    }
+    let Documented { probes, metrics, .. } = openapi::documented(config);
+    let limits = gateway_http::Config { allowed_hosts: hosts, ..config.http.clone() };
+    let middleware = Middleware::new(&limits, health_state.context.auth.clone());
+    let probes = probes.with_state(health_state.clone()).fallback(fallback::not_found);
+    let metrics = metrics.with_state(health_state);
+    middleware.around(probes.method_not_allowed_fallback(fallback::method_not_allowed), Gate::Open).merge(
+        middleware.around(metrics.method_not_allowed_fallback(fallback::method_not_allowed), Gate::Principal),
+    )
 }

@@ -41,6 +41,8 @@ pub struct Parts {
     pub http: TcpListener,
     /// The listener for gRPC.
     pub grpc: TcpListener,
+    /// The listener for probes and metrics, if there is a separate one.
+    pub admin: Option<TcpListener>,
 }
 
 /// Maximum time of the last batches and of publishing, after the shutdown timeout.
@@ -51,7 +53,8 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// # Errors
 /// If a listener fails.
 pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), std::io::Error> {
-    let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener } = parts;
+    let Parts { mut config, store, queue, bus, http: http_listener, grpc: grpc_listener, admin } = parts;
+    let all_hosts = config.http.allowed_hosts.clone();
     config.http.allowed_hosts = config.http.allowed_hosts.on(http_listener.local_addr()?);
     config.http.strict_transport_security = config.tls.http.is_some();
     let is_loopback = grpc_listener.local_addr()?.ip().to_canonical().is_loopback();
@@ -114,6 +117,21 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 
     let stop_http = CancellationToken::new();
     let connections = Connections::sharing(&config.http, context.buffers.clone());
+    let mut admin_server = match admin {
+        Some(listener) => {
+            let addr = listener.local_addr()?;
+            let hosts = all_hosts.on(addr);
+            Some(tokio::spawn(server::serve(
+                Listener::new(listener, config.tls.http.clone()),
+                crate::router::admin(&config, hosts, addr, probes.clone()),
+                Port::HTTP,
+                connections.clone(),
+                stop_http.clone(),
+                config.shutdown_timeout,
+            )))
+        }
+        None => None,
+    };
     let router = crate::router::router(&config, rest, graphql, probes);
     let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(
@@ -161,6 +179,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         if let (Err(error), ()) = tokio::join!(&mut http_server, drained) {
             tracing::error!(%error, "HTTP server failed");
         }
+    }
+    if let Some(server) = &mut admin_server {
+        // It serves until the others have drained.
+        let _ = server.await;
     }
     grpc_server.abort();
     stop_loops.cancel();

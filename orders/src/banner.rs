@@ -7,6 +7,12 @@ use std::net::SocketAddr;
 pub(crate) struct Banner {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    /// The address of the admin server, if there is one.
+    pub(crate) admin: Option<SocketAddr>,
+    /// Whether requests need a credential.
+    pub(crate) needs_credential: bool,
+    /// Whether the pages for developers are served.
+    pub(crate) developer_tools: bool,
     /// Whether each port has a certificate: HTTP and gRPC.
     pub(crate) tls: [bool; 2],
     /// The database, without its password.
@@ -19,27 +25,39 @@ pub(crate) struct Banner {
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { http, grpc, tls: [https, grpc_tls], database, redis, handler } = self;
-        let http = format!("{}://{http}", if *https { "https" } else { "http" });
+        let Self { http, grpc, admin, tls: [https, grpc_tls], database, redis, handler, .. } = self;
+        let url = |addr: &SocketAddr| format!("{}://{addr}", if *https { "https" } else { "http" });
+        let (http, metrics) = (url(http), url(admin.as_ref().unwrap_or(http)));
         let grpc_tls = if *grpc_tls { "   (TLS)" } else { "" };
         let queue = redis.as_deref().unwrap_or("in memory");
         writeln!(f, "\norders {} is ready\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  Page        {http}/")?;
-        writeln!(f, "  REST        {http}/orders       docs: {http}/docs")?;
-        writeln!(f, "  GraphQL     {http}/graphql      try: {http}/graphiql  {http}/playground")?;
+        if self.developer_tools {
+            writeln!(f, "  REST        {http}/orders       docs: {http}/docs")?;
+            writeln!(f, "  GraphQL     {http}/graphql      try: {http}/graphiql  {http}/playground")?;
+        } else {
+            writeln!(f, "  REST        {http}/orders")?;
+            writeln!(f, "  GraphQL     {http}/graphql")?;
+        }
         writeln!(f, "  gRPC        {grpc}{grpc_tls}")?;
-        writeln!(f, "  Metrics     {http}/metrics\n")?;
+        writeln!(f, "  Metrics     {metrics}/metrics\n")?;
         writeln!(f, "  Database    {database}   (DATABASE_URL changes it)")?;
         writeln!(f, "  Queue       {queue}   (REDIS_URL changes it)")?;
         writeln!(f, "  Bus         {queue}   (REDIS_URL changes it)")?;
         writeln!(f, "  Handler     {handler}   (ORDERS_HANDLER changes it)\n")?;
-        writeln!(f, "Create an order, and see it go to `completed`:\n")?;
+        let header = if self.needs_credential {
+            writeln!(f, "Create an order with an API key in ORDERS_TOKEN, and see it go to `completed`:\n")?;
+            " -H \"Authorization: Bearer $ORDERS_TOKEN\""
+        } else {
+            writeln!(f, "Create an order, and see it go to `completed`:\n")?;
+            ""
+        };
         writeln!(
             f,
-            "  curl -X POST {http}/orders -H 'Content-Type: application/json' \
+            "  curl -X POST {http}/orders{header} -H 'Content-Type: application/json' \
              -d '{{\"item\":\"Laptop\",\"quantity\":2,\"price\":1299.99}}'"
         )?;
-        writeln!(f, "  curl {http}/orders\n")?;
+        writeln!(f, "  curl {http}/orders{header}\n")?;
         writeln!(f, "Press Ctrl-C to stop; accepted orders are kept.")
     }
 }

@@ -169,7 +169,7 @@ impl Backend {
         let (http_addr, grpc_addr) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let queue = self.queue_of_gateways.clone().unwrap_or(queue);
-        let parts = Parts { config, store, queue, bus, http, grpc };
+        let parts = Parts { config, store, queue, bus, http, grpc, admin: None };
         let running = tokio::spawn(gateway::serve(parts, async move {
             let _ = stopped.await;
         }));

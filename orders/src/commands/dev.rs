@@ -49,7 +49,8 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
 
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
     // The banner shows the real addresses; the processor connects over loopback.
-    let (http_addr, grpc_addr) = (prepared.http_addr, prepared.grpc_addr);
+    let (http_addr, grpc_addr, admin_addr) = (prepared.http_addr, prepared.grpc_addr, prepared.admin_addr);
+    let access = prepared.config.access.clone();
     let gateway_addr = connect_address(grpc_addr);
     let lease_prefix = end_own_leases(&store, prepared.config.service.rules).await?;
     let ports = prepared.config.tls.clone();
@@ -70,6 +71,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let banner = Banner {
         http: http_addr,
         grpc: grpc_addr,
+        admin: admin_addr,
+        needs_credential: access.is_required(),
+        developer_tools: access.developer_tools,
         tls: [ports.http.is_some(), ports.grpc.is_some()],
         database: settings.database.url().to_string(),
         redis: settings.redis.redis_url.as_ref().map(ToString::to_string),

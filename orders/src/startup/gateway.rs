@@ -18,17 +18,22 @@ use crate::cli::{GatewaySettings, ProcessArgs};
 use crate::error::Error;
 use crate::{log, signal};
 
+/// The setting of the admin server, for errors.
+const ADMIN_ADDR: &str = "--admin-addr (ORDERS_ADMIN_ADDR)";
+
 /// A gateway with its ports and its database, before it serves.
 pub(crate) struct PreparedGateway {
     pub(crate) config: gateway::Config,
     pub(crate) store: Store,
     pub(crate) http_addr: SocketAddr,
     pub(crate) grpc_addr: SocketAddr,
+    pub(crate) admin_addr: Option<SocketAddr>,
     /// Is cancelled by the first signal.
     pub(crate) shutdown: CancellationToken,
     bus_secret: Option<Vec<u8>>,
     http: TcpListener,
     grpc: TcpListener,
+    admin: Option<TcpListener>,
     starting: Starting,
 }
 
@@ -55,11 +60,19 @@ impl PreparedGateway {
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
         let grpc = bind(&settings.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
+        let admin = match &settings.http.admin_addr {
+            Some(addr) => Some(bind(addr, ADMIN_ADDR).await?),
+            None => None,
+        };
         let (http_addr, grpc_addr) = (local_address(&http)?, local_address(&grpc)?);
-        settings.access.check_exposure([
-            ("--http-addr (ORDERS_HTTP_ADDR)", http_addr),
-            ("--grpc-addr (ORDERS_GRPC_ADDR)", grpc_addr),
-        ])?;
+        let admin_addr = admin.as_ref().map(local_address).transpose()?;
+        let listeners = [
+            ("--http-addr (ORDERS_HTTP_ADDR)", Some(http_addr)),
+            ("--grpc-addr (ORDERS_GRPC_ADDR)", Some(grpc_addr)),
+            (ADMIN_ADDR, admin_addr),
+        ];
+        let bound = listeners.into_iter().filter_map(|(setting, addr)| Some((setting, addr?)));
+        settings.access.check_exposure(bound)?;
         let starting = Starting::serve(&http, &config.http, config.tls.http.clone())
             .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))?;
         let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
@@ -71,10 +84,12 @@ impl PreparedGateway {
             store,
             http_addr,
             grpc_addr,
+            admin_addr,
             shutdown,
             bus_secret,
             http,
             grpc,
+            admin,
             starting,
         }))
     }
@@ -99,7 +114,7 @@ impl PreparedGateway {
     /// Ends the responses during startup, and returns the parts of the gateway.
     pub(crate) async fn into_parts(self, queue: Arc<dyn Queue>, bus: Arc<dyn Bus>) -> Parts {
         self.starting.end().await;
-        let Self { config, store, http, grpc, .. } = self;
-        Parts { config, store, queue, bus, http, grpc }
+        let Self { config, store, http, grpc, admin, .. } = self;
+        Parts { config, store, queue, bus, http, grpc, admin }
     }
 }

@@ -203,6 +203,11 @@ pub(crate) async fn grpc_addr(process: &mut Process) -> String {
     banner_line(process, "gRPC").await
 }
 
+/// Waits for the banner of `orders dev`, and returns the URL of its metrics.
+pub(crate) async fn metrics_url(process: &mut Process) -> String {
+    banner_line(process, "Metrics").await
+}
+
 /// Returns the value of a line of the banner of `orders dev`.
 async fn banner_line(process: &mut Process, name: &str) -> String {
     process

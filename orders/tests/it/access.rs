@@ -2,17 +2,20 @@
 
 use serde_json::json;
 
-use crate::harness::{Api, Process, base_url, command, eventually, run};
+use crate::harness::{Api, Process, base_url, command, eventually, metrics_url, run};
 
 #[tokio::test]
 async fn an_exposed_gateway_refuses_to_start_without_authentication() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let loopback = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     for (exposed, setting) in [
-        (["--http-addr", "0.0.0.0:0", "--grpc-addr", "127.0.0.1:0"], "--http-addr (ORDERS_HTTP_ADDR)"),
-        (["--http-addr", "127.0.0.1:0", "--grpc-addr", "0.0.0.0:0"], "--grpc-addr (ORDERS_GRPC_ADDR)"),
+        (["0.0.0.0:0", "127.0.0.1:0", "127.0.0.1:0"], "--http-addr (ORDERS_HTTP_ADDR)"),
+        (["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"], "--grpc-addr (ORDERS_GRPC_ADDR)"),
+        (["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:0"], "--admin-addr (ORDERS_ADMIN_ADDR)"),
     ] {
-        let output = run(folder.path(), &exposed, &[]).await;
+        let [http, grpc, admin] = exposed;
+        let arguments = ["--http-addr", http, "--grpc-addr", grpc, "--admin-addr", admin];
+        let output = run(folder.path(), &arguments, &[]).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         let errors: Vec<&str> = stderr.lines().filter(|line| !line.contains("WARN")).collect();
@@ -86,6 +89,45 @@ async fn dev_with_keys_processes_orders() {
     let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     base_url(&mut process).await;
     assert!(!folder.path().join("admin.key").exists());
+    process.terminate();
+    process.wait_for_success().await;
+}
+
+/// Starts a program with keys and an admin server, and returns its public URL and that of the metrics.
+async fn with_admin_server(folder: &std::path::Path, admin: &str) -> (Process, String, String) {
+    let arguments = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--auth", "keys"];
+    let arguments = [&arguments[..], &["--admin-addr", admin, "--bootstrap-key-file", "admin.key"]].concat();
+    let mut process = Process::start(command(folder, &arguments, &[]), "orders dev");
+    let public = base_url(&mut process).await;
+    let metrics = metrics_url(&mut process).await.replace("0.0.0.0", "127.0.0.1");
+    (process, public, metrics)
+}
+
+#[tokio::test]
+async fn the_admin_server_has_only_probes_and_metrics() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut process, public, metrics) = with_admin_server(folder.path(), "127.0.0.1:0").await;
+    let admin = metrics.strip_suffix("/metrics").expect("the address of the metrics");
+    assert_ne!(admin, public);
+    crate::harness::install_tls_provider();
+    let client = reqwest::Client::new();
+    let status = async |url: &str| client.get(url).send().await.unwrap().status().as_u16();
+    for (path, expected) in
+        [("/livez", 200), ("/readyz?verbose", 200), ("/metrics", 200), ("/orders", 404), ("/", 404)]
+    {
+        assert_eq!(status(&format!("{admin}{path}")).await, expected, "{path}");
+    }
+    for path in ["/readyz?verbose", "/metrics"] {
+        assert_eq!(status(&format!("{public}{path}")).await, 401, "{path}");
+    }
+    process.terminate();
+    process.wait_for_success().await;
+
+    let (mut process, _, metrics) = with_admin_server(folder.path(), "0.0.0.0:0").await;
+    assert_eq!(status(&metrics).await, 401, "other machines reach it");
+    let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the file was created");
+    let with_key = client.get(&metrics).bearer_auth(key.trim_end()).send().await.unwrap();
+    assert_eq!(with_key.status(), 200);
     process.terminate();
     process.wait_for_success().await;
 }

@@ -69,7 +69,10 @@ impl AccessArgs {
     }
 
     /// Refuses to serve other machines without authentication.
-    pub(crate) fn check_exposure(&self, listeners: [(&str, SocketAddr); 2]) -> Result<(), Error> {
+    pub(crate) fn check_exposure<'a>(
+        &self,
+        listeners: impl IntoIterator<Item = (&'a str, SocketAddr)>,
+    ) -> Result<(), Error> {
         if self.auth != AuthMode::OFF || self.insecure_allow_anonymous {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use crate::values::{self, ListenAddr, ServerUrl};
 /// The address of a processor's health endpoint if none is set.
 pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
 
-/// The address of the HTTP server.
+/// The addresses of the HTTP servers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct HttpArgs {
@@ -21,6 +21,10 @@ pub(crate) struct HttpArgs {
         default_value = "127.0.0.1:3000"
     )]
     pub(crate) http_addr: ListenAddr,
+    /// Address of another HTTP server with only /livez, /readyz and /metrics, for operators: host:port. On a loopback
+    /// address it needs no credential [default: none]
+    #[arg(long, env = "ORDERS_ADMIN_ADDR", hide_env_values = true, value_name = "ADDR")]
+    pub(crate) admin_addr: Option<ListenAddr>,
 }
 
 /// The gRPC server.
