@@ -76,7 +76,8 @@ pub(super) fn of_command(command: &Command, event: &OrderEvent, now: Timestamp) 
         action: action.to_owned(),
         target: event.order_id.to_string(),
         request_id: requester.request_id.clone(),
-        detail: event.reason.clone(),
+        // The event has the reason, which can contain personal data.
+        detail: None,
     })
 }
 

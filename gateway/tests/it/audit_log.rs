@@ -93,8 +93,11 @@ on_both!(actions_of_operators_are_recorded, |on| async move {
     ];
     // The first entry is that of the key. A repeated action changes nothing and has none.
     assert_eq!(entries[1..].iter().map(shown).collect::<Vec<_>>(), expected);
-    assert_eq!(entries[3].detail.as_deref(), Some("changed"));
-    assert_eq!(entries[4].detail, Some(format!("redriven by {actor} (ann)")));
+    let order: Value = {
+        let request = gateway.client.get(gateway.url(&format!("/orders/{redriven}/events"))).bearer_auth(key);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    assert!(order.to_string().contains(&format!("redriven by {actor} (ann)")), "{order}");
     gateway.stop().await;
 });
 

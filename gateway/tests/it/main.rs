@@ -54,6 +54,8 @@ mod migrations;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod personal_data;
+#[cfg(test)]
 mod quotas;
 #[cfg(test)]
 mod repairs;

@@ -150,11 +150,11 @@ pub(crate) enum TenantsCommand {
     Create(CreateTenantArgs),
     /// List the tenants
     List(OutputArgs),
-    /// Change limits of a tenant; gateways apply them after 30 s at the latest
+    /// Change limits of a tenant; gateways apply them within a second
     Update(UpdateTenantArgs),
-    /// Suspend a tenant; gateways refuse its keys after 30 s at the latest
+    /// Suspend a tenant; gateways refuse its keys within a second
     Suspend(TenantArgs),
-    /// Resume a suspended tenant; gateways accept its keys after 10 s at the latest
+    /// Resume a suspended tenant; gateways accept its keys within a second
     Resume(TenantArgs),
 }
 
@@ -223,6 +223,30 @@ impl UpdateTenantArgs {
             max_open: limit(self.max_open),
         }
     }
+}
+
+/// The commands of the personal data of a customer.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CustomerCommand {
+    /// Print the orders of a customer with their events, one JSON object in each line
+    Export(CustomerArgs),
+    /// Replace the customer of final orders by a pseudonym, and remove their external reference and reasons
+    Erase(CustomerArgs),
+}
+
+/// A customer.
+#[derive(Debug, Args)]
+pub(crate) struct CustomerArgs {
+    /// Customer, exact match: 1 to 200 characters
+    #[arg(long, value_name = "CUSTOMER", value_parser = values::customer)]
+    pub(crate) customer: String,
+    /// Tenant of the orders
+    #[arg(long, value_name = "TENANT", value_parser = values::tenant, default_value = "default")]
+    pub(crate) tenant: TenantId,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// The settings of `orders audit`.

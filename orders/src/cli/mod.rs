@@ -19,8 +19,8 @@ use gateway::store::Setting;
 use crate::values::{self, ServerUrl};
 
 pub(crate) use access::{
-    AuditArgs, CreateKeyArgs, CreateTenantArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs,
-    RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
+    AuditArgs, CreateKeyArgs, CreateTenantArgs, CustomerArgs, CustomerCommand, KeysCommand, ListKeysArgs,
+    OutputArgs, RevokeKeyArgs, RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
 };
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
@@ -92,6 +92,9 @@ pub(crate) enum Command {
     Tenants(TenantsCommand),
     /// Print the audit log, newest entry first, directly from the database
     Audit(AuditArgs),
+    /// Export or erase the personal data of a customer, directly in the database
+    #[command(subcommand)]
+    Customer(CustomerCommand),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST API as JSON

@@ -4,6 +4,7 @@ mod api;
 mod audit;
 mod backup;
 mod config;
+mod customer;
 mod dead_letters;
 mod dev;
 mod doctor;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Keys(command) => run_on_runtime(keys::run(command)),
         Command::Tenants(command) => run_on_runtime(tenants::run(command)),
         Command::Audit(args) => run_on_runtime(audit::run(args)),
+        Command::Customer(command) => run_on_runtime(customer::run(command)),
         Command::Health(args) => run_on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),

@@ -66,6 +66,16 @@ pub(crate) fn scopes(text: &str) -> Result<Scopes, ValueError> {
         .map_err(|_| ValueError::new("it is not a list of scopes", format!("give some of: {}", Scopes::ALL)))
 }
 
+/// Parses a customer.
+pub(crate) fn customer(text: &str) -> Result<String, ValueError> {
+    match domain::strings::validate(text, domain::strings::MAX_CUSTOMER) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => {
+            Err(ValueError::new(format!("it {message}"), "give the customer as orders contain it"))
+        }
+    }
+}
+
 /// Parses the name of a key or a tenant.
 pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     match domain::strings::validate(text, MAX_LABEL) {

@@ -14,7 +14,9 @@ mod urls;
 
 pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, origins};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
-pub(crate) use domain_values::{currency, label, order_id, requester, role, scopes, setting, tenant, time};
+pub(crate) use domain_values::{
+    currency, customer, label, order_id, requester, role, scopes, setting, tenant, time,
+};
 pub(crate) use error::ValueError;
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
 pub(crate) use units::{duration, show_duration, show_size, size};

@@ -1,8 +1,8 @@
 //! API keys, tenants and the audit log on the command line, on both databases.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Process, Servers, base_url, command, run};
+use crate::harness::{Api, Process, Servers, base_url, command, id, run};
 
 /// A folder with a migrated database.
 struct Database {
@@ -218,4 +218,46 @@ async fn a_missing_database_is_not_created() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("orders migrate") && output.stdout.is_empty(), "{stderr}");
+}
+
+/// The data of a customer is printed and erased, and each use is in the audit log without the name.
+#[tokio::test]
+async fn the_data_of_a_customer_is_exported_and_erased() {
+    let database = Database::sqlite().await;
+    let folder = database.folder.path();
+    let addresses = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--simulate-min-delay", "0"];
+    let mut dev = Process::start(command(folder, &addresses, &[]), "orders dev");
+    let api = Api::new(base_url(&mut dev).await);
+    for customer in ["Ann", "Ann", "Bob"] {
+        let order = json!({"item": "Tea", "quantity": 2, "price": 1.5, "customer": customer});
+        let (status, order) = api.post("/orders", &order).await;
+        assert_eq!(status, 201, "{order}");
+        api.wait_for_status(&id(&order), "completed").await;
+    }
+    let later = json!({"item": "Tea", "quantity": 1, "price": 1, "customer": "Ann", "processAfter": "2099-01-01T00:00:00Z"});
+    assert_eq!(api.post("/orders", &later).await.0, 201);
+    dev.terminate();
+    dev.wait_for_success().await;
+
+    let exported = database.succeed(&["customer", "export", "--customer", "Ann"]).await;
+    let orders: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(orders.len(), 3, "{exported}");
+    assert!(orders.iter().all(|order| order["customer"] == "Ann"), "{exported}");
+    assert_eq!(
+        (&orders[1]["total"], &orders[1]["events"][2]["status"]),
+        (&json!("3.00"), &json!("completed"))
+    );
+
+    let stderr = database.fail(&["customer", "erase", "--customer", "Ann"]).await;
+    assert!(stderr.contains("1 orders of the customer are not final"), "{stderr}");
+    let exported = database.succeed(&["customer", "export", "--customer", "Ann"]).await;
+    assert_eq!(exported.lines().count(), 1, "{exported}");
+    let log = database.succeed(&["audit", "--json"]).await;
+    let actions: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let actions: Vec<&str> =
+        actions.iter().map(|entry| entry["action"].as_str().expect("a string")).collect();
+    assert_eq!(actions, ["customer.export", "customer.erase", "customer.export"]);
+    assert!(!log.contains("Ann"), "{log}");
 }
