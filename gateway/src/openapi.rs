@@ -29,6 +29,7 @@ use gateway_rest::{RestState, schema};
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
         (name = "dead letters", description = "List and redrive failed orders."),
         (name = "queue", description = "Pause and resume processing."),
+        (name = "tracking", description = "Links for customers to their orders."),
         (name = "access", description = "Sessions of browsers, API keys and the audit log."),
         (name = "operations", description = "Endpoints for orchestrators and monitoring."),
     )
@@ -38,6 +39,8 @@ struct Document;
 /// The documented routes and their document.
 pub(crate) struct Documented {
     pub(crate) rest: Router<RestState>,
+    /// The endpoints for the holders of tracking links.
+    pub(crate) tracking: Router<RestState>,
     /// The public endpoints of orchestrators.
     pub(crate) probes: Router<HealthState>,
     pub(crate) metrics: Router<HealthState>,
@@ -49,15 +52,17 @@ pub(crate) struct Documented {
 /// Returns every documented route.
 pub(crate) fn documented(config: &Config) -> Documented {
     let (rest, of_rest) = gateway_rest::routes(config.response_timeout()).split_for_parts();
+    let (tracking, of_tracking) = gateway_rest::tracking_routes(config.response_timeout()).split_for_parts();
     let (probes, of_probes) = health::probes().split_for_parts();
     let (metrics, of_metrics) = health::metrics_route().split_for_parts();
     let (sessions, of_sessions) = session::routes().split_for_parts();
     let mut document = <Document as utoipa::OpenApi>::openapi();
     document.merge(of_rest);
+    document.merge(of_tracking);
     document.merge(of_probes);
     document.merge(of_metrics);
     document.merge(of_sessions);
-    Documented { rest, probes, metrics, sessions, document: complete(document) }
+    Documented { rest, tracking, probes, metrics, sessions, document: complete(document) }
 }
 
 /// Returns the document.
@@ -66,8 +71,14 @@ pub fn openapi() -> OpenApi {
 }
 
 /// The schemas of request bodies, which have no additional properties.
-const REQUESTS: [&str; 5] =
-    ["Command", "DeadLetterFilter", "PauseQueue", "RedriveCommand", "RedriveDeadLetters"];
+const REQUESTS: [&str; 6] = [
+    "Command",
+    "CreateTrackingLink",
+    "DeadLetterFilter",
+    "PauseQueue",
+    "RedriveCommand",
+    "RedriveDeadLetters",
+];
 
 /// Adds what the attributes of handlers and types cannot express.
 fn complete(mut document: OpenApi) -> OpenApi {
@@ -168,6 +179,8 @@ mod tests {
                 "get /queue",
                 "get /readyz",
                 "get /session",
+                "get /track/{id}/events",
+                "get /track/{id}/order",
                 "post /api-keys",
                 "post /api-keys/{id}/rotate",
                 "post /dead-letters/redrive",
@@ -175,9 +188,11 @@ mod tests {
                 "post /orders/bulk",
                 "post /orders/{id}/cancel",
                 "post /orders/{id}/redrive",
+                "post /orders/{id}/tracking-links",
                 "post /queue/pause",
                 "post /queue/resume",
                 "post /session",
+                "post /tracking-links/revoke",
             ]
         );
     }

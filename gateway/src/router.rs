@@ -23,11 +23,12 @@ pub(crate) fn router(
     graphql_state: graphql::State,
     health_state: HealthState,
 ) -> Router {
-    let Documented { rest, probes, metrics, sessions, document } = openapi::documented(config);
+    let Documented { rest, tracking, probes, metrics, sessions, document } = openapi::documented(config);
     let middleware = Middleware::new(&config.http, health_state.context.auth.clone());
     let mut public = Router::new()
         .merge(probes.with_state(health_state.clone()))
         .merge(sessions.with_state(health_state.clone()))
+        .merge(tracking.with_state(rest_state.clone()))
         .route("/problems", get(error_page::page))
         .merge(pages::routes(config.access.developer_tools));
     if config.access.developer_tools {

@@ -23,6 +23,7 @@ use gateway_service::{Service, ServiceParts};
 
 use crate::health::HealthState;
 use crate::{Config, Store, authentication, graphql, grpc, rest};
+use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_http::server::{self, Connections, Listener, Port};
 use gateway_rest::RestState;
@@ -71,10 +72,12 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let (auth, authenticator) =
         authentication::auth(&config.access, &store, presence.shares(), orders.keys());
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
+    let tracking = TrackingLinks::new(store.clone(), &orders.keys().derive("tracking"));
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),
         orders: orders.clone(),
         store: store.clone(),
+        tracking: tracking.clone(),
         feed: feed.clone(),
         queue: queue.clone(),
         health: health.clone(),
@@ -92,6 +95,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         hooks: config.graphql_hooks.clone(),
         orders: orders.clone(),
         store,
+        tracking,
         feed: feed.clone(),
         queue: queue.clone(),
         health: health.clone(),

@@ -2,19 +2,21 @@
 
 -- The owners of orders. An order's tenant_id is one of these.
 CREATE TABLE tenants (
-    tenant_id    VARCHAR(64)  NOT NULL,
-    name         VARCHAR(200) NOT NULL,
-    created_at   BIGINT       NOT NULL,
+    tenant_id        VARCHAR(64)  NOT NULL,
+    name             VARCHAR(200) NOT NULL,
+    created_at       BIGINT       NOT NULL,
     -- Limits of all its keys together; NULL is no limit. A burst that is NULL is the rate.
-    rate_per_s   INT          NULL,
-    burst        INT          NULL,
-    max_streams  INT          NULL,
+    rate_per_s       INT          NULL,
+    burst            INT          NULL,
+    max_streams      INT          NULL,
     -- Orders that are not final.
-    max_open     INT          NULL,
+    max_open         INT          NULL,
     -- The start of its suspension: its keys are refused. NULL if it is not suspended.
-    suspended_at BIGINT       NULL,
+    suspended_at     BIGINT       NULL,
+    -- Part of the signature of tracking links: a new number revokes those of the tenant.
+    tracking_version INT          NOT NULL DEFAULT 1,
     -- The latest change, for the caches of keys.
-    changed_at   BIGINT       NOT NULL,
+    changed_at       BIGINT       NOT NULL,
     PRIMARY KEY (tenant_id)
 ) WITHOUT ROWID;
 

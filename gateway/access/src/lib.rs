@@ -9,6 +9,7 @@
 //! | the limits of keys and tenants | `quotas` |
 //! | how a revocation reaches the cache | `key_changes` |
 //! | how keys are created, rotated and revoked | `manage` |
+//! | the links of customers to their orders | `tracking` |
 
 mod authenticator;
 mod credential_cache;
@@ -18,6 +19,7 @@ mod key_changes;
 mod key_use;
 mod manage;
 mod quotas;
+mod tracking;
 
 pub use authenticator::{AuthError, Authenticator, Credentials};
 pub use jwt::{
@@ -29,3 +31,4 @@ pub use manage::{
     IssuedKey, KeyError, KeyRequest, MAX_GRACE, MAX_KEY_NAME, MAX_KEY_TTL, NewKeyTenant, audit_log, create,
     create_first, list, revoke, rotate,
 };
+pub use tracking::{InvalidLink, LINK_TTL, MAX_LINK_TTL, TrackingError, TrackingLink, TrackingLinks, Visit};

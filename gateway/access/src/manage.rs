@@ -278,7 +278,8 @@ fn to_stored(
     }
 }
 
-fn actor(creator: &Principal, request_id: Option<String>) -> KeyActor {
+/// Returns the caller for the audit log.
+pub(crate) fn actor(creator: &Principal, request_id: Option<String>) -> KeyActor {
     let tenant = (!creator.all_tenants).then(|| creator.tenant.clone());
     KeyActor { name: creator.name.to_string(), tenant, request_id }
 }

@@ -4,6 +4,7 @@ use async_graphql::Context;
 use broker::Queue;
 use domain::{Currency, Principal};
 
+use gateway_access::TrackingLinks;
 use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
@@ -15,6 +16,8 @@ pub(crate) struct Services {
     pub(crate) orders: Orders,
     /// The database, for keys and the audit log.
     pub(crate) store: Store,
+    /// The links of customers to their orders.
+    pub(crate) tracking: TrackingLinks,
     pub(crate) feed: Feed,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) health: HealthMonitor,

@@ -8,6 +8,7 @@ use crate::executor::{Executor, Schemas};
 use crate::persisted_queries::TrustedDocuments;
 use crate::schema;
 use crate::services::Services;
+use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_service::HealthMonitor;
 use gateway_service::feed::Feed;
@@ -34,6 +35,8 @@ pub struct StateParts {
     pub orders: Orders,
     /// The database, for keys and the audit log.
     pub store: Store,
+    /// The links of customers to their orders.
+    pub tracking: TrackingLinks,
     /// The live feed.
     pub feed: Feed,
     /// The queue, for its length.
@@ -58,7 +61,7 @@ struct Shared {
 impl State {
     /// Builds the schema and the caches.
     pub fn new(parts: StateParts) -> Self {
-        let StateParts { config, hooks, orders, store, feed, queue, health, context } = parts;
+        let StateParts { config, hooks, orders, store, tracking, feed, queue, health, context } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
@@ -67,6 +70,7 @@ impl State {
             max_page_bytes: context.limits.max_response_size,
             orders,
             store,
+            tracking,
             feed,
             queue,
             health,

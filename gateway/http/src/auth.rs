@@ -22,6 +22,7 @@ use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderValue};
 use metrics::{Counter, counter};
 
+pub(crate) use self::credential_body::end_stream;
 use self::failures::FailureLimiter;
 pub(crate) use self::gate::Admission;
 pub use self::gate::Gate;
@@ -140,12 +141,24 @@ impl Auth {
     /// As [`Self::authenticate`].
     pub async fn verify(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Verdict {
         let Some(required) = &self.0.required else { return Ok(self.0.anonymous.clone()) };
+        self.limited(client, required.verify(authorization)).await
+    }
+
+    /// Limits the failures of a credential of any kind that `verify` looks up.
+    ///
+    /// # Errors
+    /// That of `verify`, or `rate_limited` if too many credentials of this address failed.
+    pub async fn limited<T>(
+        &self,
+        client: Option<IpAddr>,
+        verify: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let Some(required) = &self.0.required else { return verify.await };
         if required.failures.is_exhausted(client) {
             required.limited.increment(1);
             return Err(failures::rate_limited());
         }
-        let verdict = required.verify(authorization).await;
-        required.count(verdict, client)
+        required.count(verify.await, client)
     }
 
     /// Returns the cookie of a new session with a credential, and the end of the session.
@@ -209,7 +222,7 @@ impl Required {
         }
     }
 
-    fn count(&self, verdict: Verdict, client: Option<IpAddr>) -> Verdict {
+    fn count<T>(&self, verdict: Result<T, Problem>, client: Option<IpAddr>) -> Result<T, Problem> {
         match &verdict {
             Ok(_) => self.accepted.increment(1),
             Err(problem) if is_failure(problem.code()) => {

@@ -31,7 +31,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::address_limiter::client;
-use super::auth::{Admission, Auth, Gate, authorization};
+use super::auth::{Admission, Auth, Gate, authorization, end_stream};
 use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
 use super::problem::Problem;
@@ -267,6 +267,14 @@ fn bind_event_stream(auth: &Auth, response: Response, credential: HeaderValue) -
     } else {
         response
     }
+}
+
+/// Ends a stream of events with the event `error` when `refused` completes.
+pub fn end_event_stream(
+    response: Response,
+    refused: impl Future<Output = Problem> + Send + 'static,
+) -> Response {
+    end_stream(response, refused, last_event)
 }
 
 /// Returns the event `error` with the problem that ends a stream.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use domain::{ErrorCode, OrderEvent, OrderId, Principal};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
 
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -39,7 +40,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(12);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The schema of the event id after which a stream resumes, for the documentation.
-struct LastEventId;
+pub(super) struct LastEventId;
 
 impl PartialSchema for LastEventId {
     fn schema() -> RefOr<Schema> {
@@ -99,7 +100,7 @@ pub(super) async fn events(
     let resumed = resumed.map_err(|error| Problem::new(ErrorCode::InvalidInput, error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        return live(&state, &principal, client, id, after).await;
+        return live(&state, &principal, client, id, after, message).await;
     }
     let mut events = state.orders.events(&principal, id, after).await?;
     if events.is_empty() && !longest.is_zero() {
@@ -110,12 +111,14 @@ pub(super) async fn events(
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-async fn live(
+/// Streams the events of an order. `message` builds what a client receives of an event.
+pub(super) async fn live(
     state: &RestState,
     principal: &Arc<Principal>,
     client: Client,
     id: OrderId,
     after: u32,
+    message: fn(&OrderEvent) -> Event,
 ) -> Result<Response, ApiError> {
     let order = state.orders.get(principal, id).await?;
     if order.status.is_final() && after >= order.version {
@@ -123,7 +126,7 @@ async fn live(
     }
     let events = state.feed.watch(principal, id, WatchFrom::After(after)).await?;
     let open = state.context.streams.open(STREAM, client.0, Some(principal))?;
-    let body = sse(events, state.context.drain_signal()).map(move |event| {
+    let body = sse(events, state.context.drain_signal(), message).map(move |event| {
         // The stream counts as open until the end of the response.
         let _open = &open;
         event
@@ -139,9 +142,10 @@ async fn live(
 fn sse(
     events: BoxStream<'static, Result<Arc<OrderEvent>, Error>>,
     leave: impl Future<Output = ()> + Send + 'static,
+    message: fn(&OrderEvent) -> Event,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
     let start = Event::default().retry(RETRY);
-    let events = events.take_until(leave).map(|event| match event {
+    let events = events.take_until(leave).map(move |event| match event {
         Ok(event) => message(&event),
         // The stream ends here; the client reconnects and resumes after its last event.
         Err(error) => Event::default().comment(error.code().as_str()),
@@ -150,9 +154,14 @@ fn sse(
 }
 
 fn message(event: &OrderEvent) -> Event {
+    numbered(event.sequence, event)
+}
+
+/// Returns the message with a JSON document, whose id is the sequence.
+pub(super) fn numbered(sequence: u32, document: &impl Serialize) -> Event {
     // A struct of strings and numbers can always be serialised, and its JSON has no line breaks.
-    let json = serde_json::to_string(event).unwrap_or_default();
-    Event::default().id(event.sequence.to_string()).data(json)
+    let json = serde_json::to_string(document).unwrap_or_default();
+    Event::default().id(sequence.to_string()).data(json)
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -194,7 +203,7 @@ mod tests {
         events: Vec<Result<Arc<OrderEvent>, Error>>,
         leave: impl Future<Output = ()> + Send + 'static,
     ) -> String {
-        let body = Sse::new(sse(stream::iter(events).boxed(), leave)).into_response().into_body();
+        let body = Sse::new(sse(stream::iter(events).boxed(), leave, message)).into_response().into_body();
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 

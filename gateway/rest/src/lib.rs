@@ -27,6 +27,7 @@ mod queue;
 mod row_result;
 pub mod schema;
 mod state;
+mod tracking;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -49,21 +50,14 @@ pub use self::state::{Config, RestState, StateParts};
 ///
 /// `longest` is the maximum time from the request to the response head. Streams begin within it and can last longer.
 pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
-    let within = |longest| {
-        layer_fn(move |mut route: Route| {
-            service_fn(move |request: Request| answered(longest, route.call(request)))
-        })
-    };
-    let may_wait = OpenApiRouter::new()
-        .routes(routes!(get_order::get))
-        .routes(routes!(events::events))
-        .layer(within(longest + long_poll::LONGEST));
-    let bulk =
-        OpenApiRouter::new().routes(routes!(bulk_create::create)).layer(within(longest + MAX_BULK_WAIT));
+    let may_wait = OpenApiRouter::new().routes(routes!(get_order::get)).routes(routes!(events::events));
+    let may_wait = within(longest + long_poll::LONGEST, may_wait);
+    let bulk = OpenApiRouter::new().routes(routes!(bulk_create::create));
+    let bulk = within(longest + MAX_BULK_WAIT, bulk);
     // Each step of a create has its own deadline: reading the body, the wait for the commit, and the lookup of the
     // order of a key. One more timer in a layer would increase the cost of each create over HTTP by a twentieth.
     let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
-    OpenApiRouter::new()
+    let others = OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::redrive))
@@ -77,10 +71,21 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(api_keys::rotate))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(audit_log::list))
-        .layer(within(longest))
-        .merge(may_wait)
-        .merge(bulk)
-        .merge(bounded)
+        .routes(routes!(tracking::create))
+        .routes(routes!(tracking::revoke));
+    within(longest, others).merge(may_wait).merge(bulk).merge(bounded)
+}
+
+/// Returns the routes for the holders of tracking links. They are public: each handler verifies the link.
+pub fn tracking_routes(longest: Duration) -> OpenApiRouter<RestState> {
+    within(longest, OpenApiRouter::new().routes(routes!(tracking::order)).routes(routes!(tracking::events)))
+}
+
+/// Limits the time to the response head of routes.
+fn within(longest: Duration, routes: OpenApiRouter<RestState>) -> OpenApiRouter<RestState> {
+    routes.layer(layer_fn(move |mut route: Route| {
+        service_fn(move |request: Request| answered(longest, route.call(request)))
+    }))
 }
 
 /// Returns the response of a route, or a timeout after `longest`.

@@ -245,11 +245,18 @@ impl LineItemView {
 
 /// An amount of money, a number in JSON.
 #[derive(Debug)]
-struct Amount(Money);
+pub(super) struct Amount(Money);
 
 impl From<Money> for Amount {
     fn from(money: Money) -> Self {
         Self(money)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
     }
 }
 
@@ -269,7 +276,7 @@ impl ToSchema for Amount {}
 /// A status in lower case.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct StatusWord(Status);
+pub(super) struct StatusWord(pub(super) Status);
 
 impl PartialSchema for StatusWord {
     fn schema() -> RefOr<Schema> {

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use broker::Queue;
+use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_service::{HealthMonitor, feed::Feed, orders::Orders};
 use gateway_store::Store;
@@ -31,6 +32,8 @@ pub struct StateParts {
     pub orders: Orders,
     /// The database, for keys and the audit log.
     pub store: Store,
+    /// The links of customers to their orders.
+    pub tracking: TrackingLinks,
     /// The live feed.
     pub feed: Feed,
     /// The queue, for its length.

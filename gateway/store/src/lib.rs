@@ -71,6 +71,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tracking;
 mod transition;
 mod unreadable;
 mod write_path;
@@ -114,6 +115,7 @@ pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
 pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 pub use timeline::Timelines;
+pub use tracking::TrackedTenant;
 pub use transition::CommandOutcome;
 pub use unreadable::{Cause, Unreadable};
 

@@ -264,7 +264,14 @@ async fn set_limits(
     sql.execute(connection).await.map(drop)
 }
 
-fn entry(id: &TenantId, actor: KeyActor, action: &str, detail: Option<String>, at: Timestamp) -> AuditEntry {
+/// Returns the entry of a change of a tenant.
+pub(super) fn entry(
+    id: &TenantId,
+    actor: KeyActor,
+    action: &str,
+    detail: Option<String>,
+    at: Timestamp,
+) -> AuditEntry {
     AuditEntry {
         id: OrderId::new(at),
         tenant: id.clone(),

@@ -86,6 +86,8 @@ mod time_range;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod tracking;
+#[cfg(test)]
 mod waiting;
 #[cfg(test)]
 mod workers;

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Backend, Gateway, On};
 
-/// The routes that need no scope. `/readyz?verbose` needs one.
-const PUBLIC: [&str; 4] = ["/livez", "/healthz", "/readyz", "/session"];
+/// The routes that need no scope. `/readyz?verbose` needs one, and those of tracking links need a link.
+const PUBLIC: [&str; 6] =
+    ["/livez", "/healthz", "/readyz", "/session", "/track/{id}/order", "/track/{id}/events"];
 
 /// Method, path and scope of each route, and a body that its handler accepts.
 const ROUTES: &[(&str, &str, Scope, &str)] = &[
@@ -25,6 +26,8 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
     ("post", "/orders/{id}/cancel", Scope::OrdersWrite, "{}"),
     ("post", "/orders/{id}/redrive", Scope::OrdersManage, "{}"),
+    ("post", "/orders/{id}/tracking-links", Scope::OrdersManage, "{}"),
+    ("post", "/tracking-links/revoke", Scope::OrdersManage, ""),
     ("get", "/dead-letters", Scope::OrdersRead, ""),
     ("post", "/dead-letters/redrive", Scope::OrdersManage, r#"{"filter": {}}"#),
     ("get", "/queue", Scope::OrdersRead, ""),
@@ -94,6 +97,18 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
         "redriveOrders",
         Scope::OrdersManage,
         "mutation { redriveOrders(input: {filter: {}}) { userErrors { code } } }",
+    ),
+    (
+        "Mutation",
+        "createTrackingLink",
+        Scope::OrdersManage,
+        r#"mutation { createTrackingLink(input: {orderId: "ID"}) { userErrors { code } } }"#,
+    ),
+    (
+        "Mutation",
+        "revokeTrackingLinks",
+        Scope::OrdersManage,
+        "mutation { revokeTrackingLinks { userErrors { code } } }",
     ),
     ("Mutation", "resumeQueue", Scope::Admin, "mutation { resumeQueue { userErrors { code } } }"),
     ("Subscription", "orderEvents", Scope::EventsRead, "subscription { orderEvents { __typename } }"),

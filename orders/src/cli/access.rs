@@ -156,9 +156,11 @@ pub(crate) enum TenantsCommand {
     Suspend(TenantArgs),
     /// Resume a suspended tenant; gateways accept its keys within a second
     Resume(TenantArgs),
+    /// Revoke all tracking links of a tenant; open pages end within 2 s
+    RevokeLinks(TenantArgs),
 }
 
-/// The settings of `orders tenants suspend` and `orders tenants resume`.
+/// The settings of `orders tenants suspend`, `orders tenants resume` and `orders tenants revoke-links`.
 #[derive(Debug, Args)]
 pub(crate) struct TenantArgs {
     /// Id of the tenant

@@ -1,4 +1,5 @@
-//! `orders tenants`: creates, lists, limits, suspends and resumes the owners of orders in the database.
+//! `orders tenants`: creates, lists, limits, suspends and resumes the owners of orders in the database, and revokes their
+//! links.
 
 use domain::{TenantId, Timestamp};
 use gateway::store::{KeyActor, LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
@@ -18,6 +19,7 @@ pub(super) async fn run(command: TenantsCommand) -> Result<(), Error> {
         TenantsCommand::Update(args) => update(&args).await,
         TenantsCommand::Suspend(args) => set_state(&args, TenantState::Suspended).await,
         TenantsCommand::Resume(args) => set_state(&args, TenantState::Active).await,
+        TenantsCommand::RevokeLinks(args) => revoke_links(&args).await,
     }
 }
 
@@ -81,6 +83,17 @@ async fn set_state(args: &TenantArgs, state: TenantState) -> Result<(), Error> {
             format!("tenant {} is active; gateways accept its keys within a second\n", args.id)
         }
     })
+}
+
+async fn revoke_links(args: &TenantArgs) -> Result<(), Error> {
+    log::install(args.log.log_format)?;
+    let store = startup::open_existing_database(&args.database).await?;
+    let exists = store.revoke_tracking_links(&args.id, &actor()).await;
+    store.close().await;
+    if !exists.map_err(failed)? {
+        return Err(unknown(&args.id));
+    }
+    console::print(&format!("all tracking links of tenant {} are revoked\n", args.id))
 }
 
 async fn list(args: &OutputArgs) -> Result<(), Error> {

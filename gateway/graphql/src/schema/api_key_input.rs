@@ -129,7 +129,8 @@ fn days(value: Option<i32>, errors: &mut Vec<UserError>) -> Duration {
     DAY * whole("ttlDays", value, 1..=max, errors).unwrap_or(TTL_DAYS)
 }
 
-fn whole(
+/// Checks that a number is in a range. Without one the result is `None`.
+pub(super) fn whole(
     name: &str,
     value: Option<i32>,
     range: RangeInclusive<i32>,

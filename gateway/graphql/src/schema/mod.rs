@@ -10,6 +10,7 @@ mod query;
 mod queue;
 pub(crate) mod scalars;
 pub(crate) mod subscription;
+mod tracking;
 mod types;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use self::mutation::OrderMutation;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
+use self::tracking::TrackingMutation;
 use crate::response_budget::Metered;
 use crate::services::Services;
 
@@ -32,7 +34,14 @@ pub(crate) struct Query(OrderQuery, QueueQuery, AccessQuery);
 
 /// Mutations.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(OrderMutation, BulkMutation, DeadLetterMutation, QueueMutation, AccessMutation);
+pub(crate) struct Mutation(
+    OrderMutation,
+    BulkMutation,
+    DeadLetterMutation,
+    QueueMutation,
+    TrackingMutation,
+    AccessMutation,
+);
 
 pub(crate) type OrdersSchema = Schema<Query, Mutation, Subscription>;
 

@@ -252,7 +252,8 @@ impl OrderMutation {
     }
 }
 
-fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
+/// Reads the order id of an input.
+pub(super) fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
     id.parse().map_err(|error: domain::InvalidOrderId| UserError {
         code: ErrorCode::InvalidOrderId.to_string(),
         message: error.to_string(),

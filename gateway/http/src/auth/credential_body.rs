@@ -35,9 +35,18 @@ impl Auth {
             return response;
         }
         let authorization = authorization.map(|value| value.as_bytes().to_vec());
-        let refused = Box::pin(self.clone().until_refused(authorization));
-        response.map(|body| Body::new(CredentialBody { body, refused, last, is_ended: false }))
+        end_stream(response, self.clone().until_refused(authorization), last)
     }
+}
+
+/// Ends the body of a stream with the frame that `last` builds from the problem of `refused`.
+pub(crate) fn end_stream(
+    response: Response,
+    refused: impl Future<Output = Problem> + Send + 'static,
+    last: fn(&Problem) -> Frame<Bytes>,
+) -> Response {
+    let refused = Box::pin(refused);
+    response.map(|body| Body::new(CredentialBody { body, refused, last, is_ended: false }))
 }
 
 impl hyper::body::Body for CredentialBody {
