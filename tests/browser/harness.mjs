@@ -230,3 +230,19 @@ export class Server {
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
+
+/** Starts a server with keys; returns it with the key of an admin. */
+export async function withKeys() {
+  const server = await Server.start();
+  if (!server) return {};
+  const response = await fetch(new URL('api-keys', server.url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'browser', role: 'admin', allTenants: true }),
+  });
+  const { key } = await response.json();
+  assert.match(key, /^ord_/);
+  await server.kill();
+  await server.restart('--auth', 'keys');
+  return { server, key };
+}

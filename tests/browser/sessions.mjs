@@ -1,25 +1,9 @@
 // Signing in with an API key on a server that requires one.
 
 import assert from 'node:assert/strict';
-import { Server, eventually, fits, isLive, visit } from './harness.mjs';
+import { eventually, fits, isLive, visit, withKeys } from './harness.mjs';
 
 const SKIPPED = 'skipped: ORDERS_BIN is not set';
-
-/** Starts a server with keys; returns it with the key of an admin. */
-async function withKeys() {
-  const server = await Server.start();
-  if (!server) return {};
-  const response = await fetch(new URL('api-keys', server.url), {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'browser', role: 'admin', allTenants: true }),
-  });
-  const { key } = await response.json();
-  assert.match(key, /^ord_/);
-  await server.kill();
-  await server.restart('--auth', 'keys');
-  return { server, key };
-}
 
 /** Errors that the browser itself prints for responses with 401, which the checks cause. */
 const trouble = (page) => page.trouble.filter((line) => !/status of 401/.test(line));

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import {
-  Line, cancelOrder, completed, createOrder, createScheduled, eventually, fits, said, visit,
+  Line, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, said, visit, withKeys,
 } from './harness.mjs';
 
 const headline = (page, text) => page.locator('h1', { hasText: text }).waitFor();
@@ -18,9 +18,9 @@ async function isForCustomers(page) {
 export const tracking = {
   async 'a customer sees an order from receipt to completion'(browser) {
     const id = await createOrder('Teapot', { externalReference: 'WEB-77', quantity: 2 });
-    const frames = [];
-    const listen = (blank) => blank.on('websocket', (socket) => {
-      for (const event of ['framesent', 'framereceived']) socket.on(event, ({ payload }) => frames.push(String(payload)));
+    const received = [];
+    const listen = (blank) => blank.on('response', (response) => {
+      if (/\/track\/[^/]+\/\w+$/.test(response.url())) received.push(response.text());
     });
     const page = await visit(browser, `track/${id}`, { prepare: listen });
     await headline(page, /^Your order is complete$/);
@@ -32,7 +32,9 @@ export const tracking = {
     await eventually('a time for each step', async () => await page.locator('.progress time').count() === 3);
     await isForCustomers(page);
     assert.equal(await page.locator('meta[name=robots]').getAttribute('content'), 'noindex, nofollow');
-    assert.doesNotMatch(frames.join(), /reason|lease|attempt|failures|errorClass/, 'fields that are not shown are not queried');
+    const bodies = await Promise.all(received);
+    assert.equal(bodies.length, 2, 'the order and its changes');
+    assert.doesNotMatch(bodies.join(), /reason|lease|attempt|failures|errorClass|customer/, 'fields that are not shown are not sent');
     assert.deepEqual(page.trouble, []);
   },
 
@@ -68,7 +70,8 @@ export const tracking = {
       await headline(page, /^We cannot find this order$/);
       assert.equal(await page.title(), 'We cannot find this order');
       await isForCustomers(page);
-      assert.deepEqual(page.trouble, [], path);
+      // The browser itself prints the refusal.
+      assert.deepEqual(page.trouble.filter((line) => !/status of 404/.test(line)), [], path);
       await page.context().close();
     }
   },
@@ -88,8 +91,7 @@ export const tracking = {
 
     // A customer who opens the page while the requests fail.
     const late = await visit(browser, `track/${id}`, { prepare: async (blank) => {
-      await blank.route('**/graphql', (route) => route.abort());
-      await blank.routeWebSocket(/graphql$/, (socket) => socket.close({ code: 1012 }));
+      await blank.route('**/track/*/*', (route) => route.abort());
     } });
     await late.locator('text=No connection at the moment').waitFor();
     await late.unrouteAll();
@@ -119,5 +121,62 @@ export const tracking = {
     await page.waitForURL(`**/track/${id}`);
     await headline(page, /complete/);
     assert.deepEqual(page.trouble, []);
+  },
+
+  async 'a customer needs the link of the order'(browser) {
+    const { server, key } = await withKeys();
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const { url } = server;
+    const post = async (path, body) => {
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
+      const response = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(body) });
+      assert.ok(response.ok, path);
+      return response.status === 204 ? null : response.json();
+    };
+    const { id } = await post('orders', { item: 'Gift', quantity: 1, price: 1, processAfter: '2099-01-01T00:00:00Z' });
+    const link = await post(`orders/${id}/tracking-links`, {});
+    const sent = [];
+    const listen = (blank) => blank.on('request', (request) => sent.push([request.url(), request.headers().referer ?? '']));
+    const page = await visit(browser, link.url.slice(1), { url, prepare: listen });
+    await headline(page, /^We have received your order$/);
+    await isForCustomers(page);
+    assert.ok(sent.length > 5 && !sent.flat().join().includes(link.token), 'no address contains the token');
+    assert.deepEqual(page.trouble, []);
+    await post(`orders/${id}/cancel`, {});
+    await headline(page, /^Your order was cancelled$/);
+    await page.context().close();
+
+    // Without a token, with that of another order, and after the links were revoked.
+    const { id: other } = await post('orders', { item: 'Cup', quantity: 1, price: 1, processAfter: '2099-01-01T00:00:00Z' });
+    for (const [path, title] of [
+      [`track/${id}`, /^This link is not complete$/],
+      [`track/${other}#t=${link.token}`, /^This link is no longer valid$/],
+    ]) {
+      const refused = await visit(browser, path, { url, viewport: { width: 320, height: 640 } });
+      await headline(refused, title);
+      await isForCustomers(refused);
+      await fits(refused);
+      assert.equal(new URL(refused.url()).pathname, `/${path.split('#')[0]}`, 'customers are not sent to /login');
+      await refused.context().close();
+    }
+    const { url: path } = await post(`orders/${other}/tracking-links`, { ttlDays: 1 });
+    const open = await visit(browser, path.slice(1), { url });
+    await headline(open, /received/);
+    await post('tracking-links/revoke');
+    await headline(open, /^This link is no longer valid$/);
+    await said(open, 'This link is no longer valid');
+    await isForCustomers(open);
+    await open.context().close();
+
+    // An operator opens the page with a new link.
+    const operator = await visit(browser, 'login', { url });
+    await operator.getByLabel('API key').fill(key);
+    await operator.getByRole('button', { name: 'Sign in' }).click();
+    await isLive(operator);
+    await operator.goto(new URL(`#/orders/${other}`, url).href);
+    await operator.getByRole('link', { name: 'Tracking page' }).click();
+    await headline(operator, /received/);
+    assert.match(new URL(operator.url()).hash, /^#t=v1\.\d+\.[\w-]{22}$/);
+    return undefined;
   },
 };

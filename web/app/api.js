@@ -24,6 +24,9 @@ export const ONE = `query Order($id: ID!) { order(id: $id) { ${ORDER} } }`;
 export const CREATE = `mutation Create($input: CreateOrderInput!) { payload: createOrder(input: $input) ${PAYLOAD} }`;
 export const CANCEL = `mutation Cancel($input: CancelOrderInput!) { payload: cancelOrder(input: $input) ${PAYLOAD} }`;
 export const REDRIVE = `mutation Redrive($input: RedriveOrderInput!) { payload: redriveOrder(input: $input) ${PAYLOAD} }`;
+export const CREATE_LINK = `mutation Link($id: ID!) {
+  payload: createTrackingLink(input: { orderId: $id }) { trackingLink { token } userErrors { message } }
+}`;
 const QUEUE_STATE = `{
   paused pausedUntil pausedBy workers
   counts { pending processing completed failed cancelled limit countedAt }
@@ -35,14 +38,6 @@ export const FEED = `subscription Feed {
 }`;
 export const TIMELINE = `subscription Timeline($id: ID!, $after: Int) {
   orderStatus(orderId: $id, after: $after) { ${EVENT} order { ${ORDER} } }
-}`;
-
-
-// What a customer may see of an order: no reasons, no attempts, no names.
-const TRACKED = 'status sequence createdAt processAfter externalReference currency total lineItems { item quantity price }';
-export const TRACKED_ORDER = `query Tracked($id: ID!) { order(id: $id) { ${TRACKED} } }`;
-export const TRACK = `subscription Track($id: ID!, $after: Int) {
-  orderStatus(orderId: $id, after: $after) { sequence status occurredAt order { ${TRACKED} } }
 }`;
 
 let unauthenticated = () => {};

@@ -1,9 +1,9 @@
 // The open order: what it is, what can be done with it, and every step of its life.
 
 import { announce } from './announce.js';
-import { CANCEL, REDRIVE, Refused, request } from './api.js';
+import { CANCEL, CREATE_LINK, REDRIVE, Refused, request } from './api.js';
 import { html } from './html.js';
-import { learn, openOrder, set, state } from './state.js';
+import { isAuthenticated, learn, openOrder, set, state } from './state.js';
 import { count, dateTime, money, title, waiting } from './format.js';
 import { Pill } from './list.js';
 import { wide } from './screen.js';
@@ -39,7 +39,7 @@ function Known({ order, steps, error }) {
       <div><dt>Attempts</dt><dd>${count(order.attempt)}</dd></div>
       ${order.failures > 0 && html`<div><dt>Failures</dt><dd>${count(order.failures)} of at most ${count(order.maxAttempts)}</dd></div>`}
       ${order.errorClass && html`<div><dt>Error class</dt><dd><code>${order.errorClass}</code></dd></div>`}
-      <div><dt>Customer</dt><dd><a href="track/${order.id}">Tracking page</a></dd></div>
+      <div><dt>Customer</dt><dd><a href="track/${order.id}" onClick=${(event) => openTracking(event, order)}>Tracking page</a></dd></div>
     </dl>
     <h3>Timeline</h3>
     ${error && html`<p class="error" role="alert">The timeline could not be read: ${error}</p>`}
@@ -121,5 +121,18 @@ async function act(order, action, reason) {
     if (!refusal) announce(`${action.done}.`);
   } catch (error) {
     answer({ kind, error: error instanceof Refused ? error.message : 'No answer from the server. Look at the timeline before you try again.' });
+  }
+}
+
+/** Opens the tracking page. On a server with authentication it needs a link, whose address can be sent to the customer. */
+async function openTracking(event, order) {
+  if (!isAuthenticated()) return;
+  event.preventDefault();
+  try {
+    const { payload } = await request(CREATE_LINK, { id: order.id });
+    if (payload.trackingLink) location.assign(`track/${order.id}#t=${payload.trackingLink.token}`);
+    else set({ action: { kind: 'track', error: payload.userErrors[0].message } });
+  } catch (error) {
+    set({ action: { kind: 'track', error: error instanceof Refused ? error.message : 'No answer from the server. Try again.' } });
   }
 }

@@ -1,12 +1,12 @@
 // The page that a customer sees of one order, at `/track/{id}`: how far it is, what it is, nothing else.
 //
-// It reads the order once, then follows its changes; while there is no live connection it asks again and again.
+// It reads the order once, then follows its changes; while there is no live connection it asks again and again. On a
+// server with authentication it needs the token of a tracking link.
 
 import { render } from '../vendor/preact/preact.mjs';
 import { announce } from './announce.js';
-import { Refused, TRACK, TRACKED_ORDER, request } from './api.js';
-import { follow, tryNow, watchConnection } from './connection.js';
 import { html } from './html.js';
+import { Refused, follow, readOrder, watchBrowser } from './tracked.js';
 import { Tracking, headline } from './tracking.js';
 
 /** While there is no live connection, and while a failed order may be taken up again, it is read this often. */
@@ -15,13 +15,13 @@ const FIRST_RETRY_MS = 1_000;
 
 const root = document.getElementById('app');
 const id = orderId();
-// `order` is null until it is known; `steps` are its changes so far.
-const state = { id, order: null, steps: [], missing: id === null, offline: false };
+// `order` is null until it is known; `steps` are its changes so far. `closed` says why the order cannot be shown.
+const state = { id, order: null, steps: [], closed: id === null ? 'missing' : null, offline: false };
 
 /** The last part of the address, or null when that cannot be an id. */
 function orderId() {
   const part = /\/track\/([^/]+)$/.exec(location.pathname)?.[1] ?? '';
-  return /^[\w-]{1,64}$/.test(part) ? part : null;
+  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(part) ? part : null;
 }
 
 function draw() {
@@ -43,41 +43,49 @@ function learn(order) {
   if (!state.order || state.order.sequence <= order.sequence) set({ order });
 }
 
+function learnStep(step) {
+  if (step.sequence > cursor()) state.steps.push(step);
+  if (step.sequence > state.order.sequence) learn({ ...state.order, status: step.status, sequence: step.sequence });
+  else draw();
+}
+
 const cursor = () => state.steps.at(-1)?.sequence ?? 0;
 
 /** Nothing happens any more, and everything that has happened is here. A failed order may be taken up again. */
-const over = () => state.missing || (['COMPLETED', 'CANCELLED', 'FAILED'].includes(state.steps.at(-1)?.status)
+const over = () => state.closed || (['completed', 'cancelled', 'failed'].includes(state.steps.at(-1)?.status)
   && (state.order?.sequence ?? 0) <= cursor());
 
-const isUnknown = (code) => code === 'order_not_found' || code === 'invalid_order_id';
+const close = ({ why }) => set({ closed: why, order: null, offline: false });
+
+function connected() {
+  if (state.offline) announce('Connected again.', 'connection');
+  set({ offline: false });
+}
+
+function lost() {
+  if (!state.offline) announce('No connection. Trying again.', 'connection');
+  set({ offline: true });
+}
 
 let watching = false;
 
-function watch() {
+async function watch() {
   if (watching || over()) return;
   watching = true;
-  const stop = follow(TRACK, () => ({ id, after: cursor() }), ({ orderStatus: { order, ...step } }) => {
-    if (step.sequence > cursor()) state.steps.push(step);
-    learn(order);
-    if (!over()) return;
-    stop();
-    watching = false;
-    set({ offline: false });
-  }, { over, refused: ({ extensions }) => { if (isUnknown(extensions?.code)) set({ missing: true, offline: false }); } });
+  await follow(id, { cursor, take: learnStep, over, connected, lost }).catch(close);
+  watching = false;
+  set({ offline: false });
 }
 
 /** Reads the order. Says whether there was an answer. */
 async function read() {
   try {
-    const { order } = await request(TRACKED_ORDER, { id });
-    if (order) learn(order);
-    else set({ missing: true });
+    learn(await readOrder(id));
     watch();
     return true;
   } catch (error) {
-    if (!(error instanceof Refused)) return false;
-    if (isUnknown(error.code)) set({ missing: true });
-    return isUnknown(error.code);
+    if (error instanceof Refused) close(error);
+    return error instanceof Refused;
   }
 }
 
@@ -89,27 +97,19 @@ async function readFirst() {
 }
 
 function readAgain() {
-  const failed = state.order?.status === 'FAILED';
-  if (!document.hidden && !state.missing && state.order && (state.offline || failed)) read();
+  const failed = state.order?.status === 'failed';
+  if (!document.hidden && !state.closed && state.order && (state.offline || failed)) read();
 }
 
 draw();
 // The times and the wording change with the clock, too.
 setInterval(() => { if (!document.hidden) draw(); }, 30_000);
-if (!state.missing) {
-  watchConnection({
-    connected() {
-      if (state.offline) announce('Connected again.', 'connection');
-      set({ offline: false });
-    },
-    lost() {
-      if (!state.offline) announce('No connection. Trying again.', 'connection');
-      set({ offline: true });
-    },
-  });
+// A new link to the same order differs only in its fragment.
+addEventListener('hashchange', () => location.reload());
+if (!state.closed) {
+  watchBrowser();
   readFirst();
-  watch();
   setInterval(readAgain, READ_MS);
   document.addEventListener('visibilitychange', readAgain);
-  addEventListener('online', () => { tryNow(); readAgain(); });
+  addEventListener('online', readAgain);
 }

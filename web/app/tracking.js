@@ -4,17 +4,19 @@ import { html } from './html.js';
 import { count, dateTime, money } from './format.js';
 
 /** Where the order is, for the order as it is now and the steps that it has taken. */
-function situation({ order, missing }) {
-  if (missing) return 'missing';
+function situation({ order, closed }) {
+  if (closed) return closed;
   if (!order) return 'reading';
   const { status, sequence, processAfter } = order;
-  if (status !== 'PENDING') return status.toLowerCase();
+  if (status !== 'pending') return status;
   if (sequence > 1) return 'again';
   return processAfter && new Date(processAfter) > Date.now() ? 'scheduled' : 'received';
 }
 
 const WORDS = {
   missing: ['We cannot find this order', 'Is the address complete? If it is, ask us: we will find your order.'],
+  unlinked: ['This link is not complete', 'Open it from our message again, or ask us for a new one.'],
+  ended: ['This link is no longer valid', 'Ask us for a new one: we will send it to you.'],
   reading: ['Your order', 'One moment…'],
   received: ['We have received your order', 'We will start on it shortly.'],
   scheduled: ['We have received your order', ({ processAfter }) => `We will start on it on ${dateTime(processAfter)}.`],
@@ -30,10 +32,10 @@ const number = (id, order) => order.externalReference ?? id.replaceAll('-', '').
 
 /** The title of the page. */
 export const headline = (state) => WORDS[situation(state)][0]
-  + (state.order && !state.missing ? ` – ${number(state.id, state.order)}` : '');
+  + (state.order && !state.closed ? ` – ${number(state.id, state.order)}` : '');
 
 export function Tracking(state) {
-  const { id, order, offline, missing } = state;
+  const { id, order, offline, closed } = state;
   const where = situation(state);
   const [title, more] = WORDS[where];
   return html`
@@ -42,7 +44,7 @@ export function Tracking(state) {
         <h1>${title}</h1>
         <p class="muted">${typeof more === 'function' ? more(order) : more}</p>
       </header>
-      ${order && !missing && html`<${Progress} ...${state} where=${where} /><${Contents} id=${id} order=${order} />`}
+      ${order && !closed && html`<${Progress} ...${state} where=${where} /><${Contents} id=${id} order=${order} />`}
     </main>
     <p class="foot muted">${footnote(where, offline)}</p>`;
 }
@@ -58,7 +60,7 @@ const END = { failed: 'Problem', cancelled: 'Cancelled' };
 function Progress({ order, steps, where }) {
   const last = steps.at(-1);
   const ended = ['completed', 'failed', 'cancelled'].includes(where);
-  const started = steps.find((step) => step.status === 'PROCESSING');
+  const started = steps.find((step) => step.status === 'processing');
   // An order that was cancelled before it was started has no second step.
   const worked = where === 'processing' || where === 'again' || (ended && (where !== 'cancelled' || started));
   const now = ended ? 2 : worked ? 1 : 0;
