@@ -20,6 +20,20 @@ impl LeaseToken {
         Self(NonZeroU64::new(rand::random::<u64>() >> 1).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// Replaces the lower half of the token by a tag; 31 random bits remain.
+    #[must_use]
+    pub fn with_tag(self, tag: u32) -> Self {
+        let half = self.0.get() >> 32 << 32;
+        // A token is not 0.
+        let half = if half == 0 { 1 << 32 } else { half };
+        Self(NonZeroU64::new(half | u64::from(tag)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// Returns whether [`Self::with_tag`] could have created the token with this tag.
+    pub fn has_tag(self, tag: u32) -> bool {
+        self.0.get() & u64::from(u32::MAX) == u64::from(tag)
+    }
+
     /// Returns the token as a number that fits a signed 64-bit column.
     pub fn as_i64(self) -> i64 {
         self.0.get().cast_signed()
@@ -91,6 +105,19 @@ mod tests {
             assert!(!prefix.matches(LeaseToken::random()));
         }
         assert_ne!(prefix.random_token(), prefix.random_token());
+    }
+
+    #[test]
+    fn a_tag_replaces_half_of_the_token() {
+        for tag in [0, 1, u32::MAX] {
+            let token = LeaseToken::random().with_tag(tag);
+            assert!(token.has_tag(tag) && !token.has_tag(tag ^ 1));
+            assert_eq!(LeaseToken::from_i64(token.as_i64()), Some(token));
+            assert!(token.as_i64() > 0, "the sign is that of tokens with a prefix");
+            assert_ne!(token, LeaseToken::random().with_tag(tag));
+        }
+        let small = LeaseToken::from_i64(1).unwrap();
+        assert!(small.with_tag(0).has_tag(0));
     }
 
     #[test]

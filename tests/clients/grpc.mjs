@@ -2,6 +2,7 @@
 //
 //   GRPC_CA              file with the certificate authorities of the gateway; without it there is no TLS
 //   GRPC_CERT, GRPC_KEY  files with the client certificate and its key
+//   ORDERS_TOKEN         API key of a gateway with authentication
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -30,6 +31,8 @@ export function orderService(at = address) {
 export function call(client, method, request, deadlineMs = 10_000) {
   return new Promise((resolve, reject) => {
     const metadata = new Metadata({ waitForReady: true });
+    const key = process.env.ORDERS_TOKEN;
+    if (key) metadata.set("authorization", `Bearer ${key}`);
     const options = { deadline: Date.now() + deadlineMs };
     client[method](request, metadata, options, (error, answer) =>
       error ? reject(error) : resolve(answer),

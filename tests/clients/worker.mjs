@@ -1,13 +1,15 @@
 // A worker in JavaScript: it pops jobs from the Redis list and reports the statuses over gRPC. It uses no generated code;
 // the .proto file is read at run time.
 //
-//   node worker.mjs [--count N] [--timeout SECONDS]
+//   node worker.mjs [--count N] [--timeout SECONDS] [--without-lease-token]
 //
+// --without-lease-token reports without the token, which needs a gateway with --allow-tokenless-reports.
 // It ends with status 0 after N orders (default 1; 0: never), and with 1 after an error or the timeout (default: none).
 //
 //   REDIS_URL        redis://127.0.0.1:6379/
 //   GRPC_ADDR        127.0.0.1:50051
 //   ORDERS_QUEUE_KEY orders:queue
+//   ORDERS_TOKEN     API key with the scope work, if the gateway requires authentication
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -19,6 +21,7 @@ const { values: args } = parseArgs({
   options: {
     count: { type: "string", default: "1" },
     timeout: { type: "string", default: "0" },
+    "without-lease-token": { type: "boolean", default: false },
   },
 });
 const count = wholeNumber("--count", args.count);
@@ -59,9 +62,9 @@ async function handle(service, orderId) {
   }
 
   // This worker has the attempt until the lease ends. Longer work renews the lease with its token.
-  const leaseToken = started.leaseToken;
+  const leaseToken = args["without-lease-token"] ? "" : started.leaseToken;
   const renewal = setInterval(() => {
-    updateStatus({ status: "processing", leaseToken }).catch((error) =>
+    updateStatus({ status: "processing", leaseToken: started.leaseToken }).catch((error) =>
       console.error(`the lease of ${orderId} was not renewed: ${error.details}`),
     );
   }, Number(started.leaseMs) / 3);

@@ -23,7 +23,7 @@ use tower::{Service, service_fn};
 
 use crate::message_body::{HeldBytes, MessageBody, MessageLimits};
 use crate::status::{from_problem, refusal, to_status};
-use gateway_http::auth::{self, Verdict};
+use gateway_http::auth::{self, Credential, Verdict};
 use gateway_http::context::Context as Server;
 use gateway_http::header_limits;
 use gateway_http::problem::Problem;
@@ -87,7 +87,8 @@ fn call_with_limits(
     let verdict = match call_access(request.uri().path()) {
         CallAccess::Public => None,
         access @ (CallAccess::Principal | CallAccess::Scope(_)) => {
-            Some((access, server.auth.cached(authorization, client)))
+            let certificate = server.auth.of_certificate(request.headers(), request.extensions(), client);
+            Some((access, certificate.or_else(|| server.auth.cached(authorization, client))))
         }
     };
     match verdict {
@@ -160,7 +161,8 @@ fn run_call(
     };
     // A public call has no principal. The credential of a unary call is not needed again.
     let is_bound = stream.is_some() && request.extensions().get::<Arc<Principal>>().is_some();
-    let bound = is_bound.then(|| (server.auth.clone(), request.headers().get(AUTHORIZATION).cloned()));
+    let credential = || Credential::of(request.headers(), request.extensions());
+    let bound = is_bound.then(|| (server.auth.clone(), credential()));
     let held = HeldBytes::new(&server.buffers.bodies);
     request.extensions_mut().insert(held.clone());
     let limits = message_limits(kind, server);
@@ -174,7 +176,7 @@ fn run_call(
                 Some(stream) => {
                     let response = response.map(|body| Body::new(CountedBody { body, _stream: stream }));
                     match bound {
-                        Some((auth, authorization)) => auth.bind_stream(response, authorization, last_frame),
+                        Some((auth, credential)) => auth.bind_stream(response, credential, last_frame),
                         None => response,
                     }
                 }

@@ -15,7 +15,9 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 use crate::lease_tokens::LeaseTokens;
 use crate::message_body::HeldBytes;
 use crate::state::State;
-use crate::status::{from_problem, invalid, invalid_field, refuse, to_status, token_required};
+use crate::status::{
+    from_problem, invalid, invalid_field, refuse, to_status, token_of_other, token_required,
+};
 use crate::worker_stream;
 use gateway_http::auth;
 use gateway_service::Error;
@@ -187,7 +189,7 @@ impl Service {
                 (self.order(principal, Scope::Work, id).await?, lease)
             }
             None => {
-                let lease = self.tokens.token_for(id);
+                let lease = self.tokens.token_for(id, self.lease_tag(principal));
                 (
                     single_result(self.state.orders.start_attempts(principal, &[(id, lease)]).await)?.into(),
                     lease,
@@ -200,6 +202,10 @@ impl Service {
             lease_token: self.state.orders.keys().mask_token(id, lease).unwrap_or(lease).to_string(),
             lease_ms: u64::try_from(lease_ms).unwrap_or(u64::MAX),
         })
+    }
+
+    fn lease_tag(&self, principal: &Principal) -> u32 {
+        self.state.orders.keys().lease_tag(&principal.name)
     }
 
     async fn report(
@@ -219,6 +225,11 @@ impl Service {
                     Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
                 };
                 let (order, lease) = self.state.orders.with_lease(principal, id).await.map_err(to_status)?;
+                if self.state.context.auth.is_required()
+                    && !lease.is_some_and(|lease| lease.has_tag(self.lease_tag(principal)))
+                {
+                    return Err(token_of_other());
+                }
                 match lease {
                     Some(lease) if order.status == domain::Status::Processing => lease,
                     // A repeated report succeeds.

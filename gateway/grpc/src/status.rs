@@ -99,3 +99,12 @@ pub(super) fn token_required() -> Status {
          --allow-tokenless-reports (ORDERS_ALLOW_TOKENLESS_REPORTS=on)",
     )
 }
+
+/// Creates the status of a report without a lease token that another credential would have to send.
+pub(super) fn token_of_other() -> Status {
+    refuse(
+        ErrorCode::LeaseTokenRequired,
+        "the report has no lease_token, and this credential has not started the attempt with UpdateStatus: send the \
+         lease_token of the response to `processing`",
+    )
+}

@@ -3,12 +3,14 @@
 //! A credential that was verified lately costs no wait and no allocation besides the extension of the request. Any other
 //! one is looked up. Failures are limited for each address, so that guessing does not reach the database.
 
+pub(crate) mod certificate;
 mod credential_body;
 mod failures;
 mod gate;
 mod session;
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderValue};
 use metrics::{Counter, counter};
+use tls::ClientIdentity;
 
 pub(crate) use self::credential_body::end_stream;
 use self::failures::FailureLimiter;
@@ -44,6 +47,33 @@ const RECHECK: Duration = Duration::from_secs(1);
 
 /// The caller, or the error of its request.
 pub type Verdict = Result<Arc<Principal>, Problem>;
+
+/// The credential of a request, which its open stream needs until its end.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The value of the header, or none without authentication.
+    Authorization(Option<HeaderValue>),
+    /// The client certificate of the connection.
+    Certificate(ClientIdentity),
+}
+
+impl Credential {
+    /// Returns the credential of a request.
+    pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        match certificate::only_credential(headers, extensions) {
+            Some(identity) => Self::Certificate(identity.clone()),
+            None => Self::Authorization(headers.get(AUTHORIZATION).cloned()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Credential {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers, &parts.extensions))
+    }
+}
 
 /// Decides who makes a request. Cheap to clone.
 #[derive(Clone)]
@@ -109,6 +139,21 @@ impl Auth {
         self.authenticate(headers.get(AUTHORIZATION).map(|value| value.as_bytes()), client).await
     }
 
+    /// Waits until the credential of a request is no longer valid, and returns the error for its open stream.
+    ///
+    /// As [`Self::until_refused`].
+    pub async fn until_ended(self, credential: Credential) -> Problem {
+        match credential {
+            Credential::Authorization(value) => {
+                self.until_refused(value.map(|value| value.as_bytes().to_vec())).await
+            }
+            Credential::Certificate(identity) if self.is_required() => {
+                certificate::until_expired(identity).await
+            }
+            Credential::Certificate(_) => std::future::pending().await,
+        }
+    }
+
     /// Waits until a credential that was accepted is no longer valid, and returns the error for its open streams.
     ///
     /// A credential that cannot be verified at present stays valid. Without authentication the wait has no end.
@@ -126,6 +171,20 @@ impl Auth {
                 return Problem::new(ErrorCode::TokenExpired, "the credential has expired or was revoked");
             }
         }
+    }
+
+    /// Returns the verdict about a request whose only credential is a client certificate.
+    ///
+    /// `None` for other requests, and without authentication.
+    pub fn of_certificate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        client: Option<IpAddr>,
+    ) -> Option<Verdict> {
+        let required = self.0.required.as_ref()?;
+        let identity = certificate::only_credential(headers, extensions)?;
+        Some(required.count(certificate::worker(identity), client))
     }
 
     /// Returns the verdict if it needs no look-up.

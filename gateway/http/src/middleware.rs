@@ -31,7 +31,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::address_limiter::client;
-use super::auth::{Admission, Auth, Gate, authorization, end_stream};
+use super::auth::{Admission, Auth, Credential, Gate, authorization, end_stream};
 use super::hosts::{self, Hosts};
 use super::origins::{self, Origins};
 use super::problem::Problem;
@@ -263,7 +263,7 @@ fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response>
 fn bind_event_stream(auth: &Auth, response: Response, credential: HeaderValue) -> Response {
     let media_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if media_type.is_some_and(|media_type| media_type.starts_with(b"text/event-stream")) {
-        auth.bind_stream(response, Some(credential), last_event)
+        auth.bind_stream(response, Credential::Authorization(Some(credential)), last_event)
     } else {
         response
     }

@@ -12,6 +12,7 @@
 //! | opens all connections of the process | those idle longest are closed; if none is, new ones wait in the kernel |
 //! | keeps an HTTP/2 connection open without a request | the connection is closed after the idle timeout |
 //! | does not read its response | the connection is closed after the write timeout |
+//! | has a client certificate that expires | GOAWAY, and the connection is closed |
 //! | sends and resets HTTP/2 requests repeatedly (rapid reset) | GOAWAY, and the connection is closed |
 //! | does not acknowledge HTTP/2 pings | the connection is closed |
 //!
@@ -21,6 +22,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -56,6 +58,7 @@ use self::reject::{REJECTION_TIMEOUT, reject, tls_required, too_many_connections
 use self::slow_client::SlowClientLimits;
 pub use self::socket::LATE;
 use self::socket::Socket;
+use crate::auth::certificate::until_end;
 use crate::problem::Problem;
 
 mod connections;
@@ -88,6 +91,8 @@ const RECEIVE_BYTES: (u32, u32) = (256 * 1024, 512 * 1024);
 const MAX_REJECTIONS: usize = 64;
 /// Maximum time to close an idle connection whose slot another client needs.
 const CLOSE_GRACE: Duration = Duration::from_millis(100);
+/// Maximum time for the streams of a connection to end after its client certificate has expired.
+const EXPIRY_GRACE: Duration = Duration::from_secs(2);
 /// Delay after a failed accept. The usual cause is that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Minimum interval between log lines about failed accepts.
@@ -308,6 +313,7 @@ impl Server {
 
         // A separate set is polled only when it is woken, and not with every request.
         let mut events = FuturesUnordered::from_iter([self.event(&asked, &activity, &watch, false)]);
+        let mut expired = pin!(until_expired(identity.as_ref()));
         loop {
             tokio::select! {
                 outcome = connection.as_mut() => {
@@ -317,6 +323,12 @@ impl Server {
                         }
                         tracing::debug!(%peer, error, "connection failed");
                     }
+                    return;
+                }
+                () = &mut expired => {
+                    counter!("orders_http_rejections_total", "reason" => "certificate_expired").increment(1);
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(EXPIRY_GRACE, connection).await;
                     return;
                 }
                 Some(event) = events.next() => match event {
@@ -372,6 +384,14 @@ impl Server {
             () = self.shutdown.cancelled(), if !ending => Event::Ending,
             () = self.cut.cancelled() => Event::Cut,
         }
+    }
+}
+
+/// Waits until the end of the client certificate.
+async fn until_expired(identity: Option<&ClientIdentity>) {
+    match identity {
+        Some(identity) => until_end(identity).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -37,6 +37,12 @@ impl InstallationKeys {
         mac.finalize().into_bytes().into()
     }
 
+    /// Returns the tag of lease tokens that a credential with this name starts. Clients cannot compute it.
+    pub fn lease_tag(&self, name: &str) -> u32 {
+        let number = self.number(b"lease tag", name.as_bytes(), &[]);
+        u32::try_from(number >> 32).unwrap_or_default()
+    }
+
     fn number(&self, label: &[u8], first: &[u8], second: &[u8]) -> u64 {
         let mut mac = self.0.clone();
         for part in [label, first, second] {
@@ -95,5 +101,12 @@ mod tests {
         assert_ne!(keys.mask_token(order(2), shown), Some(token));
         assert_ne!(keys.mask_token(order(2), token), Some(shown));
         assert_ne!(shown, token);
+    }
+
+    #[test]
+    fn each_credential_has_a_tag() {
+        assert_eq!(keys(1).lease_tag("key:a"), keys(1).lease_tag("key:a"));
+        assert_ne!(keys(1).lease_tag("key:a"), keys(1).lease_tag("key:b"));
+        assert_ne!(keys(1).lease_tag("key:a"), keys(2).lease_tag("key:a"));
     }
 }

@@ -19,7 +19,7 @@ use crate::on_both;
 /// The routes that need no credential. A new route of the reference is not here, so it has to refuse a request.
 const PUBLIC: [&str; 3] = ["/livez", "/healthz", "/readyz"];
 
-fn with_keys() -> Config {
+pub(crate) fn with_keys() -> Config {
     let mut config = Config::default();
     config.access.keys = true;
     config.access.developer_tools = false;

@@ -90,4 +90,6 @@ mod tracking;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]
+mod worker_access;
+#[cfg(test)]
 mod workers;

@@ -24,6 +24,22 @@ impl Api {
         Self { base, client: https_client(pem, true) }
     }
 
+    /// Creates a client that trusts only this certificate authority, or uses no TLS, and sends a key.
+    pub(crate) fn with_key(base: String, authority: Option<&str>, key: &str) -> Self {
+        install_tls_provider();
+        let client = reqwest::Client::builder().no_proxy();
+        let client = match authority {
+            Some(pem) => {
+                let pem = reqwest::Certificate::from_pem(pem.as_bytes()).expect("a certificate");
+                client.tls_certs_only([pem])
+            }
+            None => client,
+        };
+        let value = format!("Bearer {key}").parse().expect("a header value");
+        let headers = [(reqwest::header::AUTHORIZATION, value)].into_iter().collect();
+        Self { base, client: client.default_headers(headers).build().expect("a client can be built") }
+    }
+
     /// `host:port`, for raw sockets.
     pub(crate) fn addr(&self) -> &str {
         self.base.trim_start_matches("http://")

@@ -242,7 +242,14 @@ fn a_mention_is_told_from_a_lookalike() {
 /// The files that may act for a tenant without a caller. Every other one receives a principal.
 const WITHOUT_CALLER: &[(&str, &[&str])] = &[
     // The processor of this process, and requests to a gateway without authentication.
-    ("Principal::anonymous()", &["gateway/access/src/authenticator.rs", "gateway/http/src/auth.rs"]),
+    (
+        "Principal::anonymous()",
+        &[
+            "gateway/access/src/authenticator.rs",
+            "gateway/http/src/auth.rs",
+            "gateway/http/src/auth/certificate.rs",
+        ],
+    ),
     // The comparison of watched orders with the database. The other loops read no orders for callers.
     ("Principal::system(", &["gateway/service/src/feed/mod.rs"]),
     // Keys and tokens for all tenants, entries of the audit log about the queue, and the write test, whose order no

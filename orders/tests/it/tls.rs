@@ -208,7 +208,7 @@ async fn certificate_is_replaced_under_load_without_an_error() {
     dev.wait_for_success().await;
 }
 
-/// A gateway that requires client certificates, a processor with one, and the Node worker with one.
+/// A gateway that requires client certificates and keys: a processor and the Node worker with a certificate need no key.
 #[tokio::test]
 async fn workers_authenticate_with_certificates() {
     let files = Files::new();
@@ -221,8 +221,12 @@ async fn workers_authenticate_with_certificates() {
         ("ORDERS_REDIS_PREFIX", servers.prefix.clone()),
     ];
     let folder = files.folder.path();
-    let variables =
-        [&on_servers[..], &files.variables(), &[("ORDERS_GRPC_CLIENT_CA", files.text("ca.crt"))]].concat();
+    let settings = [
+        ("ORDERS_GRPC_CLIENT_CA", files.text("ca.crt")),
+        ("ORDERS_AUTH", "keys".to_owned()),
+        ("ORDERS_BOOTSTRAP_KEY_FILE", files.text("admin.key")),
+    ];
+    let variables = [&on_servers[..], &files.variables(), &settings].concat();
     let arguments = [&["gateway", "--log-format", "json"][..], &ADDRESSES].concat();
     let mut gateway = Process::start(orders(folder, &arguments, &variables), "gateway");
     let (http, grpc) = gateway
@@ -232,7 +236,8 @@ async fn workers_authenticate_with_certificates() {
             Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
         })
         .await;
-    let api = Api::with_authority(format!("https://{http}"), &files.authority.pem());
+    let admin = std::fs::read_to_string(files.path("admin.key")).expect("the file was created");
+    let api = Api::with_key(format!("https://{http}"), Some(&files.authority.pem()), admin.trim_end());
 
     let mut check = script("tests/clients", "health_and_reflection.mjs");
     check.env("GRPC_ADDR", &grpc).env("GRPC_CA", files.path("ca.crt"));
@@ -276,12 +281,9 @@ async fn workers_authenticate_with_certificates() {
     std::fs::copy(files.path("worker.key"), files.path("client.key")).expect("it is ours");
     processor.signal("HUP");
     api.wait_for_status(&order, "completed").await;
-    let metrics = https_client(&files.authority.pem(), true).get(format!("https://{http}/metrics")).send();
-    let metrics = metrics.await.expect("a response").text().await.expect("a body");
-    assert!(
-        metrics.contains(r#"orders_tls_handshake_errors_total{reason="client_certificate"}"#),
-        "{metrics}"
-    );
+    let (_, metrics) = api.get("/metrics").await;
+    let refused = r#"orders_tls_handshake_errors_total{reason="client_certificate"}"#;
+    assert!(metrics.as_str().is_some_and(|metrics| metrics.contains(refused)), "{metrics}");
     processor.terminate();
     processor.wait_for_success().await;
     gateway.terminate();

@@ -93,6 +93,13 @@ impl Leaf {
         self
     }
 
+    /// Lets the validity end after this number of seconds.
+    #[must_use]
+    pub fn valid_for(mut self, seconds: i64) -> Self {
+        self.0.not_after = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+        self
+    }
+
     /// Sets the end of validity (RFC 3339).
     ///
     /// # Panics

@@ -7,10 +7,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::HeaderValue;
 use hyper::body::Frame;
 
-use super::Auth;
+use super::{Auth, Credential};
 use crate::problem::Problem;
 
 /// A body that ends with the credential of its request.
@@ -28,14 +27,13 @@ impl Auth {
     pub fn bind_stream(
         &self,
         response: Response,
-        authorization: Option<HeaderValue>,
+        credential: Credential,
         last: fn(&Problem) -> Frame<Bytes>,
     ) -> Response {
         if !self.is_required() {
             return response;
         }
-        let authorization = authorization.map(|value| value.as_bytes().to_vec());
-        end_stream(response, self.clone().until_refused(authorization), last)
+        end_stream(response, self.clone().until_ended(credential), last)
     }
 }
 
@@ -83,6 +81,7 @@ mod tests {
 
     use domain::{ErrorCode, Principal};
     use futures_util::StreamExt;
+    use http::HeaderValue;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -115,7 +114,7 @@ mod tests {
         let auth = Auth::required(verifier.clone(), Sessions::new(&[0; 32]));
         let events = futures_util::stream::iter([Ok::<_, axum::Error>("event")]);
         let body = Body::from_stream(events.chain(futures_util::stream::pending()));
-        let authorization = Some(HeaderValue::from_static("Bearer x"));
+        let authorization = Credential::Authorization(Some(HeaderValue::from_static("Bearer x")));
         let mut body = auth.bind_stream(Response::new(body), authorization, last).into_body();
         let mut next = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
         assert_eq!(next().await.unwrap(), "event");
@@ -126,10 +125,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stream_without_authentication_has_the_end_of_its_handler() {
-        let response = Auth::off().bind_stream(Response::new(Body::from("all")), None, last);
+        let response =
+            Auth::off().bind_stream(Response::new(Body::from("all")), Credential::Authorization(None), last);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "all");
         let auth = Auth::required(Arc::new(Revocable::default()), Sessions::new(&[0; 32]));
-        let authorization = Some(HeaderValue::from_static("Bearer x"));
+        let authorization = Credential::Authorization(Some(HeaderValue::from_static("Bearer x")));
         let response = auth.bind_stream(Response::new(Body::from("all")), authorization, last);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "all");
     }

@@ -568,4 +568,6 @@ fn the_limits_are_documented() {
         "HTTP/2: resets beyond the number of responses (rapid reset)",
         &format!("{}, or {RESETS} that were not started", http2_watch::MAX_ABANDONED),
     );
+    let grace = limits_page::time(EXPIRY_GRACE);
+    limits_page::row("connection after the end of its client certificate", &grace);
 }

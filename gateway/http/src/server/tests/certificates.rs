@@ -36,7 +36,8 @@ impl Port {
         let identity = |identity: Option<Extension<ClientIdentity>>| async move {
             identity.map(|Extension(identity)| identity.name().to_owned()).unwrap_or_default()
         };
-        let routes = Router::new().route("/identity", get(identity));
+        let routes =
+            Router::new().route("/identity", get(identity)).route("/silent", get(std::future::pending::<()>));
         let limits = Config { strict_transport_security: true, ..limits };
         let server = start_on(limits, Duration::ZERO, routes, Some(certificate.clone())).await;
         Self { folder, authority, certificate, server }
@@ -185,4 +186,18 @@ async fn open_connections_stay_and_new_ones_get_the_new_certificate() {
     let mut answer = String::new();
     open.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate_of_its_client() {
+    let port = Port::start(limits(), true).await;
+    let mut stream = port.connect(&port.client(Some(&Leaf::client("worker").valid_for(5)))).await.unwrap();
+    // The request has no response, so the connection is not idle.
+    stream.write_all(b"GET /silent HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+    // The end has no close message of TLS.
+    assert!(closed.is_ok() && answer.is_empty(), "{closed:?}");
+    let valid = port.connect(&port.client(Some(&Leaf::client("worker")))).await;
+    assert!(valid.is_ok(), "the port accepts other certificates");
 }
