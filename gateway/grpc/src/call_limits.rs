@@ -159,10 +159,16 @@ fn run_call(
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
-    // A public call has no principal. The credential of a unary call is not needed again.
-    let is_bound = stream.is_some() && request.extensions().get::<Arc<Principal>>().is_some();
+    // A public call has no principal. The credential of a unary call is not needed again, and the stream of a worker
+    // ends itself.
+    let is_bound =
+        kind != Some(WORK) && stream.is_some() && request.extensions().get::<Arc<Principal>>().is_some();
     let credential = || Credential::of(request.headers(), request.extensions());
     let bound = is_bound.then(|| (server.auth.clone(), credential()));
+    if kind == Some(WORK) {
+        let credential = credential();
+        request.extensions_mut().insert(credential);
+    }
     let held = HeldBytes::new(&server.buffers.bodies);
     request.extensions_mut().insert(held.clone());
     let limits = message_limits(kind, server);

@@ -19,7 +19,7 @@ use crate::status::{
     from_problem, invalid, invalid_field, refuse, to_status, token_of_other, token_required,
 };
 use crate::worker_stream;
-use gateway_http::auth;
+use gateway_http::auth::{self, Credential};
 use gateway_service::Error;
 use gateway_service::feed::WatchFrom;
 use gateway_service::loader::{self, OrderLoader};
@@ -55,7 +55,10 @@ impl OrderService for Service {
     ) -> Result<Response<Self::WorkStream>, Status> {
         let held = request.extensions().get::<Arc<HeldBytes>>().cloned();
         let principal = caller(request.extensions())?;
-        Ok(Response::new(worker_stream::serve(self.state.clone(), principal, request.into_inner(), held)))
+        let credential =
+            request.extensions().get::<Credential>().cloned().unwrap_or(Credential::Authorization(None));
+        let caller = worker_stream::Caller { principal, credential };
+        Ok(Response::new(worker_stream::serve(self.state.clone(), caller, request.into_inner(), held)))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::Order>, Status> {

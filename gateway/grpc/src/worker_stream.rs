@@ -8,10 +8,16 @@
 //! The response to a Start of large orders has several messages, see [`worker_messages`]. Orders that the connection
 //! cannot take now are not started. The worker drops them, and any worker gets them after their visibility timeout.
 //!
+//! When the credential of the stream ends, the gateway sends Drain, reads no further requests, and ends the stream with
+//! UNAUTHENTICATED. The responses to earlier requests are sent before, for a short time. The leases remain: the worker
+//! reports on another stream, with a valid credential.
+//!
 //! At shutdown the gateway sends Drain. Starts then get the response TryAgain, reports and heartbeats are executed as
 //! before, and the stream ends when no order runs that it has started.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal};
 use futures_util::stream::BoxStream;
@@ -21,22 +27,36 @@ use proto::{MAX_BATCH, v1};
 use telemetry::panics;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::message_body::HeldBytes;
 use crate::state::State;
-use crate::status::invalid;
+use crate::status::{from_problem, invalid};
 use crate::worker_messages::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sender};
+use gateway_http::auth::Credential;
 use gateway_service::Error;
 use gateway_service::orders::StartOutcome;
 
 /// Maximum number of concurrent requests of a stream; further ones wait in the connection.
-const MAX_CONCURRENT_REQUESTS: usize = 64;
+const MAX_CONCURRENT_REQUESTS: usize = ALL_REQUESTS as usize;
+/// The same as a number of permits.
+const ALL_REQUESTS: u32 = 64;
+
+/// Maximum time for the responses to earlier requests after the end of the credential.
+const FAREWELL: Duration = Duration::from_millis(250);
+
+/// The worker of a stream.
+pub(super) struct Caller {
+    pub(super) principal: Arc<Principal>,
+    /// The stream ends with it.
+    pub(super) credential: Credential,
+}
 
 /// Serves one stream.
 pub(super) fn serve(
     state: State,
-    principal: Arc<Principal>,
+    caller: Caller,
     requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<HeldBytes>>,
 ) -> BoxStream<'static, Result<v1::GatewayMessage, Status>> {
@@ -44,7 +64,7 @@ pub(super) fn serve(
     let tasks = state.context.tasks.clone();
     tasks.spawn(async move {
         let connected = state.health.track_worker_stream();
-        if let Err(status) = run(state, principal, requests, held, &sender).await {
+        if let Err(status) = run(state, caller, requests, held, &sender).await {
             tracing::debug!(%status, "worker stream ended");
             sender.fail(status).await;
         }
@@ -55,7 +75,7 @@ pub(super) fn serve(
 
 async fn run(
     state: State,
-    principal: Arc<Principal>,
+    Caller { principal, credential }: Caller,
     mut requests: Streaming<v1::WorkerMessage>,
     held: Option<Arc<HeldBytes>>,
     sender: &Sender,
@@ -72,6 +92,7 @@ async fn run(
     let mut drained = false;
     let mut greeted = false;
     let handled = Arc::new(Notify::new());
+    let mut ended = pin!(state.context.auth.clone().until_ended(credential));
     loop {
         if drained && session.running().is_empty() && permits.available_permits() == MAX_CONCURRENT_REQUESTS {
             return Ok(());
@@ -89,6 +110,15 @@ async fn run(
                 drained = true;
                 session.sender.send(0, Response::Drain(v1::Drain {})).await;
                 continue;
+            }
+            problem = &mut ended => {
+                let farewell = async {
+                    session.sender.send(0, Response::Drain(v1::Drain {})).await;
+                    // All permits are free when every request has its response.
+                    let _ = permits.acquire_many(ALL_REQUESTS).await;
+                };
+                let _ = timeout(FAREWELL, farewell).await;
+                return Err(from_problem(&problem));
             }
             () = handled.notified(), if drained => continue,
             () = sender.closed() => return Ok(()),
@@ -160,7 +190,7 @@ struct Session {
 impl Session {
     async fn welcome(&self, request_id: u64) {
         let lease = self.state.orders.config().rules.lease;
-        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome =
             v1::Welcome { lease_ms: millis(lease), heartbeat_interval_ms: millis(lease / 3).max(1) };
         self.sender.send(request_id, Response::Welcome(welcome)).await;
@@ -402,5 +432,7 @@ mod tests {
     fn the_limits_are_documented() {
         limits_page::row("entries in a message of a worker", &limits_page::count(MAX_BATCH));
         limits_page::row("concurrent messages of a worker", &MAX_CONCURRENT_REQUESTS.to_string());
+        let farewell = format!("{} ms", FAREWELL.as_millis());
+        limits_page::row("responses to a worker after the end of its credential", &farewell);
     }
 }

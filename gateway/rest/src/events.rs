@@ -18,12 +18,12 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
-use super::long_poll;
+use super::long_poll::{self, Waiter};
 use super::order_path::OrderPath;
 use super::order_view::EventView;
 use super::schema;
 use crate::RestState;
-use gateway_http::auth::Caller;
+use gateway_http::auth::{Caller, Credential};
 use gateway_http::last_event_id::{self, InvalidEventId, last_event_id};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
@@ -82,6 +82,7 @@ pub(super) async fn events(
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    credential: Credential,
     client: Client,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(query.as_deref(), &headers);
@@ -104,7 +105,8 @@ pub(super) async fn events(
     }
     let mut events = state.orders.events(&principal, id, after).await?;
     if events.is_empty() && !longest.is_zero() {
-        long_poll::for_sequence(&state, &principal, client, id, after.saturating_add(1), longest).await?;
+        let waiter = Waiter { principal: &principal, credential, client };
+        long_poll::for_sequence(&state, waiter, id, after.saturating_add(1), longest).await?;
         events = state.orders.events(&principal, id, after).await?;
     }
     let events: Vec<EventView> = events.into_iter().map(Into::into).collect();

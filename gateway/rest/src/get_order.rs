@@ -1,15 +1,13 @@
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use domain::{OrderId, Principal};
+use domain::OrderId;
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
-use super::long_poll;
+use super::long_poll::{self, Waiter};
 use super::order_path::OrderPath;
 use super::order_view::OrderView;
 use crate::RestState;
-use gateway_http::auth::Caller;
+use gateway_http::auth::{Caller, Credential};
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_http::streams::Client;
@@ -36,27 +34,29 @@ pub(super) async fn get(
     Caller(principal): Caller,
     OrderPath(id): OrderPath,
     RawQuery(query): RawQuery,
+    credential: Credential,
     client: Client,
 ) -> Result<Json<OrderView>, ApiError> {
     let wait = Wait::read(query.as_deref())?;
-    let order = order(&state, &principal, id, wait, client).await?;
+    let waiter = Waiter { principal: &principal, credential, client };
+    let order = order(&state, waiter, id, wait).await?;
     Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
 }
 
 async fn order(
     state: &RestState,
-    principal: &Arc<Principal>,
+    waiter: Waiter<'_>,
     id: OrderId,
     wait: Option<Wait>,
-    client: Client,
 ) -> Result<domain::Order, ApiError> {
+    let principal = waiter.principal;
     let order = state.orders.get(principal, id).await?;
     let Some(Wait { sequence, longest }) = wait else { return Ok(order) };
     let sequence = sequence.unwrap_or(order.version.saturating_add(1));
     if order.version >= sequence || order.status.is_final() {
         return Ok(order);
     }
-    long_poll::for_sequence(state, principal, client, id, sequence, longest).await?;
+    long_poll::for_sequence(state, waiter, id, sequence, longest).await?;
     Ok(state.orders.get(principal, id).await?)
 }
 

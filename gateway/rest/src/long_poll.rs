@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 
 use super::api_error::ApiError;
 use crate::RestState;
+use gateway_http::auth::Credential;
 use gateway_http::query::Query;
 use gateway_http::streams::{Client, StreamKind};
 use gateway_service::feed::WatchFrom;
@@ -32,16 +33,23 @@ pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
+/// The caller of a long poll.
+pub(super) struct Waiter<'a> {
+    pub(super) principal: &'a Arc<Principal>,
+    /// The wait ends with it.
+    pub(super) credential: Credential,
+    pub(super) client: Client,
+}
+
 /// Waits until the order has the event `wanted`, or cannot have it any more.
 ///
 /// The wait ends after `longest`, and when the gateway shuts down.
 ///
 /// # Errors
-/// If the order does not exist or is unreadable, or if too many streams are open.
+/// If the order does not exist or is unreadable, if too many streams are open, and when the credential ends.
 pub(super) async fn for_sequence(
     state: &RestState,
-    principal: &Arc<Principal>,
-    client: Client,
+    Waiter { principal, credential, client }: Waiter<'_>,
     id: OrderId,
     wanted: u32,
     longest: Duration,
@@ -52,6 +60,7 @@ pub(super) async fn for_sequence(
         first = events.next() => Ok(first.transpose().map(|_| ())?),
         () = tokio::time::sleep(longest) => Ok(()),
         () = state.context.drain_signal() => Ok(()),
+        problem = state.context.auth.clone().until_ended(credential) => Err(problem.into()),
     }
 }
 

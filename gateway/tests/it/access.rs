@@ -27,7 +27,7 @@ pub(crate) fn with_keys() -> Config {
     config
 }
 
-async fn key(backend: &Backend, scopes: Scopes, ttl: Duration) -> IssuedKey {
+pub(crate) async fn key(backend: &Backend, scopes: Scopes, ttl: Duration) -> IssuedKey {
     key_of(backend, NewKeyTenant::All, scopes, ttl).await
 }
 
@@ -288,6 +288,9 @@ on_both!(open_streams_end_with_their_key, |on| async move {
     }
     let (mut socket, accepted) = first_frame(&gateway, Some(key), json!({})).await;
     assert_eq!(accepted, Ok(json!({"type": "connection_ack"})));
+    let payload = json!({"query": "subscription { orderEvents { __typename } }"});
+    let subscribe = json!({"type": "subscribe", "id": "1", "payload": payload});
+    socket.send(Message::text(subscribe.to_string())).await.unwrap();
     let bearer = format!("Bearer {key}").parse::<tonic::metadata::MetadataValue<_>>().unwrap();
     let mut workers = gateway.workers().await;
     let watch = proto::v1::WatchOrderRequest { order_id: id.to_owned(), after_sequence: None };
@@ -304,6 +307,9 @@ on_both!(open_streams_end_with_their_key, |on| async move {
         let problem: Value = serde_json::from_str(last).unwrap();
         assert_eq!((&problem["code"], &problem["status"]), (&json!("token_expired"), &json!(401)));
     }
+    let error = next_frame(&mut socket).await.unwrap();
+    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("1")), "{error}");
+    assert_eq!(error["payload"][0]["extensions"]["code"], "token_expired", "{error}");
     assert_eq!(next_frame(&mut socket).await, Err(4403));
     for status in [status_at_the_end(watch).await, status_at_the_end(work).await] {
         assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");

@@ -66,6 +66,8 @@ mod rest;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod row_cache;
 #[cfg(test)]
 mod schema;

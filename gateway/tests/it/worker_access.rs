@@ -1,13 +1,17 @@
 //! What a worker with a key of the scope `work` can see and report.
 
-use domain::Role;
+use std::time::Duration;
+
+use domain::{Role, Scopes};
 use gateway::access::IssuedKey;
 use proto::v1;
+use proto::v1::gateway_message::Message as Answer;
 use serde_json::json;
 
-use crate::access::{role, with_keys};
+use crate::access::{key, role, with_keys};
 use crate::harness::{Backend, Gateway};
 use crate::on_both;
+use crate::workers::{Worker, lease};
 
 async fn create_order(gateway: &Gateway<'_>, owner: &IssuedKey) -> String {
     let request = gateway.client.post(gateway.url("/orders")).bearer_auth(owner.key.expose());
@@ -93,5 +97,45 @@ on_both!(a_worker_reports_only_attempts_whose_lease_it_has, |on| async move {
     let watch = v1::WatchOrderRequest { order_id: order, after_sequence: None };
     assert_eq!(error_code(&client.watch_order(with_key(watch, &worker)).await.unwrap_err()), "forbidden");
     other_gateway.stop().await;
+    gateway.stop().await;
+});
+
+on_both!(an_attempt_survives_the_key_of_its_stream, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let owner = role(&backend, Role::Admin).await;
+    let scopes = Role::Worker.scopes();
+    let short = key(&backend, scopes, Duration::from_secs(3)).await;
+    let lease = lease(&create_order(&gateway, &owner).await);
+    let mut worker = Worker::connect_with(gateway.workers().await, Some(short.key.expose())).await;
+    assert_eq!(worker.start(std::slice::from_ref(&lease)).await.attempts.len(), 1);
+    assert_eq!(worker.try_next().await.unwrap(), Answer::Drain(v1::Drain {}));
+    let ended = worker.try_next().await.unwrap_err();
+    assert_eq!(
+        (ended.code(), error_code(&ended)),
+        (tonic::Code::Unauthenticated, "token_expired".to_owned())
+    );
+
+    let next = key(&backend, scopes, Duration::from_secs(3_600)).await;
+    let mut worker = Worker::connect_with(gateway.workers().await, Some(next.key.expose())).await;
+    assert_eq!(worker.renew(&lease).await.lost, []);
+    assert_eq!(worker.finish(&lease).await.refused, []);
+    drop(worker);
+    gateway.stop().await;
+});
+
+on_both!(a_long_poll_ends_with_its_key, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(with_keys()).await;
+    let short = key(&backend, Scopes::ALL, Duration::from_secs(4)).await;
+    let order = create_order(&gateway, &short).await;
+    let polls = ["?waitForSequence=2&timeout=55", "/events?after=1&timeout=55"].map(|query| {
+        let path = format!("/orders/{order}{query}");
+        let (gateway, short) = (&gateway, &short);
+        async move { crate::access::send(gateway, "get", &path, Some(short.key.expose())).await }
+    });
+    for (status, body) in futures_util::future::join_all(polls).await {
+        assert_eq!((status, &body["code"]), (401, &json!("token_expired")), "{body}");
+    }
     gateway.stop().await;
 });

@@ -29,11 +29,20 @@ impl Worker {
         Self::connect_over(gateway.workers().await).await
     }
 
-    async fn connect_over(mut client: OrderServiceClient<Channel>) -> Self {
+    async fn connect_over(client: OrderServiceClient<Channel>) -> Self {
+        Self::connect_with(client, None).await
+    }
+
+    /// Connects with an API key.
+    pub(crate) async fn connect_with(mut client: OrderServiceClient<Channel>, key: Option<&str>) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
         let hello = Request::Hello(v1::Hello { worker_id: "test".into(), repeats_entries: true });
         requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
-        let answers = client.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let mut stream = tonic::Request::new(ReceiverStream::new(outgoing));
+        if let Some(key) = key {
+            stream.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        let answers = client.work(stream).await.unwrap().into_inner();
         let mut worker = Self { requests, answers, next_id: 1 };
         let Answer::Welcome(welcome) = worker.next().await else { panic!("expected Welcome") };
         assert!(welcome.heartbeat_interval_ms * 3 <= welcome.lease_ms);
@@ -41,7 +50,20 @@ impl Worker {
     }
 
     async fn next(&mut self) -> Answer {
-        self.answers.message().await.unwrap().unwrap().message.unwrap()
+        self.try_next().await.unwrap()
+    }
+
+    /// Returns the next message, or the error that ends the stream.
+    pub(crate) async fn try_next(&mut self) -> Result<Answer, tonic::Status> {
+        Ok(self.answers.message().await?.expect("a message").message.unwrap())
+    }
+
+    /// Renews a lease.
+    pub(crate) async fn renew(&mut self, lease: &v1::Lease) -> v1::Renewed {
+        match self.ask(Request::Heartbeats(v1::Heartbeats { leases: vec![lease.clone()] })).await {
+            Answer::Renewed(renewed) => renewed,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn ask(&mut self, message: Request) -> Answer {

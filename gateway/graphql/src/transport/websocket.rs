@@ -6,7 +6,7 @@
 //! - the client closes it or violates the protocol: the close handshake has a short timeout;
 //! - `connection_init` does not arrive in time: 4408;
 //! - `connection_init` has to contain a credential and has none that is valid: 4401; one that has expired: 4403;
-//! - its credential expires or is revoked: 4403 `token_expired`;
+//! - its credential expires or is revoked: each operation gets an error, then 4403 `token_expired`;
 //! - the credential of `connection_init` exceeds its rate or its number of streams: 1013;
 //! - no frame arrives for a ping interval and the pong timeout: the socket is dropped without a handshake, because the
 //!   peer is gone;
@@ -341,9 +341,7 @@ impl Session {
                     }
                 }
                 () = &mut self.drain_signal => SocketEnd::Close(Close::new(1012, "the gateway is restarting")).into(),
-                problem = &mut self.refused => {
-                    SocketEnd::Close(Close::new(4403, problem.code().as_str())).into()
-                }
+                problem = &mut self.refused => self.refuse(&problem),
             };
             let step = match step.authenticate {
                 Some(authorization) => self.authenticate(authorization).await,
@@ -376,6 +374,16 @@ impl Session {
             Err(problem) => self.state.authenticated(Some((problem.code(), problem.detail()))),
         };
         self.react(action, 0)
+    }
+
+    /// Ends the operations with the error that ends the socket.
+    fn refuse(&mut self, problem: &Problem) -> Step {
+        let result = ExecutionResult::from_problem(problem);
+        Step {
+            messages: self.state.fail_all(&result).into_iter().map(as_text).collect(),
+            end: Some(SocketEnd::Close(Close::new(4403, problem.code().as_str()))),
+            authenticate: None,
+        }
     }
 
     /// Applies the limits of a caller to the socket, as those of a request with the header.

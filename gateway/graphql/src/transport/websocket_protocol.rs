@@ -196,6 +196,12 @@ impl ProtocolState {
         self.active.remove(id);
     }
 
+    /// Ends all operations and returns the messages that tell the client.
+    pub(crate) fn fail_all(&mut self, result: &ExecutionResult) -> Vec<String> {
+        let protocol = self.protocol;
+        self.active.drain().map(|(id, _)| protocol.error(&id, result)).collect()
+    }
+
     /// Handles a message and returns the reaction.
     pub(crate) fn receive(&mut self, text: &str) -> Action {
         // serde would also read an array of the right length as the fields of a message.
@@ -334,6 +340,22 @@ mod tests {
             Action::Close(close) => Some(close.code),
             _ => None,
         }
+    }
+
+    #[test]
+    fn every_operation_can_end_with_an_error() {
+        let problem = gateway_http::problem::Problem::new(ErrorCode::TokenExpired, "x");
+        let result = ExecutionResult::from_problem(&problem);
+        let mut state = ready(Protocol::Modern);
+        for id in ["1", "2"] {
+            assert!(matches!(state.receive(&subscribe(id)), Action::Start { .. }));
+        }
+        let mut messages = state.fail_all(&result);
+        messages.sort();
+        assert_eq!(messages.len(), 2);
+        assert!(messages[0].starts_with(r#"{"id":"1","type":"error","payload":[{"#), "{}", messages[0]);
+        assert!(messages[1].contains(r#""code":"token_expired""#), "{}", messages[1]);
+        assert!(state.fail_all(&result).is_empty());
     }
 
     #[test]
