@@ -49,18 +49,19 @@ pub(crate) fn router(
 
 /// Returns the endpoints of operators: probes and metrics.
 ///
-/// A listener on a loopback address needs no credential. Another one has the same rules as the public port.
+/// A listener on a loopback address needs no credential and has no TLS. Another one has the rules of the public port.
 pub(crate) fn admin(
     config: &Config,
     hosts: Hosts,
     listener: SocketAddr,
     mut health_state: HealthState,
 ) -> Router {
+    let mut limits = gateway_http::Config { allowed_hosts: hosts, ..config.http.clone() };
     if listener.ip().to_canonical().is_loopback() {
         health_state.context.auth = Auth::off();
+        limits.strict_transport_security = false;
     }
     let Documented { probes, metrics, .. } = openapi::documented(config);
-    let limits = gateway_http::Config { allowed_hosts: hosts, ..config.http.clone() };
     let middleware = Middleware::new(&limits, health_state.context.auth.clone());
     let probes = probes.with_state(health_state.clone()).fallback(fallback::not_found);
     let metrics = metrics.with_state(health_state);

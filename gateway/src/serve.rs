@@ -125,8 +125,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         Some(listener) => {
             let addr = listener.local_addr()?;
             let hosts = all_hosts.on(addr);
+            // Monitoring on the same machine needs no encryption.
+            let tls = config.tls.http.clone().filter(|_| !addr.ip().to_canonical().is_loopback());
             Some(tokio::spawn(server::serve(
-                Listener::new(listener, config.tls.http.clone()),
+                Listener::new(listener, tls),
                 crate::router::admin(&config, hosts, addr, probes.clone()),
                 Port::HTTP,
                 connections.clone(),

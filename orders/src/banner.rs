@@ -26,8 +26,12 @@ pub(crate) struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { http, grpc, admin, tls: [https, grpc_tls], database, redis, handler, .. } = self;
-        let url = |addr: &SocketAddr| format!("{}://{addr}", if *https { "https" } else { "http" });
-        let (http, metrics) = (url(http), url(admin.as_ref().unwrap_or(http)));
+        let url = |addr: &SocketAddr, tls: bool| format!("{}://{addr}", if tls { "https" } else { "http" });
+        let metrics = match admin {
+            Some(admin) => url(admin, *https && !admin.ip().to_canonical().is_loopback()),
+            None => url(http, *https),
+        };
+        let http = url(http, *https);
         let grpc_tls = if *grpc_tls { "   (TLS)" } else { "" };
         let queue = redis.as_deref().unwrap_or("in memory");
         writeln!(f, "\norders {} is ready\n", env!("CARGO_PKG_VERSION"))?;

@@ -60,7 +60,7 @@ impl PreparedGateway {
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
         let grpc = bind(&settings.grpc.grpc_addr, "--grpc-addr (ORDERS_GRPC_ADDR)").await?;
-        let admin = match &settings.http.admin_addr {
+        let admin = match &settings.admin.admin_addr {
             Some(addr) => Some(bind(addr, ADMIN_ADDR).await?),
             None => None,
         };

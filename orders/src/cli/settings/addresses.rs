@@ -8,7 +8,7 @@ use crate::values::{self, ListenAddr, ServerUrl};
 /// The address of a processor's health endpoint if none is set.
 pub(crate) const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
 
-/// The addresses of the HTTP servers.
+/// The address of the HTTP server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct HttpArgs {
@@ -21,8 +21,14 @@ pub(crate) struct HttpArgs {
         default_value = "127.0.0.1:3000"
     )]
     pub(crate) http_addr: ListenAddr,
+}
+
+/// The HTTP server for operators.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct AdminArgs {
     /// Address of another HTTP server with only /livez, /readyz and /metrics, for operators: host:port. On a loopback
-    /// address it needs no credential [default: none]
+    /// address it needs no credential and has no TLS [default: none]
     #[arg(long, env = "ORDERS_ADMIN_ADDR", hide_env_values = true, value_name = "ADDR")]
     pub(crate) admin_addr: Option<ListenAddr>,
 }

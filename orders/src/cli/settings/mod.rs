@@ -19,7 +19,9 @@ use clap::Args;
 use crate::error::Error;
 
 pub(crate) use access::AccessArgs;
-pub(crate) use addresses::{DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs};
+pub(crate) use addresses::{
+    AdminArgs, DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs,
+};
 pub(crate) use jwt::JwtArgs;
 pub(crate) use limits::LimitArgs;
 pub(crate) use orders::RuleArgs;
@@ -36,6 +38,8 @@ pub(crate) use work::WorkArgs;
 pub(crate) struct GatewaySettings {
     #[command(flatten)]
     pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
     #[command(flatten)]
     pub(crate) grpc: GrpcArgs,
     #[command(flatten)]
