@@ -136,6 +136,12 @@ async fn tenants_own_keys(database: Database) {
         let error = database.fail(&["tenants", command, "cafe"]).await;
         assert!(error.contains("no tenant cafe") && error.contains("orders tenants list"), "{error}");
     }
+    let revoked = database.succeed(&["tenants", "revoke-links", "shop"]).await;
+    assert_eq!(revoked, "all tracking links of tenant shop are revoked\n");
+    let audit = database.succeed(&["audit", "--tenant", "shop"]).await;
+    assert_eq!(audit.matches("tenant.revoke_links").count(), 1, "{audit}");
+    let error = database.fail(&["tenants", "revoke-links", "cafe"]).await;
+    assert!(error.contains("no tenant cafe"), "{error}");
 }
 
 #[tokio::test]
