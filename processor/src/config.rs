@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub gateway_tls: Option<Arc<ClientTls>>,
     /// The credential for the gateways: an API key with the scope `work`. Default: none.
     pub token: Option<SecretString>,
+    /// A file with the credential, which replaces `token` before each connection to a gateway. Default: none.
+    pub token_file: Option<PathBuf>,
     /// The maximum number of concurrent handlers: 1 to 100,000. Default: 64.
     ///
     /// While handlers are short, further orders are prefetched, up to sixteen times the concurrency: as many as handlers
@@ -63,6 +66,7 @@ impl Default for Config {
             gateway_urls: vec!["http://127.0.0.1:50051".to_owned()],
             gateway_tls: None,
             token: None,
+            token_file: None,
             concurrency: 64,
             attempt_timeout: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(10),

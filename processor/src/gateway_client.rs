@@ -54,7 +54,7 @@ pub(crate) struct GatewayClient {
 
 /// The attempt to open a stream: because there is none, or because the gateway of the present one drains.
 enum Connecting {
-    Idle(Gateways),
+    Idle(Box<Gateways>),
     Running(BoxFuture<'static, (Gateways, Box<WorkStream>)>),
 }
 
@@ -197,7 +197,7 @@ impl GatewayClient {
         let heartbeat_interval = stream.heartbeat_interval;
         self.heartbeat_timeout = heartbeat_interval.min(self.response_timeout);
         self.stream = Some(stream);
-        self.connecting = Connecting::Idle(gateways);
+        self.connecting = Connecting::Idle(Box::new(gateways));
         self.got_response = false;
         let deadline = Instant::now() + self.response_timeout;
         self.unanswered.retain(|_, unanswered| {

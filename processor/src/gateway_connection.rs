@@ -1,7 +1,9 @@
 //! The stream to one of the gateways. It is retried without end, and knows nothing of requests.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ const OUTBOUND_MESSAGES: usize = 4;
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// The receive window. It holds a batch of small orders, and limits the data ahead of a response on a slow connection.
 const RECEIVE_WINDOW_BYTES: u32 = 128 << 10;
+/// Maximum number of bytes that are read of a credential's file.
+const MAX_TOKEN_BYTES: u64 = 16 * 1024;
 /// The metadata with the credential.
 const AUTHORIZATION: &str = "authorization";
 /// With a shorter interval, a faulty gateway could occupy the worker with heartbeats alone.
@@ -61,6 +65,8 @@ pub(crate) struct Gateways {
     worker_id: String,
     /// The value of `authorization`, which is not logged.
     authorization: Option<AsciiMetadataValue>,
+    /// The file with the credential.
+    token_file: Option<PathBuf>,
     backoff: Backoff,
     log: LogThrottle,
     /// The address that was used last; it is tried last.
@@ -122,6 +128,7 @@ impl Gateways {
             gateways,
             worker_id: config.worker_id.clone(),
             authorization: config.token.as_ref().map(authorization).transpose()?,
+            token_file: config.token_file.clone(),
             backoff: Backoff::new(RETRY_DELAYS),
             log: LogThrottle::default(),
             last_addr: None,
@@ -131,6 +138,7 @@ impl Gateways {
     /// Opens a stream to any gateway, and retries until it succeeds. Returns itself for the next connect.
     pub(crate) async fn connect(mut self) -> (Self, Box<WorkStream>) {
         loop {
+            self.read_token();
             match self.try_all_addresses().await {
                 Ok(stream) => return (self, Box::new(stream)),
                 Err(error) if self.log.allow().is_some() => {
@@ -139,6 +147,19 @@ impl Gateways {
                 Err(_) => {}
             }
             sleep(self.backoff.next_delay()).await;
+        }
+    }
+
+    /// Reads the credential again, so that the next one takes over from one that has ended.
+    fn read_token(&mut self) {
+        let Some(file) = &self.token_file else { return };
+        let read = read_file(file).map_err(|error| error.to_string());
+        let value = read.and_then(|token| authorization(&token).map_err(|error| error.to_string()));
+        match value {
+            Ok(value) => self.authorization = Some(value),
+            Err(error) => {
+                tracing::warn!(file = %file.display(), error, "the key cannot be read again, using the previous one");
+            }
         }
     }
 
@@ -303,6 +324,13 @@ async fn connect_tls(
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     connector.connect(name, stream).await
+}
+
+/// Returns the credential in a file, without the line break at its end.
+fn read_file(file: &Path) -> io::Result<SecretString> {
+    let mut content = String::new();
+    File::open(file)?.take(MAX_TOKEN_BYTES).read_to_string(&mut content)?;
+    Ok(SecretString::from(content.trim_end_matches(['\r', '\n'])))
 }
 
 /// Returns the metadata with a credential.

@@ -26,8 +26,14 @@ pub(super) fn render_error(error: &clap::Error) -> Error {
         }
         ErrorKind::ArgumentConflict => {
             let name = Subject::of_error(error).name;
-            Error::usage(format!("{name} is given more than once"))
-                .hint("give it once; a flag wins over its variable")
+            match context(error, ContextKind::PriorArg).as_deref().and_then(find_arg) {
+                Some(other) if setting_name(&other) != name => {
+                    Error::usage(format!("{} and {name} are both set", setting_name(&other)))
+                        .hint("remove one of them")
+                }
+                _ => Error::usage(format!("{name} is given more than once"))
+                    .hint("give it once; a flag wins over its variable"),
+            }
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = context(error, ContextKind::InvalidArg).unwrap_or_default();

@@ -66,6 +66,10 @@ fn redact_value(id: &str, value: &str) -> String {
 
 /// Describes the effect of an unset setting without a fixed default.
 fn describe_unset(id: &str, given: &ArgMatches, of: Configured) -> String {
+    let file = format!("{id}_file");
+    if given.try_contains_id(&file).is_ok_and(|is_given| is_given) {
+        return format!("(in --{})", file.replace('_', "-"));
+    }
     match id {
         "database_url" => {
             let folder = given.get_one::<std::path::PathBuf>("data_dir");

@@ -76,7 +76,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         developer_tools: access.developer_tools,
         tls: [ports.http.is_some(), ports.grpc.is_some()],
         database: settings.database.url().to_string(),
-        redis: settings.redis.redis_url.as_ref().map(ToString::to_string),
+        redis: settings.redis.url().map(ToString::to_string),
         handler: work.describe_handler(),
     };
     console::print(&banner.to_string())?;

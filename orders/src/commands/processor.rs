@@ -53,6 +53,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let mut config = args.work.processor_config(urls, &args.process);
     config.gateway_tls = gateway_tls;
     config.token = args.token.read()?;
+    config.token_file = args.token.token_file.clone();
     if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != DEFAULT_METRICS_ADDR {
         tracing::warn!(
             metrics = %metrics_addr,

@@ -146,7 +146,7 @@ async fn connect(args: &DatabaseArgs, options: &Options) -> Result<Store, Connec
     if let DatabaseUrl::Sqlite(path) = &url
         && options.create
     {
-        let is_default = args.database_url.is_none() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
+        let is_default = !args.has_url() && args.data_dir == Path::new(DEFAULT_DATA_DIR);
         create_data_folder(path, is_default)?;
     }
     Store::connect(&url.expose_secret(), options).await
@@ -154,7 +154,7 @@ async fn connect(args: &DatabaseArgs, options: &Options) -> Result<Store, Connec
 
 fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
     const SETTING: &str = "--database-url (DATABASE_URL)";
-    let file = if args.database_url.is_some() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
+    let file = if args.has_url() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
     let hint = match error {
         ConnectError::InvalidUrl { hint, .. } => format!("correct {SETTING}: {hint}"),
         ConnectError::Refused(_) => {

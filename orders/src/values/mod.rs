@@ -6,6 +6,7 @@ mod address;
 mod credentials;
 mod domain_values;
 mod error;
+mod files;
 mod number;
 #[cfg(test)]
 mod property_tests;
@@ -18,6 +19,7 @@ pub(crate) use domain_values::{
     currency, customer, label, order_id, requester, role, scopes, setting, tenant, time,
 };
 pub(crate) use error::ValueError;
+pub(crate) use files::in_file;
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
 pub(crate) use units::{duration, show_duration, show_size, size};
 pub(crate) use urls::{DatabaseUrl, ServerUrl, redacted, secret};

@@ -446,3 +446,53 @@ async fn database_is_private() {
     migrate_with_open_umask(folder.path(), "--database-url sqlite:deep/er/shop.db").await;
     assert_eq!((mode(&at("deep/er")), mode(&at("deep/er/shop.db"))), (0o700, 0o600));
 }
+
+/// Secrets that containers mount as files. Neither the settings nor errors show their content.
+#[tokio::test]
+async fn secrets_are_read_from_files() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("it is ours");
+        path.display().to_string()
+    };
+    let database = file("database", &format!("sqlite:{}\n", folder.path().join("shop.db").display()));
+    let output = run_orders(&["migrate"], &[("ORDERS_DATABASE_URL_FILE", &database)]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(folder.path().join("shop.db").exists());
+
+    let database = file("mysql", "mysql://ann:hush@db:3306/shop\n");
+    let redis = file("redis", "redis://:hush@cache:6379\n");
+    let (url, secret) = (file("url", "https://hook.example/?token=hush\n"), file("secret", "hush-hush\n"));
+    let variables = [
+        ("ORDERS_DATABASE_URL_FILE", database.as_str()),
+        ("ORDERS_REDIS_URL_FILE", &redis),
+        ("ORDERS_WEBHOOK_URL_FILE", &url),
+        ("ORDERS_WEBHOOK_SECRET_FILE", &secret),
+    ];
+    let output = run_orders(&["config"], &variables).await;
+    let shown = text(&output.stdout);
+    assert!(output.status.success() && !shown.contains("hush"), "{shown}{}", text(&output.stderr));
+    for part in [&database, "(in --database-url-file)", &redis, "(in --redis-url-file)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    for (variable, file_variable) in [
+        ("DATABASE_URL", "ORDERS_DATABASE_URL_FILE"),
+        ("REDIS_URL", "ORDERS_REDIS_URL_FILE"),
+        ("ORDERS_WEBHOOK_URL", "ORDERS_WEBHOOK_URL_FILE"),
+        ("ORDERS_WEBHOOK_SECRET", "ORDERS_WEBHOOK_SECRET_FILE"),
+    ] {
+        let (_, path) = variables.iter().find(|(name, _)| *name == file_variable).expect("it is above");
+        let value = std::fs::read_to_string(path).expect("it is ours");
+        let both = [(variable, value.trim_end()), (file_variable, path)];
+        let output = run_orders(&["dev"], &both).await;
+        assert_error(&output, 2, &[variable, file_variable, "are both set", "remove one of them"]);
+        assert!(!text(&output.stderr).contains("hush"), "{}", text(&output.stderr));
+        let unusable = file("unusable", "hush hush\n");
+        for path in [&unusable, "missing"] {
+            let output = run_orders(&["dev"], &[(file_variable, path)]).await;
+            assert_error(&output, 2, &[file_variable, path]);
+            assert!(!text(&output.stderr).contains("hush"), "{}", text(&output.stderr));
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! A worker in another language, which pops the Redis list and reports over gRPC. No processor of this program runs.
 
-use crate::harness::{Api, Process, Servers, command, script, start_gateway};
+use crate::harness::{Api, Process, Servers, command, run, script, start_gateway};
 use serde_json::Value;
+use tempfile::TempDir;
 
 #[tokio::test]
 async fn node_worker_completes_an_order() {
@@ -34,6 +35,38 @@ async fn node_worker_completes_an_order() {
     process.wait_for_success().await;
 }
 
+/// Starts a gateway with authentication, and returns its HTTP and gRPC addresses. `admin.key` and `worker.key` are keys.
+async fn gateway_with_keys(folder: &TempDir, variables: &[(&str, &str)]) -> (Process, String, String) {
+    let keys =
+        [("ORDERS_BOOTSTRAP_KEY_FILE", "admin.key"), ("ORDERS_BOOTSTRAP_WORKER_KEY_FILE", "worker.key")];
+    let arguments = [
+        "gateway",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--grpc-addr",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--auth",
+        "keys",
+    ];
+    let command = command(folder.path(), &arguments, &[variables, &keys].concat());
+    let mut process = Process::start(command, "gateway");
+    let (http, grpc) = process
+        .wait_for_log("its addresses", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
+        })
+        .await;
+    (process, http, grpc)
+}
+
+/// Returns the key in a file.
+fn read(folder: &TempDir, name: &str) -> String {
+    let key = std::fs::read_to_string(folder.path().join(name)).expect("the file was created");
+    key.trim_end().to_owned()
+}
+
 /// A gateway with authentication, and workers with a key: one reports with the lease token, one without it.
 #[tokio::test]
 async fn node_worker_with_a_key_completes_orders() {
@@ -43,22 +76,10 @@ async fn node_worker_with_a_key_completes_orders() {
         ("DATABASE_URL", servers.database_url.as_str()),
         ("REDIS_URL", &servers.redis_url),
         ("ORDERS_REDIS_PREFIX", &servers.prefix),
-        ("ORDERS_BOOTSTRAP_KEY_FILE", "admin.key"),
-        ("ORDERS_BOOTSTRAP_WORKER_KEY_FILE", "worker.key"),
     ];
-    let arguments =
-        ["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"];
-    let arguments = [&arguments[..], &["--auth", "keys"]].concat();
-    let mut process = Process::start(command(folder.path(), &arguments, &variables), "gateway");
-    let (http, grpc) = process
-        .wait_for_log("its addresses", |line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
-        })
-        .await;
-    let read = |name| std::fs::read_to_string(folder.path().join(name)).expect("the file was created");
-    let (admin, worker_key) = (read("admin.key"), read("worker.key"));
-    let api = Api::with_key(format!("http://{http}"), None, admin.trim_end());
+    let (mut process, http, grpc) = gateway_with_keys(&folder, &variables).await;
+    let worker_key = read(&folder, "worker.key");
+    let api = Api::with_key(format!("http://{http}"), None, &read(&folder, "admin.key"));
     let start = |arguments: &[&str]| {
         let mut worker = script("tests/clients", "worker.mjs");
         worker
@@ -67,7 +88,7 @@ async fn node_worker_with_a_key_completes_orders() {
             .env("GRPC_ADDR", &grpc)
             .env("REDIS_URL", &servers.redis_url)
             .env("ORDERS_QUEUE_KEY", format!("{}:queue", servers.prefix));
-        worker.env("ORDERS_TOKEN", worker_key.trim_end());
+        worker.env("ORDERS_TOKEN", &worker_key);
         Process::start(worker, "worker.mjs")
     };
     for arguments in [&[][..], &["--without-lease-token"]] {
@@ -77,4 +98,52 @@ async fn node_worker_with_a_key_completes_orders() {
     }
     process.terminate();
     process.wait_for_success().await;
+}
+
+/// The key of a processor is revoked while an order runs, and the file has the next key.
+#[tokio::test]
+async fn a_running_order_survives_the_key_of_its_processor() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let servers = Servers::new().await;
+    let variables = [
+        ("DATABASE_URL", servers.database_url.as_str()),
+        ("REDIS_URL", &servers.redis_url),
+        ("ORDERS_REDIS_PREFIX", &servers.prefix),
+    ];
+    let (mut gateway, http, grpc) = gateway_with_keys(&folder, &variables).await;
+    let api = Api::with_key(format!("http://{http}"), None, &read(&folder, "admin.key"));
+    let create = ["keys", "create", "--name", "next", "--role", "worker"];
+    let next = run(folder.path(), &create, &variables).await;
+    assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
+
+    let url = format!("http://{grpc}");
+    let settings = [
+        "processor",
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--token-file",
+        "worker.key",
+        "--gateway-url",
+        &url,
+        "--simulate-min-delay",
+        "8s",
+        "--simulate-max-delay",
+        "8s",
+    ];
+    let mut processor = Process::start(command(folder.path(), &settings, &variables), "processor");
+    let order = api.create_id().await;
+    api.wait_for_status(&order, "processing").await;
+    let first = read(&folder, "worker.key");
+    std::fs::write(folder.path().join("worker.key"), &next.stdout).expect("it is ours");
+    let id = first.split('_').nth(1).expect("a key has an id");
+    let revoked = run(folder.path(), &["keys", "revoke", id], &variables).await;
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    let (status, _) = api.get(&format!("/orders/{order}")).await;
+    assert_eq!(status, 200);
+    assert_eq!(api.wait_for_status(&order, "completed").await["attempt"], 1);
+    processor.wait_for_log("the end of its stream", |line| line.contains("switching").then_some(())).await;
+    processor.terminate();
+    processor.wait_for_success().await;
+    gateway.terminate();
+    gateway.wait_for_success().await;
 }

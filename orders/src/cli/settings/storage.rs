@@ -26,6 +26,16 @@ pub(crate) struct DatabaseArgs {
     /// [default: the SQLite file orders.db in the data folder]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) database_url: Option<DatabaseUrl>,
+    /// File with the URL of the database, in place of --database-url. Read at start
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_URL_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(str::parse::<DatabaseUrl>),
+        conflicts_with = "database_url"
+    )]
+    pub(crate) database_url_file: Option<DatabaseUrl>,
     /// Folder of the SQLite file, created if it does not exist; ignored with --database-url
     #[arg(
         long,
@@ -40,7 +50,13 @@ pub(crate) struct DatabaseArgs {
 impl DatabaseArgs {
     /// Returns the URL of the database, or the file in the data folder.
     pub(crate) fn url(&self) -> DatabaseUrl {
-        self.database_url.clone().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&self.data_dir)))
+        let given = self.database_url.as_ref().or(self.database_url_file.as_ref());
+        given.cloned().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&self.data_dir)))
+    }
+
+    /// Returns whether the URL of the database is set.
+    pub(crate) fn has_url(&self) -> bool {
+        self.database_url.is_some() || self.database_url_file.is_some()
     }
 }
 
@@ -89,6 +105,16 @@ pub(crate) struct RedisArgs {
     /// processes; required unless one process runs everything [default: in memory]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
     pub(crate) redis_url: Option<ServerUrl>,
+    /// File with the URL of Redis, in place of --redis-url. Read at start
+    #[arg(
+        long,
+        env = "ORDERS_REDIS_URL_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(ServerUrl::redis),
+        conflicts_with = "redis_url"
+    )]
+    pub(crate) redis_url_file: Option<ServerUrl>,
     /// Prefix of every key in Redis; the queue is the list PREFIX:queue
     #[arg(
         long,
@@ -112,9 +138,14 @@ pub(crate) struct RedisArgs {
 }
 
 impl RedisArgs {
+    /// Returns the URL; `None` without one.
+    pub(crate) fn url(&self) -> Option<&ServerUrl> {
+        self.redis_url.as_ref().or(self.redis_url_file.as_ref())
+    }
+
     /// Creates a client, without a connection; `None` without a URL.
     pub(crate) fn client(&self) -> Result<Option<Redis>, Error> {
-        let Some(url) = &self.redis_url else { return Ok(None) };
+        let Some(url) = self.url() else { return Ok(None) };
         let certificates = self.certificates()?;
         let redis = Redis::with_certificates(url.expose_secret().as_str(), &self.redis_prefix, certificates)
             .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;

@@ -18,7 +18,8 @@ const MAX_FILE_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct TokenArgs {
-    /// File with the API key for the gateway; the variable ORDERS_TOKEN contains the key itself [default: no key]
+    /// File with the API key for the gateway; the variable ORDERS_TOKEN contains the key itself. A processor reads it
+    /// again before each connection [default: no key]
     #[arg(long, env = "ORDERS_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }

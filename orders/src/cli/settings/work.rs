@@ -94,10 +94,30 @@ pub(crate) struct WorkArgs {
     /// webhook: URL that receives the orders; required with --handler webhook
     #[arg(long, env = "ORDERS_WEBHOOK_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::http)]
     pub(crate) webhook_url: Option<ServerUrl>,
+    /// File with the URL of the webhook, in place of --webhook-url. Read at start
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_URL_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(ServerUrl::http),
+        conflicts_with = "webhook_url"
+    )]
+    pub(crate) webhook_url_file: Option<ServerUrl>,
     /// webhook: key that signs the requests; without it they are not signed. Prefer the variable: other users of
     /// the machine can read flags
     #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = values::secret)]
     pub(crate) webhook_secret: Option<SecretString>,
+    /// File with the secret of the webhook, in place of --webhook-secret. Read at start
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_SECRET_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(values::secret),
+        conflicts_with = "webhook_secret"
+    )]
+    pub(crate) webhook_secret_file: Option<SecretString>,
     /// webhook: timeout of a request: 100ms to 1h
     #[arg(
         long,
@@ -171,14 +191,18 @@ impl WorkArgs {
         Ok(Simulate { min, max, failure_rate: self.simulate_failure_rate })
     }
 
+    fn webhook_url(&self) -> Option<&ServerUrl> {
+        self.webhook_url.as_ref().or(self.webhook_url_file.as_ref())
+    }
+
     fn webhook(&self) -> Result<Webhook, Error> {
-        let url = self.webhook_url.as_ref().ok_or_else(|| {
+        let url = self.webhook_url().ok_or_else(|| {
             Error::usage(
                 "--webhook-url (ORDERS_WEBHOOK_URL) is not set, and --handler (ORDERS_HANDLER) is webhook",
             )
             .hint("give the URL that orders are posted to")
         })?;
-        let secret = self.webhook_secret.clone();
+        let secret = self.webhook_secret.as_ref().or(self.webhook_secret_file.as_ref()).cloned();
         let webhook =
             Webhook::new(url.expose_secret().as_str(), secret, self.webhook_timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
@@ -190,7 +214,7 @@ impl WorkArgs {
 
     /// Describes the handler for readers.
     pub(crate) fn describe_handler(&self) -> String {
-        match (self.handler, &self.webhook_url) {
+        match (self.handler, self.webhook_url()) {
             (Handler::Webhook, Some(url)) => format!("webhook: posts each order to {url}"),
             (Handler::Webhook, None) => "webhook".to_owned(),
             (Handler::Simulate, _) => {
