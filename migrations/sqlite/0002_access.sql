@@ -75,3 +75,6 @@ CREATE INDEX audit_log_by_tenant ON audit_log (tenant_id, id);
 -- The background loops read one stage of all tenants, and lists one stage of one tenant.
 DROP INDEX orders_by_stage;
 CREATE INDEX orders_by_stage ON orders (stage, tenant_id, id);
+
+-- Dispatch while several tenants have due orders: those of one tenant, oldest first.
+CREATE INDEX orders_due_by_tenant ON orders (priority, tenant_id, due_at) WHERE stage = 'waiting';

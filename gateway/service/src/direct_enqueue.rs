@@ -9,16 +9,18 @@
 //! When a push fails, its orders wait in the table. When the process is lost before a push, its orders wait for the
 //! visibility timeout, like those of every lost job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker::{Job, Queue, QueueEnd};
-use domain::Priority;
+use broker::{Job, Queue};
+use domain::{Priority, TenantId};
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::dispatch_wake::Wake;
 use crate::health_monitor::HealthMonitor;
 use crate::queue_capacity::{CapacityReservation, QueueCapacity};
+use crate::queue_shares::{Placement, QueueShares};
 use gateway_store::Store;
 use gateway_store::{CreateRequest, NewOrder};
 
@@ -26,6 +28,7 @@ use gateway_store::{CreateRequest, NewOrder};
 #[derive(Clone)]
 pub(crate) struct DirectEnqueue {
     pub(crate) capacity: QueueCapacity,
+    pub(crate) shares: QueueShares,
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) config: Arc<Config>,
@@ -53,32 +56,42 @@ impl DirectEnqueue {
 impl EnqueuePermit {
     /// Pushes the committed orders in a background task.
     pub(crate) fn push<'a>(self, orders: impl Iterator<Item = &'a NewOrder>) {
-        let (mut front, mut back) = (Vec::new(), Vec::new());
+        let mut by_tenant: BTreeMap<&TenantId, [Vec<Job>; 2]> = BTreeMap::new();
         for order in orders.filter(|order| order.starts_at_once()) {
+            let [high, others] = by_tenant.entry(&order.tenant_id).or_default();
             let job = Job { order_id: order.id, quantity: order.quantity };
             match order.priority {
-                Priority::High => front.push(job),
-                Priority::Normal | Priority::Low => back.push(job),
+                Priority::High => high.push(job),
+                Priority::Normal | Priority::Low => others.push(job),
             }
         }
-        if front.is_empty() && back.is_empty() {
+        if by_tenant.is_empty() {
             return;
+        }
+        let length = self.direct_enqueue.known_length();
+        let mut placement = Placement::default();
+        for (tenant, [high, others]) in by_tenant {
+            let jobs = (high.len() + others.len()) as u64;
+            let overtakes = self.direct_enqueue.shares.add(tenant, jobs, length);
+            placement.add_high(high);
+            placement.add(others, overtakes);
         }
         let tasks = self.direct_enqueue.tasks.clone();
         tasks.spawn(async move {
             let Self { direct_enqueue, reserved } = self;
-            let filled = direct_enqueue.push_jobs(&front, &back).await;
+            let filled = placement.push(&*direct_enqueue.queue).await;
             direct_enqueue.health.record_push(&filled);
             match filled {
                 Ok(waiting) => {
                     let window = u64::from(direct_enqueue.config.max_queue_depth);
+                    direct_enqueue.shares.observe(waiting);
                     direct_enqueue.capacity.set_free(window.saturating_sub(waiting));
-                    metrics::counter!("orders_enqueued_total").increment((front.len() + back.len()) as u64);
+                    metrics::counter!("orders_enqueued_total").increment(placement.len());
                 }
                 Err(error) => {
                     direct_enqueue.capacity.close();
                     tracing::debug!(%error, "failed to enqueue new orders, dispatch enqueues them");
-                    let ids = front.iter().chain(&back).map(|job| job.order_id).collect();
+                    let ids = placement.jobs().map(|job| job.order_id).collect();
                     if let Err(error) = direct_enqueue.store.release_unstarted(ids).await {
                         tracing::debug!(%error, "failed to release new orders, they wait for the visibility timeout");
                     }
@@ -91,9 +104,8 @@ impl EnqueuePermit {
 }
 
 impl DirectEnqueue {
-    /// Pushes the jobs; returns the length of the queue.
-    async fn push_jobs(&self, front: &[Job], back: &[Job]) -> Result<u64, broker::Error> {
-        let waiting = self.queue.push(front, QueueEnd::Front).await?;
-        Ok(self.queue.push(back, QueueEnd::Back).await?.max(waiting))
+    /// Returns the length of the queue at the last pass or push.
+    fn known_length(&self) -> u64 {
+        u64::from(self.config.max_queue_depth).saturating_sub(self.capacity.free())
     }
 }

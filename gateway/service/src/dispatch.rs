@@ -7,8 +7,9 @@
 //! The queue is kept short. A job is a hint with a visibility timeout: an order that is not started within
 //! `visibility_timeout` waits again, so a lost job costs this time and no job has to be acknowledged. The backlog waits
 //! in the table, where its order can still change. While orders of all priorities wait, of ten pushed orders six have
-//! high priority, three normal and one low, and high ones are pushed to the front of the queue. Nothing is pushed while
-//! the queue is paused.
+//! high priority, three normal and one low, and high ones are pushed to the front of the queue. Tenants with due orders get
+//! equal shares (`store/src/due_tenants.rs`), and those with few jobs in the queue overtake those with many
+//! (`queue_shares`). Nothing is pushed while the queue is paused.
 //!
 //! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do
 //! not use this path (see `direct_enqueue`).
@@ -16,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Job, Queue, QueueEnd};
+use broker::{Job, Queue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +26,9 @@ use crate::dispatch_wake::Wake;
 use crate::health_monitor::HealthMonitor;
 use crate::orders::Orders;
 use crate::queue_capacity::QueueCapacity;
+use crate::queue_shares::{Placement, QueueShares};
 use gateway_store::Store;
-use gateway_store::{ClaimLimits, Claimed, DispatchCursor, ExpiredClaims, ReadyOrder};
+use gateway_store::{ClaimLimits, Claimed, DueTenants, ExpiredClaims, FairClaim, ReadyOrder};
 
 /// Pause without a wake-up; also the delay after which an expired lease is found.
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
@@ -60,6 +62,7 @@ pub(crate) struct Dispatch {
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
     pub(crate) capacity: QueueCapacity,
+    pub(crate) shares: QueueShares,
     pub(crate) health: HealthMonitor,
 }
 
@@ -93,7 +96,7 @@ impl Dispatch {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         let now = Instant::now();
-        let mut cursor = DispatchCursor::default();
+        let mut tenants = DueTenants::default();
         // Workers could not renew a lease with this gateway before.
         let not_before = now + self.config.rules.lease / 2;
         let steps = self.store.clock_steps();
@@ -106,11 +109,11 @@ impl Dispatch {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notified();
             if Instant::now() >= scan.next {
-                cursor = DispatchCursor::default();
+                tenants.restart();
                 let pause = self.scan_expired(&mut scan).await;
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
-            let pass = self.enqueue_ready(&mut cursor).await;
+            let pass = self.enqueue_ready(&mut tenants).await;
             if !matches!(pass, Ok(PassOutcome::Idle)) {
                 self.capacity.close();
             }
@@ -138,9 +141,10 @@ impl Dispatch {
         }
     }
 
-    async fn enqueue_ready(&self, cursor: &mut DispatchCursor) -> Result<PassOutcome, PassError> {
+    async fn enqueue_ready(&self, tenants: &mut DueTenants) -> Result<PassOutcome, PassError> {
         let waiting = self.queue.len().await?;
         metrics::gauge!("orders_queue_depth").set(waiting as f64);
+        self.shares.observe(waiting);
         let window = u64::from(self.config.max_queue_depth);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
         self.wake.set_full(free == 0);
@@ -149,16 +153,16 @@ impl Dispatch {
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
         let mark = self.capacity.mark();
-        let Some(taken) = self.store.claim_ready(limit, self.config.visibility_timeout, *cursor).await?
-        else {
+        let timeout = self.config.visibility_timeout;
+        let Some(taken) = self.store.claim_fairly(limit, timeout, tenants).await? else {
             return Ok(PassOutcome::Paused);
         };
-        let Claimed { front, back, more, cursor: reached, unreadable: _ } = taken;
-        *cursor = if more { reached } else { DispatchCursor::default() };
+        let FairClaim { claimed, more } = taken;
         // If this fails, the orders are pushed again after their visibility timeout.
-        let pushed = (front.len() + back.len()) as u64;
+        let pushed =
+            claimed.iter().map(|claimed| claimed.front.len() + claimed.back.len()).sum::<usize>() as u64;
         if pushed > 0 {
-            let outcome = self.push_jobs(front, back).await;
+            let outcome = self.place(claimed, waiting).push(&*self.queue).await;
             self.health.record_push(&outcome);
             outcome?;
         }
@@ -170,9 +174,17 @@ impl Dispatch {
         Ok(PassOutcome::Idle)
     }
 
-    async fn push_jobs(&self, front: Vec<ReadyOrder>, back: Vec<ReadyOrder>) -> Result<(), broker::Error> {
-        self.queue.push(&jobs(front), QueueEnd::Front).await?;
-        self.queue.push(&jobs(back), QueueEnd::Back).await.map(drop)
+    /// Places the claimed orders in a queue of this length.
+    fn place(&self, claimed: Vec<Claimed>, length: u64) -> Placement {
+        let mut placement = Placement::default();
+        for Claimed { tenant, front, back, .. } in claimed {
+            let job = |order: ReadyOrder| Job { order_id: order.order_id, quantity: order.quantity };
+            let jobs = (front.len() + back.len()) as u64;
+            let overtakes = tenant.is_some_and(|tenant| self.shares.add(&tenant, jobs, length));
+            placement.add_high(front.into_iter().map(job));
+            placement.add(back.into_iter().map(job), overtakes);
+        }
+        placement
     }
 
     /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the
@@ -248,11 +260,6 @@ impl Dispatch {
             tracing::debug!(%error, "failed to reschedule waiting orders, retrying in the next pass");
         }
     }
-}
-
-/// Returns the jobs of these orders.
-fn jobs(orders: Vec<ReadyOrder>) -> Vec<Job> {
-    orders.into_iter().map(|ReadyOrder { order_id, quantity }| Job { order_id, quantity }).collect()
 }
 
 #[derive(Debug, thiserror::Error)]

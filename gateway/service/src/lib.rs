@@ -27,6 +27,7 @@ mod maintenance;
 mod presence;
 mod publisher;
 mod queue_capacity;
+mod queue_shares;
 mod retention;
 mod service;
 

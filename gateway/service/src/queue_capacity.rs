@@ -53,6 +53,11 @@ impl QueueCapacity {
         self.lock().free = free;
     }
 
+    /// Returns the number of jobs that fitted into the queue at the last check.
+    pub(crate) fn free(&self) -> u64 {
+        self.lock().free
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

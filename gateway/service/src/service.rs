@@ -19,6 +19,7 @@ use crate::orders::Orders;
 use crate::presence::Presence;
 use crate::publisher::Publisher;
 use crate::queue_capacity::QueueCapacity;
+use crate::queue_shares::QueueShares;
 use crate::retention;
 
 /// The parts that the service is built from.
@@ -65,8 +66,10 @@ impl Service {
         let writes = TaskTracker::new();
         let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
         let capacity = QueueCapacity::default();
+        let shares = QueueShares::default();
         let direct_enqueue = DirectEnqueue {
             capacity: capacity.clone(),
+            shares: shares.clone(),
             store: store.clone(),
             queue: queue.clone(),
             config: config.clone(),
@@ -89,6 +92,7 @@ impl Service {
             config,
             wake,
             capacity,
+            shares,
             health: health.clone(),
         };
         let background = Background { dispatch, feed: feed.clone(), bus, health: health.clone(), store };

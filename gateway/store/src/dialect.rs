@@ -95,6 +95,46 @@ impl Dialect {
         }
     }
 
+    /// As [`Self::by_due`], for the due orders of one tenant.
+    pub(super) fn by_tenant_due(self) -> &'static str {
+        match self {
+            Self::MySql => " FORCE INDEX (orders_due_by_tenant)",
+            Self::Sqlite => " INDEXED BY orders_due_by_tenant",
+        }
+    }
+
+    /// The condition that makes an order part of the index `orders_due_by_tenant`, before further conditions.
+    ///
+    /// The index of MySQL contains all orders, with the maximum number as the due time of those that do not wait. With a
+    /// condition on the stage, a search for the first entry would read the rows of all of them.
+    pub(super) fn in_due_index(self) -> &'static str {
+        match self {
+            Self::MySql => "",
+            Self::Sqlite => "stage = 'waiting' AND ",
+        }
+    }
+
+    /// Selects the column `name` of up to a number of tenants with waiting orders, after a tenant, in their order.
+    ///
+    /// It reads one entry of the index for each tenant, not for each order. Binds the tenant and the number.
+    pub(super) fn waiting_tenants(self) -> &'static str {
+        match self {
+            // MariaDB skips from group to group only if the groups are a prefix of the index, and with MIN.
+            Self::MySql => {
+                "SELECT tenant_id AS name, MIN(id) FROM orders FORCE INDEX (orders_by_stage) \
+                 WHERE stage = 'waiting' AND tenant_id > ? GROUP BY stage, tenant_id ORDER BY stage, tenant_id LIMIT ?"
+            }
+            Self::Sqlite => {
+                "WITH RECURSIVE waiting (name) AS (\
+                 SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage \
+                 WHERE stage = 'waiting' AND tenant_id > ?) \
+                 UNION ALL SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage \
+                 WHERE stage = 'waiting' AND tenant_id > waiting.name) FROM waiting WHERE waiting.name IS NOT NULL LIMIT ?) \
+                 SELECT name FROM waiting WHERE name IS NOT NULL"
+            }
+        }
+    }
+
     /// Reads the database's time in microseconds since 1970.
     pub(super) fn now(self) -> &'static str {
         match self {

@@ -1,10 +1,11 @@
 //! Claims ready orders for the queue. The loop around it is the gateway's dispatch.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::priority::allocate;
-use domain::{OrderId, Priority, Timestamp};
+use domain::{OrderId, Priority, TenantId, Timestamp};
 use rand::Rng;
 
 use super::connection::Connection;
@@ -28,6 +29,8 @@ pub struct ReadyOrder {
 /// The orders that one pass of dispatch has claimed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claimed {
+    /// The tenant of the orders, if it is known.
+    pub tenant: Option<TenantId>,
     /// Orders of high priority, for the front of the queue.
     pub front: Vec<ReadyOrder>,
     /// The other orders, for the back of the queue.
@@ -55,8 +58,44 @@ impl Default for DispatchCursor {
     }
 }
 
+/// The tenants among whose orders a claim searches.
+pub(super) enum Source {
+    /// All tenants, by priority and due time.
+    All {
+        /// The position of the last pass.
+        cursor: DispatchCursor,
+        /// The tenant that the orders are assumed to have.
+        tenant: Option<TenantId>,
+        /// Whether to claim nothing while orders of another tenant wait.
+        only: bool,
+    },
+    /// Some tenants, each up to a number of orders.
+    Shares(Vec<Share>),
+}
+
+/// The orders that a claim takes of one tenant.
+#[derive(Clone)]
+pub(super) struct Share {
+    pub(super) tenant: TenantId,
+    /// The maximum number of orders.
+    pub(super) limit: u32,
+    /// The priorities that have due orders, in the order of [`Priority::ALL`].
+    pub(super) waiting: [bool; 3],
+    pub(super) cursor: DispatchCursor,
+}
+
+/// The result of a claim from a [`Source`].
+pub(super) enum SourceClaim {
+    /// The queue is paused.
+    Paused,
+    /// Orders of another tenant wait as well.
+    Others,
+    /// What was claimed, an entry for each share.
+    Claimed(Vec<(Claimed, [bool; 3])>),
+}
+
 impl Store {
-    /// Claims up to `limit` waiting orders that are due.
+    /// Claims up to `limit` waiting orders that are due, of all tenants.
     ///
     /// The queue holds them until `visibility_timeout` is over. The caller pushes them; [`Self::expired_claims`] finds an
     /// order whose job is lost. Orders that another gateway is claiming at the same time are skipped.
@@ -72,63 +111,92 @@ impl Store {
         visibility_timeout: Duration,
         cursor: DispatchCursor,
     ) -> Result<Option<Claimed>, Error> {
+        let source = Source::All { cursor, tenant: None, only: false };
+        match self.claim_from(source, limit, visibility_timeout).await? {
+            SourceClaim::Paused | SourceClaim::Others => Ok(None),
+            SourceClaim::Claimed(claimed) => {
+                Ok(Some(claimed.into_iter().next().map(|(claimed, _)| claimed).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Claims orders of a source; `limit` applies to [`Source::All`].
+    pub(super) async fn claim_from(
+        &self,
+        source: Source,
+        limit: u32,
+        visibility_timeout: Duration,
+    ) -> Result<SourceClaim, Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = self.inner.dialect.orders_by_id();
+        let source = Arc::new(source);
         let claimed = self
             .write(|connection| {
+                let source = source.clone();
                 Box::pin(async move {
                     if let Some(pause) = pause::read(connection, "", now).await? {
                         return Ok(Err(pause));
                     }
-                    let waiting = waiting(connection, cursor, now, dialect.by_due()).await?;
-                    let places = allocate(limit, waiting, rand::rng().random());
-                    let mut claimed = Claimed { cursor, ..Claimed::default() };
-                    for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
-                        if places == 0 {
-                            continue;
+                    let mut taken = Vec::new();
+                    match &*source {
+                        Source::All { cursor, tenant, only } => {
+                            let other_than = tenant.as_ref().filter(|_| *only);
+                            let (waiting, others) =
+                                waiting(connection, *cursor, now, dialect, other_than).await?;
+                            if others {
+                                return Ok(Ok(SourceClaim::Others));
+                            }
+                            let share = (tenant.as_ref(), limit, waiting, *cursor);
+                            taken.push(take_share(connection, share, None, now, dialect).await?);
                         }
-                        let range = (cursor.0[n], now);
-                        let Waiting { jobs, unreadable, rows, reached } =
-                            take(connection, priority, places, range, dialect).await?;
-                        claimed.cursor.0[n] = reached;
-                        claimed.unreadable.extend(unreadable);
-                        // A priority with fewer orders than its share leaves capacity for another pass.
-                        claimed.more |= rows == places as usize;
-                        match priority {
-                            Priority::High => claimed.front.extend(jobs),
-                            Priority::Normal | Priority::Low => claimed.back.extend(jobs),
+                        Source::Shares(shares) => {
+                            for Share { tenant, limit, waiting, cursor } in shares {
+                                let share = (Some(tenant), *limit, *waiting, *cursor);
+                                taken.push(take_share(connection, share, Some(tenant), now, dialect).await?);
+                            }
                         }
                     }
-                    hold(connection, &mut claimed, now + visibility_timeout, table).await?;
-                    park(connection, &claimed.unreadable, now, table).await?;
-                    Ok(Ok(claimed))
+                    hold(connection, &mut taken, now + visibility_timeout, table).await?;
+                    for (claimed, _) in &taken {
+                        park(connection, &claimed.unreadable, now, table).await?;
+                    }
+                    Ok(Ok(SourceClaim::Claimed(taken)))
                 })
             })
             .await?;
         self.note_pause(claimed.as_ref().err().cloned());
-        let claimed = claimed.ok();
-        if let Some(claimed) = &claimed {
-            self.tell(&claimed.unreadable);
+        let claimed = claimed.unwrap_or(SourceClaim::Paused);
+        if let SourceClaim::Claimed(taken) = &claimed {
+            taken.iter().for_each(|(claimed, _)| self.tell(&claimed.unreadable));
         }
         Ok(claimed)
     }
 }
 
-/// Returns which priorities have due orders, in the order of [`Priority::ALL`].
+/// Returns which priorities have due orders, in the order of [`Priority::ALL`], and whether orders of another tenant
+/// wait, due or not.
 async fn waiting(
     connection: &mut Connection,
     cursor: DispatchCursor,
     now: Timestamp,
-    by_due: &str,
-) -> Result<[bool; 3], Error> {
+    dialect: Dialect,
+    other_than: Option<&TenantId>,
+) -> Result<([bool; 3], bool), Error> {
     let mut sql = Statement::new("SELECT ");
     for (n, priority) in Priority::ALL.into_iter().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
         sql.push("EXISTS(SELECT 1 FROM orders")
-            .push(by_due)
+            .push(dialect.by_due())
             .push(" WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)");
         sql.bind(priority.as_str()).bind(cursor.0[n].as_micros()).bind(now.as_micros());
+    }
+    if let Some(tenant) = other_than {
+        for sign in ["<", ">"] {
+            sql.push(", EXISTS(SELECT 1 FROM orders").push(dialect.by_stage());
+            sql.push(" WHERE stage = 'waiting' AND tenant_id ").push(sign).push(" ?)");
+            sql.bind(tenant.as_str().to_owned());
+        }
     }
     let found = sql.fetch(connection).await?;
     let row = found.first().ok_or_else(|| Error::Row("EXISTS without an answer".into()))?;
@@ -136,7 +204,63 @@ async fn waiting(
     for (n, waiting) in waiting.iter_mut().enumerate() {
         *waiting = rows::number::<u32>(row, n)? != 0;
     }
-    Ok(waiting)
+    let mut others = false;
+    if other_than.is_some() {
+        others = rows::number::<u32>(row, 3)? != 0 || rows::number::<u32>(row, 4)? != 0;
+    }
+    Ok((waiting, others))
+}
+
+/// Locks due orders and divides the limit among their priorities.
+///
+/// Also returns which priorities may have more of them.
+async fn take_share(
+    connection: &mut Connection,
+    (owner, limit, mut waiting, cursor): (Option<&TenantId>, u32, [bool; 3], DispatchCursor),
+    only: Option<&TenantId>,
+    now: Timestamp,
+    dialect: Dialect,
+) -> Result<(Claimed, [bool; 3]), Error> {
+    let places = allocate(limit, waiting, rand::rng().random());
+    let mut claimed = Claimed { tenant: owner.cloned(), cursor, ..Claimed::default() };
+    for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
+        if places == 0 {
+            continue;
+        }
+        let range = (cursor.0[n], now);
+        let Waiting { jobs, unreadable, rows, reached } =
+            take(connection, priority, places, range, only, dialect).await?;
+        claimed.cursor.0[n] = reached;
+        claimed.unreadable.extend(unreadable);
+        // A priority with fewer orders than its share leaves capacity for another pass.
+        waiting[n] = rows == places as usize;
+        claimed.more |= waiting[n];
+        match priority {
+            Priority::High => claimed.front.extend(jobs),
+            Priority::Normal | Priority::Low => claimed.back.extend(jobs),
+        }
+    }
+    Ok((claimed, waiting))
+}
+
+/// Builds the statement that locks the orders of one priority, of all tenants or of one, with the earliest due times.
+pub(super) fn due_orders(
+    priority: Priority,
+    limit: u32,
+    (from, to): (Timestamp, Timestamp),
+    tenant: Option<&TenantId>,
+    dialect: Dialect,
+) -> Statement<'static> {
+    let mut sql = Statement::new("SELECT id, quantity, due_at FROM orders");
+    sql.push(if tenant.is_some() { dialect.by_tenant_due() } else { dialect.by_due() });
+    sql.push(" WHERE stage = 'waiting' AND priority = ?").bind(priority.as_str());
+    if let Some(tenant) = tenant {
+        sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
+    }
+    sql.push(" AND due_at >= ? AND due_at <= ? ORDER BY due_at LIMIT ?")
+        .push(dialect.for_update_skip_locked());
+    sql.bind(from.as_micros()).bind(to.as_micros()).bind(i64::from(limit));
+    sql
 }
 
 /// Locks the orders of one priority with the earliest due times in a range.
@@ -144,19 +268,12 @@ async fn take(
     connection: &mut Connection,
     priority: Priority,
     limit: u32,
-    (from, to): (Timestamp, Timestamp),
+    range: (Timestamp, Timestamp),
+    tenant: Option<&TenantId>,
     dialect: Dialect,
 ) -> Result<Waiting, Error> {
-    let mut sql = Statement::new("SELECT id, quantity, due_at FROM orders");
-    sql.push(dialect.by_due()).push(
-        " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ? ORDER BY due_at LIMIT ?",
-    );
-    sql.push(dialect.for_update_skip_locked())
-        .bind(priority.as_str())
-        .bind(from.as_micros())
-        .bind(to.as_micros());
-    sql.bind(i64::from(limit));
-    let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: from };
+    let sql = due_orders(priority, limit, range, tenant, dialect);
+    let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: range.0 };
     for row in sql.fetch(connection).await? {
         waiting.rows += 1;
         let Ok(order_id) = rows::id(&row, 0) else { continue };
@@ -188,11 +305,12 @@ struct Waiting {
 /// refuses to change, leaves the result.
 async fn hold(
     connection: &mut Connection,
-    claimed: &mut Claimed,
+    taken: &mut [(Claimed, [bool; 3])],
     held_until: Timestamp,
     table: &str,
 ) -> Result<(), Error> {
-    let ids: Vec<OrderId> = claimed.front.iter().chain(&claimed.back).map(|job| job.order_id).collect();
+    let jobs = taken.iter().flat_map(|(claimed, _)| claimed.front.iter().chain(&claimed.back));
+    let ids: Vec<OrderId> = jobs.map(|job| job.order_id).collect();
     let stage = DispatchState::held(held_until);
     let statement = |piece: &[OrderId]| {
         let mut sql = Statement::new("UPDATE ");
@@ -202,7 +320,9 @@ async fn hold(
         sql
     };
     let (changed, refused) = update_orders(connection, &ids, statement).await?;
-    claimed.unreadable.extend(refused);
+    if let Some((claimed, _)) = taken.first_mut() {
+        claimed.unreadable.extend(refused);
+    }
     if changed == ids.len() as u64 {
         return Ok(());
     }
@@ -214,8 +334,10 @@ async fn hold(
             held.insert(rows::id(&row, 0)?);
         }
     }
-    claimed.front.retain(|job| held.contains(&job.order_id));
-    claimed.back.retain(|job| held.contains(&job.order_id));
+    for (claimed, _) in taken {
+        claimed.front.retain(|job| held.contains(&job.order_id));
+        claimed.back.retain(|job| held.contains(&job.order_id));
+    }
     Ok(())
 }
 
@@ -254,9 +376,10 @@ mod tests {
         let claimed = store
             .write(|connection| {
                 let jobs = ids.iter().map(|id| ReadyOrder { order_id: *id, quantity: 1 }).collect();
-                let mut claimed = Claimed { back: jobs, ..Claimed::default() };
+                let mut taken = [(Claimed { back: jobs, ..Claimed::default() }, [false; 3])];
                 Box::pin(async move {
-                    hold(connection, &mut claimed, held_until, "orders").await?;
+                    hold(connection, &mut taken, held_until, "orders").await?;
+                    let [(claimed, _)] = taken;
                     Ok(claimed)
                 })
             })

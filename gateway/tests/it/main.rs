@@ -30,6 +30,8 @@ mod failing_transactions;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod fair_share;
+#[cfg(test)]
 mod forged_bus_messages;
 #[cfg(test)]
 mod graphql;

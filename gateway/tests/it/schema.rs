@@ -190,7 +190,7 @@ async fn dispatch_and_lists_use_their_indexes() {
 }
 
 /// The number of rows and index entries that this connection has read.
-async fn reads(connection: &mut MySqlConnection) -> i64 {
+pub(crate) async fn reads(connection: &mut MySqlConnection) -> i64 {
     let status = sqlx::query("SHOW SESSION STATUS LIKE 'Handler_read_%'");
     let rows = status.fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>(1).parse::<i64>().unwrap()).sum()

@@ -1,0 +1,341 @@
+//! Claims ready orders so that tenants with due orders get equal shares of the queue's capacity.
+//!
+//! While orders of one tenant wait, a pass claims as [`Store::claim_ready`] does, and its search for due orders also
+//! states whether orders of another tenant wait. Only then are the tenants with due orders searched. They take turns in
+//! the sequence of their names, until a pass has claimed all their orders or the search is [`SEARCH_INTERVAL`] old. The
+//! next search continues behind the last turn, so each tenant gets its turn with any number of tenants and any capacity.
+//!
+//! Nothing about tenants is stored: the indexes of the orders state who waits, so no order can be forgotten. A pass that
+//! finds no tenant with due orders claims from all orders, whatever their tenant is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use domain::{Priority, TenantId};
+use tokio::time::Instant;
+
+use super::ready::{Claimed, DispatchCursor, Share, Source, SourceClaim};
+use super::statement::Statement;
+use super::{Dialect, Error, Store};
+
+/// The maximum number of tenants that one search reads.
+const MAX_SEARCHED: usize = 200;
+/// The maximum number of tenants in one pass.
+const MAX_SHARES: usize = 16;
+/// The maximum age of a search.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The position of dispatch among the tenants with due orders.
+#[derive(Debug, Default)]
+pub struct DueTenants {
+    /// The position while one tenant has due orders.
+    cursor: DispatchCursor,
+    /// The last tenant that was alone with due orders.
+    alone: TenantId,
+    /// The name of the last tenant that had its turn.
+    served: Option<String>,
+    /// Whether more tenants wait than one search reads.
+    in_pages: bool,
+    found: Option<Found>,
+}
+
+/// The result of a search.
+#[derive(Debug)]
+struct Found {
+    at: Instant,
+    /// Whether it began at the first tenant and ended at the last one.
+    complete: bool,
+    /// The last tenant that was read, if there may be further ones.
+    end: Option<String>,
+    turns: VecDeque<Turn>,
+    /// The number of tenants that had no turn since the search.
+    without_turn: usize,
+}
+
+/// A tenant with due orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Turn {
+    tenant: TenantId,
+    /// The priorities that have due orders, in the order of [`Priority::ALL`].
+    waiting: [bool; 3],
+    cursor: DispatchCursor,
+}
+
+/// The orders that one pass has claimed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FairClaim {
+    /// The orders of each tenant.
+    pub claimed: Vec<Claimed>,
+    /// Whether more orders may be due.
+    pub more: bool,
+}
+
+impl Store {
+    /// Claims up to `limit` due orders, in equal shares of the tenants that have some.
+    ///
+    /// A tenant that has fewer orders than its share leaves capacity for another pass. The queue and the priorities are
+    /// served as in [`Self::claim_ready`]. Returns `None` while the queue is paused.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claim_fairly(
+        &self,
+        limit: u32,
+        visibility_timeout: Duration,
+        tenants: &mut DueTenants,
+    ) -> Result<Option<FairClaim>, Error> {
+        tenants.end_old_search();
+        let is_new = tenants.found.is_none();
+        if is_new && !tenants.in_pages {
+            let source = tenants.all(Some(&tenants.alone), true);
+            match self.claim_from(source, limit, visibility_timeout).await? {
+                SourceClaim::Paused => return Ok(None),
+                SourceClaim::Claimed(claimed) => return Ok(Some(tenants.claimed_of_all(claimed))),
+                SourceClaim::Others => {}
+            }
+        }
+        if is_new {
+            self.search_tenants(tenants).await?;
+        }
+        let shares = tenants.found.as_ref().map(|found| found.shares(limit)).unwrap_or_default();
+        let is_complete = tenants.found.as_ref().is_some_and(|found| found.complete);
+        let among_all = is_complete && tenants.turns() <= 1;
+        let source = match shares.first().map(|share| &share.tenant) {
+            tenant if among_all => tenants.all(tenant, false),
+            _ => Source::Shares(shares.clone()),
+        };
+        let SourceClaim::Claimed(claimed) = self.claim_from(source, limit, visibility_timeout).await? else {
+            return Ok(None);
+        };
+        let is_end = is_new && tenants.found.as_ref().is_none_or(|found| found.end.is_none());
+        let mut claim = if among_all {
+            if let Some(share) = shares.into_iter().next() {
+                tenants.alone = share.tenant;
+            }
+            tenants.claimed_of_all(claimed)
+        } else {
+            tenants.end_turns(&shares, &claimed);
+            let claimed = claimed.into_iter().map(|(claimed, _)| claimed).collect();
+            FairClaim { claimed, more: tenants.turns() > 0 }
+        };
+        if !claim.more {
+            tenants.end_search();
+            // Orders may have become due since an older search, or those of a tenant behind it.
+            claim.more = !is_end;
+        }
+        Ok(Some(claim))
+    }
+
+    /// Searches the next tenants with due orders.
+    async fn search_tenants(&self, tenants: &mut DueTenants) -> Result<(), Error> {
+        let mut after = tenants.served.clone().filter(|_| tenants.in_pages);
+        let mut found = self.read_tenants(after.clone()).await?;
+        if found.end.is_some() && after.is_none() && tenants.served.is_some() {
+            after.clone_from(&tenants.served);
+            found = self.read_tenants(after.clone()).await?;
+        }
+        tenants.in_pages = found.end.is_some() || after.is_some();
+        found.complete = !tenants.in_pages;
+        if let (true, Some(served)) = (found.complete, &tenants.served) {
+            let next = found.turns.iter().position(|turn| turn.tenant.as_str() > served.as_str());
+            found.turns.rotate_left(next.unwrap_or_default());
+        }
+        tenants.found = Some(found);
+        Ok(())
+    }
+
+    /// Reads the tenants with due orders after a tenant.
+    async fn read_tenants(&self, after: Option<String>) -> Result<Found, Error> {
+        let now = self.now();
+        let sql = due_tenants(after.unwrap_or_default(), self.inner.dialect);
+        let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        let (mut turns, mut end) = (VecDeque::new(), None);
+        for row in &rows {
+            let Ok(name) = row.get::<String>(0) else { continue };
+            let is_due =
+                |column| matches!(row.get::<Option<i64>>(column), Ok(Some(due)) if due <= now.as_micros());
+            let waiting = [is_due(1), is_due(2), is_due(3)];
+            // The orders of an invalid tenant are claimed while no valid tenant has due orders.
+            if let Ok(tenant) = name.parse()
+                && waiting != [false; 3]
+            {
+                turns.push_back(Turn { tenant, waiting, cursor: DispatchCursor::default() });
+            }
+            end = Some(name);
+        }
+        let end = end.filter(|_| rows.len() == MAX_SEARCHED);
+        let without_turn = turns.len();
+        Ok(Found { at: Instant::now(), complete: false, end, turns, without_turn })
+    }
+}
+
+impl DueTenants {
+    /// Makes the next pass begin with the earliest due times, and with a search for other tenants.
+    pub fn restart(&mut self) {
+        self.cursor = DispatchCursor::default();
+        self.found = None;
+    }
+
+    fn all(&self, tenant: Option<&TenantId>, only: bool) -> Source {
+        Source::All { cursor: self.cursor, tenant: tenant.cloned(), only }
+    }
+
+    fn claimed_of_all(&mut self, claimed: Vec<(Claimed, [bool; 3])>) -> FairClaim {
+        let claimed: Vec<Claimed> = claimed.into_iter().map(|(claimed, _)| claimed).collect();
+        let more = claimed.iter().any(|claimed| claimed.more);
+        let reached = claimed.first().filter(|_| more).map(|claimed| claimed.cursor);
+        self.cursor = reached.unwrap_or_default();
+        FairClaim { claimed, more }
+    }
+
+    /// Returns the number of tenants that may have due orders.
+    fn turns(&self) -> usize {
+        self.found.as_ref().map_or(0, |found| found.turns.len())
+    }
+
+    /// Forgets a search that is too old, or whose tenants had their turns while others wait for theirs.
+    fn end_old_search(&mut self) {
+        let is_over = |found: &Found| {
+            found.at.elapsed() >= SEARCH_INTERVAL || (found.without_turn == 0 && !found.complete)
+        };
+        if self.found.as_ref().is_some_and(is_over) {
+            self.end_search();
+        }
+    }
+
+    /// Forgets the search. The next one continues behind the tenants that had their turns.
+    fn end_search(&mut self) {
+        if let Some(found) = self.found.take()
+            && found.without_turn == 0
+            && !found.complete
+        {
+            self.in_pages = found.end.is_some();
+            self.served = found.end;
+        }
+    }
+
+    /// Ends the turns of the tenants with a share.
+    fn end_turns(&mut self, shares: &[Share], claimed: &[(Claimed, [bool; 3])]) {
+        let Some(found) = &mut self.found else { return };
+        found.without_turn = found.without_turn.saturating_sub(shares.len());
+        for (turn, (claimed, waiting)) in found.turns.iter_mut().zip(claimed) {
+            (turn.waiting, turn.cursor) = (*waiting, claimed.cursor);
+        }
+        // If all tenants had a share, those that got one order more are the last ones of the next pass.
+        let largest = shares.first().map(|share| share.limit);
+        let all = shares.len() == found.turns.len();
+        let ended = shares.iter().take_while(|share| !all || Some(share.limit) == largest).count();
+        if let Some(last) = shares.get(ended.wrapping_sub(1)) {
+            self.served = Some(last.tenant.to_string());
+        }
+        found.turns.rotate_left(ended);
+        found.turns.retain(|turn| turn.waiting != [false; 3]);
+    }
+}
+
+impl Found {
+    /// Divides the limit among the next tenants.
+    fn shares(&self, limit: u32) -> Vec<Share> {
+        let tenants = self.turns.len().min(MAX_SHARES).min(limit as usize).max(1) as u32;
+        let turns = self.turns.iter().take(tenants as usize).zip(0..);
+        let share = |(turn, n): (&Turn, u32)| Share {
+            tenant: turn.tenant.clone(),
+            limit: limit / tenants + u32::from(n < limit % tenants),
+            waiting: turn.waiting,
+            cursor: turn.cursor,
+        };
+        turns.map(share).collect()
+    }
+}
+
+/// Builds the statement that reads tenants with waiting orders, and the earliest due time of each of their priorities.
+fn due_tenants(after: String, dialect: Dialect) -> Statement<'static> {
+    let mut sql = Statement::new("SELECT tenant.name");
+    for priority in Priority::ALL {
+        // One entry of the index.
+        sql.push(", (SELECT due_at FROM orders").push(dialect.by_tenant_due()).push(" WHERE ");
+        sql.push(dialect.in_due_index())
+            .push("priority = ? AND tenant_id = tenant.name ORDER BY due_at LIMIT 1)");
+        sql.bind(priority.as_str());
+    }
+    sql.push(" FROM (").push(dialect.waiting_tenants()).push(") tenant");
+    sql.bind(after).bind(MAX_SEARCHED as i64);
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Timestamp;
+
+    use super::super::Options;
+    use super::super::ready::due_orders;
+    use super::super::tests::sqlite;
+    use super::*;
+
+    /// Each step of SQLite is a search in a range of an index.
+    #[tokio::test]
+    async fn no_search_of_sqlite_reads_a_backlog() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let tenant = TenantId::default();
+        let range = (Timestamp::from_micros(0), Timestamp::from_micros(9));
+        let claim = due_orders(Priority::Normal, 5, range, Some(&tenant), Dialect::Sqlite);
+        for (sql, range) in [
+            (due_tenants(String::new(), Dialect::Sqlite), "orders_by_stage (stage=? AND tenant_id>?)"),
+            (
+                due_tenants(String::new(), Dialect::Sqlite),
+                "orders_due_by_tenant (priority=? AND tenant_id=?)",
+            ),
+            (claim, "orders_due_by_tenant (priority=? AND tenant_id=? AND due_at>? AND due_at<?)"),
+        ] {
+            let sql = sql.explained();
+            let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
+            let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
+            assert!(steps.iter().any(|step| step.contains(range)), "{steps:#?}");
+            let is_bad = |step: &String| step.contains("SCAN orders") || step.contains("TEMP B-TREE");
+            assert!(!steps.iter().any(is_bad), "{steps:#?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_documented() {
+        let searched = limits_page::count(MAX_SEARCHED);
+        let row = "tenants in one pass of dispatch; tenants that it searches at once";
+        limits_page::row(row, &format!("{MAX_SHARES}; {searched}"));
+        let row = "time for which a search for tenants with due orders is used";
+        limits_page::row(row, &format!("{} ms", SEARCH_INTERVAL.as_millis()));
+    }
+
+    fn found(names: &[&str]) -> DueTenants {
+        let turn = |name: &&str| Turn {
+            tenant: name.parse().unwrap(),
+            waiting: [false, true, false],
+            cursor: DispatchCursor::default(),
+        };
+        let turns: VecDeque<Turn> = names.iter().map(turn).collect();
+        let without_turn = turns.len();
+        let found = Found { at: Instant::now(), complete: true, end: None, turns, without_turn };
+        DueTenants { found: Some(found), ..DueTenants::default() }
+    }
+
+    /// Passes with the smallest capacities give each tenant as many places as any other one.
+    #[test]
+    fn tenants_take_turns_for_every_capacity() {
+        for capacity in 1..40_u32 {
+            let names = ["a", "b", "c", "d", "e"];
+            let mut tenants = found(&names);
+            let mut places = [0_u32; 5];
+            for _ in 0..60 {
+                let shares = tenants.found.as_ref().unwrap().shares(capacity);
+                assert_eq!(shares.iter().map(|share| share.limit).sum::<u32>(), capacity);
+                for share in &shares {
+                    places[names.iter().position(|name| *name == share.tenant.as_str()).unwrap()] +=
+                        share.limit;
+                }
+                let claimed = vec![(Claimed::default(), [false, true, false]); shares.len()];
+                tenants.end_turns(&shares, &claimed);
+            }
+            assert_eq!(places, [12 * capacity; 5], "{capacity}");
+        }
+    }
+}
