@@ -252,10 +252,10 @@ impl Found {
 fn due_tenants(after: String, dialect: Dialect) -> Statement<'static> {
     let mut sql = Statement::new("SELECT tenant.name");
     for priority in Priority::ALL {
-        // One entry of the index.
+        // One entry of the index. MySQL would sort all of them by the due time alone.
         sql.push(", (SELECT due_at FROM orders").push(dialect.by_tenant_due()).push(" WHERE ");
         sql.push(dialect.in_due_index())
-            .push("priority = ? AND tenant_id = tenant.name ORDER BY due_at LIMIT 1)");
+            .push("priority = ? AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)");
         sql.bind(priority.as_str());
     }
     sql.push(" FROM (").push(dialect.waiting_tenants()).push(") tenant");

@@ -195,7 +195,7 @@ async fn a_search_for_tenants_reads_one_entry_of_each() {
     let due = |priority: &str| {
         format!(
             "(SELECT due_at FROM orders FORCE INDEX (orders_due_by_tenant) WHERE priority = '{priority}' \
-             AND tenant_id = tenant.name ORDER BY due_at LIMIT 1)"
+             AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)"
         )
     };
     for (sql, rows) in [
