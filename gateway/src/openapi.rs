@@ -71,13 +71,16 @@ pub fn openapi() -> OpenApi {
 }
 
 /// The schemas of request bodies, which have no additional properties.
-const REQUESTS: [&str; 6] = [
+const REQUESTS: [&str; 9] = [
+    "BeginSession",
     "Command",
+    "CreateKey",
     "CreateTrackingLink",
     "DeadLetterFilter",
     "PauseQueue",
     "RedriveCommand",
     "RedriveDeadLetters",
+    "RotateKey",
 ];
 
 /// Adds what the attributes of handlers and types cannot express.

@@ -5,11 +5,11 @@ use axum::extract::{Request, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use domain::{ErrorCode, Principal, Scope, Timestamp};
+use domain::{Principal, Scope, Timestamp};
 use gateway_http::auth::{MAX_SESSION_CREDENTIAL, clear_cookies};
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
-use gateway_http::problem::{InputError, Problem};
+use gateway_http::problem::Problem;
 use gateway_http::streams::Client;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<HealthState> {
 #[expect(dead_code, reason = "`read` decodes the members")]
 struct BeginSession {
     /// An API key or a token.
+    #[schema(min_length = 1, max_length = 2560)]
     credential: String,
 }
 
@@ -71,6 +72,7 @@ impl Session {
         (status = 200, description = "The caller.", body = Session),
         (status = 400, description = "`malformed_json`, `invalid_input`"),
         (status = 401, description = "`unauthenticated`, `token_expired`"),
+        (status = 415, description = "`unsupported_media_type`"),
         (status = 429, description = "`rate_limited`: the address has failed too often"),
     )
 )]
@@ -94,18 +96,13 @@ fn read(body: &[u8]) -> Result<String, Problem> {
     let mut decoder = Decoder::default();
     let fields = decoder.object("", document, &["credential"]);
     let field = fields.as_ref().and_then(|fields| fields.get("credential"));
-    let credential = field.and_then(|(at, value)| decoder.text(&at, value));
-    decoder.finish()?;
-    let invalid = |detail: &'static str| {
-        Problem::input(ErrorCode::InvalidInput, vec![InputError::field("/credential", detail)])
-    };
-    match credential {
-        None => Err(invalid("is required")),
-        Some(credential) if credential.len() > MAX_SESSION_CREDENTIAL => {
-            Err(invalid("is longer than 2,560 bytes"))
-        }
-        Some(credential) => Ok(credential.trim().to_owned()),
+    let is_missing = fields.is_some() && field.is_none();
+    let credential = field.and_then(|(at, value)| decoder.checked(&at, value, MAX_SESSION_CREDENTIAL));
+    if is_missing {
+        decoder.note("/credential", "is required");
     }
+    decoder.finish()?;
+    Ok(credential.unwrap_or_default())
 }
 
 /// Returns the caller: of the cookie, or of the header `Authorization`.
@@ -138,13 +135,15 @@ async fn end() -> (StatusCode, HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorCode;
+
     use super::*;
 
     #[test]
     fn the_credential_is_read() {
-        assert_eq!(read(br#"{"credential": " ord_x\n"}"#).unwrap(), "ord_x");
+        assert_eq!(read(br#"{"credential": "ord_x"}"#).unwrap(), "ord_x");
         let long = format!(r#"{{"credential": "{}"}}"#, "x".repeat(MAX_SESSION_CREDENTIAL + 1));
-        for wrong in ["{}", r#"{"credential": 1}"#, r#"{"key": "x"}"#, &long] {
+        for wrong in ["{}", "[]", r#"{"credential": 1}"#, r#"{"credential": ""}"#, r#"{"key": "x"}"#, &long] {
             assert_eq!(read(wrong.as_bytes()).unwrap_err().code(), ErrorCode::InvalidInput, "{wrong}");
         }
     }

@@ -335,6 +335,7 @@ pub(super) async fn list(
         (status = 201, description = "The key.", body = IssuedView),
         (status = 400, description = "`malformed_json`, `invalid_input`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`: the caller lacks the scope or the tenant", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "`key_limit`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )

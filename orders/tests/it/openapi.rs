@@ -42,6 +42,10 @@ async fn random_requests_match_the_document() {
         .stdin(Stdio::null());
     let mut run = Process::start(command, "schemathesis");
     run.wait_for_success_within(DEADLINE).await;
-    assert!(run.stdout().await.contains("Tested: 16"), "every operation was tested");
+    let report = run.stdout().await;
+    let total = report.split_once(" selected / ").and_then(|(_, rest)| rest.split_once(" total"));
+    let (total, _) = total.expect("the report has the number of operations");
+    assert!(total.parse::<u32>().is_ok_and(|total| total > 0), "{total}");
+    assert!(report.contains(&format!("Tested: {total}\n")), "every operation was tested");
     stack.stop(Stop::Terminate).await;
 }
