@@ -45,7 +45,7 @@ impl ClientTls {
         Ok(Self { files: Some(files), protocols, current: Current::new(name, loaded) })
     }
 
-    /// Creates a client that trusts the certificate of one port of this process, whatever its names are.
+    /// Creates a client that trusts the certificate of one port of this process, with any name.
     pub fn trusting(
         port: Arc<ServerTls>,
         name: &'static str,

@@ -102,7 +102,7 @@ impl ApiKey {
 }
 
 impl Store {
-    /// Returns the key with this id, whatever its state.
+    /// Returns the key with this id, in any state.
     ///
     /// # Errors
     /// [`Error`].

@@ -6,7 +6,7 @@
 //! next search continues behind the last turn, so each tenant gets its turn with any number of tenants and any capacity.
 //!
 //! Nothing about tenants is stored: the indexes of the orders state who waits, so no order can be forgotten. A pass that
-//! finds no tenant with due orders claims from all orders, whatever their tenant is.
+//! finds no tenant with due orders claims from the orders of all tenants.
 
 use std::collections::VecDeque;
 use std::time::Duration;

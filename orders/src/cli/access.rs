@@ -60,7 +60,7 @@ pub(crate) enum KeysCommand {
     List(ListKeysArgs),
     /// Create a key with the rights of another one, which stays valid for a grace period
     Rotate(RotateKeyArgs),
-    /// Revoke a key; gateways refuse it after 30 s at the latest
+    /// Revoke a key; gateways refuse it within a second
     Revoke(RevokeKeyArgs),
 }
 

@@ -60,7 +60,7 @@ async fn update(args: &UpdateTenantArgs) -> Result<(), Error> {
     let limits = store.change_tenant_limits(&args.id, &changes, &actor()).await;
     store.close().await;
     let limits = limits.map_err(failed)?.ok_or_else(|| unknown(&args.id))?;
-    console::print(&format!("tenant {}: {limits}; gateways apply it after 30 s at the latest\n", args.id))
+    console::print(&format!("tenant {}: {limits}; gateways apply it within a second\n", args.id))
 }
 
 fn unknown(id: &TenantId) -> Error {

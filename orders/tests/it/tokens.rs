@@ -119,7 +119,7 @@ async fn tokens_of_an_openid_issuer_are_accepted() {
     let unknown = issuer.token("unknown", "ES256", "orders:read").await;
     assert_eq!(issuer.get(&base, "/orders", &unknown).await, (401, json!("unauthenticated")));
 
-    // Tokens with unknown keys cause at most one read in 30 s, whatever their number.
+    // Tokens with unknown keys cause at most one read in 30 s.
     let (before, started) = (issuer.reads().await, Instant::now());
     let (_, rest) = reader.split_once('.').expect("a JWT");
     for n in 0..100 {

@@ -125,7 +125,7 @@ async fn drain(mut stream: TcpStream) {
         }
         Ok::<_, io::Error>(())
     };
-    // Whatever the outcome is, the connection ends.
+    // The connection ends with any outcome.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, until_closed).await;
 }
 
