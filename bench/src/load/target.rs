@@ -40,6 +40,18 @@ impl Target {
         Self { accepted_status: 200, rejection_mark, ..Self::post(addr, "/graphql", &body.to_string()) }
     }
 
+    /// Adds an API key to each request.
+    pub(crate) fn with_key(self, key: Option<&str>) -> Self {
+        let Some(key) = key else { return self };
+        let with_key = |request: &Vec<u8>| {
+            // The first line ends before the headers.
+            let (line, rest) =
+                request.split_at(request.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            [line, format!("Authorization: Bearer {key}\r\n").as_bytes(), rest].concat()
+        };
+        Self { requests: self.requests.iter().map(with_key).collect(), ..self }
+    }
+
     /// Reads one path.
     pub(crate) fn get(addr: SocketAddr, path: &str) -> Self {
         Self::get_each(addr, &[path.to_owned()])

@@ -93,7 +93,7 @@ pub(crate) fn measure(lab: &Lab, system: System, shape: &Shape) -> io::Result<Ve
 }
 
 fn measure_load(servers: &Servers, system: System, connections: usize, shape: &Shape) -> io::Result<Load> {
-    let target = Target::create(servers.http);
+    let target = Target::create(servers.http).with_key(servers.key.as_deref());
     let mut database = servers.database()?;
     load::run_closed_loop(&target, connections, shape.warm_up)?;
     if wait_until_drained(&mut database, Instant::now())?.is_none() || database.count_completed()? == 0 {

@@ -29,6 +29,8 @@ pub(crate) struct Servers {
     /// `mysql://…` or `sqlite:…`.
     pub(crate) database_url: String,
     pub(crate) redis_url: String,
+    /// The API key of requests, if they need one.
+    pub(crate) key: Option<String>,
     // Declared last: it is removed after the processes have ended.
     pub(super) folder: tempfile::TempDir,
 }
@@ -68,6 +70,7 @@ impl Servers {
             grpc: local_address(grpc),
             database_url: String::new(),
             redis_url: String::new(),
+            key: None,
             folder: create_temporary_folder()?,
         })
     }

@@ -18,6 +18,8 @@ use crate::commit_proxy::CommitTimes;
 pub(crate) enum System {
     /// The product: `orders gateway` and `orders processor` on MariaDB and Redis
     Orders,
+    /// The same with --auth keys: each request and the processor have a key
+    OrdersWithKeys,
     /// The product in one process: `orders dev` on SQLite
     Embedded,
     /// peers/express: Express, Sequelize, a Redis list, workers over unary gRPC
@@ -30,6 +32,7 @@ impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
             Self::Orders => "orders",
+            Self::OrdersWithKeys => "orders (keys)",
             Self::Embedded => "orders (embedded)",
             Self::Express => "Express",
             Self::Fastify => "Fastify",
@@ -86,10 +89,26 @@ impl Servers {
                 servers.start_processor(lab, tuning)?;
                 Ok(servers)
             }
+            System::OrdersWithKeys => Self::start_with_keys(lab, tuning),
             System::Embedded => Self::start_embedded(lab, tuning),
             System::Express => Self::start_peer_with_workers(lab, "express", tuning),
             System::Fastify => Self::start_peer_with_workers(lab, "fastify", tuning),
         }
+    }
+
+    /// Starts the product with authentication. The first start creates the keys of the clients and of the processor.
+    fn start_with_keys(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::start_databases(lab)?;
+        let file = |name: &str| servers.folder.path().join(name).display().to_string();
+        let (admin, worker) = (file("admin.key"), file("worker.key"));
+        let flags =
+            ["--auth", "keys", "--bootstrap-key-file", &admin, "--bootstrap-worker-key-file", &worker];
+        let url = servers.database_url.clone();
+        servers.start_gateway_with(lab, tuning, &url, &flags)?;
+        servers.key = Some(std::fs::read_to_string(&admin)?.trim_end().to_owned());
+        let flags = [&NO_WORK[..], &["--token-file", &worker]].concat();
+        servers.start_processor_with(lab, tuning, &flags)?;
+        Ok(servers)
     }
 
     /// Starts the product without a processor, so that orders do not change.
@@ -110,6 +129,16 @@ impl Servers {
     }
 
     fn start_gateway(&mut self, lab: &Lab, tuning: &Tuning, database_url: &str) -> io::Result<()> {
+        self.start_gateway_with(lab, tuning, database_url, &[])
+    }
+
+    fn start_gateway_with(
+        &mut self,
+        lab: &Lab,
+        tuning: &Tuning,
+        database_url: &str,
+        flags: &[&str],
+    ) -> io::Result<()> {
         let (http, grpc) = (self.http.to_string(), self.grpc.to_string());
         self.spawn(
             "gateway",
@@ -118,6 +147,7 @@ impl Servers {
                 .args(["--database-url", database_url, "--redis-url", &self.redis_url])
                 // All clients of a measurement have the same address.
                 .args(["--max-connections-per-address", "20000", "--max-streams-per-address", "15000"])
+                .args(flags)
                 .args(tuning.gateway_flags()),
         )?;
         let addr = self.http;
