@@ -1,17 +1,25 @@
-//! The scope that each route, GraphQL field and gRPC call requires, with real keys.
+//! Each route, GraphQL field and gRPC call with each kind of credential: none, expired, revoked, without the scope, of
+//! another tenant, and the right one.
 //!
-//! The routes come from the OpenAPI document and the fields from the schema, so that a new one without a row here fails.
+//! The routes come from the OpenAPI document, the fields from the schema and the calls from the descriptors, so that a new
+//! one without a row here fails.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::{Scope, Scopes};
+use domain::{ErrorCode, Limits, Principal, Scope, Scopes, TenantId, Timestamp};
 use gateway::Config;
-use gateway::access::{self, KeyRequest, NewKeyTenant};
+use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
+use gateway::store::KeyActor;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use proto::v1;
+use proto::v1::order_service_client::OrderServiceClient;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 
-use crate::harness::{Backend, Gateway, On};
+use crate::harness::{Backend, Gateway, On, eventually};
 
 /// The routes that need no scope. `/readyz?verbose` needs one, and those of tracking links need a link.
 const PUBLIC: [&str; 6] =
@@ -120,40 +128,85 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
     ),
 ];
 
-/// A key with only one scope, and one with every other scope.
-struct Keys(BTreeMap<&'static str, (String, String)>);
+/// The scope of each gRPC call.
+const CALLS: &[(&str, Scope)] = &[
+    ("UpdateStatus", Scope::Work),
+    ("Work", Scope::Work),
+    ("GetOrder", Scope::OrdersRead),
+    ("WatchOrder", Scope::OrdersRead),
+];
+
+/// An id that no order has.
+const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// The keys with one scope or without it.
+struct OfScope {
+    only: String,
+    without: String,
+    of_other_tenant: String,
+}
+
+struct Keys {
+    by_scope: BTreeMap<&'static str, OfScope>,
+    expired: String,
+    revoked: String,
+}
 
 impl Keys {
     async fn new(backend: &Backend) -> Self {
-        let mut keys = BTreeMap::new();
+        let other: TenantId = "other".parse().unwrap();
+        let actor = KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
+        backend.store.create_tenant(&other, "Other", &Limits::default(), &actor).await.unwrap();
+        let mut by_scope = BTreeMap::new();
         for scope in Scope::ALL {
             let others = Scope::ALL.iter().copied().filter(|other| other != scope).collect::<Vec<_>>();
-            let (only, without) = (Scopes::of(&[*scope]), Scopes::of(&others));
-            keys.insert(scope.as_str(), (key(backend, only).await, key(backend, without).await));
+            let (scopes, without) = (Scopes::of(&[*scope]), Scopes::of(&others));
+            let keys = OfScope {
+                only: key(backend, &TenantId::default(), scopes).await.key.expose().to_owned(),
+                without: key(backend, &TenantId::default(), without).await.key.expose().to_owned(),
+                of_other_tenant: key(backend, &other, scopes).await.key.expose().to_owned(),
+            };
+            by_scope.insert(scope.as_str(), keys);
         }
-        Self(keys)
+        let revoked = key(backend, &TenantId::default(), Scopes::ALL).await;
+        access::revoke(&backend.store, &Principal::anonymous(), &revoked.stored.id, None).await.unwrap();
+        // A key that is stored with an end in the past, as after the end of its lifetime.
+        let mut expired = key(backend, &TenantId::default(), Scopes::ALL).await;
+        expired.key = access::Key::generate();
+        expired.stored.id = expired.key.id().to_owned();
+        expired.stored.hash = expired.key.hash();
+        expired.stored.expires_at = Timestamp::from_micros(1);
+        backend.store.create_api_key(&expired.stored, &actor).await.unwrap();
+        Self { by_scope, expired: expired.key.expose().to_owned(), revoked: revoked.key.expose().to_owned() }
     }
 
     fn only(&self, scope: Scope) -> &str {
-        &self.0[scope.as_str()].0
+        &self.by_scope[scope.as_str()].only
     }
 
     fn without(&self, scope: Scope) -> &str {
-        &self.0[scope.as_str()].1
+        &self.by_scope[scope.as_str()].without
+    }
+
+    fn of_other_tenant(&self, scope: Scope) -> &str {
+        &self.by_scope[scope.as_str()].of_other_tenant
+    }
+
+    /// Returns the keys that no surface accepts, each with the code of its error. An empty key is none.
+    fn refused(&self) -> [(&str, ErrorCode); 3] {
+        [
+            ("", ErrorCode::Unauthenticated),
+            (&self.expired, ErrorCode::TokenExpired),
+            (&self.revoked, ErrorCode::Unauthenticated),
+        ]
     }
 }
 
-async fn key(backend: &Backend, scopes: Scopes) -> String {
+async fn key(backend: &Backend, tenant: &TenantId, scopes: Scopes) -> IssuedKey {
     let (name, ttl) = ("test".to_owned(), Duration::from_secs(3_600));
-    let request = KeyRequest {
-        name,
-        tenant: NewKeyTenant::One(domain::TenantId::default()),
-        scopes,
-        ttl,
-        limits: domain::Limits::default(),
-    };
-    let creator = domain::Principal::anonymous();
-    access::create(&backend.store, &creator, &request, None).await.unwrap().key.expose().to_owned()
+    let tenant = NewKeyTenant::One(tenant.clone());
+    let request = KeyRequest { name, tenant, scopes, ttl, limits: Limits::default() };
+    access::create(&backend.store, &Principal::anonymous(), &request, None).await.unwrap()
 }
 
 fn with_keys() -> Config {
@@ -170,16 +223,25 @@ async fn create_order(gateway: &Gateway<'_>, keys: &Keys) -> String {
     order["id"].as_str().unwrap().to_owned()
 }
 
+/// Sends a request. An address may fail 20 times in a second, so a limited request is repeated.
 async fn send(gateway: &Gateway<'_>, method: &str, path: &str, key: &str, body: &str) -> (u16, Value) {
     let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-    let request = gateway.client.request(method, gateway.url(path)).bearer_auth(key);
-    let request = match body {
-        "" => request,
-        body => request.header("content-type", "application/json").body(body.to_owned()),
+    let attempt = async || {
+        let request = with_credential(gateway.client.request(method.clone(), gateway.url(path)), key);
+        let request = match body {
+            "" => request,
+            body => request.header("content-type", "application/json").body(body.to_owned()),
+        };
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default();
+        (status != 429).then_some((status, body))
     };
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+    eventually("a response that is not limited", attempt).await
+}
+
+fn with_credential(request: RequestBuilder, key: &str) -> RequestBuilder {
+    if key.is_empty() { request } else { request.bearer_auth(key) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +259,27 @@ async fn every_route_requires_its_scope() {
             let row = ROUTES.iter().find(|(other, of, ..)| other == method && of == path);
             let (_, _, scope, body) = row.unwrap_or_else(|| panic!("{method} {path} has no row"));
             let target = path.replace("{id}", &id);
+            for (key, code) in keys.refused() {
+                let (status, problem) = send(&gateway, method, &target, key, body).await;
+                assert_eq!((status, &problem["code"]), (401, &json!(code.as_str())), "{method} {path}");
+            }
+            let of_other = keys.of_other_tenant(*scope);
+            let (status, hidden) = send(&gateway, method, &target, of_other, body).await;
+            let hidden = hidden.to_string();
+            if path.contains("{id}") {
+                let unknown = path.replace("{id}", UNKNOWN);
+                let expected = send(&gateway, method, &unknown, of_other, body).await;
+                assert_eq!(
+                    (status, hidden.replace(&id, UNKNOWN)),
+                    (expected.0, expected.1.to_string()),
+                    "{path}"
+                );
+            } else {
+                assert!(
+                    ![400, 401, 403].contains(&status) && !hidden.contains(&id),
+                    "{method} {path}: {hidden}"
+                );
+            }
             let (status, problem) = send(&gateway, method, &target, keys.without(*scope), body).await;
             assert_eq!((status, &problem["code"]), (403, &json!("forbidden")), "{method} {path}");
             assert!(problem["detail"].as_str().unwrap().contains(scope.as_str()), "{problem}");
@@ -232,8 +315,15 @@ async fn graphql(gateway: &Gateway<'_>, key: &str, query: &str) -> (u16, Value) 
 /// Returns the first result of a subscription over SSE.
 async fn first_result(gateway: &Gateway<'_>, key: &str, query: &str) -> Value {
     let query = url::form_urlencoded::byte_serialize(query.as_bytes()).collect::<String>();
-    let request = gateway.client.get(gateway.url(&format!("/graphql?query={query}"))).bearer_auth(key);
-    let mut response = request.header("accept", "text/event-stream").send().await.unwrap();
+    let url = gateway.url(&format!("/graphql?query={query}"));
+    let attempt = async || {
+        let request = with_credential(gateway.client.get(&url), key).header("accept", "text/event-stream");
+        Some(request.send().await.unwrap()).filter(|response| response.status() != 429)
+    };
+    let mut response = eventually("a response that is not limited", attempt).await;
+    if !response.status().is_success() {
+        return response.json().await.unwrap();
+    }
     let mut received = String::new();
     loop {
         if let Some((_, data)) = received.split_once("data: ")
@@ -255,7 +345,28 @@ async fn every_field_requires_its_scope() {
     for (kind, name) in root_fields(&gateway, &keys).await {
         let row = FIELDS.iter().find(|(other, field, ..)| *other == kind && *field == name);
         let (_, _, scope, document) = row.unwrap_or_else(|| panic!("{kind}.{name} has no row"));
+        let of_unknown = document.replace("ID", UNKNOWN);
         let document = document.replace("ID", &id);
+        let result = async |key: &str, document: &str| match kind {
+            "Subscription" => first_result(&gateway, key, document).await,
+            _ => graphql(&gateway, key, document).await.1,
+        };
+        for (key, code) in keys.refused() {
+            let refused = result(key, &document).await.to_string();
+            let code = format!(r#""code":"{code}""#);
+            assert!(refused.contains(&code) && !refused.contains(r#""data":{"#), "{kind}.{name}: {refused}");
+        }
+        // The stream of all orders has no first result.
+        if name != "orderEvents" {
+            let hidden = result(keys.of_other_tenant(*scope), &document).await.to_string();
+            let is_about_an_order = document != of_unknown;
+            let hidden = if is_about_an_order { hidden.replace(&id, UNKNOWN) } else { hidden };
+            assert!(!hidden.contains(&id), "{kind}.{name}: {hidden}");
+            if is_about_an_order {
+                let expected = result(keys.of_other_tenant(*scope), &of_unknown).await;
+                assert_eq!(hidden, expected.to_string(), "{kind}.{name}");
+            }
+        }
         let (refused, accepted) = if kind == "Subscription" {
             let refused = first_result(&gateway, keys.without(*scope), &document).await;
             // No event of all orders is pending, so that its stream has no first result.
@@ -276,47 +387,78 @@ async fn every_field_requires_its_scope() {
     gateway.stop().await;
 }
 
+/// Returns the names of the calls, from the descriptors that reflection serves.
+fn calls() -> Vec<String> {
+    let descriptors = FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
+    let services = descriptors.file.into_iter().filter(|file| file.package() == "orders.v1");
+    let services = services.flat_map(|file| file.service);
+    services.flat_map(|service| service.method).map(|method| method.name().to_owned()).collect()
+}
+
+/// Makes a call about an order, and returns its error.
+async fn call(
+    client: &mut OrderServiceClient<Channel>,
+    name: &str,
+    order_id: &str,
+    key: &str,
+) -> Option<tonic::Status> {
+    let order_id = order_id.to_owned();
+    let result = match name {
+        "UpdateStatus" => {
+            // Without a report of its start, the status is invalid for every order that the caller sees.
+            let status = "completed".to_owned();
+            let report = v1::UpdateStatusRequest { order_id, status, ..v1::UpdateStatusRequest::default() };
+            client.update_status(with_key(report, key)).await.map(drop)
+        }
+        "Work" => client.work(with_key(tokio_stream::empty::<v1::WorkerMessage>(), key)).await.map(drop),
+        "GetOrder" => client.get_order(with_key(v1::GetOrderRequest { order_id }, key)).await.map(drop),
+        "WatchOrder" => {
+            let watch = v1::WatchOrderRequest { order_id, after_sequence: Some(0) };
+            client.watch_order(with_key(watch, key)).await.map(drop)
+        }
+        other => panic!("{other} has no call"),
+    };
+    result.err()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_requires_its_scope() {
     let backend = Backend::new(On::Embedded).await;
     let gateway = backend.gateway(with_keys()).await;
     let keys = Keys::new(&backend).await;
-    let order_id = create_order(&gateway, &keys).await;
+    let id = create_order(&gateway, &keys).await;
     let mut client = gateway.workers().await;
-    for (scope, is_permitted) in
-        [Scope::OrdersRead, Scope::Work].into_iter().flat_map(|scope| [(scope, false), (scope, true)])
-    {
-        let key = if is_permitted { keys.only(scope) } else { keys.without(scope) };
-        let results = if scope == Scope::Work {
-            let report = v1::UpdateStatusRequest {
-                order_id: order_id.clone(),
-                status: "unknown".to_owned(),
-                ..v1::UpdateStatusRequest::default()
-            };
-            let no_messages = tokio_stream::empty::<v1::WorkerMessage>();
-            [
-                client.update_status(with_key(report, key)).await.map(drop),
-                client.work(with_key(no_messages, key)).await.map(drop),
-            ]
-        } else {
-            let get = v1::GetOrderRequest { order_id: order_id.clone() };
-            let watch = v1::WatchOrderRequest { order_id: order_id.clone(), after_sequence: Some(0) };
-            [
-                client.get_order(with_key(get, key)).await.map(drop),
-                client.watch_order(with_key(watch, key)).await.map(drop),
-            ]
-        };
-        for (n, result) in results.into_iter().enumerate() {
-            let code = result.err().map(|status| status.code());
-            let is_refused = code == Some(tonic::Code::PermissionDenied);
-            assert_eq!(is_refused, !is_permitted, "call {n} with {scope:?}: {code:?}");
+    let names = calls();
+    assert_eq!(names.len(), CALLS.len());
+    for name in names {
+        let row = CALLS.iter().find(|(call, _)| *call == name);
+        let (_, scope) = row.unwrap_or_else(|| panic!("{name} has no row"));
+        for (key, code) in keys.refused() {
+            let error = call(&mut client, &name, &id, key).await.unwrap();
+            assert_eq!(error.code(), tonic::Code::Unauthenticated, "{name}: {error}");
+            assert_eq!(error.metadata().get("orders-error").unwrap(), code.as_str(), "{name}");
         }
+        let error = call(&mut client, &name, &id, keys.without(*scope)).await.unwrap();
+        assert_eq!(error.code(), tonic::Code::PermissionDenied, "{name}: {error}");
+        assert!(error.message().contains(scope.as_str()), "{name}: {error}");
+        // The stream of a worker is about no order.
+        if name != "Work" {
+            let hidden = call(&mut client, &name, &id, keys.of_other_tenant(*scope)).await.unwrap();
+            let unknown = call(&mut client, &name, UNKNOWN, keys.of_other_tenant(*scope)).await.unwrap();
+            assert_eq!(hidden.code(), tonic::Code::NotFound, "{name}: {hidden}");
+            assert_eq!(hidden.message().replace(&id, UNKNOWN), unknown.message(), "{name}");
+        }
+        let error = call(&mut client, &name, &id, keys.only(*scope)).await;
+        let refused = [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied, tonic::Code::NotFound];
+        assert!(!error.is_some_and(|error| refused.contains(&error.code())), "{name}");
     }
     gateway.stop().await;
 }
 
 fn with_key<T>(message: T, key: &str) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    if !key.is_empty() {
+        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    }
     request
 }
