@@ -2,6 +2,8 @@
 
 pub(crate) mod http;
 mod negotiate;
+mod operation_results;
 mod sse;
 mod websocket;
 mod websocket_protocol;
+mod websocket_session;
