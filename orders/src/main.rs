@@ -6,6 +6,7 @@
 //! | what a command does | `commands` |
 //! | the settings and how they are applied | `cli::settings` |
 //! | how a process starts | `startup` |
+//! | how secrets in files are replaced | `secret_files` |
 //! | how the program ends | `signal`, `error` |
 //!
 //! The gateway and the processor decide about orders; this crate does not.
@@ -16,6 +17,7 @@ mod commands;
 mod console;
 mod error;
 mod log;
+mod secret_files;
 mod signal;
 mod startup;
 mod values;

@@ -47,7 +47,7 @@ pub(crate) fn listen() -> Result<Signals, Error> {
                 () = recv_if_present(&mut hangup) => {
                     let terminal_closed = had_terminal && !has_terminal();
                     if !terminal_closed && reload.send(()).is_ok() {
-                        tracing::info!(signal = "SIGHUP", "reading certificates and keys again");
+                        tracing::info!(signal = "SIGHUP", "reading certificates, keys and secrets again");
                         continue;
                     }
                     "SIGHUP"

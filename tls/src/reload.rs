@@ -35,7 +35,7 @@ pub async fn keep_current(
         }
         let reload = reload.clone();
         if tokio::task::spawn_blocking(move || reload()).await.is_err() {
-            tracing::error!("reading certificates again failed; this is a bug");
+            tracing::error!("reading files again failed; this is a bug");
         }
     }
 }

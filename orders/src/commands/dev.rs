@@ -20,6 +20,7 @@ use crate::banner::Banner;
 use crate::cli::DevArgs;
 use crate::console;
 use crate::error::Error;
+use crate::secret_files::SecretFiles;
 use crate::startup::PreparedGateway;
 use crate::values::connect_address;
 
@@ -36,9 +37,12 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.access.local_worker.clone_from(&local_worker);
     // A load test usually runs on the same machine.
     config.http.exempt_loopback = true;
-    let handler = work.order_handler()?;
+    let mut secret_files = SecretFiles::default();
+    let handler = work.order_handler(&mut secret_files)?;
     let redis = settings.redis.client()?;
-    let Some(prepared) = PreparedGateway::new(&settings, &process, config).await? else { return Ok(()) };
+    let Some(prepared) = PreparedGateway::new(&settings, &process, config, secret_files).await? else {
+        return Ok(());
+    };
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
         Some(redis) => prepared.connect_redis(redis).await?,
         None => {

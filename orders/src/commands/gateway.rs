@@ -2,6 +2,7 @@
 
 use crate::cli::GatewayArgs;
 use crate::error::Error;
+use crate::secret_files::SecretFiles;
 use crate::startup::PreparedGateway;
 
 /// Runs until a signal comes.
@@ -9,7 +10,10 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let GatewayArgs { gateway: settings, shutdown_delay, process } = args;
     let config = settings.config(&shutdown_delay, &process)?;
     let redis = settings.redis.required_client()?;
-    let Some(prepared) = PreparedGateway::new(&settings, &process, config).await? else { return Ok(()) };
+    let Some(prepared) = PreparedGateway::new(&settings, &process, config, SecretFiles::default()).await?
+    else {
+        return Ok(());
+    };
     let (queue, bus) = prepared.connect_redis(&redis).await?;
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
     let (http_addr, grpc_addr) = (prepared.http_addr, prepared.grpc_addr);

@@ -20,6 +20,7 @@ use url::Url;
 use super::task::task_result;
 use crate::cli::{DEFAULT_METRICS_ADDR, ProcessorArgs};
 use crate::error::Error;
+use crate::secret_files::SecretFiles;
 use crate::values::ListenAddr;
 use crate::{log, signal, startup};
 
@@ -33,7 +34,8 @@ const MAX_CONNECTIONS: usize = 1_000;
 
 /// Runs until a signal comes, and then until the running orders are finished or released.
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
-    let handler = args.work.order_handler()?;
+    let mut secret_files = SecretFiles::default();
+    let handler = args.work.order_handler(&mut secret_files)?;
     let redis = args.redis.required_client()?;
     let gateways = args.gateways.urls();
     let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
@@ -43,7 +45,8 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     if let Some(client) = &gateway_tls {
         startup::keep_client_current(client, &signals);
     }
-    let shutdown = signals.shutdown;
+    secret_files.keep_current(signals.reload_requests());
+    let shutdown = signals.shutdown.clone();
 
     let listener = bind_health_port(args.metrics.metrics_addr.as_ref()).await?;
     let metrics_addr = startup::local_address(&listener)?;

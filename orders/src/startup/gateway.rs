@@ -16,6 +16,7 @@ use super::listeners::{bind, local_address, raise_connection_limit};
 use super::redis::check_redis;
 use crate::cli::{GatewaySettings, ProcessArgs};
 use crate::error::Error;
+use crate::secret_files::SecretFiles;
 use crate::{log, signal};
 
 /// The setting of the admin server, for errors.
@@ -39,6 +40,7 @@ pub(crate) struct PreparedGateway {
 
 impl PreparedGateway {
     /// Starts the log and the metrics, takes the ports, and opens the database. `None` if a signal comes first.
+    /// `secret_files` are kept current.
     ///
     /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
     /// that does not respond.
@@ -46,6 +48,7 @@ impl PreparedGateway {
         settings: &GatewaySettings,
         process: &ProcessArgs,
         mut config: gateway::Config,
+        secret_files: SecretFiles,
     ) -> Result<Option<Self>, Error> {
         log::install(process.log.log_format)?;
         gateway::metrics::install();
@@ -56,6 +59,7 @@ impl PreparedGateway {
         if let Some(jwt) = &mut config.access.jwt {
             jwt.reload = signals.reload_requests();
         }
+        secret_files.keep_current(signals.reload_requests());
         let shutdown = signals.shutdown;
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;

@@ -19,10 +19,10 @@ pub(crate) use domain_values::{
     currency, customer, label, order_id, requester, role, scopes, setting, tenant, time,
 };
 pub(crate) use error::ValueError;
-pub(crate) use files::in_file;
+pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
 pub(crate) use units::{duration, show_duration, show_size, size};
-pub(crate) use urls::{DatabaseUrl, ServerUrl, redacted, secret};
+pub(crate) use urls::{DatabaseUrl, ServerUrl, redacted, secret, webhook_secrets};
 
 /// Parses the prefix of the key names in Redis.
 pub(crate) fn key_prefix(text: &str) -> Result<String, ValueError> {

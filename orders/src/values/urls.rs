@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use gateway::store::BadUrl;
+use processor::handlers::MAX_SECRETS;
 use secrecy::SecretString;
 use url::Url;
 
@@ -48,7 +49,11 @@ impl FromStr for DatabaseUrl {
                 let url = Url::parse(text).map_err(|error| ValueError::new(error.to_string(), HINT))?;
                 Ok(Self::MySql(url))
             }
-            other => Err(ValueError::new(format!("databases of the kind {other:?} are not supported"), HINT)),
+            "postgres" | "postgresql" | "sqlserver" | "oracle" | "mongodb" => {
+                Err(ValueError::new(format!("databases of the kind {scheme:?} are not supported"), HINT))
+            }
+            // Any other word may be a part of a password.
+            _ => Err(ValueError::new("databases of this kind are not supported", HINT)),
         }
     }
 }
@@ -168,6 +173,20 @@ pub(crate) fn secret(text: &str) -> Result<SecretString, ValueError> {
     Ok(SecretString::from(secret))
 }
 
+/// Parses the secrets of a webhook, one in each line.
+pub(crate) fn webhook_secrets(text: &str) -> Result<Vec<SecretString>, ValueError> {
+    let lines = text.trim_end_matches(['\r', '\n']).lines();
+    let secrets = lines.take(MAX_SECRETS + 1).map(secret).collect::<Result<Vec<_>, _>>()?;
+    match secrets.len() {
+        0 => Err(secret("").err().unwrap_or_else(|| ValueError::new("it is empty", "write a secret"))),
+        1..=MAX_SECRETS => Ok(secrets),
+        _ => {
+            let hint = "write the new secret in the first line, and the previous one below until the receiver has the new one";
+            Err(ValueError::new(format!("it has more than {MAX_SECRETS} lines"), hint))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
@@ -183,6 +202,16 @@ mod tests {
         }
         for text in ["", "\n", " ", " hush", "hush ", "hu sh", "hush\n\thush", "hush\u{a0}"] {
             assert!(secret(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_has_one_secret_in_each_line() {
+        for (text, count) in [("a", 1), ("a\n", 1), ("a\r\nb\r\n", 2), ("a\nb\nc\n\n", 3)] {
+            assert_eq!(webhook_secrets(text).unwrap().len(), count, "{text:?}");
+        }
+        for text in ["", "\n", "a\n\nb", "a\nb c", "a\nb\nc\nd"] {
+            assert!(webhook_secrets(text).is_err(), "{text:?}");
         }
     }
 

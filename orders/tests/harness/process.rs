@@ -26,10 +26,11 @@ struct Recorded {
     complete: bool,
 }
 
-/// Returns a command for the program with only the given settings: it inherits no variable.
+/// Returns a command for the program with only the given settings: it inherits no variable, and no ignored SIGHUP.
 pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = killed_with_test(env!("CARGO_BIN_EXE_orders"));
+    let mut command = killed_with_test("env");
     command
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_orders")])
         .args(arguments)
         .current_dir(folder)
         .env_clear()

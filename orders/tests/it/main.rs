@@ -12,6 +12,7 @@
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
+//! | `secret_files` | secrets in files that change while the program runs |
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
@@ -48,6 +49,7 @@ mod order_lifecycle;
 mod private_servers;
 mod reference;
 mod restart;
+mod secret_files;
 mod shell_blocks;
 mod socket_options;
 mod startup;

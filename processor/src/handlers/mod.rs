@@ -4,4 +4,4 @@ mod simulate;
 mod webhook;
 
 pub use simulate::Simulate;
-pub use webhook::{Webhook, sign};
+pub use webhook::{MAX_SECRETS, Webhook, sign};

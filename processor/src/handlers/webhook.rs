@@ -31,6 +31,9 @@
 //! and the bytes of the body (see [`sign`]). A receiver computes it over the body as received, compares in constant time,
 //! and rejects requests that are minutes old.
 //!
+//! During a rotation there are several secrets, at most [`MAX_SECRETS`]. The header then has a `v1=<signature>` for each, in
+//! their order, and the receiver accepts the request if one of them is right.
+//!
 //! # The response
 //!
 //! | response | attempt |
@@ -46,7 +49,7 @@
 //! `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -68,13 +71,23 @@ use crate::handler::{Attempt, OrderHandler};
 const MAX_BODY_BYTES: usize = 4 * 1024;
 const USER_AGENT: &str = concat!("orders-processor/", env!("CARGO_PKG_VERSION"));
 
+/// The maximum number of secrets that sign a request.
+pub const MAX_SECRETS: usize = 3;
+
 /// Sends each order to a URL, and maps the status of the response to the outcome.
 pub struct Webhook {
-    client: Client,
-    url: Url,
-    secret: Option<SecretString>,
+    endpoint: RwLock<Endpoint>,
+    timeout: Duration,
     show_responses: bool,
     max_retry_after: Duration,
+}
+
+/// Where requests are sent, and how they are signed.
+#[derive(Clone)]
+struct Endpoint {
+    client: Client,
+    url: Url,
+    secrets: Arc<[SecretString]>,
 }
 
 /// The default maximum of `Retry-After`.
@@ -83,53 +96,60 @@ const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Omits the secret, and the credentials and the query of the URL, which may contain another one.
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.url.host_str().unwrap_or_default();
+        let Endpoint { url, secrets, .. } = self.endpoint();
         f.debug_struct("Webhook")
-            .field("host", &host)
-            .field("path", &self.url.path())
-            .field("signed", &self.secret.is_some())
+            .field("host", &url.host_str().unwrap_or_default())
+            .field("path", &url.path())
+            .field("signed", &!secrets.is_empty())
             .finish_non_exhaustive()
     }
 }
 
 impl Webhook {
-    /// Creates a handler that sends to `url`, signs with `secret` if there is one, and limits each request to `timeout`.
+    /// Creates a handler that sends to `url`, signs with each of `secrets`, and limits each request to `timeout`.
     ///
     /// The URL is `http` or `https`, with the root certificates of the system.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid URL or timeout, [`Error::HttpClient`] for `https` if the system has no root
+    /// [`Error::Invalid`] for an invalid argument, [`Error::HttpClient`] for `https` if the system has no root
     /// certificates.
-    pub fn new(url: &str, secret: Option<SecretString>, timeout: Duration) -> Result<Self, Error> {
-        let url = Url::parse(url)
-            .map_err(|error| Error::invalid("url", format!("must be like https://host/path: {error}")))?;
+    pub fn new(
+        url: &str,
+        secrets: impl IntoIterator<Item = SecretString>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         if timeout.is_zero() {
             return Err(Error::invalid("timeout", "must be longer than zero"));
         }
-        let builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .timeout(timeout)
-            .redirect(redirect::Policy::none())
-            .tcp_nodelay(true);
-        let builder = match url.scheme() {
-            "https" => {
-                // reqwest's default setup uses the roots of the system and the process-wide TLS provider. If the
-                // installation fails, another thread has installed one.
-                if CryptoProvider::get_default().is_none() {
-                    let _ = ring::default_provider().install_default();
-                }
-                builder
-            }
-            // This setup is never used; reqwest's default one fails on machines without root certificates.
-            "http" => builder.tls_backend_preconfigured(no_tls()),
-            _ => return Err(Error::invalid("url", "must start with http:// or https://")),
-        };
-        let client = builder.build().map_err(Error::HttpClient)?;
-        if secret.as_ref().is_some_and(|secret| secret.expose_secret().is_empty()) {
-            return Err(Error::invalid("secret", "must not be empty"));
-        }
+        let (client, url) = create_client(url, timeout)?;
+        let endpoint = RwLock::new(Endpoint { client, url, secrets: check_secrets(secrets)? });
         let max_retry_after = DEFAULT_MAX_RETRY_AFTER;
-        Ok(Self { client, url, secret, show_responses: false, max_retry_after })
+        Ok(Self { endpoint, timeout, show_responses: false, max_retry_after })
+    }
+
+    /// Replaces the URL for the next requests.
+    ///
+    /// # Errors
+    /// As [`Webhook::new`]; the previous URL then stays in use.
+    pub fn replace_url(&self, url: &str) -> Result<(), Error> {
+        let (client, url) = create_client(url, self.timeout)?;
+        let mut endpoint = self.endpoint.write().unwrap_or_else(PoisonError::into_inner);
+        (endpoint.client, endpoint.url) = (client, url);
+        Ok(())
+    }
+
+    /// Replaces the secrets for the next requests.
+    ///
+    /// # Errors
+    /// As [`Webhook::new`]; the previous secrets then stay in use.
+    pub fn replace_secrets(&self, secrets: impl IntoIterator<Item = SecretString>) -> Result<(), Error> {
+        let secrets = check_secrets(secrets)?;
+        self.endpoint.write().unwrap_or_else(PoisonError::into_inner).secrets = secrets;
+        Ok(())
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets whether reasons contain the responses of the endpoint, which every client can then read.
@@ -149,15 +169,15 @@ impl Webhook {
             Ok(body) => body,
             Err(error) => return Outcome::failed(format!("the order cannot be written as JSON: {error}")),
         };
-        let mut request = self
-            .client
-            .post(self.url.clone())
+        let Endpoint { client, url, secrets } = self.endpoint();
+        let mut request = client
+            .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("Idempotency-Key", attempt.idempotency_key())
             .header("Orders-Attempt", attempt.number());
-        if let Some(secret) = &self.secret {
+        if !secrets.is_empty() {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            request = request.header("Orders-Signature", sign(secret.expose_secret(), now, &body));
+            request = request.header("Orders-Signature", sign_with_each(&secrets, now, &body));
         }
         match request.body(body).send().await {
             Ok(response) => {
@@ -181,6 +201,41 @@ impl Webhook {
     }
 }
 
+fn create_client(url: &str, timeout: Duration) -> Result<(Client, Url), Error> {
+    let url = Url::parse(url)
+        .map_err(|error| Error::invalid("url", format!("must be like https://host/path: {error}")))?;
+    let builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .timeout(timeout)
+        .redirect(redirect::Policy::none())
+        .tcp_nodelay(true);
+    let builder = match url.scheme() {
+        "https" => {
+            // reqwest's default setup uses the roots of the system and the process-wide TLS provider. If the
+            // installation fails, another thread has installed one.
+            if CryptoProvider::get_default().is_none() {
+                let _ = ring::default_provider().install_default();
+            }
+            builder
+        }
+        // This setup is never used; reqwest's default one fails on machines without root certificates.
+        "http" => builder.tls_backend_preconfigured(no_tls()),
+        _ => return Err(Error::invalid("url", "must start with http:// or https://")),
+    };
+    Ok((builder.build().map_err(Error::HttpClient)?, url))
+}
+
+fn check_secrets(secrets: impl IntoIterator<Item = SecretString>) -> Result<Arc<[SecretString]>, Error> {
+    let secrets: Arc<[SecretString]> = secrets.into_iter().take(MAX_SECRETS + 1).collect();
+    if secrets.len() > MAX_SECRETS {
+        return Err(Error::invalid("secrets", format!("must be at most {MAX_SECRETS}")));
+    }
+    if secrets.iter().any(|secret| secret.expose_secret().is_empty()) {
+        return Err(Error::invalid("secrets", "must not be empty"));
+    }
+    Ok(secrets)
+}
+
 #[async_trait]
 impl OrderHandler for Webhook {
     async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Outcome {
@@ -199,12 +254,25 @@ impl OrderHandler for Webhook {
 /// assert_eq!(header, format!("t=1700000000,v1={signature}"));
 /// ```
 pub fn sign(secret: &str, unix_seconds: u64, body: &[u8]) -> String {
+    sign_with_each(&[secret.into()], unix_seconds, body)
+}
+
+/// Returns the same with a signature for each secret.
+fn sign_with_each(secrets: &[SecretString], unix_seconds: u64, body: &[u8]) -> String {
+    let mut header = format!("t={unix_seconds}");
+    for secret in secrets {
+        header.push_str(",v1=");
+        header.push_str(&signature(secret.expose_secret(), unix_seconds, body));
+    }
+    header
+}
+
+fn signature(secret: &str, unix_seconds: u64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(unix_seconds.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("t={unix_seconds},v1={digits}")
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn no_tls() -> ClientConfig {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::{LeaseToken, Status};
-use processor::handlers::{Webhook, sign};
+use processor::handlers::{MAX_SECRETS, Webhook, sign};
 use processor::{Attempt, CancellationToken, OrderHandler, Outcome};
 use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path};
@@ -79,14 +79,40 @@ async fn request_and_signature_match_the_documentation() {
 
 #[tokio::test]
 async fn no_secret_gives_no_signature() {
-    {
-        let secret = None;
-        let server = MockServer::start().await;
-        Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
-        let webhook = Webhook::new(&server.uri(), secret, TIMEOUT).unwrap();
-        assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Outcome::Completed);
-        assert!(!server.received_requests().await.unwrap()[0].headers.contains_key("orders-signature"));
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    let webhook = Webhook::new(&server.uri(), None, TIMEOUT).unwrap();
+    assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Outcome::Completed);
+    assert!(!server.received_requests().await.unwrap()[0].headers.contains_key("orders-signature"));
+}
+
+/// A receiver with the old or with the new secret accepts the requests of a rotation.
+#[tokio::test]
+async fn replaced_url_and_secrets_apply_to_the_next_request() {
+    let (first, second) = (MockServer::start().await, MockServer::start().await);
+    for server in [&first, &second] {
+        Mock::given(method("POST")).respond_with(ResponseTemplate::new(204)).mount(server).await;
     }
+    let webhook = Webhook::new(&first.uri(), Some("old".into()), TIMEOUT).unwrap();
+    assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Outcome::Completed);
+    webhook.replace_url(&second.uri()).unwrap();
+    webhook.replace_secrets(["new".into(), "old".into()]).unwrap();
+    // What cannot be used changes nothing.
+    assert!(webhook.replace_url("ftp://host/").is_err());
+    assert!(webhook.replace_secrets(["".into()]).is_err());
+    assert!(webhook.replace_secrets(["a", "b", "c", "d"].map(Into::into)).is_err());
+    assert_eq!(webhook.handle(attempt(), CancellationToken::new()).await, Outcome::Completed);
+
+    assert_eq!(first.received_requests().await.unwrap().len(), 1);
+    let request = &second.received_requests().await.unwrap()[0];
+    let header = request.headers["orders-signature"].to_str().unwrap();
+    let (time, signatures) = header.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).unwrap();
+    let digits = |secret| {
+        let header = sign(secret, time.parse().unwrap(), &request.body);
+        header.split_once(",v1=").unwrap().1.to_owned()
+    };
+    assert_eq!(signatures, format!("{},v1={}", digits("new"), digits("old")));
+    limits_page::row("secrets of a webhook at the same time", &MAX_SECRETS.to_string());
 }
 
 /// Every client can read a reason, and responses of endpoints may contain internal details.

@@ -9,7 +9,7 @@ use broker::redis::{MIN_SECRET_BYTES, Redis, RedisCertificates};
 use clap::{Args, ValueEnum};
 
 use crate::error::Error;
-use crate::values::{self, DatabaseUrl, ServerUrl};
+use crate::values::{self, DatabaseUrl, InFile, ServerUrl};
 
 /// The default folder of the SQLite file.
 pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
@@ -35,7 +35,7 @@ pub(crate) struct DatabaseArgs {
         value_parser = values::in_file(str::parse::<DatabaseUrl>),
         conflicts_with = "database_url"
     )]
-    pub(crate) database_url_file: Option<DatabaseUrl>,
+    pub(crate) database_url_file: Option<InFile<DatabaseUrl>>,
     /// Folder of the SQLite file, created if it does not exist; ignored with --database-url
     #[arg(
         long,
@@ -50,7 +50,7 @@ pub(crate) struct DatabaseArgs {
 impl DatabaseArgs {
     /// Returns the URL of the database, or the file in the data folder.
     pub(crate) fn url(&self) -> DatabaseUrl {
-        let given = self.database_url.as_ref().or(self.database_url_file.as_ref());
+        let given = self.database_url.as_ref().or(self.database_url_file.as_ref().map(|file| &file.value));
         given.cloned().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&self.data_dir)))
     }
 
@@ -114,7 +114,7 @@ pub(crate) struct RedisArgs {
         value_parser = values::in_file(ServerUrl::redis),
         conflicts_with = "redis_url"
     )]
-    pub(crate) redis_url_file: Option<ServerUrl>,
+    pub(crate) redis_url_file: Option<InFile<ServerUrl>>,
     /// Prefix of every key in Redis; the queue is the list PREFIX:queue
     #[arg(
         long,
@@ -140,7 +140,7 @@ pub(crate) struct RedisArgs {
 impl RedisArgs {
     /// Returns the URL; `None` without one.
     pub(crate) fn url(&self) -> Option<&ServerUrl> {
-        self.redis_url.as_ref().or(self.redis_url_file.as_ref())
+        self.redis_url.as_ref().or(self.redis_url_file.as_ref().map(|file| &file.value))
     }
 
     /// Creates a client, without a connection; `None` without a URL.

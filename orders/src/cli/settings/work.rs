@@ -10,7 +10,8 @@ use secrecy::SecretString;
 
 use super::process::ProcessArgs;
 use crate::error::Error;
-use crate::values::{self, ServerUrl, show_duration};
+use crate::secret_files::SecretFiles;
+use crate::values::{self, InFile, ServerUrl, show_duration};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -94,7 +95,7 @@ pub(crate) struct WorkArgs {
     /// webhook: URL that receives the orders; required with --handler webhook
     #[arg(long, env = "ORDERS_WEBHOOK_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::http)]
     pub(crate) webhook_url: Option<ServerUrl>,
-    /// File with the URL of the webhook, in place of --webhook-url. Read at start
+    /// File with the URL of the webhook, in place of --webhook-url. Read again on change and on SIGHUP
     #[arg(
         long,
         env = "ORDERS_WEBHOOK_URL_FILE",
@@ -103,21 +104,22 @@ pub(crate) struct WorkArgs {
         value_parser = values::in_file(ServerUrl::http),
         conflicts_with = "webhook_url"
     )]
-    pub(crate) webhook_url_file: Option<ServerUrl>,
+    pub(crate) webhook_url_file: Option<InFile<ServerUrl>>,
     /// webhook: key that signs the requests; without it they are not signed. Prefer the variable: other users of
     /// the machine can read flags
     #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = values::secret)]
     pub(crate) webhook_secret: Option<SecretString>,
-    /// File with the secret of the webhook, in place of --webhook-secret. Read at start
+    /// File with the secret of the webhook, in place of --webhook-secret; during a rotation up to three, one in each
+    /// line, all of which sign. Read again on change and on SIGHUP
     #[arg(
         long,
         env = "ORDERS_WEBHOOK_SECRET_FILE",
         hide_env_values = true,
         value_name = "FILE",
-        value_parser = values::in_file(values::secret),
+        value_parser = values::in_file(values::webhook_secrets),
         conflicts_with = "webhook_secret"
     )]
-    pub(crate) webhook_secret_file: Option<SecretString>,
+    pub(crate) webhook_secret_file: Option<InFile<Vec<SecretString>>>,
     /// webhook: timeout of a request: 100ms to 1h
     #[arg(
         long,
@@ -169,11 +171,30 @@ impl WorkArgs {
         }
     }
 
-    /// Creates the handler.
-    pub(crate) fn order_handler(&self) -> Result<Arc<dyn OrderHandler>, Error> {
+    /// Creates the handler, and adds the files with its secrets to `files`.
+    pub(crate) fn order_handler(&self, files: &mut SecretFiles) -> Result<Arc<dyn OrderHandler>, Error> {
         match self.handler {
             Handler::Simulate => Ok(Arc::new(self.simulate()?)),
-            Handler::Webhook => Ok(Arc::new(self.webhook()?)),
+            Handler::Webhook => {
+                let webhook = Arc::new(self.webhook()?);
+                self.add_files(&webhook, files);
+                Ok(webhook)
+            }
+        }
+    }
+
+    fn add_files(&self, webhook: &Arc<Webhook>, files: &mut SecretFiles) {
+        if let Some(file) = &self.webhook_url_file {
+            let webhook = webhook.clone();
+            files.add("--webhook-url-file (ORDERS_WEBHOOK_URL_FILE)", file.clone(), move |url| {
+                webhook.replace_url(url.expose_secret().as_str())
+            });
+        }
+        if let Some(file) = &self.webhook_secret_file {
+            let webhook = webhook.clone();
+            files.add("--webhook-secret-file (ORDERS_WEBHOOK_SECRET_FILE)", file.clone(), move |secrets| {
+                webhook.replace_secrets(secrets.iter().cloned())
+            });
         }
     }
 
@@ -192,7 +213,7 @@ impl WorkArgs {
     }
 
     fn webhook_url(&self) -> Option<&ServerUrl> {
-        self.webhook_url.as_ref().or(self.webhook_url_file.as_ref())
+        self.webhook_url.as_ref().or(self.webhook_url_file.as_ref().map(|file| &file.value))
     }
 
     fn webhook(&self) -> Result<Webhook, Error> {
@@ -202,9 +223,10 @@ impl WorkArgs {
             )
             .hint("give the URL that orders are posted to")
         })?;
-        let secret = self.webhook_secret.as_ref().or(self.webhook_secret_file.as_ref()).cloned();
+        let in_file = self.webhook_secret_file.iter().flat_map(|file| &file.value);
+        let secrets = self.webhook_secret.iter().chain(in_file).cloned();
         let webhook =
-            Webhook::new(url.expose_secret().as_str(), secret, self.webhook_timeout).map_err(|error| {
+            Webhook::new(url.expose_secret().as_str(), secrets, self.webhook_timeout).map_err(|error| {
                 Error::usage(format!("--webhook-url (ORDERS_WEBHOOK_URL) cannot be used: {error}"))
             })?;
         Ok(webhook
