@@ -6,7 +6,6 @@
 //! A message is a list of events or the announcement of a gateway (see `event_codec`), signed against forgery and replay
 //! (see `message_auth`). An empty list reports lost events.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::client::Redis;
+use super::connections::Connections;
 use super::event_codec::{self, Content};
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
@@ -57,7 +57,7 @@ impl Redis {
 impl RedisBus {
     async fn send(&self, content: &[u8]) -> Result<(), Error> {
         let mut command = redis::pipe();
-        command.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(self.signer.sign(content)).ignore();
+        command.cmd("PUBLISH").arg(&self.redis.keys.channel).arg(self.signer.sign(content)).ignore();
         self.redis.run_commands(&command).await
     }
 }
@@ -71,7 +71,7 @@ impl Bus for RedisBus {
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
             let message = self.signer.sign(&event_codec::encode_events(chunk));
-            commands.cmd("PUBLISH").arg(&self.redis.shared.channel).arg(message).ignore();
+            commands.cmd("PUBLISH").arg(&self.redis.keys.channel).arg(message).ignore();
         }
         self.redis.run_commands(&commands).await
     }
@@ -99,7 +99,8 @@ async fn keep_subscribed(redis: Redis, mut verifier: MessageVerifier, mut subscr
     let reconnect_loop = async {
         loop {
             let started = Instant::now();
-            let Err(error) = listen(&redis, &mut verifier, &mut subscriber, &mut reconnects).await;
+            let ended = listen(&redis, &mut verifier, &mut subscriber, &mut reconnects).await;
+            let Err(error) = ended else { continue };
             if started.elapsed() >= STABLE_AFTER {
                 reconnects.reset();
             }
@@ -112,32 +113,35 @@ async fn keep_subscribed(redis: Redis, mut verifier: MessageVerifier, mut subscr
     }
 }
 
-/// Subscribes, and delivers all messages until the connection breaks.
+/// Subscribes, and delivers all messages until the connection breaks, or others replace it.
 async fn listen(
     redis: &Redis,
     verifier: &mut MessageVerifier,
     subscriber: &mut Subscriber,
     reconnects: &mut Reconnects,
-) -> Result<Infallible, Error> {
+) -> Result<(), Error> {
+    let mut current = redis.subscribe_connections();
+    let connections = current.borrow_and_update().clone();
     let connect = async {
-        let mut connection = redis.shared.client.get_async_pubsub().await?;
-        connection.subscribe(&redis.shared.channel).await?;
+        let mut connection = connections.client.get_async_pubsub().await?;
+        connection.subscribe(&redis.keys.channel).await?;
         Ok(connection)
     };
     let connection = timeout(COMMAND_TIMEOUT, connect)
         .await
-        .map_err(|_| redis.timeout_error())?
-        .map_err(|cause| redis.command_error(&cause))?;
+        .map_err(|_| connections.timeout_error())?
+        .map_err(|cause| connections.command_error(&cause))?;
     reconnects.record_success();
     subscriber.deliver(Signal::Connected);
 
     let (mut sink, mut messages) = connection.split();
     let mut rejections = RejectionLog::new();
-    let connection_lost = ping_loop(redis, &mut sink);
+    let connection_lost = ping_loop(&connections, &mut sink);
     tokio::pin!(connection_lost);
     loop {
         tokio::select! {
             error = &mut connection_lost => return Err(error),
+            _ = current.changed() => return Ok(()),
             received = messages.next() => match received {
                 Some(received) => {
                     let content = verifier.verify(received.get_payload_bytes());
@@ -148,10 +152,10 @@ async fn listen(
                         Ok(Content::Gap) => subscriber.deliver(Signal::Connected),
                         Ok(Content::Events(events)) => subscriber.deliver(Signal::Events(events)),
                         Ok(Content::Gateway(gateway)) => subscriber.deliver(Signal::Gateway(gateway)),
-                        Err(rejection) => rejections.record(&redis.shared.channel, rejection),
+                        Err(rejection) => rejections.record(&redis.keys.channel, rejection),
                     }
                 }
-                None => return Err(redis.unavailable("the connection was closed")),
+                None => return Err(connections.unavailable("the connection was closed")),
             },
         }
     }
@@ -159,13 +163,13 @@ async fn listen(
 
 /// Pings the server until it no longer responds.
 /// A dead peer or a frozen server closes no connection, so a silent connection may be broken.
-async fn ping_loop(redis: &Redis, sink: &mut PubSubSink) -> Error {
+async fn ping_loop(connections: &Connections, sink: &mut PubSubSink) -> Error {
     loop {
         sleep(PING_INTERVAL).await;
         match timeout(COMMAND_TIMEOUT, sink.ping::<redis::Value>()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(cause)) => return redis.command_error(&cause),
-            Err(_) => return redis.timeout_error(),
+            Ok(Err(cause)) => return connections.command_error(&cause),
+            Err(_) => return connections.timeout_error(),
         }
     }
 }

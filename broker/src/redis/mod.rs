@@ -18,10 +18,11 @@
 //! [`Error::Unavailable`](crate::Error::Unavailable) after it; the next call uses a fresh connection. No message of this
 //! module contains the password.
 //!
-//! Start reading at `queue` and `bus`; `client` runs the commands, `url` parses the URL, `server_info` checks the version.
+//! Start reading at `queue` and `bus`; `client` runs the commands, `connections` replaces the connections, `url` parses the URL, `server_info` checks the version.
 
 mod bus;
 mod client;
+mod connections;
 mod event_codec;
 mod message_auth;
 mod pool;
@@ -32,7 +33,8 @@ mod server_info;
 mod url;
 
 pub use self::bus::RedisBus;
-pub use self::client::{DEFAULT_PREFIX, Redis, RedisCertificates};
+pub use self::client::{DEFAULT_PREFIX, Redis};
+pub use self::connections::RedisCertificates;
 pub use self::message_auth::{BusKey, MIN_SECRET_BYTES};
 pub use self::pool::COMMAND_TIMEOUT;
 pub use self::queue::RedisQueue;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::client::{MAX_VALUES_PER_COMMAND, Redis};
+use super::connections::Connections;
 use super::pool::{self, COMMAND_TIMEOUT};
 use crate::error::Error;
 use crate::queue::{Job, Queue, QueueEnd, Registrations};
@@ -40,7 +41,7 @@ impl Redis {
 
 impl RedisQueue {
     fn key(&self) -> &str {
-        &self.redis.shared.queue_key
+        &self.redis.keys.queue
     }
 
     /// Pops until there are jobs, the wait has elapsed, or the puller was dropped.
@@ -51,16 +52,19 @@ impl RedisQueue {
         puller: &oneshot::Sender<Result<Delivery, Error>>,
     ) -> Result<Delivery, Error> {
         let started = Instant::now();
-        let pool = &self.redis.shared.pulls;
-        let mut connection = timeout(COMMAND_TIMEOUT, pool.get())
+        let mut current = self.redis.subscribe_connections();
+        let connections = current.borrow_and_update().clone();
+        let mut connection = timeout(COMMAND_TIMEOUT, connections.pulls.get())
             .await
-            .map_err(|_| self.redis.timeout_error())?
-            .map_err(|cause| self.redis.pool_error(&cause))?;
+            .map_err(|_| connections.timeout_error())?
+            .map_err(|cause| connections.pool_error(&cause))?;
         while !puller.is_closed() {
             let block = wait.saturating_sub(started.elapsed()).min(MAX_BLOCK);
-            match self.pop_once(&mut connection, max, block).await {
+            match self.pop_once(&connections, &mut connection, max, block).await {
                 Ok(jobs) if !jobs.is_empty() => return Ok(Delivery { jobs, queue: self.clone() }),
                 Ok(_) if started.elapsed() >= wait => break,
+                // The next pull uses the new connections.
+                Ok(_) if current.has_changed().unwrap_or(true) => break,
                 Ok(_) => {}
                 Err(error) => {
                     // A response may still arrive on the connection, so no other call may use it.
@@ -74,6 +78,7 @@ impl RedisQueue {
 
     async fn pop_once(
         &self,
+        connections: &Connections,
         connection: &mut MultiplexedConnection,
         max: usize,
         wait: Duration,
@@ -83,12 +88,11 @@ impl RedisQueue {
         let popped: Option<(String, Vec<Vec<u8>>)> =
             timeout(wait + COMMAND_TIMEOUT, command.query_async(connection))
                 .await
-                .map_err(|_| self.redis.timeout_error())?
+                .map_err(|_| connections.timeout_error())?
                 .map_err(|cause| match cause.detail() {
-                    Some(detail) if detail.contains("unknown command") => self
-                        .redis
+                    Some(detail) if detail.contains("unknown command") => connections
                         .unavailable("the server does not know BLMPOP, so use Redis 7 or newer, or Valkey"),
-                    _ => self.redis.command_error(&cause),
+                    _ => connections.command_error(&cause),
                 })?;
         Ok(popped.map(|(_, entries)| self.decode_jobs(&entries)).unwrap_or_default())
     }
@@ -160,7 +164,9 @@ impl Queue for RedisQueue {
         });
         match delivery.await {
             Ok(popped) => popped.map(Delivery::into_jobs),
-            Err(_) => Err(self.redis.unavailable("the pull was stopped together with the program")),
+            Err(_) => {
+                Err(self.redis.connections().unavailable("the pull was stopped together with the program"))
+            }
         }
     }
 

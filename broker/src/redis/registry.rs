@@ -14,21 +14,21 @@ impl Redis {
     pub(super) async fn register_worker(&self, worker: &str) -> Result<(), Error> {
         let now_ms = self.server_time_ms().await?;
         let mut commands = redis::pipe();
-        add_registration(&mut commands, &self.shared.workers_key, worker.as_bytes(), now_ms);
+        add_registration(&mut commands, &self.keys.workers, worker.as_bytes(), now_ms);
         self.run_commands(&commands).await
     }
 
     /// Removes the registration of a worker.
     pub(super) async fn deregister_worker(&self, worker: &str) -> Result<(), Error> {
         let mut commands = redis::pipe();
-        commands.cmd("ZREM").arg(&self.shared.workers_key).arg(worker).ignore();
+        commands.cmd("ZREM").arg(&self.keys.workers).arg(worker).ignore();
         self.run_commands(&commands).await
     }
 
     /// Registers an installation that pushes to the queue, and counts the workers and the installations.
     pub(super) async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
         let now_ms = self.server_time_ms().await?;
-        let (workers, installations) = (&self.shared.workers_key, &self.shared.installations_key);
+        let (workers, installations) = (&self.keys.workers, &self.keys.installations);
         let mut commands = redis::pipe();
         add_registration(&mut commands, installations, installation, now_ms);
         for key in [workers, installations] {

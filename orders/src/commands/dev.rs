@@ -40,6 +40,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let mut secret_files = SecretFiles::default();
     let handler = work.order_handler(&mut secret_files)?;
     let redis = settings.redis.client()?;
+    if let Some(redis) = &redis {
+        settings.redis.add_file(redis, &mut secret_files);
+    }
     let Some(prepared) = PreparedGateway::new(&settings, &process, config, secret_files).await? else {
         return Ok(());
     };

@@ -10,8 +10,9 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let GatewayArgs { gateway: settings, shutdown_delay, process } = args;
     let config = settings.config(&shutdown_delay, &process)?;
     let redis = settings.redis.required_client()?;
-    let Some(prepared) = PreparedGateway::new(&settings, &process, config, SecretFiles::default()).await?
-    else {
+    let mut secret_files = SecretFiles::default();
+    settings.redis.add_file(&redis, &mut secret_files);
+    let Some(prepared) = PreparedGateway::new(&settings, &process, config, secret_files).await? else {
         return Ok(());
     };
     let (queue, bus) = prepared.connect_redis(&redis).await?;

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+use url::Url;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::harness::{Api, Process, base_url, command};
+use crate::harness::{Api, Process, Servers, base_url, command, eventually, within};
 
 const DEV: [&str; 5] = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
@@ -22,7 +24,7 @@ async fn replace(process: &mut Process, file: &Path, content: &str, expected: &s
     std::fs::write(file, content).expect("it is ours");
     let (setting, seen) = (setting_of(file), process.count_logged(expected));
     process.signal("HUP");
-    crate::harness::eventually(expected, || {
+    eventually(expected, || {
         let logged = process.count_logged(expected) > seen && process.stderr().contains(&setting);
         std::future::ready(logged.then_some(()))
     })
@@ -83,4 +85,106 @@ async fn url_and_secrets_of_a_webhook_are_read_again() {
     dev.terminate();
     dev.wait_for_success().await;
     assert!(!dev.stderr().contains("hush"), "{}", dev.stderr());
+}
+
+/// Runs `redis-cli` on the shared server, and returns its output.
+async fn redis(servers: &Servers, arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new("redis-cli")
+        .args(["-u", &servers.redis_url, "--no-auth-warning", "-e"])
+        .args(arguments)
+        .output();
+    let output = within("redis-cli", output).await.expect("redis-cli is installed");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Creates the user of Redis, or adds a password.
+async fn grant(servers: &Servers, user: &str, password: &str) {
+    let password = format!(">{password}");
+    redis(servers, &["ACL", "SETUSER", user, "on", &password, "~*", "&*", "+@all"]).await;
+}
+
+fn with_user(server: &str, user: &str, password: &str) -> String {
+    let mut url = Url::parse(server).expect("a URL");
+    url.set_username(user).and_then(|()| url.set_password(Some(password))).expect("it has a host");
+    url.into()
+}
+
+/// Starts a gateway and a processor with the variables, and returns a client of the gateway.
+async fn gateway_and_processor(folder: &Path, variables: &[(&str, &str)]) -> (Process, Process, Api) {
+    let arguments =
+        ["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"];
+    let mut gateway = Process::start(command(folder, &arguments, variables), "gateway");
+    let (http, grpc) = gateway
+        .wait_for_log("its addresses", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some((line["http"].as_str()?.to_owned(), line["grpc"].as_str()?.to_owned()))
+        })
+        .await;
+    let grpc = format!("http://{grpc}");
+    let variables = [variables, &[("ORDERS_GATEWAY_URL", grpc.as_str())]].concat();
+    let arguments = ["processor", "--metrics-addr", "127.0.0.1:0", "--simulate-min-delay", "0ms"];
+    let processor = Process::start(command(folder, &arguments, &variables), "processor");
+    (gateway, processor, Api::new(format!("http://{http}")))
+}
+
+/// Creates an order and follows it to its end, over the queue and the bus.
+async fn order_is_completed(api: &Api) {
+    let id = api.create_id().await;
+    api.wait_for_status(&id, "completed").await;
+    assert_eq!(api.watch(&id).await.len(), 3);
+}
+
+/// First the password of the user changes, then the user.
+#[tokio::test]
+async fn credentials_of_redis_are_read_again() {
+    let servers = Servers::new().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("redis-url");
+    let (first, second) = (format!("{}-a", servers.prefix), format!("{}-b", servers.prefix));
+    let url = |user: &str, password: &str| with_user(&servers.redis_url, user, password);
+    grant(&servers, &first, "hush-1").await;
+    std::fs::write(&file, url(&first, "hush-1")).expect("it is ours");
+    let variables = [
+        ("DATABASE_URL", servers.database_url.as_str()),
+        ("ORDERS_REDIS_URL_FILE", "redis-url"),
+        ("ORDERS_REDIS_PREFIX", &servers.prefix),
+    ];
+    let (mut gateway, mut processor, api) = gateway_and_processor(folder.path(), &variables).await;
+    order_is_completed(&api).await;
+
+    // The server does not know the password yet, so the previous one stays in use.
+    for process in [&mut gateway, &mut processor] {
+        replace(process, &file, &url(&first, "hush-2"), REFUSED).await;
+    }
+    order_is_completed(&api).await;
+    grant(&servers, &first, "hush-2").await;
+    for process in [&mut gateway, &mut processor] {
+        replace(process, &file, &url(&first, "hush-2"), IN_USE).await;
+    }
+    redis(&servers, &["ACL", "SETUSER", &first, "<hush-1"]).await;
+    redis(&servers, &["CLIENT", "KILL", "USER", &first]).await;
+    order_is_completed(&api).await;
+
+    // Every connection changes to the new user, also those that block or subscribe.
+    grant(&servers, &second, "hush-3").await;
+    for process in [&mut gateway, &mut processor] {
+        replace(process, &file, &url(&second, "hush-3"), IN_USE).await;
+    }
+    let of_first = format!("user={first} ");
+    eventually("no connection of the first user", || async {
+        (!redis(&servers, &["CLIENT", "LIST"]).await.contains(&of_first)).then_some(())
+    })
+    .await;
+    redis(&servers, &["ACL", "DELUSER", &first]).await;
+    order_is_completed(&api).await;
+    let clients = redis(&servers, &["CLIENT", "LIST"]).await;
+    assert!(clients.contains(&format!("user={second} ")), "{clients}");
+
+    for process in [&mut processor, &mut gateway] {
+        process.terminate();
+        process.wait_for_success().await;
+        assert!(!process.stderr().contains("hush"), "{}", process.stderr());
+    }
+    redis(&servers, &["ACL", "DELUSER", &second]).await;
 }

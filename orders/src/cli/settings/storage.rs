@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use broker::redis::{MIN_SECRET_BYTES, Redis, RedisCertificates};
 use clap::{Args, ValueEnum};
+use tokio::runtime::Handle;
 
 use crate::error::Error;
+use crate::secret_files::SecretFiles;
 use crate::values::{self, DatabaseUrl, InFile, ServerUrl};
 
 /// The default folder of the SQLite file.
@@ -105,7 +107,7 @@ pub(crate) struct RedisArgs {
     /// processes; required unless one process runs everything [default: in memory]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
     pub(crate) redis_url: Option<ServerUrl>,
-    /// File with the URL of Redis, in place of --redis-url. Read at start
+    /// File with the URL of Redis, in place of --redis-url. Read again on change and on SIGHUP
     #[arg(
         long,
         env = "ORDERS_REDIS_URL_FILE",
@@ -150,6 +152,16 @@ impl RedisArgs {
         let redis = Redis::with_certificates(url.expose_secret().as_str(), &self.redis_prefix, certificates)
             .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
         Ok(Some(redis))
+    }
+
+    /// Adds the file with the URL of this client to `files`, if there is one.
+    pub(crate) fn add_file(&self, redis: &Redis, files: &mut SecretFiles) {
+        if let Some(file) = &self.redis_url_file {
+            let redis = redis.clone();
+            files.add("--redis-url-file (ORDERS_REDIS_URL_FILE)", file.clone(), move |url| {
+                Handle::current().block_on(redis.replace_url(url.expose_secret().as_str()))
+            });
+        }
     }
 
     /// Reads the files for `rediss://`.
