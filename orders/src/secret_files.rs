@@ -46,11 +46,16 @@ impl SecretFiles {
         }));
     }
 
+    /// Returns whether no file was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads the files again when they change and for each request, until the program ends.
     ///
     /// The requests are those since `requests` was created.
     pub(crate) fn keep_current(self, requests: watch::Receiver<()>) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             tokio::spawn(keep_current(RELOAD_INTERVAL, requests, move || {
                 self.0.iter().for_each(|file| file())
             }));

@@ -4,6 +4,7 @@
 //! `tls=true` must not lead to a connection without TLS.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
@@ -22,6 +23,23 @@ pub(super) enum Target {
     MySql(Url),
     /// A file of SQLite.
     Sqlite(PathBuf),
+}
+
+/// Host and port, or the file, for messages.
+pub(super) struct Shown(Mutex<String>);
+
+impl Shown {
+    pub(super) fn new(shown: String) -> Self {
+        Self(Mutex::new(shown))
+    }
+
+    pub(super) fn load(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn store(&self, shown: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
 }
 
 /// Why a URL cannot be used, without its values.

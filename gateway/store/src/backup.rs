@@ -94,8 +94,9 @@ impl Store {
             };
             sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(&mut *connection).await
         };
-        let damaged =
-            |found: String| ConnectError::Damaged(format!("{} is damaged: {found}", self.inner.address));
+        let damaged = |found: String| {
+            ConnectError::Damaged(format!("{} is damaged: {found}", self.inner.address.load()))
+        };
         match tokio::time::timeout(LOOK, look).await {
             Ok(Ok(found)) if found == WHOLE => Ok(()),
             Ok(Ok(found)) => Err(damaged(found)),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use telemetry::LogThrottle;
 
-use super::address::{Address, Target};
+use super::address::{Address, Shown, Target};
 use super::clock::Clock;
 use super::hot_connections::HotConnections;
 use super::pools::{self, Pools};
@@ -22,8 +22,7 @@ impl Store {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        let address = Address::parse(url)
-            .map_err(|error| ConnectError::InvalidUrl { problem: error.problem, hint: error.hint })?;
+        let address = Address::parse(url)?;
         let primary = Arc::new(Primary::new());
         let (dialect, lock) = match &address.target {
             Target::MySql(_) => (Dialect::MySql, None),
@@ -37,11 +36,14 @@ impl Store {
         };
         let Pools { readers, writers, searches } = match tokio::time::timeout(options.deadline, open).await {
             Ok(Ok(pools)) => pools,
-            Ok(Err(PrepareError::Sql(error))) => return Err(explain(&address, error)),
-            Ok(Err(PrepareError::Server(error))) => return Err(error),
+            Ok(Err(error)) => return Err(explain(&address, error)),
             Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
         };
 
+        let database_name = match &address.target {
+            Target::MySql(url) => Some(url.path().to_owned()),
+            Target::Sqlite(_) => None,
+        };
         let store = Self {
             inner: Arc::new(Inner {
                 pause_seen: Default::default(),
@@ -50,7 +52,9 @@ impl Store {
                 readers,
                 lane: SearchPool::new(searches),
                 writers: HotConnections::new(writers),
-                address: address.shown,
+                address: Shown::new(address.shown),
+                database_name,
+                options: options.clone(),
                 deadline: options.deadline,
                 clock: Clock::new(),
                 unhealthy: AtomicBool::new(false),
@@ -69,7 +73,7 @@ impl Store {
     }
 
     pub(super) fn unreachable(&self, cause: impl ToString) -> ConnectError {
-        unreachable(&self.inner.address, cause)
+        unreachable(&self.inner.address.load(), cause)
     }
 }
 
@@ -83,7 +87,12 @@ fn claim(file: &Path, create: bool) -> Result<files::Claim, ConnectError> {
 /// Access denied (to the server, to the database), unknown database, host not allowed, TLS required.
 const REFUSALS: [u16; 6] = [1044, 1045, 1049, 1130, 1698, 3159];
 
-fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
+/// Returns the error of opening the database at this address.
+pub(super) fn explain(address: &Address, error: PrepareError) -> ConnectError {
+    let error = match error {
+        PrepareError::Sql(error) => error,
+        PrepareError::Server(error) => return error,
+    };
     let refused = error::number(&error).is_some_and(|number| REFUSALS.contains(&number));
     match (&address.target, error) {
         (Target::Sqlite(_), error) if super::backup::is_damage(&error) => {
@@ -103,7 +112,7 @@ fn explain(address: &Address, error: sqlx::Error) -> ConnectError {
     }
 }
 
-fn unreachable(address: &str, cause: impl ToString) -> ConnectError {
+pub(super) fn unreachable(address: &str, cause: impl ToString) -> ConnectError {
     ConnectError::Unreachable { address: address.to_owned(), cause: cause.to_string() }
 }
 
@@ -123,7 +132,7 @@ mod tests {
     fn a_login_that_needs_tls_is_reported() {
         let address = Address::parse("mysql://u:p@h/d?ssl-mode=DISABLED").unwrap();
         let text = "RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.";
-        let error = explain(&address, sqlx::Error::Configuration(text.into()));
+        let error = explain(&address, sqlx::Error::Configuration(text.into()).into());
         assert!(matches!(error, ConnectError::NeedsTls), "{error}");
         assert!(error.to_string().contains("needs TLS") && !error.to_string().contains("feature"), "{error}");
     }

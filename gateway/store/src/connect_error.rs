@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::address::BadUrl;
+
 /// Why the database cannot be opened. The messages contain no password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -13,6 +15,9 @@ pub enum ConnectError {
         /// What to do instead.
         hint: String,
     },
+    /// The new URL of an open database leads to another one.
+    #[error("the database URL leads to another database")]
+    OtherDatabase,
     /// The server refused the connection: wrong user, password or database.
     #[error("the database refused the connection: {0}")]
     Refused(String),
@@ -79,12 +84,19 @@ pub enum ConnectError {
     Migration(String),
 }
 
+impl From<BadUrl> for ConnectError {
+    fn from(BadUrl { problem, hint }: BadUrl) -> Self {
+        Self::InvalidUrl { problem, hint }
+    }
+}
+
 impl ConnectError {
     /// Returns whether a later retry may help.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::ReadOnly(_) => true,
             Self::InvalidUrl { .. }
+            | Self::OtherDatabase
             | Self::Refused(_)
             | Self::NeedsTls
             | Self::File(_)

@@ -4,6 +4,7 @@
 //! connect could not be left out, and servers such as Vitess refuse them. It also copies each value of a row and of a
 //! statement once more.
 
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, MySql, MySqlPool, Sqlite, SqlitePool};
 
@@ -31,6 +32,18 @@ impl Pool {
         match self {
             Self::MySql(pool) => pool.try_acquire().map(Connection::MySql),
             Self::Sqlite(pool) => pool.try_acquire().map(Connection::Sqlite),
+        }
+    }
+
+    /// Closes the connections that are idle.
+    pub(super) fn close_idle(&self) {
+        std::iter::from_fn(|| self.try_acquire()).for_each(Connection::discard);
+    }
+
+    /// Sets how new connections are made, if the pool leads to a server.
+    pub(super) fn set_mysql_options(&self, options: &MySqlConnectOptions) {
+        if let Self::MySql(pool) = self {
+            pool.set_connect_options(options.clone());
         }
     }
 

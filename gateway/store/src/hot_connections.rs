@@ -7,6 +7,7 @@
 //! Written by hand: the pool of sqlx has no such mode, and costs one more round trip and one more task for each
 //! transaction. That was counted and not timed, so no command measures it; decision 36 has the reason.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,13 @@ pub(super) const PING_IF_IDLE_FOR: Duration = Duration::from_millis(500);
 pub(super) struct HotConnections {
     pool: Pool,
     idle: Mutex<Idle>,
+    /// The number of times that all connections were abandoned.
+    generation: AtomicU64,
 }
+
+/// When a connection was acquired, in relation to the times at which all were abandoned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generation(u64);
 
 #[derive(Default)]
 struct Idle {
@@ -31,7 +38,16 @@ struct Idle {
 
 impl HotConnections {
     pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, idle: Mutex::default() }
+        Self { pool, idle: Mutex::default(), generation: AtomicU64::new(0) }
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Returns the generation of connections that are acquired from now on.
+    pub(super) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Relaxed))
     }
 
     /// Returns a connection that was in use a short time ago, or one of the pool.
@@ -51,24 +67,21 @@ impl HotConnections {
         self.pool.acquire().await
     }
 
-    /// Takes a connection that runs no statement and is in no transaction.
-    pub(super) fn release(&self, connection: Connection) {
+    /// Takes a connection that runs no statement and is in no transaction. `acquired` is from before it was acquired.
+    pub(super) fn release(&self, connection: Connection, acquired: Generation) {
         let mut kept = self.lock();
-        if kept.waiting == 0 && !kept.closed {
+        // The pool tests an abandoned connection before its next use.
+        if kept.waiting == 0 && !kept.closed && acquired == self.generation() {
             kept.connections.push((connection, Instant::now()));
         }
     }
 
-    /// Closes the idle connections.
+    /// Closes the idle connections, and keeps none that is in use now.
     pub(super) fn close_idle(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
         let kept = std::mem::take(&mut self.lock().connections);
-        for connection in kept.into_iter().map(|(connection, _)| connection).chain(self.idle_of_pool()) {
-            connection.discard();
-        }
-    }
-
-    fn idle_of_pool(&self) -> impl Iterator<Item = Connection> {
-        std::iter::from_fn(|| self.pool.try_acquire())
+        kept.into_iter().for_each(|(connection, _)| connection.discard());
+        self.pool.close_idle();
     }
 
     /// Closes every connection after its present work.
@@ -117,22 +130,27 @@ mod tests {
         let store =
             sqlite(&folder, &Options { deadline: Duration::from_secs(60), ..Options::default() }).await;
         let writers = &store.inner.writers;
+        let first = writers.generation();
         let only = writers.acquire().await.unwrap();
-        writers.release(only);
+        writers.release(only, first);
         assert_eq!(writers.lock().connections.len(), 1);
         let only = writers.acquire().await.unwrap();
 
         let mut waiting = Box::pin(writers.acquire());
         assert!(futures_util::poll!(&mut waiting).is_pending());
-        writers.release(only);
+        writers.release(only, first);
         assert_eq!(writers.lock().connections.len(), 0);
-        writers.release(waiting.await.unwrap());
+        writers.release(waiting.await.unwrap(), first);
         assert_eq!(writers.lock().connections.len(), 1);
         assert_eq!(writers.lock().waiting, 0);
 
         writers.close_idle();
         assert_eq!(writers.lock().connections.len(), 0);
-        writers.release(writers.acquire().await.unwrap());
+        // This connection is older than the call.
+        writers.release(writers.acquire().await.unwrap(), first);
+        assert_eq!(writers.lock().connections.len(), 0);
+        writers.release(writers.acquire().await.unwrap(), writers.generation());
+        assert_eq!(writers.lock().connections.len(), 1);
         store.close().await;
         assert!(writers.acquire().await.is_err());
     }

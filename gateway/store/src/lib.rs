@@ -56,6 +56,7 @@ mod read_installation;
 mod read_path;
 mod ready;
 mod repair;
+mod replace_url;
 mod request_hash;
 mod retention;
 mod row;
@@ -133,7 +134,10 @@ struct Inner {
     lane: search_pool::SearchPool,
     writers: hot_connections::HotConnections,
     /// Host and port, or the file, for messages.
-    address: String,
+    address: address::Shown,
+    /// The path of the URL of a server.
+    database_name: Option<String>,
+    options: Options,
     deadline: Duration,
     clock: clock::Clock,
     /// Whether the last write did not reach the database.

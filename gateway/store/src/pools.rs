@@ -85,7 +85,7 @@ pub(super) async fn mysql(
 }
 
 /// The driver's options. What the driver sets at connect is chosen here, because not every server accepts it.
-fn mysql_options(url: &Url, options: &Options) -> Result<MySqlConnectOptions, sqlx::Error> {
+pub(super) fn mysql_options(url: &Url, options: &Options) -> Result<MySqlConnectOptions, sqlx::Error> {
     let mut connect = MySqlConnectOptions::from_url(url)?.charset("utf8mb4").disable_statement_logging();
     if !url.query_pairs().any(|(name, _)| name == CAPACITY) {
         connect = connect.statement_cache_capacity(STATEMENTS);

@@ -49,7 +49,9 @@ impl Store {
     ) -> Result<T, Error> {
         self.check_file()?;
         let deadline = Instant::now() + self.inner.deadline;
-        let mut used = ConnectionInUse::new(self.acquired(self.inner.writers.acquire()).await?);
+        let writers = &self.inner.writers;
+        let generation = writers.generation();
+        let mut used = ConnectionInUse::new(self.acquired(writers.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
                 used.connection().execute_text(begin).await?;
@@ -77,7 +79,7 @@ impl Store {
         let commit = used.connection().execute_text("COMMIT");
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
-                self.inner.writers.release(used.finish());
+                writers.release(used.finish(), generation);
                 // A write to a file that was removed is not committed.
                 self.check_file().map(|()| value)
             }

@@ -23,14 +23,16 @@ pub(super) async fn wait_for_database(
     shutdown: &CancellationToken,
 ) -> Result<Option<Store>, Error> {
     let options = Options { connections: store.database_pool_size, ..Options::default() };
+    let mut args = args.clone();
     let mut pause = ReconnectPause::default();
     loop {
-        let reason = match open_once(args, &options, store.migrate, shutdown).await {
+        args.read_file_again();
+        let reason = match open_once(&args, &options, store.migrate, shutdown).await {
             Ok(store) => return Ok(Some(store)),
             Err(Unready::Connect(ConnectError::Interrupted)) => return Ok(None),
             Err(Unready::Connect(error)) if error.is_temporary() => error.to_string(),
             Err(unready @ Unready::Older { .. }) if store.migrate == MigrateMode::Wait => unready.to_string(),
-            Err(unready) => return Err(unready.into_error(args)),
+            Err(unready) => return Err(unready.into_error(&args)),
         };
         pause.log_throttled(|| tracing::warn!(error = %reason, "waiting for the database"));
         tokio::select! {
@@ -157,7 +159,7 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
     let file = if args.has_url() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
     let hint = match error {
         ConnectError::InvalidUrl { hint, .. } => format!("correct {SETTING}: {hint}"),
-        ConnectError::Refused(_) => {
+        ConnectError::Refused(_) | ConnectError::OtherDatabase => {
             format!("check the user, the password and the database's name in {SETTING}")
         }
         ConnectError::NeedsTls => {

@@ -40,7 +40,7 @@ pub(crate) struct PreparedGateway {
 
 impl PreparedGateway {
     /// Starts the log and the metrics, takes the ports, and opens the database. `None` if a signal comes first.
-    /// `secret_files` are kept current.
+    /// `secret_files` are kept current, and so is the file with the URL of the database.
     ///
     /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
     /// that does not respond.
@@ -48,7 +48,7 @@ impl PreparedGateway {
         settings: &GatewaySettings,
         process: &ProcessArgs,
         mut config: gateway::Config,
-        secret_files: SecretFiles,
+        mut secret_files: SecretFiles,
     ) -> Result<Option<Self>, Error> {
         log::install(process.log.log_format)?;
         gateway::metrics::install();
@@ -59,7 +59,9 @@ impl PreparedGateway {
         if let Some(jwt) = &mut config.access.jwt {
             jwt.reload = signals.reload_requests();
         }
-        secret_files.keep_current(signals.reload_requests());
+        // A SIGHUP from now on is a request, which waits until the database is open.
+        let reads_again = settings.database.database_url_file.is_some() || !secret_files.is_empty();
+        let requests = reads_again.then(|| signals.reload_requests());
         let shutdown = signals.shutdown;
 
         let http = bind(&settings.http.http_addr, "--http-addr (ORDERS_HTTP_ADDR)").await?;
@@ -82,6 +84,10 @@ impl PreparedGateway {
         let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
         if let Some(store) = &store {
             create_first_keys(&settings.access, store).await?;
+            settings.database.add_file(store, &mut secret_files);
+        }
+        if let Some(requests) = requests {
+            secret_files.keep_current(requests);
         }
         Ok(store.map(|store| Self {
             config,

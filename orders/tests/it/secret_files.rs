@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
 use url::Url;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -110,11 +111,16 @@ fn with_user(server: &str, user: &str, password: &str) -> String {
     url.into()
 }
 
-/// Starts a gateway and a processor with the variables, and returns a client of the gateway.
-async fn gateway_and_processor(folder: &Path, variables: &[(&str, &str)]) -> (Process, Process, Api) {
+/// Starts a gateway and a processor with these variables, and returns a client of the gateway.
+async fn gateway_and_processor(
+    folder: &Path,
+    variables: &[(&str, &str)],
+    of_gateway: &[(&str, &str)],
+) -> (Process, Process, Api) {
     let arguments =
         ["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"];
-    let mut gateway = Process::start(command(folder, &arguments, variables), "gateway");
+    let mut gateway =
+        Process::start(command(folder, &arguments, &[variables, of_gateway].concat()), "gateway");
     let (http, grpc) = gateway
         .wait_for_log("its addresses", |line| {
             let line: Value = serde_json::from_str(line).ok()?;
@@ -145,12 +151,11 @@ async fn credentials_of_redis_are_read_again() {
     let url = |user: &str, password: &str| with_user(&servers.redis_url, user, password);
     grant(&servers, &first, "hush-1").await;
     std::fs::write(&file, url(&first, "hush-1")).expect("it is ours");
-    let variables = [
-        ("DATABASE_URL", servers.database_url.as_str()),
-        ("ORDERS_REDIS_URL_FILE", "redis-url"),
-        ("ORDERS_REDIS_PREFIX", &servers.prefix),
-    ];
-    let (mut gateway, mut processor, api) = gateway_and_processor(folder.path(), &variables).await;
+    let variables =
+        [("ORDERS_REDIS_URL_FILE", "redis-url"), ("ORDERS_REDIS_PREFIX", servers.prefix.as_str())];
+    let of_gateway = [("DATABASE_URL", servers.database_url.as_str())];
+    let (mut gateway, mut processor, api) =
+        gateway_and_processor(folder.path(), &variables, &of_gateway).await;
     order_is_completed(&api).await;
 
     // The server does not know the password yet, so the previous one stays in use.
@@ -187,4 +192,84 @@ async fn credentials_of_redis_are_read_again() {
         assert!(!process.stderr().contains("hush"), "{}", process.stderr());
     }
     redis(&servers, &["ACL", "DELUSER", &second]).await;
+}
+
+/// Executes a statement on the shared server, and returns the first number of its rows.
+async fn mysql(servers: &Servers, statement: String) -> i64 {
+    let mut connection = MySqlConnection::connect(&servers.database_url).await.expect("the server runs");
+    let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(&mut connection).await;
+    let rows = rows.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    rows.first().map_or(0, |row| row.get(0))
+}
+
+/// First the password of the user changes, then the user, while orders are created.
+#[tokio::test]
+async fn credentials_of_the_database_are_read_again() {
+    let servers = Servers::new().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("database-url");
+    let (first, second) = (format!("{}_a", servers.prefix), format!("{}_b", servers.prefix));
+    let url = |user: &str, password: &str| with_user(&servers.database_url, user, password);
+    let create_user = async |user: &str, password: &str| {
+        mysql(&servers, format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{password}'")).await;
+        mysql(&servers, format!("GRANT ALL ON `{}`.* TO '{user}'@'%'", servers.prefix)).await;
+    };
+    create_user(&first, "hush-1").await;
+    std::fs::write(&file, url(&first, "hush-1")).expect("it is ours");
+    let variables = [("REDIS_URL", servers.redis_url.as_str()), ("ORDERS_REDIS_PREFIX", &servers.prefix)];
+    let of_gateway = [("ORDERS_DATABASE_URL_FILE", "database-url")];
+    let (mut gateway, mut processor, api) =
+        gateway_and_processor(folder.path(), &variables, &of_gateway).await;
+    order_is_completed(&api).await;
+
+    let other = Servers::new().await;
+    for refused in [
+        url(&first, "hush-2"),
+        "sqlite:orders.db".to_owned(),
+        with_user(&other.database_url, &first, "hush-1"),
+        "hush-1".to_owned(),
+    ] {
+        replace(&mut gateway, &file, &refused, REFUSED).await;
+        order_is_completed(&api).await;
+    }
+    // As a server with the database of another installation.
+    let database = &servers.prefix;
+    mysql(&servers, format!("UPDATE `{database}`.installation SET id = REVERSE(id)")).await;
+    replace(&mut gateway, &file, &format!("{}?ssl-mode=DISABLED", url(&first, "hush-1")), REFUSED).await;
+    assert_eq!(gateway.count_logged("leads to another database"), 3);
+    mysql(&servers, format!("UPDATE `{database}`.installation SET id = REVERSE(id)")).await;
+
+    mysql(&servers, format!("ALTER USER '{first}'@'%' IDENTIFIED BY 'hush-2'")).await;
+    replace(&mut gateway, &file, &url(&first, "hush-2"), IN_USE).await;
+    mysql(&servers, format!("KILL USER '{first}'")).await;
+    order_is_completed(&api).await;
+
+    // Orders are created during the change, so that connections are in use.
+    create_user(&second, "hush-3").await;
+    let creates = async {
+        loop {
+            api.create_id().await;
+        }
+    };
+    let change = async {
+        replace(&mut gateway, &file, &url(&second, "hush-3"), IN_USE).await;
+        eventually("no connection of the first user", || async {
+            let question = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ";
+            (mysql(&servers, format!("{question}'{first}'")).await == 0).then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        () = creates => {}
+        () = change => {}
+    }
+    mysql(&servers, format!("DROP USER '{first}'@'%'")).await;
+    order_is_completed(&api).await;
+
+    for process in [&mut processor, &mut gateway] {
+        process.terminate();
+        process.wait_for_success().await;
+        assert!(!process.stderr().contains("hush"), "{}", process.stderr());
+    }
+    mysql(&servers, format!("DROP USER '{second}'@'%'")).await;
 }

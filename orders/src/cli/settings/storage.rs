@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use broker::redis::{MIN_SECRET_BYTES, Redis, RedisCertificates};
 use clap::{Args, ValueEnum};
+use gateway::Store;
 use tokio::runtime::Handle;
 
 use crate::error::Error;
@@ -21,14 +22,14 @@ const SQLITE_FILE: &str = "orders.db";
 const MAX_SECRET_FILE_BYTES: u64 = 4_096;
 
 /// The database.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct DatabaseArgs {
     /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or sqlite:path/of/file.db
     /// [default: the SQLite file orders.db in the data folder]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) database_url: Option<DatabaseUrl>,
-    /// File with the URL of the database, in place of --database-url. Read at start
+    /// File with the URL of the database, in place of --database-url. A gateway reads it again on change and on SIGHUP
     #[arg(
         long,
         env = "ORDERS_DATABASE_URL_FILE",
@@ -54,6 +55,25 @@ impl DatabaseArgs {
     pub(crate) fn url(&self) -> DatabaseUrl {
         let given = self.database_url.as_ref().or(self.database_url_file.as_ref().map(|file| &file.value));
         given.cloned().unwrap_or_else(|| DatabaseUrl::Sqlite(sqlite_file(&self.data_dir)))
+    }
+
+    /// Reads the file with the URL again. What cannot be used changes nothing.
+    pub(crate) fn read_file_again(&mut self) {
+        if let Some(file) = &mut self.database_url_file
+            && let Ok(Some(changed)) = file.read_again()
+        {
+            *file = changed;
+        }
+    }
+
+    /// Adds the file with the URL of this database to `files`, if there is one.
+    pub(crate) fn add_file(&self, store: &Store, files: &mut SecretFiles) {
+        if let Some(file) = &self.database_url_file {
+            let store = store.clone();
+            files.add("--database-url-file (ORDERS_DATABASE_URL_FILE)", file.clone(), move |url| {
+                Handle::current().block_on(store.replace_url(&url.expose_secret()))
+            });
+        }
     }
 
     /// Returns whether the URL of the database is set.

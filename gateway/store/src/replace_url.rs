@@ -1,0 +1,53 @@
+//! Replaces the user, the password and the host of an open database.
+
+use sqlx::{Connection, MySqlConnection};
+
+use super::address::{Address, Target};
+use super::connect::{explain, unreachable};
+use super::session::PrepareError;
+use super::{ConnectError, Store, pools, session};
+
+impl Store {
+    /// Uses another user, password, host or other options for every connection from now on.
+    ///
+    /// A connection is made first. The present connections are closed after their work.
+    ///
+    /// # Errors
+    /// As [`Store::connect`], and [`ConnectError::OtherDatabase`] if the URL leads to another one. The present connections
+    /// then stay in use.
+    pub async fn replace_url(&self, url: &str) -> Result<(), ConnectError> {
+        let address = Address::parse(url)?;
+        let Target::MySql(url) = &address.target else { return Err(ConnectError::OtherDatabase) };
+        if self.inner.database_name.as_deref() != Some(url.path()) {
+            return Err(ConnectError::OtherDatabase);
+        }
+        let installation = self.installation().await.map_err(|error| self.unreachable(error))?;
+        let read = async {
+            let connect = pools::mysql_options(url, &self.inner.options)?;
+            let mut connection = MySqlConnection::connect_with(&connect).await?;
+            session::prepare(&mut connection).await?;
+            let id: Vec<u8> =
+                sqlx::query_scalar("SELECT id FROM installation").fetch_one(&mut connection).await?;
+            drop(connection.close().await);
+            Ok((connect, id))
+        };
+        let (connect, id) = match tokio::time::timeout(self.inner.options.deadline, read).await {
+            Ok(read) => read.map_err(|error: PrepareError| explain(&address, error))?,
+            Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
+        };
+        if id != installation.id {
+            return Err(ConnectError::OtherDatabase);
+        }
+        let pools = [&self.inner.readers, &self.inner.lane.pool, self.inner.writers.pool()];
+        for pool in pools {
+            pool.set_mysql_options(&connect);
+        }
+        self.inner.address.store(address.shown);
+        self.inner.primary.leave();
+        self.inner.writers.close_idle();
+        for pool in pools {
+            pool.close_idle();
+        }
+        Ok(())
+    }
+}
