@@ -66,6 +66,10 @@ impl Api {
                 .hint("start one, or give its address with --url (ORDERS_URL)")
         })?;
         let status = response.status();
+        if status.is_redirection() {
+            return Err(Error::failed(format!("{shown} redirects, which is not followed: {status}"))
+                .hint("give the address of the gateway itself, such as https:// in place of http://"));
+        }
         let text = response.text().await.unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Certificate;
+use reqwest::redirect::Policy;
 use rustls::Error as TlsError;
 
 use crate::cli::CaArgs;
@@ -31,9 +32,11 @@ impl From<&CaArgs> for Trust {
 }
 
 /// Creates a client without a proxy: gateways and processors are on the same network, and the environment's proxy is
-/// for other hosts. `main` has installed the TLS provider.
+/// for other hosts. It follows no redirect, which could lead a key to another host. `main` has installed the TLS
+/// provider.
 pub(super) fn http_client(timeout: Duration, trust: &Trust) -> Result<reqwest::Client, Error> {
     let builder = reqwest::Client::builder().timeout(timeout).no_proxy().tcp_nodelay(true);
+    let builder = builder.redirect(Policy::none());
     let builder = match trust {
         Trust::System => builder,
         Trust::ThisMachine => builder.tls_danger_accept_invalid_certs(true),

@@ -1,6 +1,8 @@
 //! The commands for operators against a running system.
 
 use serde_json::json;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::harness::{Api, Process, base_url, command, run};
 
@@ -114,6 +116,20 @@ async fn dead_letters_are_listed_and_redriven() {
         stderr.starts_with("error: ") && stderr.contains("cannot be reached") && stderr.contains("hint: "),
         "{stderr}"
     );
+}
+
+#[tokio::test]
+async fn a_redirect_gets_no_key() {
+    let (asked, other) = (MockServer::start().await, MockServer::start().await);
+    let location = ResponseTemplate::new(307).insert_header("Location", format!("{}/queue", other.uri()));
+    Mock::given(any()).respond_with(location).expect(1).mount(&asked).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let variables = [("ORDERS_URL", &*asked.uri()), ("ORDERS_TOKEN", "hush")];
+    let output = run(folder.path(), &["queue", "status"], &variables).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("redirects, which is not followed: 307"), "{stderr}");
+    assert_eq!(other.received_requests().await.map(|requests| requests.len()), Some(0));
 }
 
 /// A page that is short because its orders are large is not the last one.
