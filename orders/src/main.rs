@@ -5,6 +5,7 @@
 //! | the commands and their settings | `cli` |
 //! | what a command does | `commands` |
 //! | the settings and how they are applied | `cli::settings` |
+//! | the names for gateways and the keys for them | `contexts` |
 //! | how a process starts | `startup` |
 //! | how secrets in files are replaced | `secret_files` |
 //! | how the program ends | `signal`, `error` |
@@ -15,6 +16,7 @@ mod banner;
 mod cli;
 mod commands;
 mod console;
+mod contexts;
 mod error;
 mod log;
 mod secret_files;

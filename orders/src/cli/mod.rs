@@ -4,6 +4,7 @@
 //! in `settings` contain the settings and apply them to the configurations of the gateway and the processor.
 
 mod access;
+mod context;
 mod operator;
 mod parse;
 #[cfg(test)]
@@ -16,12 +17,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::OrderId;
 use gateway::store::Setting;
 
-use crate::values::{self, ServerUrl};
+use crate::values::{self, ContextName, ServerUrl};
 
 pub(crate) use access::{
     AuditArgs, CreateKeyArgs, CreateTenantArgs, CustomerArgs, CustomerCommand, KeysCommand, ListKeysArgs,
     OutputArgs, RevokeKeyArgs, RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
 };
+pub(crate) use context::{ContextCommand, SetContextArgs};
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
@@ -29,7 +31,7 @@ pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings,
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
-    RedisArgs, ShutdownDelayArgs, StoreArgs, TokenArgs, WorkArgs, sqlite_file,
+    RedisArgs, ShutdownDelayArgs, StoreArgs, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
@@ -49,6 +51,7 @@ Examples:
   REDIS_URL=redis://cache orders processor --gateway-url http://gateway:50051
   orders config gateway                    print the settings of a gateway and their sources
   orders queue pause --until 2030-01-31T12:00:00Z
+  orders context set shop --url https://orders.example.com --token-stdin < shop.key
   orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
 Durations are written as 250ms, 30s, 10m, 1h30m or 7d, sizes as 256KiB, 8MiB or 1GiB.
@@ -95,6 +98,9 @@ pub(crate) enum Command {
     /// Export or erase the personal data of a customer, directly in the database
     #[command(subcommand)]
     Customer(CustomerCommand),
+    /// Store names for gateways and the keys for them, for `orders queue` and `orders dead-letters`
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST API as JSON
@@ -210,6 +216,9 @@ pub(crate) struct HealthArgs {
     /// URL of the health endpoint [default: /readyz at the address of the role]
     #[arg(value_name = "URL", value_parser = ServerUrl::http)]
     pub(crate) url: Option<ServerUrl>,
+    /// Context of `orders context` whose gateway to check, in place of a process on this machine
+    #[arg(long, value_name = "NAME", value_parser = str::parse::<ContextName>, conflicts_with_all = ["url", "role"])]
+    pub(crate) context: Option<ContextName>,
     /// Process to check: a gateway at --http-addr, or a processor at --metrics-addr
     #[arg(long, value_name = "ROLE", default_value = "gateway")]
     pub(crate) role: Role,

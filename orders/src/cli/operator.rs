@@ -5,22 +5,27 @@ use domain::{OrderId, Timestamp};
 
 use super::CaArgs;
 use super::settings::TokenArgs;
-use crate::values::{self, ServerUrl};
+use crate::values::{self, ContextName, ServerUrl};
 
 /// The gateway.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Gateway")]
 pub(crate) struct ApiArgs {
-    /// HTTP address of a gateway
+    /// HTTP address of a gateway; the contexts of `orders context` are not used with it [default: that of the context,
+    /// or http://127.0.0.1:3000]
     #[arg(
         long,
         env = "ORDERS_URL",
         hide_env_values = true,
         value_name = "URL",
         value_parser = ServerUrl::http,
-        default_value = "http://127.0.0.1:3000"
+        conflicts_with = "context"
     )]
-    pub(crate) url: ServerUrl,
+    pub(crate) url: Option<ServerUrl>,
+    /// Context with the address, the authorities and the key, in place of --url [default: the current context of
+    /// `orders context use`]
+    #[arg(long, env = "ORDERS_CONTEXT", hide_env_values = true, value_name = "NAME", value_parser = str::parse::<ContextName>)]
+    pub(crate) context: Option<ContextName>,
     #[command(flatten)]
     pub(crate) ca: CaArgs,
     #[command(flatten)]

@@ -18,6 +18,7 @@ COMMAND` prints the effective values and their sources. An invalid value ends th
 names the setting; so does a setting under [its old name](../contribute/names.md).
 
 `RUST_LOG` sets the log filter, such as `info` or `warn,gateway=debug`. `NO_COLOR` turns the colours of the log off.
+`ORDERS_CONFIG` is the path of the file of [contexts](../operate/contexts.md).
 ";
 
 const METRICS_HEAD: &str = "# Metrics

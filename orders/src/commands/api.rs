@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
-use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
+use super::http_client::{TRUST_HINT, certificate_problem, http_client};
+use super::target::{Target, below};
 use crate::cli::{ApiArgs, RequesterArgs};
 use crate::error::Error;
 use crate::values::redacted;
@@ -17,18 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client for a running gateway.
 pub(super) struct Api {
-    base: Url,
+    target: Target,
     client: reqwest::Client,
-    token: Option<SecretString>,
 }
 
 impl Api {
     pub(super) fn new(args: &ApiArgs) -> Result<Self, Error> {
-        Ok(Self {
-            base: args.url.expose_secret().clone(),
-            client: http_client(TIMEOUT, &Trust::from(&args.ca))?,
-            token: args.token.read()?,
-        })
+        let target = Target::of(args)?;
+        Ok(Self { client: http_client(TIMEOUT, &target.trust)?, target })
     }
 
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Error> {
@@ -44,15 +41,12 @@ impl Api {
     }
 
     fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        // The gateway can be below a path of a proxy.
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
+        below(&self.target.url, path)
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
-        let shown = redacted(&self.base);
-        let request = match &self.token {
+        let shown = self.target.shown();
+        let request = match &self.target.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
@@ -78,12 +72,11 @@ impl Api {
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
         let refused = Error::failed(format!("the gateway at {shown} refused: {detail}"));
         if status == StatusCode::UNAUTHORIZED {
-            return Err(
-                refused.hint("set ORDERS_TOKEN or --token-file to a key that `orders keys create` printed")
-            );
+            return Err(refused.hint(self.target.key_hint()));
         }
         Err(refused.hint(format!(
-            "{shown}problems explains the code {}",
+            "{} explains the code {}",
+            redacted(&self.url("/problems")),
             body["code"].as_str().unwrap_or("unknown")
         )))
     }

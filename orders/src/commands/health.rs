@@ -11,6 +11,7 @@ use url::Url;
 
 use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
 use super::processor::WORKER_HEADER;
+use super::target::{below, of_context};
 use crate::cli::{DEFAULT_METRICS_ADDR, HealthArgs, Role};
 use crate::console;
 use crate::error::Error;
@@ -21,24 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Succeeds if and only if `/readyz` responds with success.
 pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
-    let role = args.role;
-    // A certificate has rarely the name of the loopback address, and this check is not worth a secret.
-    let is_own_https = args.url.is_none() && role == Role::Gateway && args.http_tls.is_on();
-    let trust = if is_own_https && args.ca.ca.is_none() { Trust::ThisMachine } else { Trust::from(&args.ca) };
-    let scheme = if is_own_https { "https" } else { "http" };
-    let url = match (args.url, args.role) {
-        (Some(url), _) => path_or_readyz(url.expose_secret()),
-        (None, Role::Gateway) => {
-            readyz_url(scheme, args.http.http_addr.as_str(), "--http-addr (ORDERS_HTTP_ADDR)").await?
-        }
-        (None, Role::Processor) => {
-            if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
-                check_single_processor(count_processors())?;
-            }
-            let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
-            readyz_url(scheme, addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?
-        }
-    };
+    let (url, trust) = endpoint(&args).await?;
     let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| redacted(&url));
     let unhealthy = |reason: String| Error::failed(format!("{shown} is not ready: {reason}"));
     let response = http_client(TIMEOUT, &trust)?.get(&url).send().await.map_err(|error| {
@@ -50,7 +34,7 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             false => "connection refused or closed".to_owned(),
         })
     })?;
-    if role == Role::Processor {
+    if args.role == Role::Processor {
         check_worker(response.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
     }
     let status = response.status();
@@ -59,6 +43,35 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
         return Err(unhealthy(format!("{status} {text}")));
     }
     console::print(&format!("{}\n", text.trim_end()))
+}
+
+/// Returns the URL to check, and the authorities for it.
+async fn endpoint(args: &HealthArgs) -> Result<(String, Trust), Error> {
+    if let Some(name) = &args.context {
+        let (url, trust) = of_context(name, &args.ca)?;
+        return Ok((below(&url, "/readyz").to_string(), trust));
+    }
+    let trust = Trust::from(&args.ca);
+    if let Some(url) = &args.url {
+        return Ok((path_or_readyz(url.expose_secret()), trust));
+    }
+    match args.role {
+        Role::Gateway => {
+            let is_https = args.http_tls.is_on();
+            let scheme = if is_https { "https" } else { "http" };
+            // A certificate has rarely the name of the loopback address, and this check is not worth a secret.
+            let trust = if is_https && args.ca.ca.is_none() { Trust::ThisMachine } else { trust };
+            let addr = args.http.http_addr.as_str();
+            Ok((readyz_url(scheme, addr, "--http-addr (ORDERS_HTTP_ADDR)").await?, trust))
+        }
+        Role::Processor => {
+            if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
+                check_single_processor(count_processors())?;
+            }
+            let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);
+            Ok((readyz_url("http", addr, "--metrics-addr (ORDERS_METRICS_ADDR)").await?, trust))
+        }
+    }
 }
 
 /// Checks that at most one processor runs. The default address belongs to the first one, and the others use free ports,

@@ -19,16 +19,24 @@ pub(super) const TRUST_HINT: &str = "name the file of its authority with --ca (O
 pub(super) enum Trust {
     /// The authorities of the system.
     System,
-    /// Those of this file.
-    File(PathBuf),
+    /// Those of a file.
+    Authorities(Authorities),
     /// Any certificate: the process is on this machine, and the request has no secret.
     ThisMachine,
 }
 
 impl From<&CaArgs> for Trust {
     fn from(args: &CaArgs) -> Self {
-        args.ca.clone().map_or(Self::System, Self::File)
+        let of_flag = |file| Authorities { file, source: "--ca (ORDERS_CA)".to_owned() };
+        args.ca.clone().map(of_flag).map_or(Self::System, Self::Authorities)
     }
+}
+
+/// A file with authorities.
+pub(super) struct Authorities {
+    pub(super) file: PathBuf,
+    /// The setting that names the file, for errors.
+    pub(super) source: String,
 }
 
 /// Creates a client without a proxy: gateways and processors are on the same network, and the environment's proxy is
@@ -40,8 +48,8 @@ pub(super) fn http_client(timeout: Duration, trust: &Trust) -> Result<reqwest::C
     let builder = match trust {
         Trust::System => builder,
         Trust::ThisMachine => builder.tls_danger_accept_invalid_certs(true),
-        Trust::File(file) => {
-            let invalid = |problem: String| Error::usage(format!("--ca (ORDERS_CA): {problem}"));
+        Trust::Authorities(Authorities { file, source }) => {
+            let invalid = |problem: String| Error::usage(format!("{source}: {problem}"));
             let content = tls::read_authorities(file).map_err(|error| invalid(error.to_string()))?;
             let authorities =
                 Certificate::from_pem_bundle(&content).map_err(|error| invalid(error.to_string()))?;

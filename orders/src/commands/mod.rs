@@ -4,6 +4,7 @@ mod api;
 mod audit;
 mod backup;
 mod config;
+mod context;
 mod customer;
 mod dead_letters;
 mod dev;
@@ -17,6 +18,7 @@ mod processor;
 mod queue;
 mod repair;
 mod table;
+mod target;
 mod task;
 mod tenants;
 
@@ -49,6 +51,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Customer(command) => run_on_runtime(customer::run(command)),
         Command::Health(args) => run_on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches),
+        Command::Context(command) => context::run(command),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
         Command::Openapi => {
             let json = ::gateway::openapi().to_pretty_json();

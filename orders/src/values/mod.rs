@@ -3,6 +3,7 @@
 //! A parser's error completes the sentence "`--setting` is `value`: …", and its hint states the expected form.
 
 mod address;
+mod context;
 mod credentials;
 mod domain_values;
 mod error;
@@ -14,6 +15,7 @@ mod units;
 mod urls;
 
 pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, origins};
+pub(crate) use context::{ContextName, context_url};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
 pub(crate) use domain_values::{
     currency, customer, label, order_id, requester, role, scopes, setting, tenant, time,

@@ -8,6 +8,7 @@
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
+//! | `contexts` | names of the command line for gateways and the keys for them |
 //! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
@@ -30,6 +31,7 @@ mod browser;
 mod cli;
 mod clients;
 mod compose;
+mod contexts;
 mod database;
 mod error_codes;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]

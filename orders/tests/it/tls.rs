@@ -140,6 +140,22 @@ async fn one_process_serves_and_uses_tls() {
         let message = String::from_utf8_lossy(&error.stderr).into_owned();
         assert!(message.contains("certificate") && message.contains("--ca (ORDERS_CA)"), "{message}");
     }
+    // The authorities of a context are for its gateway, unless --ca names others.
+    let home = [("HOME", folder.to_str().expect("UTF-8"))];
+    for arguments in [
+        &["context", "set", "own", "--url", &base, "--ca", "ca.crt"][..],
+        &["context", "use", "own"],
+        &["queue", "status"],
+        &["health", "--context", "own"],
+    ] {
+        let output = run(folder, arguments, &home).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for others in [&["--ca", "stranger.crt"][..], &["--url", &base]] {
+        let error = run(folder, &[&["queue", "status"], others].concat(), &home).await;
+        let message = String::from_utf8_lossy(&error.stderr).into_owned();
+        assert!(message.contains("certificate"), "{others:?}: {message}");
+    }
     dev.terminate();
     dev.wait_for_success().await;
 }

@@ -30,7 +30,7 @@ pub(crate) use storage::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, sqlite_file,
 };
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
-pub(crate) use token::TokenArgs;
+pub(crate) use token::{TokenArgs, read_token_file};
 pub(crate) use work::WorkArgs;
 
 /// The settings of a gateway, without its process.

@@ -28,22 +28,13 @@ impl TokenArgs {
     /// Reads the credential, without the line break at its end. `None` if none is set.
     pub(crate) fn read(&self) -> Result<Option<SecretString>, Error> {
         let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
-        let invalid = |source: &str, problem: String| {
-            Error::usage(format!("{source}: {problem}"))
-                .hint("set it to a key that `orders keys create` printed, or remove the setting")
-        };
         match (&self.token_file, variable) {
             (Some(_), Some(_)) => {
                 Err(Error::usage(format!("--token-file (ORDERS_TOKEN_FILE) and {VARIABLE} are both set"))
                     .hint("remove one of them"))
             }
             (None, None) => Ok(None),
-            (Some(file), None) => {
-                let source = format!("--token-file (ORDERS_TOKEN_FILE) is {:?}", file.display().to_string());
-                let content =
-                    read(file).map_err(|error| invalid(&source, format!("it cannot be read: {error}")))?;
-                values::secret(&content).map(Some).map_err(|error| invalid(&source, error.to_string()))
-            }
+            (Some(file), None) => read_token_file(file, "--token-file (ORDERS_TOKEN_FILE)").map(Some),
             (None, Some(value)) => {
                 let value =
                     value.into_string().map_err(|_| invalid(VARIABLE, "it is not UTF-8".to_owned()))?;
@@ -51,6 +42,18 @@ impl TokenArgs {
             }
         }
     }
+}
+
+/// Reads a credential from a file, without the line break at its end. `setting` names the file in errors.
+pub(crate) fn read_token_file(file: &Path, setting: &str) -> Result<SecretString, Error> {
+    let source = format!("{setting} is {:?}", file.display().to_string());
+    let content = read(file).map_err(|error| invalid(&source, format!("it cannot be read: {error}")))?;
+    values::secret(&content).map_err(|error| invalid(&source, error.to_string()))
+}
+
+fn invalid(source: &str, problem: String) -> Error {
+    Error::usage(format!("{source}: {problem}"))
+        .hint("set it to a key that `orders keys create` printed, or remove the setting")
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
