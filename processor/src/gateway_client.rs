@@ -257,8 +257,12 @@ impl GatewayClient {
         let id = message.request_id;
         let response = match message.message? {
             Message::Cancel(cancel) => return Some(Event::LeasesLost(cancel.leases)),
-            Message::Drain(v1::Drain {}) => {
-                tracing::info!("gateway is shutting down, switching to another gateway");
+            Message::Drain(v1::Drain { reason }) => {
+                if reason == ErrorCode::TokenExpired.as_str() {
+                    tracing::warn!("the credential for the gateway has ended, connecting again");
+                } else {
+                    tracing::info!("gateway is shutting down, switching to another gateway");
+                }
                 self.start_connecting();
                 return None;
             }

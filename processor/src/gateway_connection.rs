@@ -25,7 +25,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tower::service_fn;
 use url::{Host, Url};
 
@@ -106,6 +106,13 @@ enum ConnectError {
     TimedOut { what: String },
 }
 
+impl ConnectError {
+    /// Returns whether another credential would help.
+    fn is_refused_credential(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.code() == Code::Unauthenticated)
+    }
+}
+
 /// Formats the refusal of a gateway, or the reason why a connection broke, such as a refused client certificate.
 fn format_status(status: &Status) -> String {
     match std::error::Error::source(status) {
@@ -141,12 +148,27 @@ impl Gateways {
             self.read_token();
             match self.try_all_addresses().await {
                 Ok(stream) => return (self, Box::new(stream)),
-                Err(error) if self.log.allow().is_some() => {
-                    tracing::warn!(%error, "no gateway reachable, retrying");
-                }
+                Err(error) if self.log.allow().is_some() => self.log_failure(&error),
                 Err(_) => {}
             }
             sleep(self.backoff.next_delay()).await;
+        }
+    }
+
+    fn log_failure(&self, error: &ConnectError) {
+        match (&self.token_file, error.is_refused_credential()) {
+            (_, false) => tracing::warn!(%error, "no gateway reachable, retrying"),
+            (Some(file), true) => {
+                let file = file.display();
+                tracing::warn!(%error, %file, "the gateway refuses the credential: write a valid one to the file; retrying");
+            }
+            (None, true) => {
+                tracing::warn!(
+                    %error,
+                    "the gateway refuses the credential: restart with a valid one, or use --token-file \
+                     (ORDERS_TOKEN_FILE), which is read again; retrying"
+                );
+            }
         }
     }
 

@@ -127,8 +127,8 @@ mod tests {
     async fn large_orders_follow_all_other_messages() {
         let (sender, mut messages) = channel();
         sender.large_permit().await.expect("free").send(1, Vec::new());
-        sender.send(2, Message::Drain(Drain {})).await;
-        sender.send(3, Message::Drain(Drain {})).await;
+        sender.send(2, Message::Drain(Drain::default())).await;
+        sender.send(3, Message::Drain(Drain::default())).await;
         let order = [next(&mut messages).await, next(&mut messages).await, next(&mut messages).await];
         assert_eq!(order, [2, 3, 1]);
         drop(sender);

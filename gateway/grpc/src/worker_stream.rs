@@ -108,12 +108,12 @@ async fn run(
             }
             () = state.context.draining.cancelled(), if !drained => {
                 drained = true;
-                session.sender.send(0, Response::Drain(v1::Drain {})).await;
+                session.sender.send(0, drain(ErrorCode::ShuttingDown)).await;
                 continue;
             }
             problem = &mut ended => {
                 let farewell = async {
-                    session.sender.send(0, Response::Drain(v1::Drain {})).await;
+                    session.sender.send(0, drain(problem.code())).await;
                     // All permits are free when every request has its response.
                     let _ = permits.acquire_many(ALL_REQUESTS).await;
                 };
@@ -167,6 +167,11 @@ async fn run(
             None => return Err(invalid("a message of a kind that this gateway does not know")),
         }
     }
+}
+
+/// Returns the message that announces the end of the stream.
+fn drain(reason: ErrorCode) -> Response {
+    Response::Drain(v1::Drain { reason: reason.as_str().to_owned() })
 }
 
 /// The last message of a response.

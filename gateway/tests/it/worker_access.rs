@@ -109,7 +109,8 @@ on_both!(an_attempt_survives_the_key_of_its_stream, |on| async move {
     let lease = lease(&create_order(&gateway, &owner).await);
     let mut worker = Worker::connect_with(gateway.workers().await, Some(short.key.expose())).await;
     assert_eq!(worker.start(std::slice::from_ref(&lease)).await.attempts.len(), 1);
-    assert_eq!(worker.try_next().await.unwrap(), Answer::Drain(v1::Drain {}));
+    let reason = "token_expired".to_owned();
+    assert_eq!(worker.try_next().await.unwrap(), Answer::Drain(v1::Drain { reason }));
     let ended = worker.try_next().await.unwrap_err();
     assert_eq!(
         (ended.code(), error_code(&ended)),

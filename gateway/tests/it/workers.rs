@@ -315,7 +315,7 @@ on_both!(a_worker_is_told_to_drain_and_may_still_report, |on| async move {
     let mut worker = Worker::connect(&gateway).await;
     worker.start(std::slice::from_ref(&running)).await;
     let draining = async {
-        assert_eq!(worker.next().await, Answer::Drain(v1::Drain {}));
+        assert_eq!(worker.next().await, Answer::Drain(v1::Drain { reason: "shutting_down".to_owned() }));
         let start = Request::Start(v1::Start { leases: vec![waiting.clone()] });
         assert!(matches!(worker.ask(start).await, Answer::TryAgain(_)));
         assert_eq!(worker.finish(&running).await.refused, []);

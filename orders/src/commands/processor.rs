@@ -47,6 +47,8 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
         startup::keep_client_current(client, &signals);
     }
     secret_files.keep_current(signals.reload_requests());
+    // The file is read before each connection. A SIGHUP for it must not shut the process down.
+    let _token_file = args.token.token_file.is_some().then(|| signals.reload_requests());
     let shutdown = signals.shutdown.clone();
 
     let listener = bind_health_port(args.metrics.metrics_addr.as_ref()).await?;

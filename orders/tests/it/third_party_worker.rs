@@ -100,7 +100,7 @@ async fn node_worker_with_a_key_completes_orders() {
     process.wait_for_success().await;
 }
 
-/// The key of a processor is revoked while an order runs, and the file has the next key.
+/// The key of a processor is revoked while an order runs, and the file has the next key. Then that one is revoked too.
 #[tokio::test]
 async fn a_running_order_survives_the_key_of_its_processor() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -133,15 +133,26 @@ async fn a_running_order_survives_the_key_of_its_processor() {
     let mut processor = Process::start(command(folder.path(), &settings, &variables), "processor");
     let order = api.create_id().await;
     api.wait_for_status(&order, "processing").await;
+    let revoke = async |key: &str| {
+        let id = key.split('_').nth(1).expect("a key has an id");
+        let revoked = run(folder.path(), &["keys", "revoke", id], &variables).await;
+        assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    };
     let first = read(&folder, "worker.key");
     std::fs::write(folder.path().join("worker.key"), &next.stdout).expect("it is ours");
-    let id = first.split('_').nth(1).expect("a key has an id");
-    let revoked = run(folder.path(), &["keys", "revoke", id], &variables).await;
-    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    revoke(&first).await;
     let (status, _) = api.get(&format!("/orders/{order}")).await;
     assert_eq!(status, 200);
     assert_eq!(api.wait_for_status(&order, "completed").await["attempt"], 1);
-    processor.wait_for_log("the end of its stream", |line| line.contains("switching").then_some(())).await;
+    let logged = |text: &'static str| move |line: &str| line.contains(text).then_some(());
+    processor.wait_for_log("the end of its key", logged("the credential for the gateway has ended")).await;
+    assert_eq!(processor.count_logged("shutting down"), 0, "{}", processor.stderr());
+
+    revoke(&read(&folder, "worker.key")).await;
+    processor.wait_for_log("the refusal", logged("write a valid one to the file")).await;
+    processor.signal("HUP");
+    processor.wait_for_log("the request", logged("SIGHUP")).await;
+    assert!(processor.is_running());
     processor.terminate();
     processor.wait_for_success().await;
     gateway.terminate();

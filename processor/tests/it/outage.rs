@@ -157,7 +157,7 @@ async fn draining_gateway_is_replaced() {
     // A first response, so that the stream does not count as a failure.
     processor.queue.add(&gateways[0].add_orders(1));
     eventually("it is reported", || gateways[0].state().reports.len() == 1).await;
-    gateways[0].push_message(gateway_message::Message::Drain(v1::Drain {}));
+    gateways[0].push_message(gateway_message::Message::Drain(v1::Drain::default()));
     eventually("both were used", || gateways.iter().all(|gateway| gateway.streams() == 1)).await;
     // The order starts on either stream: the second one may not be open yet.
     processor.queue.add(&gateways[0].add_orders(1));
@@ -184,7 +184,7 @@ async fn draining_gateway_is_used_until_it_is_replaced() {
     processor.queue.add(&ids);
     eventually("one runs", || gateway.state().orders[&ids[0]].1.is_some()).await;
     gateway.state().closed = true;
-    gateway.push_message(gateway_message::Message::Drain(v1::Drain {}));
+    gateway.push_message(gateway_message::Message::Drain(v1::Drain::default()));
     eventually("another stream is wanted", || gateway.state().rejected_streams > 0).await;
     let pulls = || processor.queue.pulls.lock().unwrap().len();
     let before = pulls();
