@@ -27,14 +27,19 @@ export function orderService(at = address) {
   return new OrderService(at, channelCredentials());
 }
 
+// Returns the metadata of a call.
+export function metadata(options) {
+  const metadata = new Metadata(options);
+  const key = process.env.ORDERS_TOKEN;
+  if (key) metadata.set("authorization", `Bearer ${key}`);
+  return metadata;
+}
+
 // Makes one call with a deadline; the call waits for a gateway that is starting.
 export function call(client, method, request, deadlineMs = 10_000) {
   return new Promise((resolve, reject) => {
-    const metadata = new Metadata({ waitForReady: true });
-    const key = process.env.ORDERS_TOKEN;
-    if (key) metadata.set("authorization", `Bearer ${key}`);
     const options = { deadline: Date.now() + deadlineMs };
-    client[method](request, metadata, options, (error, answer) =>
+    client[method](request, metadata({ waitForReady: true }), options, (error, answer) =>
       error ? reject(error) : resolve(answer),
     );
   });

@@ -6,6 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const gateways = list("ORDERS_URL", "http://127.0.0.1:3000");
 export const grpcAddresses = list("GRPC_ADDR", "127.0.0.1:50051");
 
+// The credential of every request to a gateway with authentication; empty without a key.
+export const authorization = process.env.ORDERS_TOKEN
+  ? { Authorization: `Bearer ${process.env.ORDERS_TOKEN}` }
+  : {};
+
 function list(variable, otherwise) {
   return (process.env[variable] || otherwise).split(",").map((url) => url.replace(/\/$/, ""));
 }
@@ -117,11 +122,13 @@ export function drained(observable, next) {
 
 // Sends a REST request with JSON; a problem is thrown as a refusal.
 export function rest(base, path, body) {
-  const request = body && {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  };
+  const request = body
+    ? {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...authorization },
+        body: JSON.stringify(body),
+      }
+    : { headers: authorization };
   return again(async () => {
     const answer = await fetch(base + path, request);
     const value = await answer.json();

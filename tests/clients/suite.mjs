@@ -5,6 +5,7 @@
 //
 //   ORDERS_URL   http://127.0.0.1:3000    several with commas: the libraries are spread over them
 //   GRPC_ADDR    127.0.0.1:50051          the same
+//   ORDERS_TOKEN API key with the scopes of the role operator, for gateways with authentication
 
 import { parseArgs } from "node:util";
 import { graphql as graphqlChecks, watching } from "./cases.mjs";

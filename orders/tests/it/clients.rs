@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Process, Stack, Stop, script};
+use crate::harness::{Process, Stack, Stop, base_url, command, grpc_addr, install_tls_provider, script};
+use serde_json::{Value, json};
 
 /// Timeout of the scripts, on a machine that can be busy.
 const DEADLINE: Duration = Duration::from_secs(170);
@@ -20,6 +21,51 @@ async fn client_libraries_agree_embedded() {
 #[tokio::test]
 async fn client_libraries_agree_on_servers() {
     assert_agreement(Stack::on_servers_with(&RETRIES).await).await;
+}
+
+/// Every library sends its key: in headers, in `connection_init` and in the metadata of gRPC.
+#[tokio::test]
+async fn client_libraries_agree_with_a_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = [
+        "--http-addr",
+        "127.0.0.1:0",
+        "--grpc-addr",
+        "127.0.0.1:0",
+        "--simulate-min-delay",
+        "20ms",
+        "--simulate-max-delay",
+        "300ms",
+        "--auth",
+        "keys",
+        "--bootstrap-key-file",
+        "admin.key",
+    ];
+    let arguments = [&arguments[..], &RETRIES].concat();
+    let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    let base = base_url(&mut process).await;
+    let grpc = grpc_addr(&mut process).await;
+    let admin = std::fs::read_to_string(folder.path().join("admin.key")).expect("the file was created");
+    install_tls_provider();
+    let create = reqwest::Client::new().post(format!("{base}/api-keys")).bearer_auth(admin.trim_end());
+    let created = create.json(&json!({"name": "clients", "role": "operator"})).send().await.unwrap();
+    assert_eq!(created.status(), 201);
+    let created: Value = created.json().await.unwrap();
+    let key = created["key"].as_str().expect("a key");
+    let suite = |key: &str| {
+        let mut suite = script("tests/clients", "suite.mjs");
+        suite
+            .args(["--orders", "4"])
+            .env("ORDERS_URL", &base)
+            .env("GRPC_ADDR", &grpc)
+            .env("ORDERS_TOKEN", key);
+        Process::start(suite, "suite.mjs")
+    };
+    suite(key).wait_for_success_within(DEADLINE).await;
+    let status = suite("ord_unknown").wait().await;
+    assert!(!status.success(), "no library needs its key");
+    process.terminate();
+    process.wait_for_success().await;
 }
 
 async fn assert_agreement(mut stack: Stack) {

@@ -8,15 +8,15 @@ import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { createClient } from "graphql-ws";
 import { OperationTypeNode } from "graphql";
 import WebSocket from "ws";
-import { drained, Refusal } from "../operations.mjs";
+import { authorization, drained, Refusal } from "../operations.mjs";
 
 // Apollo requires the global of browsers, which Node has since version 22.
 globalThis.WebSocket ??= WebSocket;
 
 export function open({ gateway }, { persisted = false } = {}) {
   const url = `${gateway}/graphql`;
-  const socket = createClient({ url: url.replace(/^http/, "ws"), webSocketImpl: WebSocket });
-  let http = new HttpLink({ uri: url });
+  const socket = createClient({ url: url.replace(/^http/, "ws"), webSocketImpl: WebSocket, connectionParams: authorization });
+  let http = new HttpLink({ uri: url, headers: authorization });
   if (persisted) http = new PersistedQueryLink({ sha256, useGETForHashedQueries: true }).concat(http);
   const client = new ApolloClient({
     cache: new InMemoryCache(),

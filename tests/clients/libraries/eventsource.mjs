@@ -2,9 +2,11 @@
 // of its last event, until the gateway responds that there are no more.
 
 import { EventSource } from "eventsource";
-import { problem, rest } from "../operations.mjs";
+import { authorization, problem, rest } from "../operations.mjs";
 
-export function open({ gateway }, options = {}) {
+export function open({ gateway }, { fetch: request = fetch } = {}) {
+  // The library has no option for headers.
+  const options = { fetch: (url, init) => request(url, { ...init, headers: { ...init.headers, ...authorization } }) };
   const sources = new Set();
   return {
     follow(orderId, after, seen) {

@@ -1,8 +1,10 @@
 // graphql-sse in distinct connections mode: a separate stream for each operation.
 
 import { createClient } from "graphql-sse";
+import { authorization } from "../operations.mjs";
 import { over } from "./graphql-ws.mjs";
 
 export function open({ gateway }, options = {}) {
-  return over(createClient({ url: `${gateway}/graphql`, singleConnection: false, ...options }));
+  const url = `${gateway}/graphql`;
+  return over(createClient({ url, headers: authorization, singleConnection: false, ...options }));
 }

@@ -2,11 +2,11 @@
 
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { dataOf, drained, Refusal } from "../operations.mjs";
+import { authorization, dataOf, drained, Refusal } from "../operations.mjs";
 
 export function open({ gateway }, options = {}) {
   const url = `${gateway.replace(/^http/, "ws")}/graphql`;
-  return over(createClient({ url, webSocketImpl: WebSocket, ...options }));
+  return over(createClient({ url, webSocketImpl: WebSocket, connectionParams: authorization, ...options }));
 }
 
 // Also for graphql-sse, whose client has the same shape.

@@ -1,6 +1,6 @@
 // gRPC with @grpc/grpc-js: the stream `WatchOrder`.
 
-import { orderService } from "../grpc.mjs";
+import { metadata, orderService } from "../grpc.mjs";
 import { Refusal } from "../operations.mjs";
 
 // The metadata of gRPC with the time after which a call can be repeated.
@@ -11,7 +11,7 @@ export function open({ grpc }) {
   return {
     follow(orderId, after, seen) {
       return new Promise((resolve, reject) => {
-        const stream = service.watchOrder({ orderId, afterSequence: after });
+        const stream = service.watchOrder({ orderId, afterSequence: after }, metadata());
         stream.on("data", (event) => {
           try {
             // An absent field is an empty string here.

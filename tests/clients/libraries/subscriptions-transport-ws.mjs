@@ -2,7 +2,7 @@
 
 import transport from "subscriptions-transport-ws";
 import WebSocket from "ws";
-import { dataOf, drained, Refusal } from "../operations.mjs";
+import { authorization, dataOf, drained, Refusal } from "../operations.mjs";
 
 // The library removes its listeners from a socket and then closes it. If the socket is not open yet, `ws` emits an error,
 // which ends the program without a listener. Browsers emit none.
@@ -15,7 +15,7 @@ class Socket extends WebSocket {
 
 export function open({ gateway }) {
   const url = `${gateway.replace(/^http/, "ws")}/graphql`;
-  const client = new transport.SubscriptionClient(url, {}, Socket);
+  const client = new transport.SubscriptionClient(url, { connectionParams: authorization }, Socket);
   const connection = { isLost: false };
   connection.loss = new Promise((resolve) => client.onDisconnected(() => {
     connection.isLost = true;

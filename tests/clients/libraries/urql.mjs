@@ -5,18 +5,18 @@ import { parse } from "graphql";
 import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe } from "wonka";
 import WebSocket from "ws";
-import { Refusal } from "../operations.mjs";
+import { authorization, Refusal } from "../operations.mjs";
 
 export function open({ gateway }, { fetchSubscriptions = false } = {}) {
   const url = `${gateway}/graphql`;
-  const socket = createClient({ url: url.replace(/^http/, "ws"), webSocketImpl: WebSocket });
+  const socket = createClient({ url: url.replace(/^http/, "ws"), webSocketImpl: WebSocket, connectionParams: authorization });
   const overSocket = subscriptionExchange({
     forwardSubscription: ({ query = "", variables }) => ({
       subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
     }),
   });
   const exchanges = [cacheExchange, ...(fetchSubscriptions ? [] : [overSocket]), fetchExchange];
-  const client = new Client({ url, exchanges, fetchSubscriptions });
+  const client = new Client({ url, exchanges, fetchSubscriptions, fetchOptions: { headers: authorization } });
   return {
     async request({ query, variables }) {
       const { operation } = parse(query).definitions[0];
