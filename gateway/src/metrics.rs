@@ -64,7 +64,12 @@ const METRICS: [(&str, Kind, &str); 47] = [
     ("orders_graphql_subscriptions", Gauge(Unit::Count), "Active GraphQL subscriptions."),
     ("orders_graphql_websocket_closes_total", Counter, "GraphQL websockets closed, by close code."),
     ("orders_graphql_websockets", Gauge(Unit::Count), "Open GraphQL websockets, by protocol."),
-    ("orders_auth_total", Counter, "Authenticated requests, by outcome: accepted, refused, rate_limited."),
+    (
+        "orders_auth_total",
+        Counter,
+        "Authenticated requests, by method (key, token, session, certificate, tracking_link, none) and outcome \
+         (accepted, refused, rate_limited).",
+    ),
     (
         "orders_http_rejections_total",
         Counter,

@@ -7,6 +7,7 @@ pub(crate) mod certificate;
 mod credential_body;
 mod failures;
 mod gate;
+mod method;
 mod session;
 
 use std::borrow::Cow;
@@ -22,13 +23,14 @@ use domain::{ErrorCode, Principal, Scope, Timestamp};
 use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderValue};
-use metrics::{Counter, counter};
 use tls::ClientIdentity;
 
 pub(crate) use self::credential_body::end_stream;
 use self::failures::FailureLimiter;
 pub(crate) use self::gate::Admission;
 pub use self::gate::Gate;
+pub use self::method::Method;
+use self::method::OutcomesByMethod;
 use self::session::InvalidSession;
 pub use self::session::{MAX_SESSION_CREDENTIAL, SESSION_TTL, Sessions, clear_cookies};
 use super::problem::Problem;
@@ -88,9 +90,7 @@ struct Required {
     verifier: Arc<dyn Verifier>,
     sessions: Sessions,
     failures: FailureLimiter,
-    accepted: Counter,
-    refused: Counter,
-    limited: Counter,
+    outcomes: OutcomesByMethod,
 }
 
 impl Auth {
@@ -101,16 +101,13 @@ impl Auth {
 
     /// Requires a credential that `verifier` accepts, or a session with one.
     pub fn required(verifier: Arc<dyn Verifier>, sessions: Sessions) -> Self {
-        let outcome = |outcome: &'static str| counter!("orders_auth_total", "outcome" => outcome);
         Self(Arc::new(Inner {
             anonymous: Arc::new(Principal::anonymous()),
             required: Some(Required {
                 verifier,
                 sessions,
                 failures: FailureLimiter::default(),
-                accepted: outcome("accepted"),
-                refused: outcome("refused"),
-                limited: outcome("rate_limited"),
+                outcomes: OutcomesByMethod::new(),
             }),
         }))
     }
@@ -184,14 +181,14 @@ impl Auth {
     ) -> Option<Verdict> {
         let required = self.0.required.as_ref()?;
         let identity = certificate::only_credential(headers, extensions)?;
-        Some(required.count(certificate::worker(identity), client))
+        Some(required.count(Method::Certificate, certificate::worker(identity), client))
     }
 
     /// Returns the verdict if it needs no look-up.
     pub fn cached(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Option<Verdict> {
         let Some(required) = &self.0.required else { return Some(Ok(self.0.anonymous.clone())) };
         let verdict = required.cached(authorization)?;
-        Some(required.count(verdict, client))
+        Some(required.count(Method::of(authorization), verdict, client))
     }
 
     /// Looks a credential up, unless too many of this address failed.
@@ -200,24 +197,25 @@ impl Auth {
     /// As [`Self::authenticate`].
     pub async fn verify(&self, authorization: Option<&[u8]>, client: Option<IpAddr>) -> Verdict {
         let Some(required) = &self.0.required else { return Ok(self.0.anonymous.clone()) };
-        self.limited(client, required.verify(authorization)).await
+        self.limited(Method::of(authorization), client, required.verify(authorization)).await
     }
 
-    /// Limits the failures of a credential of any kind that `verify` looks up.
+    /// Limits and counts the failures of a credential of any kind that `verify` looks up.
     ///
     /// # Errors
     /// That of `verify`, or `rate_limited` if too many credentials of this address failed.
     pub async fn limited<T>(
         &self,
+        method: Method,
         client: Option<IpAddr>,
         verify: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
         let Some(required) = &self.0.required else { return verify.await };
         if required.failures.is_exhausted(client) {
-            required.limited.increment(1);
+            required.outcomes.of(method).limited.increment(1);
             return Err(failures::rate_limited());
         }
-        required.count(verify.await, client)
+        required.count(method, verify.await, client)
     }
 
     /// Returns the cookie of a new session with a credential, and the end of the session.
@@ -281,13 +279,19 @@ impl Required {
         }
     }
 
-    fn count<T>(&self, verdict: Result<T, Problem>, client: Option<IpAddr>) -> Result<T, Problem> {
+    fn count<T>(
+        &self,
+        method: Method,
+        verdict: Result<T, Problem>,
+        client: Option<IpAddr>,
+    ) -> Result<T, Problem> {
+        let outcomes = self.outcomes.of(method);
         match &verdict {
-            Ok(_) => self.accepted.increment(1),
+            Ok(_) => outcomes.accepted.increment(1),
             Err(problem) if is_failure(problem.code()) => {
-                self.refused.increment(1);
+                outcomes.refused.increment(1);
                 if !self.failures.count(client) {
-                    self.limited.increment(1);
+                    outcomes.limited.increment(1);
                     return Err(failures::rate_limited());
                 }
             }

@@ -23,7 +23,7 @@ use super::order_view::{Amount, StatusWord};
 use super::schema::CurrencyCode;
 use crate::RestState;
 use gateway_access::{InvalidLink, LINK_TTL, MAX_LINK_TTL, TrackingError, TrackingLink, Visit};
-use gateway_http::auth::Caller;
+use gateway_http::auth::{Caller, Method};
 use gateway_http::body;
 use gateway_http::json::{self, Decoder};
 use gateway_http::last_event_id::last_event_id;
@@ -296,7 +296,7 @@ async fn visit(
     }
     let token = headers.get(AUTHORIZATION).and_then(|value| token(value.as_bytes())).unwrap_or_default();
     let verify = async { state.tracking.verify(id, token).await.map_err(invalid) };
-    auth.limited(client, verify).await.map(Some)
+    auth.limited(Method::TrackingLink, client, verify).await.map(Some)
 }
 
 fn invalid(error: InvalidLink) -> Problem {
