@@ -30,8 +30,8 @@ macro_rules! scopes {
 
 scopes! {
     OrdersRead "orders:read" "read and watch orders, lists and counts";
-    OrdersWrite "orders:write" "create orders and cancel them";
-    OrdersManage "orders:manage" "redrive orders, pause the tenant and create tracking links";
+    OrdersWrite "orders:write" "create orders, cancel them and create tracking links";
+    OrdersManage "orders:manage" "redrive orders, pause the tenant and revoke its tracking links";
     EventsRead "events:read" "read and watch the events of all orders";
     WebhooksManage "webhooks:manage" "manage webhook subscriptions";
     Work "work" "process orders as a worker";

@@ -122,7 +122,7 @@ impl TrackingLinks {
         order: OrderId,
         ttl: Duration,
     ) -> Result<TrackingLink, TrackingError> {
-        caller.require(Scope::OrdersManage)?;
+        caller.require(Scope::OrdersWrite)?;
         if ttl < Duration::from_secs(1) || ttl > MAX_LINK_TTL {
             return Err(TrackingError::Ttl);
         }

@@ -168,7 +168,7 @@ fn refused(error: TrackingError) -> ApiError {
 }
 
 /// Creates a link for a customer, who follows the order with it until it ends. The holder of the link sees the progress and
-/// the line items, and nothing else. Requires the scope `orders:manage`.
+/// the line items, and nothing else. Requires the scope `orders:write`.
 #[utoipa::path(
     post, path = "/orders/{id}/tracking-links", tag = "tracking", operation_id = "createTrackingLink",
     params(("id" = String, Path, format = Uuid, description = "The order's id.")),

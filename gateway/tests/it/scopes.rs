@@ -34,7 +34,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
     ("post", "/orders/{id}/cancel", Scope::OrdersWrite, "{}"),
     ("post", "/orders/{id}/redrive", Scope::OrdersManage, "{}"),
-    ("post", "/orders/{id}/tracking-links", Scope::OrdersManage, "{}"),
+    ("post", "/orders/{id}/tracking-links", Scope::OrdersWrite, "{}"),
     ("post", "/tracking-links/revoke", Scope::OrdersManage, ""),
     ("get", "/dead-letters", Scope::OrdersRead, ""),
     ("post", "/dead-letters/redrive", Scope::OrdersManage, r#"{"filter": {}}"#),
@@ -109,7 +109,7 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
     (
         "Mutation",
         "createTrackingLink",
-        Scope::OrdersManage,
+        Scope::OrdersWrite,
         r#"mutation { createTrackingLink(input: {orderId: "ID"}) { userErrors { code } } }"#,
     ),
     (

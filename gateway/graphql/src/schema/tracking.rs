@@ -68,7 +68,7 @@ pub(crate) struct TrackingMutation;
 /// Mutations of tracking links.
 #[Object]
 impl TrackingMutation {
-    /// Creates a link for a customer, who follows the order with it until it ends. Requires the scope `orders:manage`.
+    /// Creates a link for a customer, who follows the order with it until it ends. Requires the scope `orders:write`.
     async fn create_tracking_link(
         &self,
         ctx: &Context<'_>,
