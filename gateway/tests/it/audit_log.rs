@@ -22,7 +22,7 @@ fn shown(entry: &AuditEntry) -> (&str, &str, &str, Option<&str>) {
     (&entry.actor, &entry.action, &entry.target, entry.request_id.as_deref())
 }
 
-async fn fail(backend: &Backend, id: &str) {
+pub(crate) async fn fail(backend: &Backend, id: &str) {
     let (id, lease) = (id.parse().unwrap(), LeaseToken::random());
     let outcome = Outcome::failed("no carrier");
     for command in [Command::start(lease), Command::Finish { lease, outcome }] {

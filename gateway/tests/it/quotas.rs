@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::audit_log::fail;
 use crate::harness::{Backend, Gateway, eventually};
 use crate::on_both;
 
@@ -394,6 +395,19 @@ on_both!(a_tenant_has_a_maximum_of_open_orders, |on| async move {
     })
     .await;
     assert_eq!(post(&gateway, "/orders", &key, &order()).await.status, 429);
+    // A redrive opens orders as well.
+    let failed = &ids[2];
+    fail(&backend, failed).await;
+    eventually("the failed order to be noticed", || async {
+        (post(&gateway, "/orders", &key, &order()).await.status == 201).then_some(())
+    })
+    .await;
+    let redrive = format!("/orders/{failed}/redrive");
+    let all = json!({"filter": {}});
+    for (path, body) in [(redrive.as_str(), json!({})), ("/dead-letters/redrive", all)] {
+        let refused = post(&gateway, path, &key, &body).await;
+        assert_eq!((refused.status, &refused.body["code"]), (429, &json!("quota_exceeded")), "{path}");
+    }
     // Concurrent creates do not exceed it either.
     let [key, _] = tenant(&backend, "bar", limits).await;
     let body = order();

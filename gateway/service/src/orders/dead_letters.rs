@@ -53,7 +53,7 @@ impl Orders {
     ///
     /// # Errors
     /// [`Error::Forbidden`] without `orders:manage`, [`Error::NotFound`], [`Error::Refused`] when the order is not
-    /// failed, and [`Error::Unavailable`].
+    /// failed, [`Error::TooManyOpen`], and [`Error::Unavailable`].
     pub async fn redrive(
         &self,
         principal: &Principal,
@@ -62,6 +62,7 @@ impl Orders {
         reason: Option<&str>,
     ) -> Result<Order, Error> {
         principal.require(Scope::OrdersManage)?;
+        let _running = self.open_orders.admit(&self.store, principal, 1).await?;
         let reason = Some(redrive_reason(&requester.described(principal), reason));
         let requester = Some(requester.requester(principal));
         self.change(principal, id, Command::Redrive { reason, not_before: None, requester }).await
@@ -73,7 +74,7 @@ impl Orders {
     /// has redriven meanwhile is skipped.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] without `orders:manage`, and [`Error::Unavailable`]. Orders redriven before the error stay
+    /// [`Error::Forbidden`] without `orders:manage`, [`Error::TooManyOpen`], and [`Error::Unavailable`]. Orders redriven before the error stay
     /// redriven; repeating the request continues.
     pub async fn redrive_all(&self, principal: &Principal, redrive: &Redrive) -> Result<Redriven, Error> {
         principal.require(Scope::OrdersManage)?;
@@ -92,6 +93,7 @@ impl Orders {
         if redrive.dry_run {
             return Ok(Redriven { orders: ids, next, next_start_at });
         }
+        let _running = self.open_orders.admit(&self.store, principal, ids.len()).await?;
         let reason = redrive_reason(&redrive.requester.described(principal), redrive.reason.as_deref());
         let requester = redrive.requester.requester(principal);
         let commands = ids.iter().enumerate().map(|(n, id)| {

@@ -49,7 +49,7 @@ impl Drop for RunningCreate {
 }
 
 impl OpenOrders {
-    /// Admits a create of this number of orders. `None` if the tenant has no maximum.
+    /// Admits a create or a redrive of this number of orders. `None` if the tenant has no maximum.
     ///
     /// # Errors
     /// [`Error::TooManyOpen`], or the error of the count.
