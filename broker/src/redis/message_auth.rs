@@ -13,10 +13,13 @@
 //!
 //! and then has its content (see `event_codec`). A gateway drops a message of another installation, with a wrong HMAC, or
 //! with a number that it has already received from that sender.
+//!
+//! While the secret is replaced, gateways have two: the first one signs, and both are accepted.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -35,23 +38,51 @@ const MAX_SENDERS: usize = 4_096;
 /// The minimum length of the secret.
 pub const MIN_SECRET_BYTES: usize = 16;
 
-/// The key that the gateways of one installation share. Cheap to clone.
+/// The key that the gateways of one installation share. Cheap to clone; the clones share their secrets.
 ///
 /// A gateway accepts only messages that were signed with its key.
 #[derive(Clone)]
 pub struct BusKey {
     installation: [u8; INSTALLATION_BYTES],
-    mac: Hmac<Sha256>,
+    macs: Arc<RwLock<Macs>>,
+}
+
+struct Macs {
+    signing: Hmac<Sha256>,
+    /// Is accepted as well.
+    accepted: Option<Hmac<Sha256>>,
 }
 
 impl BusKey {
     /// Derives the key of an installation. The secret should have at least [`MIN_SECRET_BYTES`] bytes.
     pub fn new(installation: [u8; INSTALLATION_BYTES], secret: &[u8]) -> Self {
-        let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
-        // The derived key keeps the bus independent of other uses of the secret.
-        let derived = mac(secret).chain_update(b"orders bus").finalize().into_bytes();
-        Self { installation, mac: mac(&derived) }
+        let macs = Macs { signing: derive_mac(secret), accepted: None };
+        Self { installation, macs: Arc::new(RwLock::new(macs)) }
     }
+
+    /// Signs with `secret` from now on, and accepts messages with either of the secrets.
+    pub fn replace_secrets(&self, secret: &[u8], accepted: Option<&[u8]>) {
+        let macs = Macs { signing: derive_mac(secret), accepted: accepted.map(derive_mac) };
+        *self.macs.write().unwrap_or_else(PoisonError::into_inner) = macs;
+    }
+
+    fn macs(&self) -> RwLockReadGuard<'_, Macs> {
+        self.macs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks the tag of a message in constant time.
+    fn has_signed(&self, header: &[u8], content: &[u8], tag: &[u8]) -> bool {
+        let macs = self.macs();
+        [Some(&macs.signing), macs.accepted.as_ref()].into_iter().flatten().any(|mac| {
+            mac.clone().chain_update(header).chain_update(content).verify_truncated_left(tag).is_ok()
+        })
+    }
+}
+
+fn derive_mac(secret: &[u8]) -> Hmac<Sha256> {
+    let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    // The derived key keeps the bus independent of other uses of the secret.
+    mac(&mac(secret).chain_update(b"orders bus").finalize().into_bytes())
 }
 
 impl fmt::Debug for BusKey {
@@ -110,7 +141,8 @@ impl MessageSigner {
         message.extend_from_slice(&self.key.installation);
         message.extend_from_slice(&self.sender_id);
         message.extend_from_slice(&number.to_be_bytes());
-        let tag = self.key.mac.clone().chain_update(&message).chain_update(content).finalize().into_bytes();
+        let mac = self.key.macs().signing.clone();
+        let tag = mac.chain_update(&message).chain_update(content).finalize().into_bytes();
         message.extend_from_slice(&tag[..TAG_BYTES]);
         message.extend_from_slice(content);
         message
@@ -150,9 +182,9 @@ impl MessageVerifier {
         if header[1..=INSTALLATION_BYTES] != self.key.installation {
             return Err(MessageRejection::Foreign);
         }
-        let mac = self.key.mac.clone().chain_update(header).chain_update(content);
-        // In constant time.
-        mac.verify_truncated_left(tag).map_err(|_| MessageRejection::Forged)?;
+        if !self.key.has_signed(header, content, tag) {
+            return Err(MessageRejection::Forged);
+        }
         let sender =
             header[1 + INSTALLATION_BYTES..].first_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
         let number = header.last_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
@@ -243,6 +275,28 @@ mod tests {
             assert_eq!(verifier.verify(unreadable), Err(MessageRejection::Unreadable));
         }
         assert_eq!(verifier.senders.len(), 0, "only senders with the secret use memory");
+    }
+
+    /// First every gateway accepts the second secret, then they sign with it, then they no longer accept the first.
+    #[test]
+    fn secret_is_replaced_in_three_steps() {
+        let steps: [(u8, Option<u8>); 4] = [(1, None), (1, Some(2)), (2, Some(1)), (2, None)];
+        for pair in steps.windows(2) {
+            for (sends, receives) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+                let with = |(secret, accepted): (u8, Option<u8>)| {
+                    let key = key(9);
+                    let accepted = accepted.map(|secret| [secret; 32]);
+                    key.clone().replace_secrets(&[secret; 32], accepted.as_ref().map(|secret| &secret[..]));
+                    key
+                };
+                let message = MessageSigner::new(with(sends)).sign(b"content");
+                assert!(
+                    MessageVerifier::new(with(receives)).verify(&message).is_ok(),
+                    "{sends:?} {receives:?}"
+                );
+                assert_eq!(MessageVerifier::new(key(9)).verify(&message), Err(MessageRejection::Forged));
+            }
+        }
     }
 
     /// During an update, gateways of two versions drop the messages of each other and read the events from the database.

@@ -1,5 +1,6 @@
 //! The start of a gateway, which `orders gateway` and `orders dev` share.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use broker::redis::{BusKey, Redis};
 use broker::{Bus, Queue};
 use gateway::{Parts, Starting, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bootstrap::create_first_keys;
@@ -17,6 +19,7 @@ use super::redis::check_redis;
 use crate::cli::{GatewaySettings, ProcessArgs};
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
+use crate::values::{BusSecrets, InFile};
 use crate::{log, signal};
 
 /// The setting of the admin server, for errors.
@@ -31,7 +34,10 @@ pub(crate) struct PreparedGateway {
     pub(crate) admin_addr: Option<SocketAddr>,
     /// Is cancelled by the first signal.
     pub(crate) shutdown: CancellationToken,
-    bus_secret: Option<Vec<u8>>,
+    bus_secrets: Option<InFile<BusSecrets>>,
+    secret_files: SecretFiles,
+    /// The requests to read `secret_files` again.
+    requests: Option<watch::Receiver<()>>,
     http: TcpListener,
     grpc: TcpListener,
     admin: Option<TcpListener>,
@@ -40,7 +46,7 @@ pub(crate) struct PreparedGateway {
 
 impl PreparedGateway {
     /// Starts the log and the metrics, takes the ports, and opens the database. `None` if a signal comes first.
-    /// `secret_files` are kept current, and so is the file with the URL of the database.
+    /// From [`Self::into_parts`] on, `secret_files` are kept current, and so are the files of `settings`.
     ///
     /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
     /// that does not respond.
@@ -52,15 +58,18 @@ impl PreparedGateway {
     ) -> Result<Option<Self>, Error> {
         log::install(process.log.log_format)?;
         gateway::metrics::install();
-        let bus_secret = settings.bus.read_secret()?;
+        settings.bus.check_mode();
         config.http.max_connections = raise_connection_limit(config.http.max_connections);
         let signals = signal::listen()?;
         keep_ports_current(&config.tls, &signals);
         if let Some(jwt) = &mut config.access.jwt {
             jwt.reload = signals.reload_requests();
         }
-        // A SIGHUP from now on is a request, which waits until the database is open.
-        let reads_again = settings.database.database_url_file.is_some() || !secret_files.is_empty();
+        // A SIGHUP from now on is a request, which waits until the gateway serves.
+        let bus_secrets = settings.bus.bus_secret_file.clone();
+        let reads_again = settings.database.database_url_file.is_some()
+            || bus_secrets.is_some()
+            || !secret_files.is_empty();
         let requests = reads_again.then(|| signals.reload_requests());
         let shutdown = signals.shutdown;
 
@@ -86,9 +95,6 @@ impl PreparedGateway {
             create_first_keys(&settings.access, store).await?;
             settings.database.add_file(store, &mut secret_files);
         }
-        if let Some(requests) = requests {
-            secret_files.keep_current(requests);
-        }
         Ok(store.map(|store| Self {
             config,
             store,
@@ -96,7 +102,9 @@ impl PreparedGateway {
             grpc_addr,
             admin_addr,
             shutdown,
-            bus_secret,
+            bus_secrets,
+            secret_files,
+            requests,
             http,
             grpc,
             admin,
@@ -105,7 +113,10 @@ impl PreparedGateway {
     }
 
     /// Returns the queue and the bus over Redis.
-    pub(crate) async fn connect_redis(&self, redis: &Redis) -> Result<(Arc<dyn Queue>, Arc<dyn Bus>), Error> {
+    pub(crate) async fn connect_redis(
+        &mut self,
+        redis: &Redis,
+    ) -> Result<(Arc<dyn Queue>, Arc<dyn Bus>), Error> {
         check_redis(redis, "orders are accepted and processed later", &self.shutdown).await?;
         let key = self.bus_key().await?;
         Ok((Arc::new(redis.queue()), Arc::new(redis.bus(key))))
@@ -113,17 +124,29 @@ impl PreparedGateway {
 
     /// Returns the key that authenticates messages between gateways. Its secret is the configured one or that of the
     /// database.
-    async fn bus_key(&self) -> Result<BusKey, Error> {
+    async fn bus_key(&mut self) -> Result<BusKey, Error> {
         let installation = self.store.installation().await.map_err(|error| {
             Error::failed(format!("the installation's id cannot be read from the database: {error}"))
         })?;
-        let secret = self.bus_secret.as_deref().unwrap_or(&installation.secret);
-        Ok(BusKey::new(installation.id, secret))
+        let key = BusKey::new(installation.id, &installation.secret);
+        if let Some(file) = self.bus_secrets.take() {
+            file.value.apply_to(&key);
+            let key = key.clone();
+            let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
+            self.secret_files.add(setting, file, move |secrets| {
+                secrets.apply_to(&key);
+                Ok::<_, Infallible>(())
+            });
+        }
+        Ok(key)
     }
 
-    /// Ends the responses during startup, and returns the parts of the gateway.
+    /// Ends the responses during startup, keeps the files with secrets current, and returns the parts of the gateway.
     pub(crate) async fn into_parts(self, queue: Arc<dyn Queue>, bus: Arc<dyn Bus>) -> Parts {
         self.starting.end().await;
+        if let Some(requests) = self.requests {
+            self.secret_files.keep_current(requests);
+        }
         let Self { config, store, http, grpc, admin, .. } = self;
         Parts { config, store, queue, bus, http, grpc, admin }
     }

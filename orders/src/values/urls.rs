@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use broker::redis::{BusKey, MIN_SECRET_BYTES};
 use gateway::store::BadUrl;
 use processor::handlers::MAX_SECRETS;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::ValueError;
@@ -187,10 +188,45 @@ pub(crate) fn webhook_secrets(text: &str) -> Result<Vec<SecretString>, ValueErro
     }
 }
 
+/// The secrets of the messages between gateways.
+#[derive(Clone)]
+pub(crate) struct BusSecrets {
+    pub(crate) signing: SecretString,
+    /// Is accepted as well.
+    pub(crate) accepted: Option<SecretString>,
+}
+
+impl BusSecrets {
+    /// Signs and accepts messages with these secrets from now on.
+    pub(crate) fn apply_to(&self, key: &BusKey) {
+        let accepted = self.accepted.as_ref().map(|secret| secret.expose_secret().as_bytes());
+        key.replace_secrets(self.signing.expose_secret().as_bytes(), accepted);
+    }
+}
+
+/// Parses the secrets of the messages between gateways: one, or two during a replacement.
+pub(crate) fn bus_secrets(text: &str) -> Result<BusSecrets, ValueError> {
+    const HINT: &str = "write one with: (umask 077; head -c 32 /dev/urandom | base64 > FILE)";
+    let one = |line: &str| {
+        if line.len() < MIN_SECRET_BYTES {
+            let problem = format!("a secret has {} bytes, and needs at least {MIN_SECRET_BYTES}", line.len());
+            return Err(ValueError::new(problem, HINT));
+        }
+        secret(line).map_err(|ValueError { problem, .. }| ValueError::new(problem, HINT))
+    };
+    let mut lines = text.trim_ascii_end().lines();
+    let signing = one(lines.next().unwrap_or_default())?;
+    let accepted = lines.next().map(one).transpose()?;
+    match lines.next() {
+        None => Ok(BusSecrets { signing, accepted }),
+        Some(_) => {
+            Err(ValueError::new("it has more than two lines", "remove the secrets that no gateway uses"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -213,6 +249,17 @@ mod tests {
         for text in ["", "\n", "a\n\nb", "a\nb c", "a\nb\nc\nd"] {
             assert!(webhook_secrets(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_bus_has_one_secret_or_two() {
+        let secrets = |text: &str| bus_secrets(text).map(|secrets| secrets.accepted.is_some());
+        assert_eq!(secrets("0123456789abcdef\n"), Ok(false));
+        assert_eq!(secrets("0123456789abcdef\r\nfedcba9876543210\n"), Ok(true));
+        for text in ["", "0123456789abcde", "0123456789abcdef\nx", "0123456789 abcdef"] {
+            assert!(secrets(text).is_err(), "{text:?}");
+        }
+        assert!(secrets(&"0123456789abcdef\n".repeat(3)).is_err());
     }
 
     #[test]

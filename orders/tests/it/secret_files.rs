@@ -34,7 +34,7 @@ async fn replace(process: &mut Process, file: &Path, content: &str, expected: &s
 
 /// Returns the setting of a file with its name.
 fn setting_of(file: &Path) -> String {
-    format!("--{}-file", file.file_name().and_then(|name| name.to_str()).expect("a name"))
+    format!("--{}-file (", file.file_name().and_then(|name| name.to_str()).expect("a name"))
 }
 
 const IN_USE: &str = "the changed secret is in use";
@@ -272,4 +272,54 @@ async fn credentials_of_the_database_are_read_again() {
         assert!(!process.stderr().contains("hush"), "{}", process.stderr());
     }
     mysql(&servers, format!("DROP USER '{second}'@'%'")).await;
+}
+
+/// Returns whether the gateway has dropped messages with a wrong signature.
+async fn has_dropped_messages(api: &Api) -> bool {
+    let (_, metrics) = api.get("/metrics").await;
+    let metrics = metrics.as_str().expect("text").to_owned();
+    let mut counts = metrics.lines().filter(|line| line.contains(r#"rejected_total{reason="forged"}"#));
+    counts.any(|line| !line.ends_with(" 0"))
+}
+
+#[tokio::test]
+async fn the_secret_between_gateways_is_replaced_without_a_lost_message() {
+    let servers = Servers::new().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("bus-secret");
+    std::fs::write(&file, "hush-0123456789-1").expect("it is ours");
+    let variables = [
+        ("DATABASE_URL", servers.database_url.as_str()),
+        ("REDIS_URL", &servers.redis_url),
+        ("ORDERS_REDIS_PREFIX", &servers.prefix),
+        ("ORDERS_BUS_SECRET_FILE", "bus-secret"),
+    ];
+    let (mut first, one) = dev(folder.path(), &[], &variables).await;
+    let (mut second, two) = dev(folder.path(), &[], &variables).await;
+    for secrets in [
+        "hush-0123456789-1\nhush-0123456789-2\n",
+        "hush-0123456789-2\nhush-0123456789-1\n",
+        "hush-0123456789-2\n",
+    ] {
+        for process in [&mut first, &mut second] {
+            replace(process, &file, secrets, IN_USE).await;
+            for (creates, watches) in [(&one, &two), (&two, &one)] {
+                let id = creates.create_id().await;
+                assert_eq!(watches.watch(&id).await.len(), 3);
+            }
+        }
+    }
+    assert!(!has_dropped_messages(&one).await && !has_dropped_messages(&two).await);
+    replace(&mut first, &file, "hush-3", REFUSED).await;
+    replace(&mut first, &file, "hush-0123456789-3", IN_USE).await;
+    one.create_id().await;
+    eventually("the second gateway to drop a message", || async {
+        has_dropped_messages(&two).await.then_some(())
+    })
+    .await;
+    for process in [&mut first, &mut second] {
+        process.terminate();
+        process.wait_for_success().await;
+        assert!(!process.stderr().contains("hush"), "{}", process.stderr());
+    }
 }

@@ -1,25 +1,21 @@
 //! The database, Redis, and the secret that gateways share.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use broker::redis::{MIN_SECRET_BYTES, Redis, RedisCertificates};
+use broker::redis::{Redis, RedisCertificates};
 use clap::{Args, ValueEnum};
 use gateway::Store;
 use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
-use crate::values::{self, DatabaseUrl, InFile, ServerUrl};
+use crate::values::{self, BusSecrets, DatabaseUrl, InFile, ServerUrl};
 
 /// The default folder of the SQLite file.
 pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
 /// The name of the SQLite file in the data folder.
 const SQLITE_FILE: &str = "orders.db";
-/// Maximum number of bytes that are read of a secret's file.
-const MAX_SECRET_FILE_BYTES: u64 = 4_096;
 
 /// The database.
 #[derive(Clone, Debug, Args)]
@@ -220,43 +216,28 @@ impl RedisArgs {
 #[command(next_help_heading = "Storage")]
 pub(crate) struct BusArgs {
     /// File with a secret of at least 16 bytes, the same for all gateways, that signs the messages between them
-    /// over Redis [default: a secret in the database]
-    #[arg(long, env = "ORDERS_BUS_SECRET_FILE", hide_env_values = true, value_name = "FILE")]
-    pub(crate) bus_secret_file: Option<PathBuf>,
+    /// over Redis; a second line is another secret that is accepted. Read again on change and on SIGHUP
+    /// [default: a secret in the database]
+    #[arg(
+        long,
+        env = "ORDERS_BUS_SECRET_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(values::bus_secrets)
+    )]
+    pub(crate) bus_secret_file: Option<InFile<BusSecrets>>,
 }
 
 impl BusArgs {
-    /// Reads the secret, without the line break at its end; `None` without a file.
-    pub(crate) fn read_secret(&self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(file) = &self.bus_secret_file else { return Ok(None) };
-        let invalid = |problem: String| {
-            let setting = "--bus-secret-file (ORDERS_BUS_SECRET_FILE)";
-            Error::usage(format!("{setting} is {:?}: {problem}", file.display().to_string()))
-                .hint("write one with: (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
-        };
-        let (mut secret, mode) =
-            read_with_mode(file).map_err(|error| invalid(format!("it cannot be read: {error}")))?;
-        secret.truncate(secret.trim_ascii_end().len());
-        if secret.len() < MIN_SECRET_BYTES {
-            let problem =
-                format!("the secret has {} bytes, and needs at least {MIN_SECRET_BYTES}", secret.len());
-            return Err(invalid(problem));
+    /// Logs a warning if other users of the machine have access to the file.
+    pub(crate) fn check_mode(&self) {
+        let Some(file) = &self.bus_secret_file else { return };
+        let mode = file.path().metadata().map(|metadata| metadata.permissions().mode());
+        if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+            tracing::warn!(
+                file = %file.path().display(),
+                "the bus secret file is accessible by other users: chmod 600"
+            );
         }
-        if secret.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
-            return Err(invalid("the secret has blanks, line breaks or control characters".to_owned()));
-        }
-        if mode & 0o077 != 0 {
-            tracing::warn!(file = %file.display(), "the bus secret file is accessible by other users: chmod 600");
-        }
-        Ok(Some(secret))
     }
-}
-
-/// Returns the content and the mode of a file.
-fn read_with_mode(file: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let mut content = Vec::new();
-    let opened = File::open(file)?;
-    let mode = opened.metadata()?.permissions().mode();
-    opened.take(MAX_SECRET_FILE_BYTES).read_to_end(&mut content)?;
-    Ok((content, mode))
 }
