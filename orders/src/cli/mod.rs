@@ -5,6 +5,7 @@
 
 mod access;
 mod context;
+mod flag_secrets;
 mod operator;
 mod parse;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) use access::{
     OutputArgs, RevokeKeyArgs, RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
 };
 pub(crate) use context::{ContextCommand, SetContextArgs};
+pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };

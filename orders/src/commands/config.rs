@@ -4,11 +4,9 @@ use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
-use url::Url;
 
-use crate::cli::{Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, sqlite_file};
+use crate::cli::{Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, redact_value, sqlite_file};
 use crate::error::Error;
-use crate::values::redacted;
 use crate::{console, log};
 
 /// Prints one line for each setting: its name, its value, its source.
@@ -50,18 +48,6 @@ fn setting_row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
         _ => "default",
     };
     [setting, variable, value, from.to_owned()]
-}
-
-/// Redacts passwords in URLs, and secrets.
-fn redact_value(id: &str, value: &str) -> String {
-    if id == "webhook_secret" {
-        return "***".to_owned();
-    }
-    match value.contains("://").then(|| Url::parse(value)) {
-        Some(Ok(url)) => redacted(&url),
-        Some(Err(_)) => "***".to_owned(),
-        None => value.to_owned(),
-    }
 }
 
 /// Describes the effect of an unset setting without a fixed default.

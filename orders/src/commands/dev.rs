@@ -43,7 +43,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     if let Some(redis) = &redis {
         settings.redis.add_file(redis, &mut secret_files);
     }
-    let Some(mut prepared) = PreparedGateway::new(&settings, &process, config, secret_files).await? else {
+    let Some(mut prepared) = PreparedGateway::new(&settings, config, secret_files).await? else {
         return Ok(());
     };
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {

@@ -12,7 +12,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let redis = settings.redis.required_client()?;
     let mut secret_files = SecretFiles::default();
     settings.redis.add_file(&redis, &mut secret_files);
-    let Some(mut prepared) = PreparedGateway::new(&settings, &process, config, secret_files).await? else {
+    let Some(mut prepared) = PreparedGateway::new(&settings, config, secret_files).await? else {
         return Ok(());
     };
     let (queue, bus) = prepared.connect_redis(&redis).await?;

@@ -26,9 +26,10 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, SecretInFlag, secrets_in_flags};
 use crate::console;
 use crate::error::Error;
+use crate::log::{self, LogFormat};
 
 /// Maximum time that threads in a system call can delay the end of the process.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,9 +37,9 @@ const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs the command.
 pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
     match cli.command {
-        Command::Dev(args) => run_on_runtime(dev::run(args)),
-        Command::Gateway(args) => run_on_runtime(gateway::run(args)),
-        Command::Processor(args) => run_on_runtime(processor::run(args)),
+        Command::Dev(args) => run_server(args.process.log.log_format, matches, dev::run(args)),
+        Command::Gateway(args) => run_server(args.process.log.log_format, matches, gateway::run(args)),
+        Command::Processor(args) => run_server(args.process.log.log_format, matches, processor::run(args)),
         Command::Migrate(args) => run_on_runtime(migrate::run(args)),
         Command::Backup(args) => run_on_runtime(backup::run(args)),
         Command::Doctor(args) => run_on_runtime(doctor::run(args)),
@@ -59,6 +60,22 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
             console::print(&with_line_break(json))
         }
     }
+}
+
+/// Starts the log of a process that runs until a signal comes, and runs it.
+fn run_server(
+    format: LogFormat,
+    matches: &ArgMatches,
+    command: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    log::install(format)?;
+    for SecretInFlag { flag, variables } in secrets_in_flags(matches) {
+        tracing::warn!(
+            setting = flag,
+            "other users of the machine can read the secret in this flag: use {variables}"
+        );
+    }
+    run_on_runtime(command)
 }
 
 fn run_on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

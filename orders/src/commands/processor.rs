@@ -22,7 +22,7 @@ use crate::cli::{DEFAULT_METRICS_ADDR, ProcessorArgs};
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
 use crate::values::ListenAddr;
-use crate::{log, signal, startup};
+use crate::{signal, startup};
 
 /// Timeout for a gateway to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,7 +40,6 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     args.redis.add_file(&redis, &mut secret_files);
     let gateways = args.gateways.urls();
     let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
-    log::install(args.process.log.log_format)?;
     gateway::metrics::install();
     let signals = signal::listen()?;
     if let Some(client) = &gateway_tls {

@@ -16,11 +16,11 @@ use super::certificates::keep_ports_current;
 use super::database::wait_for_database;
 use super::listeners::{bind, local_address, raise_connection_limit};
 use super::redis::check_redis;
-use crate::cli::{GatewaySettings, ProcessArgs};
+use crate::cli::GatewaySettings;
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
+use crate::signal;
 use crate::values::{BusSecrets, InFile};
-use crate::{log, signal};
 
 /// The setting of the admin server, for errors.
 const ADMIN_ADDR: &str = "--admin-addr (ORDERS_ADMIN_ADDR)";
@@ -45,18 +45,16 @@ pub(crate) struct PreparedGateway {
 }
 
 impl PreparedGateway {
-    /// Starts the log and the metrics, takes the ports, and opens the database. `None` if a signal comes first.
+    /// Starts the metrics, takes the ports, and opens the database. `None` if a signal comes first.
     /// From [`Self::into_parts`] on, `secret_files` are kept current, and so are the files of `settings`.
     ///
     /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
     /// that does not respond.
     pub(crate) async fn new(
         settings: &GatewaySettings,
-        process: &ProcessArgs,
         mut config: gateway::Config,
         mut secret_files: SecretFiles,
     ) -> Result<Option<Self>, Error> {
-        log::install(process.log.log_format)?;
         gateway::metrics::install();
         settings.bus.check_mode();
         config.http.max_connections = raise_connection_limit(config.http.max_connections);

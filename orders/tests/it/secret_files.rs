@@ -323,3 +323,23 @@ async fn the_secret_between_gateways_is_replaced_without_a_lost_message() {
         assert!(!process.stderr().contains("hush"), "{}", process.stderr());
     }
 }
+
+#[tokio::test]
+async fn a_secret_in_a_flag_is_a_warning() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flags =
+        ["--handler", "webhook", "--webhook-url", "http://ann:hush@127.0.0.1:1/", "--webhook-secret", "hush"];
+    let variables = [
+        ("ORDERS_HANDLER", "webhook"),
+        ("ORDERS_WEBHOOK_URL", "http://ann:hush@127.0.0.1:1/"),
+        ("ORDERS_WEBHOOK_SECRET", "hush"),
+    ];
+    for (flags, variables, warnings) in [(&flags[..], &variables[..0], 2), (&[], &variables, 0)] {
+        let (mut dev, _) = dev(folder.path(), flags, variables).await;
+        dev.terminate();
+        dev.wait_for_success().await;
+        assert_eq!(dev.count_logged("can read the secret in this flag"), warnings, "{}", dev.stderr());
+        let (log, printed) = (dev.stderr(), dev.stdout().await);
+        assert!(!log.contains("hush") && !printed.contains("hush"), "{log}{printed}");
+    }
+}
