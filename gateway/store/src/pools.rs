@@ -129,10 +129,15 @@ pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, Prep
     Ok(Pools { readers: pool(options.connections), writers: pool(1), searches: pool(CONNECTIONS) })
 }
 
+/// Maximum wait for a connection, and time for making one.
+pub(super) fn acquire_timeout(options: &Options) -> Duration {
+    options.deadline / 2
+}
+
 fn pool_options<DB: Database>(size: u32, options: &Options, idle: Duration) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(options.deadline / 2)
+        .acquire_timeout(acquire_timeout(options))
         .idle_timeout(idle)
         .max_lifetime(LIFETIME)
         // A connection that was in use just now needs no test. An older one may have lost its server since, and no

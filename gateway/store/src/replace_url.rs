@@ -10,7 +10,8 @@ use super::{ConnectError, Store, pools, session};
 impl Store {
     /// Uses another user, password, host or other options for every connection from now on.
     ///
-    /// A connection is made first. The present connections are closed after their work.
+    /// A connection is made first. The present connections are closed after their work. Returns when no further connection
+    /// with the previous URL can be made.
     ///
     /// # Errors
     /// As [`Store::connect`], and [`ConnectError::OtherDatabase`] if the URL leads to another one. The present connections
@@ -38,16 +39,21 @@ impl Store {
         if id != installation.id {
             return Err(ConnectError::OtherDatabase);
         }
-        let pools = [&self.inner.readers, &self.inner.lane.pool, self.inner.writers.pool()];
-        for pool in pools {
+        for pool in [&self.inner.readers, &self.inner.lane.pool, self.inner.writers.pool()] {
             pool.set_mysql_options(&connect);
         }
         self.inner.address.store(address.shown);
+        self.abandon_connections();
+        // A connection that was being made still has the previous options, and counts as new.
+        tokio::time::sleep(pools::acquire_timeout(&self.inner.options)).await;
+        self.abandon_connections();
+        Ok(())
+    }
+
+    fn abandon_connections(&self) {
         self.inner.primary.leave();
         self.inner.writers.close_idle();
-        for pool in pools {
-            pool.close_idle();
-        }
-        Ok(())
+        self.inner.readers.close_idle();
+        self.inner.lane.pool.close_idle();
     }
 }
