@@ -29,6 +29,7 @@
 mod draft;
 mod error_code;
 mod event;
+pub mod event_codec;
 mod idempotency;
 mod lease;
 mod line_item;

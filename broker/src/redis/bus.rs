@@ -3,7 +3,7 @@
 //! Redis stores no messages, and a broken connection does not report what it missed. Therefore each subscription is a
 //! task that watches one connection, replaces it, and sends [`Signal::Connected`] after each connect.
 //!
-//! A message is a list of events or the announcement of a gateway (see `event_codec`), signed against forgery and replay
+//! A message is a list of events or the announcement of a gateway (see `bus_content`), signed against forgery and replay
 //! (see `message_auth`). An empty list reports lost events.
 
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use super::bus_content::{self, Content};
 use super::client::Redis;
 use super::connections::Connections;
-use super::event_codec::{self, Content};
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
 use crate::bus::{Bus, GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
@@ -70,18 +70,18 @@ impl Bus for RedisBus {
         }
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            let message = self.signer.sign(&event_codec::encode_events(chunk));
+            let message = self.signer.sign(&bus_content::encode_events(chunk));
             commands.cmd("PUBLISH").arg(&self.redis.keys.channel).arg(message).ignore();
         }
         self.redis.run_commands(&commands).await
     }
 
     async fn publish_gap(&self) -> Result<(), Error> {
-        self.send(event_codec::GAP).await
+        self.send(bus_content::GAP).await
     }
 
     async fn announce(&self, gateway: GatewayId) -> Result<(), Error> {
-        self.send(&event_codec::encode_gateway(gateway)).await
+        self.send(&bus_content::encode_gateway(gateway)).await
     }
 
     async fn subscribe(&self) -> mpsc::Receiver<Signal> {
@@ -146,7 +146,7 @@ async fn listen(
                 Some(received) => {
                     let content = verifier.verify(received.get_payload_bytes());
                     let content = content.and_then(|content| {
-                        event_codec::decode(content).map_err(|_| MessageRejection::Unreadable)
+                        bus_content::decode(content).map_err(|_| MessageRejection::Unreadable)
                     });
                     match content {
                         Ok(Content::Gap) => subscriber.deliver(Signal::Connected),

@@ -11,7 +11,7 @@
 //! | 8 | number of the message, ascending for each sender |
 //! | 16 | the first half of the HMAC-SHA256 of all other bytes of the message |
 //!
-//! and then has its content (see `event_codec`). A gateway drops a message of another installation, with a wrong HMAC, or
+//! and then has its content (see `bus_content`). A gateway drops a message of another installation, with a wrong HMAC, or
 //! with a number that it has already received from that sender.
 //!
 //! While the secret is replaced, gateways have two: the first one signs, and both are accepted.

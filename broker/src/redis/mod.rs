@@ -4,7 +4,7 @@
 //! | key or channel | contents |
 //! |---|---|
 //! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: pushed left with `LPUSH`, popped right with `BLMPOP … RIGHT COUNT n` |
-//! | `<prefix>:events` | a pub/sub channel; a message is a list of order events (`event_codec`) with a signature (`message_auth`) |
+//! | `<prefix>:events` | a pub/sub channel; a message is a list of order events (`bus_content`) with a signature (`message_auth`) |
 //! | `<prefix>:workers`, `<prefix>:installations` | sorted sets of the users of the queue, each with its expiry time (`registry`) |
 //!
 //! Nothing else is written, and all of it may be deleted at any time. Producers and consumers in other languages can use
@@ -21,9 +21,9 @@
 //! Start reading at `queue` and `bus`; `client` runs the commands, `connections` replaces the connections, `url` parses the URL, `server_info` checks the version.
 
 mod bus;
+mod bus_content;
 mod client;
 mod connections;
-mod event_codec;
 mod message_auth;
 mod pool;
 mod queue;

@@ -1,7 +1,7 @@
-//! The binary encoding of events and announcements on the channel.
+//! The binary encoding of events, on the bus between gateways and in the event log.
 //!
-//! The content of a message (see `message_auth`) is a table of tenants and its events, numbers big-endian. The table
-//! has 2 bytes for the number of tenants, and for each of them 1 byte for its length and its name. An event is:
+//! It begins with a table of tenants, followed by the events, numbers big-endian. The table has 2 bytes for the number of
+//! tenants, and for each of them 1 byte for its length and its name. An event is:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -14,43 +14,39 @@
 //! | 4, n | length of the reason plus one (0 for none), reason in UTF-8 |
 //! | 4, n | length of the error class plus one (0 for none), error class in UTF-8 |
 //!
-//! Content without events reports lost events. A table without tenants and 8 bytes with the id of a gateway announce that
-//! it is running. A change of this encoding has a new version in the message.
+//! A change of this encoding is a new version: the bus and the log write the version before it.
 //!
 //! The encoding is written by hand, because every gateway decodes the events of all others and has subscribers for few of
 //! them. Measured against `prost` 0.14 with the same fields, in messages of 100 events: about 15 ns instead of 150 ns to
 //! encode an event, and 65 ns instead of 300 ns to decode it, for 42 bytes instead of 37. `v1.OrderEvent` costs more,
 //! because its id and time are strings. The command is
-//! `cargo test --release -p broker --lib event_codec -- --ignored --nocapture`.
+//! `cargo test --release -p broker --lib bus_content -- --ignored --nocapture`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::{MAX_TENANT, OrderEvent, OrderId, Status, TenantId, Timestamp};
-
-use crate::bus::GatewayId;
+use crate::event::OrderEvent;
+use crate::order_id::OrderId;
+use crate::status::Status;
+use crate::tenant::{MAX_TENANT, TenantId};
+use crate::timestamp::Timestamp;
 
 /// The encoded length of an event without a reason and an error class.
 const MIN_EVENT_BYTES: usize = 2 + 16 + 4 + 1 + 1 + 4 + 8 + 4 + 4;
 
-/// The content that reports lost events.
-pub(super) const GAP: &[u8] = &[];
-/// A table without tenants, which begins the announcement of a gateway.
-const NO_TENANTS: [u8; 2] = [0; 2];
-
 /// The reason why content cannot be decoded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum DecodeError {
+pub enum DecodeError {
+    /// It ends too early.
     #[error("it ends in the middle of an event")]
     Truncated,
+    /// A field has a value that does not exist.
     #[error("an event has a status, a tenant or a reason that cannot be read")]
     InvalidField,
 }
 
-pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
-    if events.is_empty() {
-        return GAP.to_vec();
-    }
+/// Encodes at least one event, of at most 65,535 tenants.
+pub fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
     let tenants = TenantTable::of(events);
     let mut bytes = Vec::with_capacity(MAX_TENANT + events.len() * MIN_EVENT_BYTES);
     tenants.encode(&mut bytes);
@@ -72,35 +68,11 @@ pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
     bytes
 }
 
-/// The decoded content of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Events are lost.
-    Gap,
-    /// These events.
-    Events(Arc<[Arc<OrderEvent>]>),
-    /// A gateway is running.
-    Gateway(GatewayId),
-}
-
-/// Encodes the announcement of a gateway.
-pub(super) fn encode_gateway(GatewayId(id): GatewayId) -> Vec<u8> {
-    [&NO_TENANTS[..], &id.to_be_bytes()].concat()
-}
-
-/// Decodes the content of a message.
-pub(super) fn decode(content: &[u8]) -> Result<Content, DecodeError> {
-    match content.strip_prefix(&NO_TENANTS) {
-        Some(mut rest) => {
-            let id = GatewayId(u64::from_be_bytes(take_bytes(&mut rest)?));
-            if rest.is_empty() { Ok(Content::Gateway(id)) } else { Err(DecodeError::InvalidField) }
-        }
-        None if content == GAP => Ok(Content::Gap),
-        None => decode_events(content).map(Content::Events),
-    }
-}
-
-fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
+/// Decodes at least one event.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn decode_events(mut rest: &[u8]) -> Result<Arc<[Arc<OrderEvent>]>, DecodeError> {
     let tenants = decode_tenants(&mut rest)?;
     let mut events = Vec::with_capacity(rest.len() / MIN_EVENT_BYTES);
     while !rest.is_empty() || events.is_empty() {
@@ -116,7 +88,6 @@ struct TenantTable<'e> {
 }
 
 impl<'e> TenantTable<'e> {
-    /// A message has at most [`MAX_EVENTS_PER_MESSAGE`](crate::MAX_EVENTS_PER_MESSAGE) tenants, so a position fits.
     fn of(events: &'e [Arc<OrderEvent>]) -> Self {
         let (mut tenants, mut positions) = (Vec::new(), Vec::with_capacity(events.len()));
         let mut known: HashMap<&TenantId, u16> = HashMap::new();
@@ -237,17 +208,6 @@ mod tests {
     fn encoded_events_decode_to_the_same_events() {
         let decoded = decode_events(&encode_events(&events())).unwrap();
         assert_eq!(*decoded, *events());
-        assert_eq!(decode(&encode_events(&events())), Ok(Content::Events(decoded)));
-        assert_eq!(decode(GAP), Ok(Content::Gap));
-    }
-
-    #[test]
-    fn announcements_have_one_form() {
-        let gateway = GatewayId(0x0102_0304_0506_0708);
-        let encoded = encode_gateway(gateway);
-        assert_eq!(decode(&encoded), Ok(Content::Gateway(gateway)));
-        assert_eq!(decode(&encoded[..9]), Err(DecodeError::Truncated));
-        assert_eq!(decode(&[&encoded[..], &[0]].concat()), Err(DecodeError::InvalidField));
     }
 
     #[test]
@@ -261,7 +221,7 @@ mod tests {
             changed
         });
         for content in truncated.chain(changed) {
-            let Ok(Content::Events(events)) = decode(&content) else { continue };
+            let Ok(events) = decode_events(&content) else { continue };
             assert_eq!(decode_events(&encode_events(&events)), Ok(events));
         }
     }
@@ -281,106 +241,10 @@ mod tests {
         #[test]
         fn no_content_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
             for content in [&bytes[..], &[&encode_events(&events())[cut.index(200)..], &bytes[..]].concat()] {
-                if let Ok(Content::Events(events)) = decode(content) {
+                if let Ok(events) = decode_events(content) {
                     prop_assert_eq!(decode_events(&encode_events(&events)), Ok(events));
                 }
             }
         }
-    }
-
-    /// The same fields as a Protocol Buffers message.
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct ProtoEvents {
-        #[prost(message, repeated, tag = "1")]
-        events: Vec<ProtoEvent>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct ProtoEvent {
-        #[prost(bytes = "vec", tag = "1")]
-        order_id: Vec<u8>,
-        #[prost(uint32, tag = "2")]
-        sequence: u32,
-        #[prost(uint32, tag = "3")]
-        status: u32,
-        #[prost(uint32, tag = "4")]
-        previous_status: u32,
-        #[prost(uint32, tag = "5")]
-        attempt: u32,
-        #[prost(int64, tag = "6")]
-        occurred_at: i64,
-        #[prost(string, optional, tag = "7")]
-        reason: Option<String>,
-        #[prost(string, optional, tag = "8")]
-        error_class: Option<String>,
-    }
-
-    fn encode_with_prost(events: &[Arc<OrderEvent>]) -> Vec<u8> {
-        let event = |event: &Arc<OrderEvent>| ProtoEvent {
-            order_id: event.order_id.as_bytes().to_vec(),
-            sequence: event.sequence,
-            status: status_code(event.status).into(),
-            previous_status: event.previous_status.map_or(0, status_code).into(),
-            attempt: event.attempt,
-            occurred_at: event.occurred_at.as_micros(),
-            reason: event.reason.clone(),
-            error_class: event.error_class.clone(),
-        };
-        prost::Message::encode_to_vec(&ProtoEvents { events: events.iter().map(event).collect() })
-    }
-
-    fn decode_with_prost(content: &[u8]) -> Arc<[Arc<OrderEvent>]> {
-        let status = |code: u32| status_from_code([u8::try_from(code).unwrap()]);
-        let event = |event: ProtoEvent| {
-            Arc::new(OrderEvent {
-                tenant_id: domain::TenantId::default(),
-                order_id: OrderId::from_bytes(event.order_id.try_into().unwrap()),
-                sequence: event.sequence,
-                status: status(event.status).unwrap(),
-                previous_status: status(event.previous_status),
-                attempt: event.attempt,
-                occurred_at: Timestamp::from_micros(event.occurred_at),
-                reason: event.reason,
-                error_class: event.error_class,
-            })
-        };
-        let message: ProtoEvents = prost::Message::decode(content).unwrap();
-        message.events.into_iter().map(event).collect()
-    }
-
-    /// Prints the cost of an event in this encoding and in Protocol Buffers; the head of this file states the results.
-    #[test]
-    #[ignore = "a measurement: cargo test --release -p broker --lib event_codec -- --ignored --nocapture"]
-    fn measure_against_prost() {
-        let event = |n: u8| OrderEvent {
-            tenant_id: domain::TenantId::default(),
-            order_id: OrderId::from_bytes([n; 16]),
-            sequence: 2,
-            status: Status::Processing,
-            previous_status: Some(Status::Pending),
-            attempt: 1,
-            reason: None,
-            error_class: None,
-            occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
-        };
-        let events: Vec<_> = (0..100).map(event).map(Arc::new).collect();
-        let (own, prost) = (encode_events(&events), encode_with_prost(&events));
-        assert_eq!(decode_events(&own).unwrap(), decode_with_prost(&prost));
-        let per_event_ns = |run: &dyn Fn()| {
-            const ROUNDS: u32 = 20_000;
-            let started = std::time::Instant::now();
-            (0..ROUNDS).for_each(|_| run());
-            started.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / events.len() as f64
-        };
-        for _ in 0..5 {
-            println!(
-                "encode: own {:.1} ns, prost {:.1} ns; decode: own {:.1} ns, prost {:.1} ns",
-                per_event_ns(&|| drop(std::hint::black_box(encode_events(&events)))),
-                per_event_ns(&|| drop(std::hint::black_box(encode_with_prost(&events)))),
-                per_event_ns(&|| drop(std::hint::black_box(decode_events(&own)))),
-                per_event_ns(&|| drop(std::hint::black_box(decode_with_prost(&prost)))),
-            );
-        }
-        println!("bytes of an event: own {}, prost {}", own.len() / 100, prost.len() / 100);
     }
 }
